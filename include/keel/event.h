@@ -1,0 +1,67 @@
+/* keel/event.h - the append-only log of a store.
+ *
+ * Ids start at 1 and grow by one, in commit order, and are never used again. Whoever reads with a cursor sees every
+ * event exactly once.
+ */
+#ifndef KEEL_EVENT_H
+#define KEEL_EVENT_H
+
+#include <keel/store.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct keel_event {
+	int64_t id;                  /* given by the store */
+	struct keel_text kind;       /* an id */
+	int64_t at;                  /* microseconds since the epoch; given by the store */
+	struct keel_text runtime_id; /* these four: whom it is about; data NULL: nobody of that sort */
+	struct keel_text thread_id;
+	struct keel_text run_id;
+	struct keel_text worker_ref; /* JSON */
+	struct keel_text message;    /* for people; data NULL: none */
+	struct keel_text data;       /* JSON; data NULL: none */
+};
+
+/* A page of the log with the memory of its texts. Starts as {0}; reading into it clears it first. */
+struct keel_events {
+	struct keel_event *items;
+	size_t count;
+	int64_t next_event_id; /* where to go on reading */
+	bool has_more;         /* more matches were there already */
+	size_t capacity;       /* private */
+	void *memory;          /* private */
+};
+KEEL_API void keel_events_clear(struct keel_events *list);
+
+enum {
+	KEEL_EVENTS_DEFAULT = 256, /* events of a page when the caller names no limit */
+	KEEL_EVENTS_MAX = 1000,    /* events of one page */
+	KEEL_EVENT_KINDS_MAX = 32  /* kinds in one filter: there are a dozen */
+};
+
+/* Appends a caller's own event; id and at in *event are ignored, the id comes back in *id.
+ * Fails with KEEL_INVALID_REQUEST for a bad kind or id and text that is not UTF-8. */
+KEEL_API enum keel_code keel_event_append(struct keel_store *store, const struct keel_event *event, int64_t *id,
+                                          struct keel_error *err);
+
+struct keel_event_query {
+	int64_t next_event_id;       /* read from this id on; at least 1 */
+	int64_t limit;               /* 1 to KEEL_EVENTS_MAX */
+	struct keel_text runtime_id; /* filters; data NULL: everything */
+	struct keel_text thread_id;
+	struct keel_text run_id;
+	const struct keel_text *kinds;
+	size_t kinds_count;          /* 0: every kind; at most KEEL_EVENT_KINDS_MAX */
+};
+
+/* Reads one page. A start beyond the end gives an empty page.
+ * Fails with KEEL_INVALID_REQUEST (limit or start below 1) and KEEL_LIMIT_TOO_LARGE. */
+KEEL_API enum keel_code keel_event_read(struct keel_store *store, const struct keel_event_query *query,
+                                        struct keel_events *list, struct keel_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

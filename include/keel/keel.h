@@ -1,0 +1,13 @@
+/* keel/keel.h - everything. include/keel is all that is public; kernel/README.md is the tour of what is behind it. */
+#ifndef KEEL_H
+#define KEEL_H
+
+#include <keel/error.h>
+#include <keel/event.h>
+#include <keel/module.h>
+#include <keel/retry.h>
+#include <keel/run.h>
+#include <keel/store.h>
+#include <keel/value.h>
+
+#endif

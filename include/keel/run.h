@@ -1,0 +1,268 @@
+/* keel/run.h - runs: the record, its state machine, and the operations on rows.
+ *
+ *                 ┌──────────────► success | error | timeout | interrupted      (final)
+ *   pending ──► running ─────────► success | error | timeout | interrupted      (final)
+ *      ▲           │
+ *      └─ requeue ─┘               interrupted ──► error: only by the owner of a rollback
+ *
+ * A final status to itself is a no-op that succeeds. Everything else is KEEL_INVALID_TRANSITION and changes nothing.
+ */
+#ifndef KEEL_RUN_H
+#define KEEL_RUN_H
+
+#include <keel/store.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define KEEL_RUN_STATUS_MAP(X) \
+	X(PENDING, 0, "pending")   \
+	X(RUNNING, 1, "running")   \
+	X(SUCCESS, 2, "success")   \
+	X(ERROR, 3, "error")       \
+	X(TIMEOUT, 4, "timeout")   \
+	X(INTERRUPTED, 5, "interrupted")
+
+enum keel_run_status {
+#define KEEL_RUN_STATUS_ENUM(name, number, text) KEEL_RUN_##name = number,
+	KEEL_RUN_STATUS_MAP(KEEL_RUN_STATUS_ENUM)
+#undef KEEL_RUN_STATUS_ENUM
+	KEEL_RUN_STATUS_COUNT
+};
+
+/* The name of a status; NULL for a number that is none. Static text. */
+KEEL_API const char *keel_run_status_name(enum keel_run_status status);
+
+/* Finds a status by name; false when there is none. */
+KEEL_API bool keel_run_status_find(struct keel_text name, enum keel_run_status *status);
+
+KEEL_API bool keel_run_status_is_final(enum keel_run_status status);
+
+/* Every field of a run: one list makes the struct, the enum, the columns and the names in Lua and JSON.
+ * The type of a field is
+ *   ID      text of 1 to KEEL_ID_MAX bytes without control characters
+ *   TEXT    any text up to KEEL_TEXT_MAX bytes
+ *   JSON    the text of a JSON document, which the kernel keeps and does not look into
+ *   WORD    one of a few words
+ *   STATUS  an enum keel_run_status
+ *   INT     a 64-bit number;  COUNT the same, from 0 up
+ *   TIME    microseconds since the epoch, UTC
+ *   FLAG    0 or 1 */
+#define KEEL_RUN_FIELD_MAP(X)                                                                          \
+	X(RUN_ID, run_id, ID)                             /* unique in the store */                        \
+	X(THREAD_ID, thread_id, ID)                       /* what admission is decided by */               \
+	X(STATUS, status, STATUS)                         /* null reads as pending */                      \
+	X(OPERATION_KIND, operation_kind, WORD)           /* run, checkpoint_write, artifact_write, delete */ \
+	X(SESSION_ID, session_id, INT)                    /* the session that owns the run; null: nobody */ \
+	X(FENCE, fence, COUNT)                            /* grows with every change of owner */           \
+	X(CLAIMABLE, claimable, FLAG)                     /* nobody owns it on purpose: recovery leaves it */ \
+	X(CREATED_AT, created_at, TIME)                                                                    \
+	X(UPDATED_AT, updated_at, TIME)                                                                    \
+	X(STARTED_AT, started_at, TIME)                                                                    \
+	X(ENDED_AT, ended_at, TIME)                                                                        \
+	X(REVISION, revision, COUNT)                      /* 1, and one more with every change */          \
+	X(ASSISTANT_ID, assistant_id, ID)                                                                  \
+	X(USER_ID, user_id, ID)                                                                            \
+	X(ON_DISCONNECT, on_disconnect, WORD)             /* cancel, continue */                           \
+	X(MULTITASK_STRATEGY, multitask_strategy, ID)     /* the strategy that admitted it */              \
+	X(METADATA, metadata, JSON)                                                                        \
+	X(KWARGS, kwargs, JSON)                                                                            \
+	X(PRIORITY, priority, INT)                                                                         \
+	X(ATTEMPT, attempt, COUNT)                        /* tries of the work so far */                   \
+	X(MAX_ATTEMPTS, max_attempts, COUNT)                                                               \
+	X(LOSSES, losses, COUNT)                          /* owners that died under it */                  \
+	X(MAX_LOSSES, max_losses, COUNT)                                                                   \
+	X(SCHEDULED_AT, scheduled_at, TIME)                                                                \
+	X(DEADLINE, deadline, TIME)                                                                        \
+	X(BATCH_ID, batch_id, ID)                                                                          \
+	X(PLAN_ENTRY, plan_entry, TEXT)                                                                    \
+	X(FINGERPRINT, fingerprint, ID)                   /* equal fingerprints: the same work */          \
+	X(IDEMPOTENCY_KEY, idempotency_key, ID)                                                            \
+	X(RECONCILER, reconciler, ID)                     /* the policy that recovers it; null: the call's */ \
+	X(CANCEL_ACTION, cancel_action, WORD)             /* interrupt, rollback: the first request won */ \
+	X(WORKER_REF, worker_ref, JSON)                                                                    \
+	X(ERROR, error, TEXT)                                                                              \
+	X(ERROR_CODE, error_code, TEXT)                                                                    \
+	X(EXIT_CODE, exit_code, INT)                                                                       \
+	X(STOP_REASON, stop_reason, TEXT)                                                                  \
+	X(MODEL_NAME, model_name, TEXT)                   /* cut to KEEL_MODEL_NAME_MAX characters */      \
+	X(TOTAL_INPUT_TOKENS, total_input_tokens, COUNT)                                                   \
+	X(TOTAL_OUTPUT_TOKENS, total_output_tokens, COUNT)                                                 \
+	X(TOTAL_TOKENS, total_tokens, COUNT)                                                               \
+	X(LLM_CALL_COUNT, llm_call_count, COUNT)                                                           \
+	X(LEAD_AGENT_TOKENS, lead_agent_tokens, COUNT)                                                     \
+	X(SUBAGENT_TOKENS, subagent_tokens, COUNT)                                                         \
+	X(MIDDLEWARE_TOKENS, middleware_tokens, COUNT)                                                     \
+	X(MESSAGE_COUNT, message_count, COUNT)                                                             \
+	X(TOKEN_USAGE_BY_MODEL, token_usage_by_model, JSON)                                                \
+	X(LAST_AI_MESSAGE, last_ai_message, TEXT)         /* cut to KEEL_EXCERPT_MAX characters */         \
+	X(FIRST_HUMAN_MESSAGE, first_human_message, TEXT) /* cut to KEEL_EXCERPT_MAX characters */
+
+enum keel_run_field {
+#define KEEL_RUN_FIELD_ENUM(NAME, member, type) KEEL_RUN_FIELD_##NAME,
+	KEEL_RUN_FIELD_MAP(KEEL_RUN_FIELD_ENUM)
+#undef KEEL_RUN_FIELD_ENUM
+	KEEL_RUN_FIELD_COUNT
+};
+
+enum keel_field_type {
+	KEEL_TYPE_ID,
+	KEEL_TYPE_TEXT,
+	KEEL_TYPE_JSON,
+	KEEL_TYPE_WORD,
+	KEEL_TYPE_STATUS,
+	KEEL_TYPE_INT,
+	KEEL_TYPE_COUNT,
+	KEEL_TYPE_TIME,
+	KEEL_TYPE_FLAG
+};
+
+/* A set of fields: one bit each. */
+typedef uint64_t keel_run_set;
+#define KEEL_RUN_BIT(NAME) (UINT64_C(1) << KEEL_RUN_FIELD_##NAME)
+
+#define KEEL_MEMBER_ID struct keel_text
+#define KEEL_MEMBER_TEXT struct keel_text
+#define KEEL_MEMBER_JSON struct keel_text
+#define KEEL_MEMBER_WORD struct keel_text
+#define KEEL_MEMBER_STATUS int64_t
+#define KEEL_MEMBER_INT int64_t
+#define KEEL_MEMBER_COUNT int64_t
+#define KEEL_MEMBER_TIME int64_t
+#define KEEL_MEMBER_FLAG int64_t
+
+/* A run, or a part of one. A member means something only when its bit is in `given`; it has a value when its bit is in
+ * `valued` too, else it is null (valued is a subset of given). */
+struct keel_run {
+	keel_run_set given;
+	keel_run_set valued;
+#define KEEL_RUN_MEMBER(NAME, member, type) KEEL_MEMBER_##type member;
+	KEEL_RUN_FIELD_MAP(KEEL_RUN_MEMBER)
+#undef KEEL_RUN_MEMBER
+};
+
+/* What is known about a field: name, type, and access by number, for code that treats all alike. */
+KEEL_API const char *keel_run_field_name(enum keel_run_field field);
+KEEL_API enum keel_field_type keel_run_field_type(enum keel_run_field field);
+
+/* The member behind a field's number: the first for ID, TEXT, JSON and WORD, the second for all others. */
+KEEL_API struct keel_text *keel_run_text(struct keel_run *run, enum keel_run_field field);
+KEEL_API int64_t *keel_run_number(struct keel_run *run, enum keel_run_field field);
+
+/* A list of runs with the memory of all their texts. Starts as {0}; reading into it clears it first. */
+struct keel_runs {
+	struct keel_run *items;
+	size_t count;
+	size_t capacity; /* private */
+	void *memory;    /* private */
+};
+KEEL_API void keel_runs_clear(struct keel_runs *list);
+
+enum {
+	KEEL_LIST_DEFAULT = 100, /* rows of a listing when the caller names no limit */
+	KEEL_LIST_MAX = 1000     /* rows of one listing: what a caller can hold in memory without thinking */
+};
+
+/* --- Rows ---------------------------------------------------------------------------------------------------------
+ * Each operation is atomic, by itself or as part of the open transaction, and appends the event of the change it makes.
+ * All texts in arguments are borrowed for the call. Bad values are KEEL_INVALID_REQUEST with the field, texts over
+ * their maximum KEEL_LIMIT_TOO_LARGE. */
+
+/* Inserts the run, or merges the given fields into the row of that id. Needs run_id, and thread_id for a new row.
+ * A new row without created_at is made now; a change of status obeys the state machine. `note` is a JSON object that
+ * becomes the data of the event of a new row; its data may be NULL. Stamps no session.
+ * The times, fence and revision that were written come back in *written (NULL: not wanted): its texts are not set. */
+KEEL_API enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run, struct keel_text note,
+                                     struct keel_run *written, struct keel_error *err);
+
+/* Reads a run into `list` (count 0 or 1). With user_id.data, another user's run is not there. */
+KEEL_API enum keel_code keel_run_get(struct keel_store *store, struct keel_text run_id, struct keel_text user_id,
+                                     struct keel_runs *list, struct keel_error *err);
+
+/* Deletes a row; *deleted says whether there was one. */
+KEEL_API enum keel_code keel_run_delete(struct keel_store *store, struct keel_text run_id, bool *deleted,
+                                        struct keel_error *err);
+
+struct keel_status_change {
+	enum keel_run_status status;
+	struct keel_text error;         /* data NULL: left alone */
+	struct keel_text stop_reason;   /* data NULL: left alone */
+	struct keel_text cancel_action; /* data NULL: left alone */
+	int64_t fence;                  /* the owner's; 0: whoever asks */
+};
+
+/* Changes the status. *found is false when there is no such row. *written as in put.
+ * Fails with KEEL_INVALID_TRANSITION, and with KEEL_STALE_OWNER when the row's fence is another. */
+KEEL_API enum keel_code keel_run_update_status(struct keel_store *store, struct keel_text run_id,
+                                               const struct keel_status_change *change, bool *found,
+                                               struct keel_run *written, struct keel_error *err);
+
+/* What a completion may carry, and what progress may. */
+#define KEEL_RUN_COUNTERS                                                                                    \
+	(KEEL_RUN_BIT(TOTAL_INPUT_TOKENS) | KEEL_RUN_BIT(TOTAL_OUTPUT_TOKENS) | KEEL_RUN_BIT(TOTAL_TOKENS) |      \
+	 KEEL_RUN_BIT(LLM_CALL_COUNT) | KEEL_RUN_BIT(LEAD_AGENT_TOKENS) | KEEL_RUN_BIT(SUBAGENT_TOKENS) |         \
+	 KEEL_RUN_BIT(MIDDLEWARE_TOKENS) | KEEL_RUN_BIT(MESSAGE_COUNT) | KEEL_RUN_BIT(TOKEN_USAGE_BY_MODEL) |     \
+	 KEEL_RUN_BIT(LAST_AI_MESSAGE) | KEEL_RUN_BIT(FIRST_HUMAN_MESSAGE) | KEEL_RUN_BIT(MODEL_NAME))
+#define KEEL_RUN_OUTCOME                                                                             \
+	(KEEL_RUN_BIT(STATUS) | KEEL_RUN_BIT(ERROR) | KEEL_RUN_BIT(ERROR_CODE) | KEEL_RUN_BIT(EXIT_CODE) | \
+	 KEEL_RUN_BIT(STOP_REASON))
+
+/* Writes counters and, unless the run already has another final status, its outcome. `fields` gives members of
+ * KEEL_RUN_COUNTERS and KEEL_RUN_OUTCOME, and the owner's fence (or not). *found and *written as above.
+ * Fails with KEEL_STALE_OWNER, KEEL_INVALID_TRANSITION. */
+KEEL_API enum keel_code keel_run_complete(struct keel_store *store, struct keel_text run_id,
+                                          const struct keel_run *fields, bool *found, struct keel_run *written,
+                                          struct keel_error *err);
+
+/* Writes counters while the run is running; in any other status changes nothing. Else as complete. No event. */
+KEEL_API enum keel_code keel_run_progress(struct keel_store *store, struct keel_text run_id,
+                                          const struct keel_run *fields, bool *found, struct keel_run *written,
+                                          struct keel_error *err);
+
+/* The newest runs of a thread, newest first, equal times in insertion order; of one user when user_id.data.
+ * limit 1 to KEEL_LIST_MAX, else KEEL_INVALID_REQUEST or KEEL_LIMIT_TOO_LARGE. */
+KEEL_API enum keel_code keel_run_list_by_thread(struct keel_store *store, struct keel_text thread_id,
+                                                struct keel_text user_id, int64_t limit, struct keel_runs *list,
+                                                struct keel_error *err);
+
+struct keel_inflight_query {
+	struct keel_text thread_id; /* data NULL: every thread */
+	int64_t session_id;         /* 0: every session */
+	int64_t before;             /* created at or before this time; 0: at any time */
+	int64_t limit;              /* as in list_by_thread */
+	struct keel_text after;     /* a run id: go on behind it; data NULL: from the oldest */
+};
+
+/* Pending and running runs, oldest first (by insertion). */
+KEEL_API enum keel_code keel_run_list_inflight(struct keel_store *store, const struct keel_inflight_query *query,
+                                               struct keel_runs *list, struct keel_error *err);
+
+/* How many runs of the thread are pending or running: counted, not remembered. */
+KEEL_API enum keel_code keel_run_count_inflight(struct keel_store *store, struct keel_text thread_id, int64_t *count,
+                                                struct keel_error *err);
+
+struct keel_takeover {
+	enum keel_run_status status;  /* what becomes of it: a final status, or KEEL_RUN_PENDING to requeue it */
+	struct keel_text error;       /* data NULL: none */
+	struct keel_text error_code;  /* data NULL: none */
+	struct keel_text stop_reason; /* data NULL: "orphan_recovered" */
+	struct keel_text cancel_action;
+};
+
+/* Recovers an orphan: an in-flight run whose session is dead, or that has neither a session nor `claimable`. Judged
+ * and written in one transaction; the fence grows, so a late writer is refused. *taken says whether it was one. */
+KEEL_API enum keel_code keel_run_claim_for_takeover(struct keel_store *store, struct keel_text run_id,
+                                                    const struct keel_takeover *takeover, bool *taken,
+                                                    struct keel_error *err);
+
+/* Asks the owner of an in-flight run to stop it with `action` ("interrupt" or "rollback"). The first request wins for
+ * ever: *winner is the action that holds (static text). Fails with KEEL_NOT_FOUND, and with KEEL_INVALID_TRANSITION
+ * for a run that is final. */
+KEEL_API enum keel_code keel_run_request_cancel(struct keel_store *store, struct keel_text run_id,
+                                                struct keel_text action, const char **winner, struct keel_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

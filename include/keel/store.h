@@ -1,0 +1,137 @@
+/* keel/store.h - one open store: opening, transactions, sessions, and looking it over.
+ *
+ * Thread rule, for every function that takes a store: a handle belongs to one thread at a time; different handles are
+ * independent. After fork the child must not use the parent's handles: every call returns KEEL_MISUSE, and
+ * keel_store_close only lets go of memory.
+ *
+ * Every operation on a store may fail with
+ *   KEEL_BUSY       another writer kept the lock for longer than lock_timeout_us, or this handle has a transaction open
+ *                   that the operation is not part of (transient);
+ *   KEEL_STORE_CORRUPT, KEEL_STORE_READONLY, KEEL_STORE_FULL, KEEL_IO, KEEL_NO_MEMORY
+ * and has then changed nothing. Functions name only what they add to these.
+ */
+#ifndef KEEL_STORE_H
+#define KEEL_STORE_H
+
+#include <keel/value.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct keel_store; /* opaque */
+
+/* When a commit counts as done. */
+enum keel_durability {
+	KEEL_DURABILITY_FULL,   /* on the disk: survives kill -9 and power loss */
+	KEEL_DURABILITY_NORMAL, /* survives kill -9; a power cut may lose the last moments */
+	KEEL_DURABILITY_OFF     /* survives the end of the process; a power cut may damage the store */
+};
+
+struct keel_store_options {
+	enum keel_durability durability;
+	bool readonly;           /* never writes, not even a session */
+	bool create;             /* make the file (mode 0600) when there is none; never a directory */
+	int64_t lock_timeout_us; /* how long an operation waits for another writer; 0: not at all */
+	const char *owner;       /* a name shown to people; NULL: host:pid. Copied. */
+	struct keel_clock clock; /* borrowed until close */
+	struct keel_ids ids;     /* borrowed until close */
+	void (*sleep)(void *data, int64_t duration_us); /* how the handle waits for a lock; must not call back into Keel */
+	void *sleep_data;
+};
+
+/* Fills in the defaults: full, writable, create, 5 s, host:pid, system clock, UUIDv7, nanosleep. */
+KEEL_API void keel_store_options_init(struct keel_store_options *options);
+
+/* Opens the store at `uri`, a path or ":memory:", and brings its schema up to date; waits for locks like an operation.
+ * `options` NULL: the defaults. On success *store is a handle the caller closes with keel_store_close; on failure NULL.
+ * Fails with KEEL_INVALID_REQUEST (an empty uri, an unknown scheme), KEEL_STORE_MISSING (no such file and create is
+ * false, or no parent directory), KEEL_STORE_CORRUPT (not a database, truncated, another application's),
+ * KEEL_STORE_VERSION (schema newer than this library), KEEL_STORE_READONLY, KEEL_IO (a directory, no permission). */
+KEEL_API enum keel_code keel_store_open(const char *uri, const struct keel_store_options *options,
+                                        struct keel_store **store, struct keel_error *err);
+
+/* Rolls back what is open, ends the session and frees the handle. NULL is a no-op. Never fails. */
+KEEL_API void keel_store_close(struct keel_store *store);
+
+/* False in a child made by fork from the process that opened the handle. */
+KEEL_API bool keel_store_usable(const struct keel_store *store);
+
+/* Begins a writing transaction: no other process writes until it ends, and what is read in it cannot change.
+ * From then on the operations on this handle are part of it. Fails with KEEL_BUSY when one is open already. */
+KEEL_API enum keel_code keel_store_begin(struct keel_store *store, struct keel_error *err);
+
+/* Commits. On success everything done since begin is durable as the store's durability says. On failure the
+ * transaction is rolled back and over. Fails with KEEL_MISUSE when none is open. */
+KEEL_API enum keel_code keel_store_commit(struct keel_store *store, struct keel_error *err);
+
+/* Rolls back and ends the transaction; without one, does nothing. */
+KEEL_API void keel_store_rollback(struct keel_store *store);
+
+KEEL_API bool keel_store_in_transaction(const struct keel_store *store);
+
+/* "sqlite" or "memory". Static text. */
+KEEL_API const char *keel_store_backend(const struct keel_store *store);
+
+/* The path as the driver resolved it; "" for :memory:. Lives as long as the handle. */
+KEEL_API const char *keel_store_path(const struct keel_store *store);
+
+/* The store's epoch: an id made when the store was created. Lives as long as the handle. */
+KEEL_API const char *keel_store_epoch(const struct keel_store *store);
+
+/* What the store's clock says. */
+KEEL_API int64_t keel_store_now(const struct keel_store *store);
+
+/* A new id from the store's source. */
+KEEL_API enum keel_code keel_store_new_id(struct keel_store *store, char id[KEEL_UUID_SIZE], struct keel_error *err);
+
+/* The session of this handle: a number never used before in this store, held by a lock that the operating system
+ * drops the moment the process dies. Made by the first write; asking for it before that makes it (and is a write).
+ * 0 for a readonly handle. */
+KEEL_API enum keel_code keel_store_session(struct keel_store *store, int64_t *session, struct keel_error *err);
+
+/* Whether the session's process is there: true unless that can be ruled out. A number that is no session is dead. */
+KEEL_API enum keel_code keel_store_session_alive(struct keel_store *store, int64_t session, bool *alive,
+                                                 struct keel_error *err);
+
+struct keel_session {
+	int64_t session_id;
+	struct keel_text owner;
+	int64_t pid;
+	int64_t started_at; /* microseconds since the epoch */
+	bool alive;
+};
+
+/* The sessions the store knows, oldest first: all that are alive, and dead ones until they are tidied away.
+ * The caller clears the list with keel_sessions_clear; an empty one starts as {0}. */
+struct keel_sessions {
+	struct keel_session *items;
+	size_t count;
+	void *memory; /* private */
+};
+KEEL_API enum keel_code keel_store_sessions(struct keel_store *store, struct keel_sessions *list,
+                                            struct keel_error *err);
+KEEL_API void keel_sessions_clear(struct keel_sessions *list);
+
+/* Something verify found. */
+struct keel_problem {
+	enum keel_code code;   /* KEEL_STORE_CORRUPT, KEEL_STORE_MISSING */
+	struct keel_text text; /* a sentence for people */
+};
+struct keel_problems {
+	struct keel_problem *items;
+	size_t count;
+	void *memory; /* private */
+};
+
+enum { KEEL_PROBLEMS_MAX = 100 }; /* verify stops looking after so many: a person reads the first few */
+
+/* Checks the database file and every invariant of the schema, in one read: takes time in proportion to the store.
+ * An empty list means sound. The caller clears the list with keel_problems_clear. */
+KEEL_API enum keel_code keel_store_verify(struct keel_store *store, struct keel_problems *list, struct keel_error *err);
+KEEL_API void keel_problems_clear(struct keel_problems *list);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
