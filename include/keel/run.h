@@ -243,7 +243,7 @@ KEEL_API enum keel_code keel_run_count_inflight(struct keel_store *store, struct
                                                 struct keel_error *err);
 
 struct keel_takeover {
-	enum keel_run_status status;  /* what becomes of it: a final status, or KEEL_RUN_PENDING to requeue it */
+	enum keel_run_status status;  /* the final status it gets */
 	struct keel_text error;       /* data NULL: none */
 	struct keel_text error_code;  /* data NULL: none */
 	struct keel_text stop_reason; /* data NULL: "orphan_recovered" */

@@ -5,8 +5,7 @@
  * keel_store_close only lets go of memory.
  *
  * Every operation on a store may fail with
- *   KEEL_BUSY       another writer kept the lock for longer than lock_timeout_us, or this handle has a transaction open
- *                   that the operation is not part of (transient);
+ *   KEEL_BUSY       another writer kept the lock for longer than lock_timeout_us (transient);
  *   KEEL_STORE_CORRUPT, KEEL_STORE_READONLY, KEEL_STORE_FULL, KEEL_IO, KEEL_NO_MEMORY
  * and has then changed nothing. Functions name only what they add to these.
  */

@@ -1,0 +1,21 @@
+/* base/error.h - filling in a struct keel_error. */
+#ifndef KEEL_BASE_ERROR_H
+#define KEEL_BASE_ERROR_H
+
+#include <keel/error.h>
+
+/* Each writes *err (unless NULL) and returns the code, so that `return keel_fail(...)` reads well. */
+enum keel_code keel_fail(struct keel_error *err, enum keel_code code, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* KEEL_INVALID_REQUEST about one input. */
+enum keel_code keel_fail_field(struct keel_error *err, const char *field, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* KEEL_LIMIT_TOO_LARGE about one input. */
+enum keel_code keel_fail_limit(struct keel_error *err, const char *field, int64_t requested, int64_t max);
+
+/* KEEL_NO_MEMORY. */
+enum keel_code keel_fail_memory(struct keel_error *err);
+
+#endif

@@ -1,0 +1,48 @@
+/* base/sidefile.h - byte locks in a file beside the store, held by a process until it lets go or dies.
+ *
+ * The locks are Linux's open-file-description locks: the operating system drops them with the last descriptor, so the
+ * death of a process, even by SIGKILL, needs no message and no timeout. What follows from that:
+ *  - the descriptor is closed in a forked child, or the child would keep a dead parent "alive" (pthread_atfork; a raw
+ *    clone() does not run the handler), and it is never unlocked there, which would end the parent's locks;
+ *  - exec drops it (O_CLOEXEC);
+ *  - a question through one's own descriptor never sees one's own locks.
+ * Local file systems only. Bytes are numbered from 1; the file itself stays empty.
+ */
+#ifndef KEEL_BASE_SIDEFILE_H
+#define KEEL_BASE_SIDEFILE_H
+
+#include <keel/value.h>
+
+/* In a handle; starts as {.fd = -1}. After keel_sidefile_watch the struct must stay where it is. */
+struct keel_sidefile {
+	int fd;
+	bool forked; /* this is a child made by fork from the process that watches */
+	bool watched;
+	struct keel_sidefile *previous, *next;
+};
+
+/* Has `forked` set and the descriptor closed in children, until keel_sidefile_close. KEEL_NO_MEMORY when the process
+ * cannot register a fork handler. */
+enum keel_code keel_sidefile_watch(struct keel_sidefile *file, struct keel_error *err);
+
+/* Opens the file; with `create`, for locking, made with mode 0600 when there is none; without, for questions only.
+ * KEEL_STORE_MISSING when it is not there, KEEL_IO for the rest. Does nothing when it is open. */
+enum keel_code keel_sidefile_open(struct keel_sidefile *file, const char *path, bool create, struct keel_error *err);
+
+/* Locks a byte; KEEL_BUSY when another descriptor holds it. */
+enum keel_code keel_sidefile_lock(struct keel_sidefile *file, int64_t byte, struct keel_error *err);
+
+/* Whether somebody else holds the byte. */
+enum keel_code keel_sidefile_held(struct keel_sidefile *file, int64_t byte, bool *held, struct keel_error *err);
+
+/* Which file is open: device and inode. */
+enum keel_code keel_sidefile_identity(struct keel_sidefile *file, int64_t *device, int64_t *inode,
+                                      struct keel_error *err);
+
+/* Closes the descriptor, and with it every lock, and goes on watching; the next open starts anew. */
+void keel_sidefile_drop(struct keel_sidefile *file);
+
+/* Releases every lock by closing the descriptor, and ends the watch. Safe to call again, and in a child. */
+void keel_sidefile_close(struct keel_sidefile *file);
+
+#endif

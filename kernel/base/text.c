@@ -1,0 +1,114 @@
+/* text.c - UTF-8 and the checks every text from outside goes through. Uses: error. */
+#include "base/text.h"
+
+#include "base/error.h"
+
+/* Bytes of the UTF-8 sequence at p, 0 when it is not valid. RFC 3629, table of section 4. */
+static size_t sequence(const unsigned char *p, size_t left)
+{
+	unsigned char low = 0x80, high = 0xBF;
+	size_t size;
+	if (p[0] < 0x80)
+		return 1;
+	if (p[0] >= 0xC2 && p[0] <= 0xDF)
+		size = 2;
+	else if (p[0] >= 0xE0 && p[0] <= 0xEF)
+		size = 3;
+	else if (p[0] >= 0xF0 && p[0] <= 0xF4)
+		size = 4;
+	else
+		return 0;
+	if (left < size)
+		return 0;
+	switch (p[0]) {
+	case 0xE0:
+		low = 0xA0; /* overlong */
+		break;
+	case 0xED:
+		high = 0x9F; /* surrogates */
+		break;
+	case 0xF0:
+		low = 0x90; /* overlong */
+		break;
+	case 0xF4:
+		high = 0x8F; /* above U+10FFFF */
+		break;
+	default:
+		break;
+	}
+	if (p[1] < low || p[1] > high)
+		return 0;
+	for (size_t i = 2; i < size; i++)
+		if (p[i] < 0x80 || p[i] > 0xBF)
+			return 0;
+	return size;
+}
+
+bool keel_text_is_utf8(struct keel_text text)
+{
+	const unsigned char *p = (const unsigned char *)text.data;
+	size_t i = 0;
+	while (i < text.size) {
+		/* Most text is ASCII: eight bytes at a time. */
+		uint64_t word;
+		if (text.size - i >= sizeof word) {
+			memcpy(&word, p + i, sizeof word);
+			if (!(word & UINT64_C(0x8080808080808080))) {
+				i += sizeof word;
+				continue;
+			}
+		}
+		size_t step = sequence(p + i, text.size - i);
+		if (!step)
+			return false;
+		i += step;
+	}
+	return true;
+}
+
+struct keel_text keel_text_cut(struct keel_text text, size_t characters)
+{
+	if (text.size <= characters)
+		return text;
+	size_t i = 0;
+	for (; i < text.size; i++) {
+		bool starts = ((unsigned char)text.data[i] & 0xC0) != 0x80;
+		if (starts && characters-- == 0)
+			break;
+	}
+	return (struct keel_text){text.data, i};
+}
+
+enum keel_code keel_check_id(struct keel_text text, const char *field, struct keel_error *err)
+{
+	if (!text.data || text.size == 0)
+		return keel_fail_field(err, field, "%s must not be empty", field);
+	if (text.size > KEEL_ID_MAX)
+		return keel_fail_field(err, field, "%s has %zu bytes, at most %d are allowed", field, text.size, KEEL_ID_MAX);
+	for (size_t i = 0; i < text.size; i++) {
+		unsigned char c = (unsigned char)text.data[i];
+		if (c < 0x20 || c == 0x7F)
+			return keel_fail_field(err, field, "%s has a control character (byte %zu)", field, i + 1);
+	}
+	if (!keel_text_is_utf8(text))
+		return keel_fail_field(err, field, "%s is not valid UTF-8", field);
+	return KEEL_OK;
+}
+
+enum keel_code keel_check_text(struct keel_text text, const char *field, struct keel_error *err)
+{
+	if (text.size > KEEL_TEXT_MAX)
+		return keel_fail_limit(err, field, (int64_t)text.size, KEEL_TEXT_MAX);
+	if (!keel_text_is_utf8(text))
+		return keel_fail_field(err, field, "%s is not valid UTF-8", field);
+	return KEEL_OK;
+}
+
+enum keel_code keel_check_limit(int64_t limit, int64_t max, struct keel_error *err)
+{
+	if (limit < 1)
+		return keel_fail_field(err, "limit", "limit must be at least 1");
+	if (limit > max)
+		return keel_fail_limit(err, "limit", limit, max);
+	return KEEL_OK;
+}

@@ -1,0 +1,29 @@
+/* base/text.h - looking at texts. */
+#ifndef KEEL_BASE_TEXT_H
+#define KEEL_BASE_TEXT_H
+
+#include <string.h>
+
+#include <keel/value.h>
+
+static inline struct keel_text keel_text_of(const char *text)
+{
+	return (struct keel_text){text, text ? strlen(text) : 0};
+}
+
+static inline bool keel_text_is(struct keel_text text, const char *other)
+{
+	return text.data && text.size == strlen(other) && memcmp(text.data, other, text.size) == 0;
+}
+
+/* The first `characters` characters of a valid UTF-8 text. */
+struct keel_text keel_text_cut(struct keel_text text, size_t characters);
+
+/* Checks an input; `field` names it in the error. An id has 1 to KEEL_ID_MAX bytes and no control characters. */
+enum keel_code keel_check_id(struct keel_text text, const char *field, struct keel_error *err);
+enum keel_code keel_check_text(struct keel_text text, const char *field, struct keel_error *err);
+
+/* Checks a limit: at least 1, at most `max`. */
+enum keel_code keel_check_limit(int64_t limit, int64_t max, struct keel_error *err);
+
+#endif

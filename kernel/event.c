@@ -1,0 +1,226 @@
+/* event.c - the append-only log. Uses: store. */
+#include "event.h"
+
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/text.h"
+
+enum keel_code keel_event_write(struct keel_store *store, const struct keel_event *event, int64_t *id,
+                                struct keel_error *err)
+{
+	static const char text[] =
+		"INSERT INTO events (kind, at, runtime_id, thread_id, run_id, worker_ref, message, data)"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+	struct keel_statement *insert;
+	enum keel_code code = keel_store_prepare(store, text, &insert, err);
+	if (code != KEEL_OK)
+		return code;
+	const struct keel_text texts[] = {event->runtime_id, event->thread_id, event->run_id,
+	                                  event->worker_ref, event->message,   event->data};
+	code = keel_bind_text(insert, 1, event->kind, err);
+	if (code == KEEL_OK)
+		code = keel_bind_int(insert, 2, event->at, err);
+	for (int i = 0; code == KEEL_OK && i < 6; i++)
+		code = keel_bind_text(insert, 3 + i, texts[i], err);
+	if (code == KEEL_OK)
+		code = keel_run_statement(insert, err);
+	if (code == KEEL_OK && id)
+		*id = store->sql->driver->inserted(store->sql);
+	return code;
+}
+
+static enum keel_code check_event(const struct keel_event *event, struct keel_error *err)
+{
+	const struct {
+		struct keel_text id;
+		const char *field;
+	} ids[] = {{event->runtime_id, "runtime_id"}, {event->thread_id, "thread_id"}, {event->run_id, "run_id"}};
+	enum keel_code code = keel_check_id(event->kind, "kind", err);
+	for (size_t i = 0; code == KEEL_OK && i < sizeof ids / sizeof ids[0]; i++)
+		if (ids[i].id.data)
+			code = keel_check_id(ids[i].id, ids[i].field, err);
+	if (code == KEEL_OK)
+		code = keel_check_text(event->worker_ref, "worker_ref", err);
+	if (code == KEEL_OK)
+		code = keel_check_text(event->message, "message", err);
+	if (code == KEEL_OK)
+		code = keel_check_text(event->data, "data", err);
+	return code;
+}
+
+enum keel_code keel_event_append(struct keel_store *store, const struct keel_event *event, int64_t *id,
+                                 struct keel_error *err)
+{
+	struct keel_event stamped = *event;
+	enum keel_code code = check_event(event, err);
+	if (code == KEEL_OK)
+		code = keel_write_begin(store, err);
+	if (code != KEEL_OK)
+		return code;
+	stamped.at = keel_store_now(store);
+	code = keel_event_write(store, &stamped, id, err);
+	return keel_write_end(store, code, true, err);
+}
+
+/* --- Reading ----------------------------------------------------------------------------------------------------- */
+
+#define SELECT_EVENTS "SELECT id, kind, at, runtime_id, thread_id, run_id, worker_ref, message, data FROM events "
+
+/* The filter that narrows most decides which index is walked; the others are looked at row by row. */
+static const char *select_for(const struct keel_event_query *query)
+{
+	if (query->run_id.data)
+		return SELECT_EVENTS "WHERE id >= ?1 AND run_id = ?2 ORDER BY id";
+	if (query->thread_id.data)
+		return SELECT_EVENTS "WHERE id >= ?1 AND thread_id = ?2 ORDER BY id";
+	if (query->runtime_id.data)
+		return SELECT_EVENTS "WHERE id >= ?1 AND runtime_id = ?2 ORDER BY id";
+	return SELECT_EVENTS "WHERE id >= ?1 ORDER BY id";
+}
+
+static bool same(struct keel_text wanted, struct keel_text found)
+{
+	return !wanted.data ||
+	       (found.data && found.size == wanted.size && memcmp(found.data, wanted.data, wanted.size) == 0);
+}
+
+/* Whether the row under the statement passes the filters that the statement itself does not apply. */
+static bool matches(const struct keel_event_query *query, struct keel_statement *select)
+{
+	if (!same(query->runtime_id, keel_column_text(select, 3)) || !same(query->thread_id, keel_column_text(select, 4)))
+		return false;
+	if (query->kinds_count == 0)
+		return true;
+	struct keel_text kind = keel_column_text(select, 1);
+	for (size_t i = 0; i < query->kinds_count; i++)
+		if (same(query->kinds[i], kind))
+			return true;
+	return false;
+}
+
+static enum keel_code read_event(struct keel_statement *select, struct keel_event *event, struct keel_arena **arena,
+                                 struct keel_error *err)
+{
+	struct keel_text *texts[] = {NULL,
+	                             &event->kind,
+	                             NULL,
+	                             &event->runtime_id,
+	                             &event->thread_id,
+	                             &event->run_id,
+	                             &event->worker_ref,
+	                             &event->message,
+	                             &event->data};
+	event->id = keel_column_int(select, 0);
+	event->at = keel_column_int(select, 2);
+	for (int i = 0; i < 9; i++) {
+		if (!texts[i])
+			continue;
+		struct keel_text text = keel_column_text(select, i);
+		if ((!text.data && !keel_column_null(select, i)) || !keel_arena_text(arena, text, texts[i]))
+			return keel_fail_memory(err);
+	}
+	return KEEL_OK;
+}
+
+/* The newest id there is, 0 in an empty log. */
+static enum keel_code newest(struct keel_store *store, int64_t *id, struct keel_error *err)
+{
+	struct keel_statement *select;
+	bool row;
+	enum keel_code code = keel_store_prepare(store, "SELECT max(id) FROM events", &select, err);
+	if (code != KEEL_OK)
+		return code;
+	code = keel_step(select, &row, err);
+	*id = code == KEEL_OK && row ? keel_column_int(select, 0) : 0;
+	keel_reset(select);
+	return code;
+}
+
+static enum keel_code read_page(struct keel_statement *select, const struct keel_event_query *query,
+                                struct keel_events *list, struct keel_error *err)
+{
+	struct keel_arena *arena = list->memory;
+	enum keel_code code;
+	bool row;
+	while ((code = keel_step(select, &row, err)) == KEEL_OK && row) {
+		if (!matches(query, select))
+			continue;
+		if ((int64_t)list->count == query->limit) {
+			list->has_more = true;
+			break;
+		}
+		if (list->count == list->capacity) {
+			size_t capacity = list->capacity ? list->capacity * 2 : 16;
+			struct keel_event *items = keel_resize(list->items, capacity * sizeof *items);
+			if (!items) {
+				code = keel_fail_memory(err);
+				break;
+			}
+			list->items = items;
+			list->capacity = capacity;
+		}
+		code = read_event(select, &list->items[list->count], &arena, err);
+		if (code != KEEL_OK)
+			break;
+		list->count++;
+	}
+	keel_reset(select);
+	list->memory = arena;
+	return code;
+}
+
+enum keel_code keel_event_read(struct keel_store *store, const struct keel_event_query *query, struct keel_events *list,
+                               struct keel_error *err)
+{
+	struct keel_statement *select;
+	int64_t last;
+	struct keel_arena *arena = list->memory;
+	keel_arena_reset(&arena);
+	list->memory = arena;
+	list->count = 0;
+	list->has_more = false;
+	list->next_event_id = query->next_event_id;
+	enum keel_code code = keel_check_limit(query->limit, KEEL_EVENTS_MAX, err);
+	if (code == KEEL_OK && query->next_event_id < 1)
+		code = keel_fail_field(err, "cursor", "next_event_id must be at least 1");
+	if (code == KEEL_OK && query->kinds_count > KEEL_EVENT_KINDS_MAX)
+		code = keel_fail_limit(err, "kinds", (int64_t)query->kinds_count, KEEL_EVENT_KINDS_MAX);
+	if (code == KEEL_OK)
+		code = keel_store_check(store, err);
+	/* The end of the log is looked up before the page: all up to there is certainly in what the page sees, so a reader
+	 * behind a filter that has read everything need not look at it again. */
+	if (code == KEEL_OK)
+		code = newest(store, &last, err);
+	if (code != KEEL_OK || last < query->next_event_id)
+		return code;
+	struct keel_text key = query->run_id.data      ? query->run_id
+						   : query->thread_id.data ? query->thread_id
+												   : query->runtime_id;
+	code = keel_store_prepare(store, select_for(query), &select, err);
+	if (code == KEEL_OK)
+		code = keel_bind_int(select, 1, query->next_event_id, err);
+	if (code == KEEL_OK && key.data)
+		code = keel_bind_text(select, 2, key, err);
+	if (code == KEEL_OK)
+		code = read_page(select, query, list, err);
+	if (code != KEEL_OK) {
+		list->count = 0;
+		list->has_more = false;
+		return code;
+	}
+	if (list->count > 0)
+		list->next_event_id = list->items[list->count - 1].id + 1;
+	if (!list->has_more && list->next_event_id <= last)
+		list->next_event_id = last + 1;
+	return KEEL_OK;
+}
+
+void keel_events_clear(struct keel_events *list)
+{
+	struct keel_arena *arena = list->memory;
+	keel_arena_free(&arena);
+	keel_free(list->items);
+	memset(list, 0, sizeof *list);
+}

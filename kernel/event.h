@@ -1,0 +1,13 @@
+/* event.h - writing events from the domain. */
+#ifndef KEEL_KERNEL_EVENT_H
+#define KEEL_KERNEL_EVENT_H
+
+#include <keel/event.h>
+
+#include "store.h"
+
+/* Appends an event as it is, in the open transaction. `id` may be NULL. */
+enum keel_code keel_event_write(struct keel_store *store, const struct keel_event *event, int64_t *id,
+                                struct keel_error *err);
+
+#endif

@@ -1,0 +1,263 @@
+/* run.c - runs as rows: put, get, delete and the listings. Uses: run_rows, run_change, event. */
+#include <keel/run.h>
+
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "event.h"
+#include "run_change.h"
+
+/* --- Writing ----------------------------------------------------------------------------------------------------- */
+
+static enum keel_code write_new(struct keel_store *store, struct keel_run *run, struct keel_text note,
+                                struct keel_run *written, bool *inserted, struct keel_error *err)
+{
+	int64_t now = keel_store_now(store);
+	bool has_status = run->valued & KEEL_RUN_BIT(STATUS);
+	if (!(run->valued & KEEL_RUN_BIT(CREATED_AT)))
+		KEEL_RUN_SET(run, CREATED_AT, created_at, now);
+	if (!(run->valued & KEEL_RUN_BIT(UPDATED_AT)))
+		KEEL_RUN_SET(run, UPDATED_AT, updated_at, now);
+	if (!(run->valued & KEEL_RUN_BIT(FENCE)))
+		KEEL_RUN_SET(run, FENCE, fence, 1);
+	KEEL_RUN_SET(run, REVISION, revision, 1);
+	enum keel_code code = keel_run_insert(store, run, inserted, err);
+	if (code != KEEL_OK || !*inserted)
+		return code;
+	if (!note.data && has_status && run->status != KEEL_RUN_PENDING) {
+		keel_buffer_clear(&store->scratch);
+		keel_buffer_format(&store->scratch, "{\"status\":\"%s\"}",
+		                   keel_run_status_name((enum keel_run_status)run->status));
+		if (store->scratch.failed)
+			return keel_fail_memory(err);
+		note = keel_buffer_text(&store->scratch);
+	}
+	struct keel_event event = {.kind = keel_text_of("run_created"),
+	                           .at = now,
+	                           .thread_id = run->thread_id,
+	                           .run_id = run->run_id,
+	                           .data = note};
+	code = keel_event_write(store, &event, NULL, err);
+	if (code == KEEL_OK)
+		keel_run_copy_stamps(run, written);
+	return code;
+}
+
+/* Merges into the row that is there. *wrote: something may have been written. */
+static enum keel_code merge(struct keel_store *store, const struct keel_run *run, struct keel_run *written, bool *wrote,
+                            struct keel_error *err)
+{
+	/* What decides who may run it and when; a change of these is an event of its own. */
+	const keel_run_set place = KEEL_RUN_BIT(SESSION_ID) | KEEL_RUN_BIT(FENCE) | KEEL_RUN_BIT(CLAIMABLE) |
+							   KEEL_RUN_BIT(PRIORITY) | KEEL_RUN_BIT(SCHEDULED_AT);
+	/* Never null in the schema: given as null they are left alone. */
+	const keel_run_set required = KEEL_RUN_BIT(CREATED_AT) | KEEL_RUN_BIT(UPDATED_AT) | KEEL_RUN_BIT(FENCE);
+	struct keel_arena *arena = NULL;
+	struct keel_run_core core;
+	struct keel_run delta = *run;
+	enum keel_code code = keel_run_read_core(store, run->run_id, &arena, &core, err);
+	delta.given &= ~(KEEL_RUN_BIT(RUN_ID) | KEEL_RUN_BIT(THREAD_ID) | KEEL_RUN_BIT(REVISION) | (required & ~run->valued));
+	delta.valued &= delta.given;
+	if (code == KEEL_OK && !core.found)
+		code = keel_fail_field(err, "thread_id", "thread_id must be given for a new run");
+	if (code == KEEL_OK && (run->valued & KEEL_RUN_BIT(THREAD_ID)) &&
+	    (run->thread_id.size != core.thread_id.size ||
+	     memcmp(run->thread_id.data, core.thread_id.data, core.thread_id.size) != 0))
+		code = keel_fail_field(err, "thread_id", "run %.*s belongs to another thread, which cannot change",
+		                       (int)run->run_id.size, run->run_id.data);
+	if (code == KEEL_OK && (delta.given & KEEL_RUN_BIT(FENCE)) && delta.fence < core.fence)
+		code = keel_run_check_fence(&core, run->run_id, delta.fence, err);
+	if (code == KEEL_OK && (delta.given & KEEL_RUN_BIT(STATUS))) {
+		enum keel_run_status to =
+			delta.valued & KEEL_RUN_BIT(STATUS) ? (enum keel_run_status)delta.status : KEEL_RUN_PENDING;
+		enum keel_transition transition = keel_run_transition(&core, to, 0);
+		if (transition == KEEL_TRANSITION_REFUSED)
+			code = keel_run_refuse(&core, run->run_id, to, err);
+		if (transition == KEEL_TRANSITION_NONE) {
+			delta.given &= ~KEEL_RUN_BIT(STATUS);
+			delta.valued &= delta.given;
+		}
+	}
+	if (code == KEEL_OK && delta.given) {
+		*wrote = true;
+		code = keel_run_apply(store, run->run_id, &core, &delta, delta.given & place ? "run_rescheduled" : NULL,
+		                      (struct keel_text){NULL, 0}, written, err);
+	}
+	keel_arena_free(&arena);
+	return code;
+}
+
+enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run, struct keel_text note,
+                            struct keel_run *written, struct keel_error *err)
+{
+	struct keel_run fresh = *run;
+	struct keel_run checked;
+	bool inserted = false, wrote = false;
+	if (written)
+		written->given = written->valued = 0;
+	if (!(fresh.valued & KEEL_RUN_BIT(RUN_ID)))
+		return keel_fail_field(err, "run_id", "run_id must be given");
+	enum keel_code code = keel_run_check(&fresh, err);
+	if (code == KEEL_OK)
+		code = keel_check_text(note, "note", err);
+	if (code == KEEL_OK)
+		code = keel_write_begin(store, err);
+	if (code != KEEL_OK)
+		return code;
+	checked = fresh;
+	if (fresh.valued & KEEL_RUN_BIT(THREAD_ID)) {
+		code = write_new(store, &fresh, note, written, &inserted, err);
+		wrote = inserted;
+	}
+	if (code == KEEL_OK && !inserted)
+		code = merge(store, &checked, written, &wrote, err);
+	return keel_write_end(store, code, wrote, err);
+}
+
+enum keel_code keel_run_delete(struct keel_store *store, struct keel_text run_id, bool *deleted, struct keel_error *err)
+{
+	struct keel_arena *arena = NULL;
+	struct keel_run_core core;
+	struct keel_statement *statement;
+	bool wrote = false;
+	*deleted = false;
+	enum keel_code code = keel_check_id(run_id, "run_id", err);
+	if (code == KEEL_OK)
+		code = keel_write_begin(store, err);
+	if (code != KEEL_OK)
+		return code;
+	code = keel_run_read_core(store, run_id, &arena, &core, err);
+	if (code == KEEL_OK && core.found) {
+		code = keel_store_prepare(store, "DELETE FROM runs WHERE seq = ?1", &statement, err);
+		if (code == KEEL_OK)
+			code = keel_bind_int(statement, 1, core.seq, err);
+		wrote = code == KEEL_OK;
+		if (code == KEEL_OK)
+			code = keel_run_statement(statement, err);
+		struct keel_event event = {.kind = keel_text_of("run_deleted"),
+		                           .at = keel_store_now(store),
+		                           .thread_id = core.thread_id,
+		                           .run_id = run_id};
+		if (code == KEEL_OK)
+			code = keel_event_write(store, &event, NULL, err);
+	}
+	keel_arena_free(&arena);
+	code = keel_write_end(store, code, wrote, err);
+	*deleted = code == KEEL_OK && core.found;
+	return code;
+}
+
+/* --- Reading ----------------------------------------------------------------------------------------------------- */
+
+enum keel_code keel_run_get(struct keel_store *store, struct keel_text run_id, struct keel_text user_id,
+                            struct keel_runs *list, struct keel_error *err)
+{
+	static const char text[] = KEEL_RUN_SELECT "WHERE run_id = ?1 AND (?2 IS NULL OR user_id = ?2)";
+	struct keel_statement *select;
+	list->count = 0;
+	enum keel_code code = keel_check_id(run_id, "run_id", err);
+	if (code == KEEL_OK && user_id.data)
+		code = keel_check_id(user_id, "user_id", err);
+	if (code == KEEL_OK)
+		code = keel_store_check(store, err);
+	if (code == KEEL_OK)
+		code = keel_store_prepare(store, text, &select, err);
+	if (code == KEEL_OK)
+		code = keel_bind_text(select, 1, run_id, err);
+	if (code == KEEL_OK)
+		code = keel_bind_text(select, 2, user_id, err);
+	return code == KEEL_OK ? keel_run_read(select, list, err) : code;
+}
+
+enum keel_code keel_run_list_by_thread(struct keel_store *store, struct keel_text thread_id, struct keel_text user_id,
+                                       int64_t limit, struct keel_runs *list, struct keel_error *err)
+{
+	static const char text[] = KEEL_RUN_SELECT "WHERE thread_id = ?1 AND (?2 IS NULL OR user_id = ?2)"
+											   " ORDER BY created_at DESC, seq LIMIT ?3";
+	struct keel_statement *select;
+	list->count = 0;
+	enum keel_code code = keel_check_id(thread_id, "thread_id", err);
+	if (code == KEEL_OK && user_id.data)
+		code = keel_check_id(user_id, "user_id", err);
+	if (code == KEEL_OK)
+		code = keel_check_limit(limit, KEEL_LIST_MAX, err);
+	if (code == KEEL_OK)
+		code = keel_store_check(store, err);
+	if (code == KEEL_OK)
+		code = keel_store_prepare(store, text, &select, err);
+	if (code == KEEL_OK)
+		code = keel_bind_text(select, 1, thread_id, err);
+	if (code == KEEL_OK)
+		code = keel_bind_text(select, 2, user_id, err);
+	if (code == KEEL_OK)
+		code = keel_bind_int(select, 3, limit, err);
+	return code == KEEL_OK ? keel_run_read(select, list, err) : code;
+}
+
+/* Of a thread in the order of admission, else by age. The run to go on behind may have ended meanwhile: its row still
+ * has its place; if it was deleted, the listing starts over. */
+#define INFLIGHT_FILTER                                                                     \
+	KEEL_INFLIGHT " AND (?2 IS NULL OR session_id = ?2) AND (?3 IS NULL OR created_at <= ?3)" \
+				  " AND (?5 IS NULL OR "
+static const char inflight_of_thread[] =
+	KEEL_RUN_SELECT "WHERE thread_id = ?1 AND " INFLIGHT_FILTER
+					"seq > coalesce((SELECT seq FROM runs WHERE run_id = ?5), 0)) ORDER BY seq LIMIT ?4";
+static const char inflight_by_age[] =
+	KEEL_RUN_SELECT "WHERE ?1 IS NULL AND " INFLIGHT_FILTER
+					"created_at > (SELECT created_at FROM runs WHERE run_id = ?5)"
+					" OR (created_at = (SELECT created_at FROM runs WHERE run_id = ?5)"
+					" AND seq > (SELECT seq FROM runs WHERE run_id = ?5))"
+					" OR NOT EXISTS (SELECT 1 FROM runs WHERE run_id = ?5))"
+					" ORDER BY created_at, seq LIMIT ?4";
+
+enum keel_code keel_run_list_inflight(struct keel_store *store, const struct keel_inflight_query *query,
+                                      struct keel_runs *list, struct keel_error *err)
+{
+	struct keel_statement *select;
+	list->count = 0;
+	enum keel_code code = keel_check_limit(query->limit, KEEL_LIST_MAX, err);
+	if (code == KEEL_OK && query->thread_id.data)
+		code = keel_check_id(query->thread_id, "thread_id", err);
+	if (code == KEEL_OK && query->after.data)
+		code = keel_check_id(query->after, "after", err);
+	if (code == KEEL_OK)
+		code = keel_store_check(store, err);
+	if (code == KEEL_OK)
+		code = keel_store_prepare(store, query->thread_id.data ? inflight_of_thread : inflight_by_age, &select, err);
+	if (code == KEEL_OK)
+		code = keel_bind_text(select, 1, query->thread_id, err);
+	if (code == KEEL_OK)
+		code = query->session_id ? keel_bind_int(select, 2, query->session_id, err) : keel_bind_null(select, 2, err);
+	if (code == KEEL_OK)
+		code = query->before ? keel_bind_int(select, 3, query->before, err) : keel_bind_null(select, 3, err);
+	if (code == KEEL_OK)
+		code = keel_bind_int(select, 4, query->limit, err);
+	if (code == KEEL_OK)
+		code = keel_bind_text(select, 5, query->after, err);
+	return code == KEEL_OK ? keel_run_read(select, list, err) : code;
+}
+
+enum keel_code keel_run_count_inflight(struct keel_store *store, struct keel_text thread_id, int64_t *count,
+                                       struct keel_error *err)
+{
+	static const char text[] = "SELECT count(*) FROM runs WHERE thread_id = ?1 AND " KEEL_INFLIGHT;
+	struct keel_statement *select;
+	bool row;
+	*count = 0;
+	enum keel_code code = keel_check_id(thread_id, "thread_id", err);
+	if (code == KEEL_OK)
+		code = keel_store_check(store, err);
+	if (code == KEEL_OK)
+		code = keel_store_prepare(store, text, &select, err);
+	if (code == KEEL_OK)
+		code = keel_bind_text(select, 1, thread_id, err);
+	if (code != KEEL_OK)
+		return code;
+	code = keel_step(select, &row, err);
+	if (code == KEEL_OK && row)
+		*count = keel_column_int(select, 0);
+	keel_reset(select);
+	return code;
+}

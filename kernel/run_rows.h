@@ -1,0 +1,56 @@
+/* run_rows.h - runs as rows: SQL made from the list of fields, for the domain only. */
+#ifndef KEEL_KERNEL_RUN_ROWS_H
+#define KEEL_KERNEL_RUN_ROWS_H
+
+#include <keel/run.h>
+
+#include "store.h"
+
+/* "In flight" as the partial indexes spell it. */
+#define KEEL_INFLIGHT "coalesce(status, 0) < 2"
+
+#define KEEL_RUN_COLUMN(NAME, member, type) #member ", "
+
+/* Every column of a run, then its place in the order of insertion; the beginning of a SELECT for read_runs. */
+#define KEEL_RUN_SELECT "SELECT " KEEL_RUN_FIELD_MAP(KEEL_RUN_COLUMN) "seq FROM runs "
+
+/* Checks every field that is given: ids, texts, numbers, words. Cuts what is to be cut. */
+enum keel_code keel_run_check(struct keel_run *run, struct keel_error *err);
+
+/* Inserts the given fields as a row. *inserted is false when there is one with that run_id already. */
+enum keel_code keel_run_insert(struct keel_store *store, const struct keel_run *run, bool *inserted,
+                               struct keel_error *err);
+
+/* Writes the given fields into the row `seq`. */
+enum keel_code keel_run_update(struct keel_store *store, int64_t seq, const struct keel_run *run,
+                               struct keel_error *err);
+
+/* Reads the rows of a bound statement that begins with KEEL_RUN_SELECT, and resets it. */
+enum keel_code keel_run_read(struct keel_statement *select, struct keel_runs *list, struct keel_error *err);
+
+/* What every change of a row has to know of it. */
+struct keel_run_core {
+	bool found;
+	int64_t seq;
+	enum keel_run_status status;
+	int64_t session_id; /* 0: none */
+	int64_t fence;
+	bool claimable;
+	bool started;
+	bool rollback;         /* a cancel with the action rollback holds */
+	bool cancel_requested; /* a cancel holds */
+	int64_t revision;
+	struct keel_text thread_id; /* in the arena given to the read */
+	struct keel_text operation_kind;
+};
+struct keel_arena;
+enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
+                                  struct keel_run_core *core, struct keel_error *err);
+
+/* Gives a field a value. */
+#define KEEL_RUN_SET(run, NAME, member_, value)                                 \
+	((run)->member_ = (value), (run)->given |= KEEL_RUN_BIT(NAME), (run)->valued |= KEEL_RUN_BIT(NAME))
+
+void keel_run_texts_free(struct keel_store *store);
+
+#endif

@@ -1,0 +1,136 @@
+/* sql/sql.h - the SQL driver interface: all the domain knows of a database.
+ *
+ * The domain writes its SQL once, in what SQLite and PostgreSQL share, with parameters ?1, ?2, …; a driver brings what
+ * differs. A driver opens a connection and fills in the head of its own struct; the functions below go through the
+ * driver's table. Transactions are explicit, and every function says KEEL_BUSY at once instead of waiting.
+ *
+ * Statements are cached by the address of their text: it must not change while the connection is open.
+ */
+#ifndef KEEL_SQL_H
+#define KEEL_SQL_H
+
+#include <keel/store.h>
+
+struct keel_sql;
+struct keel_statement;
+
+struct keel_sql_config {
+	const char *uri;
+	enum keel_durability durability;
+	bool readonly;
+	bool create;
+};
+
+/* Version 1. Slots are only ever appended. Unless a slot says otherwise it may fail with the codes of a store operation
+ * and must not wait for a lock, nor call back. */
+struct keel_sql_driver {
+	int version;
+	const char *name;
+	/* Opens a connection; *sql is NULL on failure. */
+	enum keel_code (*open)(const struct keel_sql_config *config, struct keel_sql **sql, struct keel_error *err);
+	/* Frees the connection and its statements; in a forked child only memory, and possibly none. Cannot fail. */
+	void (*close)(struct keel_sql *sql, bool forked);
+	/* What is in the file: *version 0 and *ours true for an empty one; *ours false when it is another application's. */
+	enum keel_code (*identify)(struct keel_sql *sql, int64_t *version, bool *ours, struct keel_error *err);
+	/* Makes a file that is ours ready to be written. */
+	enum keel_code (*make_ready)(struct keel_sql *sql, struct keel_error *err);
+	/* Runs a script inside the open transaction and marks the schema with the version. */
+	enum keel_code (*migrate)(struct keel_sql *sql, const char *script, int64_t version, struct keel_error *err);
+	/* Begins a transaction: a writing one holds the store's only write lock from then on. */
+	enum keel_code (*begin)(struct keel_sql *sql, bool write, struct keel_error *err);
+	/* Commits, or rolls back and fails. */
+	enum keel_code (*commit)(struct keel_sql *sql, struct keel_error *err);
+	/* Cannot fail. */
+	void (*rollback)(struct keel_sql *sql);
+	/* Whether a transaction is open: some errors make the database roll back by itself. Cannot fail. */
+	bool (*in_transaction)(struct keel_sql *sql);
+	/* A statement ready to bind; it belongs to the connection. */
+	enum keel_code (*prepare)(struct keel_sql *sql, const char *text, struct keel_statement **statement,
+	                          struct keel_error *err);
+	/* Parameters count from 1; texts are borrowed until reset. */
+	enum keel_code (*bind_null)(struct keel_statement *statement, int parameter, struct keel_error *err);
+	enum keel_code (*bind_int)(struct keel_statement *statement, int parameter, int64_t value, struct keel_error *err);
+	enum keel_code (*bind_text)(struct keel_statement *statement, int parameter, struct keel_text value,
+	                            struct keel_error *err);
+	/* Goes to the next row; *row is false behind the last. */
+	enum keel_code (*step)(struct keel_statement *statement, bool *row, struct keel_error *err);
+	/* Columns count from 0; texts live until the next step or reset. Cannot fail, but column_text may give a NULL
+	 * text for a value that is not null when memory ran out: the next step then fails. */
+	bool (*column_null)(struct keel_statement *statement, int column);
+	int64_t (*column_int)(struct keel_statement *statement, int column);
+	struct keel_text (*column_text)(struct keel_statement *statement, int column);
+	/* Makes the statement ready for other parameters. Cannot fail. */
+	void (*reset)(struct keel_statement *statement);
+	/* Forgets a statement of the cache by its text, which may then change. Cannot fail. */
+	void (*forget)(struct keel_sql *sql, const char *text);
+	/* Rows changed by the last statement, and the integer key its INSERT made. Cannot fail. */
+	int64_t (*changes)(struct keel_sql *sql);
+	int64_t (*inserted)(struct keel_sql *sql);
+	/* Looks over the database itself; calls `found` with each problem as a sentence, until it returns false. */
+	enum keel_code (*check)(struct keel_sql *sql, bool (*found)(void *data, const char *sentence), void *data,
+	                        struct keel_error *err);
+	/* The path as the database resolved it; "" when there is no file. */
+	const char *(*path)(struct keel_sql *sql);
+};
+
+/* The head of every driver's connection and statement. */
+struct keel_sql {
+	const struct keel_sql_driver *driver;
+};
+struct keel_statement {
+	const struct keel_sql_driver *driver;
+};
+
+/* Finds the driver for a uri; KEEL_INVALID_REQUEST when there is none. */
+enum keel_code keel_sql_find(const char *uri, const struct keel_sql_driver **driver, struct keel_error *err);
+
+extern const struct keel_sql_driver keel_sqlite_driver;
+
+/* Binds nothing for a NULL text, else the text. */
+static inline enum keel_code keel_bind_text(struct keel_statement *statement, int parameter, struct keel_text value,
+                                            struct keel_error *err)
+{
+	return value.data ? statement->driver->bind_text(statement, parameter, value, err)
+	                  : statement->driver->bind_null(statement, parameter, err);
+}
+
+static inline enum keel_code keel_bind_int(struct keel_statement *statement, int parameter, int64_t value,
+                                           struct keel_error *err)
+{
+	return statement->driver->bind_int(statement, parameter, value, err);
+}
+
+static inline enum keel_code keel_bind_null(struct keel_statement *statement, int parameter, struct keel_error *err)
+{
+	return statement->driver->bind_null(statement, parameter, err);
+}
+
+static inline enum keel_code keel_step(struct keel_statement *statement, bool *row, struct keel_error *err)
+{
+	return statement->driver->step(statement, row, err);
+}
+
+static inline bool keel_column_null(struct keel_statement *statement, int column)
+{
+	return statement->driver->column_null(statement, column);
+}
+
+static inline int64_t keel_column_int(struct keel_statement *statement, int column)
+{
+	return statement->driver->column_int(statement, column);
+}
+
+static inline struct keel_text keel_column_text(struct keel_statement *statement, int column)
+{
+	return statement->driver->column_text(statement, column);
+}
+
+static inline void keel_reset(struct keel_statement *statement)
+{
+	statement->driver->reset(statement);
+}
+
+/* Steps a statement that gives no rows, and resets it. */
+enum keel_code keel_run_statement(struct keel_statement *statement, struct keel_error *err);
+
+#endif

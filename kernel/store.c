@@ -1,0 +1,378 @@
+/* store.c - opening a store, its transactions, and waiting for its lock. Uses: sql, schema, session. */
+#include "store.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "run_rows.h"
+#include "schema/schema.h"
+
+/* A waiter asks again after about this time, half of it by chance: short and the same for everybody, so that the one
+ * who has waited longest has no worse odds than the one who just came. */
+enum { LOCK_STEP_US = 1000 };
+
+static void system_sleep(void *data, int64_t duration_us)
+{
+	(void)data;
+	struct timespec left = {.tv_sec = duration_us / 1000000, .tv_nsec = duration_us % 1000000 * 1000};
+	while (nanosleep(&left, &left) != 0 && errno == EINTR)
+		continue;
+}
+
+void keel_store_options_init(struct keel_store_options *options)
+{
+	memset(options, 0, sizeof *options);
+	options->durability = KEEL_DURABILITY_FULL;
+	options->create = true;
+	options->lock_timeout_us = 5 * 1000 * 1000;
+	options->clock = keel_clock_system();
+	options->ids = keel_ids_uuid7();
+	options->sleep = system_sleep;
+}
+
+static int64_t monotonic_us(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+bool keel_store_wait(struct keel_store *store, int64_t *deadline)
+{
+	int64_t now = monotonic_us();
+	if (*deadline == 0)
+		*deadline = now + store->options.lock_timeout_us;
+	if (now >= *deadline)
+		return false;
+	/* The low digits of the clock are chance enough to keep waiters from marching in step. */
+	int64_t step = LOCK_STEP_US / 2 + now % LOCK_STEP_US;
+	store->options.sleep(store->options.sleep_data, step < *deadline - now ? step : *deadline - now);
+	return true;
+}
+
+/* --- Opening ----------------------------------------------------------------------------------------------------- */
+
+/* Brings an empty or older schema up to date. Under the write lock: of eight processes one does the work. */
+static enum keel_code migrate(struct keel_store *store, struct keel_error *err)
+{
+	const struct keel_sql_driver *driver = store->sql->driver;
+	int64_t version;
+	bool ours;
+	enum keel_code code = driver->begin(store->sql, true, err);
+	if (code != KEEL_OK)
+		return code;
+	code = driver->identify(store->sql, &version, &ours, err);
+	bool fresh = version == 0;
+	for (; code == KEEL_OK && version < keel_migrations_count; version++)
+		code = driver->migrate(store->sql, keel_migrations[version].sql, version + 1, err);
+	if (code == KEEL_OK && fresh) {
+		struct keel_statement *insert;
+		char epoch[KEEL_UUID_SIZE];
+		code = keel_store_new_id(store, epoch, err);
+		if (code == KEEL_OK)
+			code = keel_store_prepare(store, "INSERT INTO store (epoch, created_at) VALUES (?1, ?2)", &insert, err);
+		if (code == KEEL_OK)
+			code = keel_bind_text(insert, 1, keel_text_of(epoch), err);
+		if (code == KEEL_OK)
+			code = keel_bind_int(insert, 2, keel_store_now(store), err);
+		if (code == KEEL_OK)
+			code = keel_run_statement(insert, err);
+	}
+	if (code == KEEL_OK)
+		return driver->commit(store->sql, err);
+	driver->rollback(store->sql);
+	return code;
+}
+
+static enum keel_code read_epoch(struct keel_store *store, struct keel_error *err)
+{
+	struct keel_statement *select;
+	bool row;
+	enum keel_code code = keel_store_prepare(store, "SELECT epoch FROM store", &select, err);
+	if (code != KEEL_OK)
+		return code;
+	code = keel_step(select, &row, err);
+	struct keel_text epoch = {NULL, 0};
+	if (code == KEEL_OK && row)
+		epoch = keel_column_text(select, 0);
+	if (code == KEEL_OK && (!epoch.data || epoch.size >= sizeof store->epoch))
+		code = keel_fail(err, KEEL_STORE_CORRUPT, "%s: the store has no epoch", keel_store_path(store));
+	if (code == KEEL_OK)
+		memcpy(store->epoch, epoch.data, epoch.size + 1);
+	keel_reset(select);
+	return code;
+}
+
+/* One try at everything between connecting and a store ready for use. */
+static enum keel_code attach(struct keel_store *store, const char *uri, struct keel_error *err)
+{
+	const struct keel_sql_driver *driver;
+	const struct keel_store_options *options = &store->options;
+	struct keel_sql_config config = {uri, options->durability, options->readonly, options->create};
+	int64_t version;
+	bool ours;
+	enum keel_code code = keel_sql_find(uri, &driver, err);
+	if (code == KEEL_OK)
+		code = driver->open(&config, &store->sql, err);
+	if (code == KEEL_OK)
+		code = driver->identify(store->sql, &version, &ours, err);
+	if (code != KEEL_OK)
+		return code;
+	if (!ours)
+		return keel_fail(err, KEEL_STORE_CORRUPT, "%s: this is another application's database", uri);
+	if (version > keel_migrations_count)
+		return keel_fail(err, KEEL_STORE_VERSION, "%s: the store has schema version %lld, this library knows up to %d",
+		                 uri, (long long)version, keel_migrations_count);
+	bool in_memory = !driver->path(store->sql)[0];
+	if (options->readonly && !in_memory) {
+		if (version < keel_migrations_count)
+			return keel_fail(err, version ? KEEL_STORE_VERSION : KEEL_STORE_CORRUPT,
+			                 version ? "%s: schema version %lld is older than this library's %d: open it for writing once"
+			                         : "%s: the file is empty (schema version %lld of %d)",
+			                 uri, (long long)version, keel_migrations_count);
+	} else {
+		code = driver->make_ready(store->sql, err);
+		if (code == KEEL_OK && version < keel_migrations_count)
+			code = migrate(store, err);
+	}
+	return code == KEEL_OK ? read_epoch(store, err) : code;
+}
+
+static enum keel_code name_owner(struct keel_store *store, struct keel_error *err)
+{
+	char host[65] = "localhost", name[96];
+	if (gethostname(host, sizeof host - 1) != 0)
+		snprintf(host, sizeof host, "localhost");
+	host[sizeof host - 1] = '\0';
+	snprintf(name, sizeof name, "%s:%lld", host, (long long)getpid());
+	const char *owner = store->options.owner ? store->options.owner : name;
+	enum keel_code code = keel_check_id(keel_text_of(owner), "owner", err);
+	if (code != KEEL_OK)
+		return code;
+	store->owner_name = keel_copy_text(owner);
+	store->options.owner = store->owner_name;
+	return store->owner_name ? KEEL_OK : keel_fail_memory(err);
+}
+
+/* The side file is named after the path the database resolved, so that every name of the store leads to one file. */
+static enum keel_code name_side_file(struct keel_store *store, struct keel_error *err)
+{
+	const char *path = keel_store_path(store);
+	if (!path[0])
+		return KEEL_OK;
+	size_t size = strlen(path) + sizeof "-sessions";
+	store->side_path = keel_resize(NULL, size);
+	if (!store->side_path)
+		return keel_fail_memory(err);
+	snprintf(store->side_path, size, "%s-sessions", path);
+	return KEEL_OK;
+}
+
+enum keel_code keel_store_open(const char *uri, const struct keel_store_options *options, struct keel_store **out,
+                               struct keel_error *err)
+{
+	struct keel_store_options defaults;
+	int64_t deadline = 0;
+	*out = NULL;
+	if (!options) {
+		keel_store_options_init(&defaults);
+		options = &defaults;
+	}
+	struct keel_store *store = keel_new(sizeof *store);
+	if (!store)
+		return keel_fail_memory(err);
+	store->options = *options;
+	store->side.fd = -1;
+	enum keel_code code = keel_sidefile_watch(&store->side, err);
+	if (code == KEEL_OK)
+		code = name_owner(store, err);
+	while (code == KEEL_OK && (code = attach(store, uri, err)) == KEEL_BUSY && keel_store_wait(store, &deadline)) {
+		/* Somebody else is creating, recovering or closing it: from the beginning. */
+		if (store->sql)
+			store->sql->driver->close(store->sql, false);
+		store->sql = NULL;
+		code = KEEL_OK;
+	}
+	if (code == KEEL_OK)
+		code = name_side_file(store, err);
+	if (code != KEEL_OK) {
+		keel_store_close(store);
+		return code;
+	}
+	keel_process_self(&store->process);
+	*out = store;
+	return KEEL_OK;
+}
+
+void keel_store_close(struct keel_store *store)
+{
+	if (!store)
+		return;
+	bool forked = store->side.forked;
+	if (!forked && store->sql)
+		keel_store_rollback(store);
+	if (store->sql) {
+		keel_run_texts_free(store);
+		store->sql->driver->close(store->sql, forked);
+	}
+	keel_sidefile_close(&store->side); /* ends the session, after its last write */
+	keel_free(store->side_path);
+	keel_free(store->owner_name);
+	keel_buffer_free(&store->scratch);
+	keel_free(store);
+}
+
+/* --- Looking at a handle ------------------------------------------------------------------------------------------ */
+
+bool keel_store_usable(const struct keel_store *store)
+{
+	return !store->side.forked;
+}
+
+bool keel_store_in_transaction(const struct keel_store *store)
+{
+	return store->open;
+}
+
+const char *keel_store_backend(const struct keel_store *store)
+{
+	return keel_store_path(store)[0] ? store->sql->driver->name : "memory";
+}
+
+const char *keel_store_path(const struct keel_store *store)
+{
+	return store->sql->driver->path(store->sql);
+}
+
+const char *keel_store_epoch(const struct keel_store *store)
+{
+	return store->epoch;
+}
+
+int64_t keel_store_now(const struct keel_store *store)
+{
+	return store->options.clock.now(store->options.clock.data);
+}
+
+enum keel_code keel_store_new_id(struct keel_store *store, char id[KEEL_UUID_SIZE], struct keel_error *err)
+{
+	enum keel_code code = store->options.ids.next(store->options.ids.data, id);
+	return code == KEEL_OK ? code : keel_fail(err, code, "the source of ids failed");
+}
+
+/* --- Transactions ------------------------------------------------------------------------------------------------ */
+
+enum keel_code keel_store_prepare(struct keel_store *store, const char *text, struct keel_statement **statement,
+                                  struct keel_error *err)
+{
+	return store->sql->driver->prepare(store->sql, text, statement, err);
+}
+
+enum keel_code keel_store_check(struct keel_store *store, struct keel_error *err)
+{
+	if (store->side.forked)
+		return keel_fail(err, KEEL_MISUSE, "the store was opened before a fork: open it again in the child");
+	if (store->open && store->broken != KEEL_OK)
+		return keel_fail(err, store->broken, "the transaction failed before and can only be rolled back");
+	return KEEL_OK;
+}
+
+static enum keel_code begin(struct keel_store *store, struct keel_error *err)
+{
+	int64_t deadline = 0;
+	enum keel_code code;
+	do
+		code = store->sql->driver->begin(store->sql, true, err);
+	while (code == KEEL_BUSY && keel_store_wait(store, &deadline));
+	return code;
+}
+
+/* Begins a writing transaction, after the session has been made: in a transaction of its own, so that its number stays
+ * good whatever becomes of the write. */
+static enum keel_code begin_write(struct keel_store *store, struct keel_error *err)
+{
+	if (store->options.readonly)
+		return keel_fail(err, KEEL_STORE_READONLY, "%s: the store is open for reading only", keel_store_path(store));
+	if (!store->session) {
+		enum keel_code code = begin(store, err);
+		if (code == KEEL_OK)
+			code = keel_session_make(store, err);
+		if (code != KEEL_OK)
+			return code;
+	}
+	return begin(store, err);
+}
+
+enum keel_code keel_store_begin(struct keel_store *store, struct keel_error *err)
+{
+	enum keel_code code = keel_store_check(store, err);
+	if (code != KEEL_OK)
+		return code;
+	if (store->open)
+		return keel_fail(err, KEEL_BUSY, "this handle has a transaction open");
+	code = begin_write(store, err);
+	store->open = code == KEEL_OK;
+	store->broken = KEEL_OK;
+	return code;
+}
+
+enum keel_code keel_store_commit(struct keel_store *store, struct keel_error *err)
+{
+	if (!store->open)
+		return keel_fail(err, KEEL_MISUSE, "no transaction is open");
+	enum keel_code code = keel_store_check(store, err);
+	if (code != KEEL_OK)
+		keel_store_rollback(store);
+	else
+		code = store->sql->driver->commit(store->sql, err);
+	store->open = false;
+	return code;
+}
+
+void keel_store_rollback(struct keel_store *store)
+{
+	if (!store->open)
+		return;
+	if (!store->side.forked)
+		store->sql->driver->rollback(store->sql);
+	store->open = false;
+}
+
+enum keel_code keel_write_begin(struct keel_store *store, struct keel_error *err)
+{
+	enum keel_code code = keel_store_check(store, err);
+	return code != KEEL_OK || store->open ? code : begin_write(store, err);
+}
+
+enum keel_code keel_write_end(struct keel_store *store, enum keel_code code, bool wrote, struct keel_error *err)
+{
+	const struct keel_sql_driver *driver = store->sql->driver;
+	if (store->open) {
+		/* Half an operation must not be committed with the rest; nor what the database rolled back by itself. */
+		if (code != KEEL_OK && (wrote || !driver->in_transaction(store->sql)))
+			store->broken = code;
+		return code;
+	}
+	if (code == KEEL_OK)
+		return driver->commit(store->sql, err);
+	driver->rollback(store->sql);
+	return code;
+}
+
+enum keel_code keel_read_begin(struct keel_store *store, struct keel_error *err)
+{
+	enum keel_code code = keel_store_check(store, err);
+	return code != KEEL_OK || store->open ? code : store->sql->driver->begin(store->sql, false, err);
+}
+
+void keel_read_end(struct keel_store *store)
+{
+	if (!store->open)
+		store->sql->driver->rollback(store->sql);
+}

@@ -1,0 +1,53 @@
+/* store.h - what is behind a struct keel_store, and how an operation begins and ends. For the domain only. */
+#ifndef KEEL_KERNEL_STORE_H
+#define KEEL_KERNEL_STORE_H
+
+#include <keel/store.h>
+
+#include "base/buffer.h"
+#include "base/process.h"
+#include "base/sidefile.h"
+#include "sql/sql.h"
+
+struct keel_run_texts;
+
+struct keel_store {
+	struct keel_sql *sql;
+	struct keel_store_options options; /* owner points to owner_name */
+	char *owner_name;
+	char *side_path;             /* of the side file; NULL for a store in memory */
+	struct keel_sidefile side;   /* the locks of sessions; also knows of forks */
+	struct keel_process process; /* this one, as recorded in sessions */
+	int64_t session;             /* 0: none yet */
+	char epoch[KEEL_UUID_SIZE];
+	bool open;                   /* a transaction of the caller's is open */
+	enum keel_code broken;       /* why it can only roll back; KEEL_OK while it can commit */
+	struct keel_run_texts *run_texts; /* statements made from sets of fields */
+	struct keel_buffer scratch;  /* JSON of the event being written */
+};
+
+/* A prepared statement; the common beginning of every operation. */
+enum keel_code keel_store_prepare(struct keel_store *store, const char *text, struct keel_statement **statement,
+                                  struct keel_error *err);
+
+/* Whether the handle may be used at all: KEEL_MISUSE in a forked child, or for a transaction the database gave up. */
+enum keel_code keel_store_check(struct keel_store *store, struct keel_error *err);
+
+/* Around an operation that writes: joins the caller's transaction, or makes one of its own, and a session before the
+ * first. Between the two nothing waits. `end` gets what the operation came to: KEEL_OK commits; an error rolls back, or,
+ * in the caller's transaction and once `wrote` is true, leaves nothing but rolling back. Returns what the operation
+ * came to in the end. */
+enum keel_code keel_write_begin(struct keel_store *store, struct keel_error *err);
+enum keel_code keel_write_end(struct keel_store *store, enum keel_code code, bool wrote, struct keel_error *err);
+
+/* Around several statements that must read the same picture. */
+enum keel_code keel_read_begin(struct keel_store *store, struct keel_error *err);
+void keel_read_end(struct keel_store *store);
+
+/* session.c */
+enum keel_code keel_session_make(struct keel_store *store, struct keel_error *err);
+
+/* Waits a moment for a lock. False when `deadline`, set at the first call from 0, has passed. */
+bool keel_store_wait(struct keel_store *store, int64_t *deadline);
+
+#endif

@@ -1,0 +1,111 @@
+/* verify.c - looking a store over: the database's own check, then every invariant of the schema. Uses: store. */
+#include <keel/store.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "store.h"
+
+/* Each gives a row, with a name to show, for every breach. */
+static const struct {
+	enum keel_code code;
+	const char *sentence;
+	const char *sql;
+} invariants[] = {
+	{KEEL_STORE_CORRUPT, "the store has not exactly one epoch", "SELECT count(*) FROM store HAVING count(*) <> 1"},
+	{KEEL_STORE_CORRUPT, "a run has an unknown status", "SELECT run_id FROM runs WHERE status NOT BETWEEN 0 AND 5"},
+	{KEEL_STORE_CORRUPT, "a run in flight has an end",
+     "SELECT run_id FROM runs WHERE coalesce(status, 0) < 2 AND ended_at IS NOT NULL"},
+	{KEEL_STORE_CORRUPT, "a run has no fence or revision", "SELECT run_id FROM runs WHERE fence < 1 OR revision < 1"},
+	{KEEL_STORE_CORRUPT, "the log has a hole before event",
+     "SELECT id FROM (SELECT id, lag(id) OVER (ORDER BY id) AS previous FROM events) WHERE id <> previous + 1"},
+	{KEEL_STORE_CORRUPT, "an event is about nothing known of a kind the kernel writes",
+     "SELECT id FROM events WHERE kind LIKE 'run\\_%' ESCAPE '\\' AND run_id IS NULL"},
+	{KEEL_STORE_MISSING, "a run has no event that created it",
+     "SELECT run_id FROM runs WHERE (SELECT min(id) FROM events) = 1"
+     " AND NOT EXISTS (SELECT 1 FROM events WHERE events.run_id = runs.run_id AND kind = 'run_created')"},
+};
+
+struct collector {
+	struct keel_problems *list;
+	struct keel_arena *arena;
+	bool failed; /* out of memory */
+};
+
+/* False when enough was found, or memory ran out. */
+static bool add(struct collector *to, enum keel_code code, const char *sentence, struct keel_text name)
+{
+	struct keel_problems *list = to->list;
+	char text[512];
+	int size = snprintf(text, sizeof text, "%s%s%.*s", sentence, name.data ? ": " : "", name.data ? (int)name.size : 0,
+	                    name.data ? name.data : "");
+	struct keel_problem *items = keel_resize(list->items, (list->count + 1) * sizeof *items);
+	if (items)
+		list->items = items;
+	struct keel_text words = {text, (size_t)size < sizeof text ? (size_t)size : sizeof text - 1};
+	if (!items || !keel_arena_text(&to->arena, words, &items[list->count].text)) {
+		to->failed = true;
+		return false;
+	}
+	items[list->count].code = code;
+	return ++list->count < KEEL_PROBLEMS_MAX;
+}
+
+static bool found(void *data, const char *sentence)
+{
+	return add(data, KEEL_STORE_CORRUPT, sentence, (struct keel_text){NULL, 0});
+}
+
+static enum keel_code check_invariant(struct keel_store *store, size_t i, struct collector *to, struct keel_error *err)
+{
+	struct keel_statement *select;
+	bool row;
+	enum keel_code code = keel_store_prepare(store, invariants[i].sql, &select, err);
+	if (code != KEEL_OK)
+		return code;
+	while ((code = keel_step(select, &row, err)) == KEEL_OK && row)
+		if (!add(to, invariants[i].code, invariants[i].sentence, keel_column_text(select, 0)))
+			break;
+	keel_reset(select);
+	return code;
+}
+
+enum keel_code keel_store_verify(struct keel_store *store, struct keel_problems *list, struct keel_error *err)
+{
+	struct collector to = {list, NULL, false};
+	struct keel_error why;
+	keel_problems_clear(list);
+	enum keel_code code = keel_read_begin(store, err);
+	if (code != KEEL_OK)
+		return code;
+	code = store->sql->driver->check(store->sql, found, &to, &why);
+	for (size_t i = 0; code == KEEL_OK && !to.failed && i < sizeof invariants / sizeof invariants[0]; i++)
+		if (list->count < KEEL_PROBLEMS_MAX)
+			code = check_invariant(store, i, &to, &why);
+	keel_read_end(store);
+	/* Damage that stops the look is what was looked for. */
+	if (code == KEEL_STORE_CORRUPT) {
+		found(&to, why.message);
+		code = KEEL_OK;
+	}
+	list->memory = to.arena;
+	if (to.failed || code != KEEL_OK) {
+		keel_problems_clear(list);
+		if (to.failed)
+			return keel_fail_memory(err);
+		if (err)
+			*err = why;
+	}
+	return code;
+}
+
+void keel_problems_clear(struct keel_problems *list)
+{
+	struct keel_arena *arena = list->memory;
+	keel_arena_free(&arena);
+	keel_free(list->items);
+	memset(list, 0, sizeof *list);
+}
