@@ -1,0 +1,177 @@
+--- What the specs share: stores that vanish after a test, a clock under control, refusals, events, children.
+-- A spec writes `after_each(support.clean_up)` (each_store does it) and forgets about the rest.
+local busted = require "busted"
+local lfs = require "lfs"
+local keel = require "keel"
+local process = require "support.process"
+
+local support = {
+  wrap = require("support.wrap").wrap,
+  fail = require("support.wrap").fail,
+}
+
+local stores, directories, made = {}, {}, 0
+
+--- A fresh directory, removed after the test.
+function support.dir()
+  local base = os.getenv "TMPDIR" or "/tmp"
+  local name
+  repeat
+    made = made + 1
+    name = ("%s/keel-spec-%d-%d"):format(base, process.pid(), made)
+  until lfs.mkdir(name)
+  directories[#directories + 1] = name
+  return name
+end
+
+--- A path where no store is yet.
+function support.path()
+  return support.dir() .. "/keel.db"
+end
+
+--- Opens a store that is closed after the test.
+function support.open(uri, options)
+  local store = assert(keel.open(uri, options))
+  stores[#stores + 1] = store
+  return store
+end
+
+--- A child process that is gone after the test; see support/process.lua.
+function support.spawn(chunk, arguments, options)
+  return process.spawn(support.dir(), chunk, arguments, options)
+end
+
+local function remove(path)
+  if lfs.symlinkattributes(path, "mode") == "directory" then
+    for name in lfs.dir(path) do
+      if name ~= "." and name ~= ".." then remove(path .. "/" .. name) end
+    end
+  end
+  os.remove(path)
+end
+
+function support.clean_up()
+  process.end_all()
+  for i = #stores, 1, -1 do
+    stores[i]:close()
+    stores[i] = nil
+  end
+  for i = #directories, 1, -1 do
+    remove(directories[i])
+    directories[i] = nil
+  end
+end
+
+--- Runs the same specs on a store in memory and on one in a file. `body(open, backend)`; `open(options)` gives a store.
+function support.each_store(body)
+  for _, backend in ipairs { "memory", "sqlite" } do
+    busted.describe("[#" .. backend .. "]", function()
+      busted.after_each(support.clean_up)
+      body(function(options)
+        return support.open(backend == "memory" and ":memory:" or support.path(), options)
+      end, backend)
+    end)
+  end
+end
+
+--- A clock that stands still until it is moved: { read = function, advance = function(seconds) }.
+function support.clock(start)
+  local now = start or 1767225600 -- 2026-01-01T00:00:00+00:00
+  return {
+    read = function() return now end,
+    advance = function(seconds) now = now + seconds end,
+  }
+end
+
+--- A retry policy that never really waits; the delays it asked for are in the second result.
+function support.retry(max_attempts)
+  local waits = {}
+  local policy = keel.retry_policy {
+    max_attempts = max_attempts or 5, initial_delay = 0.001, max_delay = 0.001,
+    sleep = function(seconds) waits[#waits + 1] = seconds end,
+  }
+  return policy, waits
+end
+
+--- A manager on the store whose retries do not wait.
+function support.manager(store, options)
+  local given = { store = store, retry = support.retry() }
+  for name, value in pairs(options or {}) do given[name] = value end
+  return keel.run_manager(given)
+end
+
+--- A log function and what it was told: a list of { level, message, fields }.
+function support.log()
+  local lines = {}
+  return function(level, message, fields)
+    lines[#lines + 1] = { level = level, message = message, fields = fields }
+  end, lines
+end
+
+--- The error of a locked database, and one that no retry mends.
+function support.busy()
+  return { code = "busy", message = "database is locked", transient = true }
+end
+
+function support.broken()
+  return { code = "store_corrupt", message = "no such table: runs", transient = false }
+end
+
+--- Asserts that a call was refused with `code`; gives the error. Use: refused("conflict", manager:create(…)).
+function support.refused(code, result, err, ...)
+  assert(result == nil, "expected nil, err; the call gave " .. tostring(result))
+  assert(type(err) == "table", "expected an error table, got " .. tostring(err))
+  assert(err.code == code, ("expected %s, got %s"):format(code, tostring(err)))
+  assert(select("#", ...) == 0, "an error comes alone")
+  return err
+end
+
+--- Asserts that a call was refused as invalid_request for `field`.
+function support.invalid(field, ...)
+  local err = support.refused("invalid_request", ...)
+  assert(err.field == field, ("expected field %s, got %s"):format(field, tostring(err.field)))
+  return err
+end
+
+--- Asserts that fn raises a text that contains one of `names` (a text or a list); gives the text.
+function support.raises(names, fn, ...)
+  local ok, message = pcall(fn, ...)
+  assert(not ok, "nothing was raised")
+  message = tostring(message)
+  for _, name in ipairs(type(names) == "table" and names or { names }) do
+    if message:find(name, 1, true) then return message end
+  end
+  error(("the error does not name %s: %s"):format(tostring(names), message), 2)
+end
+
+--- Every event of the store, or of a filter, read page by page.
+function support.events(store, filter)
+  local all, cursor = {}, nil
+  repeat
+    local page = assert(store:read_events(cursor, 1000, filter))
+    table.move(page.events, 1, #page.events, #all + 1, all)
+    cursor = page.cursor
+  until not page.has_more
+  return all
+end
+
+--- The values of one field of each item of a list.
+function support.pluck(list, field)
+  local values = {}
+  for i, item in ipairs(list) do values[i] = item[field] end
+  return values
+end
+
+--- The run ids of a list of runs as a set.
+function support.ids(list)
+  local set = {}
+  for _, run in ipairs(list) do set[run.run_id] = true end
+  return set
+end
+
+--- Ids for things that need a valid one that nobody uses.
+function support.unknown_id()
+  return "00000000-0000-7000-8000-000000000000"
+end
+
+return support
