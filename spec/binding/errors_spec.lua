@@ -1,0 +1,150 @@
+local keel = require "keel"
+local support = require "support"
+
+describe("An error", function()
+  after_each(support.clean_up)
+
+  local function conflict()
+    local manager = support.manager(support.open ":memory:")
+    local run = assert(manager:create_or_reject "t")
+    return support.refused("conflict", manager:create_or_reject "t"), run
+  end
+
+  it("comes behind nil with a code, a message and whether to try again", function()
+    local err = conflict()
+    assert.equal("conflict", err.code)
+    assert.is_string(err.message)
+    assert.is_false(err.transient and true or false)
+  end)
+
+  it("reads 'code: message', so that assert reads well", function()
+    local err = conflict()
+    assert.equal(err.code .. ": " .. err.message, tostring(err))
+    local ok, raised = pcall(assert, nil, err)
+    assert.is_false(ok)
+    assert.equal(tostring(err), tostring(raised))
+  end)
+
+  it("carries the fields named with its code: conflict", function()
+    local err, run = conflict()
+    assert.equal("t", err.thread_id)
+    assert.equal(run.run_id, err.run_id)
+  end)
+
+  it("carries the fields named with its code: invalid_request", function()
+    local store = support.open ":memory:"
+    assert.equal("thread_id", support.refused("invalid_request", store:put("r", { thread_id = "" })).field)
+  end)
+
+  it("carries the fields named with its code: invalid_transition", function()
+    local store = support.open ":memory:"
+    assert(store:put("r", { thread_id = "t", status = "success" }))
+    local err = support.refused("invalid_transition", store:update_status("r", "running"))
+    assert.equal("success", err.from)
+    assert.equal("running", err.to)
+  end)
+
+  it("carries the fields named with its code: limit_too_large", function()
+    local store = support.open ":memory:"
+    local err = support.refused("limit_too_large", store:list_by_thread("t", { limit = 1001 }))
+    assert.equal(1001, err.requested)
+    assert.equal(1000, err.max)
+  end)
+
+  it("carries the fields named with its code: unsupported_strategy", function()
+    local manager = support.manager(support.open ":memory:")
+    local err = support.refused("unsupported_strategy",
+      manager:create_or_reject("t", { multitask_strategy = "no_such" }))
+    for _, name in ipairs { "interrupt", "reject", "reuse", "rollback" } do
+      assert.truthy(table.concat(err.known, " "):find(name, 1, true), name)
+    end
+  end)
+
+  it("of the store has the same shape as one of a manager", function()
+    local store = support.open ":memory:"
+    local mine = support.refused("invalid_request", store:put("", { thread_id = "t" }))
+    local managers = support.refused("invalid_request", support.manager(store):create "")
+    for _, err in ipairs { mine, managers } do
+      assert.equal("invalid_request: " .. err.message, tostring(err))
+    end
+  end)
+
+  it("says busy, transient, while the handle's own transaction is open", function()
+    local store = support.open ":memory:"
+    local tx <close> = assert(store:begin())
+    local err = support.refused("busy", store:put("r", { thread_id = "t" }))
+    assert.is_true(err.transient)
+    assert(tx:rollback() ~= false)
+  end)
+end)
+
+describe("Misuse raises and names", function()
+  after_each(support.clean_up)
+
+  it("an unknown option of keel.open", function()
+    support.raises("durabilty", keel.open, ":memory:", { durabilty = "full" })
+  end)
+
+  it("an option of keel.open with a wrong type", function()
+    support.raises("lock_timeout", keel.open, ":memory:", { lock_timeout = "soon" })
+    support.raises("readonly", keel.open, ":memory:", { readonly = "yes" })
+    support.raises("clock", keel.open, ":memory:", { clock = 7 })
+    support.raises("sleep", keel.open, ":memory:", { sleep = 7 })
+    support.raises("log", keel.open, ":memory:", { log = "stderr" })
+  end)
+
+  it("a uri or options that are none", function()
+    support.raises({ "uri", "#1" }, keel.open, nil)
+    support.raises({ "uri", "#1" }, keel.open, {})
+    support.raises({ "options", "#2" }, keel.open, ":memory:", "readonly")
+  end)
+
+  it("arguments of a store's methods", function()
+    local store = support.open ":memory:"
+    support.raises({ "run_id", "#1" }, store.put, store, nil, { thread_id = "t" })
+    support.raises({ "fields", "#2" }, store.put, store, "r", 42)
+    support.raises({ "run_id", "#1" }, store.get, store, {})
+    support.raises({ "status", "#2" }, store.update_status, store, "r", false)
+    support.raises({ "thread_id", "#1" }, store.list_by_thread, store, nil)
+  end)
+
+  it("unknown options of a store's methods", function()
+    local store = support.open ":memory:"
+    assert(store:put("r", { thread_id = "t" }))
+    support.raises("user", store.get, store, "r", { user = "u" })
+    support.raises("reason", store.update_status, store, "r", "running", { reason = "x" })
+    support.raises("offset", store.list_by_thread, store, "t", { offset = 1 })
+    support.raises("since", store.list_inflight, store, { since = 1 })
+    support.raises("status", store.claim_for_takeover, store, "r", { status = "error" })
+    assert.equal("pending", assert(store:get "r").status)
+  end)
+
+  it("an unknown field of a row, and one with a wrong type", function()
+    local store = support.open ":memory:"
+    support.raises("colour", store.put, store, "r", { thread_id = "t", colour = "red" })
+    support.raises("priority", store.put, store, "r", { thread_id = "t", priority = "high" })
+    support.raises("thread_id", store.put, store, "r", { thread_id = 42 })
+    assert.is_nil(store:get "r")
+  end)
+
+  it("an unknown option of a manager", function()
+    support.raises("stroe", keel.run_manager, { stroe = support.open ":memory:" })
+  end)
+
+  it("an unknown option of create and of guarded create", function()
+    local manager = support.manager(support.open ":memory:")
+    for _, method in ipairs { "create", "create_or_reject" } do
+      support.raises("strategy", manager[method], manager, "t", { strategy = "reject" })
+      support.raises("on_disconnect", manager[method], manager, "t", { on_disconnect = 42 })
+      support.raises({ "thread_id", "#1" }, manager[method], manager)
+    end
+    assert.same({}, manager:list_by_thread "t")
+  end)
+
+  it("a method called on something else", function()
+    local store = support.open ":memory:"
+    assert.is_false(pcall(store.get, io.stdout, "r"))
+    assert.is_false(pcall(store.get, {}, "r"))
+    assert.is_false(pcall(store.close, nil))
+  end)
+end)
