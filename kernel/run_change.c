@@ -76,16 +76,13 @@ static const char *status_event(struct keel_store *store, const struct keel_run_
 	return "run_finished";
 }
 
-void keel_run_copy_stamps(const struct keel_run *from, struct keel_run *to)
+void keel_run_tell(const struct keel_run *from, keel_run_set which, struct keel_run *to)
 {
-	const keel_run_set stamps = KEEL_RUN_BIT(STATUS) | KEEL_RUN_BIT(CREATED_AT) | KEEL_RUN_BIT(UPDATED_AT) |
-								KEEL_RUN_BIT(STARTED_AT) | KEEL_RUN_BIT(ENDED_AT) | KEEL_RUN_BIT(REVISION) |
-								KEEL_RUN_BIT(FENCE);
 	if (!to)
 		return;
 	*to = *from;
-	to->given &= stamps;
-	to->valued &= stamps;
+	to->given &= which;
+	to->valued &= which;
 }
 
 enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id, const struct keel_run_core *core,
@@ -115,6 +112,6 @@ enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id,
 		code = keel_event_write(store, &event, NULL, err);
 	}
 	if (code == KEEL_OK)
-		keel_run_copy_stamps(delta, written);
+		keel_run_tell(delta, delta->given, written);
 	return code;
 }

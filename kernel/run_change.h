@@ -23,12 +23,12 @@ enum keel_code keel_run_check_fence(const struct keel_run_core *core, struct kee
 
 /* Writes the fields of `delta` into the row, stamps times and revision, and appends the event of the change: the one
  * that goes with a new status, or else one of `kind` with `data` (kind NULL: no event). In the open transaction; what
- * may be changed was checked before. The stamps come back in *written (NULL: not wanted). */
+ * may be changed was checked before. What was written comes back in *written (NULL: not wanted). */
 enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id, const struct keel_run_core *core,
                               struct keel_run *delta, const char *kind, struct keel_text data, struct keel_run *written,
                               struct keel_error *err);
 
-/* What of a run is stamped by the kernel. */
-void keel_run_copy_stamps(const struct keel_run *from, struct keel_run *to);
+/* Tells the caller some of what was written; `to` may be NULL. */
+void keel_run_tell(const struct keel_run *from, keel_run_set which, struct keel_run *to);
 
 #endif

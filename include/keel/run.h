@@ -75,6 +75,7 @@ KEEL_API bool keel_run_status_is_final(enum keel_run_status status);
 	X(MAX_LOSSES, max_losses, COUNT)                                                                   \
 	X(SCHEDULED_AT, scheduled_at, TIME)                                                                \
 	X(DEADLINE, deadline, TIME)                                                                        \
+	X(WAITS_FOR, waits_for, JSON)                     /* ids of the runs that must settle before it starts */ \
 	X(BATCH_ID, batch_id, ID)                                                                          \
 	X(PLAN_ENTRY, plan_entry, TEXT)                                                                    \
 	X(FINGERPRINT, fingerprint, ID)                   /* equal fingerprints: the same work */          \
@@ -172,7 +173,8 @@ enum {
 /* Inserts the run, or merges the given fields into the row of that id. Needs run_id, and thread_id for a new row.
  * A new row without created_at is made now; a change of status obeys the state machine. `note` is a JSON object that
  * becomes the data of the event of a new row; its data may be NULL. Stamps no session.
- * The times, fence and revision that were written come back in *written (NULL: not wanted): its texts are not set. */
+ * What the row has now comes back in *written (NULL: not wanted): of a new row the times, fence, revision and cut texts,
+ * of an old one every field that was written. Its texts are those of the arguments. */
 KEEL_API enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run, struct keel_text note,
                                      struct keel_run *written, struct keel_error *err);
 

@@ -49,6 +49,7 @@ CREATE TABLE runs (
 	max_losses           INTEGER,
 	scheduled_at         INTEGER,
 	deadline             INTEGER,
+	waits_for            TEXT,
 	batch_id             TEXT,
 	plan_entry           TEXT,
 	fingerprint          TEXT,

@@ -1,0 +1,113 @@
+/* binding.h - what the files of keel.kernel share. The binding is an ordinary client of include/keel.
+ *
+ * Each function has three steps: read and check all arguments (may raise), call the kernel (no Lua inside), push the
+ * results. Memory that must survive a raise belongs to a userdata that exists before it is acquired.
+ * Stack effects are given as [-popped, +pushed, x], x as in the Lua manual: - never raises, m memory, e any error.
+ */
+#ifndef KEEL_BINDING_H
+#define KEEL_BINDING_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include <keel/keel.h>
+
+/* --- error.c ----------------------------------------------------------------------------------------------------- */
+
+/* nil and an error table. KEEL_MISUSE raises instead. [-0, +2, e] Returns 2. */
+int keel_lua_fail(lua_State *L, const struct keel_error *err);
+
+/* The same for KEEL_INVALID_REQUEST about a field. Returns 2. */
+int keel_lua_fail_field(lua_State *L, const char *field, const char *message);
+
+/* Makes the metatable of errors. [-0, +0, m] */
+void keel_lua_error_open(lua_State *L);
+
+/* Pushes the metatable of errors. [-0, +1, -] */
+void keel_lua_error_metatable(lua_State *L);
+
+/* --- json.c ------------------------------------------------------------------------------------------------------ */
+
+enum { KEEL_JSON_DEPTH_MAX = 1000 }; /* nesting: far more than people write, far less than the C stack holds */
+
+/* Pushes the JSON text of the value at `index`, a string; or, for a value that is not JSON-able, nothing, with *why
+ * saying so (static text). `sorted`: keys in byte order. [-0, +(0|1), m] */
+bool keel_lua_json_encode(lua_State *L, int index, bool sorted, const char **why);
+
+enum { KEEL_JSON_WHY_SIZE = 192 };
+
+/* Pushes the value of a JSON text; or, if it is not one, nothing, with the reason in `why`. [-0, +(0|1), m] */
+bool keel_lua_json_decode(lua_State *L, struct keel_text text, char *why, size_t why_size);
+
+/* Whether the value at `index` is keel.null. [-0, +0, -] */
+bool keel_lua_is_null(lua_State *L, int index);
+
+/* Adds json, null and array to the module table on the top. [-0, +0, m] */
+void keel_lua_json_open(lua_State *L);
+
+/* --- value.c ----------------------------------------------------------------------------------------------------- */
+
+/* A string argument, borrowed from the stack; raises for other types (a number is no string here). */
+struct keel_text keel_lua_check_text(lua_State *L, int argument);
+
+/* The same, with data NULL for nil. */
+struct keel_text keel_lua_opt_text(lua_State *L, int argument);
+
+/* A time as text; leaves nil for no value. [-0, +1, m] */
+void keel_lua_push_time(lua_State *L, int64_t time);
+
+/* Seconds as microseconds; false for what is not a finite number of at least 0. */
+bool keel_lua_duration(lua_Number seconds, int64_t *duration_us);
+
+/* Reads options from the table at `argument` (nil: an empty one): raises for a key that is not in `known`, a list of
+ * names that ends with NULL. [-0, +0, e] */
+void keel_lua_check_options(lua_State *L, int argument, const char *const *known);
+
+/* Pushes an option, nil when the table is nil, and raises unless it is nil or of the type. [-0, +1, e] */
+int keel_lua_option(lua_State *L, int argument, const char *name, int type);
+
+/* An option that is a whole number; `otherwise` when it is nil. [-0, +0, e] */
+lua_Integer keel_lua_option_integer(lua_State *L, int argument, const char *name, lua_Integer otherwise);
+
+/* An option that is a text, borrowed from the table; data NULL when it is nil. [-0, +0, e] */
+struct keel_text keel_lua_option_text(lua_State *L, int argument, const char *name);
+
+/* now, new_id, sleep, sha256, time_format, time_parse, retry_delay of the module table on the top. [-0, +0, m] */
+void keel_lua_value_open(lua_State *L);
+
+/* --- store.c ----------------------------------------------------------------------------------------------------- */
+
+struct keel_lua_store;
+
+/* An operation on a store or in a transaction: arguments from index 2 on (KEEL_LUA_ARGUMENTS of them, nil for those not
+ * given). Pushes its results and returns their number; or fills *err and returns -1, pushed values notwithstanding. It
+ * is called again when the store was busy, so it must not change its arguments. */
+typedef int (*keel_lua_operation)(lua_State *L, struct keel_store *store, struct keel_error *err);
+
+enum { KEEL_LUA_ARGUMENTS = 5 };
+
+struct keel_lua_method {
+	const char *name;
+	keel_lua_operation operation;
+};
+
+/* Operations by name, each list ending with {NULL, NULL}. Runs and events: on stores and in transactions alike; the
+ * looks: on stores only. */
+extern const struct keel_lua_method keel_lua_run_methods[];
+extern const struct keel_lua_method keel_lua_event_methods[];
+extern const struct keel_lua_method keel_lua_look_methods[];
+
+/* The metatables of stores and transactions, and `open` of the module table on the top. [-0, +0, m] */
+void keel_lua_store_open(lua_State *L);
+
+/* --- run.c ------------------------------------------------------------------------------------------------------- */
+
+/* Makes what reading and writing records needs, and run_fields of the module table on the top. [-0, +0, m] */
+void keel_lua_run_open(lua_State *L);
+
+/* --- policy.c ---------------------------------------------------------------------------------------------------- */
+
+/* bounded_call and pcall of the module table on the top. [-0, +0, m] */
+void keel_lua_policy_open(lua_State *L);
+
+#endif

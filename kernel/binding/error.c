@@ -1,0 +1,79 @@
+/* error.c - errors as Lua values: { code, message, transient, … } with a __tostring. */
+#include "binding.h"
+
+static const char METATABLE[] = "keel.error";
+
+void keel_lua_error_metatable(lua_State *L)
+{
+	lua_getfield(L, LUA_REGISTRYINDEX, METATABLE);
+}
+
+static void set_text(lua_State *L, const char *name, const char *text)
+{
+	if (text && text[0]) {
+		lua_pushstring(L, text);
+		lua_setfield(L, -2, name);
+	}
+}
+
+int keel_lua_fail(lua_State *L, const struct keel_error *err)
+{
+	if (err->code == KEEL_MISUSE)
+		return luaL_error(L, "%s", err->message);
+	luaL_pushfail(L);
+	lua_createtable(L, 0, 6);
+	set_text(L, "code", keel_code_name(err->code));
+	set_text(L, "message", err->message);
+	lua_pushboolean(L, err->transient);
+	lua_setfield(L, -2, "transient");
+	set_text(L, "field", err->field);
+	set_text(L, "from", err->from);
+	set_text(L, "to", err->to);
+	set_text(L, "expected", err->expected);
+	set_text(L, "actual", err->actual);
+	if (err->code == KEEL_LIMIT_TOO_LARGE) {
+		lua_pushinteger(L, err->requested);
+		lua_setfield(L, -2, "requested");
+		lua_pushinteger(L, err->max);
+		lua_setfield(L, -2, "max");
+	}
+	keel_lua_error_metatable(L);
+	lua_setmetatable(L, -2);
+	return 2;
+}
+
+int keel_lua_fail_field(lua_State *L, const char *field, const char *message)
+{
+	luaL_pushfail(L);
+	lua_createtable(L, 0, 4);
+	set_text(L, "code", keel_code_name(KEEL_INVALID_REQUEST));
+	lua_pushfstring(L, "%s %s", field, message);
+	lua_setfield(L, -2, "message");
+	lua_pushboolean(L, 0);
+	lua_setfield(L, -2, "transient");
+	set_text(L, "field", field);
+	keel_lua_error_metatable(L);
+	lua_setmetatable(L, -2);
+	return 2;
+}
+
+/* "code: message", so that assert(...) reads well. */
+static int error_tostring(lua_State *L)
+{
+	luaL_checktype(L, 1, LUA_TTABLE);
+	lua_getfield(L, 1, "code");
+	lua_getfield(L, 1, "message");
+	const char *code = luaL_tolstring(L, 2, NULL);
+	const char *message = luaL_tolstring(L, 3, NULL);
+	lua_pushfstring(L, "%s: %s", code, message);
+	return 1;
+}
+
+void keel_lua_error_open(lua_State *L)
+{
+	if (luaL_newmetatable(L, METATABLE)) {
+		lua_pushcfunction(L, error_tostring);
+		lua_setfield(L, -2, "__tostring");
+	}
+	lua_pop(L, 1);
+}

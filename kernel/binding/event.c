@@ -1,0 +1,207 @@
+/* event.c - append_event and read_events. */
+#include "binding.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char LIST[] = "keel.events";
+
+static int list_gc(lua_State *L)
+{
+	keel_events_clear(lua_touserdata(L, 1));
+	return 0;
+}
+
+/* A list that outlives a raise. [-0, +1, m] */
+static struct keel_events *new_list(lua_State *L)
+{
+	struct keel_events *list = lua_newuserdatauv(L, sizeof *list, 0);
+	memset(list, 0, sizeof *list);
+	if (luaL_newmetatable(L, LIST)) {
+		lua_pushcfunction(L, list_gc);
+		lua_setfield(L, -2, "__gc");
+	}
+	lua_setmetatable(L, -2);
+	return list;
+}
+
+static int refuse(struct keel_error *err, const char *field, const char *why)
+{
+	memset(err, 0, sizeof *err);
+	err->code = KEEL_INVALID_REQUEST;
+	snprintf(err->field, sizeof err->field, "%s", field);
+	snprintf(err->message, sizeof err->message, "%s %s", field, why);
+	return -1;
+}
+
+/* Encodes an option that is a table; its text stays on the stack. [-0, +1, e] */
+static bool json_option(lua_State *L, int argument, const char *name, struct keel_text *text, const char **why)
+{
+	*text = (struct keel_text){NULL, 0};
+	*why = NULL;
+	if (keel_lua_option(L, argument, name, LUA_TTABLE) == LUA_TNIL)
+		return true;
+	if (!keel_lua_json_encode(L, -1, false, why))
+		return false;
+	lua_remove(L, -2);
+	text->data = lua_tolstring(L, -1, &text->size);
+	return true;
+}
+
+/* append_event{ kind, thread_id, run_id, runtime_id, worker_ref, message, data }: adds an event of the caller's own to
+ * the log. Parameters: kind (1 to 256 bytes); the others may be left out; worker_ref and data are tables. Returns the id
+ * of the event. Fails with invalid_request. */
+static int op_append_event(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	static const char *const known[] = {"kind",       "thread_id", "run_id", "runtime_id",
+	                                    "worker_ref", "message",   "data",   NULL};
+	struct keel_event event = {0};
+	const char *why;
+	int64_t id;
+	luaL_checktype(L, 2, LUA_TTABLE);
+	keel_lua_check_options(L, 2, known);
+	event.kind = keel_lua_option_text(L, 2, "kind");
+	event.thread_id = keel_lua_option_text(L, 2, "thread_id");
+	event.run_id = keel_lua_option_text(L, 2, "run_id");
+	event.runtime_id = keel_lua_option_text(L, 2, "runtime_id");
+	event.message = keel_lua_option_text(L, 2, "message");
+	if (!json_option(L, 2, "worker_ref", &event.worker_ref, &why))
+		return refuse(err, "worker_ref", why);
+	if (!json_option(L, 2, "data", &event.data, &why))
+		return refuse(err, "data", why);
+	if (keel_event_append(store, &event, &id, err) != KEEL_OK)
+		return -1;
+	lua_pushinteger(L, id);
+	return 1;
+}
+
+static void set_text(lua_State *L, const char *name, struct keel_text text)
+{
+	if (text.data) {
+		lua_pushlstring(L, text.data, text.size);
+		lua_setfield(L, -2, name);
+	}
+}
+
+static bool set_json(lua_State *L, const char *name, struct keel_text text)
+{
+	char why[KEEL_JSON_WHY_SIZE];
+	if (!text.data)
+		return true;
+	if (!keel_lua_json_decode(L, text, why, sizeof why))
+		return false;
+	lua_setfield(L, -2, name);
+	return true;
+}
+
+/* [-0, +1, m] False when the row's JSON is damaged. */
+static bool push_event(lua_State *L, const struct keel_event *event)
+{
+	lua_createtable(L, 0, 8);
+	lua_pushinteger(L, event->id);
+	lua_setfield(L, -2, "id");
+	set_text(L, "kind", event->kind);
+	keel_lua_push_time(L, event->at);
+	lua_setfield(L, -2, "at");
+	set_text(L, "runtime_id", event->runtime_id);
+	set_text(L, "thread_id", event->thread_id);
+	set_text(L, "run_id", event->run_id);
+	set_text(L, "message", event->message);
+	return set_json(L, "worker_ref", event->worker_ref) && set_json(L, "data", event->data);
+}
+
+/* Reads a cursor: where to go on, and whether it is of this store. */
+static bool read_cursor(lua_State *L, struct keel_store *store, struct keel_event_query *query, struct keel_error *err)
+{
+	int whole = 0;
+	query->next_event_id = 1;
+	if (lua_isnil(L, 2))
+		return true;
+	luaL_checktype(L, 2, LUA_TTABLE);
+	lua_getfield(L, 2, "next_event_id");
+	query->next_event_id = lua_tointegerx(L, -1, &whole);
+	lua_getfield(L, 2, "epoch");
+	size_t size = 0;
+	const char *epoch = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &size) : NULL;
+	lua_pop(L, 2); /* the table keeps them */
+	if (!whole || !epoch) {
+		refuse(err, "cursor", "must have next_event_id, a whole number, and epoch, a text");
+		return false;
+	}
+	if (strcmp(epoch, keel_store_epoch(store)) != 0) {
+		memset(err, 0, sizeof *err);
+		err->code = KEEL_WRONG_RUNTIME;
+		snprintf(err->message, sizeof err->message, "the cursor is of the store with epoch %.40s, this one has %s", epoch,
+		         keel_store_epoch(store));
+		snprintf(err->expected, sizeof err->expected, "%s", keel_store_epoch(store));
+		snprintf(err->actual, sizeof err->actual, "%.40s", epoch);
+		return false;
+	}
+	return true;
+}
+
+static void read_kinds(lua_State *L, struct keel_event_query *query, struct keel_text *kinds)
+{
+	if (keel_lua_option(L, 4, "kinds", LUA_TTABLE) == LUA_TNIL)
+		return;
+	query->kinds = kinds;
+	query->kinds_count = lua_rawlen(L, -1);
+	for (size_t i = 0; i < query->kinds_count && i < KEEL_EVENT_KINDS_MAX; i++) {
+		if (lua_rawgeti(L, -1, (lua_Integer)i + 1) != LUA_TSTRING)
+			luaL_argerror(L, 4, "option 'kinds' must be a list of strings");
+		kinds[i].data = lua_tolstring(L, -1, &kinds[i].size);
+		lua_pop(L, 1); /* the list keeps it */
+	}
+}
+
+/* read_events(cursor, limit, filter): one page of the log, oldest first.
+ * Parameters: cursor (a table from an earlier read; nil: from the start), limit (1 to 1000; nil: 256), filter
+ * ({ runtime_id, run_id, thread_id, kinds }; nil: everything). Raises for wrong types and unknown filters.
+ * Returns { events, cursor, has_more }. Fails with invalid_request (limit, cursor), limit_too_large, and wrong_runtime
+ * for a cursor of another store. */
+static int op_read_events(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	static const char *const known[] = {"runtime_id", "run_id", "thread_id", "kinds", NULL};
+	struct keel_text kinds[KEEL_EVENT_KINDS_MAX];
+	struct keel_event_query query = {0};
+	if (!read_cursor(L, store, &query, err))
+		return -1;
+	query.limit = luaL_optinteger(L, 3, KEEL_EVENTS_DEFAULT);
+	keel_lua_check_options(L, 4, known);
+	query.runtime_id = keel_lua_option_text(L, 4, "runtime_id");
+	query.run_id = keel_lua_option_text(L, 4, "run_id");
+	query.thread_id = keel_lua_option_text(L, 4, "thread_id");
+	read_kinds(L, &query, kinds);
+	struct keel_events *list = new_list(L);
+	if (keel_event_read(store, &query, list, err) != KEEL_OK)
+		return -1;
+	lua_createtable(L, 0, 3);
+	lua_createtable(L, (int)list->count, 0);
+	for (size_t i = 0; i < list->count; i++) {
+		if (!push_event(L, &list->items[i])) {
+			memset(err, 0, sizeof *err);
+			err->code = KEEL_STORE_CORRUPT;
+			snprintf(err->message, sizeof err->message, "%s: the JSON of event %lld is damaged", keel_store_path(store),
+			         (long long)list->items[i].id);
+			return -1;
+		}
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	lua_setfield(L, -2, "events");
+	lua_createtable(L, 0, 2);
+	lua_pushinteger(L, list->next_event_id);
+	lua_setfield(L, -2, "next_event_id");
+	lua_pushstring(L, keel_store_epoch(store));
+	lua_setfield(L, -2, "epoch");
+	lua_setfield(L, -2, "cursor");
+	lua_pushboolean(L, list->has_more);
+	lua_setfield(L, -2, "has_more");
+	keel_events_clear(list);
+	return 1;
+}
+
+const struct keel_lua_method keel_lua_event_methods[] = {
+	{"append_event", op_append_event},
+	{"read_events", op_read_events},
+	{NULL, NULL},
+};

@@ -1,0 +1,386 @@
+/* json.c - Lua values to JSON text and back, through Jansson. */
+#include "binding.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <jansson.h>
+
+static const char ARRAY[] = "keel.array", BOX[] = "keel.json", NULL_KEY[] = "keel.null";
+
+/* --- Marks ------------------------------------------------------------------------------------------------------- */
+
+bool keel_lua_is_null(lua_State *L, int index)
+{
+	if (lua_type(L, index) != LUA_TUSERDATA)
+		return false;
+	lua_pushvalue(L, index);
+	lua_getfield(L, LUA_REGISTRYINDEX, NULL_KEY);
+	bool is = lua_rawequal(L, -1, -2);
+	lua_pop(L, 2);
+	return is;
+}
+
+static bool is_array(lua_State *L, int index)
+{
+	if (!lua_getmetatable(L, index))
+		return false;
+	luaL_getmetatable(L, ARRAY);
+	bool is = lua_rawequal(L, -1, -2);
+	lua_pop(L, 2);
+	return is;
+}
+
+/* array(t): marks a table as a JSON array, so that an empty one is written [] and not {}.
+ * Parameters: t (table; nil: a new one). Raises for another type, or a table with a metatable of its own.
+ * Returns t. */
+static int array(lua_State *L)
+{
+	if (lua_isnoneornil(L, 1)) {
+		lua_settop(L, 0);
+		lua_newtable(L);
+	}
+	luaL_checktype(L, 1, LUA_TTABLE);
+	lua_settop(L, 1);
+	if (lua_getmetatable(L, 1)) {
+		luaL_argcheck(L, is_array(L, 1), 1, "the table has a metatable of its own");
+		lua_pop(L, 1);
+	}
+	luaL_setmetatable(L, ARRAY);
+	return 1;
+}
+
+static int null_tostring(lua_State *L)
+{
+	lua_pushliteral(L, "null");
+	return 1;
+}
+
+/* --- A Jansson value that survives a raise ----------------------------------------------------------------------- */
+
+static json_t **new_box(lua_State *L)
+{
+	json_t **box = lua_newuserdatauv(L, sizeof *box, 0);
+	*box = NULL;
+	luaL_setmetatable(L, BOX);
+	return box;
+}
+
+static void empty_box(json_t **box)
+{
+	json_decref(*box);
+	*box = NULL;
+}
+
+static int box_gc(lua_State *L)
+{
+	empty_box(lua_touserdata(L, 1));
+	return 0;
+}
+
+/* --- Encoding ---------------------------------------------------------------------------------------------------- */
+
+/* None of this raises: the tree is held by C alone until it is whole. */
+static json_t *encode(lua_State *L, int index, int depth, const char **why);
+
+static json_t *refuse(json_t *unfinished, const char **why, const char *reason)
+{
+	json_decref(unfinished);
+	if (!*why)
+		*why = reason;
+	return NULL;
+}
+
+static json_t *encode_list(lua_State *L, int index, lua_Integer size, int depth, const char **why)
+{
+	json_t *list = json_array();
+	if (!list)
+		return refuse(list, why, "does not fit in memory");
+	for (lua_Integer i = 1; i <= size; i++) {
+		lua_rawgeti(L, index, i);
+		json_t *item = encode(L, lua_gettop(L), depth + 1, why);
+		lua_pop(L, 1);
+		if (!item || json_array_append_new(list, item) != 0)
+			return refuse(list, why, "does not fit in memory");
+	}
+	return list;
+}
+
+static json_t *encode_object(lua_State *L, int index, int depth, const char **why)
+{
+	json_t *object = json_object();
+	if (!object)
+		return refuse(object, why, "does not fit in memory");
+	lua_pushnil(L);
+	while (lua_next(L, index)) {
+		size_t size = 0;
+		const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tolstring(L, -2, &size) : NULL;
+		if (!key) {
+			lua_pop(L, 2);
+			return refuse(object, why, "has a table that is neither a list nor has names only");
+		}
+		if (memchr(key, '\0', size) || !keel_text_is_utf8((struct keel_text){key, size})) {
+			lua_pop(L, 2);
+			return refuse(object, why, "has a name that is not UTF-8 or holds a zero byte");
+		}
+		json_t *item = encode(L, lua_gettop(L), depth + 1, why);
+		if (!item || json_object_set_new_nocheck(object, key, item) != 0) {
+			lua_pop(L, 2);
+			return refuse(object, why, "does not fit in memory");
+		}
+		lua_pop(L, 1);
+	}
+	return object;
+}
+
+static json_t *encode_table(lua_State *L, int index, int depth, const char **why)
+{
+	if (depth >= KEEL_JSON_DEPTH_MAX)
+		return refuse(NULL, why, "is nested too deeply, or holds itself");
+	lua_Integer count = 0;
+	lua_Integer size = (lua_Integer)lua_rawlen(L, index);
+	bool marked = is_array(L, index);
+	if (size == 0 && !marked)
+		return encode_object(L, index, depth, why);
+	/* A list has as many entries as its length, all of them whole numbers within it. */
+	lua_pushnil(L);
+	while (lua_next(L, index)) {
+		lua_pop(L, 1);
+		count++;
+		lua_Integer at = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
+		if (at < 1 || at > size) {
+			lua_pop(L, 1);
+			return refuse(NULL, why, "has a table with both list items and names, or with gaps");
+		}
+	}
+	return count == size ? encode_list(L, index, size, depth, why)
+	                     : refuse(NULL, why, "has a table with both list items and names, or with gaps");
+}
+
+static json_t *encode(lua_State *L, int index, int depth, const char **why)
+{
+	json_t *value = NULL;
+	size_t size;
+	if (!lua_checkstack(L, 8))
+		return refuse(NULL, why, "is nested too deeply");
+	switch (lua_type(L, index)) {
+	case LUA_TNIL:
+		value = json_null();
+		break;
+	case LUA_TBOOLEAN:
+		value = json_boolean(lua_toboolean(L, index));
+		break;
+	case LUA_TNUMBER:
+		if (lua_isinteger(L, index))
+			value = json_integer(lua_tointeger(L, index));
+		else if (!isfinite(lua_tonumber(L, index)))
+			return refuse(NULL, why, "has a number that is not finite");
+		else
+			value = json_real(lua_tonumber(L, index));
+		break;
+	case LUA_TSTRING: {
+		const char *data = lua_tolstring(L, index, &size);
+		if (!keel_text_is_utf8((struct keel_text){data, size}))
+			return refuse(NULL, why, "has a text that is not valid UTF-8");
+		value = json_stringn_nocheck(data, size);
+		break;
+	}
+	case LUA_TTABLE:
+		return encode_table(L, index, depth, why);
+	case LUA_TUSERDATA:
+		if (keel_lua_is_null(L, index)) {
+			value = json_null();
+			break;
+		}
+		return refuse(NULL, why, "has a userdata");
+	case LUA_TFUNCTION:
+		return refuse(NULL, why, "has a function");
+	default:
+		return refuse(NULL, why, "has a value that JSON does not know");
+	}
+	return value ? value : refuse(NULL, why, "does not fit in memory");
+}
+
+bool keel_lua_json_encode(lua_State *L, int index, bool sorted, const char **why)
+{
+	size_t flags = JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17) | (sorted ? JSON_SORT_KEYS : 0);
+	index = lua_absindex(L, index);
+	*why = NULL;
+	/* The commonest document needs no machinery. */
+	if (lua_type(L, index) == LUA_TTABLE && lua_rawlen(L, index) == 0 && !is_array(L, index)) {
+		lua_pushnil(L);
+		if (!lua_next(L, index)) {
+			lua_pushliteral(L, "{}");
+			return true;
+		}
+		lua_pop(L, 2);
+	}
+	json_t **box = new_box(L);
+	*box = encode(L, index, 0, why);
+	if (!*box) {
+		lua_pop(L, 1);
+		return false;
+	}
+	luaL_Buffer buffer;
+	char *room = luaL_buffinitsize(L, &buffer, 1024);
+	size_t size = json_dumpb(*box, room, 1024, flags);
+	if (size > 1024) {
+		room = luaL_prepbuffsize(&buffer, size);
+		size = json_dumpb(*box, room, size, flags);
+	}
+	luaL_pushresultsize(&buffer, size);
+	empty_box(box);
+	lua_remove(L, -2);
+	if (size > 0)
+		return true;
+	lua_pop(L, 1);
+	*why = "does not fit in memory";
+	return false;
+}
+
+/* --- Decoding ---------------------------------------------------------------------------------------------------- */
+
+static void push(lua_State *L, json_t *value)
+{
+	luaL_checkstack(L, 6, "JSON is nested too deeply");
+	switch (json_typeof(value)) {
+	case JSON_NULL:
+		lua_getfield(L, LUA_REGISTRYINDEX, NULL_KEY);
+		break;
+	case JSON_TRUE:
+	case JSON_FALSE:
+		lua_pushboolean(L, json_is_true(value));
+		break;
+	case JSON_INTEGER:
+		lua_pushinteger(L, json_integer_value(value));
+		break;
+	case JSON_REAL:
+		lua_pushnumber(L, json_real_value(value));
+		break;
+	case JSON_STRING:
+		lua_pushlstring(L, json_string_value(value), json_string_length(value));
+		break;
+	case JSON_ARRAY: {
+		size_t size = json_array_size(value);
+		lua_createtable(L, (int)(size < 1 << 16 ? size : 1 << 16), 0);
+		for (size_t i = 0; i < size; i++) {
+			push(L, json_array_get(value, i));
+			lua_rawseti(L, -2, (lua_Integer)i + 1);
+		}
+		luaL_setmetatable(L, ARRAY);
+		break;
+	}
+	case JSON_OBJECT: {
+		const char *key;
+		json_t *item;
+		size_t size = json_object_size(value);
+		lua_createtable(L, 0, (int)(size < 1 << 16 ? size : 1 << 16));
+		json_object_foreach(value, key, item)
+		{
+			lua_pushstring(L, key);
+			push(L, item);
+			lua_rawset(L, -3);
+		}
+		break;
+	}
+	}
+}
+
+/* Jansson reads up to 2048 levels; what could not be written again is not read either. */
+static bool too_deep(const json_t *value, int depth)
+{
+	if (!json_is_array(value) && !json_is_object(value))
+		return false;
+	if (depth >= KEEL_JSON_DEPTH_MAX)
+		return true;
+	if (json_is_array(value)) {
+		for (size_t i = 0; i < json_array_size(value); i++)
+			if (too_deep(json_array_get(value, i), depth + 1))
+				return true;
+		return false;
+	}
+	const char *key;
+	json_t *item;
+	json_object_foreach((json_t *)(uintptr_t)value, key, item)
+	{
+		if (too_deep(item, depth + 1))
+			return true;
+	}
+	return false;
+}
+
+bool keel_lua_json_decode(lua_State *L, struct keel_text text, char *why, size_t why_size)
+{
+	json_error_t error;
+	if (text.size == 2 && memcmp(text.data, "{}", 2) == 0) {
+		lua_newtable(L);
+		return true;
+	}
+	json_t **box = new_box(L);
+	*box = json_loadb(text.data, text.size, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &error);
+	const char *reason = NULL;
+	if (!*box)
+		reason = error.text;
+	else if (too_deep(*box, 0))
+		reason = "nested too deeply";
+	if (reason) {
+		snprintf(why, why_size, "%s (byte %d)", reason, *box ? 0 : error.position);
+		empty_box(box);
+		lua_pop(L, 1);
+		return false;
+	}
+	push(L, *box);
+	empty_box(box);
+	lua_remove(L, -2);
+	return true;
+}
+
+/* json.encode(value): the JSON text of a value, names in byte order.
+ * Parameters: value (nil, boolean, number, string, keel.null, or a table of these).
+ * Returns a string. Fails with invalid_request (field "value") for what is not JSON-able: functions, cycles, numbers that
+ * are not finite, text that is not UTF-8, tables with both list items and names, nesting beyond 1000. */
+static int json_encode(lua_State *L)
+{
+	const char *why;
+	luaL_checkany(L, 1);
+	return keel_lua_json_encode(L, 1, true, &why) ? 1 : keel_lua_fail_field(L, "value", why);
+}
+
+/* json.decode(text): the value of a JSON text. Arrays come marked as by keel.array, null as keel.null.
+ * Parameters: text (string). Returns the value. Fails with invalid_request (field "text") for what is not JSON, has a name
+ * twice, or a whole number beyond 64 bits. */
+static int json_decode(lua_State *L)
+{
+	char why[KEEL_JSON_WHY_SIZE];
+	struct keel_text text = keel_lua_check_text(L, 1);
+	return keel_lua_json_decode(L, text, why, sizeof why) ? 1 : keel_lua_fail_field(L, "text", why);
+}
+
+void keel_lua_json_open(lua_State *L)
+{
+	if (luaL_newmetatable(L, BOX)) {
+		lua_pushcfunction(L, box_gc);
+		lua_setfield(L, -2, "__gc");
+	}
+	luaL_newmetatable(L, ARRAY);
+	lua_pop(L, 2);
+	if (lua_getfield(L, LUA_REGISTRYINDEX, NULL_KEY) == LUA_TNIL) {
+		lua_pop(L, 1);
+		lua_newuserdatauv(L, 0, 0);
+		lua_createtable(L, 0, 2);
+		lua_pushliteral(L, "keel.null");
+		lua_setfield(L, -2, "__name");
+		lua_pushcfunction(L, null_tostring);
+		lua_setfield(L, -2, "__tostring");
+		lua_setmetatable(L, -2);
+		lua_pushvalue(L, -1);
+		lua_setfield(L, LUA_REGISTRYINDEX, NULL_KEY);
+	}
+	lua_setfield(L, -2, "null");
+	lua_pushcfunction(L, array);
+	lua_setfield(L, -2, "array");
+	static const luaL_Reg functions[] = {{"encode", json_encode}, {"decode", json_decode}, {NULL, NULL}};
+	luaL_newlib(L, functions);
+	lua_setfield(L, -2, "json");
+}

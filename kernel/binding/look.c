@@ -1,0 +1,112 @@
+/* look.c - looking at a store: who is there, and whether it is sound. */
+#include "binding.h"
+
+#include <string.h>
+
+/* store:session_id(): the session of this handle, made now if it has not written yet; nil for a readonly store. */
+static int op_session_id(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	int64_t session;
+	if (keel_store_session(store, &session, err) != KEEL_OK)
+		return -1;
+	if (session)
+		lua_pushinteger(L, session);
+	else
+		lua_pushnil(L);
+	return 1;
+}
+
+/* store:session_alive(id): whether that session's process is there: true unless that can be ruled out. */
+static int op_session_alive(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	bool alive;
+	if (keel_store_session_alive(store, luaL_checkinteger(L, 2), &alive, err) != KEEL_OK)
+		return -1;
+	lua_pushboolean(L, alive);
+	return 1;
+}
+
+struct lists {
+	struct keel_sessions sessions;
+	struct keel_problems problems;
+};
+
+static const char LISTS[] = "keel.store.lists";
+
+static int lists_gc(lua_State *L)
+{
+	struct lists *lists = lua_touserdata(L, 1);
+	keel_sessions_clear(&lists->sessions);
+	keel_problems_clear(&lists->problems);
+	return 0;
+}
+
+static struct lists *new_lists(lua_State *L)
+{
+	struct lists *lists = lua_newuserdatauv(L, sizeof *lists, 0);
+	memset(lists, 0, sizeof *lists);
+	if (luaL_newmetatable(L, LISTS)) {
+		lua_pushcfunction(L, lists_gc);
+		lua_setfield(L, -2, "__gc");
+	}
+	lua_setmetatable(L, -2);
+	return lists;
+}
+
+/* store:sessions(): the sessions the store knows, oldest first: list of { session_id, owner, pid, started_at, alive }. */
+static int op_sessions(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	struct lists *lists = new_lists(L);
+	if (keel_store_sessions(store, &lists->sessions, err) != KEEL_OK)
+		return -1;
+	lua_newtable(L);
+	for (size_t i = 0; i < lists->sessions.count; i++) {
+		const struct keel_session *session = &lists->sessions.items[i];
+		lua_createtable(L, 0, 5);
+		lua_pushinteger(L, session->session_id);
+		lua_setfield(L, -2, "session_id");
+		lua_pushlstring(L, session->owner.data, session->owner.size);
+		lua_setfield(L, -2, "owner");
+		lua_pushinteger(L, session->pid);
+		lua_setfield(L, -2, "pid");
+		keel_lua_push_time(L, session->started_at);
+		lua_setfield(L, -2, "started_at");
+		lua_pushboolean(L, session->alive);
+		lua_setfield(L, -2, "alive");
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	return 1;
+}
+
+/* store:verify(): what is wrong with the store: a list of { code, message }, empty when it is sound; at most 100. Takes
+ * time in proportion to the store. */
+static int op_verify(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	struct lists *lists = new_lists(L);
+	if (keel_store_verify(store, &lists->problems, err) != KEEL_OK)
+		return -1;
+	lua_newtable(L);
+	for (size_t i = 0; i < lists->problems.count; i++) {
+		const struct keel_problem *problem = &lists->problems.items[i];
+		lua_createtable(L, 0, 2);
+		lua_pushstring(L, keel_code_name(problem->code));
+		lua_setfield(L, -2, "code");
+		lua_pushlstring(L, problem->text.data, problem->text.size);
+		lua_setfield(L, -2, "message");
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	return 1;
+}
+
+/* store:epoch(): the id made when the store was created. */
+static int op_epoch(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	(void)err;
+	lua_pushstring(L, keel_store_epoch(store));
+	return 1;
+}
+
+const struct keel_lua_method keel_lua_look_methods[] = {
+	{"session_id", op_session_id}, {"session_alive", op_session_alive}, {"sessions", op_sessions},
+	{"verify", op_verify},         {"epoch", op_epoch},                 {NULL, NULL},
+};

@@ -1,0 +1,496 @@
+/* store.c - stores and transactions as userdata, and how an operation waits for the lock.
+ *
+ * A store is created closed, gets its metatable and callbacks, and is opened last: whatever raises on the way leaves
+ * nothing behind. `close`, `__gc` and `__close` lead to one release function.
+ *
+ * The kernel is told not to wait. When it says busy, the operation waits here, through the host's `sleep` if it gave one
+ * (which may yield: the C function then goes on in a continuation), and is tried again from the beginning.
+ */
+#include "binding.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+static const char STORE[] = "keel.store", TRANSACTION[] = "keel.transaction";
+
+enum { SLEEP = 1, CLOCK, LOG, CALLBACKS = LOG }; /* user values of a store */
+
+struct keel_lua_store {
+	struct keel_store *store; /* NULL: closed */
+	int64_t lock_timeout_us;
+	bool has_clock;
+	int64_t now;              /* what the host's clock said before this operation */
+	lua_Integer transactions; /* how many were begun */
+};
+
+struct keel_lua_transaction {
+	lua_Integer number; /* of the store's transactions; 0: never begun */
+	bool over;
+};
+
+/* --- Handles ----------------------------------------------------------------------------------------------------- */
+
+static void check_process(lua_State *L, const struct keel_lua_store *self)
+{
+	if (!keel_store_usable(self->store))
+		luaL_error(L, "the store was opened before a fork: open it again in the child");
+}
+
+static struct keel_lua_store *check_store(lua_State *L, int argument)
+{
+	struct keel_lua_store *self = luaL_checkudata(L, argument, STORE);
+	luaL_argcheck(L, self->store, argument, "the store is closed");
+	check_process(L, self);
+	return self;
+}
+
+/* The store of a transaction, which its user value keeps alive. Its address is good as long as the transaction is on
+ * the stack. */
+static struct keel_lua_store *store_of(lua_State *L, int argument)
+{
+	lua_getiuservalue(L, argument, 1);
+	struct keel_lua_store *store = lua_touserdata(L, -1);
+	lua_pop(L, 1);
+	return store;
+}
+
+static bool is_open(const struct keel_lua_transaction *self, const struct keel_lua_store *store)
+{
+	return !self->over && store->store && store->transactions == self->number &&
+	       keel_store_in_transaction(store->store);
+}
+
+static struct keel_lua_store *check_transaction(lua_State *L, int argument)
+{
+	struct keel_lua_transaction *self = luaL_checkudata(L, argument, TRANSACTION);
+	struct keel_lua_store *store = store_of(L, argument);
+	luaL_argcheck(L, store && store->store, argument, "the store of the transaction is closed");
+	check_process(L, store);
+	luaL_argcheck(L, is_open(self, store), argument, "the transaction is over");
+	return store;
+}
+
+static int64_t given_now(void *data)
+{
+	return ((struct keel_lua_store *)data)->now;
+}
+
+/* Asks the host's clock, if there is one: from here and never from the kernel's middle. */
+static void ask_clock(lua_State *L, struct keel_lua_store *self, int argument)
+{
+	if (!self->has_clock)
+		return;
+	lua_getiuservalue(L, argument, CLOCK);
+	lua_call(L, 0, 1);
+	if (!lua_isnumber(L, -1))
+		luaL_error(L, "the store's clock returned a %s, not a number", luaL_typename(L, -1));
+	lua_Number seconds = lua_tonumber(L, -1);
+	if (!(seconds > -1e11 && seconds < 1e12))
+		luaL_error(L, "the store's clock returned a time out of range");
+	self->now = (int64_t)(seconds * 1e6 + (seconds < 0 ? -0.5 : 0.5));
+	lua_pop(L, 1);
+}
+
+/* --- Waiting ----------------------------------------------------------------------------------------------------- */
+
+static int64_t monotonic_us(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+/* Seconds to wait before the next try, by chance between half and one and a half milliseconds: short and the same for
+ * everybody, so that no waiter has worse odds than one who just came. 0: the time is over. */
+static lua_Number next_step(const struct keel_lua_store *self, int64_t *started)
+{
+	int64_t now = monotonic_us();
+	if (*started == 0)
+		*started = now;
+	int64_t left = self->lock_timeout_us - (now - *started);
+	int64_t step = 500 + now % 1000;
+	if (left <= 0)
+		return 0;
+	return (lua_Number)(step < left ? step : left) / 1e6;
+}
+
+static void block(lua_Number seconds)
+{
+	struct timespec left = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (lua_Number)(time_t)seconds) * 1e9)};
+	while (nanosleep(&left, &left) != 0 && errno == EINTR)
+		continue;
+}
+
+/* What a call that may wait is: tried until it is not busy, or the time is over. `self` is the store at index
+ * `holder`; the arguments stand at 1 to KEEL_LUA_ARGUMENTS + 1, the time of the first wait behind them. */
+struct attempt {
+	int (*try)(lua_State *L, struct keel_lua_store *self, struct keel_error *err);
+	int holder;
+};
+
+static int go_on(lua_State *L, int status, lua_KContext context)
+{
+	const struct attempt *attempt = (const struct attempt *)context;
+	const int base = KEEL_LUA_ARGUMENTS + 2;
+	(void)status;
+	for (;;) {
+		struct keel_error err;
+		struct keel_lua_store *self = lua_touserdata(L, attempt->holder);
+		lua_settop(L, base);
+		int results = attempt->try(L, self, &err);
+		if (results >= 0)
+			return results;
+		lua_settop(L, base);
+		if (err.code != KEEL_BUSY || (self->store && keel_store_in_transaction(self->store)))
+			return keel_lua_fail(L, &err);
+		int64_t started = lua_tointeger(L, base);
+		lua_Number seconds = next_step(self, &started);
+		if (seconds == 0)
+			return keel_lua_fail(L, &err);
+		lua_pushinteger(L, started);
+		lua_replace(L, base);
+		if (lua_getiuservalue(L, attempt->holder, SLEEP) == LUA_TNIL) {
+			block(seconds);
+			continue;
+		}
+		lua_pushnumber(L, seconds);
+		lua_callk(L, 1, 0, context, go_on);
+	}
+}
+
+static int start(lua_State *L, const struct attempt *attempt)
+{
+	lua_settop(L, KEEL_LUA_ARGUMENTS + 1);
+	lua_pushinteger(L, 0);
+	return go_on(L, LUA_OK, (lua_KContext)(intptr_t)attempt);
+}
+
+/* --- Opening and closing ----------------------------------------------------------------------------------------- */
+
+static void release(struct keel_lua_store *self)
+{
+	struct keel_store *store = self->store;
+	self->store = NULL;
+	keel_store_close(store);
+}
+
+static int store_gc(lua_State *L)
+{
+	release(luaL_checkudata(L, 1, STORE));
+	return 0;
+}
+
+static const struct {
+	const char *name;
+	enum keel_durability durability;
+} durabilities[] = {
+	{"full", KEEL_DURABILITY_FULL}, {"normal", KEEL_DURABILITY_NORMAL}, {"off", KEEL_DURABILITY_OFF}};
+
+/* One try at opening: uri at 1, options at 2, the closed store at 3. */
+static int try_open(lua_State *L, struct keel_lua_store *self, struct keel_error *err)
+{
+	struct keel_store_options options;
+	keel_store_options_init(&options);
+	struct keel_text durability = keel_lua_option_text(L, 2, "durability");
+	for (size_t i = 0; durability.data && i < sizeof durabilities / sizeof durabilities[0]; i++)
+		if (strcmp(durability.data, durabilities[i].name) == 0)
+			options.durability = durabilities[i].durability;
+	if (keel_lua_option(L, 2, "readonly", LUA_TBOOLEAN) != LUA_TNIL)
+		options.readonly = lua_toboolean(L, -1);
+	if (keel_lua_option(L, 2, "create", LUA_TBOOLEAN) != LUA_TNIL)
+		options.create = lua_toboolean(L, -1);
+	lua_pop(L, 2);
+	options.owner = keel_lua_option_text(L, 2, "owner").data;
+	options.lock_timeout_us = 0;
+	if (self->has_clock)
+		options.clock = (struct keel_clock){given_now, self};
+	ask_clock(L, self, 3);
+	if (keel_store_open(lua_tostring(L, 1), &options, &self->store, err) != KEEL_OK)
+		return -1;
+	lua_pushvalue(L, 3);
+	return 1;
+}
+
+/* open(uri, options): see keel.open. */
+static int store_open(lua_State *L)
+{
+	static const struct attempt opening = {try_open, 3};
+	static const char *const known[] = {"durability", "readonly", "create", "lock_timeout", "sleep",
+	                                    "clock",      "log",      "owner",  NULL};
+	static const char *const callbacks[] = {[SLEEP] = "sleep", [CLOCK] = "clock", [LOG] = "log"};
+	struct keel_text uri = keel_lua_check_text(L, 1);
+	lua_settop(L, 2);
+	keel_lua_check_options(L, 2, known);
+	if (memchr(uri.data, '\0', uri.size) || !keel_text_is_utf8(uri))
+		return keel_lua_fail_field(L, "uri", "must be UTF-8 without zero bytes");
+	struct keel_text durability = keel_lua_option_text(L, 2, "durability");
+	if (durability.data && strcmp(durability.data, "full") != 0 && strcmp(durability.data, "normal") != 0 &&
+	    strcmp(durability.data, "off") != 0)
+		return keel_lua_fail_field(L, "durability", "must be one of: full, normal, off");
+	struct keel_text owner = keel_lua_option_text(L, 2, "owner");
+	if (owner.data && memchr(owner.data, '\0', owner.size))
+		return keel_lua_fail_field(L, "owner", "has a control character");
+	int64_t lock_timeout = 5000000;
+	if (keel_lua_option(L, 2, "lock_timeout", LUA_TNUMBER) != LUA_TNIL &&
+	    !keel_lua_duration(lua_tonumber(L, -1), &lock_timeout))
+		return keel_lua_fail_field(L, "lock_timeout", "must be a number of seconds, at least 0");
+	lua_settop(L, 2);
+	struct keel_lua_store *self = lua_newuserdatauv(L, sizeof *self, CALLBACKS);
+	memset(self, 0, sizeof *self);
+	luaL_setmetatable(L, STORE);
+	self->lock_timeout_us = lock_timeout;
+	for (int i = SLEEP; i <= CALLBACKS; i++) {
+		int found = keel_lua_option(L, 2, callbacks[i], LUA_TFUNCTION);
+		if (i == CLOCK)
+			self->has_clock = found != LUA_TNIL;
+		lua_setiuservalue(L, 3, i);
+	}
+	return start(L, &opening);
+}
+
+/* store:close(): ends the session and closes the file. Safe to call again. */
+static int store_close(lua_State *L)
+{
+	release(luaL_checkudata(L, 1, STORE));
+	return 0;
+}
+
+static int store_tostring(lua_State *L)
+{
+	struct keel_lua_store *self = luaL_checkudata(L, 1, STORE);
+	if (!self->store)
+		lua_pushliteral(L, "keel.store (closed)");
+	else if (!keel_store_usable(self->store))
+		lua_pushliteral(L, "keel.store (of another process)");
+	else if (keel_store_path(self->store)[0])
+		lua_pushfstring(L, "keel.store (%s)", keel_store_path(self->store));
+	else
+		lua_pushliteral(L, "keel.store (:memory:)");
+	return 1;
+}
+
+/* --- Operations -------------------------------------------------------------------------------------------------- */
+
+/* Methods are closures over their operation's place in a list of lists. */
+static const struct keel_lua_method *method(lua_State *L)
+{
+	static const struct keel_lua_method *const lists[] = {keel_lua_run_methods, keel_lua_event_methods,
+	                                                    keel_lua_look_methods};
+	return &lists[lua_tointeger(L, lua_upvalueindex(1))][lua_tointeger(L, lua_upvalueindex(2))];
+}
+
+/* What every try begins with. False, with *err: the handle's own transaction is in the way. */
+static bool may_try(lua_State *L, struct keel_lua_store *self, struct keel_error *err)
+{
+	luaL_argcheck(L, self->store, 1, "the store is closed"); /* perhaps while it waited, or by the clock */
+	if (!keel_store_in_transaction(self->store))
+		return true;
+	memset(err, 0, sizeof *err);
+	err->code = KEEL_BUSY;
+	err->transient = true;
+	strcpy(err->message, "this handle has a transaction open: use the transaction, or end it first");
+	return false;
+}
+
+static int try_operation(lua_State *L, struct keel_lua_store *self, struct keel_error *err)
+{
+	if (self->store)
+		ask_clock(L, self, 1);
+	return may_try(L, self, err) ? method(L)->operation(L, self->store, err) : -1;
+}
+
+static int call_on_store(lua_State *L)
+{
+	static const struct attempt operation = {try_operation, 1};
+	check_store(L, 1);
+	return start(L, &operation);
+}
+
+/* In a transaction nothing waits: the lock is held. */
+static int call_in_transaction(lua_State *L)
+{
+	struct keel_error err;
+	struct keel_lua_store *store = check_transaction(L, 1);
+	lua_settop(L, KEEL_LUA_ARGUMENTS + 1);
+	if (store->has_clock) {
+		lua_getiuservalue(L, 1, 1);
+		ask_clock(L, store, lua_gettop(L));
+		lua_pop(L, 1);
+		/* The clock is the host's code: it may have ended the transaction. */
+		store = check_transaction(L, 1);
+	}
+	int results = method(L)->operation(L, store->store, &err);
+	return results >= 0 ? results : keel_lua_fail(L, &err);
+}
+
+/* --- Transactions ------------------------------------------------------------------------------------------------ */
+
+/* store:begin(): begins a writing transaction. Meanwhile every other operation on the store is busy, and no other
+ * process writes. Returns the transaction: the store's operations, commit and rollback; leaving the scope of a
+ * `local tx <close>` rolls back what was not committed. Fails with busy. */
+static int try_begin(lua_State *L, struct keel_lua_store *self, struct keel_error *err)
+{
+	if (self->store)
+		ask_clock(L, self, 1);
+	if (!may_try(L, self, err))
+		return -1;
+	struct keel_lua_transaction *tx = lua_newuserdatauv(L, sizeof *tx, 1);
+	tx->number = 0;
+	tx->over = true;
+	luaL_setmetatable(L, TRANSACTION);
+	lua_pushvalue(L, 1);
+	lua_setiuservalue(L, -2, 1);
+	if (keel_store_begin(self->store, err) != KEEL_OK)
+		return -1;
+	tx->number = ++self->transactions;
+	tx->over = false;
+	return 1;
+}
+
+static int store_begin(lua_State *L)
+{
+	static const struct attempt beginning = {try_begin, 1};
+	check_store(L, 1);
+	return start(L, &beginning);
+}
+
+/* tx:commit(): true when all of it is durable. On failure all of it is undone. */
+static int transaction_commit(lua_State *L)
+{
+	struct keel_error err;
+	struct keel_lua_store *store = check_transaction(L, 1);
+	struct keel_lua_transaction *tx = lua_touserdata(L, 1);
+	tx->over = true;
+	if (keel_store_commit(store->store, &err) != KEEL_OK)
+		return keel_lua_fail(L, &err);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* tx:rollback(): undoes all of it. Safe to call again, and after commit, when it does nothing. */
+static int transaction_rollback(lua_State *L)
+{
+	struct keel_lua_transaction *tx = luaL_checkudata(L, 1, TRANSACTION);
+	struct keel_lua_store *store = store_of(L, 1);
+	if (store && is_open(tx, store))
+		keel_store_rollback(store->store);
+	tx->over = true;
+	return 0;
+}
+
+static int transaction_tostring(lua_State *L)
+{
+	struct keel_lua_transaction *tx = luaL_checkudata(L, 1, TRANSACTION);
+	struct keel_lua_store *store = store_of(L, 1);
+	lua_pushstring(L, store && is_open(tx, store) ? "keel.transaction (open)" : "keel.transaction (over)");
+	return 1;
+}
+
+/* --- The rest ---------------------------------------------------------------------------------------------------- */
+
+/* store:now(): what the store's clock says, as a time. */
+static int store_now(lua_State *L)
+{
+	struct keel_lua_store *self = check_store(L, 1);
+	ask_clock(L, self, 1);
+	keel_lua_push_time(L, keel_store_now(self->store));
+	return 1;
+}
+
+/* store:backend(): "sqlite" or "memory". store:path(): the resolved path, "" in memory. */
+static int store_backend(lua_State *L)
+{
+	lua_pushstring(L, keel_store_backend(check_store(L, 1)->store));
+	return 1;
+}
+
+static int store_path(lua_State *L)
+{
+	lua_pushstring(L, keel_store_path(check_store(L, 1)->store));
+	return 1;
+}
+
+static int slept(lua_State *L, int status, lua_KContext context)
+{
+	(void)L, (void)status, (void)context;
+	return 0;
+}
+
+/* store:sleep(seconds): waits as the store does: through the host's `sleep` if it gave one, else blocking. */
+static int store_sleep(lua_State *L)
+{
+	int64_t duration;
+	luaL_checkudata(L, 1, STORE);
+	luaL_argcheck(L, keel_lua_duration(luaL_checknumber(L, 2), &duration), 2, "seconds must be at least 0");
+	if (lua_getiuservalue(L, 1, SLEEP) == LUA_TNIL) {
+		block((lua_Number)duration / 1e6);
+		return 0;
+	}
+	lua_pushvalue(L, 2);
+	lua_callk(L, 1, 0, 0, slept);
+	return 0;
+}
+
+/* store:log(level, message, fields): calls the host's `log`, if it gave one. */
+static int store_log(lua_State *L)
+{
+	luaL_checkudata(L, 1, STORE);
+	luaL_checktype(L, 2, LUA_TSTRING);
+	luaL_checktype(L, 3, LUA_TSTRING);
+	lua_settop(L, 4);
+	if (lua_getiuservalue(L, 1, LOG) == LUA_TNIL)
+		return 0;
+	lua_insert(L, 2);
+	lua_call(L, 3, 0);
+	return 0;
+}
+
+/* --- Metatables -------------------------------------------------------------------------------------------------- */
+
+/* Adds one list of operations as methods to the table on the top. [-0, +0, m] */
+static void add_methods(lua_State *L, int list, const struct keel_lua_method *methods, lua_CFunction call)
+{
+	for (int i = 0; methods[i].name; i++) {
+		lua_pushinteger(L, list);
+		lua_pushinteger(L, i);
+		lua_pushcclosure(L, call, 2);
+		lua_setfield(L, -2, methods[i].name);
+	}
+}
+
+void keel_lua_store_open(lua_State *L)
+{
+	static const luaL_Reg store_meta[] = {
+		{"__gc", store_gc}, {"__close", store_gc}, {"__tostring", store_tostring}, {NULL, NULL}};
+	static const luaL_Reg store_functions[] = {{"close", store_close}, {"begin", store_begin}, {"now", store_now},     {"path", store_path},
+	                                           {"backend", store_backend}, {"sleep", store_sleep}, {"log", store_log},
+	                                           {NULL, NULL}};
+	static const luaL_Reg transaction_meta[] = {{"__gc", transaction_rollback},
+	                                            {"__close", transaction_rollback},
+	                                            {"__tostring", transaction_tostring},
+	                                            {NULL, NULL}};
+	static const luaL_Reg transaction_functions[] = {
+		{"commit", transaction_commit}, {"rollback", transaction_rollback}, {NULL, NULL}};
+	if (luaL_newmetatable(L, STORE)) {
+		luaL_setfuncs(L, store_meta, 0);
+		luaL_newlib(L, store_functions);
+		add_methods(L, 0, keel_lua_run_methods, call_on_store);
+		add_methods(L, 1, keel_lua_event_methods, call_on_store);
+		add_methods(L, 2, keel_lua_look_methods, call_on_store);
+		lua_setfield(L, -2, "__index");
+	}
+	lua_getfield(L, -1, "__index");
+	lua_setfield(L, -3, "store_methods"); /* lua/keel/store.lua adds what is better said in Lua */
+	lua_pop(L, 1);
+	if (luaL_newmetatable(L, TRANSACTION)) {
+		luaL_setfuncs(L, transaction_meta, 0);
+		luaL_newlib(L, transaction_functions);
+		add_methods(L, 0, keel_lua_run_methods, call_in_transaction);
+		add_methods(L, 1, keel_lua_event_methods, call_in_transaction);
+		lua_setfield(L, -2, "__index");
+	}
+	lua_pop(L, 1);
+	lua_pushcfunction(L, store_open);
+	lua_setfield(L, -2, "open");
+}

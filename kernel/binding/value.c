@@ -1,0 +1,198 @@
+/* value.c - texts, times, durations and options between Lua and C, and the module's small functions. */
+#include "binding.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#include <sha2.h>
+
+struct keel_text keel_lua_check_text(lua_State *L, int argument)
+{
+	struct keel_text text;
+	luaL_checktype(L, argument, LUA_TSTRING);
+	text.data = lua_tolstring(L, argument, &text.size);
+	return text;
+}
+
+struct keel_text keel_lua_opt_text(lua_State *L, int argument)
+{
+	return lua_isnoneornil(L, argument) ? (struct keel_text){NULL, 0} : keel_lua_check_text(L, argument);
+}
+
+void keel_lua_push_time(lua_State *L, int64_t time)
+{
+	char text[KEEL_TIME_SIZE];
+	lua_pushlstring(L, text, keel_time_format(time, text));
+}
+
+bool keel_lua_duration(lua_Number seconds, int64_t *duration_us)
+{
+	/* A century is for ever, and keeps sums of times within 64 bits. */
+	const lua_Number longest = 100.0 * 366 * 86400;
+	if (!(seconds >= 0))
+		return false;
+	*duration_us = (int64_t)((seconds < longest ? seconds : longest) * 1e6 + 0.5);
+	return true;
+}
+
+void keel_lua_check_options(lua_State *L, int argument, const char *const *known)
+{
+	if (lua_isnoneornil(L, argument))
+		return;
+	luaL_checktype(L, argument, LUA_TTABLE);
+	lua_pushnil(L);
+	while (lua_next(L, argument)) {
+		const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
+		int i = 0;
+		while (name && known[i] && strcmp(known[i], name) != 0)
+			i++;
+		if (!name || !known[i])
+			luaL_argerror(L, argument, lua_pushfstring(L, "unknown option '%s'", luaL_tolstring(L, -2, NULL)));
+		lua_pop(L, 1);
+	}
+}
+
+int keel_lua_option(lua_State *L, int argument, const char *name, int type)
+{
+	if (lua_isnoneornil(L, argument)) {
+		lua_pushnil(L);
+		return LUA_TNIL;
+	}
+	int found = lua_getfield(L, argument, name);
+	if (found != LUA_TNIL && found != type)
+		luaL_argerror(L, argument,
+		              lua_pushfstring(L, "option '%s' must be a %s, got %s", name, lua_typename(L, type),
+		                              lua_typename(L, found)));
+	return found;
+}
+
+lua_Integer keel_lua_option_integer(lua_State *L, int argument, const char *name, lua_Integer otherwise)
+{
+	lua_Integer value = otherwise;
+	int whole = 1;
+	if (keel_lua_option(L, argument, name, LUA_TNUMBER) != LUA_TNIL)
+		value = lua_tointegerx(L, -1, &whole);
+	if (!whole)
+		luaL_argerror(L, argument, lua_pushfstring(L, "option '%s' must be a whole number", name));
+	lua_pop(L, 1);
+	return value;
+}
+
+struct keel_text keel_lua_option_text(lua_State *L, int argument, const char *name)
+{
+	struct keel_text text = {NULL, 0};
+	if (keel_lua_option(L, argument, name, LUA_TSTRING) != LUA_TNIL)
+		text.data = lua_tolstring(L, -1, &text.size);
+	lua_pop(L, 1); /* the table keeps it */
+	return text;
+}
+
+/* now(): the system's clock as a time. */
+static int now(lua_State *L)
+{
+	struct keel_clock clock = keel_clock_system();
+	keel_lua_push_time(L, clock.now(clock.data));
+	return 1;
+}
+
+/* new_id(): a UUID of version 7, greater than any this process made before. Fails with io. */
+static int new_id(lua_State *L)
+{
+	char id[KEEL_UUID_SIZE];
+	struct keel_ids ids = keel_ids_uuid7();
+	if (ids.next(ids.data, id) != KEEL_OK) {
+		struct keel_error err = {.code = KEEL_IO, .message = "the system gives no random bytes"};
+		return keel_lua_fail(L, &err);
+	}
+	lua_pushstring(L, id);
+	return 1;
+}
+
+/* sleep(seconds): blocks the whole process's thread. For hosts without an event loop.
+ * Parameters: seconds (number, at least 0). Raises for anything else. */
+static int sleep_seconds(lua_State *L)
+{
+	int64_t duration;
+	luaL_argcheck(L, keel_lua_duration(luaL_checknumber(L, 1), &duration), 1, "seconds must be at least 0");
+	struct timespec left = {.tv_sec = duration / 1000000, .tv_nsec = duration % 1000000 * 1000};
+	while (nanosleep(&left, &left) != 0 && errno == EINTR)
+		continue;
+	return 0;
+}
+
+/* sha256(text): the hash as 64 hexadecimal digits. */
+static int sha256(lua_State *L)
+{
+	struct keel_text text = keel_lua_check_text(L, 1);
+	char digest[SHA256_DIGEST_STRING_LENGTH];
+	SHA256Data((const uint8_t *)text.data, text.size, digest);
+	lua_pushstring(L, digest);
+	return 1;
+}
+
+/* time_seconds(text): a time as seconds since the epoch (a float good to a microsecond).
+ * Fails with invalid_request (field "time"). */
+static int time_seconds(lua_State *L)
+{
+	int64_t time;
+	if (keel_time_parse(keel_lua_check_text(L, 1), &time) != KEEL_OK)
+		return keel_lua_fail_field(L, "time", "is not an RFC 3339 time");
+	lua_pushnumber(L, (lua_Number)time / 1e6);
+	return 1;
+}
+
+/* time_text(seconds): the opposite of time_seconds. */
+static int time_text(lua_State *L)
+{
+	lua_Number seconds = luaL_checknumber(L, 1);
+	luaL_argcheck(L, fabs(seconds) < 1e12, 1, "seconds out of range");
+	keel_lua_push_time(L, (int64_t)llround(seconds * 1e6));
+	return 1;
+}
+
+/* monotonic(): seconds on a clock that nobody sets; only differences mean something. */
+static int monotonic(lua_State *L)
+{
+	struct timespec time;
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	lua_pushnumber(L, (lua_Number)time.tv_sec + (lua_Number)time.tv_nsec / 1e9);
+	return 1;
+}
+
+/* retry_delay(policy, attempt, chance): the delay in seconds after failed call number `attempt`; chance in [0, 1).
+ * Parameters: policy { max_attempts, initial_delay, max_delay, backoff_factor, jitter }, checked by keel.retry_policy. */
+static int retry_delay(lua_State *L)
+{
+	struct keel_retry retry;
+	static const char *const names[] = {"initial_delay", "max_delay", "backoff_factor", "jitter"};
+	lua_Number values[4];
+	luaL_checktype(L, 1, LUA_TTABLE);
+	for (int i = 0; i < 4; i++) {
+		lua_getfield(L, 1, names[i]);
+		values[i] = luaL_checknumber(L, -1);
+		lua_pop(L, 1);
+	}
+	keel_retry_init(&retry);
+	keel_lua_duration(values[0], &retry.initial_delay_us);
+	keel_lua_duration(values[1], &retry.max_delay_us);
+	retry.backoff_factor = values[2];
+	retry.jitter = values[3];
+	lua_pushnumber(L, (lua_Number)keel_retry_delay(&retry, luaL_checkinteger(L, 2), luaL_optnumber(L, 3, 0)) / 1e6);
+	return 1;
+}
+
+void keel_lua_value_open(lua_State *L)
+{
+	static const luaL_Reg functions[] = {{"now", now},
+	                                     {"new_id", new_id},
+	                                     {"sleep", sleep_seconds},
+	                                     {"sha256", sha256},
+	                                     {"time_seconds", time_seconds},
+	                                     {"time_text", time_text},
+	                                     {"monotonic", monotonic},
+	                                     {"retry_delay", retry_delay},
+	                                     {NULL, NULL}};
+	luaL_setfuncs(L, functions, 0);
+}
