@@ -44,6 +44,7 @@ local function environment(extra)
 end
 
 --- Starts `chunk` in a new process. options: `prefix` (a command that runs it, as a list), `env` (a table).
+-- With `open_to_all`, another user may read the script.
 function M.spawn(directory, chunk, arguments, options)
   options = options or {}
   count = count + 1
@@ -51,6 +52,10 @@ function M.spawn(directory, chunk, arguments, options)
   local file <close> = assert(io.open(path, "w"))
   assert(file:write(PRELUDE, chunk))
   file:flush()
+  if options.open_to_all then
+    assert(uv.fs_chmod(directory, tonumber("755", 8)))
+    assert(uv.fs_chmod(path, tonumber("644", 8)))
+  end
 
   local command = table.move(options.prefix or {}, 1, #(options.prefix or {}), 1, {})
   for _, word in ipairs { os.getenv "KEEL_LUA" or "lua5.4", path } do command[#command + 1] = word end

@@ -1,0 +1,74 @@
+local support = require "support"
+
+support.each_store(function(open)
+  describe("claim_for_takeover", function()
+    local function store_with(fields)
+      local store = open()
+      fields.thread_id = "t"
+      assert(store:put("r", fields))
+      return store
+    end
+
+    it("takes a run that has neither a session nor claimable", function()
+      local store = store_with { status = "running" }
+      assert.is_true(store:claim_for_takeover("r", { error = "lost" }))
+      local run = store:get "r"
+      assert.same({ "error", "lost", "orphan_recovered" }, { run.status, run.error, run.stop_reason })
+      assert.truthy(run.ended_at)
+    end)
+
+    it("takes a run of a dead session, with the reason given", function()
+      local store = store_with { session_id = 4711 }
+      assert.is_true(store:claim_for_takeover("r", { error = "lost", stop_reason = "owner_gone" }))
+      assert.equal("owner_gone", store:get("r").stop_reason)
+    end)
+
+    it("leaves an event", function()
+      local store = store_with { status = "running" }
+      assert.is_true(store:claim_for_takeover("r", { error = "lost" }))
+      local event = support.events(store, { kinds = { "run_finished" } })[1]
+      assert.same({ "error", "lost", "orphan_recovered" },
+        { event.data.status, event.data.error, event.data.stop_reason })
+    end)
+
+    it("takes it once", function()
+      local store = store_with { status = "running" }
+      assert.is_true(store:claim_for_takeover("r", {}))
+      assert.is_false(store:claim_for_takeover("r", {}))
+    end)
+
+    it("leaves a run whose session is alive", function()
+      local store = open()
+      assert(store:put("r", { thread_id = "t", status = "running", session_id = assert(store:session_id()) }))
+      assert.is_false(store:claim_for_takeover("r", { error = "lost" }))
+      assert.equal("running", store:get("r").status)
+    end)
+
+    it("leaves what is claimable, final or not there", function()
+      local store = store_with { claimable = true }
+      assert.is_false(store:claim_for_takeover("r", {}))
+      assert(store:put("final", { thread_id = "t", status = "success" }))
+      assert.is_false(store:claim_for_takeover("final", {}))
+      assert.is_false(store:claim_for_takeover("nothing", {}))
+      assert.equal("pending", store:get("r").status)
+      assert.equal("success", store:get("final").status)
+    end)
+
+    it("with requeue gives the run back: pending, claimable, nobody's, with an event", function()
+      local store = store_with { status = "running", session_id = 4711 }
+      assert.is_true(store:claim_for_takeover("r", { requeue = true }))
+      local run = store:get "r"
+      assert.same({ "pending", true }, { run.status, run.claimable })
+      assert.is_nil(run.session_id)
+      assert.equal(1, #support.events(store, { kinds = { "run_requeued" } }))
+      assert.is_false(store:claim_for_takeover("r", {}))
+    end)
+
+    it("raises the fence with every change of owner", function()
+      local store = store_with { status = "running", session_id = 4711 }
+      local fence = store:get("r").fence or 0
+      assert.is_true(store:claim_for_takeover("r", { requeue = true }))
+      assert.is_true(store:get("r").fence > fence)
+    end)
+  end)
+end)
