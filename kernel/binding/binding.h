@@ -91,8 +91,7 @@ struct keel_lua_method {
 	keel_lua_operation operation;
 };
 
-/* Operations by name, each list ending with {NULL, NULL}. Runs and events: on stores and in transactions alike; the
- * looks: on stores only. */
+/* Operations by name, each list ending with {NULL, NULL}: on stores and in transactions alike. */
 extern const struct keel_lua_method keel_lua_run_methods[];
 extern const struct keel_lua_method keel_lua_event_methods[];
 extern const struct keel_lua_method keel_lua_look_methods[];

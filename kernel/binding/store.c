@@ -488,6 +488,7 @@ void keel_lua_store_open(lua_State *L)
 		luaL_newlib(L, transaction_functions);
 		add_methods(L, 0, keel_lua_run_methods, call_in_transaction);
 		add_methods(L, 1, keel_lua_event_methods, call_in_transaction);
+		add_methods(L, 2, keel_lua_look_methods, call_in_transaction);
 		lua_setfield(L, -2, "__index");
 	}
 	lua_pop(L, 1);

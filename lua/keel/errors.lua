@@ -1,0 +1,45 @@
+--- Errors as values: { code, message, transient, … } that read "code: message".
+local kernel = require "keel.kernel"
+
+local errors = {}
+
+--- Makes an error.
+---@param code string one of the codes of the reference
+---@param message string a sentence for people
+---@param fields? table what comes with the code
+---@return keel.Error
+function errors.new(code, message, fields)
+  local err = { code = code, message = message, transient = code == "busy" }
+  for name, value in pairs(fields or {}) do err[name] = value end
+  return setmetatable(err, kernel.error_metatable)
+end
+
+-- What SQLite says, in whatever wrapping, when trying again may help. Nothing else is worth a retry.
+local transient_texts = { "database is locked", "database table is locked", "database is busy" }
+
+local function is_transient_text(text)
+  for _, words in ipairs(transient_texts) do
+    if text:find(words, 1, true) then return true end
+  end
+  return false
+end
+
+--- Whether trying again may help.
+---@param err any what a call returned or raised
+---@return boolean
+function errors.is_transient(err)
+  if type(err) == "table" then return err.transient == true end
+  return type(err) == "string" and is_transient_text(err)
+end
+
+--- Makes an error of whatever a store returned or raised.
+---@param err any
+---@return keel.Error
+function errors.from(err)
+  if type(err) == "table" and err.code then return err end
+  local message = type(err) == "table" and err.message or err
+  message = tostring(message)
+  return errors.new(is_transient_text(message) and "busy" or "io", message)
+end
+
+return errors

@@ -1,0 +1,29 @@
+--- keel: a durable run kernel. This file is the face: what users write starts here.
+local kernel = require "keel.kernel"
+
+require "keel.store"
+
+local keel = {
+  version = kernel.version,
+  --- JSON null, in tables that become JSON.
+  null = kernel.null,
+  --- Marks a table as a JSON array.
+  array = kernel.array,
+  --- JSON text of values, and back.
+  json = kernel.json,
+  retry_policy = require("keel.retry").new,
+  run_manager = require("keel.run_manager").new,
+}
+
+--- Opens a store, and makes it or brings it up to date if need be.
+--- Raises for an unknown option or a wrong type.
+--- Fails with invalid_request, store_missing, store_corrupt, store_version, store_readonly, io, busy, no_memory.
+---@param uri string a path, or ":memory:"
+---@param options? keel.StoreOptions
+---@return keel.Store? store
+---@return keel.Error? err
+function keel.open(uri, options)
+  return kernel.open(uri, options)
+end
+
+return keel

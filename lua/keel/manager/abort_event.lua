@@ -1,0 +1,48 @@
+--- A signal that is given once: stop what you are doing. It lives in the process only.
+
+---@class keel.AbortEvent
+local AbortEvent = {}
+AbortEvent.__index = AbortEvent
+AbortEvent.__name = "keel.manager.abort_event"
+
+---@return keel.AbortEvent
+function AbortEvent.new()
+  return setmetatable({ _set = false, _listeners = nil }, AbortEvent)
+end
+
+--- Whether the signal was given.
+---@return boolean
+function AbortEvent:is_set()
+  return self._set
+end
+
+--- Gives the signal, and calls everybody who waits for it. Again: nothing. A listener that raises does not keep the
+--- others from hearing; its error is raised when all have heard.
+function AbortEvent:set()
+  if self._set then return end
+  self._set = true
+  local listeners, failure = self._listeners or {}, nil
+  self._listeners = nil
+  for _, listener in ipairs(listeners) do
+    local ok, err = pcall(listener)
+    if not ok then failure = failure or err end
+  end
+  if failure then error(failure, 0) end
+end
+
+--- Calls fn() when the signal is given; at once when it was.
+---@param fn fun()
+function AbortEvent:on_set(fn)
+  if type(fn) ~= "function" then
+    error("bad argument #1 to 'on_set' (function expected, got " .. type(fn) .. ")", 2)
+  end
+  if self._set then return fn() end
+  self._listeners = self._listeners or {}
+  table.insert(self._listeners, fn)
+end
+
+function AbortEvent:__tostring()
+  return "keel.abort_event (" .. (self._set and "set" or "not set") .. ")"
+end
+
+return AbortEvent

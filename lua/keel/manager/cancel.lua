@@ -1,0 +1,69 @@
+--- Stopping a run: one's own at once, another's by asking, an orphan by taking it over. Adds `cancel` to the manager.
+local LiveRuns = require "keel.manager.live_runs"
+local check = require "keel.check"
+
+-- What cancelling a run that has ended comes to.
+local function of_final(status)
+  if status == "interrupted" then return true, "cancelled" end
+  return false, "not_cancellable"
+end
+
+-- A run that is not live here: decided and written in one transaction. Returns what was done.
+local function cancel_stored(self, run_id, action)
+  local own = self._client:session_id()
+  return self._client:transaction("cancel", function(tx)
+    local row, err = tx:get(run_id)
+    if err then return nil, err end
+    if not row then return "unknown" end
+    if LiveRuns.is_final(row.status) then
+      local _, verdict = of_final(row.status)
+      return verdict
+    end
+    local done
+    if row.session_id ~= own then
+      done, err = tx:claim_for_takeover(run_id,
+        { status = "interrupted", stop_reason = "cancelled", cancel_action = action })
+      if done == nil then return nil, err end
+      if done then return "taken_over" end
+    end
+    if row.status == "pending" or row.session_id == own then
+      done, err = tx:update_status(run_id, "interrupted", { cancel_action = action })
+      if not done then return nil, err end
+      return "cancelled"
+    end
+    done, err = tx:request_cancel(run_id, { action = action })
+    if not done then return nil, err end
+    return "requested"
+  end)
+end
+
+---@param Manager keel.RunManager
+return function(Manager)
+  --- Stops a run. Its own process ends it at once and sets its abort event; the running run of another live session is
+  --- asked to stop, and the first action asked for wins; that of a dead owner is taken over.
+  --- Raises for wrong types. Fails with invalid_request (an unknown action) and what writing fails with.
+  ---@param run_id string
+  ---@param options? { action?: "interrupt"|"rollback" }
+  ---@return boolean? done
+  ---@return "cancelled"|"requested"|"taken_over"|"not_cancellable"|"unknown"|keel.Error verdict
+  function Manager:cancel(run_id, options)
+    check.type(run_id, "string", 1, "cancel")
+    options = check.options(options, { action = "string" }, 2, "cancel")
+    local action = options.action or "interrupt"
+    local record = self._live:get(run_id)
+    if not record then
+      local verdict, err = cancel_stored(self, run_id, action)
+      if not verdict then return nil, err end
+      return verdict ~= "unknown" and verdict ~= "not_cancellable", verdict
+    end
+    if LiveRuns.is_final(record.status) then return of_final(record.status) end
+    local done, err = self:_change_status(record, "interrupted", { cancel_action = action })
+    if not done then
+      -- Somebody was first: the record has been brought up to date and says what holds.
+      if LiveRuns.is_final(record.status) then return of_final(record.status) end
+      return nil, err
+    end
+    self._live:abort(record, record.cancel_action or action)
+    return true, "cancelled"
+  end
+end

@@ -1,0 +1,128 @@
+--- How a manager talks to its store: any object with the methods. What it raises counts as an error it returned; what is
+--- transient is tried again, by the retry policy, through the wait of the store's host.
+local errors = require "keel.errors"
+local kernel = require "keel.kernel"
+
+---@class keel.StoreClient
+local Client = {}
+Client.__index = Client
+
+---@param store table|keel.Store
+---@param retry keel.RetryPolicy
+---@param log? fun(level: string, message: string, fields: table)
+---@return keel.StoreClient
+function Client.new(store, retry, log)
+  return setmetatable({ store = store, _retry = retry, _log = log, _own = nil }, Client)
+end
+
+-- A method that a store in other clothes need not have.
+local function optional(store, name)
+  local ok, method = pcall(function() return store[name] end)
+  return ok and method or nil
+end
+
+--- Tells the host: through the manager's log, else through the store's.
+---@param level "info"|"warn"|"error"
+---@param message string
+---@param fields table
+function Client:log(level, message, fields)
+  if self._log then return self._log(level, message, fields) end
+  local log = optional(self.store, "log")
+  if log then log(self.store, level, message, fields) end
+end
+
+local function guarded(object, method, ...)
+  local ok, result, second, third = pcall(object[method], object, ...)
+  if not ok then return nil, errors.from(result) end
+  if result == nil and second ~= nil then return nil, errors.from(second) end
+  return result, second, third
+end
+
+local function wait(self, attempt)
+  local retry = self._retry
+  local seconds = retry:delay(attempt, retry.jitter > 0 and math.random() or 0)
+  if retry.sleep then return retry.sleep(seconds) end
+  local sleep = optional(self.store, "sleep")
+  if sleep then return sleep(self.store, seconds) end
+  kernel.sleep(seconds)
+end
+
+--- Calls fn(...) until its first result is not nil, or its error is not transient, or the attempts are used up.
+---@param what string for the log
+---@param fn fun(...): any, any
+---@return any result
+---@return any second
+function Client:try(what, fn, ...)
+  local result, second, third = fn(...)
+  for attempt = 1, self._retry.max_attempts - 1 do
+    if result ~= nil or not errors.is_transient(second) then return result, second, third end
+    self:log("warn", what .. " failed and is tried again", { attempt = attempt, error = tostring(second) })
+    wait(self, attempt)
+    result, second, third = fn(...)
+  end
+  if result == nil and second ~= nil then
+    self:log("error", what .. " failed", { error = tostring(second), transient = errors.is_transient(second) })
+  end
+  return result, second, third
+end
+
+--- Calls a method of the store, once or as often as the retry policy says.
+---@param method string
+---@return any result nil when it failed, or gave nil
+---@return any second the error, or the method's second result
+function Client:call(method, ...)
+  return self:try(method, guarded, self.store, method, ...)
+end
+
+--- Runs fn(tx) in a transaction, the whole of it once or as often as the retry policy says. fn returns a result, which
+--- commits, or nil and an error, which rolls back; it cannot yield.
+---@param what string for the log
+---@param fn fun(tx: keel.Transaction): any, keel.Error?
+---@return any result
+---@return keel.Error? err
+function Client:transaction(what, fn)
+  return self:try(what, function()
+    local tx, err = guarded(self.store, "begin")
+    if not tx then return nil, err end
+    local ok, result, failure = kernel.pcall(fn, tx)
+    if ok and result ~= nil then
+      local committed
+      committed, err = guarded(tx, "commit")
+      if committed then return result end
+      return nil, err
+    end
+    pcall(function() tx:rollback() end)
+    return nil, errors.from(ok and failure or result)
+  end)
+end
+
+--- The session that runs made through this store belong to; nil when it has none.
+---@return integer? session_id
+---@return keel.Error? err
+function Client:session_id()
+  if self._own == nil and optional(self.store, "session_id") then
+    local session_id, err = self:call("session_id")
+    if session_id == nil then return nil, err end
+    self._own = session_id
+  end
+  return self._own
+end
+
+--- Whether a session is there; when the store cannot say, it is not ruled out.
+---@param session_id integer
+---@return boolean alive
+function Client:is_alive(session_id)
+  if session_id == self._own then return true end
+  if not optional(self.store, "session_alive") then return false end
+  local alive = self:call("session_alive", session_id)
+  return alive == true
+end
+
+--- The time by the store's clock.
+---@return string
+function Client:now()
+  local now = optional(self.store, "now")
+  return now and now(self.store) or kernel.now()
+end
+
+return Client

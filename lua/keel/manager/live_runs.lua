@@ -1,0 +1,136 @@
+--- The live records of a process: runs in flight that it made, and a few that have just ended.
+---
+--- A live record mirrors its row. What is here cannot be stored: the abort signal, the coroutine. The table is bounded by
+--- what is in flight plus FINISHED_KEPT.
+local AbortEvent = require "keel.manager.abort_event"
+local kernel = require "keel.kernel"
+
+---@class keel.LiveRuns
+local LiveRuns = {}
+LiveRuns.__index = LiveRuns
+
+local FINISHED_KEPT = 256 -- finished records kept for whoever asks again soon
+
+local final = { success = true, error = true, timeout = true, interrupted = true }
+
+--- Whether a status is final.
+---@param status string
+---@return boolean
+function LiveRuns.is_final(status)
+  return final[status] == true
+end
+
+---@return keel.LiveRuns
+function LiveRuns.new()
+  return setmetatable({ _by_id = {}, _by_thread = {}, _finished = {}, _first = 1, _last = 0 }, LiveRuns)
+end
+
+--- The counters of a run; a record has them all, from 0.
+LiveRuns.counters = { "total_input_tokens", "total_output_tokens", "total_tokens", "llm_call_count",
+  "lead_agent_tokens", "subagent_tokens", "middleware_tokens", "message_count" }
+
+--- A copy of a JSON-able value: what a caller gave and may go on using.
+---@param value any
+---@return any
+function LiveRuns.copy(value)
+  if type(value) ~= "table" then return value end
+  local copy = {}
+  for key, item in pairs(value) do copy[key] = LiveRuns.copy(item) end
+  return setmetatable(copy, getmetatable(value))
+end
+
+--- Makes a live record of the fields that were stored, as reading the row would.
+---@param run_id string
+---@param fields table becomes the record
+---@return keel.Run
+function LiveRuns.complete(run_id, fields)
+  fields.run_id = run_id
+  fields.metadata = LiveRuns.copy(fields.metadata) or {}
+  fields.kwargs = LiveRuns.copy(fields.kwargs) or {}
+  fields.worker_ref = LiveRuns.copy(fields.worker_ref)
+  fields.priority = fields.priority or 0
+  fields.claimable = fields.claimable or false
+  fields.losses = 0
+  for _, name in ipairs(LiveRuns.counters) do fields[name] = 0 end
+  return LiveRuns.equip(fields, false)
+end
+
+--- Adds what only a process has to a record.
+---@param record keel.Run
+---@param store_only boolean
+---@return keel.Run
+function LiveRuns.equip(record, store_only)
+  record.store_only = store_only
+  record.abort_event = AbortEvent.new()
+  record.finalizing = false
+  return record
+end
+
+---@param record keel.Run
+function LiveRuns:add(record)
+  self._by_id[record.run_id] = record
+  local thread = self._by_thread[record.thread_id]
+  if not thread then
+    thread = {}
+    self._by_thread[record.thread_id] = thread
+  end
+  thread[record.run_id] = record
+end
+
+---@param run_id string
+---@return keel.Run?
+function LiveRuns:get(run_id)
+  return self._by_id[run_id]
+end
+
+--- The live records of a thread, by id. Not a copy.
+---@param thread_id string
+---@return table<string, keel.Run>
+function LiveRuns:of_thread(thread_id)
+  return self._by_thread[thread_id] or {}
+end
+
+---@param run_id string
+---@return keel.Run? record the one that was there
+function LiveRuns:drop(run_id)
+  local record = self._by_id[run_id]
+  if not record then return nil end
+  self._by_id[run_id] = nil
+  local thread = self._by_thread[record.thread_id]
+  thread[run_id] = nil
+  if next(thread) == nil then self._by_thread[record.thread_id] = nil end
+  return record
+end
+
+-- The record has ended: it stays for a while, and pushes out one that ended long ago.
+local function retire(self, record)
+  self._last = self._last + 1
+  self._finished[self._last] = record.run_id
+  if self._last - self._first + 1 > FINISHED_KEPT then
+    self:drop(self._finished[self._first])
+    self._finished[self._first] = nil
+    self._first = self._first + 1
+  end
+end
+
+--- Writes into a live record what its row has now.
+---@param record keel.Run
+---@param fields table what was written, or the whole row
+function LiveRuns:update(record, fields)
+  local was_final = final[record.status]
+  for name, value in pairs(fields) do
+    if value == kernel.null then value = nil end
+    record[name] = value
+  end
+  if final[record.status] and not was_final and self._by_id[record.run_id] == record then retire(self, record) end
+end
+
+--- The signal to stop: once, with the action that holds.
+---@param record keel.Run
+---@param action? string
+function LiveRuns:abort(record, action)
+  record.abort_action = record.abort_action or action or "interrupt"
+  record.abort_event:set()
+end
+
+return LiveRuns

@@ -1,0 +1,80 @@
+--- Looking at runs: live records stand for their rows. Adds its methods to the manager.
+local LiveRuns = require "keel.manager.live_runs"
+local check = require "keel.check"
+
+local DEFAULT_LIMIT = 100
+
+local function visible(record, user_id)
+  return user_id == nil or record.user_id == user_id
+end
+
+-- Newest first. Times of this form sort as text; at equal times the order of the store holds.
+local function newest_first(place)
+  return function(a, b)
+    if a.created_at ~= b.created_at then return a.created_at > b.created_at end
+    return place[a] < place[b]
+  end
+end
+
+---@param Manager keel.RunManager
+return function(Manager)
+  --- A run: the live record of this process, the same table each time, or one from the store (`store_only`), or nil.
+  --- Raises for wrong types. When the store fails: nil and the error.
+  ---@param run_id string
+  ---@param options? { user_id?: string } another user's run is not there
+  ---@return keel.Run? run
+  ---@return keel.Error? err
+  function Manager:get(run_id, options)
+    check.type(run_id, "string", 1, "get")
+    options = check.options(options, { user_id = "string" }, 2, "get")
+    local record = self._live:get(run_id)
+    if record then return visible(record, options.user_id) and record or nil end
+    local row, err = self._client:call("get", run_id, { user_id = options.user_id })
+    if not row then return nil, err end
+    return LiveRuns.equip(row, true)
+  end
+
+  --- The runs of a thread, newest first, equal times in order of insertion.
+  --- Raises for wrong types. Fails with invalid_request and limit_too_large; when the store fails, the live runs come back
+  --- with the error as second value.
+  ---@param thread_id string
+  ---@param options? { user_id?: string, limit?: integer } limit: 1 to 1000, default 100
+  ---@return keel.Run[]? runs
+  ---@return keel.Error? err
+  function Manager:list_by_thread(thread_id, options)
+    check.type(thread_id, "string", 1, "list_by_thread")
+    options = check.options(options, { user_id = "string", limit = "integer" }, 2, "list_by_thread")
+    local limit = options.limit or DEFAULT_LIMIT
+    local rows, err = self._client:call("list_by_thread", thread_id, { user_id = options.user_id, limit = limit })
+    if err and (err.code == "invalid_request" or err.code == "limit_too_large") then return nil, err end
+    local runs, place, seen = {}, {}, {}
+    local function add(run)
+      runs[#runs + 1] = run
+      place[run] = #runs
+      seen[run.run_id] = true
+    end
+    for _, row in ipairs(rows or {}) do add(self._live:get(row.run_id) or LiveRuns.equip(row, true)) end
+    -- A live run is older than what fits the limit, or its row has vanished, or the store has failed.
+    for run_id, record in pairs(self._live:of_thread(thread_id)) do
+      if not seen[run_id] and visible(record, options.user_id) then add(record) end
+    end
+    table.sort(runs, newest_first(place))
+    for i = #runs, limit + 1, -1 do runs[i] = nil end
+    return runs, err
+  end
+
+  --- Whether a thread has a run that is pending or running. When the store fails, the live runs answer, with the error as
+  --- second value.
+  ---@param thread_id string
+  ---@return boolean
+  ---@return keel.Error? err
+  function Manager:has_inflight(thread_id)
+    check.type(thread_id, "string", 1, "has_inflight")
+    local rows, err = self._client:call("list_inflight", { thread_id = thread_id, limit = 1 })
+    if rows then return #rows > 0 end
+    for _, record in pairs(self._live:of_thread(thread_id)) do
+      if not LiveRuns.is_final(record.status) then return true, err end
+    end
+    return false, err
+  end
+end

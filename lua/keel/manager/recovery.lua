@@ -1,0 +1,92 @@
+--- Recovery: what becomes of runs whose owner is gone. A reconciler decides, the kernel judges and writes.
+local decision_fields = { status = true, error = true, error_code = true, stop_reason = true }
+local errors = require "keel.errors"
+local policies = require "keel.policies"
+
+local recovery = {}
+
+local PAGE = 256 -- runs looked at in one read
+
+local function check(outcome)
+  if type(outcome) ~= "table" then return "the outcome must be a table or nil, got " .. type(outcome) end
+  for key, value in pairs(outcome) do
+    if not decision_fields[key] then return ("the outcome has the unknown field '%s'"):format(tostring(key)) end
+    if type(value) ~= "string" then return ("%s must be a string, got %s"):format(key, type(value)) end
+  end
+  if not outcome.status then return "the outcome must have a status" end
+end
+
+-- What the reconciler makes of a run: an outcome, or nil to leave it alone. A run's own reconciler wins.
+local function outcome_of(context, run)
+  local wanted = run.reconciler or context.reconciler or "fail_orphans"
+  local policy, known = policies.find("reconcilers", wanted, context.reconcilers)
+  if not policy then
+    return nil, errors.new("policy_failed",
+      ("run %s names the reconciler %s; known are: %s"):format(run.run_id, tostring(wanted), table.concat(known, ", ")),
+      { policy = tostring(wanted), reason = "unknown reconciler" })
+  end
+  local outcome, err = policies.call(policy, context.budget, run, { now = context.now(), error = context.error })
+  if err or outcome == nil then return nil, err end
+  local problem = check(outcome)
+  if problem then return nil, policies.failed(policy, problem) end
+  return outcome
+end
+
+--- Recovers one run, if it is an orphan, inside an open transaction.
+---@param context table
+---@param tx keel.Transaction
+---@param run table its row
+---@return boolean? taken nil: it failed
+---@return keel.Error? err
+function recovery.take(context, tx, run)
+  local outcome, err = outcome_of(context, run)
+  if err then return nil, err end
+  if not outcome then return false end
+  return tx:claim_for_takeover(run.run_id, outcome)
+end
+
+-- Sessions are asked about once a pass. A session that lives now may die meanwhile: the next pass sees it.
+local function seems_alive(context, alive, session_id)
+  if session_id == context.session_id then return true end
+  if alive[session_id] == nil then alive[session_id] = context.is_alive(session_id) end
+  return alive[session_id]
+end
+
+local function recover_run(context, run, recovered)
+  local outcome, err = outcome_of(context, run)
+  if not outcome then return err end
+  local taken
+  taken, err = context.claim(run.run_id, outcome)
+  if taken then recovered[#recovered + 1] = run.run_id end
+  return err
+end
+
+--- Recovers every orphan there is, run by run, each in a transaction of its own.
+---@param context { list: fun(query: table), claim: fun(run_id: string, outcome: table), is_alive: fun(id: integer),
+--- now: fun(): string, session_id: integer?, budget: keel.PolicyBudget, reconcilers: table?, reconciler: any,
+--- error: string?, before: string? }
+---@return string[] recovered their ids
+---@return keel.Error? err the last failure; the runs it was about stay as they are
+function recovery.sweep(context)
+  local recovered, alive, seen = {}, {}, {}
+  local failure, last
+  repeat
+    local page, err = context.list { before = context.before, limit = PAGE, after = last }
+    if not page then return recovered, err end
+    local fresh = 0
+    for _, run in ipairs(page) do
+      last = run.run_id
+      if not seen[last] then
+        seen[last] = true
+        fresh = fresh + 1
+        local orphaned = run.session_id and not seems_alive(context, alive, run.session_id)
+        if orphaned or not (run.session_id or run.claimable) then
+          failure = recover_run(context, run, recovered) or failure
+        end
+      end
+    end
+  until #page < PAGE or fresh == 0
+  return recovered, failure
+end
+
+return recovery

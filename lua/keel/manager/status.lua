@@ -1,0 +1,280 @@
+--- What a manager writes of a run's course: status, start, outcome and counters. Adds its methods to the manager.
+local LiveRuns = require "keel.manager.live_runs"
+local check = require "keel.check"
+local errors = require "keel.errors"
+local kernel = require "keel.kernel"
+
+local is_final = LiveRuns.is_final
+
+local progress_fields = { model_name = "string", last_ai_message = "string", first_human_message = "string",
+  token_usage_by_model = "table" }
+for _, name in ipairs(LiveRuns.counters) do progress_fields[name] = "integer" end
+
+local completion_fields = { status = "string", error = "string", error_code = "string", exit_code = "integer",
+  stop_reason = "string" }
+for name, kind in pairs(progress_fields) do completion_fields[name] = kind end
+
+local function not_found(run_id)
+  return errors.new("not_found", ("there is no run %s"):format(run_id), { run_id = run_id })
+end
+
+-- The fields of a record that make its row again.
+local function row_of(record)
+  local row = {}
+  for name in pairs(kernel.run_fields) do row[name] = record[name] end
+  row.run_id, row.revision = nil, nil
+  return row
+end
+
+-- What a change that succeeded made of the row. A store that does not say is believed to have done what was asked.
+local function apply(self, record, written, asked)
+  if type(written) ~= "table" then
+    written = asked
+    written.updated_at = self._client:now()
+  end
+  self._live:update(record, written)
+end
+
+-- A write was refused: somebody else knows better.
+local function after_refusal(self, record, err)
+  if err and (err.code == "stale_owner" or err.code == "invalid_transition") then self:_refresh(record) end
+  return nil, err
+end
+
+---@param Manager keel.RunManager
+return function(Manager)
+  --- Brings a live record up to date with its row. A run that somebody else has ended or taken is aborted here.
+  function Manager:_refresh(record)
+    local fence = record.fence
+    local row = self._client:call("get", record.run_id)
+    if not row then return end
+    local was_final = is_final(record.status)
+    for name in pairs(kernel.run_fields) do
+      if row[name] == nil then row[name] = kernel.null end
+    end
+    self._live:update(record, row)
+    if not was_final and (is_final(record.status) or record.fence ~= fence) then
+      self._live:abort(record, record.cancel_action)
+    end
+  end
+
+  -- Changes the status of a live record's row. A row that vanished is made again when the status is final.
+  function Manager:_change_status(record, status, change)
+    local asked = { status = status, error = change.error, stop_reason = change.stop_reason,
+      cancel_action = change.cancel_action }
+    change.fence = record.fence
+    local found, written = self._client:call("update_status", record.run_id, status, change)
+    if found == nil then return after_refusal(self, record, written) end
+    if found then
+      apply(self, record, written, asked)
+      return record
+    end
+    if not is_final(status) then return nil, not_found(record.run_id) end
+    local row = row_of(record)
+    for name, value in pairs(asked) do row[name] = value end
+    row.ended_at = self._client:now()
+    found, written = self._client:call("put", record.run_id, row)
+    if not found then return nil, written end
+    self._client:log("warn", "the row of a run was gone and has been made again",
+      { run_id = record.run_id, status = status })
+    apply(self, record, written, asked)
+    return record
+  end
+
+  -- The row of a run that is not live here, if this manager may write it: not while another session has it.
+  function Manager:_row_to_write(run_id)
+    local row, err = self._client:call("get", run_id)
+    if not row then return nil, err or not_found(run_id) end
+    local own = self._client:session_id()
+    if row.session_id and row.session_id ~= own and self._client:is_alive(row.session_id) then
+      return nil, errors.new("stale_owner", ("run %s belongs to session %d, which is alive"):format(run_id,
+        row.session_id), { run_id = run_id, session_id = row.session_id })
+    end
+    return row
+  end
+
+  --- Changes a run's status; no queue is asked.
+  --- Raises for wrong types. Fails with invalid_request, invalid_transition (from, to), not_found, stale_owner (another
+  --- owns it) and what writing fails with; then the record has the status that is stored.
+  ---@param run_id string
+  ---@param status string
+  ---@param options? { error?: string, stop_reason?: string }
+  ---@return keel.Run? run
+  ---@return keel.Error? err
+  function Manager:set_status(run_id, status, options)
+    check.type(run_id, "string", 1, "set_status")
+    check.type(status, "string", 2, "set_status")
+    options = check.options(options, { error = "string", stop_reason = "string" }, 3, "set_status")
+    local change = { error = options.error, stop_reason = options.stop_reason }
+    local record = self._live:get(run_id)
+    if record then return self:_change_status(record, status, change) end
+    local row, err = self:_row_to_write(run_id)
+    if not row then return nil, err end
+    change.fence = row.fence -- if somebody takes it over meanwhile, the write is refused
+    local found
+    found, err = self._client:call("update_status", run_id, status, change)
+    if found == nil then return nil, err end
+    row, err = self._client:call("get", run_id)
+    if not row then return nil, err or not_found(run_id) end
+    return LiveRuns.equip(row, true)
+  end
+
+  -- Whether all the runs that this one waits for have ended. None comes back from there, so it need not be asked in the
+  -- transaction that starts the run.
+  local function is_ready(self, row)
+    for _, id in ipairs(row.waits_for or {}) do
+      local other, err = self._client:call("get", id)
+      if err then return nil, err end
+      if other and not is_final(other.status) then return false end
+    end
+    return true
+  end
+
+  --- Starts a pending run of this session, unless it was cancelled or has to wait for others.
+  --- Fails with not_found, stale_owner, invalid_transition (it has started or ended) and what writing fails with.
+  ---@param run_id string
+  ---@return "started"|"cancelled"|"waiting"|nil verdict
+  ---@return keel.Error? err
+  function Manager:try_start(run_id)
+    check.type(run_id, "string", 1, "try_start")
+    local record = self._live:get(run_id)
+    local row, err = record, nil
+    if not record then
+      row, err = self:_row_to_write(run_id)
+      if not row then return nil, err end
+    end
+    local ready
+    ready, err = is_ready(self, row)
+    if ready == nil then return nil, err end
+    if not ready and row.status == "pending" then return "waiting" end
+    local found, written = self._client:call("update_status", run_id, "running", { fence = row.fence })
+    if found == false then return nil, not_found(run_id) end
+    if found == nil then
+      if record then self:_refresh(record) end
+      if written.code == "invalid_transition" and written.from == "interrupted" then return "cancelled" end
+      return nil, written
+    end
+    if type(written) == "table" and written.status ~= "running" then
+      return nil, errors.new("invalid_transition", ("run %s is running and cannot start again"):format(run_id),
+        { from = "running", to = "running" })
+    end
+    if record then apply(self, record, written, { status = "running" }) end
+    return "started"
+  end
+
+  --- Ends a run that has not started with an error. False when it is not pending; then nothing changes.
+  --- Fails with stale_owner (another session has it) and what writing fails with.
+  ---@param run_id string
+  ---@param options? { error?: string }
+  ---@return boolean? done
+  ---@return keel.Error? err
+  function Manager:fail_pending(run_id, options)
+    check.type(run_id, "string", 1, "fail_pending")
+    options = check.options(options, { error = "string" }, 2, "fail_pending")
+    local record = self._live:get(run_id)
+    local row, err = record, nil
+    if not record then
+      row, err = self:_row_to_write(run_id)
+      if not row and err.code == "not_found" then return false end
+      if not row then return nil, err end
+    end
+    local written
+    local done
+    done, err = self._client:transaction("fail_pending", function(tx)
+      local stored, failure = tx:get(run_id)
+      if not stored or stored.status ~= "pending" then return not failure and false or nil, failure end
+      local found
+      found, written = tx:update_status(run_id, "error", { error = options.error, fence = row.fence })
+      if found == nil then return nil, written end
+      return found
+    end)
+    if not record then return done, err end
+    if done then
+      apply(self, record, written, { status = "error", error = options.error })
+      self._live:abort(record)
+    else
+      self:_refresh(record)
+    end
+    return done, err
+  end
+
+  local function write_fields(self, method, run_id, fields)
+    local record = self._live:get(run_id)
+    local given = { fence = record and record.fence }
+    for name, value in pairs(fields) do given[name] = value end
+    local found, written = self._client:call(method, run_id, given)
+    if found == nil then
+      if record then after_refusal(self, record, written) end
+      return nil, written
+    end
+    if found and record then
+      apply(self, record, written, fields)
+      if fields.token_usage_by_model and type(written) == "table" and written.revision then
+        record.token_usage_by_model = LiveRuns.copy(fields.token_usage_by_model)
+      end
+      -- The outcome that was asked for is not what the row has: somebody ended the run before.
+      if fields.status and record.status ~= fields.status then self:_refresh(record) end
+    end
+    return found, nil, record
+  end
+
+  --- Writes what a run came to: its outcome and counters. An outcome that is final already stays; the counters are kept.
+  --- A row that vanished is made again once. Raises for unknown fields and wrong types.
+  --- Fails with invalid_request, stale_owner and what writing fails with; false when there is no such run.
+  ---@param run_id string
+  ---@param fields table status, error, error_code, exit_code, stop_reason, and what update_run_progress takes
+  ---@return boolean? done
+  ---@return keel.Error? err
+  function Manager:update_run_completion(run_id, fields)
+    check.type(run_id, "string", 1, "update_run_completion")
+    check.type(fields, "table", 2, "update_run_completion")
+    check.options(fields, completion_fields, 2, "update_run_completion")
+    local found, err, record = write_fields(self, "update_run_completion", run_id, fields)
+    if found ~= false then return found, err end
+    record = self._live:get(run_id)
+    if not record then return false end
+    local made
+    made, err = self._client:call("put", run_id, row_of(record))
+    if not made then return nil, err end
+    found, err = write_fields(self, "update_run_completion", run_id, fields)
+    if found == false then
+      self._client:log("warn", "update_run_completion affected no rows after row recreation", { run_id = run_id })
+    end
+    return found, err
+  end
+
+  --- Writes counters while a run is running; in any other status it changes nothing.
+  --- Raises for unknown fields and wrong types. Fails with invalid_request, stale_owner and what writing fails with;
+  --- false when there is no such run.
+  ---@param run_id string
+  ---@param fields table the counters, token_usage_by_model, last_ai_message, first_human_message, model_name
+  ---@return boolean? done
+  ---@return keel.Error? err
+  function Manager:update_run_progress(run_id, fields)
+    check.type(run_id, "string", 1, "update_run_progress")
+    check.type(fields, "table", 2, "update_run_progress")
+    check.options(fields, progress_fields, 2, "update_run_progress")
+    local found, err = write_fields(self, "update_run_progress", run_id, fields)
+    return found, err
+  end
+
+  --- Changes the model's name, cut to 128 characters, whatever the run's status. False when there is no such run.
+  ---@param run_id string
+  ---@param name string
+  ---@return boolean? done
+  ---@return keel.Error? err
+  function Manager:update_model_name(run_id, name)
+    check.type(run_id, "string", 1, "update_model_name")
+    check.type(name, "string", 2, "update_model_name")
+    local record = self._live:get(run_id)
+    local row, err = self._client:call("get", run_id)
+    if not row then
+      if err then return nil, err end
+      return false
+    end
+    local ok, written = self._client:call("put", run_id, { model_name = name })
+    if not ok then return nil, written end
+    if record then apply(self, record, written, { model_name = name }) end
+    return true
+  end
+end

@@ -1,0 +1,267 @@
+--- The run manager: applies what policies decide, and keeps the live records.
+---
+--- Data flows one way: caller → manager → strategy decides → kernel writes row and event in one transaction. A live record
+--- is changed only after its row was; a write that fails leaves it as it is.
+local Client = require "keel.manager.client"
+local LiveRuns = require "keel.manager.live_runs"
+local Retry = require "keel.retry"
+local admission = require "keel.manager.admission"
+local check = require "keel.check"
+local errors = require "keel.errors"
+local kernel = require "keel.kernel"
+local policies = require "keel.policies"
+local recovery = require "keel.manager.recovery"
+
+---@class keel.RunManager
+local Manager = {}
+Manager.__index = Manager
+Manager.__name = "keel.run_manager"
+
+require "keel.manager.status"(Manager)
+require "keel.manager.cancel"(Manager)
+require "keel.manager.reading"(Manager)
+
+local manager_options = {
+  store = "userdata|table",
+  retry = "table",
+  strategies = "table",
+  reconcilers = "table",
+  policy_budget = "table",
+  log = "callable",
+}
+
+-- What may be given for a new run.
+local create_options = { multitask_strategy = "string|function", strategy_options = "table" }
+for _, name in ipairs { "assistant_id", "metadata", "kwargs", "on_disconnect", "model_name", "user_id", "priority",
+  "max_attempts", "max_losses", "scheduled_at", "deadline", "batch_id", "plan_entry", "fingerprint", "claimable",
+  "reconciler", "worker_ref" } do
+  create_options[name] = kernel.run_fields[name]
+end
+
+-- --- Making one -----------------------------------------------------------------------------------------------------
+
+local function check_functions(map, name)
+  for key, value in pairs(map or {}) do
+    if type(key) ~= "string" or type(value) ~= "function" then
+      error(("bad argument #1 to 'run_manager' (option '%s' must map names to functions)"):format(name), 3)
+    end
+  end
+end
+
+local function budget_of(given)
+  local default = policies.default_budget
+  given = check.options(given, { instructions = "integer", seconds = "number" }, 1, "run_manager")
+  return { instructions = given.instructions or default.instructions, seconds = given.seconds or default.seconds }
+end
+
+--- Makes a manager. Several managers may share a store, in this process and in others.
+--- Raises for unknown options and wrong types. Fails with what opening a store in memory fails with.
+---@param options? { store?: keel.Store, retry?: keel.RetryPolicy, strategies?: table<string, function>,
+--- reconcilers?: table<string, function>, policy_budget?: { instructions?: integer, seconds?: number },
+--- log?: fun(level: string, message: string, fields: table) } store: without one, a private store in memory: nothing
+--- outlives the manager
+---@return keel.RunManager? manager
+---@return keel.Error? err
+function Manager.new(options)
+  options = check.options(options, manager_options, 1, "run_manager")
+  check_functions(options.strategies, "strategies")
+  check_functions(options.reconcilers, "reconcilers")
+  local store, err = options.store, nil
+  if not store then
+    store, err = kernel.open(":memory:")
+    if not store then return nil, err end
+  end
+  return setmetatable({
+    _client = Client.new(store, options.retry or Retry.new(), options.log),
+    _private = options.store == nil,
+    _strategies = options.strategies,
+    _reconcilers = options.reconcilers,
+    _budget = budget_of(options.policy_budget),
+    _live = LiveRuns.new(),
+  }, Manager)
+end
+
+-- What admission and recovery know of this manager.
+local function context_of(self)
+  return {
+    session_id = self._client:session_id(),
+    budget = self._budget,
+    reconcilers = self._reconcilers,
+    now = function() return self._client:now() end,
+  }
+end
+
+-- --- Creating -------------------------------------------------------------------------------------------------------
+
+local function unsupported(wanted, known)
+  return errors.new("unsupported_strategy",
+    ("unknown strategy %s; known are: %s"):format(tostring(wanted), table.concat(known, ", ")), { known = known })
+end
+
+-- Finds the strategy, and makes the fields of a new run of what was asked for.
+local function prepare(self, thread_id, options)
+  local wanted = options.multitask_strategy or "reject"
+  local policy, known = policies.find("strategies", wanted, self._strategies)
+  if not policy then return nil, unsupported(wanted, known) end
+  local run_id, err = kernel.new_id()
+  if not run_id then return nil, err end
+  local fields = {}
+  for name, value in pairs(options) do
+    if value ~= kernel.null then fields[name] = value end
+  end
+  if not fields.claimable then
+    fields.session_id, err = self._client:session_id()
+    if err then return nil, err end
+  end
+  fields.strategy_options = nil
+  fields.thread_id = thread_id
+  fields.status = "pending"
+  fields.multitask_strategy = policy.name
+  fields.on_disconnect = fields.on_disconnect or "cancel"
+  fields.operation_kind = "run"
+  fields.attempt = 1
+  return { run_id = run_id, thread_id = thread_id, fields = fields, policy = policy,
+    strategy_options = options.strategy_options }
+end
+
+-- The live record of a run that was just stored.
+local function adopt(self, request, written)
+  local record = LiveRuns.complete(request.run_id, request.fields)
+  if type(written) ~= "table" then -- a store that does not say what it wrote
+    local now = self._client:now()
+    written = { created_at = now, updated_at = now, fence = 1, revision = 1 }
+  end
+  self._live:update(record, written)
+  self._live:add(record)
+  return record
+end
+
+--- Makes a pending run, without a conflict check and without a queue.
+--- Raises for unknown options and wrong types. Fails with invalid_request, unsupported_strategy, and what writing fails
+--- with; then the run is neither live nor stored.
+---@param thread_id string
+---@param options? keel.CreateOptions
+---@return keel.Run? run
+---@return keel.Error? err
+function Manager:create(thread_id, options)
+  check.type(thread_id, "string", 1, "create")
+  local request, err = prepare(self, thread_id, check.options(options, create_options, 2, "create"))
+  if not request then return nil, err end
+  local ok, written = self._client:call("put", request.run_id, request.fields)
+  if not ok then return nil, written end
+  return adopt(self, request, written)
+end
+
+local function conflict(thread_id, outcome)
+  local run_id = outcome.run and outcome.run.run_id
+  local why = outcome.reason and (": " .. outcome.reason) or ""
+  return errors.new("conflict", ("thread %s is busy with run %s%s"):format(thread_id, run_id or "?", why),
+    { thread_id = thread_id, run_id = run_id, reason = outcome.reason })
+end
+
+-- The runs that admission interrupted, as far as they are live here.
+local function abort_interrupted(self, outcome, now)
+  for _, run_id in ipairs(outcome.interrupted) do
+    local old = self._live:get(run_id)
+    if old then
+      self._live:update(old, { status = "interrupted", cancel_action = old.cancel_action or outcome.action,
+        updated_at = now, ended_at = now, revision = old.revision + 1 })
+      self._live:abort(old, old.cancel_action)
+    end
+  end
+end
+
+--- Makes a run if the strategy admits it: in one writing transaction the thread's runs in flight are read, the strategy
+--- decides, and its decision is carried out.
+--- Raises for unknown options and wrong types. Fails with conflict (thread_id, run_id), unsupported_strategy (known),
+--- policy_failed, policy_budget, invalid_request, and what writing fails with; then nothing has changed.
+---@param thread_id string
+---@param options? keel.CreateOptions
+---@return keel.Run? run
+---@return "created"|"reused"|keel.Error verdict
+function Manager:create_or_reject(thread_id, options)
+  check.type(thread_id, "string", 1, "create_or_reject")
+  local request, err = prepare(self, thread_id, check.options(options, create_options, 2, "create_or_reject"))
+  if not request then return nil, err end
+  local context, outcome = context_of(self), nil
+  outcome, err = self._client:transaction("create_or_reject", function(tx)
+    return admission.decide(context, tx, request)
+  end)
+  if not outcome then return nil, err end
+  if outcome.verdict == "refused" then return nil, conflict(thread_id, outcome) end
+  if outcome.verdict == "reused" then
+    return self._live:get(outcome.run.run_id) or LiveRuns.equip(outcome.run, true), "reused"
+  end
+  local record = adopt(self, request, outcome.written)
+  abort_interrupted(self, outcome, record.updated_at)
+  return record, "created"
+end
+
+-- --- Leaving --------------------------------------------------------------------------------------------------------
+
+--- Deletes a run, its row and its live record; its events stay. A live run in flight is aborted. False when there was
+--- none.
+---@param run_id string
+---@return boolean? deleted
+---@return keel.Error? err
+function Manager:delete(run_id)
+  check.type(run_id, "string", 1, "delete")
+  local deleted, err = self._client:call("delete", run_id)
+  if deleted == nil then return nil, err end
+  local record = self._live:drop(run_id)
+  if record and not LiveRuns.is_final(record.status) then self._live:abort(record) end
+  return deleted or record ~= nil
+end
+
+--- Drops the live record of a run. One in flight is given up: an orphan at once. Without a store of its own the manager
+--- forgets the run altogether.
+--- Raises for wrong types. Fails with what writing fails with; then the record stays.
+---@param run_id string
+---@param options? { delay?: number } seconds to wait first, through the store's sleep; default 0
+---@return boolean? done false when it was not live
+---@return keel.Error? err
+function Manager:cleanup(run_id, options)
+  check.type(run_id, "string", 1, "cleanup")
+  options = check.options(options, { delay = "number" }, 2, "cleanup")
+  if (options.delay or 0) > 0 then self._client.store:sleep(options.delay) end
+  local record = self._live:get(run_id)
+  if not record then return false end
+  local ok, err = true, nil
+  if self._private then
+    ok, err = self._client:call("delete", run_id)
+  elseif not LiveRuns.is_final(record.status) then
+    ok, err = self._client:call("put", run_id, { session_id = kernel.null, fence = record.fence + 1 })
+  end
+  if ok == nil then return nil, err end
+  self._live:drop(run_id)
+  return true
+end
+
+--- Recovers the runs in flight whose owners are gone, each in a transaction of its own. Runs of sessions that are there,
+--- in this process or another, are not touched, nor are claimable ones.
+--- Raises for wrong types. When something fails, the runs it was about stay as they are, and the error is the second value.
+---@param options? { error?: string, before?: string, reconciler?: string|function } error: the text the runs get; before: a
+--- time, only runs created then or earlier; reconciler: decides for runs that do not name their own
+---@return keel.Run[] recovered
+---@return keel.Error? err
+function Manager:reconcile_orphaned_inflight_runs(options)
+  options = check.options(options, { error = "string", before = "string", reconciler = "string|function" }, 1,
+    "reconcile_orphaned_inflight_runs")
+  local client = self._client
+  local context = context_of(self)
+  context.error, context.before, context.reconciler = options.error, options.before, options.reconciler
+  context.list = function(query) return client:call("list_inflight", query) end
+  context.claim = function(run_id, outcome) return client:call("claim_for_takeover", run_id, outcome) end
+  context.is_alive = function(session_id) return client:is_alive(session_id) end
+  local ids, err = recovery.sweep(context)
+  local records = {}
+  for _, run_id in ipairs(ids) do
+    local record, failure = self:get(run_id)
+    if record and not record.store_only then self:_refresh(record) end
+    records[#records + 1] = record
+    err = err or failure
+  end
+  return records, err
+end
+
+return Manager
