@@ -1,0 +1,113 @@
+--- The built-in strategies are pure functions of a request and what is in flight: no store here.
+local function run(id, fields)
+  local record = { run_id = id, thread_id = "t", status = "running", operation_kind = "run", metadata = {} }
+  for name, value in pairs(fields or {}) do record[name] = value end
+  return record
+end
+
+local function request(fields, inflight)
+  local asked = { thread_id = "t", metadata = {}, kwargs = {}, options = {}, now = "2026-01-01T00:00:00+00:00",
+    inflight_count = #(inflight or {}) }
+  for name, value in pairs(fields or {}) do asked[name] = value end
+  return asked
+end
+
+local function decide(name, inflight, fields)
+  return require("keel.strategies." .. name)(request(fields, inflight), inflight)
+end
+
+local function copy(value)
+  if type(value) ~= "table" then return value end
+  local result = {}
+  for k, v in pairs(value) do result[k] = copy(v) end
+  return result
+end
+
+local function reused(decision)
+  return type(decision.reuse) == "table" and decision.reuse.run_id or decision.reuse
+end
+
+local NAMES = { "reject", "interrupt", "rollback", "reuse" }
+
+describe("POLICY-1: reject", function()
+  it("admits when nothing is in flight", function()
+    assert.is_true(decide("reject", {}).admit)
+  end)
+
+  it("refuses when something is, and cancels nothing", function()
+    local decision = decide("reject", { run "a" })
+    assert.is_falsy(decision.admit)
+    assert.is_nil(decision.cancel)
+  end)
+
+  it("refuses by the exact count as well", function()
+    assert.is_falsy(decide("reject", { run("a", { status = "pending" }), run "b" }).admit)
+  end)
+end)
+
+describe("POLICY-1: interrupt and rollback", function()
+  for _, name in ipairs { "interrupt", "rollback" } do
+    it(name .. " admits and cancels all, by its own action", function()
+      local decision = decide(name, { run "a", run "b" })
+      assert.is_true(decision.admit)
+      assert.same({ "all", name }, { decision.cancel, decision.action })
+    end)
+
+    it(name .. " admits on a free thread", function()
+      assert.is_true(decide(name, {}).admit)
+    end)
+  end
+end)
+
+describe("POLICY-1: reuse", function()
+  it("admits when nothing is in flight, with or without a fingerprint", function()
+    assert.is_true(decide("reuse", {}).admit)
+    assert.is_true(decide("reuse", {}, { fingerprint = "f" }).admit)
+  end)
+
+  it("gives the run with the same fingerprint", function()
+    local decision = decide("reuse", { run("a", { fingerprint = "g" }), run("b", { fingerprint = "f" }) },
+      { fingerprint = "f" })
+    assert.equal("b", reused(decision))
+    assert.is_falsy(decision.admit)
+  end)
+
+  it("refuses another fingerprint", function()
+    local decision = decide("reuse", { run("a", { fingerprint = "g" }) }, { fingerprint = "f" })
+    assert.is_falsy(decision.admit)
+    assert.is_nil(decision.reuse)
+  end)
+
+  it("no fingerprint equals nothing, not even no fingerprint", function()
+    for _, case in ipairs { { nil, nil }, { nil, "f" }, { "f", nil } } do
+      local decision = decide("reuse", { run("a", { fingerprint = case[1] }) }, { fingerprint = case[2] })
+      assert.is_falsy(decision.admit)
+      assert.is_nil(decision.reuse)
+    end
+  end)
+end)
+
+describe("POLICY-1: every built-in strategy", function()
+  for _, name in ipairs(NAMES) do
+    it(name .. " leaves what it is shown alone, and decides the same again", function()
+      local inflight = { run("a", { fingerprint = "f" }), run "b" }
+      local asked = request({ fingerprint = "f" }, inflight)
+      local before = copy { asked, inflight }
+      local strategy = require("keel.strategies." .. name)
+      local first, second = copy(strategy(asked, inflight)), copy(strategy(asked, inflight))
+      assert.same(before, { asked, inflight })
+      assert.same(first, second)
+    end)
+
+    it(name .. " is a few lines, and needs nothing but the basic functions", function()
+      local path = assert(package.searchpath("keel.strategies." .. name, package.path))
+      local lines = 0
+      for _ in io.lines(path) do lines = lines + 1 end
+      assert.is_true(lines <= 40)
+      local bare = { ipairs = ipairs, pairs = pairs, math = math, string = string, table = table, type = type }
+      local strategy = assert(loadfile(path, "t", bare))()
+      assert.is_table(strategy(request({ fingerprint = "f" }), {}))
+      assert.is_table(strategy(request({ fingerprint = "f" }), { run "a" }))
+    end)
+  end
+end)
