@@ -13,7 +13,7 @@ local function flushes(chunk, durability)
     local manager = keel.run_manager { store = store }
     local runs = {}
     for i = 1, changes do runs[i] = assert(manager:create("t" .. i)).run_id end
-    local function mark(text) io.stderr:write("MARK-", text, "\n") end
+    local function mark(text) io.stderr:write("MARK-" .. text .. "\n") end
     mark "begin"
   ]] .. chunk .. ' mark "end"', { support.path(), durability, CHANGES },
     { prefix = { "strace", "-f", "-o", trace, "-e", "trace=fsync,fdatasync,msync,sync_file_range,write" } })
