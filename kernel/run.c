@@ -88,8 +88,9 @@ static enum keel_code merge(struct keel_store *store, const struct keel_run *run
 		}
 	}
 	if (code == KEEL_OK && delta.given) {
+		bool moved = (delta.given & place) && !(delta.given & KEEL_RUN_BIT(STATUS));
 		*wrote = true;
-		code = keel_run_apply(store, run->run_id, &core, &delta, delta.given & place ? "run_rescheduled" : NULL,
+		code = keel_run_apply(store, run->run_id, &core, &delta, moved ? "run_rescheduled" : NULL,
 		                      (struct keel_text){NULL, 0}, written, err);
 	}
 	keel_arena_free(&arena);

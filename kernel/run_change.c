@@ -94,7 +94,7 @@ enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id,
 	if (!(delta->given & KEEL_RUN_BIT(UPDATED_AT)))
 		KEEL_RUN_SET(delta, UPDATED_AT, updated_at, now);
 	KEEL_RUN_SET(delta, REVISION, revision, core->revision + 1);
-	if (changes_status) {
+	if (changes_status && !kind) {
 		bool final = keel_run_status_is_final((enum keel_run_status)delta->status);
 		if (delta->status == KEEL_RUN_RUNNING && !core->started && !(delta->given & KEEL_RUN_BIT(STARTED_AT)))
 			KEEL_RUN_SET(delta, STARTED_AT, started_at, now);

@@ -24,6 +24,20 @@ static enum keel_code is_orphan(struct keel_store *store, const struct keel_run_
 	return code;
 }
 
+/* Makes a lost run one that anybody may claim, as if it had not started. Returns the data of the event. */
+static struct keel_text give_back(struct keel_store *store, const struct keel_run_core *core, struct keel_run *delta,
+                                  struct keel_text reason)
+{
+	KEEL_RUN_SET(delta, LOSSES, losses, core->losses + 1);
+	KEEL_RUN_SET(delta, CLAIMABLE, claimable, 1);
+	delta->given |= KEEL_RUN_BIT(SESSION_ID) | KEEL_RUN_BIT(STARTED_AT); /* to null */
+	keel_buffer_format(&store->scratch, "{\"losses\":%lld", (long long)delta->losses);
+	keel_buffer_json(&store->scratch, "error", delta->error);
+	keel_buffer_json(&store->scratch, "stop_reason", reason);
+	keel_buffer_put(&store->scratch, "}");
+	return keel_buffer_text(&store->scratch);
+}
+
 enum keel_code keel_run_claim_for_takeover(struct keel_store *store, struct keel_text run_id,
                                            const struct keel_takeover *takeover, bool *taken, struct keel_error *err)
 {
@@ -32,7 +46,10 @@ enum keel_code keel_run_claim_for_takeover(struct keel_store *store, struct keel
 	struct keel_run delta = {0};
 	bool orphan = false, wrote = false;
 	*taken = false;
+	keel_buffer_clear(&store->scratch);
 	struct keel_text reason = takeover->stop_reason.data ? takeover->stop_reason : keel_text_of("orphan_recovered");
+	const char *kind = NULL;
+	struct keel_text data = {NULL, 0};
 	KEEL_RUN_SET(&delta, STATUS, status, takeover->status);
 	KEEL_RUN_SET(&delta, STOP_REASON, stop_reason, reason);
 	if (takeover->error.data)
@@ -42,8 +59,8 @@ enum keel_code keel_run_claim_for_takeover(struct keel_store *store, struct keel
 	if (takeover->cancel_action.data)
 		KEEL_RUN_SET(&delta, CANCEL_ACTION, cancel_action, takeover->cancel_action);
 	enum keel_code code = keel_check_id(run_id, "run_id", err);
-	if (code == KEEL_OK && !keel_run_status_is_final(takeover->status))
-		code = keel_fail_field(err, "status", "an orphan can only get a final status");
+	if (code == KEEL_OK && takeover->status == KEEL_RUN_RUNNING)
+		code = keel_fail_field(err, "status", "an orphan can only end, or become pending again");
 	if (code == KEEL_OK)
 		code = keel_run_check(&delta, err);
 	if (code == KEEL_OK)
@@ -55,8 +72,13 @@ enum keel_code keel_run_claim_for_takeover(struct keel_store *store, struct keel
 		code = is_orphan(store, &core, &orphan, err);
 	if (code == KEEL_OK && orphan) {
 		KEEL_RUN_SET(&delta, FENCE, fence, core.fence + 1);
+		if (takeover->status == KEEL_RUN_PENDING) {
+			kind = "run_requeued";
+			data = give_back(store, &core, &delta, reason);
+		}
 		wrote = true;
-		code = keel_run_apply(store, run_id, &core, &delta, NULL, (struct keel_text){NULL, 0}, NULL, err);
+		code = store->scratch.failed ? keel_fail_memory(err)
+		                             : keel_run_apply(store, run_id, &core, &delta, kind, data, NULL, err);
 	}
 	keel_arena_free(&arena);
 	code = keel_write_end(store, code, wrote, err);

@@ -238,7 +238,7 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
                                   struct keel_run_core *core, struct keel_error *err)
 {
 	static const char text[] = "SELECT seq, status, session_id, fence, claimable, started_at IS NOT NULL,"
-							   " cancel_action, revision, thread_id, operation_kind FROM runs WHERE run_id = ?1";
+							   " cancel_action, revision, losses, thread_id FROM runs WHERE run_id = ?1";
 	struct keel_statement *select;
 	memset(core, 0, sizeof *core);
 	enum keel_code code = keel_store_prepare(store, text, &select, err);
@@ -257,8 +257,8 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 		core->cancel_requested = !keel_column_null(select, 6);
 		core->rollback = keel_text_is(keel_column_text(select, 6), "rollback");
 		core->revision = keel_column_int(select, 7);
-		if (!keel_arena_text(arena, keel_column_text(select, 8), &core->thread_id) ||
-		    !keel_arena_text(arena, keel_column_text(select, 9), &core->operation_kind))
+		core->losses = keel_column_int(select, 8);
+		if (!keel_arena_text(arena, keel_column_text(select, 9), &core->thread_id))
 			code = keel_fail_memory(err);
 		else if (!keel_run_status_name(core->status) || !core->thread_id.data)
 			code = keel_fail(err, KEEL_STORE_CORRUPT, "the row of run %.*s is damaged", (int)run_id.size, run_id.data);

@@ -40,8 +40,8 @@ struct keel_run_core {
 	bool rollback;         /* a cancel with the action rollback holds */
 	bool cancel_requested; /* a cancel holds */
 	int64_t revision;
+	int64_t losses;
 	struct keel_text thread_id; /* in the arena given to the read */
-	struct keel_text operation_kind;
 };
 struct keel_arena;
 enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,

@@ -245,7 +245,7 @@ KEEL_API enum keel_code keel_run_count_inflight(struct keel_store *store, struct
                                                 struct keel_error *err);
 
 struct keel_takeover {
-	enum keel_run_status status;  /* the final status it gets */
+	enum keel_run_status status;  /* a final one, or KEEL_RUN_PENDING: anybody may claim it, with one loss more */
 	struct keel_text error;       /* data NULL: none */
 	struct keel_text error_code;  /* data NULL: none */
 	struct keel_text stop_reason; /* data NULL: "orphan_recovered" */

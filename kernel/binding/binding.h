@@ -47,11 +47,11 @@ void keel_lua_json_open(lua_State *L);
 
 /* --- value.c ----------------------------------------------------------------------------------------------------- */
 
-/* A string argument, borrowed from the stack; raises for other types (a number is no string here). */
-struct keel_text keel_lua_check_text(lua_State *L, int argument);
+/* Raises, naming the argument, unless it has the type. [-0, +0, e] */
+void keel_lua_check_type(lua_State *L, int argument, const char *name, int type);
 
-/* The same, with data NULL for nil. */
-struct keel_text keel_lua_opt_text(lua_State *L, int argument);
+/* A string argument, borrowed from the stack; raises for other types (a number is no string here). */
+struct keel_text keel_lua_check_text(lua_State *L, int argument, const char *name);
 
 /* A time as text; leaves nil for no value. [-0, +1, m] */
 void keel_lua_push_time(lua_State *L, int64_t time);

@@ -58,7 +58,7 @@ static int op_append_event(lua_State *L, struct keel_store *store, struct keel_e
 	struct keel_event event = {0};
 	const char *why;
 	int64_t id;
-	luaL_checktype(L, 2, LUA_TTABLE);
+	keel_lua_check_type(L, 2, "event", LUA_TTABLE);
 	keel_lua_check_options(L, 2, known);
 	event.kind = keel_lua_option_text(L, 2, "kind");
 	event.thread_id = keel_lua_option_text(L, 2, "thread_id");
@@ -117,7 +117,7 @@ static bool read_cursor(lua_State *L, struct keel_store *store, struct keel_even
 	query->next_event_id = 1;
 	if (lua_isnil(L, 2))
 		return true;
-	luaL_checktype(L, 2, LUA_TTABLE);
+	keel_lua_check_type(L, 2, "cursor", LUA_TTABLE);
 	lua_getfield(L, 2, "next_event_id");
 	query->next_event_id = lua_tointegerx(L, -1, &whole);
 	lua_getfield(L, 2, "epoch");

@@ -41,7 +41,7 @@ static int array(lua_State *L)
 		lua_settop(L, 0);
 		lua_newtable(L);
 	}
-	luaL_checktype(L, 1, LUA_TTABLE);
+	keel_lua_check_type(L, 1, "t", LUA_TTABLE);
 	lua_settop(L, 1);
 	if (lua_getmetatable(L, 1)) {
 		luaL_argcheck(L, is_array(L, 1), 1, "the table has a metatable of its own");
@@ -353,7 +353,7 @@ static int json_encode(lua_State *L)
 static int json_decode(lua_State *L)
 {
 	char why[KEEL_JSON_WHY_SIZE];
-	struct keel_text text = keel_lua_check_text(L, 1);
+	struct keel_text text = keel_lua_check_text(L, 1, "text");
 	return keel_lua_json_decode(L, text, why, sizeof why) ? 1 : keel_lua_fail_field(L, "text", why);
 }
 

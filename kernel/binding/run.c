@@ -86,7 +86,7 @@ static bool read_value(lua_State *L, int argument, enum keel_run_field field, st
  * record is used. [-0, +n, e] False: a value is invalid, *err says which. */
 static bool read_record(lua_State *L, int argument, keel_run_set may, struct keel_run *run, struct keel_error *err)
 {
-	luaL_checktype(L, argument, LUA_TTABLE);
+	keel_lua_check_type(L, argument, "fields", LUA_TTABLE);
 	lua_getfield(L, LUA_REGISTRYINDEX, NAMES);
 	int names = lua_gettop(L);
 	lua_pushnil(L);
@@ -219,9 +219,9 @@ static int op_put(lua_State *L, struct keel_store *store, struct keel_error *err
 	struct keel_run run = {0}, written;
 	struct keel_text note = {NULL, 0};
 	const char *why;
-	struct keel_text run_id = keel_lua_check_text(L, 2);
+	struct keel_text run_id = keel_lua_check_text(L, 2, "run_id");
 	if (!lua_isnil(L, 4)) {
-		luaL_checktype(L, 4, LUA_TTABLE);
+		keel_lua_check_type(L, 4, "note", LUA_TTABLE);
 		if (!keel_lua_json_encode(L, 4, false, &why))
 			return refuse(err, "note", why);
 		note.data = lua_tolstring(L, -1, &note.size);
@@ -243,7 +243,7 @@ static int op_put(lua_State *L, struct keel_store *store, struct keel_error *err
 static int op_get(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
 	static const char *const known[] = {"user_id", NULL};
-	struct keel_text run_id = keel_lua_check_text(L, 2);
+	struct keel_text run_id = keel_lua_check_text(L, 2, "run_id");
 	keel_lua_check_options(L, 3, known);
 	struct keel_runs *list = new_list(L);
 	if (keel_run_get(store, run_id, keel_lua_option_text(L, 3, "user_id"), list, err) != KEEL_OK)
@@ -260,7 +260,7 @@ static int op_get(lua_State *L, struct keel_store *store, struct keel_error *err
 static int op_delete(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
 	bool deleted;
-	if (keel_run_delete(store, keel_lua_check_text(L, 2), &deleted, err) != KEEL_OK)
+	if (keel_run_delete(store, keel_lua_check_text(L, 2, "run_id"), &deleted, err) != KEEL_OK)
 		return -1;
 	lua_pushboolean(L, deleted);
 	return 1;
@@ -268,7 +268,7 @@ static int op_delete(lua_State *L, struct keel_store *store, struct keel_error *
 
 static bool read_status(lua_State *L, int argument, enum keel_run_status *status, struct keel_error *err)
 {
-	if (keel_run_status_find(keel_lua_check_text(L, argument), status))
+	if (keel_run_status_find(keel_lua_check_text(L, argument, "status"), status))
 		return true;
 	refuse(err, "status", "must be one of: pending, running, success, error, timeout, interrupted");
 	return false;
@@ -284,7 +284,7 @@ static int op_update_status(lua_State *L, struct keel_store *store, struct keel_
 	struct keel_status_change change = {0};
 	struct keel_run written;
 	bool found;
-	struct keel_text run_id = keel_lua_check_text(L, 2);
+	struct keel_text run_id = keel_lua_check_text(L, 2, "run_id");
 	if (!read_status(L, 3, &change.status, err))
 		return -1;
 	keel_lua_check_options(L, 4, known);
@@ -305,7 +305,7 @@ static int write_with(lua_State *L, struct keel_store *store, keel_run_set may, 
 {
 	struct keel_run fields = {0}, written;
 	bool found;
-	struct keel_text run_id = keel_lua_check_text(L, 2);
+	struct keel_text run_id = keel_lua_check_text(L, 2, "run_id");
 	if (!read_record(L, 3, may | KEEL_RUN_BIT(FENCE), &fields, err))
 		return -1;
 	if (write(store, run_id, &fields, &found, &written, err) != KEEL_OK)
@@ -334,7 +334,7 @@ static int op_progress(lua_State *L, struct keel_store *store, struct keel_error
 static int op_list_by_thread(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
 	static const char *const known[] = {"user_id", "limit", NULL};
-	struct keel_text thread_id = keel_lua_check_text(L, 2);
+	struct keel_text thread_id = keel_lua_check_text(L, 2, "thread_id");
 	keel_lua_check_options(L, 3, known);
 	int64_t limit = keel_lua_option_integer(L, 3, "limit", KEEL_LIST_DEFAULT);
 	struct keel_runs *list = new_list(L);
@@ -368,24 +368,27 @@ static int op_list_inflight(lua_State *L, struct keel_store *store, struct keel_
 static int op_count_inflight(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
 	int64_t count;
-	if (keel_run_count_inflight(store, keel_lua_check_text(L, 2), &count, err) != KEEL_OK)
+	if (keel_run_count_inflight(store, keel_lua_check_text(L, 2, "thread_id"), &count, err) != KEEL_OK)
 		return -1;
 	lua_pushinteger(L, count);
 	return 1;
 }
 
-/* claim_for_takeover(run_id, { status = "error", error, error_code, stop_reason = "orphan_recovered", cancel_action }):
- * ends a run whose owner is gone. Returns true when it was an orphan and now is not, else false. */
+/* claim_for_takeover(run_id, { status = "error", error, error_code, stop_reason = "orphan_recovered", cancel_action,
+ * requeue }): ends a run whose owner is gone; with requeue = true gives it back, pending and claimable, with one loss
+ * more. Returns true when it was an orphan and now is not, else false. */
 static int op_claim_for_takeover(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	static const char *const known[] = {"status", "error", "error_code", "stop_reason", "cancel_action", NULL};
+	static const char *const known[] = {"status", "error", "error_code", "stop_reason", "cancel_action", "requeue", NULL};
 	struct keel_takeover takeover = {.status = KEEL_RUN_ERROR};
 	bool taken;
-	struct keel_text run_id = keel_lua_check_text(L, 2);
+	struct keel_text run_id = keel_lua_check_text(L, 2, "run_id");
 	keel_lua_check_options(L, 3, known);
 	struct keel_text status = keel_lua_option_text(L, 3, "status");
 	if (status.data && !keel_run_status_find(status, &takeover.status))
 		return refuse(err, "status", "must be one of: success, error, timeout, interrupted");
+	if (keel_lua_option(L, 3, "requeue", LUA_TBOOLEAN) != LUA_TNIL && lua_toboolean(L, -1))
+		takeover.status = KEEL_RUN_PENDING;
 	takeover.error = keel_lua_option_text(L, 3, "error");
 	takeover.error_code = keel_lua_option_text(L, 3, "error_code");
 	takeover.stop_reason = keel_lua_option_text(L, 3, "stop_reason");
@@ -402,7 +405,7 @@ static int op_request_cancel(lua_State *L, struct keel_store *store, struct keel
 {
 	static const char *const known[] = {"action", NULL};
 	const char *winner;
-	struct keel_text run_id = keel_lua_check_text(L, 2);
+	struct keel_text run_id = keel_lua_check_text(L, 2, "run_id");
 	keel_lua_check_options(L, 3, known);
 	struct keel_text action = keel_lua_option_text(L, 3, "action");
 	if (!action.data)

@@ -219,7 +219,7 @@ static int store_open(lua_State *L)
 	static const char *const known[] = {"durability", "readonly", "create", "lock_timeout", "sleep",
 	                                    "clock",      "log",      "owner",  NULL};
 	static const char *const callbacks[] = {[SLEEP] = "sleep", [CLOCK] = "clock", [LOG] = "log"};
-	struct keel_text uri = keel_lua_check_text(L, 1);
+	struct keel_text uri = keel_lua_check_text(L, 1, "uri");
 	lua_settop(L, 2);
 	keel_lua_check_options(L, 2, known);
 	if (memchr(uri.data, '\0', uri.size) || !keel_text_is_utf8(uri))
@@ -436,8 +436,8 @@ static int store_sleep(lua_State *L)
 static int store_log(lua_State *L)
 {
 	luaL_checkudata(L, 1, STORE);
-	luaL_checktype(L, 2, LUA_TSTRING);
-	luaL_checktype(L, 3, LUA_TSTRING);
+	keel_lua_check_type(L, 2, "level", LUA_TSTRING);
+	keel_lua_check_type(L, 3, "message", LUA_TSTRING);
 	lua_settop(L, 4);
 	if (lua_getiuservalue(L, 1, LOG) == LUA_TNIL)
 		return 0;

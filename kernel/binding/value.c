@@ -8,17 +8,20 @@
 
 #include <sha2.h>
 
-struct keel_text keel_lua_check_text(lua_State *L, int argument)
+void keel_lua_check_type(lua_State *L, int argument, const char *name, int type)
 {
-	struct keel_text text;
-	luaL_checktype(L, argument, LUA_TSTRING);
-	text.data = lua_tolstring(L, argument, &text.size);
-	return text;
+	if (lua_type(L, argument) != type)
+		luaL_argerror(L, argument,
+		              lua_pushfstring(L, "%s: %s expected, got %s", name, lua_typename(L, type),
+		                              luaL_typename(L, argument)));
 }
 
-struct keel_text keel_lua_opt_text(lua_State *L, int argument)
+struct keel_text keel_lua_check_text(lua_State *L, int argument, const char *name)
 {
-	return lua_isnoneornil(L, argument) ? (struct keel_text){NULL, 0} : keel_lua_check_text(L, argument);
+	struct keel_text text;
+	keel_lua_check_type(L, argument, name, LUA_TSTRING);
+	text.data = lua_tolstring(L, argument, &text.size);
+	return text;
 }
 
 void keel_lua_push_time(lua_State *L, int64_t time)
@@ -41,7 +44,7 @@ void keel_lua_check_options(lua_State *L, int argument, const char *const *known
 {
 	if (lua_isnoneornil(L, argument))
 		return;
-	luaL_checktype(L, argument, LUA_TTABLE);
+	keel_lua_check_type(L, argument, "options", LUA_TTABLE);
 	lua_pushnil(L);
 	while (lua_next(L, argument)) {
 		const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
@@ -125,7 +128,7 @@ static int sleep_seconds(lua_State *L)
 /* sha256(text): the hash as 64 hexadecimal digits. */
 static int sha256(lua_State *L)
 {
-	struct keel_text text = keel_lua_check_text(L, 1);
+	struct keel_text text = keel_lua_check_text(L, 1, "text");
 	char digest[SHA256_DIGEST_STRING_LENGTH];
 	SHA256Data((const uint8_t *)text.data, text.size, digest);
 	lua_pushstring(L, digest);
@@ -137,7 +140,7 @@ static int sha256(lua_State *L)
 static int time_seconds(lua_State *L)
 {
 	int64_t time;
-	if (keel_time_parse(keel_lua_check_text(L, 1), &time) != KEEL_OK)
+	if (keel_time_parse(keel_lua_check_text(L, 1, "time"), &time) != KEEL_OK)
 		return keel_lua_fail_field(L, "time", "is not an RFC 3339 time");
 	lua_pushnumber(L, (lua_Number)time / 1e6);
 	return 1;

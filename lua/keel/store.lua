@@ -8,7 +8,7 @@ local methods = kernel.store_methods
 --- Fails with what begin, commit or fn fail with.
 ---@generic T
 ---@param fn fun(tx: keel.Transaction): T?, keel.Error?
----@return T? result what fn returned; true when it returned nothing
+---@return T? ... what fn returned; true when it returned nothing
 ---@return keel.Error? err
 function methods:transaction(fn)
   if type(fn) ~= "function" then
@@ -16,19 +16,20 @@ function methods:transaction(fn)
   end
   local tx, err = self:begin()
   if not tx then return nil, err end
-  local ok, result, failure = kernel.pcall(fn, tx)
-  if not ok then
+  local results = table.pack(kernel.pcall(fn, tx))
+  if not results[1] then
     tx:rollback()
-    error(result, 0)
+    error(results[2], 0)
   end
-  if result == nil and failure ~= nil then
+  if results[2] == nil and results[3] ~= nil then
     tx:rollback()
-    return nil, failure
+    return nil, results[3]
   end
-  local committed, commit_error = tx:commit()
-  if not committed then return nil, commit_error end
-  if result == nil then result = true end
-  return result
+  local committed
+  committed, err = tx:commit()
+  if not committed then return nil, err end
+  if results.n == 1 then return true end
+  return table.unpack(results, 2, results.n)
 end
 
 return methods

@@ -89,10 +89,11 @@ function Client:transaction(what, fn)
       local committed
       committed, err = guarded(tx, "commit")
       if committed then return result end
-      return nil, err
+    else
+      err = errors.from(ok and failure or result)
     end
     pcall(function() tx:rollback() end)
-    return nil, errors.from(ok and failure or result)
+    return nil, err
   end)
 end
 

@@ -1,5 +1,4 @@
 --- Recovery: what becomes of runs whose owner is gone. A reconciler decides, the kernel judges and writes.
-local decision_fields = { status = true, error = true, error_code = true, stop_reason = true }
 local errors = require "keel.errors"
 local policies = require "keel.policies"
 
@@ -7,13 +6,17 @@ local recovery = {}
 
 local PAGE = 256 -- runs looked at in one read
 
+local outcome_fields = { status = "string", error = "string", error_code = "string", stop_reason = "string",
+  requeue = "boolean" }
+
 local function check(outcome)
   if type(outcome) ~= "table" then return "the outcome must be a table or nil, got " .. type(outcome) end
   for key, value in pairs(outcome) do
-    if not decision_fields[key] then return ("the outcome has the unknown field '%s'"):format(tostring(key)) end
-    if type(value) ~= "string" then return ("%s must be a string, got %s"):format(key, type(value)) end
+    local expected = outcome_fields[key]
+    if not expected then return ("the outcome has the unknown field '%s'"):format(tostring(key)) end
+    if type(value) ~= expected then return ("%s must be a %s, got %s"):format(key, expected, type(value)) end
   end
-  if not outcome.status then return "the outcome must have a status" end
+  if not outcome.status and not outcome.requeue then return "the outcome must have a status, or requeue" end
 end
 
 -- What the reconciler makes of a run: an outcome, or nil to leave it alone. A run's own reconciler wins.

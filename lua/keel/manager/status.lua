@@ -182,7 +182,8 @@ return function(Manager)
     local done
     done, err = self._client:transaction("fail_pending", function(tx)
       local stored, failure = tx:get(run_id)
-      if not stored or stored.status ~= "pending" then return not failure and false or nil, failure end
+      if failure then return nil, failure end
+      if not stored or stored.status ~= "pending" then return false end
       local found
       found, written = tx:update_status(run_id, "error", { error = options.error, fence = row.fence })
       if found == nil then return nil, written end
