@@ -61,6 +61,8 @@ static int op_append_event(lua_State *L, struct keel_store *store, struct keel_e
 	keel_lua_check_type(L, 2, "event", LUA_TTABLE);
 	keel_lua_check_options(L, 2, known);
 	event.kind = keel_lua_option_text(L, 2, "kind");
+	if (!event.kind.data)
+		luaL_argerror(L, 2, "option 'kind' must be a string, got nil");
 	event.thread_id = keel_lua_option_text(L, 2, "thread_id");
 	event.run_id = keel_lua_option_text(L, 2, "run_id");
 	event.runtime_id = keel_lua_option_text(L, 2, "runtime_id");

@@ -20,6 +20,7 @@
 
 enum {
 	APPLICATION_ID = 0x4B45454C, /* "KEEL", in the file's header */
+	SMALLEST_FILE = 512,         /* bytes of the smallest page: SQLite takes a file of one byte for an empty one */
 	CACHE_KIB = 16 * 1024        /* pages kept: the inner nodes of the indexes over some millions of runs */
 };
 
@@ -349,6 +350,8 @@ static enum keel_code check_file(const struct keel_sql_config *config, struct ke
 		return keel_fail(err, KEEL_IO, "cannot open %s: it is a directory", path);
 	if (!S_ISREG(info.st_mode))
 		return keel_fail(err, KEEL_IO, "cannot open %s: it is not a regular file", path);
+	if (info.st_size > 0 && info.st_size < SMALLEST_FILE)
+		return keel_fail(err, KEEL_STORE_CORRUPT, "%s: file is not a database, or was truncated", path);
 	if (faccessat(AT_FDCWD, path, config->readonly ? R_OK : R_OK | W_OK, AT_EACCESS) != 0)
 		return keel_fail(err, errno == EROFS ? KEEL_STORE_READONLY : KEEL_IO, "cannot open %s: %s", path, strerror(errno));
 	return KEEL_OK;
@@ -371,6 +374,23 @@ static enum keel_code exec(struct sqlite_sql *sql, const char *text, struct keel
 {
 	int rc = sqlite3_exec(sql->db, text, NULL, NULL, NULL);
 	return rc == SQLITE_OK ? KEEL_OK : fail(sql, rc, err);
+}
+
+/* A file that ends inside a page was truncated, unless a write-ahead log is there to complete it: SQLite itself notices
+ * only when the missing part is read. */
+static enum keel_code check_size(struct sqlite_sql *sql, struct keel_error *err)
+{
+	const char *path = sqlite3_db_filename(sql->db, "main");
+	struct stat file, log;
+	int64_t page_size;
+	enum keel_code code = pragma_int(sql, "PRAGMA page_size", &page_size, err);
+	if (code != KEEL_OK || !path || !path[0])
+		return code;
+	/* The log's name follows the database's in SQLite's memory; see sqlite3_filename_wal. */
+	bool completed = stat(sqlite3_filename_wal(path), &log) == 0 && log.st_size > 0;
+	if (!completed && stat(path, &file) == 0 && page_size > 0 && file.st_size % page_size != 0)
+		return keel_fail(err, KEEL_STORE_CORRUPT, "%s: the file was truncated", path);
+	return KEEL_OK;
 }
 
 static enum keel_code configure(struct sqlite_sql *sql, const struct keel_sql_config *config, struct keel_error *err)
@@ -434,6 +454,8 @@ static enum keel_code sqlite_open(const struct keel_sql_config *config, struct k
 	flags |= config->readonly && !memory ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
 	int rc = sqlite3_open_v2(path, &sql->db, flags, NULL);
 	code = rc == SQLITE_OK ? configure(sql, config, err) : fail(sql, rc, err);
+	if (code == KEEL_OK)
+		code = check_size(sql, err);
 	keel_free(path);
 	if (code != KEEL_OK) {
 		sqlite_close(&sql->head, false);

@@ -43,7 +43,8 @@ end
 local function check_functions(map, name)
   for key, value in pairs(map or {}) do
     if type(key) ~= "string" or type(value) ~= "function" then
-      error(("bad argument #1 to 'run_manager' (option '%s' must map names to functions)"):format(name), 3)
+      error(("bad argument #1 to 'run_manager' (option '%s' must map names to functions; '%s' is a %s)"):format(name,
+        tostring(key), type(value)), 3)
     end
   end
 end
@@ -70,6 +71,11 @@ function Manager.new(options)
   if not store then
     store, err = kernel.open(":memory:")
     if not store then return nil, err end
+  end
+  for _, method in ipairs { "put", "get" } do
+    if not pcall(function() return assert(store[method]) end) then
+      error(("bad argument #1 to 'run_manager' (option 'store' has no method '%s')"):format(method), 2)
+    end
   end
   return setmetatable({
     _client = Client.new(store, options.retry or Retry.new(), options.log),
@@ -242,7 +248,8 @@ end
 --- Raises for wrong types. When something fails, the runs it was about stay as they are, and the error is the second value.
 ---@param options? { error?: string, before?: string, reconciler?: string|function } error: the text the runs get; before: a
 --- time, only runs created then or earlier; reconciler: decides for runs that do not name their own
----@return keel.Run[] recovered
+--- Fails with invalid_request for a time that is none.
+---@return keel.Run[]? recovered
 ---@return keel.Error? err
 function Manager:reconcile_orphaned_inflight_runs(options)
   options = check.options(options, { error = "string", before = "string", reconciler = "string|function" }, 1,
@@ -254,6 +261,7 @@ function Manager:reconcile_orphaned_inflight_runs(options)
   context.claim = function(run_id, outcome) return client:call("claim_for_takeover", run_id, outcome) end
   context.is_alive = function(session_id) return client:is_alive(session_id) end
   local ids, err = recovery.sweep(context)
+  if err and err.code == "invalid_request" then return nil, err end
   local records = {}
   for _, run_id in ipairs(ids) do
     local record, failure = self:get(run_id)

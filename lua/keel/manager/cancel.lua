@@ -1,6 +1,7 @@
 --- Stopping a run: one's own at once, another's by asking, an orphan by taking it over. Adds `cancel` to the manager.
 local LiveRuns = require "keel.manager.live_runs"
 local check = require "keel.check"
+local errors = require "keel.errors"
 
 -- What cancelling a run that has ended comes to.
 local function of_final(status)
@@ -50,6 +51,9 @@ return function(Manager)
     check.type(run_id, "string", 1, "cancel")
     options = check.options(options, { action = "string" }, 2, "cancel")
     local action = options.action or "interrupt"
+    if action ~= "interrupt" and action ~= "rollback" then
+      return nil, errors.new("invalid_request", "action must be interrupt or rollback", { field = "action" })
+    end
     local record = self._live:get(run_id)
     if not record then
       local verdict, err = cancel_stored(self, run_id, action)

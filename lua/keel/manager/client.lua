@@ -15,6 +15,10 @@ function Client.new(store, retry, log)
   return setmetatable({ store = store, _retry = retry, _log = log, _own = nil }, Client)
 end
 
+-- What is the store's failure, and not an answer.
+local store_failures = { busy = true, io = true, no_memory = true, store_corrupt = true, store_full = true,
+  store_missing = true, store_readonly = true, store_version = true }
+
 -- A method that a store in other clothes need not have.
 local function optional(store, name)
   local ok, method = pcall(function() return store[name] end)
@@ -54,14 +58,15 @@ end
 ---@return any second
 function Client:try(what, fn, ...)
   local result, second, third = fn(...)
-  for attempt = 1, self._retry.max_attempts - 1 do
-    if result ~= nil or not errors.is_transient(second) then return result, second, third end
+  local attempt = 1
+  while result == nil and errors.is_transient(second) and attempt < self._retry.max_attempts do
     self:log("warn", what .. " failed and is tried again", { attempt = attempt, error = tostring(second) })
     wait(self, attempt)
     result, second, third = fn(...)
+    attempt = attempt + 1
   end
-  if result == nil and second ~= nil then
-    self:log("error", what .. " failed", { error = tostring(second), transient = errors.is_transient(second) })
+  if result == nil and second ~= nil and store_failures[second.code] then
+    self:log("error", what .. " failed", { attempts = attempt, error = tostring(second) })
   end
   return result, second, third
 end
