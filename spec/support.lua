@@ -117,31 +117,41 @@ function support.broken()
   return { code = "store_corrupt", message = "no such table: runs", transient = false }
 end
 
+--- Raises for the spec, with the line of the spec that asked.
+local function demand(ok, message)
+  if ok then return end
+  local level = 2
+  while debug.getinfo(level, "S").source:find "support%.lua$" do level = level + 1 end
+  error(message, level)
+end
+
 --- Asserts that a call was refused with `code`; gives the error. Use: refused("conflict", manager:create(…)).
 function support.refused(code, result, err, ...)
-  assert(result == nil, "expected nil, err; the call gave " .. tostring(result))
-  assert(type(err) == "table", "expected an error table, got " .. tostring(err))
-  assert(err.code == code, ("expected %s, got %s"):format(code, tostring(err)))
-  assert(select("#", ...) == 0, "an error comes alone")
+  demand(result == nil, "expected nil, err; the call gave " .. tostring(result))
+  demand(type(err) == "table", "expected an error table, got " .. tostring(err))
+  demand(err.code == code, ("expected %s, got %s: %s"):format(code, err.code, err.message))
+  demand(select("#", ...) == 0, "an error comes alone")
   return err
 end
 
 --- Asserts that a call was refused as invalid_request for `field`.
 function support.invalid(field, ...)
   local err = support.refused("invalid_request", ...)
-  assert(err.field == field, ("expected field %s, got %s"):format(field, tostring(err.field)))
+  demand(err.field == field, ("expected field %s, got %s: %s"):format(field, tostring(err.field), err.message))
   return err
 end
 
 --- Asserts that fn raises a text that contains one of `names` (a text or a list); gives the text.
 function support.raises(names, fn, ...)
+  names = type(names) == "table" and names or { names }
   local ok, message = pcall(fn, ...)
-  assert(not ok, "nothing was raised")
+  local wanted = table.concat(names, " or ")
+  demand(not ok, "nothing was raised that names " .. wanted)
   message = tostring(message)
-  for _, name in ipairs(type(names) == "table" and names or { names }) do
+  for _, name in ipairs(names) do
     if message:find(name, 1, true) then return message end
   end
-  error(("the error does not name %s: %s"):format(tostring(names), message), 2)
+  demand(false, ("the error does not name %s: %s"):format(wanted, message))
 end
 
 --- Every event of the store, or of a filter, read page by page.

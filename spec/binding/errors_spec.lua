@@ -115,7 +115,7 @@ describe("Misuse raises and names", function()
     support.raises("reason", store.update_status, store, "r", "running", { reason = "x" })
     support.raises("offset", store.list_by_thread, store, "t", { offset = 1 })
     support.raises("since", store.list_inflight, store, { since = 1 })
-    support.raises("status", store.claim_for_takeover, store, "r", { status = "error" })
+    support.raises("why", store.claim_for_takeover, store, "r", { why = "x" })
     assert.equal("pending", assert(store:get "r").status)
   end)
 

@@ -77,9 +77,8 @@ describe("Among processes", function()
 
   it("OWN-3: only the dead owner's runs are taken", function()
     local path = support.path()
-    local dead, alive = owner(path, 3), nil
-    dead:kill()
-    alive = owner(path, 2)
+    owner(path, 3):kill()
+    local alive = owner(path, 2)
     local store = support.open(path)
     assert.equal(3, #recover(store))
     assert.equal(2, #store:list_inflight {})

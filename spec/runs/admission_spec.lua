@@ -120,16 +120,9 @@ support.each_store(function(open)
       for how, err in pairs { returned = support.broken(), raised = "disk I/O error" } do
         for _, strategy in ipairs { "interrupt", "rollback" } do
           it(("RUN-26: if %s fails (%s), %s leaves the old run untouched"):format(step, how, strategy), function()
-            local manager, old, store, calls
-            manager, old, store, calls = busy_thread {
-              tx = {
-                [step] = function(forward, ...)
-                  if calls["tx." .. step] == 1 then return forward(...) end
-                  if type(err) == "string" then error(err, 0) end
-                  return nil, err
-                end,
-              },
-            }
+            local overrides = { tx = {} }
+            local manager, old, store = busy_thread(overrides)
+            overrides.tx[step] = support.fail(math.huge, err)
             assert.is_nil((manager:create_or_reject("t", { multitask_strategy = strategy })))
             untouched(old, store)
             assert.equal(1, #manager:list_by_thread "t")

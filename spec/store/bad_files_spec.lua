@@ -89,6 +89,12 @@ describe("A path that is no store gets its code, the path in the message, and st
     end
   end)
 
+  it("a file of one byte is store_corrupt", function()
+    local path = support.path()
+    files.write(path, "x")
+    refused_unchanged("store_corrupt", path)
+  end)
+
   it("an empty file becomes a store, as one made by mktemp", function()
     local path = support.path()
     files.write(path, "")

@@ -51,7 +51,7 @@ support.each_store(function(open)
       local manager = support.manager(open())
       local run = assert(manager:create "t")
       local again, how = manager:create_or_reject("t", {
-        multitask_strategy = function(_, inflight) return { reuse = inflight[1] } end,
+        multitask_strategy = function(_, inflight) return { admit = false, reuse = inflight[1] } end,
       })
       assert.equal("reused", how)
       assert.is_true(rawequal(run, again))
@@ -142,7 +142,9 @@ support.each_store(function(open)
       ["a run of nobody to cancel"] = function()
         return { admit = true, cancel = { { run_id = "nobody" } }, action = "interrupt" }
       end,
-      ["a run of nobody to reuse"] = function() return { reuse = { run_id = "nobody" } } end,
+      ["a run of nobody to reuse"] = function()
+        return { admit = false, reuse = { run_id = "nobody" } }
+      end,
     }
 
     for what, strategy in pairs(MALFORMED) do

@@ -25,7 +25,7 @@ function M.turn_until(done, milliseconds)
   while not done() and not late do uv.run "once" end
   timer:close()
   uv.run "nowait"
-  return done()
+  return done() and true or false
 end
 
 local function collect(child, pipe, name)
