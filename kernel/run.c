@@ -11,13 +11,6 @@
 
 /* --- Writing ----------------------------------------------------------------------------------------------------- */
 
-/* What of a new row the caller did not give, or not in this form. */
-#define KEEL_RUN_STAMPS                                                                                             \
-	(KEEL_RUN_BIT(STATUS) | KEEL_RUN_BIT(FENCE) | KEEL_RUN_BIT(CREATED_AT) | KEEL_RUN_BIT(UPDATED_AT) |              \
-	 KEEL_RUN_BIT(STARTED_AT) | KEEL_RUN_BIT(ENDED_AT) | KEEL_RUN_BIT(REVISION) | KEEL_RUN_BIT(SCHEDULED_AT) |       \
-	 KEEL_RUN_BIT(DEADLINE) | KEEL_RUN_BIT(MODEL_NAME) | KEEL_RUN_BIT(LAST_AI_MESSAGE) |                             \
-	 KEEL_RUN_BIT(FIRST_HUMAN_MESSAGE))
-
 static enum keel_code write_new(struct keel_store *store, struct keel_run *run, struct keel_text note,
                                 struct keel_run *written, bool *inserted, struct keel_error *err)
 {
@@ -47,8 +40,10 @@ static enum keel_code write_new(struct keel_store *store, struct keel_run *run, 
 	                           .run_id = run->run_id,
 	                           .data = note};
 	code = keel_event_write(store, &event, NULL, err);
-	if (code == KEEL_OK)
-		keel_run_tell(run, KEEL_RUN_STAMPS, written);
+	if (code == KEEL_OK && written) {
+		*written = *run;
+		keel_run_hydrate(written);
+	}
 	return code;
 }
 

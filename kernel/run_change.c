@@ -76,15 +76,6 @@ static const char *status_event(struct keel_store *store, const struct keel_run_
 	return "run_finished";
 }
 
-void keel_run_tell(const struct keel_run *from, keel_run_set which, struct keel_run *to)
-{
-	if (!to)
-		return;
-	*to = *from;
-	to->given &= which;
-	to->valued &= which;
-}
-
 enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id, const struct keel_run_core *core,
                               struct keel_run *delta, const char *kind, struct keel_text data, struct keel_run *written,
                               struct keel_error *err)
@@ -111,7 +102,7 @@ enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id,
 			.kind = keel_text_of(kind), .at = now, .thread_id = core->thread_id, .run_id = run_id, .data = data};
 		code = keel_event_write(store, &event, NULL, err);
 	}
-	if (code == KEEL_OK)
-		keel_run_tell(delta, delta->given, written);
+	if (code == KEEL_OK && written)
+		*written = *delta;
 	return code;
 }

@@ -28,7 +28,4 @@ enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id,
                               struct keel_run *delta, const char *kind, struct keel_text data, struct keel_run *written,
                               struct keel_error *err);
 
-/* Tells the caller some of what was written; `to` may be NULL. */
-void keel_run_tell(const struct keel_run *from, keel_run_set which, struct keel_run *to);
-
 #endif

@@ -104,7 +104,7 @@ static bool is_text(enum keel_field_type type)
 static enum keel_code prepare_for(struct keel_store *store, bool update, const struct keel_run *run,
                                   struct keel_statement **statement, int *next, struct keel_error *err)
 {
-	const char *text;
+	const char *text = NULL;
 	int parameter = 1;
 	enum keel_code code = text_for(store, update, run->given, &text, err);
 	if (code == KEEL_OK)
@@ -147,8 +147,7 @@ enum keel_code keel_run_update(struct keel_store *store, int64_t seq, const stru
 
 /* --- Reading ----------------------------------------------------------------------------------------------------- */
 
-/* What null means where a record must have a value. */
-static void hydrate(struct keel_run *run)
+void keel_run_hydrate(struct keel_run *run)
 {
 	const keel_run_set zeros = KEEL_RUN_BIT(STATUS) | KEEL_RUN_BIT(CLAIMABLE) | KEEL_RUN_BIT(PRIORITY) |
 							   KEEL_RUN_BIT(ATTEMPT) | KEEL_RUN_BIT(LOSSES) | KEEL_RUN_BIT(TOTAL_INPUT_TOKENS) |
@@ -158,6 +157,7 @@ static void hydrate(struct keel_run *run)
 							   KEEL_RUN_BIT(MESSAGE_COUNT);
 	for (keel_run_set left = zeros & ~run->valued; left; left &= left - 1)
 		*keel_run_number(run, (enum keel_run_field)__builtin_ctzll(left)) = 0;
+	run->given |= zeros;
 	run->valued |= zeros;
 	if (!(run->valued & KEEL_RUN_BIT(ON_DISCONNECT)))
 		KEEL_RUN_SET(run, ON_DISCONNECT, on_disconnect, keel_text_of("cancel"));
@@ -192,7 +192,7 @@ static enum keel_code read_row(struct keel_statement *select, struct keel_run *r
 	if ((run->valued & KEEL_RUN_BIT(STATUS)) && !keel_run_status_name((enum keel_run_status)run->status))
 		return keel_fail(err, KEEL_STORE_CORRUPT, "run %s has the unknown status %lld", run->run_id.data,
 		                 (long long)run->status);
-	hydrate(run);
+	keel_run_hydrate(run);
 	return KEEL_OK;
 }
 

@@ -25,6 +25,9 @@ enum keel_code keel_run_insert(struct keel_store *store, const struct keel_run *
 enum keel_code keel_run_update(struct keel_store *store, int64_t seq, const struct keel_run *run,
                                struct keel_error *err);
 
+/* Gives a run what null means where a record must have a value. */
+void keel_run_hydrate(struct keel_run *run);
+
 /* Reads the rows of a bound statement that begins with KEEL_RUN_SELECT, and resets it. */
 enum keel_code keel_run_read(struct keel_statement *select, struct keel_runs *list, struct keel_error *err);
 

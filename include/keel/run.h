@@ -173,8 +173,8 @@ enum {
 /* Inserts the run, or merges the given fields into the row of that id. Needs run_id, and thread_id for a new row.
  * A new row without created_at is made now; a change of status obeys the state machine. `note` is a JSON object that
  * becomes the data of the event of a new row; its data may be NULL. Stamps no session.
- * What the row has now comes back in *written (NULL: not wanted): of a new row the times, fence, revision and cut texts,
- * of an old one every field that was written. Its texts are those of the arguments. */
+ * What the row has now comes back in *written (NULL: not wanted): of a new row everything, as reading it would give it,
+ * of an old one the fields that were written. Its texts are those of the arguments. */
 KEEL_API enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run, struct keel_text note,
                                      struct keel_run *written, struct keel_error *err);
 

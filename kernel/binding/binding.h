@@ -45,6 +45,16 @@ bool keel_lua_is_null(lua_State *L, int index);
 /* Adds json, null and array to the module table on the top. [-0, +0, m] */
 void keel_lua_json_open(lua_State *L);
 
+/* --- reuse.c ----------------------------------------------------------------------------------------------------- */
+
+/* Pushes a zeroed userdata of a size with a metatable, or one that was given back: an object with a finalizer costs the
+ * collector more than all else in a short call. `metatable` is the name and the key. One that a raise keeps from being
+ * given back is collected like any other. [-0, +1, m] */
+void *keel_lua_take(lua_State *L, const char *metatable, size_t size, lua_CFunction gc);
+
+/* Gives the userdata at `index` back; it must hold nothing that has to be freed soon. [-0, +0, -] */
+void keel_lua_give_back(lua_State *L, int index, const char *metatable);
+
 /* --- value.c ----------------------------------------------------------------------------------------------------- */
 
 /* Raises, naming the argument, unless it has the type. [-0, +0, e] */

@@ -15,14 +15,7 @@ static int list_gc(lua_State *L)
 /* A list that outlives a raise. [-0, +1, m] */
 static struct keel_events *new_list(lua_State *L)
 {
-	struct keel_events *list = lua_newuserdatauv(L, sizeof *list, 0);
-	memset(list, 0, sizeof *list);
-	if (luaL_newmetatable(L, LIST)) {
-		lua_pushcfunction(L, list_gc);
-		lua_setfield(L, -2, "__gc");
-	}
-	lua_setmetatable(L, -2);
-	return list;
+	return keel_lua_take(L, LIST, sizeof(struct keel_events), list_gc);
 }
 
 static int refuse(struct keel_error *err, const char *field, const char *why)
@@ -175,6 +168,7 @@ static int op_read_events(lua_State *L, struct keel_store *store, struct keel_er
 	query.thread_id = keel_lua_option_text(L, 4, "thread_id");
 	read_kinds(L, &query, kinds);
 	struct keel_events *list = new_list(L);
+	int index = lua_gettop(L);
 	if (keel_event_read(store, &query, list, err) != KEEL_OK)
 		return -1;
 	lua_createtable(L, 0, 3);
@@ -198,7 +192,9 @@ static int op_read_events(lua_State *L, struct keel_store *store, struct keel_er
 	lua_setfield(L, -2, "cursor");
 	lua_pushboolean(L, list->has_more);
 	lua_setfield(L, -2, "has_more");
-	keel_events_clear(list);
+	if (list->count > 64)
+		keel_events_clear(list);
+	keel_lua_give_back(L, index, LIST);
 	return 1;
 }
 

@@ -59,14 +59,6 @@ static int null_tostring(lua_State *L)
 
 /* --- A Jansson value that survives a raise ----------------------------------------------------------------------- */
 
-static json_t **new_box(lua_State *L)
-{
-	json_t **box = lua_newuserdatauv(L, sizeof *box, 0);
-	*box = NULL;
-	luaL_setmetatable(L, BOX);
-	return box;
-}
-
 static void empty_box(json_t **box)
 {
 	json_decref(*box);
@@ -77,6 +69,19 @@ static int box_gc(lua_State *L)
 {
 	empty_box(lua_touserdata(L, 1));
 	return 0;
+}
+
+static json_t **new_box(lua_State *L)
+{
+	return keel_lua_take(L, BOX, sizeof(json_t *), box_gc);
+}
+
+/* Empties the box at `index`, and takes it off the stack. */
+static void drop_box(lua_State *L, int index)
+{
+	empty_box(lua_touserdata(L, index));
+	keel_lua_give_back(L, index, BOX);
+	lua_remove(L, index);
 }
 
 /* --- Encoding ---------------------------------------------------------------------------------------------------- */
@@ -219,7 +224,7 @@ bool keel_lua_json_encode(lua_State *L, int index, bool sorted, const char **why
 	json_t **box = new_box(L);
 	*box = encode(L, index, 0, why);
 	if (!*box) {
-		lua_pop(L, 1);
+		drop_box(L, -1);
 		return false;
 	}
 	luaL_Buffer buffer;
@@ -230,8 +235,7 @@ bool keel_lua_json_encode(lua_State *L, int index, bool sorted, const char **why
 		size = json_dumpb(*box, room, size, flags);
 	}
 	luaL_pushresultsize(&buffer, size);
-	empty_box(box);
-	lua_remove(L, -2);
+	drop_box(L, -2);
 	if (size > 0)
 		return true;
 	lua_pop(L, 1);
@@ -326,13 +330,11 @@ bool keel_lua_json_decode(lua_State *L, struct keel_text text, char *why, size_t
 		reason = "nested too deeply";
 	if (reason) {
 		snprintf(why, why_size, "%s (byte %d)", reason, *box ? 0 : error.position);
-		empty_box(box);
-		lua_pop(L, 1);
+		drop_box(L, -1);
 		return false;
 	}
 	push(L, *box);
-	empty_box(box);
-	lua_remove(L, -2);
+	drop_box(L, -2);
 	return true;
 }
 
@@ -340,7 +342,7 @@ bool keel_lua_json_decode(lua_State *L, struct keel_text text, char *why, size_t
  * Parameters: value (nil, boolean, number, string, keel.null, or a table of these).
  * Returns a string. Fails with invalid_request (field "value") for what is not JSON-able: functions, cycles, numbers that
  * are not finite, text that is not UTF-8, tables with both list items and names, nesting beyond 1000. */
-static int json_encode(lua_State *L)
+static int encode_value(lua_State *L)
 {
 	const char *why;
 	luaL_checkany(L, 1);
@@ -350,21 +352,49 @@ static int json_encode(lua_State *L)
 /* json.decode(text): the value of a JSON text. Arrays come marked as by keel.array, null as keel.null.
  * Parameters: text (string). Returns the value. Fails with invalid_request (field "text") for what is not JSON, has a name
  * twice, or a whole number beyond 64 bits. */
-static int json_decode(lua_State *L)
+static int decode_text(lua_State *L)
 {
 	char why[KEEL_JSON_WHY_SIZE];
 	struct keel_text text = keel_lua_check_text(L, 1, "text");
 	return keel_lua_json_decode(L, text, why, sizeof why) ? 1 : keel_lua_fail_field(L, "text", why);
 }
 
+/* Pushes a copy of the value at `index`. What is nested beyond what JSON may be raises. [-0, +1, e] */
+static void copy(lua_State *L, int index, int depth)
+{
+	if (lua_type(L, index) != LUA_TTABLE) {
+		lua_pushvalue(L, index);
+		return;
+	}
+	if (depth >= KEEL_JSON_DEPTH_MAX)
+		luaL_error(L, "the value is nested too deeply, or holds itself");
+	luaL_checkstack(L, 6, "the value is nested too deeply");
+	lua_createtable(L, (int)lua_rawlen(L, index), 0);
+	int made = lua_gettop(L);
+	lua_pushnil(L);
+	while (lua_next(L, index)) {
+		lua_pushvalue(L, -2);
+		copy(L, lua_gettop(L) - 1, depth + 1);
+		lua_rawset(L, made);
+		lua_pop(L, 1);
+	}
+	if (lua_getmetatable(L, index))
+		lua_setmetatable(L, made);
+}
+
+/* json.copy(value): a copy that shares no table with the value, marks kept.
+ * Raises for nesting beyond 1000. Returns the copy. */
+static int copy_value(lua_State *L)
+{
+	luaL_checkany(L, 1);
+	copy(L, 1, 0);
+	return 1;
+}
+
 void keel_lua_json_open(lua_State *L)
 {
-	if (luaL_newmetatable(L, BOX)) {
-		lua_pushcfunction(L, box_gc);
-		lua_setfield(L, -2, "__gc");
-	}
 	luaL_newmetatable(L, ARRAY);
-	lua_pop(L, 2);
+	lua_pop(L, 1);
 	if (lua_getfield(L, LUA_REGISTRYINDEX, NULL_KEY) == LUA_TNIL) {
 		lua_pop(L, 1);
 		lua_newuserdatauv(L, 0, 0);
@@ -380,7 +410,8 @@ void keel_lua_json_open(lua_State *L)
 	lua_setfield(L, -2, "null");
 	lua_pushcfunction(L, array);
 	lua_setfield(L, -2, "array");
-	static const luaL_Reg functions[] = {{"encode", json_encode}, {"decode", json_decode}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {
+		{"encode", encode_value}, {"decode", decode_text}, {"copy", copy_value}, {NULL, NULL}};
 	luaL_newlib(L, functions);
 	lua_setfield(L, -2, "json");
 }

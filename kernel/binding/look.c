@@ -43,14 +43,7 @@ static int lists_gc(lua_State *L)
 
 static struct lists *new_lists(lua_State *L)
 {
-	struct lists *lists = lua_newuserdatauv(L, sizeof *lists, 0);
-	memset(lists, 0, sizeof *lists);
-	if (luaL_newmetatable(L, LISTS)) {
-		lua_pushcfunction(L, lists_gc);
-		lua_setfield(L, -2, "__gc");
-	}
-	lua_setmetatable(L, -2);
-	return lists;
+	return keel_lua_take(L, LISTS, sizeof(struct lists), lists_gc);
 }
 
 /* store:sessions(): the sessions the store knows, oldest first: list of { session_id, owner, pid, started_at, alive }. */

@@ -131,10 +131,15 @@ static int list_gc(lua_State *L)
 /* A list that outlives a raise. [-0, +1, m] */
 static struct keel_runs *new_list(lua_State *L)
 {
-	struct keel_runs *list = lua_newuserdatauv(L, sizeof *list, 0);
-	memset(list, 0, sizeof *list);
-	luaL_setmetatable(L, LIST);
-	return list;
+	return keel_lua_take(L, LIST, sizeof(struct keel_runs), list_gc);
+}
+
+/* Gives the list at `index` back; a long one's memory is freed. */
+static void drop_list(lua_State *L, int index, struct keel_runs *list)
+{
+	if (list->count > 16)
+		keel_runs_clear(list);
+	keel_lua_give_back(L, index, LIST);
 }
 
 /* Pushes a record: a field that is null is left out. False, with *err, when JSON in the row is damaged. [-0, +1, m] */
@@ -185,15 +190,17 @@ static bool push_record(lua_State *L, struct keel_run *run, struct keel_error *e
 	return true;
 }
 
+/* Pushes the records of the list on the top, which is given back. */
 static int push_list(lua_State *L, struct keel_runs *list, struct keel_error *err)
 {
+	int index = lua_gettop(L);
 	lua_createtable(L, (int)list->count, 0);
 	for (size_t i = 0; i < list->count; i++) {
 		if (!push_record(L, &list->items[i], err))
 			return -1;
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
-	keel_runs_clear(list);
+	drop_list(L, index, list);
 	return 1;
 }
 
@@ -252,7 +259,7 @@ static int op_get(lua_State *L, struct keel_store *store, struct keel_error *err
 		lua_pushnil(L);
 	else if (!push_record(L, &list->items[0], err))
 		return -1;
-	keel_runs_clear(list);
+	drop_list(L, -2, list);
 	return 1;
 }
 
@@ -449,11 +456,6 @@ static const char *lua_type_of(enum keel_field_type type)
 
 void keel_lua_run_open(lua_State *L)
 {
-	if (luaL_newmetatable(L, LIST)) {
-		lua_pushcfunction(L, list_gc);
-		lua_setfield(L, -2, "__gc");
-	}
-	lua_pop(L, 1);
 	lua_createtable(L, KEEL_RUN_FIELD_COUNT, KEEL_RUN_FIELD_COUNT);
 	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++) {
 		const char *name = keel_run_field_name((enum keel_run_field)i);

@@ -117,7 +117,7 @@ static int new_id(lua_State *L)
  * Parameters: seconds (number, at least 0). Raises for anything else. */
 static int sleep_seconds(lua_State *L)
 {
-	int64_t duration;
+	int64_t duration = 0;
 	luaL_argcheck(L, keel_lua_duration(luaL_checknumber(L, 1), &duration), 1, "seconds must be at least 0");
 	struct timespec left = {.tv_sec = duration / 1000000, .tv_nsec = duration % 1000000 * 1000};
 	while (nanosleep(&left, &left) != 0 && errno == EINTR)

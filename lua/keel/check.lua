@@ -2,18 +2,25 @@
 local kernel = require "keel.kernel"
 
 local check = {}
+local null = kernel.null
+
+local none = setmetatable({}, { __newindex = function() error("the empty options are shared") end })
 
 local function misuse(level, argument, name, problem)
   error(("bad argument #%d to '%s' (%s)"):format(argument, name, problem), level + 1)
 end
 
-local function is(value, expected)
+-- Whether a value has one of the types that Lua does not know by that name.
+local function fits(value, expected)
   if expected == "integer" then return math.type(value) == "integer" end
   if expected == "callable" then
     local meta = getmetatable(value)
     return type(value) == "function" or (type(meta) == "table" and meta.__call ~= nil)
   end
-  return type(value) == expected
+  for one in expected:gmatch("[^|]+") do
+    if type(value) == one then return true end
+  end
+  return false
 end
 
 --- Raises unless a value has a type ("integer" and "callable" count as types).
@@ -22,7 +29,7 @@ end
 ---@param argument integer its number, for the message
 ---@param name string the function's
 function check.type(value, expected, argument, name)
-  if not is(value, expected) then
+  if type(value) ~= expected and not fits(value, expected) then
     misuse(3, argument, name, ("%s expected, got %s"):format(expected, type(value)))
   end
 end
@@ -32,19 +39,15 @@ end
 ---@param known table<string, string|true> name -> type, several joined by "|", or true for any
 ---@param argument integer
 ---@param name string the function's
----@return table options the same, or an empty table
+---@return table options the same, or an empty table that nobody may write to
 function check.options(options, known, argument, name)
-  if options == nil then return {} end
+  if options == nil then return none end
   if type(options) ~= "table" then misuse(3, argument, name, "table expected, got " .. type(options)) end
   for key, value in pairs(options) do
     local expected = known[key]
     if expected == nil then misuse(3, argument, name, ("unknown option '%s'"):format(tostring(key))) end
-    if expected ~= true and value ~= kernel.null then
-      local fits = is(value, expected)
-      for one in expected:gmatch("[^|]+") do fits = fits or is(value, one) end
-      if not fits then
-        misuse(3, argument, name, ("option '%s' must be a %s, got %s"):format(key, expected, type(value)))
-      end
+    if type(value) ~= expected and expected ~= true and value ~= null and not fits(value, expected) then
+      misuse(3, argument, name, ("option '%s' must be a %s, got %s"):format(key, expected, type(value)))
     end
   end
   return options

@@ -42,17 +42,15 @@ local function version_of(fn)
   return short_hash(("%s:%d-%d"):format(info.source, info.linedefined, info.lastlinedefined))
 end
 
-local loaded = {} -- "kind.name" -> policy
+local loaded = { strategies = {}, reconcilers = {} } -- kind -> name -> policy
 
 local function load_built_in(kind, name)
-  local key = kind .. "." .. name
-  if not loaded[key] then
-    local module = "keel." .. key
-    local path = package.searchpath(module, package.path)
-    local call = require(module)
-    loaded[key] = { name = name, version = path and hash_of_file(path) or version_of(call), call = call }
-  end
-  return loaded[key]
+  local module = ("keel.%s.%s"):format(kind, name)
+  local path = package.searchpath(module, package.path)
+  local call = require(module)
+  local policy = { name = name, version = path and hash_of_file(path) or version_of(call), call = call }
+  loaded[kind][name] = policy
+  return policy
 end
 
 local by_function = setmetatable({}, { __mode = "k" })
@@ -75,6 +73,8 @@ end
 function policies.find(kind, wanted, own)
   if type(wanted) == "function" then return of_function(wanted, "custom") end
   if own and own[wanted] then return of_function(own[wanted], wanted) end
+  local known_already = loaded[kind][wanted]
+  if known_already then return known_already end
   for _, name in ipairs(built_in[kind]) do
     if name == wanted then return load_built_in(kind, name) end
   end

@@ -17,6 +17,8 @@ local Manager = {}
 Manager.__index = Manager
 Manager.__name = "keel.run_manager"
 
+local null, copy = kernel.null, kernel.json.copy
+
 require "keel.manager.status"(Manager)
 require "keel.manager.cancel"(Manager)
 require "keel.manager.reading"(Manager)
@@ -55,6 +57,17 @@ local function budget_of(given)
   return { instructions = given.instructions or default.instructions, seconds = given.seconds or default.seconds }
 end
 
+-- What admission and recovery know of this manager.
+local function context_of(self)
+  local client = self._client
+  return {
+    session_id = nil, -- known from the first write on
+    budget = self._budget,
+    reconcilers = self._reconcilers,
+    now = function() return client:now() end,
+  }
+end
+
 --- Makes a manager. Several managers may share a store, in this process and in others.
 --- Raises for unknown options and wrong types. Fails with what opening a store in memory fails with.
 ---@param options? { store?: keel.Store, retry?: keel.RetryPolicy, strategies?: table<string, function>,
@@ -77,7 +90,7 @@ function Manager.new(options)
       error(("bad argument #1 to 'run_manager' (option 'store' has no method '%s')"):format(method), 2)
     end
   end
-  return setmetatable({
+  local manager = setmetatable({
     _client = Client.new(store, options.retry or Retry.new(), options.log),
     _private = options.store == nil,
     _strategies = options.strategies,
@@ -85,16 +98,8 @@ function Manager.new(options)
     _budget = budget_of(options.policy_budget),
     _live = LiveRuns.new(),
   }, Manager)
-end
-
--- What admission and recovery know of this manager.
-local function context_of(self)
-  return {
-    session_id = self._client:session_id(),
-    budget = self._budget,
-    reconcilers = self._reconcilers,
-    now = function() return self._client:now() end,
-  }
+  manager._context = context_of(manager)
+  return manager
 end
 
 -- --- Creating -------------------------------------------------------------------------------------------------------
@@ -111,34 +116,33 @@ local function prepare(self, thread_id, options)
   if not policy then return nil, unsupported(wanted, known) end
   local run_id, err = kernel.new_id()
   if not run_id then return nil, err end
-  local fields = {}
-  for name, value in pairs(options) do
-    if value ~= kernel.null then fields[name] = value end
-  end
-  if not fields.claimable then
-    fields.session_id, err = self._client:session_id()
+  local session_id
+  if not options.claimable then
+    session_id, err = self._client:session_id()
     if err then return nil, err end
   end
-  fields.strategy_options = nil
-  fields.thread_id = thread_id
-  fields.status = "pending"
-  fields.multitask_strategy = policy.name
-  fields.on_disconnect = fields.on_disconnect or "cancel"
-  fields.operation_kind = "run"
-  fields.attempt = 1
+  local fields = { thread_id = thread_id, status = "pending", session_id = session_id, on_disconnect = "cancel",
+    operation_kind = "run", multitask_strategy = policy.name, attempt = 1, metadata = nil }
+  for name, value in pairs(options) do
+    if value ~= null then fields[name] = value end
+  end
+  fields.strategy_options, fields.multitask_strategy = nil, policy.name
   return { run_id = run_id, thread_id = thread_id, fields = fields, policy = policy,
     strategy_options = options.strategy_options }
 end
 
 -- The live record of a run that was just stored.
 local function adopt(self, request, written)
-  local record = LiveRuns.complete(request.run_id, request.fields)
-  if type(written) ~= "table" then -- a store that does not say what it wrote
-    local now = self._client:now()
-    written = { created_at = now, updated_at = now, fence = 1, revision = 1 }
+  local fields = request.fields
+  local record = written
+  if type(record) ~= "table" then -- a store that does not say what it wrote
+    record = LiveRuns.complete(request.run_id, fields, self._client:now())
   end
-  self._live:update(record, written)
-  self._live:add(record)
+  record.metadata = copy(fields.metadata or {}) -- the caller may go on using his
+  record.kwargs = copy(fields.kwargs or {})
+  record.worker_ref = fields.worker_ref and copy(fields.worker_ref)
+  record.waits_for = fields.waits_for
+  self._live:add(LiveRuns.equip(record, false))
   return record
 end
 
@@ -189,10 +193,9 @@ function Manager:create_or_reject(thread_id, options)
   check.type(thread_id, "string", 1, "create_or_reject")
   local request, err = prepare(self, thread_id, check.options(options, create_options, 2, "create_or_reject"))
   if not request then return nil, err end
-  local context, outcome = context_of(self), nil
-  outcome, err = self._client:transaction("create_or_reject", function(tx)
-    return admission.decide(context, tx, request)
-  end)
+  local outcome
+  self._context.session_id = self._client:session_id()
+  outcome, err = self._client:transaction("create_or_reject", admission.decide, self._context, request)
   if not outcome then return nil, err end
   if outcome.verdict == "refused" then return nil, conflict(thread_id, outcome) end
   if outcome.verdict == "reused" then
@@ -236,7 +239,7 @@ function Manager:cleanup(run_id, options)
   if self._private then
     ok, err = self._client:call("delete", run_id)
   elseif not LiveRuns.is_final(record.status) then
-    ok, err = self._client:call("put", run_id, { session_id = kernel.null, fence = record.fence + 1 })
+    ok, err = self._client:call("put", run_id, { session_id = null, fence = record.fence + 1 })
   end
   if ok == nil then return nil, err end
   self._live:drop(run_id)
@@ -256,6 +259,7 @@ function Manager:reconcile_orphaned_inflight_runs(options)
     "reconcile_orphaned_inflight_runs")
   local client = self._client
   local context = context_of(self)
+  context.session_id = client:session_id()
   context.error, context.before, context.reconciler = options.error, options.before, options.reconciler
   context.list = function(query) return client:call("list_inflight", query) end
   context.claim = function(run_id, outcome) return client:call("claim_for_takeover", run_id, outcome) end

@@ -14,6 +14,7 @@ local function read_inflight(context, tx, thread_id)
   repeat
     runs, err = tx:list_inflight { thread_id = thread_id, limit = SHOWN }
     if not runs then return nil, err end
+    if #runs == 0 then return runs, nil, 0 end
     local left, recovered = {}, 0
     for _, run in ipairs(runs) do
       local taken
@@ -75,6 +76,8 @@ local function cancel(context, tx, run, action)
   return "asked"
 end
 
+local none = {} -- shared; nobody writes to it
+
 -- Carries the decision's cancels out. Returns the ids that were interrupted, and those whose owners were asked.
 local function cancel_runs(context, tx, request, decision, shown)
   local interrupted, asked = {}, {}
@@ -114,13 +117,16 @@ local function note_of(request, decision, interrupted, asked, waits_for)
 end
 
 local function admit(context, tx, request, decision, shown)
-  local interrupted, err, asked = {}, nil, {}
+  local interrupted, err, asked = none, nil, none
   if decision.all or #decision.cancel > 0 then
     interrupted, err, asked = cancel_runs(context, tx, request, decision, shown)
     if not interrupted then return nil, err end
   end
-  -- A run whose owner was only asked still runs: the newcomer starts behind it.
-  local waits_for = table.move(asked, 1, #asked, #decision.after + 1, decision.after)
+  local waits_for = decision.after
+  if #asked > 0 then
+    -- A run whose owner was only asked still runs: the newcomer starts behind it.
+    waits_for = table.move(asked, 1, #asked, #decision.after + 1, { table.unpack(decision.after) })
+  end
   local fields = request.fields
   if #waits_for > 0 then fields.waits_for = kernel.array(waits_for) end
   local ok, written
@@ -130,13 +136,13 @@ local function admit(context, tx, request, decision, shown)
 end
 
 --- Decides on a newcomer inside an open transaction and writes what was decided; the caller commits.
----@param context { store: table, session_id: integer?, budget: keel.PolicyBudget, now: fun(): string }
 ---@param tx keel.Transaction
+---@param context { session_id: integer?, budget: keel.PolicyBudget, now: fun(): string }
 ---@param request { run_id: string, thread_id: string, fields: table, policy: keel.Policy, strategy_options: table? }
 ---@return { verdict: "created"|"reused"|"refused", written: table?, interrupted: string[]?, action: string?,
 --- run: table?, reason: string? }? outcome
 ---@return keel.Error? err
-function admission.decide(context, tx, request)
+function admission.decide(tx, context, request)
   local inflight, err, count = read_inflight(context, tx, request.thread_id)
   if not inflight then return nil, err end
   local shown = outline(inflight)

@@ -7,23 +7,23 @@ local kernel = require "keel.kernel"
 local Client = {}
 Client.__index = Client
 
----@param store table|keel.Store
----@param retry keel.RetryPolicy
----@param log? fun(level: string, message: string, fields: table)
----@return keel.StoreClient
-function Client.new(store, retry, log)
-  return setmetatable({ store = store, _retry = retry, _log = log, _own = nil }, Client)
-end
-
--- What is the store's failure, and not an answer.
-local store_failures = { busy = true, io = true, no_memory = true, store_corrupt = true, store_full = true,
-  store_missing = true, store_readonly = true, store_version = true }
-
 -- A method that a store in other clothes need not have.
 local function optional(store, name)
   local ok, method = pcall(function() return store[name] end)
   return ok and method or nil
 end
+
+---@param store table|keel.Store
+---@param retry keel.RetryPolicy
+---@param log? fun(level: string, message: string, fields: table)
+---@return keel.StoreClient
+function Client.new(store, retry, log)
+  return setmetatable({ store = store, _retry = retry, _log = log, _own = nil, _now = optional(store, "now") }, Client)
+end
+
+-- What is the store's failure, and not an answer.
+local store_failures = { busy = true, io = true, no_memory = true, store_corrupt = true, store_full = true,
+  store_missing = true, store_readonly = true, store_version = true }
 
 --- Tells the host: through the manager's log, else through the store's.
 ---@param level "info"|"warn"|"error"
@@ -79,27 +79,30 @@ function Client:call(method, ...)
   return self:try(method, guarded, self.store, method, ...)
 end
 
---- Runs fn(tx) in a transaction, the whole of it once or as often as the retry policy says. fn returns a result, which
---- commits, or nil and an error, which rolls back; it cannot yield.
+-- One try at a transaction.
+local function transact(store, fn, ...)
+  local tx, err = guarded(store, "begin")
+  if not tx then return nil, err end
+  local ok, result, failure = kernel.pcall(fn, tx, ...)
+  if ok and result ~= nil then
+    local committed
+    committed, err = guarded(tx, "commit")
+    if committed then return result end
+  else
+    err = errors.from(ok and failure or result)
+  end
+  pcall(function() tx:rollback() end)
+  return nil, err
+end
+
+--- Runs fn(tx, ...) in a transaction, the whole of it once or as often as the retry policy says. fn returns a result,
+--- which commits, or nil and an error, which rolls back; it cannot yield.
 ---@param what string for the log
----@param fn fun(tx: keel.Transaction): any, keel.Error?
+---@param fn fun(tx: keel.Transaction, ...): any, keel.Error?
 ---@return any result
 ---@return keel.Error? err
-function Client:transaction(what, fn)
-  return self:try(what, function()
-    local tx, err = guarded(self.store, "begin")
-    if not tx then return nil, err end
-    local ok, result, failure = kernel.pcall(fn, tx)
-    if ok and result ~= nil then
-      local committed
-      committed, err = guarded(tx, "commit")
-      if committed then return result end
-    else
-      err = errors.from(ok and failure or result)
-    end
-    pcall(function() tx:rollback() end)
-    return nil, err
-  end)
+function Client:transaction(what, fn, ...)
+  return self:try(what, transact, self.store, fn, ...)
 end
 
 --- The session that runs made through this store belong to; nil when it has none.
@@ -127,8 +130,8 @@ end
 --- The time by the store's clock.
 ---@return string
 function Client:now()
-  local now = optional(self.store, "now")
-  return now and now(self.store) or kernel.now()
+  if self._now then return self._now(self.store) end
+  return kernel.now()
 end
 
 return Client

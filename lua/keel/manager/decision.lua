@@ -3,6 +3,8 @@ local decision = {}
 
 local known = { admit = "boolean", cancel = true, action = "string", after = "table", reuse = true, reason = "string" }
 
+local none = {} -- shared; nobody writes to it
+
 -- A run in a decision is one of the records that were shown, or its id.
 local function id_of(run, shown)
   local id = type(run) == "table" and run.run_id or run
@@ -39,10 +41,11 @@ function decision.check(given, inflight)
   if given.action and given.action ~= "interrupt" and given.action ~= "rollback" then
     return nil, "action must be interrupt or rollback"
   end
+  local made = { admit = given.admit, action = given.action or "interrupt", reason = given.reason, cancel = none,
+    after = none, all = given.cancel == "all" }
+  if not (given.cancel or given.after or given.reuse) then return made end
   local shown = {}
   for _, run in ipairs(inflight) do shown[run.run_id] = true end
-  local made = { admit = given.admit, action = given.action or "interrupt", reason = given.reason, cancel = {},
-    after = {}, all = given.cancel == "all" }
   local problem
   if type(given.cancel) == "table" then
     made.cancel, problem = ids_of(given.cancel, "cancel", shown)

@@ -29,30 +29,17 @@ end
 LiveRuns.counters = { "total_input_tokens", "total_output_tokens", "total_tokens", "llm_call_count",
   "lead_agent_tokens", "subagent_tokens", "middleware_tokens", "message_count" }
 
---- A copy of a JSON-able value: what a caller gave and may go on using.
----@param value any
----@return any
-function LiveRuns.copy(value)
-  if type(value) ~= "table" then return value end
-  local copy = {}
-  for key, item in pairs(value) do copy[key] = LiveRuns.copy(item) end
-  return setmetatable(copy, getmetatable(value))
-end
-
---- Makes a live record of the fields that were stored, as reading the row would.
+--- Makes a record of the fields that were stored, as reading the row would give it, for a store that does not say.
 ---@param run_id string
----@param fields table becomes the record
+---@param fields table
+---@param now string
 ---@return keel.Run
-function LiveRuns.complete(run_id, fields)
-  fields.run_id = run_id
-  fields.metadata = LiveRuns.copy(fields.metadata) or {}
-  fields.kwargs = LiveRuns.copy(fields.kwargs) or {}
-  fields.worker_ref = LiveRuns.copy(fields.worker_ref)
-  fields.priority = fields.priority or 0
-  fields.claimable = fields.claimable or false
-  fields.losses = 0
-  for _, name in ipairs(LiveRuns.counters) do fields[name] = 0 end
-  return LiveRuns.equip(fields, false)
+function LiveRuns.complete(run_id, fields, now)
+  local record = { run_id = run_id, created_at = now, updated_at = now, fence = 1, revision = 1, priority = 0,
+    claimable = false, losses = 0 }
+  for _, name in ipairs(LiveRuns.counters) do record[name] = 0 end
+  for name, value in pairs(fields) do record[name] = value end
+  return record
 end
 
 --- Adds what only a process has to a record.

@@ -211,7 +211,7 @@ return function(Manager)
     if found and record then
       apply(self, record, written, fields)
       if fields.token_usage_by_model and type(written) == "table" and written.revision then
-        record.token_usage_by_model = LiveRuns.copy(fields.token_usage_by_model)
+        record.token_usage_by_model = kernel.json.copy(fields.token_usage_by_model)
       end
       -- The outcome that was asked for is not what the row has: somebody ended the run before.
       if fields.status and record.status ~= fields.status then self:_refresh(record) end
