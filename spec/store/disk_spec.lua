@@ -6,6 +6,15 @@ local function run(format, ...)
   return os.execute(format:format(...) .. " 2>/dev/null")
 end
 
+--- Fills the file system with a file, and says that it did.
+local function fill(path)
+  local file <close> = assert(io.open(path, "wb"))
+  file:setvbuf "no"
+  local written = 0
+  while file:write(("\0"):rep(1024)) do written = written + 1 end
+  assert(written > 0, "there was no room to begin with")
+end
+
 describe("On a small file system", function()
   local mounted
 
@@ -49,7 +58,7 @@ describe("On a small file system", function()
     if not directory then return pending "mounting is not allowed here" end
     local store = support.open(directory .. "/keel.db")
     assert(store:put("first", { thread_id = "t" }))
-    run("dd if=/dev/zero of=%s/ballast bs=1k count=4096", directory)
+    fill(directory .. "/ballast")
     local text, err = ("x"):rep(100000), nil
     for i = 1, 100 do
       local ok
@@ -65,7 +74,7 @@ describe("On a small file system", function()
   it("opening a new store on a full disk is store_full", function()
     local directory = mount "64k"
     if not directory then return pending "mounting is not allowed here" end
-    run("dd if=/dev/zero of=%s/ballast bs=1k count=4096", directory)
+    fill(directory .. "/ballast")
     local err = support.refused("store_full", keel.open(directory .. "/keel.db"))
     assert.truthy(err.message:find(directory .. "/keel.db", 1, true), err.message)
   end)
