@@ -53,7 +53,8 @@ enum keel_code keel_run_check_fence(const struct keel_run_core *core, struct kee
 }
 
 /* The event that goes with a change of status, with its data in the store's scratch buffer. */
-static const char *status_event(struct keel_store *store, const struct keel_run_core *core, const struct keel_run *delta)
+static const char *status_event(struct keel_store *store, const struct keel_run_core *core,
+                                const struct keel_run *delta)
 {
 	struct keel_buffer *data = &store->scratch;
 	int64_t fence = delta->given & KEEL_RUN_BIT(FENCE) ? delta->fence : core->fence;

@@ -22,8 +22,8 @@ enum keel_code keel_run_check_fence(const struct keel_run_core *core, struct kee
                                     struct keel_error *err);
 
 /* Writes the fields of `delta` into the row, stamps times and revision, and appends the event of the change: one of
- * `kind` with `data`, or with kind NULL the one that goes with a new status, if there is a new one. In the open transaction; what
- * may be changed was checked before. What was written comes back in *written (NULL: not wanted). */
+ * `kind` with `data`, or with kind NULL the one that goes with a new status, if there is a new one. In the open
+ * transaction; what may be changed was checked before. What was written comes back in *written (NULL: not wanted). */
 enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id, const struct keel_run_core *core,
                               struct keel_run *delta, const char *kind, struct keel_text data, struct keel_run *written,
                               struct keel_error *err);

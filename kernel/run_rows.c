@@ -135,7 +135,8 @@ enum keel_code keel_run_insert(struct keel_store *store, const struct keel_run *
 	return code;
 }
 
-enum keel_code keel_run_update(struct keel_store *store, int64_t seq, const struct keel_run *run, struct keel_error *err)
+enum keel_code keel_run_update(struct keel_store *store, int64_t seq, const struct keel_run *run,
+                               struct keel_error *err)
 {
 	struct keel_statement *update;
 	int next;

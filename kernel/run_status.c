@@ -11,8 +11,9 @@
 typedef enum keel_code (*decision)(const struct keel_run_core *core, struct keel_text run_id, struct keel_run *delta,
                                  int64_t fence, struct keel_error *err);
 
-static enum keel_code change_row(struct keel_store *store, struct keel_text run_id, struct keel_run *delta, int64_t fence,
-                                 decision decide, bool *found, struct keel_run *written, struct keel_error *err)
+static enum keel_code change_row(struct keel_store *store, struct keel_text run_id, struct keel_run *delta,
+                                 int64_t fence, decision decide, bool *found, struct keel_run *written,
+                                 struct keel_error *err)
 {
 	struct keel_arena *arena = NULL;
 	struct keel_run_core core;

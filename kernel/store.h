@@ -34,8 +34,8 @@ enum keel_code keel_store_prepare(struct keel_store *store, const char *text, st
 enum keel_code keel_store_check(struct keel_store *store, struct keel_error *err);
 
 /* Around an operation that writes: joins the caller's transaction, or makes one of its own, and a session before the
- * first. Between the two nothing waits. `end` gets what the operation came to: KEEL_OK commits; an error rolls back, or,
- * in the caller's transaction and once `wrote` is true, leaves nothing but rolling back. Returns what the operation
+ * first. Between the two nothing waits. `end` gets what the operation came to: KEEL_OK commits; an error rolls back,
+ * or, in the caller's transaction and once `wrote` is true, leaves nothing but rolling back. Returns what the operation
  * came to in the end. */
 enum keel_code keel_write_begin(struct keel_store *store, struct keel_error *err);
 enum keel_code keel_write_end(struct keel_store *store, enum keel_code code, bool wrote, struct keel_error *err);

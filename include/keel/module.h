@@ -1,4 +1,5 @@
-/* keel/module.h - the Lua module, for hosts that preload it: luaL_requiref(L, "keel.kernel", luaopen_keel_kernel, 0). */
+/* keel/module.h - the Lua module, for hosts that preload it with
+ * luaL_requiref(L, "keel.kernel", luaopen_keel_kernel, 0). */
 #ifndef KEEL_MODULE_H
 #define KEEL_MODULE_H
 

@@ -19,7 +19,8 @@ struct keel_retry {
 /* 5 attempts, 50 ms, 1 s, 2.0, no jitter. */
 KEEL_API void keel_retry_init(struct keel_retry *retry);
 
-/* The delay in microseconds after failed call number `attempt` (from 1). `chance` in [0, 1) decides the jitter. Pure. */
+/* The delay in microseconds after failed call number `attempt` (from 1). `chance`, in [0, 1), decides the jitter.
+ * Pure. */
 KEEL_API int64_t keel_retry_delay(const struct keel_retry *retry, int64_t attempt, double chance);
 
 /* Whether an error with this code may go away by itself. */

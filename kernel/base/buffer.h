@@ -16,8 +16,8 @@ void keel_buffer_add(struct keel_buffer *buffer, const char *data, size_t size);
 void keel_buffer_put(struct keel_buffer *buffer, const char *text);
 void keel_buffer_format(struct keel_buffer *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Adds `"key":` and a JSON string, a comma before it when something but an opening brace stands before. The text must be
- * valid UTF-8. A NULL text adds nothing. */
+/* Adds `"key":` and a JSON string, a comma before it when something but an opening brace stands before. The text must
+ * be valid UTF-8. A NULL text adds nothing. */
 void keel_buffer_json(struct keel_buffer *buffer, const char *key, struct keel_text text);
 
 struct keel_text keel_buffer_text(const struct keel_buffer *buffer);

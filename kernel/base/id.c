@@ -1,9 +1,9 @@
 /* id.c - UUIDs of version 7. Uses: nothing.
  *
  * RFC 9562, section 6.2, method 1: 48 bits of milliseconds, then a counter of 12 bits that starts at a random value
- * below 2048 and counts within the millisecond, then 62 random bits. Should a counter run over, the millisecond moves on
- * ahead of the clock. The state is one word, so that ids grow across threads without a lock; a forked child goes on from
- * the same word with other random bits.
+ * below 2048 and counts within the millisecond, then 62 random bits. Should a counter run over, the millisecond moves
+ * on ahead of the clock. The state is one word, so that ids grow across threads without a lock; a forked child goes on
+ * from the same word with other random bits.
  */
 #include <keel/value.h>
 

@@ -42,8 +42,8 @@ static bool json_option(lua_State *L, int argument, const char *name, struct kee
 }
 
 /* append_event{ kind, thread_id, run_id, runtime_id, worker_ref, message, data }: adds an event of the caller's own to
- * the log. Parameters: kind (1 to 256 bytes); the others may be left out; worker_ref and data are tables. Returns the id
- * of the event. Fails with invalid_request. */
+ * the log. Parameters: kind (1 to 256 bytes); the others may be left out; worker_ref and data are tables. Returns the
+ * id of the event. Fails with invalid_request. */
 static int op_append_event(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
 	static const char *const known[] = {"kind",       "thread_id", "run_id", "runtime_id",

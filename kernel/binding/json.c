@@ -340,8 +340,8 @@ bool keel_lua_json_decode(lua_State *L, struct keel_text text, char *why, size_t
 
 /* json.encode(value): the JSON text of a value, names in byte order.
  * Parameters: value (nil, boolean, number, string, keel.null, or a table of these).
- * Returns a string. Fails with invalid_request (field "value") for what is not JSON-able: functions, cycles, numbers that
- * are not finite, text that is not UTF-8, tables with both list items and names, nesting beyond 1000. */
+ * Returns a string. Fails with invalid_request (field "value") for what is not JSON-able: functions, cycles, numbers
+ * that are not finite, text that is not UTF-8, tables with both list items and names, nesting beyond 1000. */
 static int encode_value(lua_State *L)
 {
 	const char *why;
@@ -350,8 +350,8 @@ static int encode_value(lua_State *L)
 }
 
 /* json.decode(text): the value of a JSON text. Arrays come marked as by keel.array, null as keel.null.
- * Parameters: text (string). Returns the value. Fails with invalid_request (field "text") for what is not JSON, has a name
- * twice, or a whole number beyond 64 bits. */
+ * Parameters: text (string). Returns the value. Fails with invalid_request (field "text") for what is not JSON, has a
+ * name twice, or a whole number beyond 64 bits. */
 static int decode_text(lua_State *L)
 {
 	char why[KEEL_JSON_WHY_SIZE];

@@ -46,7 +46,8 @@ static struct lists *new_lists(lua_State *L)
 	return keel_lua_take(L, LISTS, sizeof(struct lists), lists_gc);
 }
 
-/* store:sessions(): the sessions the store knows, oldest first: list of { session_id, owner, pid, started_at, alive }. */
+/* store:sessions(): the sessions the store knows, oldest first: a list of
+ * { session_id, owner, pid, started_at, alive }. */
 static int op_sessions(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
 	struct lists *lists = new_lists(L);

@@ -2,8 +2,8 @@
  *
  * A debug hook counts. When the budget is spent it raises, and goes on raising at every instruction until the call has
  * ended, so that a pcall inside cannot swallow the stop; what decides in the end is a flag here, not the error value.
- * Coroutines made inside inherit the hook. The host's own hook is put back afterwards. The call is made by lua_pcall, so
- * a policy that yields fails cleanly.
+ * Coroutines made inside inherit the hook. The host's own hook is put back afterwards. The call is made by lua_pcall,
+ * so a policy that yields fails cleanly.
  */
 #include "binding.h"
 

@@ -336,8 +336,8 @@ static int op_progress(lua_State *L, struct keel_store *store, struct keel_error
 	return write_with(L, store, KEEL_RUN_COUNTERS, keel_run_progress, err);
 }
 
-/* list_by_thread(thread_id, { user_id, limit = 100 }): the newest runs of a thread, newest first, equal times in order of
- * insertion. Fails with invalid_request and limit_too_large (1000). */
+/* list_by_thread(thread_id, { user_id, limit = 100 }): the newest runs of a thread, newest first, equal times in order
+ * of insertion. Fails with invalid_request and limit_too_large (1000). */
 static int op_list_by_thread(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
 	static const char *const known[] = {"user_id", "limit", NULL};
@@ -406,8 +406,9 @@ static int op_claim_for_takeover(lua_State *L, struct keel_store *store, struct 
 	return 1;
 }
 
-/* request_cancel(run_id, { action = "interrupt" }): asks the owner of an in-flight run to stop it. Returns the action that
- * won: the first one asked for, for ever. Fails with not_found, invalid_request, invalid_transition (it has ended). */
+/* request_cancel(run_id, { action = "interrupt" }): asks the owner of an in-flight run to stop it. Returns the action
+ * that won: the first one asked for, for ever. Fails with not_found, invalid_request, invalid_transition (it has
+ * ended). */
 static int op_request_cancel(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
 	static const char *const known[] = {"action", NULL};

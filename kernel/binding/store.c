@@ -3,8 +3,8 @@
  * A store is created closed, gets its metatable and callbacks, and is opened last: whatever raises on the way leaves
  * nothing behind. `close`, `__gc` and `__close` lead to one release function.
  *
- * The kernel is told not to wait. When it says busy, the operation waits here, through the host's `sleep` if it gave one
- * (which may yield: the C function then goes on in a continuation), and is tried again from the beginning.
+ * The kernel is told not to wait. When it says busy, the operation waits here, through the host's `sleep` if it gave
+ * one (which may yield: the C function then goes on in a continuation), and is tried again from the beginning.
  */
 #include "binding.h"
 
@@ -463,9 +463,9 @@ void keel_lua_store_open(lua_State *L)
 {
 	static const luaL_Reg store_meta[] = {
 		{"__gc", store_gc}, {"__close", store_gc}, {"__tostring", store_tostring}, {NULL, NULL}};
-	static const luaL_Reg store_functions[] = {{"close", store_close}, {"begin", store_begin}, {"now", store_now},     {"path", store_path},
-	                                           {"backend", store_backend}, {"sleep", store_sleep}, {"log", store_log},
-	                                           {NULL, NULL}};
+	static const luaL_Reg store_functions[] = {
+		{"close", store_close},     {"begin", store_begin}, {"now", store_now}, {"path", store_path},
+		{"backend", store_backend}, {"sleep", store_sleep}, {"log", store_log}, {NULL, NULL}};
 	static const luaL_Reg transaction_meta[] = {{"__gc", transaction_rollback},
 	                                            {"__close", transaction_rollback},
 	                                            {"__tostring", transaction_tostring},

@@ -2,7 +2,6 @@
 #include "binding.h"
 
 #include <errno.h>
-#include <math.h>
 #include <string.h>
 #include <time.h>
 
@@ -150,8 +149,8 @@ static int time_seconds(lua_State *L)
 static int time_text(lua_State *L)
 {
 	lua_Number seconds = luaL_checknumber(L, 1);
-	luaL_argcheck(L, fabs(seconds) < 1e12, 1, "seconds out of range");
-	keel_lua_push_time(L, (int64_t)llround(seconds * 1e6));
+	luaL_argcheck(L, seconds > -1e12 && seconds < 1e12, 1, "seconds out of range");
+	keel_lua_push_time(L, (int64_t)(seconds * 1e6 + (seconds < 0 ? -0.5 : 0.5)));
 	return 1;
 }
 
@@ -165,7 +164,8 @@ static int monotonic(lua_State *L)
 }
 
 /* retry_delay(policy, attempt, chance): the delay in seconds after failed call number `attempt`; chance in [0, 1).
- * Parameters: policy { max_attempts, initial_delay, max_delay, backoff_factor, jitter }, checked by keel.retry_policy. */
+ * Parameters: policy { max_attempts, initial_delay, max_delay, backoff_factor, jitter }, as checked by
+ * keel.retry_policy. */
 static int retry_delay(lua_State *L)
 {
 	struct keel_retry retry;

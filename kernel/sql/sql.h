@@ -1,7 +1,7 @@
 /* sql/sql.h - the SQL driver interface: all the domain knows of a database.
  *
- * The domain writes its SQL once, in what SQLite and PostgreSQL share, with parameters ?1, ?2, …; a driver brings what
- * differs. A driver opens a connection and fills in the head of its own struct; the functions below go through the
+ * The domain writes its SQL once, in what SQLite and PostgreSQL share, with parameters ?1, ?2, …; a driver brings
+ * what differs. A driver opens a connection and fills in the head of its own struct; the functions below go through the
  * driver's table. Transactions are explicit, and every function says KEEL_BUSY at once instead of waiting.
  *
  * Statements are cached by the address of their text: it must not change while the connection is open.

@@ -266,7 +266,8 @@ static bool sqlite_in_transaction(struct keel_sql *sql)
 	return !sqlite3_get_autocommit(own(sql)->db);
 }
 
-static const char begin_read[] = "BEGIN", begin_write[] = "BEGIN IMMEDIATE", commit[] = "COMMIT", rollback[] = "ROLLBACK";
+static const char begin_read[] = "BEGIN", begin_write[] = "BEGIN IMMEDIATE";
+static const char commit[] = "COMMIT", rollback[] = "ROLLBACK";
 
 static enum keel_code sqlite_begin(struct keel_sql *sql, bool write, struct keel_error *err)
 {

@@ -1,4 +1,5 @@
---- Policies by name: the built-in scripts, those given to a manager, and functions. And how one is called: with a budget.
+--- Policies by name: the built-in scripts, those given to a manager, and functions. And how one is called: with a
+--- budget.
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 

@@ -36,8 +36,8 @@ end
 --- Makes a retry policy.
 --- Raises for unknown options and wrong types. Fails with invalid_request for numbers out of range.
 ---@param options? { max_attempts?: integer, initial_delay?: number, max_delay?: number, backoff_factor?: number,
---- jitter?: number, sleep?: fun(seconds: number) } defaults 5, 0.05 s, 1 s, 2.0, 0; jitter is the part of a delay, 0 to 1,
---- that chance may take away; sleep waits between attempts and may yield (default: the store's)
+--- jitter?: number, sleep?: fun(seconds: number) } defaults 5, 0.05 s, 1 s, 2.0, 0; jitter is the part of a delay, 0
+--- to 1, that chance may take away; sleep waits between attempts and may yield (default: the store's)
 ---@return keel.RetryPolicy? policy
 ---@return keel.Error? err
 function Retry.new(options)
@@ -67,7 +67,7 @@ end
 --- Whether an error is worth another attempt: one with `transient`, or a text that says the database is locked or busy.
 ---@param err any
 ---@return boolean
-function Retry:is_transient(err)
+function Retry.is_transient(_, err)
   return errors.is_transient(err)
 end
 

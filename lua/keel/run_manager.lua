@@ -1,7 +1,7 @@
 --- The run manager: applies what policies decide, and keeps the live records.
 ---
---- Data flows one way: caller → manager → strategy decides → kernel writes row and event in one transaction. A live record
---- is changed only after its row was; a write that fails leaves it as it is.
+--- Data flows one way: caller → manager → strategy decides → kernel writes row and event in one transaction. A
+--- live record is changed only after its row was; a write that fails leaves it as it is.
 local Client = require "keel.manager.client"
 local LiveRuns = require "keel.manager.live_runs"
 local Retry = require "keel.retry"
@@ -80,11 +80,9 @@ function Manager.new(options)
   options = check.options(options, manager_options, 1, "run_manager")
   check_functions(options.strategies, "strategies")
   check_functions(options.reconcilers, "reconcilers")
-  local store, err = options.store, nil
-  if not store then
-    store, err = kernel.open(":memory:")
-    if not store then return nil, err end
-  end
+  local store, err
+  if options.store then store = options.store else store, err = kernel.open(":memory:") end
+  if not store then return nil, err end
   for _, method in ipairs { "put", "get" } do
     if not pcall(function() return assert(store[method]) end) then
       error(("bad argument #1 to 'run_manager' (option 'store' has no method '%s')"):format(method), 2)
@@ -176,7 +174,7 @@ local function abort_interrupted(self, outcome, now)
     if old then
       self._live:update(old, { status = "interrupted", cancel_action = old.cancel_action or outcome.action,
         updated_at = now, ended_at = now, revision = old.revision + 1 })
-      self._live:abort(old, old.cancel_action)
+      LiveRuns.abort(old, old.cancel_action)
     end
   end
 end
@@ -218,7 +216,7 @@ function Manager:delete(run_id)
   local deleted, err = self._client:call("delete", run_id)
   if deleted == nil then return nil, err end
   local record = self._live:drop(run_id)
-  if record and not LiveRuns.is_final(record.status) then self._live:abort(record) end
+  if record and not LiveRuns.is_final(record.status) then LiveRuns.abort(record) end
   return deleted or record ~= nil
 end
 
@@ -248,10 +246,11 @@ end
 
 --- Recovers the runs in flight whose owners are gone, each in a transaction of its own. Runs of sessions that are there,
 --- in this process or another, are not touched, nor are claimable ones.
---- Raises for wrong types. When something fails, the runs it was about stay as they are, and the error is the second value.
----@param options? { error?: string, before?: string, reconciler?: string|function } error: the text the runs get; before: a
---- time, only runs created then or earlier; reconciler: decides for runs that do not name their own
---- Fails with invalid_request for a time that is none.
+--- Raises for wrong types. Fails with invalid_request for a time that is none. When something else fails, the runs it
+--- was about stay as they are, and the error is the second value.
+---@param options? { error?: string, before?: string, reconciler?: string|function }
+--- error: the text the runs get; before: a time, only runs created then or earlier; reconciler: decides for runs that do
+--- not name their own
 ---@return keel.Run[]? recovered
 ---@return keel.Error? err
 function Manager:reconcile_orphaned_inflight_runs(options)

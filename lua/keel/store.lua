@@ -3,8 +3,8 @@ local kernel = require "keel.kernel"
 
 local methods = kernel.store_methods
 
---- Runs fn(tx) in a writing transaction: commits when fn returns, rolls back when it raises (the error passes through) or
---- returns nil and an error. fn cannot yield.
+--- Runs fn(tx) in a writing transaction: commits when fn returns, rolls back when it raises (the error passes through)
+--- or returns nil and an error. fn cannot yield.
 --- Fails with what begin, commit or fn fail with.
 ---@generic T
 ---@param fn fun(tx: keel.Transaction): T?, keel.Error?

@@ -90,7 +90,7 @@ local function cancel_runs(context, tx, request, decision, shown)
       last = run.run_id
       if decision.all or wanted[run.run_id] then
         local done, err = cancel(context, tx, run, decision.action)
-        if not done then return nil, err end
+        if not done then return nil, nil, err end
         local list = done == "asked" and asked or interrupted
         list[#list + 1] = run.run_id
       end
@@ -99,10 +99,10 @@ local function cancel_runs(context, tx, request, decision, shown)
     if more then
       local err
       page, err = tx:list_inflight { thread_id = request.thread_id, limit = SHOWN, after = last }
-      if not page then return nil, err end
+      if not page then return nil, nil, err end
     end
   until not more
-  return interrupted, nil, asked
+  return interrupted, asked
 end
 
 -- What the event of the newcomer says of how it came to be.
@@ -117,9 +117,9 @@ local function note_of(request, decision, interrupted, asked, waits_for)
 end
 
 local function admit(context, tx, request, decision, shown)
-  local interrupted, err, asked = none, nil, none
+  local interrupted, asked, err = none, none, nil
   if decision.all or #decision.cancel > 0 then
-    interrupted, err, asked = cancel_runs(context, tx, request, decision, shown)
+    interrupted, asked, err = cancel_runs(context, tx, request, decision, shown)
     if not interrupted then return nil, err end
   end
   local waits_for = decision.after
@@ -129,8 +129,7 @@ local function admit(context, tx, request, decision, shown)
   end
   local fields = request.fields
   if #waits_for > 0 then fields.waits_for = kernel.array(waits_for) end
-  local ok, written
-  ok, written = tx:put(request.run_id, fields, note_of(request, decision, interrupted, asked, waits_for))
+  local ok, written = tx:put(request.run_id, fields, note_of(request, decision, interrupted, asked, waits_for))
   if not ok then return nil, written end
   return { verdict = "created", written = written, interrupted = interrupted, action = decision.action }
 end

@@ -67,7 +67,7 @@ return function(Manager)
       if LiveRuns.is_final(record.status) then return of_final(record.status) end
       return nil, err
     end
-    self._live:abort(record, record.cancel_action or action)
+    LiveRuns.abort(record, record.cancel_action or action)
     return true, "cancelled"
   end
 end

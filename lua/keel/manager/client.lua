@@ -1,5 +1,5 @@
---- How a manager talks to its store: any object with the methods. What it raises counts as an error it returned; what is
---- transient is tried again, by the retry policy, through the wait of the store's host.
+--- How a manager talks to its store: any object with the methods. What it raises counts as an error it returned; what
+--- is transient is tried again, by the retry policy, through the wait of the store's host.
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 

@@ -1,7 +1,7 @@
 --- The live records of a process: runs in flight that it made, and a few that have just ended.
 ---
---- A live record mirrors its row. What is here cannot be stored: the abort signal, the coroutine. The table is bounded by
---- what is in flight plus FINISHED_KEPT.
+--- A live record mirrors its row. What is here cannot be stored: the abort signal, the coroutine. The table is bounded
+--- by what is in flight plus FINISHED_KEPT.
 local AbortEvent = require "keel.manager.abort_event"
 local kernel = require "keel.kernel"
 
@@ -115,7 +115,7 @@ end
 --- The signal to stop: once, with the action that holds.
 ---@param record keel.Run
 ---@param action? string
-function LiveRuns:abort(record, action)
+function LiveRuns.abort(record, action)
   record.abort_action = record.abort_action or action or "interrupt"
   record.abort_event:set()
 end

@@ -35,8 +35,8 @@ return function(Manager)
   end
 
   --- The runs of a thread, newest first, equal times in order of insertion.
-  --- Raises for wrong types. Fails with invalid_request and limit_too_large; when the store fails, the live runs come back
-  --- with the error as second value.
+  --- Raises for wrong types. Fails with invalid_request and limit_too_large; when the store fails, the live runs come
+  --- back with the error as second value.
   ---@param thread_id string
   ---@param options? { user_id?: string, limit?: integer } limit: 1 to 1000, default 100
   ---@return keel.Run[]? runs
@@ -63,8 +63,8 @@ return function(Manager)
     return runs, err
   end
 
-  --- Whether a thread has a run that is pending or running. When the store fails, the live runs answer, with the error as
-  --- second value.
+  --- Whether a thread has a run that is pending or running. When the store fails, the live runs answer, with the error
+  --- as second value.
   ---@param thread_id string
   ---@return boolean
   ---@return keel.Error? err

@@ -54,7 +54,7 @@ return function(Manager)
     end
     self._live:update(record, row)
     if not was_final and (is_final(record.status) or record.fence ~= fence) then
-      self._live:abort(record, record.cancel_action)
+      LiveRuns.abort(record, record.cancel_action)
     end
   end
 
@@ -138,11 +138,9 @@ return function(Manager)
   function Manager:try_start(run_id)
     check.type(run_id, "string", 1, "try_start")
     local record = self._live:get(run_id)
-    local row, err = record, nil
-    if not record then
-      row, err = self:_row_to_write(run_id)
-      if not row then return nil, err end
-    end
+    local row, err
+    if record then row = record else row, err = self:_row_to_write(run_id) end
+    if not row then return nil, err end
     local ready
     ready, err = is_ready(self, row)
     if ready == nil then return nil, err end
@@ -172,14 +170,13 @@ return function(Manager)
     check.type(run_id, "string", 1, "fail_pending")
     options = check.options(options, { error = "string" }, 2, "fail_pending")
     local record = self._live:get(run_id)
-    local row, err = record, nil
-    if not record then
-      row, err = self:_row_to_write(run_id)
-      if not row and err.code == "not_found" then return false end
-      if not row then return nil, err end
+    local row, err
+    if record then row = record else row, err = self:_row_to_write(run_id) end
+    if not row then
+      if err.code == "not_found" then return false end
+      return nil, err
     end
-    local written
-    local done
+    local done, written
     done, err = self._client:transaction("fail_pending", function(tx)
       local stored, failure = tx:get(run_id)
       if failure then return nil, failure end
@@ -192,7 +189,7 @@ return function(Manager)
     if not record then return done, err end
     if done then
       apply(self, record, written, { status = "error", error = options.error })
-      self._live:abort(record)
+      LiveRuns.abort(record)
     else
       self:_refresh(record)
     end
@@ -216,11 +213,11 @@ return function(Manager)
       -- The outcome that was asked for is not what the row has: somebody ended the run before.
       if fields.status and record.status ~= fields.status then self:_refresh(record) end
     end
-    return found, nil, record
+    return found
   end
 
-  --- Writes what a run came to: its outcome and counters. An outcome that is final already stays; the counters are kept.
-  --- A row that vanished is made again once. Raises for unknown fields and wrong types.
+  --- Writes what a run came to: its outcome and counters. An outcome that is final already stays; the counters are
+  --- kept. A row that vanished is made again once. Raises for unknown fields and wrong types.
   --- Fails with invalid_request, stale_owner and what writing fails with; false when there is no such run.
   ---@param run_id string
   ---@param fields table status, error, error_code, exit_code, stop_reason, and what update_run_progress takes
@@ -230,9 +227,9 @@ return function(Manager)
     check.type(run_id, "string", 1, "update_run_completion")
     check.type(fields, "table", 2, "update_run_completion")
     check.options(fields, completion_fields, 2, "update_run_completion")
-    local found, err, record = write_fields(self, "update_run_completion", run_id, fields)
+    local found, err = write_fields(self, "update_run_completion", run_id, fields)
     if found ~= false then return found, err end
-    record = self._live:get(run_id)
+    local record = self._live:get(run_id)
     if not record then return false end
     local made
     made, err = self._client:call("put", run_id, row_of(record))
@@ -255,8 +252,7 @@ return function(Manager)
     check.type(run_id, "string", 1, "update_run_progress")
     check.type(fields, "table", 2, "update_run_progress")
     check.options(fields, progress_fields, 2, "update_run_progress")
-    local found, err = write_fields(self, "update_run_progress", run_id, fields)
-    return found, err
+    return write_fields(self, "update_run_progress", run_id, fields)
   end
 
   --- Changes the model's name, cut to 128 characters, whatever the run's status. False when there is no such run.
