@@ -1,7 +1,7 @@
 /* session.c - who is there: an open store that has written holds a lock until its process is gone. Uses: sidefile,
  * process, store.
  *
- *   no session ──first write──► alive ──close, exit, kill -9──► dead     (no way back: a number is used once)
+ *   none ──first write──► alive ──close, exit, kill -9──► dead       (no way back: a number is used once)
  *
  * The lock is taken before the row commits, so whoever can read the row finds the lock; judging happens in the
  * transaction that acts on it.

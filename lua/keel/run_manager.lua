@@ -244,13 +244,13 @@ function Manager:cleanup(run_id, options)
   return true
 end
 
---- Recovers the runs in flight whose owners are gone, each in a transaction of its own. Runs of sessions that are there,
---- in this process or another, are not touched, nor are claimable ones.
+--- Recovers the runs in flight whose owners are gone, each in a transaction of its own. Runs of sessions that are
+--- there, in this process or another, are not touched, nor are claimable ones.
 --- Raises for wrong types. Fails with invalid_request for a time that is none. When something else fails, the runs it
 --- was about stay as they are, and the error is the second value.
 ---@param options? { error?: string, before?: string, reconciler?: string|function }
---- error: the text the runs get; before: a time, only runs created then or earlier; reconciler: decides for runs that do
---- not name their own
+--- error: the text the runs get; before: a time, only runs created then or earlier; reconciler: decides for runs that
+--- do not name their own
 ---@return keel.Run[]? recovered
 ---@return keel.Error? err
 function Manager:reconcile_orphaned_inflight_runs(options)

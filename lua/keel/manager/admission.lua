@@ -117,8 +117,9 @@ local function note_of(request, decision, interrupted, asked, waits_for)
 end
 
 local function admit(context, tx, request, decision, shown)
-  local interrupted, asked, err = none, none, nil
+  local interrupted, asked = none, none
   if decision.all or #decision.cancel > 0 then
+    local err
     interrupted, asked, err = cancel_runs(context, tx, request, decision, shown)
     if not interrupted then return nil, err end
   end
