@@ -8,17 +8,16 @@
 #include "base/text.h"
 
 enum keel_code keel_event_write(struct keel_store *store, const struct keel_event *event, int64_t *id,
-                                struct keel_error *err)
+								struct keel_error *err)
 {
-	static const char text[] =
-		"INSERT INTO events (kind, at, runtime_id, thread_id, run_id, worker_ref, message, data)"
-		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+	static const char text[] = "INSERT INTO events (kind, at, runtime_id, thread_id, run_id, worker_ref, message, data)"
+							   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 	struct keel_statement *insert;
 	enum keel_code code = keel_store_prepare(store, text, &insert, err);
 	if (code != KEEL_OK)
 		return code;
 	const struct keel_text texts[] = {event->runtime_id, event->thread_id, event->run_id,
-	                                  event->worker_ref, event->message,   event->data};
+									  event->worker_ref, event->message,   event->data};
 	code = keel_bind_text(insert, 1, event->kind, err);
 	if (code == KEEL_OK)
 		code = keel_bind_int(insert, 2, event->at, err);
@@ -51,7 +50,7 @@ static enum keel_code check_event(const struct keel_event *event, struct keel_er
 }
 
 enum keel_code keel_event_append(struct keel_store *store, const struct keel_event *event, int64_t *id,
-                                 struct keel_error *err)
+								 struct keel_error *err)
 {
 	struct keel_event stamped = *event;
 	enum keel_code code = check_event(event, err);
@@ -83,7 +82,7 @@ static const char *select_for(const struct keel_event_query *query)
 static bool same(struct keel_text wanted, struct keel_text found)
 {
 	return !wanted.data ||
-	       (found.data && found.size == wanted.size && memcmp(found.data, wanted.data, wanted.size) == 0);
+		   (found.data && found.size == wanted.size && memcmp(found.data, wanted.data, wanted.size) == 0);
 }
 
 /* Whether the row under the statement passes the filters that the statement itself does not apply. */
@@ -101,17 +100,17 @@ static bool matches(const struct keel_event_query *query, struct keel_statement 
 }
 
 static enum keel_code read_event(struct keel_statement *select, struct keel_event *event, struct keel_arena **arena,
-                                 struct keel_error *err)
+								 struct keel_error *err)
 {
 	struct keel_text *texts[] = {NULL,
-	                             &event->kind,
-	                             NULL,
-	                             &event->runtime_id,
-	                             &event->thread_id,
-	                             &event->run_id,
-	                             &event->worker_ref,
-	                             &event->message,
-	                             &event->data};
+								 &event->kind,
+								 NULL,
+								 &event->runtime_id,
+								 &event->thread_id,
+								 &event->run_id,
+								 &event->worker_ref,
+								 &event->message,
+								 &event->data};
 	event->id = keel_column_int(select, 0);
 	event->at = keel_column_int(select, 2);
 	for (int i = 0; i < 9; i++) {
@@ -139,7 +138,7 @@ static enum keel_code newest(struct keel_store *store, int64_t *id, struct keel_
 }
 
 static enum keel_code read_page(struct keel_statement *select, const struct keel_event_query *query,
-                                struct keel_events *list, struct keel_error *err)
+								struct keel_events *list, struct keel_error *err)
 {
 	struct keel_arena *arena = list->memory;
 	enum keel_code code;
@@ -172,7 +171,7 @@ static enum keel_code read_page(struct keel_statement *select, const struct keel
 }
 
 enum keel_code keel_event_read(struct keel_store *store, const struct keel_event_query *query, struct keel_events *list,
-                               struct keel_error *err)
+							   struct keel_error *err)
 {
 	struct keel_statement *select;
 	int64_t last;

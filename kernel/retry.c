@@ -4,10 +4,10 @@
 void keel_retry_init(struct keel_retry *retry)
 {
 	*retry = (struct keel_retry){.attempts_max = 5,
-	                             .initial_delay_us = 50 * 1000,
-	                             .max_delay_us = 1000 * 1000,
-	                             .backoff_factor = 2.0,
-	                             .jitter = 0.0};
+								 .initial_delay_us = 50 * 1000,
+								 .max_delay_us = 1000 * 1000,
+								 .backoff_factor = 2.0,
+								 .jitter = 0.0};
 }
 
 int64_t keel_retry_delay(const struct keel_retry *retry, int64_t attempt, double chance)

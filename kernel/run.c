@@ -12,7 +12,7 @@
 /* --- Writing ----------------------------------------------------------------------------------------------------- */
 
 static enum keel_code write_new(struct keel_store *store, struct keel_run *run, struct keel_text note,
-                                struct keel_run *written, bool *inserted, struct keel_error *err)
+								struct keel_run *written, bool *inserted, struct keel_error *err)
 {
 	int64_t now = keel_store_now(store);
 	bool has_status = run->valued & KEEL_RUN_BIT(STATUS);
@@ -29,16 +29,16 @@ static enum keel_code write_new(struct keel_store *store, struct keel_run *run, 
 	if (!note.data && has_status && run->status != KEEL_RUN_PENDING) {
 		keel_buffer_clear(&store->scratch);
 		keel_buffer_format(&store->scratch, "{\"status\":\"%s\"}",
-		                   keel_run_status_name((enum keel_run_status)run->status));
+						   keel_run_status_name((enum keel_run_status)run->status));
 		if (store->scratch.failed)
 			return keel_fail_memory(err);
 		note = keel_buffer_text(&store->scratch);
 	}
 	struct keel_event event = {.kind = keel_text_of("run_created"),
-	                           .at = now,
-	                           .thread_id = run->thread_id,
-	                           .run_id = run->run_id,
-	                           .data = note};
+							   .at = now,
+							   .thread_id = run->thread_id,
+							   .run_id = run->run_id,
+							   .data = note};
 	code = keel_event_write(store, &event, NULL, err);
 	if (code == KEEL_OK && written) {
 		*written = *run;
@@ -49,7 +49,7 @@ static enum keel_code write_new(struct keel_store *store, struct keel_run *run, 
 
 /* Merges into the row that is there. *wrote: something may have been written. */
 static enum keel_code merge(struct keel_store *store, const struct keel_run *run, struct keel_run *written, bool *wrote,
-                            struct keel_error *err)
+							struct keel_error *err)
 {
 	/* What decides who may run it and when; a change of these is an event of its own. */
 	const keel_run_set place = KEEL_RUN_BIT(SESSION_ID) | KEEL_RUN_BIT(FENCE) | KEEL_RUN_BIT(CLAIMABLE) |
@@ -60,15 +60,16 @@ static enum keel_code merge(struct keel_store *store, const struct keel_run *run
 	struct keel_run_core core;
 	struct keel_run delta = *run;
 	enum keel_code code = keel_run_read_core(store, run->run_id, &arena, &core, err);
-	delta.given &= ~(KEEL_RUN_BIT(RUN_ID) | KEEL_RUN_BIT(THREAD_ID) | KEEL_RUN_BIT(REVISION) | (required & ~run->valued));
+	delta.given &=
+		~(KEEL_RUN_BIT(RUN_ID) | KEEL_RUN_BIT(THREAD_ID) | KEEL_RUN_BIT(REVISION) | (required & ~run->valued));
 	delta.valued &= delta.given;
 	if (code == KEEL_OK && !core.found)
 		code = keel_fail_field(err, "thread_id", "thread_id must be given for a new run");
 	if (code == KEEL_OK && (run->valued & KEEL_RUN_BIT(THREAD_ID)) &&
-	    (run->thread_id.size != core.thread_id.size ||
-	     memcmp(run->thread_id.data, core.thread_id.data, core.thread_id.size) != 0))
+		(run->thread_id.size != core.thread_id.size ||
+		 memcmp(run->thread_id.data, core.thread_id.data, core.thread_id.size) != 0))
 		code = keel_fail_field(err, "thread_id", "run %.*s belongs to another thread, which cannot change",
-		                       (int)run->run_id.size, run->run_id.data);
+							   (int)run->run_id.size, run->run_id.data);
 	if (code == KEEL_OK && (delta.given & KEEL_RUN_BIT(FENCE)) && delta.fence < core.fence)
 		code = keel_run_check_fence(&core, run->run_id, delta.fence, err);
 	if (code == KEEL_OK && (delta.given & KEEL_RUN_BIT(STATUS))) {
@@ -86,14 +87,14 @@ static enum keel_code merge(struct keel_store *store, const struct keel_run *run
 		bool moved = (delta.given & place) && !(delta.given & KEEL_RUN_BIT(STATUS));
 		*wrote = true;
 		code = keel_run_apply(store, run->run_id, &core, &delta, moved ? "run_rescheduled" : NULL,
-		                      (struct keel_text){NULL, 0}, written, err);
+							  (struct keel_text){NULL, 0}, written, err);
 	}
 	keel_arena_free(&arena);
 	return code;
 }
 
 enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run, struct keel_text note,
-                            struct keel_run *written, struct keel_error *err)
+							struct keel_run *written, struct keel_error *err)
 {
 	struct keel_run fresh = *run;
 	struct keel_run checked;
@@ -140,9 +141,9 @@ enum keel_code keel_run_delete(struct keel_store *store, struct keel_text run_id
 		if (code == KEEL_OK)
 			code = keel_run_statement(statement, err);
 		struct keel_event event = {.kind = keel_text_of("run_deleted"),
-		                           .at = keel_store_now(store),
-		                           .thread_id = core.thread_id,
-		                           .run_id = run_id};
+								   .at = keel_store_now(store),
+								   .thread_id = core.thread_id,
+								   .run_id = run_id};
 		if (code == KEEL_OK)
 			code = keel_event_write(store, &event, NULL, err);
 	}
@@ -155,7 +156,7 @@ enum keel_code keel_run_delete(struct keel_store *store, struct keel_text run_id
 /* --- Reading ----------------------------------------------------------------------------------------------------- */
 
 enum keel_code keel_run_get(struct keel_store *store, struct keel_text run_id, struct keel_text user_id,
-                            struct keel_runs *list, struct keel_error *err)
+							struct keel_runs *list, struct keel_error *err)
 {
 	static const char text[] = KEEL_RUN_SELECT "WHERE run_id = ?1 AND (?2 IS NULL OR user_id = ?2)";
 	struct keel_statement *select;
@@ -175,7 +176,7 @@ enum keel_code keel_run_get(struct keel_store *store, struct keel_text run_id, s
 }
 
 enum keel_code keel_run_list_by_thread(struct keel_store *store, struct keel_text thread_id, struct keel_text user_id,
-                                       int64_t limit, struct keel_runs *list, struct keel_error *err)
+									   int64_t limit, struct keel_runs *list, struct keel_error *err)
 {
 	static const char text[] = KEEL_RUN_SELECT "WHERE thread_id = ?1 AND (?2 IS NULL OR user_id = ?2)"
 											   " ORDER BY created_at DESC, seq LIMIT ?3";
@@ -201,22 +202,21 @@ enum keel_code keel_run_list_by_thread(struct keel_store *store, struct keel_tex
 
 /* Of a thread in the order of admission, else by age. The run to go on behind may have ended meanwhile: its row still
  * has its place; if it was deleted, the listing starts over. */
-#define INFLIGHT_FILTER                                                                     \
+#define INFLIGHT_FILTER                                                                       \
 	KEEL_INFLIGHT " AND (?2 IS NULL OR session_id = ?2) AND (?3 IS NULL OR created_at <= ?3)" \
 				  " AND (?5 IS NULL OR "
 static const char inflight_of_thread[] =
 	KEEL_RUN_SELECT "WHERE thread_id = ?1 AND " INFLIGHT_FILTER
 					"seq > coalesce((SELECT seq FROM runs WHERE run_id = ?5), 0)) ORDER BY seq LIMIT ?4";
-static const char inflight_by_age[] =
-	KEEL_RUN_SELECT "WHERE ?1 IS NULL AND " INFLIGHT_FILTER
-					"created_at > (SELECT created_at FROM runs WHERE run_id = ?5)"
-					" OR (created_at = (SELECT created_at FROM runs WHERE run_id = ?5)"
-					" AND seq > (SELECT seq FROM runs WHERE run_id = ?5))"
-					" OR NOT EXISTS (SELECT 1 FROM runs WHERE run_id = ?5))"
-					" ORDER BY created_at, seq LIMIT ?4";
+static const char inflight_by_age[] = KEEL_RUN_SELECT
+	"WHERE ?1 IS NULL AND " INFLIGHT_FILTER "created_at > (SELECT created_at FROM runs WHERE run_id = ?5)"
+	" OR (created_at = (SELECT created_at FROM runs WHERE run_id = ?5)"
+	" AND seq > (SELECT seq FROM runs WHERE run_id = ?5))"
+	" OR NOT EXISTS (SELECT 1 FROM runs WHERE run_id = ?5))"
+	" ORDER BY created_at, seq LIMIT ?4";
 
 enum keel_code keel_run_list_inflight(struct keel_store *store, const struct keel_inflight_query *query,
-                                      struct keel_runs *list, struct keel_error *err)
+									  struct keel_runs *list, struct keel_error *err)
 {
 	struct keel_statement *select;
 	list->count = 0;
@@ -243,7 +243,7 @@ enum keel_code keel_run_list_inflight(struct keel_store *store, const struct kee
 }
 
 enum keel_code keel_run_count_inflight(struct keel_store *store, struct keel_text thread_id, int64_t *count,
-                                       struct keel_error *err)
+									   struct keel_error *err)
 {
 	static const char text[] = "SELECT count(*) FROM runs WHERE thread_id = ?1 AND " KEEL_INFLIGHT;
 	struct keel_statement *select;

@@ -31,11 +31,11 @@ enum keel_transition keel_run_transition(const struct keel_run_core *core, enum 
 }
 
 enum keel_code keel_run_refuse(const struct keel_run_core *core, struct keel_text run_id, enum keel_run_status to,
-                               struct keel_error *err)
+							   struct keel_error *err)
 {
 	const char *from_name = keel_run_status_name(core->status), *to_name = keel_run_status_name(to);
 	keel_fail(err, KEEL_INVALID_TRANSITION, "run %.*s is %s and cannot become %s", (int)run_id.size, run_id.data,
-	          from_name, to_name);
+			  from_name, to_name);
 	if (err) {
 		err->from = from_name;
 		err->to = to_name;
@@ -44,17 +44,17 @@ enum keel_code keel_run_refuse(const struct keel_run_core *core, struct keel_tex
 }
 
 enum keel_code keel_run_check_fence(const struct keel_run_core *core, struct keel_text run_id, int64_t fence,
-                                    struct keel_error *err)
+									struct keel_error *err)
 {
 	if (fence == 0 || fence == core->fence)
 		return KEEL_OK;
 	return keel_fail(err, KEEL_STALE_OWNER, "run %.*s has fence %lld by now, not %lld", (int)run_id.size, run_id.data,
-	                 (long long)core->fence, (long long)fence);
+					 (long long)core->fence, (long long)fence);
 }
 
 /* The event that goes with a change of status, with its data in the store's scratch buffer. */
 static const char *status_event(struct keel_store *store, const struct keel_run_core *core,
-                                const struct keel_run *delta)
+								const struct keel_run *delta)
 {
 	struct keel_buffer *data = &store->scratch;
 	int64_t fence = delta->given & KEEL_RUN_BIT(FENCE) ? delta->fence : core->fence;
@@ -78,8 +78,8 @@ static const char *status_event(struct keel_store *store, const struct keel_run_
 }
 
 enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id, const struct keel_run_core *core,
-                              struct keel_run *delta, const char *kind, struct keel_text data, struct keel_run *written,
-                              struct keel_error *err)
+							  struct keel_run *delta, const char *kind, struct keel_text data, struct keel_run *written,
+							  struct keel_error *err)
 {
 	int64_t now = keel_store_now(store);
 	bool changes_status = (delta->valued & KEEL_RUN_BIT(STATUS)) && delta->status != (int64_t)core->status;

@@ -92,8 +92,8 @@ static enum keel_code check_word(struct keel_text text, enum keel_run_field fiel
 		if (keel_text_is(text, words[i]))
 			return KEEL_OK;
 	return keel_fail_field(err, fields[field].name, "%s must be one of: %s, %s%s%s%s%s", fields[field].name, words[0],
-	                       words[1], words[2] ? ", " : "", words[2] ? words[2] : "",
-	                       words[2] && words[3] ? ", " : "", words[2] && words[3] ? words[3] : "");
+						   words[1], words[2] ? ", " : "", words[2] ? words[2] : "", words[2] && words[3] ? ", " : "",
+						   words[2] && words[3] ? words[3] : "");
 }
 
 static enum keel_code check_field(struct keel_run *run, enum keel_run_field field, struct keel_error *err)

@@ -9,7 +9,7 @@
 
 /* An orphan: in flight, and its session is dead; or it has none, and was not left free to be claimed. */
 static enum keel_code is_orphan(struct keel_store *store, const struct keel_run_core *core, bool *orphan,
-                                struct keel_error *err)
+								struct keel_error *err)
 {
 	bool alive = false;
 	*orphan = false;
@@ -26,7 +26,7 @@ static enum keel_code is_orphan(struct keel_store *store, const struct keel_run_
 
 /* Makes a lost run one that anybody may claim, as if it had not started. Returns the data of the event. */
 static struct keel_text give_back(struct keel_store *store, const struct keel_run_core *core, struct keel_run *delta,
-                                  struct keel_text reason)
+								  struct keel_text reason)
 {
 	KEEL_RUN_SET(delta, LOSSES, losses, core->losses + 1);
 	KEEL_RUN_SET(delta, CLAIMABLE, claimable, 1);
@@ -39,7 +39,7 @@ static struct keel_text give_back(struct keel_store *store, const struct keel_ru
 }
 
 enum keel_code keel_run_claim_for_takeover(struct keel_store *store, struct keel_text run_id,
-                                           const struct keel_takeover *takeover, bool *taken, struct keel_error *err)
+										   const struct keel_takeover *takeover, bool *taken, struct keel_error *err)
 {
 	struct keel_arena *arena = NULL;
 	struct keel_run_core core;
@@ -78,7 +78,7 @@ enum keel_code keel_run_claim_for_takeover(struct keel_store *store, struct keel
 		}
 		wrote = true;
 		code = store->scratch.failed ? keel_fail_memory(err)
-		                             : keel_run_apply(store, run_id, &core, &delta, kind, data, NULL, err);
+									 : keel_run_apply(store, run_id, &core, &delta, kind, data, NULL, err);
 	}
 	keel_arena_free(&arena);
 	code = keel_write_end(store, code, wrote, err);
@@ -87,7 +87,7 @@ enum keel_code keel_run_claim_for_takeover(struct keel_store *store, struct keel
 }
 
 enum keel_code keel_run_request_cancel(struct keel_store *store, struct keel_text run_id, struct keel_text action,
-                                       const char **winner, struct keel_error *err)
+									   const char **winner, struct keel_error *err)
 {
 	struct keel_arena *arena = NULL;
 	struct keel_run_core core;
@@ -113,8 +113,8 @@ enum keel_code keel_run_request_cancel(struct keel_store *store, struct keel_tex
 	else if (code == KEEL_OK) {
 		wrote = true;
 		code = keel_run_apply(store, run_id, &core, &delta, "run_cancel_requested",
-		                      keel_text_of(rollback ? "{\"action\":\"rollback\"}" : "{\"action\":\"interrupt\"}"), NULL,
-		                      err);
+							  keel_text_of(rollback ? "{\"action\":\"rollback\"}" : "{\"action\":\"interrupt\"}"), NULL,
+							  err);
 	}
 	keel_arena_free(&arena);
 	code = keel_write_end(store, code, wrote, err);

@@ -62,7 +62,7 @@ static char *make_text(bool update, keel_run_set set)
 }
 
 static enum keel_code text_for(struct keel_store *store, bool update, keel_run_set set, const char **text,
-                               struct keel_error *err)
+							   struct keel_error *err)
 {
 	struct keel_run_texts *texts = store->run_texts;
 	if (!texts) {
@@ -102,7 +102,7 @@ static bool is_text(enum keel_field_type type)
 
 /* Prepares the statement for the given fields and binds them; *next is the parameter after the last. */
 static enum keel_code prepare_for(struct keel_store *store, bool update, const struct keel_run *run,
-                                  struct keel_statement **statement, int *next, struct keel_error *err)
+								  struct keel_statement **statement, int *next, struct keel_error *err)
 {
 	const char *text = NULL;
 	int parameter = 1;
@@ -124,7 +124,7 @@ static enum keel_code prepare_for(struct keel_store *store, bool update, const s
 }
 
 enum keel_code keel_run_insert(struct keel_store *store, const struct keel_run *run, bool *inserted,
-                               struct keel_error *err)
+							   struct keel_error *err)
 {
 	struct keel_statement *insert;
 	int next;
@@ -136,7 +136,7 @@ enum keel_code keel_run_insert(struct keel_store *store, const struct keel_run *
 }
 
 enum keel_code keel_run_update(struct keel_store *store, int64_t seq, const struct keel_run *run,
-                               struct keel_error *err)
+							   struct keel_error *err)
 {
 	struct keel_statement *update;
 	int next;
@@ -150,12 +150,11 @@ enum keel_code keel_run_update(struct keel_store *store, int64_t seq, const stru
 
 void keel_run_hydrate(struct keel_run *run)
 {
-	const keel_run_set zeros = KEEL_RUN_BIT(STATUS) | KEEL_RUN_BIT(CLAIMABLE) | KEEL_RUN_BIT(PRIORITY) |
-							   KEEL_RUN_BIT(ATTEMPT) | KEEL_RUN_BIT(LOSSES) | KEEL_RUN_BIT(TOTAL_INPUT_TOKENS) |
-							   KEEL_RUN_BIT(TOTAL_OUTPUT_TOKENS) | KEEL_RUN_BIT(TOTAL_TOKENS) |
-							   KEEL_RUN_BIT(LLM_CALL_COUNT) | KEEL_RUN_BIT(LEAD_AGENT_TOKENS) |
-							   KEEL_RUN_BIT(SUBAGENT_TOKENS) | KEEL_RUN_BIT(MIDDLEWARE_TOKENS) |
-							   KEEL_RUN_BIT(MESSAGE_COUNT);
+	const keel_run_set zeros =
+		KEEL_RUN_BIT(STATUS) | KEEL_RUN_BIT(CLAIMABLE) | KEEL_RUN_BIT(PRIORITY) | KEEL_RUN_BIT(ATTEMPT) |
+		KEEL_RUN_BIT(LOSSES) | KEEL_RUN_BIT(TOTAL_INPUT_TOKENS) | KEEL_RUN_BIT(TOTAL_OUTPUT_TOKENS) |
+		KEEL_RUN_BIT(TOTAL_TOKENS) | KEEL_RUN_BIT(LLM_CALL_COUNT) | KEEL_RUN_BIT(LEAD_AGENT_TOKENS) |
+		KEEL_RUN_BIT(SUBAGENT_TOKENS) | KEEL_RUN_BIT(MIDDLEWARE_TOKENS) | KEEL_RUN_BIT(MESSAGE_COUNT);
 	for (keel_run_set left = zeros & ~run->valued; left; left &= left - 1)
 		*keel_run_number(run, (enum keel_run_field)__builtin_ctzll(left)) = 0;
 	run->given |= zeros;
@@ -173,7 +172,7 @@ void keel_run_hydrate(struct keel_run *run)
 }
 
 static enum keel_code read_row(struct keel_statement *select, struct keel_run *run, struct keel_arena **arena,
-                               struct keel_error *err)
+							   struct keel_error *err)
 {
 	memset(run, 0, sizeof *run);
 	run->given = KEEL_RUN_FIELD_COUNT == 64 ? UINT64_MAX : (UINT64_C(1) << KEEL_RUN_FIELD_COUNT) - 1;
@@ -192,7 +191,7 @@ static enum keel_code read_row(struct keel_statement *select, struct keel_run *r
 	}
 	if ((run->valued & KEEL_RUN_BIT(STATUS)) && !keel_run_status_name((enum keel_run_status)run->status))
 		return keel_fail(err, KEEL_STORE_CORRUPT, "run %s has the unknown status %lld", run->run_id.data,
-		                 (long long)run->status);
+						 (long long)run->status);
 	keel_run_hydrate(run);
 	return KEEL_OK;
 }
@@ -236,7 +235,7 @@ void keel_runs_clear(struct keel_runs *list)
 }
 
 enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
-                                  struct keel_run_core *core, struct keel_error *err)
+								  struct keel_run_core *core, struct keel_error *err)
 {
 	static const char text[] = "SELECT seq, status, session_id, fence, claimable, started_at IS NOT NULL,"
 							   " cancel_action, revision, losses, thread_id FROM runs WHERE run_id = ?1";

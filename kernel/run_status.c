@@ -9,11 +9,11 @@
 /* The beginning and end that these operations share: `change` decides, in the transaction, what becomes of a row that
  * was found and whose fence is right, by writing into `delta`; an empty delta changes nothing. */
 typedef enum keel_code (*decision)(const struct keel_run_core *core, struct keel_text run_id, struct keel_run *delta,
-                                 int64_t fence, struct keel_error *err);
+								   int64_t fence, struct keel_error *err);
 
 static enum keel_code change_row(struct keel_store *store, struct keel_text run_id, struct keel_run *delta,
-                                 int64_t fence, decision decide, bool *found, struct keel_run *written,
-                                 struct keel_error *err)
+								 int64_t fence, decision decide, bool *found, struct keel_run *written,
+								 struct keel_error *err)
 {
 	struct keel_arena *arena = NULL;
 	struct keel_run_core core;
@@ -51,7 +51,7 @@ static void leave_out(struct keel_run *delta, keel_run_set set)
 }
 
 static enum keel_code decide_status(const struct keel_run_core *core, struct keel_text run_id, struct keel_run *delta,
-                                    int64_t fence, struct keel_error *err)
+									int64_t fence, struct keel_error *err)
 {
 	enum keel_run_status to = (enum keel_run_status)delta->status;
 	switch (keel_run_transition(core, to, fence)) {
@@ -69,8 +69,8 @@ static enum keel_code decide_status(const struct keel_run_core *core, struct kee
 }
 
 enum keel_code keel_run_update_status(struct keel_store *store, struct keel_text run_id,
-                                      const struct keel_status_change *change, bool *found, struct keel_run *written,
-                                      struct keel_error *err)
+									  const struct keel_status_change *change, bool *found, struct keel_run *written,
+									  struct keel_error *err)
 {
 	struct keel_run delta = {0};
 	KEEL_RUN_SET(&delta, STATUS, status, change->status);
@@ -84,7 +84,7 @@ enum keel_code keel_run_update_status(struct keel_store *store, struct keel_text
 }
 
 static enum keel_code decide_completion(const struct keel_run_core *core, struct keel_text run_id,
-                                        struct keel_run *delta, int64_t fence, struct keel_error *err)
+										struct keel_run *delta, int64_t fence, struct keel_error *err)
 {
 	if (!(delta->valued & KEEL_RUN_BIT(STATUS))) {
 		leave_out(delta, KEEL_RUN_BIT(STATUS));
@@ -109,7 +109,7 @@ static enum keel_code decide_completion(const struct keel_run_core *core, struct
 }
 
 static enum keel_code decide_progress(const struct keel_run_core *core, struct keel_text run_id, struct keel_run *delta,
-                                      int64_t fence, struct keel_error *err)
+									  int64_t fence, struct keel_error *err)
 {
 	(void)run_id;
 	(void)fence;
@@ -121,7 +121,7 @@ static enum keel_code decide_progress(const struct keel_run_core *core, struct k
 
 /* Takes the fields in `may`, and the fence apart; anything else is a mistake of the caller's. */
 static enum keel_code take(const struct keel_run *fields, keel_run_set may, struct keel_run *delta, int64_t *fence,
-                           struct keel_error *err)
+						   struct keel_error *err)
 {
 	*delta = *fields;
 	*fence = fields->valued & KEEL_RUN_BIT(FENCE) ? fields->fence : 0;
@@ -135,7 +135,7 @@ static enum keel_code take(const struct keel_run *fields, keel_run_set may, stru
 }
 
 enum keel_code keel_run_complete(struct keel_store *store, struct keel_text run_id, const struct keel_run *fields,
-                                 bool *found, struct keel_run *written, struct keel_error *err)
+								 bool *found, struct keel_run *written, struct keel_error *err)
 {
 	struct keel_run delta;
 	int64_t fence;
@@ -145,7 +145,7 @@ enum keel_code keel_run_complete(struct keel_store *store, struct keel_text run_
 }
 
 enum keel_code keel_run_progress(struct keel_store *store, struct keel_text run_id, const struct keel_run *fields,
-                                 bool *found, struct keel_run *written, struct keel_error *err)
+								 bool *found, struct keel_run *written, struct keel_error *err)
 {
 	struct keel_run delta;
 	int64_t fence;

@@ -42,7 +42,7 @@ static void read_session(struct keel_statement *select, struct session_row *row)
 /* Judges a session of the table. The lock decides if it is on the file that this process sees; if not (the side file
  * was deleted, the store moved), only a process that is certainly gone counts as dead. */
 static enum keel_code judge(struct keel_store *store, int64_t id, const struct session_row *row, bool *alive,
-                            struct keel_error *err)
+							struct keel_error *err)
 {
 	int64_t device, inode;
 	if (id == store->session) {
@@ -105,7 +105,7 @@ static enum keel_code tidy(struct keel_store *store, struct keel_error *err)
 }
 
 static enum keel_code insert_session(struct keel_store *store, int64_t device, int64_t inode, int64_t *id,
-                                     struct keel_error *err)
+									 struct keel_error *err)
 {
 	static const char insert[] = "INSERT INTO sessions (owner, pid, started_at, boot, space, start, device, inode)"
 								 " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";

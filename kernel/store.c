@@ -128,14 +128,15 @@ static enum keel_code attach(struct keel_store *store, const char *uri, struct k
 		return keel_fail(err, KEEL_STORE_CORRUPT, "%s: this is another application's database", uri);
 	if (version > keel_migrations_count)
 		return keel_fail(err, KEEL_STORE_VERSION, "%s: the store has schema version %lld, this library knows up to %d",
-		                 uri, (long long)version, keel_migrations_count);
+						 uri, (long long)version, keel_migrations_count);
 	bool in_memory = !driver->path(store->sql)[0];
 	if (options->readonly && !in_memory) {
+		if (version == 0)
+			return keel_fail(err, KEEL_STORE_CORRUPT, "%s: the file is empty", uri);
 		if (version < keel_migrations_count)
-			return keel_fail(err, version ? KEEL_STORE_VERSION : KEEL_STORE_CORRUPT,
-			                 version ? "%s: schema version %lld is older than this library's %d: open it for writing once"
-			                         : "%s: the file is empty (schema version %lld of %d)",
-			                 uri, (long long)version, keel_migrations_count);
+			return keel_fail(err, KEEL_STORE_VERSION,
+							 "%s: schema version %lld is older than %d: open it for writing once", uri,
+							 (long long)version, keel_migrations_count);
 	} else {
 		code = driver->make_ready(store->sql, err);
 		if (code == KEEL_OK && version < keel_migrations_count)
@@ -175,7 +176,7 @@ static enum keel_code name_side_file(struct keel_store *store, struct keel_error
 }
 
 enum keel_code keel_store_open(const char *uri, const struct keel_store_options *options, struct keel_store **out,
-                               struct keel_error *err)
+							   struct keel_error *err)
 {
 	struct keel_store_options defaults;
 	int64_t deadline = 0;
@@ -269,7 +270,7 @@ enum keel_code keel_store_new_id(struct keel_store *store, char id[KEEL_UUID_SIZ
 /* --- Transactions ------------------------------------------------------------------------------------------------ */
 
 enum keel_code keel_store_prepare(struct keel_store *store, const char *text, struct keel_statement **statement,
-                                  struct keel_error *err)
+								  struct keel_error *err)
 {
 	return store->sql->driver->prepare(store->sql, text, statement, err);
 }

@@ -75,7 +75,7 @@ enum keel_code keel_fail_limit(struct keel_error *err, const char *field, int64_
 {
 	if (err) {
 		keel_fail(err, KEEL_LIMIT_TOO_LARGE, "%s: %lld is more than the maximum of %lld", field, (long long)requested,
-		          (long long)max);
+				  (long long)max);
 		snprintf(err->field, sizeof err->field, "%s", field);
 		err->requested = requested;
 		err->max = max;

@@ -62,7 +62,7 @@ enum keel_code keel_sidefile_open(struct keel_sidefile *file, const char *path, 
 	int fd = create ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return keel_fail(err, errno == ENOENT ? KEEL_STORE_MISSING : KEEL_IO, "cannot open %s: %s", path,
-		                 strerror(errno));
+						 strerror(errno));
 	pthread_mutex_lock(&watch_lock); /* a fork now must see the descriptor or nothing */
 	file->fd = fd;
 	pthread_mutex_unlock(&watch_lock);
@@ -101,7 +101,7 @@ enum keel_code keel_sidefile_held(struct keel_sidefile *file, int64_t byte, bool
 }
 
 enum keel_code keel_sidefile_identity(struct keel_sidefile *file, int64_t *device, int64_t *inode,
-                                      struct keel_error *err)
+									  struct keel_error *err)
 {
 	struct stat info;
 	if (fstat(file->fd, &info) != 0)

@@ -54,8 +54,8 @@ static void date_of(int64_t days, int64_t *year, int *month, int *day)
 
 #define SECOND INT64_C(1000000)
 #define DAY (86400 * SECOND)
-#define TIME_MIN (INT64_C(-62167219200) * SECOND)            /* 0000-01-01T00:00:00 */
-#define TIME_MAX (INT64_C(253402300799) * SECOND + 999999)   /* 9999-12-31T23:59:59.999999 */
+#define TIME_MIN (INT64_C(-62167219200) * SECOND)          /* 0000-01-01T00:00:00 */
+#define TIME_MAX (INT64_C(253402300799) * SECOND + 999999) /* 9999-12-31T23:59:59.999999 */
 
 static char *digits(char *at, int64_t value, int count)
 {
@@ -123,10 +123,10 @@ enum keel_code keel_time_parse(struct keel_text text, int64_t *time)
 	int year, month, day, hour, minute, second, offset = 0;
 	int64_t micros = 0;
 	if (!at || (year = number(&at, end, 4)) < 0 || !mark(&at, end, "-") || (month = number(&at, end, 2)) < 1 ||
-	    month > 12 || !mark(&at, end, "-") || (day = number(&at, end, 2)) < 1 || day > lengths[month - 1] ||
-	    !mark(&at, end, "Tt ") || (hour = number(&at, end, 2)) < 0 || hour > 23 || !mark(&at, end, ":") ||
-	    (minute = number(&at, end, 2)) < 0 || minute > 59 || !mark(&at, end, ":") ||
-	    (second = number(&at, end, 2)) < 0 || second > 60)
+		month > 12 || !mark(&at, end, "-") || (day = number(&at, end, 2)) < 1 || day > lengths[month - 1] ||
+		!mark(&at, end, "Tt ") || (hour = number(&at, end, 2)) < 0 || hour > 23 || !mark(&at, end, ":") ||
+		(minute = number(&at, end, 2)) < 0 || minute > 59 || !mark(&at, end, ":") ||
+		(second = number(&at, end, 2)) < 0 || second > 60)
 		return KEEL_INVALID_REQUEST;
 	bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
 	if (month == 2 && day == 29 && !leap)
@@ -145,7 +145,7 @@ enum keel_code keel_time_parse(struct keel_text text, int64_t *time)
 		bool west = at < end && *at == '-';
 		int hours, minutes;
 		if (!mark(&at, end, "+-") || (hours = number(&at, end, 2)) < 0 || hours > 23 || !mark(&at, end, ":") ||
-		    (minutes = number(&at, end, 2)) < 0 || minutes > 59)
+			(minutes = number(&at, end, 2)) < 0 || minutes > 59)
 			return KEEL_INVALID_REQUEST;
 		offset = (hours * 60 + minutes) * (west ? -1 : 1);
 	}

@@ -47,7 +47,7 @@ static bool json_option(lua_State *L, int argument, const char *name, struct kee
 static int op_append_event(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
 	static const char *const known[] = {"kind",       "thread_id", "run_id", "runtime_id",
-	                                    "worker_ref", "message",   "data",   NULL};
+										"worker_ref", "message",   "data",   NULL};
 	struct keel_event event = {0};
 	const char *why;
 	int64_t id;
@@ -126,8 +126,8 @@ static bool read_cursor(lua_State *L, struct keel_store *store, struct keel_even
 	if (strcmp(epoch, keel_store_epoch(store)) != 0) {
 		memset(err, 0, sizeof *err);
 		err->code = KEEL_WRONG_RUNTIME;
-		snprintf(err->message, sizeof err->message, "the cursor is of the store with epoch %.40s, this one has %s", epoch,
-		         keel_store_epoch(store));
+		snprintf(err->message, sizeof err->message, "the cursor is of the store with epoch %.40s, this one has %s",
+				 epoch, keel_store_epoch(store));
 		snprintf(err->expected, sizeof err->expected, "%s", keel_store_epoch(store));
 		snprintf(err->actual, sizeof err->actual, "%.40s", epoch);
 		return false;
@@ -178,7 +178,7 @@ static int op_read_events(lua_State *L, struct keel_store *store, struct keel_er
 			memset(err, 0, sizeof *err);
 			err->code = KEEL_STORE_CORRUPT;
 			snprintf(err->message, sizeof err->message, "%s: the JSON of event %lld is damaged", keel_store_path(store),
-			         (long long)list->items[i].id);
+					 (long long)list->items[i].id);
 			return -1;
 		}
 		lua_rawseti(L, -2, (lua_Integer)i + 1);

@@ -160,7 +160,7 @@ static json_t *encode_table(lua_State *L, int index, int depth, const char **why
 		}
 	}
 	return count == size ? encode_list(L, index, size, depth, why)
-	                     : refuse(NULL, why, "has a table with both list items and names, or with gaps");
+						 : refuse(NULL, why, "has a table with both list items and names, or with gaps");
 }
 
 static json_t *encode(lua_State *L, int index, int depth, const char **why)

@@ -101,6 +101,7 @@ static int op_epoch(lua_State *L, struct keel_store *store, struct keel_error *e
 }
 
 const struct keel_lua_method keel_lua_look_methods[] = {
-	{"session_id", op_session_id}, {"session_alive", op_session_alive}, {"sessions", op_sessions},
-	{"verify", op_verify},         {"epoch", op_epoch},                 {NULL, NULL},
+	{"session_id", op_session_id}, {"session_alive", op_session_alive},
+	{"sessions", op_sessions},     {"verify", op_verify},
+	{"epoch", op_epoch},           {NULL, NULL},
 };

@@ -20,13 +20,13 @@ static int refuse(struct keel_error *err, const char *field, const char *why)
 
 static int wrong_type(lua_State *L, int argument, const char *name, const char *expected)
 {
-	return luaL_argerror(
-		L, argument, lua_pushfstring(L, "field '%s' must be a %s, got %s", name, expected, luaL_typename(L, -1)));
+	return luaL_argerror(L, argument,
+						 lua_pushfstring(L, "field '%s' must be a %s, got %s", name, expected, luaL_typename(L, -1)));
 }
 
 /* Reads the value on the top into a field. JSON text is pushed above it and has to stay. False: invalid. */
 static bool read_value(lua_State *L, int argument, enum keel_run_field field, struct keel_run *run,
-                       struct keel_error *err)
+					   struct keel_error *err)
 {
 	const char *name = keel_run_field_name(field), *why;
 	struct keel_text *text = keel_run_text(run, field);
@@ -164,13 +164,14 @@ static bool push_record(lua_State *L, struct keel_run *run, struct keel_error *e
 			if (!keel_lua_json_decode(L, *text, why, sizeof why)) {
 				memset(err, 0, sizeof *err);
 				err->code = KEEL_STORE_CORRUPT;
-				snprintf(err->message, sizeof err->message, "the %s of run %s is damaged: %s", keel_run_field_name(field),
-				         run->run_id.data, why);
+				snprintf(err->message, sizeof err->message, "the %s of run %s is damaged: %s",
+						 keel_run_field_name(field), run->run_id.data, why);
 				return false;
 			}
 			break;
 		case KEEL_TYPE_STATUS:
-			lua_pushstring(L, keel_run_status_name((enum keel_run_status)*keel_run_number(run, field)));
+			number = *keel_run_number(run, field);
+			lua_pushstring(L, keel_run_status_name((enum keel_run_status)number));
 			break;
 		case KEEL_TYPE_INT:
 		case KEEL_TYPE_COUNT:
@@ -213,7 +214,7 @@ static int push_written(lua_State *L, bool found, struct keel_run *written, stru
 	if (!found)
 		return 1;
 	written->valued &= ~(KEEL_RUN_BIT(METADATA) | KEEL_RUN_BIT(KWARGS) | KEEL_RUN_BIT(TOKEN_USAGE_BY_MODEL) |
-	                     KEEL_RUN_BIT(WORKER_REF) | KEEL_RUN_BIT(WAITS_FOR));
+						 KEEL_RUN_BIT(WORKER_REF) | KEEL_RUN_BIT(WAITS_FOR));
 	return push_record(L, written, err) ? 2 : -1;
 }
 
@@ -236,7 +237,7 @@ static int op_put(lua_State *L, struct keel_store *store, struct keel_error *err
 	if (!read_record(L, 3, ALL, &run, err))
 		return -1;
 	if ((run.valued & KEEL_RUN_BIT(RUN_ID)) &&
-	    (run.run_id.size != run_id.size || memcmp(run.run_id.data, run_id.data, run_id.size) != 0))
+		(run.run_id.size != run_id.size || memcmp(run.run_id.data, run_id.data, run_id.size) != 0))
 		return refuse(err, "run_id", "in the fields is another than the one given");
 	run.run_id = run_id;
 	run.given |= KEEL_RUN_BIT(RUN_ID);
@@ -305,10 +306,10 @@ static int op_update_status(lua_State *L, struct keel_store *store, struct keel_
 }
 
 typedef enum keel_code (*write_fields)(struct keel_store *, struct keel_text, const struct keel_run *, bool *,
-                                       struct keel_run *, struct keel_error *);
+									   struct keel_run *, struct keel_error *);
 
 static int write_with(lua_State *L, struct keel_store *store, keel_run_set may, write_fields write,
-                      struct keel_error *err)
+					  struct keel_error *err)
 {
 	struct keel_run fields = {0}, written;
 	bool found;
@@ -386,7 +387,8 @@ static int op_count_inflight(lua_State *L, struct keel_store *store, struct keel
  * more. Returns true when it was an orphan and now is not, else false. */
 static int op_claim_for_takeover(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	static const char *const known[] = {"status", "error", "error_code", "stop_reason", "cancel_action", "requeue", NULL};
+	static const char *const known[] = {"status",        "error",   "error_code", "stop_reason",
+										"cancel_action", "requeue", NULL};
 	struct keel_takeover takeover = {.status = KEEL_RUN_ERROR};
 	bool taken;
 	struct keel_text run_id = keel_lua_check_text(L, 2, "run_id");

@@ -58,7 +58,7 @@ static struct keel_lua_store *store_of(lua_State *L, int argument)
 static bool is_open(const struct keel_lua_transaction *self, const struct keel_lua_store *store)
 {
 	return !self->over && store->store && store->transactions == self->number &&
-	       keel_store_in_transaction(store->store);
+		   keel_store_in_transaction(store->store);
 }
 
 static struct keel_lua_store *check_transaction(lua_State *L, int argument)
@@ -117,7 +117,8 @@ static lua_Number next_step(const struct keel_lua_store *self, int64_t *started)
 
 static void block(lua_Number seconds)
 {
-	struct timespec left = {.tv_sec = (time_t)seconds, .tv_nsec = (long)((seconds - (lua_Number)(time_t)seconds) * 1e9)};
+	struct timespec left = {.tv_sec = (time_t)seconds,
+							.tv_nsec = (long)((seconds - (lua_Number)(time_t)seconds) * 1e9)};
 	while (nanosleep(&left, &left) != 0 && errno == EINTR)
 		continue;
 }
@@ -184,8 +185,7 @@ static int store_gc(lua_State *L)
 static const struct {
 	const char *name;
 	enum keel_durability durability;
-} durabilities[] = {
-	{"full", KEEL_DURABILITY_FULL}, {"normal", KEEL_DURABILITY_NORMAL}, {"off", KEEL_DURABILITY_OFF}};
+} durabilities[] = {{"full", KEEL_DURABILITY_FULL}, {"normal", KEEL_DURABILITY_NORMAL}, {"off", KEEL_DURABILITY_OFF}};
 
 /* One try at opening: uri at 1, options at 2, the closed store at 3. */
 static int try_open(lua_State *L, struct keel_lua_store *self, struct keel_error *err)
@@ -216,8 +216,8 @@ static int try_open(lua_State *L, struct keel_lua_store *self, struct keel_error
 static int store_open(lua_State *L)
 {
 	static const struct attempt opening = {try_open, 3};
-	static const char *const known[] = {"durability", "readonly", "create", "lock_timeout", "sleep",
-	                                    "clock",      "log",      "owner",  NULL};
+	static const char *const known[] = {"durability", "readonly", "create", "lock_timeout", "sleep", "clock",
+										"log",        "owner",    NULL};
 	static const char *const callbacks[] = {[SLEEP] = "sleep", [CLOCK] = "clock", [LOG] = "log"};
 	struct keel_text uri = keel_lua_check_text(L, 1, "uri");
 	lua_settop(L, 2);
@@ -226,14 +226,14 @@ static int store_open(lua_State *L)
 		return keel_lua_fail_field(L, "uri", "must be UTF-8 without zero bytes");
 	struct keel_text durability = keel_lua_option_text(L, 2, "durability");
 	if (durability.data && strcmp(durability.data, "full") != 0 && strcmp(durability.data, "normal") != 0 &&
-	    strcmp(durability.data, "off") != 0)
+		strcmp(durability.data, "off") != 0)
 		return keel_lua_fail_field(L, "durability", "must be one of: full, normal, off");
 	struct keel_text owner = keel_lua_option_text(L, 2, "owner");
 	if (owner.data && memchr(owner.data, '\0', owner.size))
 		return keel_lua_fail_field(L, "owner", "has a control character");
 	int64_t lock_timeout = 5000000;
 	if (keel_lua_option(L, 2, "lock_timeout", LUA_TNUMBER) != LUA_TNIL &&
-	    !keel_lua_duration(lua_tonumber(L, -1), &lock_timeout))
+		!keel_lua_duration(lua_tonumber(L, -1), &lock_timeout))
 		return keel_lua_fail_field(L, "lock_timeout", "must be a number of seconds, at least 0");
 	lua_settop(L, 2);
 	struct keel_lua_store *self = lua_newuserdatauv(L, sizeof *self, CALLBACKS);
@@ -276,7 +276,7 @@ static int store_tostring(lua_State *L)
 static const struct keel_lua_method *method(lua_State *L)
 {
 	static const struct keel_lua_method *const lists[] = {keel_lua_run_methods, keel_lua_event_methods,
-	                                                    keel_lua_look_methods};
+														  keel_lua_look_methods};
 	return &lists[lua_tointeger(L, lua_upvalueindex(1))][lua_tointeger(L, lua_upvalueindex(2))];
 }
 
@@ -394,6 +394,7 @@ static int store_now(lua_State *L)
 {
 	struct keel_lua_store *self = check_store(L, 1);
 	ask_clock(L, self, 1);
+	self = check_store(L, 1); /* the clock is the host's code: it may have closed the store */
 	keel_lua_push_time(L, keel_store_now(self->store));
 	return 1;
 }
@@ -467,9 +468,9 @@ void keel_lua_store_open(lua_State *L)
 		{"close", store_close},     {"begin", store_begin}, {"now", store_now}, {"path", store_path},
 		{"backend", store_backend}, {"sleep", store_sleep}, {"log", store_log}, {NULL, NULL}};
 	static const luaL_Reg transaction_meta[] = {{"__gc", transaction_rollback},
-	                                            {"__close", transaction_rollback},
-	                                            {"__tostring", transaction_tostring},
-	                                            {NULL, NULL}};
+												{"__close", transaction_rollback},
+												{"__tostring", transaction_tostring},
+												{NULL, NULL}};
 	static const luaL_Reg transaction_functions[] = {
 		{"commit", transaction_commit}, {"rollback", transaction_rollback}, {NULL, NULL}};
 	if (luaL_newmetatable(L, STORE)) {

@@ -10,9 +10,9 @@
 void keel_lua_check_type(lua_State *L, int argument, const char *name, int type)
 {
 	if (lua_type(L, argument) != type)
-		luaL_argerror(L, argument,
-		              lua_pushfstring(L, "%s: %s expected, got %s", name, lua_typename(L, type),
-		                              luaL_typename(L, argument)));
+		luaL_argerror(
+			L, argument,
+			lua_pushfstring(L, "%s: %s expected, got %s", name, lua_typename(L, type), luaL_typename(L, argument)));
 }
 
 struct keel_text keel_lua_check_text(lua_State *L, int argument, const char *name)
@@ -65,8 +65,8 @@ int keel_lua_option(lua_State *L, int argument, const char *name, int type)
 	int found = lua_getfield(L, argument, name);
 	if (found != LUA_TNIL && found != type)
 		luaL_argerror(L, argument,
-		              lua_pushfstring(L, "option '%s' must be a %s, got %s", name, lua_typename(L, type),
-		                              lua_typename(L, found)));
+					  lua_pushfstring(L, "option '%s' must be a %s, got %s", name, lua_typename(L, type),
+									  lua_typename(L, found)));
 	return found;
 }
 
@@ -189,13 +189,13 @@ static int retry_delay(lua_State *L)
 void keel_lua_value_open(lua_State *L)
 {
 	static const luaL_Reg functions[] = {{"now", now},
-	                                     {"new_id", new_id},
-	                                     {"sleep", sleep_seconds},
-	                                     {"sha256", sha256},
-	                                     {"time_seconds", time_seconds},
-	                                     {"time_text", time_text},
-	                                     {"monotonic", monotonic},
-	                                     {"retry_delay", retry_delay},
-	                                     {NULL, NULL}};
+										 {"new_id", new_id},
+										 {"sleep", sleep_seconds},
+										 {"sha256", sha256},
+										 {"time_seconds", time_seconds},
+										 {"time_text", time_text},
+										 {"monotonic", monotonic},
+										 {"retry_delay", retry_delay},
+										 {NULL, NULL}};
 	luaL_setfuncs(L, functions, 0);
 }

@@ -12,7 +12,7 @@ enum keel_code keel_sql_find(const char *uri, const struct keel_sql_driver **dri
 	const char *scheme = strstr(uri, "://");
 	if (scheme && !memchr(uri, '/', (size_t)(scheme - uri)))
 		return keel_fail_field(err, "uri", "there is no driver for %.*s: uri must be a path or \":memory:\"",
-		                       (int)(scheme - uri), uri);
+							   (int)(scheme - uri), uri);
 	*driver = &keel_sqlite_driver;
 	return KEEL_OK;
 }

@@ -76,7 +76,8 @@ static enum keel_code classify(int rc, const char *message)
 		return KEEL_LIMIT_TOO_LARGE;
 	case SQLITE_ERROR:
 		/* A table or column that is not there: the schema is not what its version says. */
-		return strncmp(message, "no such", 7) == 0 || strncmp(message, "malformed", 9) == 0 ? KEEL_STORE_CORRUPT : KEEL_IO;
+		return strncmp(message, "no such", 7) == 0 || strncmp(message, "malformed", 9) == 0 ? KEEL_STORE_CORRUPT
+																							: KEEL_IO;
 	default:
 		return KEEL_IO;
 	}
@@ -151,7 +152,7 @@ static bool grow(struct sqlite_sql *sql)
 }
 
 static enum keel_code sqlite_prepare(struct keel_sql *base, const char *text, struct keel_statement **statement,
-                                     struct keel_error *err)
+									 struct keel_error *err)
 {
 	struct sqlite_sql *sql = own(base);
 	struct sqlite_statement *found = cached(sql, text);
@@ -199,18 +200,18 @@ static enum keel_code sqlite_bind_null(struct keel_statement *statement, int par
 }
 
 static enum keel_code sqlite_bind_int(struct keel_statement *statement, int parameter, int64_t value,
-                                      struct keel_error *err)
+									  struct keel_error *err)
 {
 	return bound(statement, sqlite3_bind_int64(own_statement(statement)->stmt, parameter, value), err);
 }
 
 static enum keel_code sqlite_bind_text(struct keel_statement *statement, int parameter, struct keel_text value,
-                                       struct keel_error *err)
+									   struct keel_error *err)
 {
 	return bound(statement,
-	             sqlite3_bind_text64(own_statement(statement)->stmt, parameter, value.data, value.size, SQLITE_STATIC,
-	                                 SQLITE_UTF8),
-	             err);
+				 sqlite3_bind_text64(own_statement(statement)->stmt, parameter, value.data, value.size, SQLITE_STATIC,
+									 SQLITE_UTF8),
+				 err);
 }
 
 static enum keel_code sqlite_step(struct keel_statement *statement, bool *row, struct keel_error *err)
@@ -338,7 +339,7 @@ static enum keel_code check_file(const struct keel_sql_config *config, struct ke
 	if (stat(path, &info) != 0) {
 		if (errno != ENOENT)
 			return keel_fail(err, errno == ENOTDIR ? KEEL_STORE_MISSING : KEEL_IO, "cannot open %s: %s", path,
-			                 strerror(errno));
+							 strerror(errno));
 		if (config->readonly || !config->create)
 			return keel_fail(err, KEEL_STORE_MISSING, "cannot open %s: no such file", path);
 		enum keel_code code = create_file(path, err);
@@ -354,7 +355,8 @@ static enum keel_code check_file(const struct keel_sql_config *config, struct ke
 	if (info.st_size > 0 && info.st_size < SMALLEST_FILE)
 		return keel_fail(err, KEEL_STORE_CORRUPT, "%s: file is not a database, or was truncated", path);
 	if (faccessat(AT_FDCWD, path, config->readonly ? R_OK : R_OK | W_OK, AT_EACCESS) != 0)
-		return keel_fail(err, errno == EROFS ? KEEL_STORE_READONLY : KEEL_IO, "cannot open %s: %s", path, strerror(errno));
+		return keel_fail(err, errno == EROFS ? KEEL_STORE_READONLY : KEEL_IO, "cannot open %s: %s", path,
+						 strerror(errno));
 	return KEEL_OK;
 }
 
@@ -501,20 +503,20 @@ static enum keel_code sqlite_make_ready(struct keel_sql *base, struct keel_error
 			return code;
 	}
 	return keel_fail(err, KEEL_IO, "%s: this file system cannot hold a store (no write-ahead log)",
-	                 sqlite3_db_filename(sql->db, "main"));
+					 sqlite3_db_filename(sql->db, "main"));
 }
 
 static enum keel_code sqlite_migrate(struct keel_sql *base, const char *script, int64_t version, struct keel_error *err)
 {
 	char text[96];
 	snprintf(text, sizeof text, "PRAGMA application_id = %d; PRAGMA user_version = %lld", APPLICATION_ID,
-	         (long long)version);
+			 (long long)version);
 	enum keel_code code = exec(own(base), script, err);
 	return code == KEEL_OK ? exec(own(base), text, err) : code;
 }
 
 static enum keel_code sqlite_check(struct keel_sql *base, bool (*found)(void *data, const char *sentence), void *data,
-                                   struct keel_error *err)
+								   struct keel_error *err)
 {
 	struct keel_statement *statement;
 	bool row;

@@ -51,10 +51,22 @@ local function check_functions(map, name)
   end
 end
 
+-- `bytes` bounds what runs in a state of its own; a function of the host shares the host's memory.
+local budget_options = { instructions = "integer", seconds = "number", bytes = "number" }
+
 local function budget_of(given)
   local default = policies.default_budget
-  given = check.options(given, { instructions = "integer", seconds = "number" }, 1, "run_manager")
-  return { instructions = given.instructions or default.instructions, seconds = given.seconds or default.seconds }
+  given = check.options(given, budget_options, 1, "run_manager")
+  local budget = {
+    instructions = given.instructions or default.instructions,
+    seconds = given.seconds or default.seconds,
+  }
+  local positive = budget.instructions >= 1 and budget.seconds > 0 -- false for NaN as well
+  if not positive then
+    return nil, errors.new("invalid_request", "policy_budget must have more than 0 instructions and seconds",
+      { field = "policy_budget" })
+  end
+  return budget
 end
 
 -- What admission and recovery know of this manager.
@@ -69,9 +81,11 @@ local function context_of(self)
 end
 
 --- Makes a manager. Several managers may share a store, in this process and in others.
---- Raises for unknown options and wrong types. Fails with what opening a store in memory fails with.
+--- Raises for unknown options and wrong types. Fails with invalid_request (policy_budget), and with what opening a
+--- store in memory fails with.
 ---@param options? { store?: keel.Store, retry?: keel.RetryPolicy, strategies?: table<string, function>,
---- reconcilers?: table<string, function>, policy_budget?: { instructions?: integer, seconds?: number },
+--- reconcilers?: table<string, function>,
+--- policy_budget?: { instructions?: integer, seconds?: number, bytes?: number },
 --- log?: fun(level: string, message: string, fields: table) } store: without one, a private store in memory: nothing
 --- outlives the manager
 ---@return keel.RunManager? manager
@@ -80,7 +94,9 @@ function Manager.new(options)
   options = check.options(options, manager_options, 1, "run_manager")
   check_functions(options.strategies, "strategies")
   check_functions(options.reconcilers, "reconcilers")
-  local store, err
+  local budget, store, err
+  budget, err = budget_of(options.policy_budget)
+  if not budget then return nil, err end
   if options.store then store = options.store else store, err = kernel.open(":memory:") end
   if not store then return nil, err end
   for _, method in ipairs { "put", "get" } do
@@ -93,7 +109,7 @@ function Manager.new(options)
     _private = options.store == nil,
     _strategies = options.strategies,
     _reconcilers = options.reconcilers,
-    _budget = budget_of(options.policy_budget),
+    _budget = budget,
     _live = LiveRuns.new(),
   }, Manager)
   manager._context = context_of(manager)

@@ -1,7 +1,7 @@
 /* lifecycle.c - the lifecycle of a run, through Lua and in plain C, side by side in one program run.
  *
- * A lifecycle is a guarded admission with about 300 bytes of metadata, a start, and a success with counters: three commits
- * and three events. The plain C side does the same reads and writes on the same schema with prepared SQLite statements
+ * A lifecycle is a guarded admission with about 300 bytes of metadata, a start, and a success with counters: three
+ * commits and three events. The plain C side does the same reads and writes on the same schema with prepared SQLite statements
  * and nothing else. The two take turns in short slices (A B A B …), so that what else the machine does hits both; the
  * ratio is that of the medians.
  *
@@ -31,7 +31,8 @@ enum { THREADS = 100, ROUNDS_MAX = 999 };
 static const char metadata[] =
 	"{\"assistant\":\"researcher\",\"source\":\"gateway\",\"request_id\":\"6f1c2a7e-93d4-4b6e-8a52-1f0e7c9d3b11\","
 	"\"tags\":[\"nightly\",\"batch\",\"eu-west\"],\"attempt\":1,\"temperature\":0.7,\"stream\":true,"
-	"\"client\":{\"name\":\"bench\",\"version\":\"1.4.2\"},\"note\":\"three hundred bytes of what callers attach to a run\"}";
+	"\"client\":{\"name\":\"bench\",\"version\":\"1.4.2\"},\"note\":\"three hundred bytes of what callers attach to a "
+	"run\"}";
 
 static void die(const char *what, const char *why)
 {
@@ -53,7 +54,8 @@ enum { BEGIN, COMMIT, INFLIGHT, INSERT, START, FINISH, EVENT, STATEMENTS };
 static const char *const texts[STATEMENTS] = {
 	[BEGIN] = "BEGIN IMMEDIATE",
 	[COMMIT] = "COMMIT",
-	[INFLIGHT] = "SELECT run_id, status, session_id FROM runs WHERE thread_id = ?1 AND coalesce(status, 0) < 2 ORDER BY seq",
+	[INFLIGHT] =
+		"SELECT run_id, status, session_id FROM runs WHERE thread_id = ?1 AND coalesce(status, 0) < 2 ORDER BY seq",
 	[INSERT] = "INSERT INTO runs (run_id, thread_id, status, operation_kind, session_id, fence, created_at, updated_at,"
 			   " revision, on_disconnect, multitask_strategy, metadata, attempt)"
 			   " VALUES (?1, ?2, 0, 'run', 1, 1, ?3, ?3, 1, 'cancel', 'reject', ?4, 1)",
@@ -78,7 +80,8 @@ static void step(struct plain *plain, int which, int expected)
 	sqlite3_reset(plain->statements[which]);
 }
 
-static void event(struct plain *plain, const char *kind, int64_t at, const char *thread, const char *run, const char *data)
+static void event(struct plain *plain, const char *kind, int64_t at, const char *thread, const char *run,
+				  const char *data)
 {
 	sqlite3_stmt *insert = plain->statements[EVENT];
 	sqlite3_bind_text(insert, 1, kind, -1, SQLITE_STATIC);
@@ -114,7 +117,7 @@ static void plain_lifecycle(struct plain *plain, const char *thread)
 		sqlite3_bind_int64(plain->statements[which], 2, at);
 		step(plain, which, SQLITE_DONE);
 		event(plain, which == START ? "run_started" : "run_finished", at, thread, id,
-		      which == START ? "{\"fence\":1,\"session_id\":1}" : "{\"status\":\"success\"}");
+			  which == START ? "{\"fence\":1,\"session_id\":1}" : "{\"status\":\"success\"}");
 		step(plain, COMMIT, SQLITE_DONE);
 	}
 }
@@ -133,20 +136,21 @@ static void plain_open(struct plain *plain, const char *path, const char *durabi
 		snprintf(attach, sizeof attach, "ATTACH '%s' AS keel", durability);
 		if (sqlite3_exec(plain->db, attach, NULL, NULL, NULL) != SQLITE_OK)
 			die(attach, sqlite3_errmsg(plain->db));
-		sqlite3_prepare_v2(plain->db, "SELECT sql FROM keel.sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'",
-		                   -1, &schema, NULL);
+		sqlite3_prepare_v2(plain->db,
+						   "SELECT sql FROM keel.sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'", -1,
+						   &schema, NULL);
 		while (sqlite3_step(schema) == SQLITE_ROW)
 			sqlite3_exec(plain->db, (const char *)sqlite3_column_text(schema, 0), NULL, NULL, NULL);
 		sqlite3_finalize(schema);
 		sqlite3_exec(plain->db, "DETACH keel", NULL, NULL, NULL);
 	} else {
-		snprintf(pragma, sizeof pragma, "PRAGMA synchronous = %s; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY",
-		         durability);
+		snprintf(pragma, sizeof pragma,
+				 "PRAGMA synchronous = %s; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY", durability);
 		sqlite3_exec(plain->db, pragma, NULL, NULL, NULL);
 	}
 	for (int i = 0; i < STATEMENTS; i++)
 		if (sqlite3_prepare_v3(plain->db, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &plain->statements[i], NULL) !=
-		    SQLITE_OK)
+			SQLITE_OK)
 			die(texts[i], sqlite3_errmsg(plain->db));
 }
 
@@ -258,7 +262,8 @@ static void make_store(const char *path, long runs)
 		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %ld)"
 		" INSERT INTO runs (run_id, thread_id, status, operation_kind, session_id, fence, created_at, updated_at,"
 		" started_at, ended_at, revision, on_disconnect, multitask_strategy, metadata, attempt, total_tokens)"
-		" SELECT printf('0000%%08x-0000-7000-8000-%%012x', i, i), 'thread-' || (i %% 1000), 2, 'run', 1, 1, i * 1000000,"
+		" SELECT printf('0000%%08x-0000-7000-8000-%%012x', i, i), 'thread-' || (i %% 1000), 2, 'run', 1, 1, i * "
+		"1000000,"
 		" i * 1000000, i * 1000000, i * 1000000, 3, 'cancel', 'reject', %Q, 1, 1540 FROM n;"
 		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %ld)"
 		" INSERT INTO events (kind, at, thread_id, run_id, data)"
@@ -294,8 +299,8 @@ static void measure(const char *durability, const char *folder, long runs, int r
 	lua_close(L);
 	plain_close(&plain);
 	double in_c = median(rates[0], rounds), in_lua = median(rates[1], rounds);
-	printf("%-8s %9ld stored   plain C %7.0f/s   Lua %7.0f/s   ratio %.3f\n", durability, memory ? 0 : runs, in_c, in_lua,
-	       in_lua / in_c);
+	printf("%-8s %9ld stored   plain C %7.0f/s   Lua %7.0f/s   ratio %.3f\n", durability, memory ? 0 : runs, in_c,
+		   in_lua, in_lua / in_c);
 	fflush(stdout);
 }
 
