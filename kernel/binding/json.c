@@ -369,7 +369,11 @@ static void copy(lua_State *L, int index, int depth)
 	if (depth >= KEEL_JSON_DEPTH_MAX)
 		luaL_error(L, "the value is nested too deeply, or holds itself");
 	luaL_checkstack(L, 6, "the value is nested too deeply");
-	lua_createtable(L, (int)lua_rawlen(L, index), 0);
+	/* Counted first: growing a table step by step costs more. Room for one name more, for who adds to the copy. */
+	int listed = (int)lua_rawlen(L, index), count = 0;
+	for (lua_pushnil(L); lua_next(L, index); count++)
+		lua_pop(L, 1);
+	lua_createtable(L, listed, count > listed ? count - listed + 1 : 0);
 	int made = lua_gettop(L);
 	lua_pushnil(L);
 	while (lua_next(L, index)) {

@@ -135,8 +135,9 @@ local function prepare(self, thread_id, options)
     session_id, err = self._client:session_id()
     if err then return nil, err end
   end
-  local fields = { thread_id = thread_id, status = "pending", session_id = session_id, on_disconnect = "cancel",
-    operation_kind = "run", multitask_strategy = policy.name, attempt = 1, metadata = nil }
+  local fields = { run_id = run_id, thread_id = thread_id, status = "pending", session_id = session_id,
+    on_disconnect = "cancel", operation_kind = "run", multitask_strategy = policy.name, attempt = 1,
+    metadata = options.metadata }
   for name, value in pairs(options) do
     if value ~= null then fields[name] = value end
   end

@@ -198,8 +198,11 @@ return function(Manager)
 
   local function write_fields(self, method, run_id, fields)
     local record = self._live:get(run_id)
-    local given = { fence = record and record.fence }
-    for name, value in pairs(fields) do given[name] = value end
+    local given = fields
+    if record then
+      given = kernel.json.copy(fields)
+      given.fence = record.fence
+    end
     local found, written = self._client:call(method, run_id, given)
     if found == nil then
       if record then after_refusal(self, record, written) end
