@@ -1,0 +1,160 @@
+#!/usr/bin/env bash
+# Checks what neither compilers nor tests see: the layers of the project, and the habits its files share.
+#
+# Usage: tests/lint.sh
+#
+# Prints FILE:LINE: RULE for each violation and exits 1 if there was one. Comments do not count as code. Lua is checked
+# by luacheck as well.
+set -u
+export LC_ALL=C.UTF-8 # a character is a column, whatever the caller's language
+cd "$(dirname "$0")/.." || exit 2
+
+problems=$(mktemp)
+trap 'rm -f "$problems"' EXIT
+
+# files FOLDER... -- NAME...: the files of these folders with such names.
+files() {
+	local folders=() names=()
+	while [ "$1" != -- ]; do [ -d "$1" ] && folders+=("$1"); shift; done
+	shift
+	for name in "$@"; do names+=(-o -name "$name"); done
+	[ ${#folders[@]} -eq 0 ] || find "${folders[@]}" -type f \( "${names[@]:1}" \) | sort
+}
+
+# Reads names of files, prints FILE:LINE: TEXT without comments. A string of Lua with -- in it is cut there: a rule may
+# see too little, never too much.
+c_code() {
+	xargs -r awk '
+		FNR == 1 { inside = 0 }
+		{
+			text = $0; code = ""
+			while (text != "") {
+				if (inside) {
+					if (!(at = index(text, "*/"))) break
+					text = substr(text, at + 2); inside = 0
+				} else if (at = index(text, "/*")) {
+					code = code substr(text, 1, at - 1); text = substr(text, at + 2); inside = 1
+				} else {
+					code = code text; break
+				}
+			}
+			sub(/\/\/.*/, "", code)
+			print FILENAME ":" FNR ": " code
+		}'
+}
+lua_code() {
+	xargs -r awk '
+		FNR == 1 { inside = 0 }
+		{
+			text = $0
+			if (inside) {
+				if (!(at = index(text, "]]"))) next
+				text = substr(text, at + 2); inside = 0
+			}
+			if (at = index(text, "--[[")) {
+				inside = !index(substr(text, at), "]]"); text = substr(text, 1, at - 1)
+			}
+			sub(/--.*/, "", text)
+			print FILENAME ":" FNR ": " text
+		}'
+}
+
+# matching REGEX, but not REGEX...: lines FILE:LINE:TEXT whose text matches the first and none of the others.
+matching() {
+	local wanted=$1 but
+	shift
+	if [ $# -eq 0 ]; then grep -E "^[^:]+:[0-9]+:.*($wanted)"; else
+		but=$(IFS='|'; echo "$*")
+		grep -E "^[^:]+:[0-9]+:.*($wanted)" | grep -vE "^[^:]+:[0-9]+:.*($but)"
+	fi
+}
+
+# flag RULE: each line FILE:LINE:TEXT of the input breaks the rule.
+flag() { sed -E "s|^([^:]+:[0-9]+):.*|\1: $1|" >>"$problems"; }
+
+# --- Layers ----------------------------------------------------------------------------------------------------------
+
+# As matching, for what follows #include.
+c_include() { matching '#[[:space:]]*include[[:space:]]*'"$@"; }
+
+files include kernel -- '*.[ch]' | grep -vE '^kernel/(binding|host)/' | c_code |
+	c_include '[<"](lua|lauxlib|lualib)\.h' | flag "lua.h belongs to kernel/binding and kernel/host"
+files include kernel -- '*.[ch]' | grep -vE '^kernel/sql/sqlite' | c_code |
+	c_include '[<"]sqlite3\.h' | flag "sqlite3.h belongs to kernel/sql/sqlite*.c"
+
+files include -- '*.h' | c_code |
+	c_include '' '<keel/[a-z_]+\.h>' '<std[a-z]+\.h>' | flag "a public header includes public and standard headers only"
+files kernel/base -- '*.[ch]' | c_code |
+	c_include '"' '"base/' | flag "base depends on nothing above it"
+files kernel/sql -- '*.[ch]' | c_code |
+	c_include '"' '"(base|sql)/' | flag "the SQL drivers depend on base only"
+find kernel -maxdepth 1 -name '*.[ch]' | sort | c_code |
+	c_include '"' '"base/' '"sql/sql\.h"' '"schema/schema\.h"' '"[a-z_]+\.h"' |
+	flag "the domain depends on base, sql/sql.h and the schema"
+files kernel/binding -- '*.[ch]' | c_code |
+	c_include '' '"[a-z_]+\.h"' '<keel/[a-z_]+\.h>' '<(lua|lauxlib|lualib|jansson|sha2)\.h>' \
+		'<(std[a-z]+|string|errno|limits|inttypes|float|math|time|unistd|sys/[a-z]+)\.h>' |
+	flag "the binding is a client of include/keel; besides Lua, Jansson, libmd and the system it sees nothing"
+files kernel/binding kernel/host -- '*.[ch]' | c_code |
+	c_include '"' | while IFS= read -r line; do
+		name=$(sed -E 's/.*"([^"]*)".*/\1/' <<<"$line")
+		[ -f "$(dirname "${line%%:*}")/$name" ] || echo "$line"
+	done | flag "the binding and the host include private headers of their own folder only"
+
+find kernel -maxdepth 1 -name '*.[ch]' | sort | c_code |
+	grep -iE '^[^:]+:[0-9]+:.*(sqlite|postgres|\bpragma\b)' | flag "the domain names no driver"
+
+outside='(os|io|debug|package|coroutine)[[:space:]]*[.[]|(_G|_ENV|require|load|loadfile|dofile|print|collectgarbage)\b'
+files lua/keel/strategies lua/keel/reconcilers lua/keel/diagnostics -- '*.lua' | lua_code |
+	matching "[^A-Za-z0-9_.]($outside)|\bclock\b" |
+	flag "a policy is pure: it requires nothing and has neither clock nor I/O"
+sql='select\b.*\bfrom|insert (or [a-z]+ )?into|update [a-z_]+ set|delete from|create (table|index)|pragma'
+files lua -- '*.lua' | lua_code | grep -iE "^[^:]+:[0-9]+:.*\b($sql)\b" |
+	flag "no SQL in Lua"
+
+# --- The contract ----------------------------------------------------------------------------------------------------
+
+# A function may share the comment of the paragraph it is in.
+files include -- '*.h' | xargs -r awk '
+	FNR == 1 || /^[[:space:]]*$/ { commented = 0 }
+	/^[A-Za-z_].*\(/ && !/^(typedef|struct|union|enum|extern|static)/ {
+		if (!/^KEEL_API /) print FILENAME ":" FNR ": a public function starts with KEEL_API"
+		else if (!commented) print FILENAME ":" FNR ": a public function has a comment above it"
+	}
+	/^(struct|union|enum) [A-Za-z0-9_ *]*\(/ { print FILENAME ":" FNR ": a public function starts with KEEL_API" }
+	/\/\*/ { commented = 1 }' >>"$problems"
+
+# --- Every file ------------------------------------------------------------------------------------------------------
+
+files include kernel lua spec tests examples .ci -- '*.[ch]' '*.in' '*.lua' '*.sh' '*.sql' '*.cmake' CMakeLists.txt \
+	setup run | while IFS= read -r file; do
+	sed 's/\t/    /g' "$file" | grep -nE '^.{121,}' | sed "s|^|$file:|" | flag "more than 120 columns"
+	grep -nE '[[:space:]]$' "$file" | sed "s|^|$file:|" | flag "white space at the end of the line"
+done
+
+# --- Nothing that nobody reaches -------------------------------------------------------------------------------------
+
+files lua spec -- '*.lua' | grep -vE '^lua/keel/(strategies|reconcilers|diagnostics|_meta)/|_spec\.lua$' |
+	while IFS= read -r file; do
+		module=$(sed -E 's,^(lua|spec)/,,; s,(/init)?\.lua$,,; s,/,.,g' <<<"$file")
+		files lua spec kernel examples -- '*.lua' '*.c' | grep -vxF "$file" |
+			xargs -r grep -qE "[\"']${module//./\\.}[\"']" || echo "$file:1: nothing requires it"
+	done >>"$problems"
+files include kernel tests -- '*.h' | while IFS= read -r file; do
+	including="^#[[:space:]]*include[[:space:]]*[<\"]([^>\"]*/)?${file##*/}[>\"]"
+	files include kernel tests examples -- '*.[ch]' '*.cmake' '*.in' | grep -vxF "$file" |
+		xargs -r grep -qE "$including" || echo "$file:1: nothing includes it"
+done >>"$problems"
+built='kernel/((base|sql|binding|host)/)?[^/]+|tests/(support[^/]*|(unit|fault|crash|bench|compile/[a-z]+)/[^/]+)'
+files kernel tests -- '*.c' | grep -vxE "$built" |
+	sed 's/$/:1: no target builds it/' >>"$problems"
+
+# --- Lua -------------------------------------------------------------------------------------------------------------
+
+if [ -n "$(files lua spec examples -- '*.lua')" ]; then
+	luacheck --quiet --no-color --formatter plain lua spec examples >>"$problems" 2>&1 ||
+		[ -s "$problems" ] || echo ".luacheckrc:1: luacheck could not run" >>"$problems"
+fi
+
+cat "$problems"
+[ ! -s "$problems" ]
