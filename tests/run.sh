@@ -1,0 +1,129 @@
+#!/usr/bin/env bash
+# Runs everything that is checked, from a fresh clone on: installs what is missing (.ci/setup), builds with warnings as
+# errors, lints, and runs the C tests, the C tests again under AddressSanitizer and UBSan, and the Lua specs.
+#
+# Usage: tests/run.sh [--fast] [--asan-specs] [SPEC ...]
+#
+#   --fast         leaves out the C tests under the sanitizers
+#   --asan-specs   runs the specs with the sanitized module as well
+#   SPEC ...       only these spec files or folders: no lint, no C tests
+#
+# The last line is "N passed, N failed": C programs and specs together; a step that could not run, ran no test or found
+# problems counts as one failure. Exits 1 if anything failed. LUA names the interpreter (lua5.4).
+set -uo pipefail
+
+cd "$(dirname "$0")/.." || exit 1
+root=$PWD
+lua=${LUA:-lua5.4}
+
+fast= asan_specs=
+while [ $# -gt 0 ]; do
+	case $1 in
+	--fast) fast=1 ;;
+	--asan-specs) asan_specs=1 ;;
+	-h | --help) sed -n '2,/^set/{/^set/d; s/^# \{0,1\}//; p}' "$0"; exit 0 ;;
+	-*) echo "tests/run.sh: unknown option $1" >&2; exit 2 ;;
+	*) break ;;
+	esac
+	shift
+done
+specs=("$@")
+
+passed=0 failed=0 summary=()
+
+# finish: the summary, the total and the end.
+finish() {
+	printf '\n'
+	[ ${#summary[@]} -eq 0 ] || printf '%s\n' "${summary[@]}"
+	echo "$passed passed, $failed failed"
+	[ "$failed" -eq 0 ]
+	exit
+}
+
+# broken TEXT: counts a step that went wrong as a whole.
+broken() {
+	summary+=("$1")
+	failed=$((failed + 1))
+}
+
+step() { printf '\n--- %s\n' "$1"; }
+
+# build PRESET: says what it does only when it fails.
+build() {
+	step "build $1"
+	if ! { cmake --preset "$1" && cmake --build --preset "$1" --parallel "$(nproc)"; } >"$work/build" 2>&1; then
+		cat "$work/build"
+		broken "build $1: failed"
+		return 1
+	fi
+	echo "build/$1"
+}
+
+run_ctest() { # PRESET
+	local line
+	step "C tests: $1"
+	ctest --preset "$1" --parallel "$(nproc)" 2>&1 | tee "$work/ctest"
+	line=$(grep -E '^[0-9]+% tests passed, [0-9]+ tests? failed out of [0-9]+' "$work/ctest" | tail -n 1)
+	if [[ $line =~ ([0-9]+)\ tests?\ failed\ out\ of\ ([0-9]+) ]] && [ "${BASH_REMATCH[2]}" -gt 0 ]; then
+		summary+=("ctest $1: $line")
+		passed=$((passed + BASH_REMATCH[2] - BASH_REMATCH[1]))
+		failed=$((failed + BASH_REMATCH[1]))
+	else
+		broken "ctest $1: no test ran"
+	fi
+}
+
+run_busted() { # PRESET [NAME=VALUE ...] runs the specs with the module of that preset
+	local preset=$1 line
+	shift
+	step "specs: $preset"
+	# Absolute, for the processes that specs start; what the caller has set comes last.
+	env "$@" \
+		LUA_PATH="$root/lua/?.lua;$root/lua/?/init.lua;$root/spec/?.lua;${LUA_PATH:-;}" \
+		LUA_CPATH="$root/build/$preset/lua/?.so;${LUA_CPATH:-;}" \
+		KEEL_BUILD="$root/build/$preset" \
+		"$lua" "$(command -v busted)" "${specs[@]}" 2>&1 | tee "$work/busted"
+	line=$(sed 's/\x1b\[[0-9;]*m//g' "$work/busted" |
+		grep -E '^[0-9]+ success(es)? / [0-9]+ failures? / [0-9]+ errors? / [0-9]+ pending' | tail -n 1)
+	if [[ $line =~ ^([0-9]+)[^0-9]+([0-9]+)[^0-9]+([0-9]+) ]] &&
+		[ $((BASH_REMATCH[1] + BASH_REMATCH[2] + BASH_REMATCH[3])) -gt 0 ]; then
+		summary+=("busted $preset: $line")
+		passed=$((passed + BASH_REMATCH[1]))
+		failed=$((failed + BASH_REMATCH[2] + BASH_REMATCH[3]))
+	else
+		broken "busted $preset: no spec ran"
+	fi
+}
+
+.ci/setup build test || { broken "setup: failed"; finish; }
+
+# What tests leave behind goes with this folder. Specs that give up root's rights work in it, too.
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+chmod 755 "$work"
+mkdir -m 1777 "$work/tmp"
+export TMPDIR=$work/tmp
+# The names with a version would win over those set above.
+[ -z "${LUA_PATH_5_4:-}" ] || LUA_PATH=$LUA_PATH_5_4
+[ -z "${LUA_CPATH_5_4:-}" ] || LUA_CPATH=$LUA_CPATH_5_4
+unset LUA_PATH_5_4 LUA_CPATH_5_4
+
+build dev || finish
+if [ ${#specs[@]} -eq 0 ]; then
+	step "lint"
+	if tests/lint.sh | tee "$work/lint"; then
+		summary+=("lint: no problems")
+	else
+		broken "lint: $(wc -l <"$work/lint") problems"
+	fi
+	run_ctest dev
+	[ -n "$fast" ] || { build asan && run_ctest asan; }
+fi
+run_busted dev
+if [ -n "$asan_specs" ] && build asan; then
+	# The interpreter is not sanitized, so the runtime has to be there before it; what Lua leaves to the end of the
+	# process is no leak.
+	run_busted asan LD_PRELOAD="$(cc -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 \
+		UBSAN_OPTIONS=print_stacktrace=1
+fi
+finish
