@@ -94,6 +94,15 @@ describe("policy:call", function()
     end
   end)
 
+  it("waits through the sleep of the store it is called with, when it has none of its own", function()
+    local waits = {}
+    local store = support.open(":memory:", { sleep = function(seconds) waits[#waits + 1] = seconds end })
+    local fn, calls = failing(2, support.busy())
+    assert.equal(store, keel.retry_policy():call(fn, store))
+    assert.same({ 3, { 0.05, 0.1 } }, { calls(), waits })
+    store:close()
+  end)
+
   it("waits so that a coroutine may yield, and gives the result afterwards", function()
     local policy = keel.retry_policy { sleep = coroutine.yield, initial_delay = 0.5 }
     local fn = failing(2, support.busy())
@@ -143,6 +152,14 @@ describe("Transient", function()
   end
 end)
 
+describe("keel.retry_policy takes", function()
+  it("what lies at the edge of sense", function()
+    assert.equal(0.0, assert(keel.retry_policy { initial_delay = 0 }):delay(3))
+    assert.equal(0.05, assert(keel.retry_policy { backoff_factor = 1 }):delay(9))
+    assert.is_true(assert(keel.retry_policy { jitter = 1 }):delay(1) <= 0.05)
+  end)
+end)
+
 describe("keel.retry_policy refuses", function()
   it("unknown options and wrong types, naming them", function()
     support.raises("attempts", keel.retry_policy, { attempts = 3 })
@@ -153,7 +170,7 @@ describe("keel.retry_policy refuses", function()
 
   it("what makes no sense", function()
     for name, value in pairs {
-      max_attempts = 0, initial_delay = -1, max_delay = -1, backoff_factor = 0.5, jitter = 2,
+      max_attempts = 0, initial_delay = -1, max_delay = -1, backoff_factor = 0.5, jitter = 1.5,
     } do
       local ok, policy, err = pcall(keel.retry_policy, { [name] = value })
       assert.is_true(not ok or policy == nil, name)

@@ -68,6 +68,15 @@ support.each_store(function(open)
       assert.same({ "interrupted", "pending" }, { store:get(old.run_id).status, store:get(new.run_id).status })
     end)
 
+    it("RUN-24: the old run's record mirrors its row afterwards", function()
+      local manager, old, store = busy_thread()
+      assert(manager:create_or_reject("t", { multitask_strategy = "interrupt" }))
+      local row = store:get(old.run_id)
+      for _, name in ipairs { "status", "updated_at", "ended_at", "revision", "cancel_action", "fence" } do
+        assert.equal(row[name], old[name], name)
+      end
+    end)
+
     it("RUN-24: interrupt stops everything in flight on the thread, and nothing elsewhere", function()
       local manager = support.manager(open())
       local pending, running = assert(manager:create "t"), assert(manager:create "t")
@@ -176,7 +185,7 @@ support.each_store(function(open)
       local options = { multitask_strategy = "reuse", fingerprint = "f" }
       local first = assert(support.manager(store):create_or_reject("t", options))
       local again, how = support.manager(store):create_or_reject("t", options)
-      assert.same({ "reused", first.run_id }, { how, again.run_id })
+      assert.same({ "reused", first.run_id, true }, { how, again.run_id, again.store_only })
     end)
 
     it("leaves an event that says which strategy decided, in the transaction of the run", function()
@@ -185,6 +194,25 @@ support.each_store(function(open)
       local event = support.events(store)[1]
       assert.same({ "run_created", run.run_id, "t" }, { event.kind, event.run_id, event.thread_id })
       assert.equal("interrupt", event.data.strategy)
+    end)
+
+    it("leaves in that event the strategy's version, its reason and what it cancelled", function()
+      local store = open()
+      local manager = support.manager(store)
+      local function decided(thread_id, strategy)
+        local run = assert(manager:create_or_reject(thread_id, { multitask_strategy = strategy }))
+        return support.events(store, { run_id = run.run_id })[1].data, run
+      end
+      local one, old = decided("t", "interrupt")
+      local two = decided("t", "interrupt")
+      assert.is_true(#one.strategy_version > 0)
+      assert.equal(one.strategy_version, two.strategy_version)
+      assert.not_equal(one.strategy_version, (decided("u", "reject")).strategy_version)
+      assert.is_nil(one.cancelled)
+      assert.same({ old.run_id }, two.cancelled)
+      local function own() return { admit = true, reason = "because" } end
+      assert.equal("because", (decided("v", own)).reason)
+      assert.is_true(#(decided("w", own)).strategy_version > 0)
     end)
 
     it("events tell the story of an interruption in order", function()

@@ -88,6 +88,12 @@ support.each_store(function(open)
         support.raises({ "run_id", "#1" }, manager[method], manager, nil)
         support.raises({ "run_id", "#1" }, manager[method], manager, 42)
       end
+      for _, method in ipairs { "update_run_completion", "update_run_progress" } do
+        support.raises({ "run_id", "#1" }, manager[method], manager, nil, {})
+        support.raises({ "fields", "#2" }, manager[method], manager, run.run_id, "success")
+      end
+      support.raises({ "run_id", "#1" }, manager.update_model_name, manager, {}, "big")
+      support.raises({ "name", "#2" }, manager.update_model_name, manager, run.run_id, nil)
       support.raises({ "thread_id", "#1" }, manager.list_by_thread, manager, nil)
       support.raises({ "thread_id", "#1" }, manager.has_inflight, manager, {})
     end)
@@ -121,7 +127,8 @@ describe("keel.run_manager", function()
     support.raises({ "put", "begin", "get", "update_status" }, keel.run_manager, { store = {} })
   end)
 
-  it("raises for a strategy that is no function, naming it", function()
+  it("raises for a strategy or a reconciler that is no function, naming it", function()
+    support.raises("again", keel.run_manager, { store = support.open ":memory:", reconcilers = { again = "yes" } })
     support.raises("my_own", keel.run_manager, { store = support.open ":memory:", strategies = { my_own = 42 } })
   end)
 end)

@@ -109,6 +109,23 @@ support.each_store(function(open)
       assert.is_nil(store:get "a")
     end)
 
+    it("rolls back when the function yields: nothing yields between begin and commit", function()
+      local store = open()
+      local work = coroutine.create(function()
+        return store:transaction(function(tx)
+          assert(tx:put("a", { thread_id = "t" }))
+          coroutine.yield()
+        end)
+      end)
+      assert.is_false((coroutine.resume(work)))
+      assert.is_nil(store:get "a")
+      assert(store:put("b", { thread_id = "t" }))
+    end)
+
+    it("raises without a function, naming the argument", function()
+      support.raises("#1", open().transaction, open(), { "no function" })
+    end)
+
     it("is busy inside another", function()
       local store = open { lock_timeout = 0 }
       assert(store:transaction(function(tx)

@@ -132,6 +132,51 @@ support.each_store(function(open)
       assert(manager:create "t")
     end)
 
+    local ENDLESS = {
+      ["loops for ever"] = function() while true do end end,
+      ["swallows the stop"] = function()
+        while true do pcall(function() while true do end end) end
+      end,
+      ["loops in a coroutine"] = function()
+        return coroutine.wrap(function() while true do end end)()
+      end,
+      ["makes coroutines for ever"] = function()
+        while true do coroutine.wrap(function() for _ = 1, 100 do end end)() end
+      end,
+    }
+
+    for what, strategy in pairs(ENDLESS) do
+      it("that " .. what .. " is policy_budget, and nothing changed", function()
+        local store = open()
+        local manager = support.manager(store, { policy_budget = { instructions = 20000, seconds = 10 } })
+        local run = assert(manager:create "t")
+        local err = support.refused("policy_budget", manager:create_or_reject("t", { multitask_strategy = strategy }))
+        assert.same({ "custom", "instructions" }, { err.policy, err.limit })
+        assert.same({ "pending", false }, { run.status, run.abort_event:is_set() })
+        assert.equal(1, #support.events(store))
+        assert(manager:create "t")
+      end)
+    end
+
+    it("that takes too long is policy_budget as well", function()
+      local manager = support.manager(open(), { policy_budget = { instructions = 1 << 50, seconds = 0.01 } })
+      local err = support.refused("policy_budget",
+        manager:create_or_reject("t", { multitask_strategy = function() while true do end end }))
+      assert.equal("seconds", err.limit)
+    end)
+
+    it("leaves the host's own debug hook as it was", function()
+      local manager = support.manager(open())
+      local hook = function() end
+      local before = table.pack(debug.gethook())
+      debug.sethook(hook, "", 100000)
+      local run = manager:create_or_reject("t", { multitask_strategy = function() return { admit = true } end })
+      local after = table.pack(debug.gethook())
+      debug.sethook(table.unpack(before, 1, 3))
+      assert.truthy(run)
+      assert.same({ hook, "", 100000 }, { after[1], after[2], after[3] })
+    end)
+
     local MALFORMED = {
       ["nothing"] = function() end,
       ["a text"] = function() return "admit" end,
@@ -142,6 +187,17 @@ support.each_store(function(open)
       ["a run of nobody to cancel"] = function()
         return { admit = true, cancel = { { run_id = "nobody" } }, action = "interrupt" }
       end,
+      ["a list with a hole"] = function(_, inflight)
+        return { admit = true, cancel = { [2] = inflight[1] }, action = "interrupt" }
+      end,
+      ["a named run to cancel"] = function(_, inflight)
+        return { admit = true, cancel = { run = inflight[1] }, action = "interrupt" }
+      end,
+      ["to cancel for somebody it does not admit"] = function()
+        return { admit = false, cancel = "all", action = "interrupt" }
+      end,
+      ["to admit and to reuse"] = function(_, inflight) return { admit = true, reuse = inflight[1] } end,
+      ["an after that is no list of runs"] = function() return { admit = true, after = { "nobody" } } end,
       ["a run of nobody to reuse"] = function()
         return { admit = false, reuse = { run_id = "nobody" } }
       end,
