@@ -145,7 +145,7 @@ files include kernel tests -- '*.h' | while IFS= read -r file; do
 	files include kernel tests examples -- '*.[ch]' '*.cmake' '*.in' | grep -vxF "$file" |
 		xargs -r grep -qE "$including" || echo "$file:1: nothing includes it"
 done >>"$problems"
-built='kernel/((base|sql|binding|host)/)?[^/]+|tests/(support[^/]*|(unit|fault|crash|bench|compile/[a-z]+)/[^/]+)'
+built='kernel/((base|sql|binding|host)/)?[^/]+|tests/(support[^/]*|(unit|fault|crash|fuzz|bench|compile/[a-z]+)/[^/]+)'
 files kernel tests -- '*.c' | grep -vxE "$built" |
 	sed 's/$/:1: no target builds it/' >>"$problems"
 
