@@ -12,19 +12,10 @@ enum keel_code keel_event_write(struct keel_store *store, const struct keel_even
 {
 	static const char text[] = "INSERT INTO events (kind, at, runtime_id, thread_id, run_id, worker_ref, message, data)"
 							   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-	struct keel_statement *insert;
-	enum keel_code code = keel_store_prepare(store, text, &insert, err);
-	if (code != KEEL_OK)
-		return code;
-	const struct keel_text texts[] = {event->runtime_id, event->thread_id, event->run_id,
-									  event->worker_ref, event->message,   event->data};
-	code = keel_bind_text(insert, 1, event->kind, err);
-	if (code == KEEL_OK)
-		code = keel_bind_int(insert, 2, event->at, err);
-	for (int i = 0; code == KEEL_OK && i < 6; i++)
-		code = keel_bind_text(insert, 3 + i, texts[i], err);
-	if (code == KEEL_OK)
-		code = keel_run_statement(insert, err);
+	enum keel_code code =
+		keel_execute(store, text, err, keel_text(event->kind), keel_int(event->at), keel_text(event->runtime_id),
+					 keel_text(event->thread_id), keel_text(event->run_id), keel_text(event->worker_ref),
+					 keel_text(event->message), keel_text(event->data));
 	if (code == KEEL_OK && id)
 		*id = store->sql->driver->inserted(store->sql);
 	return code;
@@ -197,11 +188,9 @@ enum keel_code keel_event_read(struct keel_store *store, const struct keel_event
 	struct keel_text key = query->run_id.data      ? query->run_id
 						   : query->thread_id.data ? query->thread_id
 												   : query->runtime_id;
-	code = keel_store_prepare(store, select_for(query), &select, err);
-	if (code == KEEL_OK)
-		code = keel_bind_int(select, 1, query->next_event_id, err);
-	if (code == KEEL_OK && key.data)
-		code = keel_bind_text(select, 2, key, err);
+	code = keel_query_values(store, select_for(query), &select, err,
+							 (const struct keel_value[]){keel_int(query->next_event_id), keel_text(key)},
+							 key.data ? 2 : 1);
 	if (code == KEEL_OK)
 		code = read_page(select, query, list, err);
 	if (code != KEEL_OK) {

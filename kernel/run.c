@@ -124,7 +124,6 @@ enum keel_code keel_run_delete(struct keel_store *store, struct keel_text run_id
 {
 	struct keel_arena *arena = NULL;
 	struct keel_run_core core;
-	struct keel_statement *statement;
 	bool wrote = false;
 	*deleted = false;
 	enum keel_code code = keel_check_id(run_id, "run_id", err);
@@ -134,12 +133,8 @@ enum keel_code keel_run_delete(struct keel_store *store, struct keel_text run_id
 		return code;
 	code = keel_run_read_core(store, run_id, &arena, &core, err);
 	if (code == KEEL_OK && core.found) {
-		code = keel_store_prepare(store, "DELETE FROM runs WHERE seq = ?1", &statement, err);
-		if (code == KEEL_OK)
-			code = keel_bind_int(statement, 1, core.seq, err);
-		wrote = code == KEEL_OK;
-		if (code == KEEL_OK)
-			code = keel_run_statement(statement, err);
+		wrote = true;
+		code = keel_execute(store, "DELETE FROM runs WHERE seq = ?1", err, keel_int(core.seq));
 		struct keel_event event = {.kind = keel_text_of("run_deleted"),
 								   .at = keel_store_now(store),
 								   .thread_id = core.thread_id,
@@ -167,11 +162,7 @@ enum keel_code keel_run_get(struct keel_store *store, struct keel_text run_id, s
 	if (code == KEEL_OK)
 		code = keel_store_check(store, err);
 	if (code == KEEL_OK)
-		code = keel_store_prepare(store, text, &select, err);
-	if (code == KEEL_OK)
-		code = keel_bind_text(select, 1, run_id, err);
-	if (code == KEEL_OK)
-		code = keel_bind_text(select, 2, user_id, err);
+		code = keel_query(store, text, &select, err, keel_text(run_id), keel_text(user_id));
 	return code == KEEL_OK ? keel_run_read(select, list, err) : code;
 }
 
@@ -190,13 +181,7 @@ enum keel_code keel_run_list_by_thread(struct keel_store *store, struct keel_tex
 	if (code == KEEL_OK)
 		code = keel_store_check(store, err);
 	if (code == KEEL_OK)
-		code = keel_store_prepare(store, text, &select, err);
-	if (code == KEEL_OK)
-		code = keel_bind_text(select, 1, thread_id, err);
-	if (code == KEEL_OK)
-		code = keel_bind_text(select, 2, user_id, err);
-	if (code == KEEL_OK)
-		code = keel_bind_int(select, 3, limit, err);
+		code = keel_query(store, text, &select, err, keel_text(thread_id), keel_text(user_id), keel_int(limit));
 	return code == KEEL_OK ? keel_run_read(select, list, err) : code;
 }
 
@@ -228,17 +213,9 @@ enum keel_code keel_run_list_inflight(struct keel_store *store, const struct kee
 	if (code == KEEL_OK)
 		code = keel_store_check(store, err);
 	if (code == KEEL_OK)
-		code = keel_store_prepare(store, query->thread_id.data ? inflight_of_thread : inflight_by_age, &select, err);
-	if (code == KEEL_OK)
-		code = keel_bind_text(select, 1, query->thread_id, err);
-	if (code == KEEL_OK)
-		code = query->session_id ? keel_bind_int(select, 2, query->session_id, err) : keel_bind_null(select, 2, err);
-	if (code == KEEL_OK)
-		code = query->before ? keel_bind_int(select, 3, query->before, err) : keel_bind_null(select, 3, err);
-	if (code == KEEL_OK)
-		code = keel_bind_int(select, 4, query->limit, err);
-	if (code == KEEL_OK)
-		code = keel_bind_text(select, 5, query->after, err);
+		code = keel_query(store, query->thread_id.data ? inflight_of_thread : inflight_by_age, &select, err,
+						  keel_text(query->thread_id), keel_int_or_null(query->session_id),
+						  keel_int_or_null(query->before), keel_int(query->limit), keel_text(query->after));
 	return code == KEEL_OK ? keel_run_read(select, list, err) : code;
 }
 
@@ -253,9 +230,7 @@ enum keel_code keel_run_count_inflight(struct keel_store *store, struct keel_tex
 	if (code == KEEL_OK)
 		code = keel_store_check(store, err);
 	if (code == KEEL_OK)
-		code = keel_store_prepare(store, text, &select, err);
-	if (code == KEEL_OK)
-		code = keel_bind_text(select, 1, thread_id, err);
+		code = keel_query(store, text, &select, err, keel_text(thread_id));
 	if (code != KEEL_OK)
 		return code;
 	code = keel_step(select, &row, err);

@@ -241,9 +241,7 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 							   " cancel_action, revision, losses, thread_id FROM runs WHERE run_id = ?1";
 	struct keel_statement *select;
 	memset(core, 0, sizeof *core);
-	enum keel_code code = keel_store_prepare(store, text, &select, err);
-	if (code == KEEL_OK)
-		code = keel_bind_text(select, 1, run_id, err);
+	enum keel_code code = keel_query(store, text, &select, err, keel_text(run_id));
 	if (code != KEEL_OK)
 		return code;
 	code = keel_step(select, &core->found, err);

@@ -78,9 +78,7 @@ static enum keel_code tidy(struct keel_store *store, struct keel_error *err)
 	size_t count = 0;
 	struct keel_statement *statement;
 	bool row, alive;
-	enum keel_code code = keel_store_prepare(store, oldest, &statement, err);
-	if (code == KEEL_OK)
-		code = keel_bind_int(statement, 1, TIDY_MAX, err);
+	enum keel_code code = keel_query(store, oldest, &statement, err, keel_int(TIDY_MAX));
 	if (code != KEEL_OK)
 		return code;
 	while ((code = keel_step(statement, &row, err)) == KEEL_OK && row) {
@@ -94,13 +92,8 @@ static enum keel_code tidy(struct keel_store *store, struct keel_error *err)
 			dead[count++] = id;
 	}
 	keel_reset(statement);
-	for (size_t i = 0; code == KEEL_OK && i < count; i++) {
-		code = keel_store_prepare(store, drop, &statement, err);
-		if (code == KEEL_OK)
-			code = keel_bind_int(statement, 1, dead[i], err);
-		if (code == KEEL_OK)
-			code = keel_run_statement(statement, err);
-	}
+	for (size_t i = 0; code == KEEL_OK && i < count; i++)
+		code = keel_execute(store, drop, err, keel_int(dead[i]));
 	return code;
 }
 
@@ -110,33 +103,17 @@ static enum keel_code insert_session(struct keel_store *store, int64_t device, i
 	static const char insert[] = "INSERT INTO sessions (owner, pid, started_at, boot, space, start, device, inode)"
 								 " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 	const struct keel_process *self = &store->process;
-	struct keel_statement *statement;
-	enum keel_code code = keel_store_prepare(store, insert, &statement, err);
-	if (code != KEEL_OK)
-		return code;
-	const int64_t numbers[] = {self->space, self->start, device, inode};
-	code = keel_bind_text(statement, 1, keel_text_of(store->owner_name), err);
-	if (code == KEEL_OK)
-		code = keel_bind_int(statement, 2, self->pid, err);
-	if (code == KEEL_OK)
-		code = keel_bind_int(statement, 3, keel_store_now(store), err);
-	if (code == KEEL_OK)
-		code = keel_bind_text(statement, 4, keel_text_of(self->boot), err);
-	for (int i = 0; code == KEEL_OK && i < 4; i++)
-		code = keel_bind_int(statement, 5 + i, numbers[i], err);
-	if (code == KEEL_OK)
-		code = keel_run_statement(statement, err);
+	enum keel_code code =
+		keel_execute(store, insert, err, keel_text(keel_text_of(store->owner_name)), keel_int(self->pid),
+					 keel_int(keel_store_now(store)), keel_text(keel_text_of(self->boot)), keel_int(self->space),
+					 keel_int(self->start), keel_int(device), keel_int(inode));
 	*id = store->sql->driver->inserted(store->sql);
 	return code;
 }
 
 static enum keel_code delete_session(struct keel_store *store, int64_t id, struct keel_error *err)
 {
-	struct keel_statement *statement;
-	enum keel_code code = keel_store_prepare(store, "DELETE FROM sessions WHERE id = ?1", &statement, err);
-	if (code == KEEL_OK)
-		code = keel_bind_int(statement, 1, id, err);
-	return code == KEEL_OK ? keel_run_statement(statement, err) : code;
+	return keel_execute(store, "DELETE FROM sessions WHERE id = ?1", err, keel_int(id));
 }
 
 /* Takes the first number whose byte is free. A byte can be taken only by a session of a store that was deleted and made
@@ -212,9 +189,7 @@ enum keel_code keel_store_session_alive(struct keel_store *store, int64_t sessio
 		*alive = true;
 		return KEEL_OK;
 	}
-	code = keel_store_prepare(store, one, &statement, err);
-	if (code == KEEL_OK)
-		code = keel_bind_int(statement, 1, session, err);
+	code = keel_query(store, one, &statement, err, keel_int(session));
 	if (code != KEEL_OK)
 		return code;
 	code = keel_step(statement, &row, err);

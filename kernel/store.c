@@ -72,17 +72,11 @@ static enum keel_code migrate(struct keel_store *store, struct keel_error *err)
 	for (; code == KEEL_OK && version < keel_migrations_count; version++)
 		code = driver->migrate(store->sql, keel_migrations[version].sql, version + 1, err);
 	if (code == KEEL_OK && fresh) {
-		struct keel_statement *insert;
 		char epoch[KEEL_UUID_SIZE];
 		code = keel_store_new_id(store, epoch, err);
 		if (code == KEEL_OK)
-			code = keel_store_prepare(store, "INSERT INTO store (epoch, created_at) VALUES (?1, ?2)", &insert, err);
-		if (code == KEEL_OK)
-			code = keel_bind_text(insert, 1, keel_text_of(epoch), err);
-		if (code == KEEL_OK)
-			code = keel_bind_int(insert, 2, keel_store_now(store), err);
-		if (code == KEEL_OK)
-			code = keel_run_statement(insert, err);
+			code = keel_execute(store, "INSERT INTO store (epoch, created_at) VALUES (?1, ?2)", err,
+								keel_text(keel_text_of(epoch)), keel_int(keel_store_now(store)));
 	}
 	if (code == KEEL_OK)
 		return driver->commit(store->sql, err);
@@ -273,6 +267,35 @@ enum keel_code keel_store_prepare(struct keel_store *store, const char *text, st
 								  struct keel_error *err)
 {
 	return store->sql->driver->prepare(store->sql, text, statement, err);
+}
+
+enum keel_code keel_query_values(struct keel_store *store, const char *text, struct keel_statement **statement,
+								 struct keel_error *err, const struct keel_value *values, size_t count)
+{
+	enum keel_code code = keel_store_prepare(store, text, statement, err);
+	for (size_t i = 0; code == KEEL_OK && i < count; i++) {
+		int parameter = (int)i + 1;
+		switch (values[i].kind) {
+		case KEEL_VALUE_NULL:
+			code = keel_bind_null(*statement, parameter, err);
+			break;
+		case KEEL_VALUE_INT:
+			code = keel_bind_int(*statement, parameter, values[i].number, err);
+			break;
+		case KEEL_VALUE_TEXT:
+			code = keel_bind_text(*statement, parameter, values[i].text, err);
+			break;
+		}
+	}
+	return code;
+}
+
+enum keel_code keel_execute_values(struct keel_store *store, const char *text, struct keel_error *err,
+								   const struct keel_value *values, size_t count)
+{
+	struct keel_statement *statement;
+	enum keel_code code = keel_query_values(store, text, &statement, err, values, count);
+	return code == KEEL_OK ? keel_run_statement(statement, err) : code;
 }
 
 enum keel_code keel_store_check(struct keel_store *store, struct keel_error *err)

@@ -20,6 +20,9 @@ int keel_lua_fail(lua_State *L, const struct keel_error *err);
 /* The same for KEEL_INVALID_REQUEST about a field. Returns 2. */
 int keel_lua_fail_field(lua_State *L, const char *field, const char *message);
 
+/* Fills in KEEL_INVALID_REQUEST about a field, for an operation to return: -1. */
+int keel_lua_refuse(struct keel_error *err, const char *field, const char *why);
+
 /* Makes the metatable of errors. [-0, +0, m] */
 void keel_lua_error_open(lua_State *L);
 

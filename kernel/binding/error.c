@@ -1,6 +1,9 @@
 /* error.c - errors as Lua values: { code, message, transient, … } with a __tostring. */
 #include "binding.h"
 
+#include <stdio.h>
+#include <string.h>
+
 static const char METATABLE[] = "keel.error";
 
 void keel_lua_error_metatable(lua_State *L)
@@ -55,6 +58,15 @@ int keel_lua_fail_field(lua_State *L, const char *field, const char *message)
 	keel_lua_error_metatable(L);
 	lua_setmetatable(L, -2);
 	return 2;
+}
+
+int keel_lua_refuse(struct keel_error *err, const char *field, const char *why)
+{
+	memset(err, 0, sizeof *err);
+	err->code = KEEL_INVALID_REQUEST;
+	snprintf(err->field, sizeof err->field, "%s", field);
+	snprintf(err->message, sizeof err->message, "%s %s", field, why);
+	return -1;
 }
 
 /* "code: message", so that assert(...) reads well. */

@@ -18,15 +18,6 @@ static struct keel_events *new_list(lua_State *L)
 	return keel_lua_take(L, LIST, sizeof(struct keel_events), list_gc);
 }
 
-static int refuse(struct keel_error *err, const char *field, const char *why)
-{
-	memset(err, 0, sizeof *err);
-	err->code = KEEL_INVALID_REQUEST;
-	snprintf(err->field, sizeof err->field, "%s", field);
-	snprintf(err->message, sizeof err->message, "%s %s", field, why);
-	return -1;
-}
-
 /* Encodes an option that is a table; its text stays on the stack. [-0, +1, e] */
 static bool json_option(lua_State *L, int argument, const char *name, struct keel_text *text, const char **why)
 {
@@ -61,9 +52,9 @@ static int op_append_event(lua_State *L, struct keel_store *store, struct keel_e
 	event.runtime_id = keel_lua_option_text(L, 2, "runtime_id");
 	event.message = keel_lua_option_text(L, 2, "message");
 	if (!json_option(L, 2, "worker_ref", &event.worker_ref, &why))
-		return refuse(err, "worker_ref", why);
+		return keel_lua_refuse(err, "worker_ref", why);
 	if (!json_option(L, 2, "data", &event.data, &why))
-		return refuse(err, "data", why);
+		return keel_lua_refuse(err, "data", why);
 	if (keel_event_append(store, &event, &id, err) != KEEL_OK)
 		return -1;
 	lua_pushinteger(L, id);
@@ -120,7 +111,7 @@ static bool read_cursor(lua_State *L, struct keel_store *store, struct keel_even
 	const char *epoch = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &size) : NULL;
 	lua_pop(L, 2); /* the table keeps them */
 	if (!whole || !epoch) {
-		refuse(err, "cursor", "must have next_event_id, a whole number, and epoch, a text");
+		keel_lua_refuse(err, "cursor", "must have next_event_id, a whole number, and epoch, a text");
 		return false;
 	}
 	if (strcmp(epoch, keel_store_epoch(store)) != 0) {

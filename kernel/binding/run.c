@@ -7,15 +7,6 @@
 static const char LIST[] = "keel.runs";
 static const char NAMES[] = "keel.run.names"; /* field number + 1 -> name, and name -> field number + 1 */
 
-static int refuse(struct keel_error *err, const char *field, const char *why)
-{
-	memset(err, 0, sizeof *err);
-	err->code = KEEL_INVALID_REQUEST;
-	snprintf(err->field, sizeof err->field, "%s", field);
-	snprintf(err->message, sizeof err->message, "%s %s", field, why);
-	return -1;
-}
-
 /* --- Records from Lua -------------------------------------------------------------------------------------------- */
 
 static int wrong_type(lua_State *L, int argument, const char *name, const char *expected)
@@ -45,7 +36,7 @@ static bool read_value(lua_State *L, int argument, enum keel_run_field field, st
 		if (lua_type(L, -1) != LUA_TTABLE)
 			wrong_type(L, argument, name, "table");
 		if (!keel_lua_json_encode(L, -1, false, &why)) {
-			refuse(err, name, why);
+			keel_lua_refuse(err, name, why);
 			return false;
 		}
 		text->data = lua_tolstring(L, -1, &text->size);
@@ -54,7 +45,7 @@ static bool read_value(lua_State *L, int argument, enum keel_run_field field, st
 		if (lua_type(L, -1) != LUA_TSTRING)
 			wrong_type(L, argument, name, "string");
 		if (!keel_run_status_find((struct keel_text){lua_tostring(L, -1), lua_rawlen(L, -1)}, &status)) {
-			refuse(err, name, "must be one of: pending, running, success, error, timeout, interrupted");
+			keel_lua_refuse(err, name, "must be one of: pending, running, success, error, timeout, interrupted");
 			return false;
 		}
 		*number = status;
@@ -69,7 +60,7 @@ static bool read_value(lua_State *L, int argument, enum keel_run_field field, st
 		if (lua_type(L, -1) != LUA_TSTRING)
 			wrong_type(L, argument, name, "string");
 		if (keel_time_parse((struct keel_text){lua_tostring(L, -1), lua_rawlen(L, -1)}, number) != KEEL_OK) {
-			refuse(err, name, "is not an RFC 3339 time");
+			keel_lua_refuse(err, name, "is not an RFC 3339 time");
 			return false;
 		}
 		return true;
@@ -231,14 +222,14 @@ static int op_put(lua_State *L, struct keel_store *store, struct keel_error *err
 	if (!lua_isnil(L, 4)) {
 		keel_lua_check_type(L, 4, "note", LUA_TTABLE);
 		if (!keel_lua_json_encode(L, 4, false, &why))
-			return refuse(err, "note", why);
+			return keel_lua_refuse(err, "note", why);
 		note.data = lua_tolstring(L, -1, &note.size);
 	}
 	if (!read_record(L, 3, ALL, &run, err))
 		return -1;
 	if ((run.valued & KEEL_RUN_BIT(RUN_ID)) &&
 		(run.run_id.size != run_id.size || memcmp(run.run_id.data, run_id.data, run_id.size) != 0))
-		return refuse(err, "run_id", "in the fields is another than the one given");
+		return keel_lua_refuse(err, "run_id", "in the fields is another than the one given");
 	run.run_id = run_id;
 	run.given |= KEEL_RUN_BIT(RUN_ID);
 	run.valued |= KEEL_RUN_BIT(RUN_ID);
@@ -278,7 +269,7 @@ static bool read_status(lua_State *L, int argument, enum keel_run_status *status
 {
 	if (keel_run_status_find(keel_lua_check_text(L, argument, "status"), status))
 		return true;
-	refuse(err, "status", "must be one of: pending, running, success, error, timeout, interrupted");
+	keel_lua_refuse(err, "status", "must be one of: pending, running, success, error, timeout, interrupted");
 	return false;
 }
 
@@ -365,7 +356,7 @@ static int op_list_inflight(lua_State *L, struct keel_store *store, struct keel_
 	query.limit = keel_lua_option_integer(L, 2, "limit", KEEL_LIST_DEFAULT);
 	struct keel_text before = keel_lua_option_text(L, 2, "before");
 	if (before.data && keel_time_parse(before, &query.before) != KEEL_OK)
-		return refuse(err, "before", "is not an RFC 3339 time");
+		return keel_lua_refuse(err, "before", "is not an RFC 3339 time");
 	struct keel_runs *list = new_list(L);
 	if (keel_run_list_inflight(store, &query, list, err) != KEEL_OK)
 		return -1;
@@ -395,7 +386,7 @@ static int op_claim_for_takeover(lua_State *L, struct keel_store *store, struct 
 	keel_lua_check_options(L, 3, known);
 	struct keel_text status = keel_lua_option_text(L, 3, "status");
 	if (status.data && !keel_run_status_find(status, &takeover.status))
-		return refuse(err, "status", "must be one of: success, error, timeout, interrupted");
+		return keel_lua_refuse(err, "status", "must be one of: success, error, timeout, interrupted");
 	if (keel_lua_option(L, 3, "requeue", LUA_TBOOLEAN) != LUA_TNIL && lua_toboolean(L, -1))
 		takeover.status = KEEL_RUN_PENDING;
 	takeover.error = keel_lua_option_text(L, 3, "error");

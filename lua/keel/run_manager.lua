@@ -185,12 +185,13 @@ local function conflict(thread_id, outcome)
 end
 
 -- The runs that admission interrupted, as far as they are live here.
-local function abort_interrupted(self, outcome, now)
+local function abort_interrupted(self, outcome)
   for _, run_id in ipairs(outcome.interrupted) do
     local old = self._live:get(run_id)
     if old then
-      self._live:update(old, { status = "interrupted", cancel_action = old.cancel_action or outcome.action,
-        updated_at = now, ended_at = now, revision = old.revision + 1 })
+      local row = outcome.rows[run_id]
+      if type(row) ~= "table" then row = { status = "interrupted", cancel_action = outcome.action } end
+      self._live:update(old, row)
       LiveRuns.abort(old, old.cancel_action)
     end
   end
@@ -217,7 +218,7 @@ function Manager:create_or_reject(thread_id, options)
     return self._live:get(outcome.run.run_id) or LiveRuns.equip(outcome.run, true), "reused"
   end
   local record = adopt(self, request, outcome.written)
-  abort_interrupted(self, outcome, record.updated_at)
+  abort_interrupted(self, outcome)
   return record, "created"
 end
 

@@ -64,12 +64,13 @@ local function outline(runs)
   return outlines
 end
 
--- Stops a run: at once if it is this session's or pending, else by asking its owner. Returns what was done.
+-- Stops a run: at once if it is this session's or pending, else by asking its owner. Returns what was done, and what
+-- was written if it was interrupted.
 local function cancel(context, tx, run, action)
   if run.status == "pending" or run.session_id == context.session_id then
-    local done, err = tx:update_status(run.run_id, "interrupted", { cancel_action = action })
-    if done == nil then return nil, err end
-    return "interrupted"
+    local done, written = tx:update_status(run.run_id, "interrupted", { cancel_action = action })
+    if done == nil then return nil, written end
+    return "interrupted", written
   end
   local winner, err = tx:request_cancel(run.run_id, { action = action })
   if not winner then return nil, err end
@@ -78,9 +79,10 @@ end
 
 local none = {} -- shared; nobody writes to it
 
--- Carries the decision's cancels out. Returns the ids that were interrupted, and those whose owners were asked.
+-- Carries the decision's cancels out. Returns the ids that were interrupted, those whose owners were asked, and what
+-- was written, by id.
 local function cancel_runs(context, tx, request, decision, shown)
-  local interrupted, asked = {}, {}
+  local interrupted, asked, rows = {}, {}, {}
   local wanted = {}
   for _, id in ipairs(decision.cancel) do wanted[id] = true end
   local page = shown
@@ -89,20 +91,21 @@ local function cancel_runs(context, tx, request, decision, shown)
     for _, run in ipairs(page) do
       last = run.run_id
       if decision.all or wanted[run.run_id] then
-        local done, err = cancel(context, tx, run, decision.action)
-        if not done then return nil, nil, err end
+        local done, written = cancel(context, tx, run, decision.action)
+        if not done then return nil, nil, nil, written end
         local list = done == "asked" and asked or interrupted
         list[#list + 1] = run.run_id
+        rows[run.run_id] = written
       end
     end
     local more = decision.all and #page == SHOWN
     if more then
       local err
       page, err = tx:list_inflight { thread_id = request.thread_id, limit = SHOWN, after = last }
-      if not page then return nil, nil, err end
+      if not page then return nil, nil, nil, err end
     end
   until not more
-  return interrupted, asked
+  return interrupted, asked, rows
 end
 
 -- What the event of the newcomer says of how it came to be.
@@ -117,10 +120,10 @@ local function note_of(request, decision, interrupted, asked, waits_for)
 end
 
 local function admit(context, tx, request, decision, shown)
-  local interrupted, asked = none, none
+  local interrupted, asked, rows = none, none, none
   if decision.all or #decision.cancel > 0 then
     local err
-    interrupted, asked, err = cancel_runs(context, tx, request, decision, shown)
+    interrupted, asked, rows, err = cancel_runs(context, tx, request, decision, shown)
     if not interrupted then return nil, err end
   end
   local waits_for = decision.after
@@ -132,15 +135,15 @@ local function admit(context, tx, request, decision, shown)
   if #waits_for > 0 then fields.waits_for = kernel.array(waits_for) end
   local ok, written = tx:put(request.run_id, fields, note_of(request, decision, interrupted, asked, waits_for))
   if not ok then return nil, written end
-  return { verdict = "created", written = written, interrupted = interrupted, action = decision.action }
+  return { verdict = "created", written = written, interrupted = interrupted, rows = rows, action = decision.action }
 end
 
 --- Decides on a newcomer inside an open transaction and writes what was decided; the caller commits.
 ---@param tx keel.Transaction
 ---@param context { session_id: integer?, budget: keel.PolicyBudget, now: fun(): string }
 ---@param request { run_id: string, thread_id: string, fields: table, policy: keel.Policy, strategy_options: table? }
----@return { verdict: "created"|"reused"|"refused", written: table?, interrupted: string[]?, action: string?,
---- run: table?, reason: string? }? outcome
+---@return { verdict: "created"|"reused"|"refused", written: table?, interrupted: string[]?,
+--- rows: table<string, table>?, action: string?, run: table?, reason: string? }? outcome
 ---@return keel.Error? err
 function admission.decide(tx, context, request)
   local inflight, err, count = read_inflight(context, tx, request.thread_id)
