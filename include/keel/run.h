@@ -37,6 +37,7 @@ KEEL_API const char *keel_run_status_name(enum keel_run_status status);
 /* Finds a status by name; false when there is none. */
 KEEL_API bool keel_run_status_find(struct keel_text name, enum keel_run_status *status);
 
+/* True for success, error, timeout and interrupted. */
 KEEL_API bool keel_run_status_is_final(enum keel_run_status status);
 
 /* Every field of a run: one list makes the struct, the enum, the columns and the names in Lua and JSON.

@@ -67,6 +67,7 @@ KEEL_API enum keel_code keel_store_commit(struct keel_store *store, struct keel_
 /* Rolls back and ends the transaction; without one, does nothing. */
 KEEL_API void keel_store_rollback(struct keel_store *store);
 
+/* Whether keel_store_begin was called and neither commit nor rollback yet. */
 KEEL_API bool keel_store_in_transaction(const struct keel_store *store);
 
 /* "sqlite" or "memory". Static text. */
