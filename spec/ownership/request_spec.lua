@@ -1,0 +1,20 @@
+--- Asking the owner of a run to stop it.
+local support = require "support"
+
+support.each_store(function(open)
+  describe("A request to cancel", function()
+    it("OWN-9: the first action wins for ever", function()
+      local store = open()
+      assert(store:put("r", { thread_id = "t", status = "running" }))
+      assert.equal("rollback", store:request_cancel("r", { action = "rollback" }))
+      assert.equal("rollback", store:request_cancel("r", { action = "interrupt" }))
+      assert.equal("rollback", store:get("r").cancel_action)
+      local page = store:read_events(nil, 10, { kinds = { "run_cancel_requested" } })
+      assert.same({ 1, "rollback" }, { #page.events, page.events[1].data.action })
+      assert(store:update_status("r", "interrupted", { cancel_action = "interrupt" }))
+      assert.equal("rollback", store:get("r").cancel_action)
+      support.refused("invalid_transition", store:request_cancel("r"))
+      support.refused("not_found", store:request_cancel "unknown")
+    end)
+  end)
+end)

@@ -1,0 +1,92 @@
+--- A policy of the host's runs in the host's state, under a budget of instructions and time.
+local keel = require "keel"
+local support = require "support"
+
+local function admit(strategy, budget)
+  local manager = assert(keel.run_manager { store = support.open ":memory:", policy_budget = budget })
+  local run, err = manager:create_or_reject("t", { multitask_strategy = strategy })
+  return run, err, manager
+end
+
+describe("A strategy's budget", function()
+  after_each(support.clean_up)
+
+  it("POLICY-8: stops a function that loops for ever, and nothing has changed", function()
+    local _, err, manager = admit(function() while true do end end)
+    assert.same({ "policy_budget", "custom", "instructions" }, { err.code, err.policy, err.limit })
+    assert.is_false(manager:has_inflight "t")
+  end)
+
+  it("POLICY-8: cannot be swallowed by pcall", function()
+    local caught = 0
+    local _, err = admit(function()
+      for _ = 1, 1e9 do
+        pcall(function() while true do end end)
+        caught = caught + 1
+      end
+      return { admit = true }
+    end)
+    assert.equal("policy_budget", err.code)
+    assert.is_true(caught <= 1)
+  end)
+
+  it("counts across coroutines made inside", function()
+    local _, err = admit(function()
+      for _ = 1, 1e9 do
+        coroutine.wrap(function() for _ = 1, 900 do end end)()
+      end
+      return { admit = true }
+    end)
+    assert.equal("policy_budget", err.code)
+  end)
+
+  it("is a time as well", function()
+    local _, err = admit(function() while true do end end, { instructions = math.maxinteger, seconds = 0.01 })
+    assert.same({ "policy_budget", "seconds" }, { err.code, err.limit })
+  end)
+
+  it("is enough for a decision within it", function()
+    assert.is_truthy(admit(function()
+      for _ = 1, 1000 do end
+      return { admit = true }
+    end, { instructions = 10000, seconds = 10 }))
+  end)
+
+  it("of nothing is refused", function()
+    support.invalid("policy_budget", keel.run_manager { policy_budget = { instructions = 0 } })
+    support.invalid("policy_budget", keel.run_manager { policy_budget = { seconds = 0 / 0 } })
+  end)
+
+  it("leaves the host's own debug hook as it was", function()
+    local function own() end
+    debug.sethook(own, "l", 7)
+    local hook, mask, count
+    local ok = pcall(function()
+      admit(function() return { admit = true } end)
+      hook, mask, count = debug.gethook()
+    end)
+    debug.sethook()
+    assert.is_true(ok)
+    assert.same({ own, "l", 7 }, { hook, mask, count })
+  end)
+
+  it("a coroutine that outlives the call is not counted any more", function()
+    local left
+    assert.is_truthy(admit(function()
+      left = coroutine.create(function()
+        coroutine.yield()
+        for _ = 1, 3e6 do end
+        return "done"
+      end)
+      coroutine.resume(left)
+      return { admit = true }
+    end))
+    assert.same({ true, "done" }, { coroutine.resume(left) })
+  end)
+
+  it("a policy that yields fails, and nothing has changed", function()
+    local _, err, manager = admit(function() coroutine.yield() end)
+    assert.equal("policy_failed", err.code)
+    assert.is_false(manager:has_inflight "t")
+  end)
+end)
