@@ -14,8 +14,11 @@ int64_t keel_retry_delay(const struct keel_retry *retry, int64_t attempt, double
 {
 	double delay = (double)retry->initial_delay_us;
 	double max = (double)retry->max_delay_us;
-	for (int64_t i = 1; i < attempt && delay < max && retry->backoff_factor > 1.0; i++)
-		delay *= retry->backoff_factor;
+	double factor = retry->backoff_factor;
+	/* By squaring: however late the attempt, it takes a few steps. */
+	for (int64_t left = attempt - 1; left > 0 && delay > 0 && delay < max; left /= 2, factor *= factor)
+		if (left % 2)
+			delay *= factor;
 	if (delay > max)
 		delay = max;
 	return (int64_t)(delay * (1.0 - retry->jitter * chance));
