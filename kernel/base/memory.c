@@ -104,20 +104,21 @@ bool keel_arena_text(struct keel_arena **arena, struct keel_text from, struct ke
 
 void keel_arena_reset(struct keel_arena **arena)
 {
-	struct keel_arena *block = *arena;
-	if (!block)
-		return;
-	/* The largest block is the first; a huge one is not worth keeping. */
-	while (block->next || block->size > 64 * (size_t)ARENA_BLOCK) {
-		struct keel_arena *next = block->next;
-		keel_free(block);
-		block = next;
-		if (!block)
-			break;
+	struct keel_arena *kept = NULL;
+	/* The largest blocks come first; a huge one is not worth keeping. */
+	while (*arena) {
+		struct keel_arena *block = *arena;
+		*arena = block->next;
+		if (!kept && block->size <= 64 * (size_t)ARENA_BLOCK)
+			kept = block;
+		else
+			keel_free(block);
 	}
-	if (block)
-		block->used = 0;
-	*arena = block;
+	if (kept) {
+		kept->next = NULL;
+		kept->used = 0;
+	}
+	*arena = kept;
 }
 
 void keel_arena_free(struct keel_arena **arena)
