@@ -119,7 +119,7 @@ static bool mark(const char **at, const char *end, const char *any)
 enum keel_code keel_time_parse(struct keel_text text, int64_t *time)
 {
 	static const int lengths[] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-	const char *at = text.data, *end = at + text.size;
+	const char *at = text.data, *end = at ? at + text.size : NULL;
 	int year, month, day, hour, minute, second, offset = 0;
 	int64_t micros = 0;
 	if (!at || (year = number(&at, end, 4)) < 0 || !mark(&at, end, "-") || (month = number(&at, end, 2)) < 1 ||
