@@ -59,13 +59,14 @@ enum keel_code keel_sidefile_open(struct keel_sidefile *file, const char *path, 
 {
 	if (file->fd >= 0)
 		return KEEL_OK;
+	pthread_mutex_lock(&watch_lock); /* a fork must not come between: its child would keep a descriptor it does not know */
 	int fd = create ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return keel_fail(err, errno == ENOENT ? KEEL_STORE_MISSING : KEEL_IO, "cannot open %s: %s", path,
-						 strerror(errno));
-	pthread_mutex_lock(&watch_lock); /* a fork now must see the descriptor or nothing */
+	int failure = fd < 0 ? errno : 0;
 	file->fd = fd;
 	pthread_mutex_unlock(&watch_lock);
+	if (failure)
+		return keel_fail(err, failure == ENOENT ? KEEL_STORE_MISSING : KEEL_IO, "cannot open %s: %s", path,
+						 strerror(failure));
 	return KEEL_OK;
 }
 
