@@ -44,6 +44,7 @@ static void read_session(struct keel_statement *select, struct session_row *row)
 static enum keel_code judge(struct keel_store *store, int64_t id, const struct session_row *row, bool *alive,
 							struct keel_error *err)
 {
+	struct keel_error why;
 	int64_t device, inode;
 	if (id == store->session) {
 		*alive = true;
@@ -52,12 +53,12 @@ static enum keel_code judge(struct keel_store *store, int64_t id, const struct s
 	*alive = false;
 	if (!store->side_path)
 		return KEEL_OK; /* a store in memory has one handle */
-	enum keel_code code = keel_sidefile_open(&store->side, store->side_path, false, err);
+	enum keel_code code = keel_sidefile_open(&store->side, store->side_path, false, &why);
 	if (code == KEEL_STORE_MISSING) {
 		*alive = !keel_process_gone(&row->process, &store->process);
 		return KEEL_OK;
 	}
-	if (code == KEEL_OK)
+	if (keel_fail_as(err, code, &why) == KEEL_OK)
 		code = keel_sidefile_identity(&store->side, &device, &inode, err);
 	if (code != KEEL_OK)
 		return code;
@@ -120,6 +121,7 @@ static enum keel_code delete_session(struct keel_store *store, int64_t id, struc
  * again while that session's process lives on. */
 static enum keel_code take_number(struct keel_store *store, int64_t *id, struct keel_error *err)
 {
+	struct keel_error why;
 	int64_t device = 0, inode = 0;
 	enum keel_code code = KEEL_OK;
 	if (store->side_path)
@@ -128,9 +130,9 @@ static enum keel_code take_number(struct keel_store *store, int64_t *id, struct 
 		code = insert_session(store, device, inode, id, err);
 		if (code != KEEL_OK || !store->side_path)
 			return code;
-		code = keel_sidefile_lock(&store->side, *id, err);
+		code = keel_sidefile_lock(&store->side, *id, &why);
 		if (code != KEEL_BUSY)
-			return code;
+			return keel_fail_as(err, code, &why);
 		code = delete_session(store, *id, err);
 	}
 	return code == KEEL_OK ? keel_fail(err, KEEL_IO, "%s: no byte could be locked", store->side_path) : code;

@@ -173,6 +173,7 @@ enum keel_code keel_store_open(const char *uri, const struct keel_store_options 
 							   struct keel_error *err)
 {
 	struct keel_store_options defaults;
+	struct keel_error why;
 	int64_t deadline = 0;
 	*out = NULL;
 	if (!options) {
@@ -184,10 +185,10 @@ enum keel_code keel_store_open(const char *uri, const struct keel_store_options 
 		return keel_fail_memory(err);
 	store->options = *options;
 	store->side.fd = -1;
-	enum keel_code code = keel_sidefile_watch(&store->side, err);
+	enum keel_code code = keel_sidefile_watch(&store->side, &why);
 	if (code == KEEL_OK)
-		code = name_owner(store, err);
-	while (code == KEEL_OK && (code = attach(store, uri, err)) == KEEL_BUSY && keel_store_wait(store, &deadline)) {
+		code = name_owner(store, &why);
+	while (code == KEEL_OK && (code = attach(store, uri, &why)) == KEEL_BUSY && keel_store_wait(store, &deadline)) {
 		/* Somebody else is creating, recovering or closing it: from the beginning. */
 		if (store->sql)
 			store->sql->driver->close(store->sql, false);
@@ -195,10 +196,10 @@ enum keel_code keel_store_open(const char *uri, const struct keel_store_options 
 		code = KEEL_OK;
 	}
 	if (code == KEEL_OK)
-		code = name_side_file(store, err);
+		code = name_side_file(store, &why);
 	if (code != KEEL_OK) {
 		keel_store_close(store);
-		return code;
+		return keel_fail_as(err, code, &why);
 	}
 	keel_process_self(&store->process);
 	*out = store;
@@ -310,11 +311,12 @@ enum keel_code keel_store_check(struct keel_store *store, struct keel_error *err
 static enum keel_code begin(struct keel_store *store, struct keel_error *err)
 {
 	int64_t deadline = 0;
+	struct keel_error why;
 	enum keel_code code;
 	do
-		code = store->sql->driver->begin(store->sql, true, err);
+		code = store->sql->driver->begin(store->sql, true, &why);
 	while (code == KEEL_BUSY && keel_store_wait(store, &deadline));
-	return code;
+	return keel_fail_as(err, code, &why);
 }
 
 /* Begins a writing transaction, after the session has been made: in a transaction of its own, so that its number stays

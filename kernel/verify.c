@@ -94,10 +94,8 @@ enum keel_code keel_store_verify(struct keel_store *store, struct keel_problems 
 		keel_problems_clear(list);
 		if (to.failed)
 			return keel_fail_memory(err);
-		if (err)
-			*err = why;
 	}
-	return code;
+	return keel_fail_as(err, code, &why);
 }
 
 void keel_problems_clear(struct keel_problems *list)

@@ -83,6 +83,13 @@ enum keel_code keel_fail_limit(struct keel_error *err, const char *field, int64_
 	return KEEL_LIMIT_TOO_LARGE;
 }
 
+enum keel_code keel_fail_as(struct keel_error *err, enum keel_code code, const struct keel_error *why)
+{
+	if (err && code != KEEL_OK)
+		*err = *why;
+	return code;
+}
+
 enum keel_code keel_fail_memory(struct keel_error *err)
 {
 	return keel_fail(err, KEEL_NO_MEMORY, "out of memory");

@@ -15,6 +15,10 @@ enum keel_code keel_fail_field(struct keel_error *err, const char *field, const 
 /* KEEL_LIMIT_TOO_LARGE about one input. */
 enum keel_code keel_fail_limit(struct keel_error *err, const char *field, int64_t requested, int64_t max);
 
+/* Passes on what an inner call came to: *why becomes *err when it failed. For calls that may be made again, or whose
+ * failure is an answer: success in the end must leave *err alone. */
+enum keel_code keel_fail_as(struct keel_error *err, enum keel_code code, const struct keel_error *why);
+
 /* KEEL_NO_MEMORY. */
 enum keel_code keel_fail_memory(struct keel_error *err);
 
