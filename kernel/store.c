@@ -303,6 +303,10 @@ enum keel_code keel_store_check(struct keel_store *store, struct keel_error *err
 {
 	if (store->side.forked)
 		return keel_fail(err, KEEL_MISUSE, "the store was opened before a fork: open it again in the child");
+	/* Some failures, of a read too, make the database roll back by itself: what follows must not be committed piece by
+	 * piece outside of the transaction. */
+	if (store->open && store->broken == KEEL_OK && !store->sql->driver->in_transaction(store->sql))
+		store->broken = KEEL_IO;
 	if (store->open && store->broken != KEEL_OK)
 		return keel_fail(err, store->broken, "the transaction failed before and can only be rolled back");
 	return KEEL_OK;
