@@ -47,7 +47,7 @@ bool keel_store_wait(struct keel_store *store, int64_t *deadline)
 {
 	int64_t now = monotonic_us();
 	if (*deadline == 0)
-		*deadline = now + store->options.lock_timeout_us;
+		*deadline = store->options.lock_timeout_us < INT64_MAX - now ? now + store->options.lock_timeout_us : INT64_MAX;
 	if (now >= *deadline)
 		return false;
 	/* The low digits of the clock are chance enough to keep waiters from marching in step. */
