@@ -71,6 +71,10 @@ enum keel_code keel_run_claim_for_takeover(struct keel_store *store, struct keel
 	if (code == KEEL_OK)
 		code = is_orphan(store, &core, &orphan, err);
 	if (code == KEEL_OK && orphan) {
+		if (core.cancel_requested) { /* the first one holds */
+			delta.given &= ~KEEL_RUN_BIT(CANCEL_ACTION);
+			delta.valued &= delta.given;
+		}
 		KEEL_RUN_SET(&delta, FENCE, fence, core.fence + 1);
 		if (takeover->status == KEEL_RUN_PENDING) {
 			kind = "run_requeued";
