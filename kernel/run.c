@@ -11,6 +11,8 @@
 
 /* --- Writing ----------------------------------------------------------------------------------------------------- */
 
+#define FENCE_MAX (INT64_MAX / 2) /* a fence must be able to grow, as often as anybody likes */
+
 static enum keel_code write_new(struct keel_store *store, struct keel_run *run, struct keel_text note,
 								struct keel_run *written, bool *inserted, struct keel_error *err)
 {
@@ -93,6 +95,21 @@ static enum keel_code merge(struct keel_store *store, const struct keel_run *run
 	return code;
 }
 
+/* Only a run that has ended has an end. */
+static enum keel_code check_end(struct keel_store *store, const struct keel_run *run, struct keel_error *err)
+{
+	struct keel_arena *arena = NULL;
+	struct keel_run_core core;
+	enum keel_code code = keel_run_read_core(store, run->run_id, &arena, &core, err);
+	keel_arena_free(&arena);
+	enum keel_run_status status = core.found ? core.status : KEEL_RUN_PENDING;
+	if (run->valued & KEEL_RUN_BIT(STATUS))
+		status = (enum keel_run_status)run->status;
+	if (code == KEEL_OK && !keel_run_status_is_final(status))
+		code = keel_fail_field(err, "ended_at", "ended_at is for runs that have ended");
+	return code;
+}
+
 enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run, struct keel_text note,
 							struct keel_run *written, struct keel_error *err)
 {
@@ -103,6 +120,8 @@ enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run
 		written->given = written->valued = 0;
 	if (!(fresh.valued & KEEL_RUN_BIT(RUN_ID)))
 		return keel_fail_field(err, "run_id", "run_id must be given");
+	if ((fresh.valued & KEEL_RUN_BIT(FENCE)) && (fresh.fence < 1 || fresh.fence > FENCE_MAX))
+		return keel_fail_field(err, "fence", "fence must be from 1 to %lld", (long long)FENCE_MAX);
 	enum keel_code code = keel_run_check(&fresh, err);
 	if (code == KEEL_OK)
 		code = keel_check_text(note, "note", err);
@@ -111,7 +130,9 @@ enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run
 	if (code != KEEL_OK)
 		return code;
 	checked = fresh;
-	if (fresh.valued & KEEL_RUN_BIT(THREAD_ID)) {
+	if (fresh.valued & KEEL_RUN_BIT(ENDED_AT))
+		code = check_end(store, &fresh, err);
+	if (code == KEEL_OK && (fresh.valued & KEEL_RUN_BIT(THREAD_ID))) {
 		code = write_new(store, &fresh, note, written, &inserted, err);
 		wrote = inserted;
 	}

@@ -28,7 +28,7 @@ static enum keel_code is_orphan(struct keel_store *store, const struct keel_run_
 static struct keel_text give_back(struct keel_store *store, const struct keel_run_core *core, struct keel_run *delta,
 								  struct keel_text reason)
 {
-	KEEL_RUN_SET(delta, LOSSES, losses, core->losses + 1);
+	KEEL_RUN_SET(delta, LOSSES, losses, core->losses < INT64_MAX ? core->losses + 1 : INT64_MAX);
 	KEEL_RUN_SET(delta, CLAIMABLE, claimable, 1);
 	delta->given |= KEEL_RUN_BIT(SESSION_ID) | KEEL_RUN_BIT(STARTED_AT); /* to null */
 	keel_buffer_format(&store->scratch, "{\"losses\":%lld", (long long)delta->losses);
