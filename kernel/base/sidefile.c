@@ -59,7 +59,8 @@ enum keel_code keel_sidefile_open(struct keel_sidefile *file, const char *path, 
 {
 	if (file->fd >= 0)
 		return KEEL_OK;
-	pthread_mutex_lock(&watch_lock); /* a fork must not come between: its child would keep a descriptor it does not know */
+	/* A fork must not come between: its child would keep a descriptor that it does not know of. */
+	pthread_mutex_lock(&watch_lock);
 	int fd = create ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : open(path, O_RDONLY | O_CLOEXEC);
 	int failure = fd < 0 ? errno : 0;
 	file->fd = fd;
