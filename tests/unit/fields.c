@@ -1,0 +1,284 @@
+/* fields.c - the fields of a run: names, types, access by number, values, and the way through a store and back. */
+#include "support.h"
+
+/* Fixture: which of the two kinds of member a type has. */
+static bool is_text_type(enum keel_field_type type)
+{
+	return type == KEEL_TYPE_ID || type == KEEL_TYPE_TEXT || type == KEEL_TYPE_JSON || type == KEEL_TYPE_WORD;
+}
+
+static bool is_null(const struct keel_run *run, int field)
+{
+	return !(run->valued >> field & 1);
+}
+
+/* A value for every field, each another one. */
+static struct keel_run full_run(void)
+{
+	static char texts[KEEL_RUN_FIELD_COUNT][64];
+	struct keel_run run = {0};
+	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++) {
+		enum keel_run_field field = (enum keel_run_field)i;
+		run.given |= UINT64_C(1) << i;
+		if (is_text_type(keel_run_field_type(field))) {
+			snprintf(texts[i], sizeof texts[i], "{\"value\":\"%s €\"}", keel_run_field_name(field));
+			*keel_run_text(&run, field) = text(texts[i]);
+		} else {
+			*keel_run_number(&run, field) = 1000 + i;
+		}
+	}
+	run.valued = run.given;
+	run.status = KEEL_RUN_TIMEOUT;
+	run.claimable = 1;
+	run.operation_kind = text("artifact_write");
+	run.on_disconnect = text("continue");
+	run.cancel_action = text("rollback");
+	return run;
+}
+
+static void check_same(const struct keel_run *a, const struct keel_run *b, keel_run_set except)
+{
+	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++) {
+		enum keel_run_field field = (enum keel_run_field)i;
+		struct keel_run left = *a, right = *b;
+		if (except >> i & 1)
+			continue;
+		bool same = is_null(a, i) == is_null(b, i) &&
+					(is_null(a, i) || (is_text_type(keel_run_field_type(field))
+										   ? same_text(*keel_run_text(&left, field), *keel_run_text(&right, field))
+										   : *keel_run_number(&left, field) == *keel_run_number(&right, field)));
+		if (!same)
+			fail_msg("field %s differs", keel_run_field_name(field));
+	}
+}
+
+static void check_bad_number(const struct keel_run *good, enum keel_run_field field, int64_t value)
+{
+	struct keel_run run = *good;
+	*keel_run_number(&run, field) = value;
+	refuse_field(keel_run_field_name(field), keel_run_check(&run, &why));
+}
+
+static void check_bad_text(const struct keel_run *good, enum keel_run_field field, const char *value)
+{
+	struct keel_run run = *good;
+	*keel_run_text(&run, field) = text(value);
+	refuse_field(keel_run_field_name(field), keel_run_check(&run, &why));
+}
+
+/* --- Names and access -------------------------------------------------------------------------------------------- */
+
+/* Fields have the names of the list, each another. */
+TEST(fields_have_names)
+{
+	static const char *const names[] = {
+#define NAME(NAME_, member, type) #member,
+		KEEL_RUN_FIELD_MAP(NAME)
+#undef NAME
+	};
+	assert_int_equal(sizeof names / sizeof names[0], KEEL_RUN_FIELD_COUNT);
+	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++) {
+		assert_string_equal(keel_run_field_name((enum keel_run_field)i), names[i]);
+		for (int other = 0; other < i; other++)
+			assert_string_not_equal(names[i], names[other]);
+	}
+}
+
+/* A field's number leads to its own member and to no other. */
+TEST(numbers_lead_to_members)
+{
+	struct keel_run run;
+#define CHECK(NAME, member, type)                                                                           \
+	assert_int_equal(keel_run_field_type(KEEL_RUN_FIELD_##NAME), KEEL_TYPE_##type);                         \
+	assert_ptr_equal(is_text_type(KEEL_TYPE_##type) ? (void *)keel_run_text(&run, KEEL_RUN_FIELD_##NAME)    \
+													: (void *)keel_run_number(&run, KEEL_RUN_FIELD_##NAME), \
+					 &run.member);
+	KEEL_RUN_FIELD_MAP(CHECK)
+#undef CHECK
+}
+
+/* Statuses are found by the names they have; a number that is none has no name. */
+TEST(statuses_have_names)
+{
+	static const char *const names[] = {"pending", "running", "success", "error", "timeout", "interrupted"};
+	enum keel_run_status found;
+	for (int i = 0; i < KEEL_RUN_STATUS_COUNT; i++) {
+		assert_string_equal(keel_run_status_name((enum keel_run_status)i), names[i]);
+		assert_true(keel_run_status_find(text(names[i]), &found) && found == (enum keel_run_status)i);
+		assert_int_equal(keel_run_status_is_final(found), i >= 2);
+	}
+	assert_null(keel_run_status_name(KEEL_RUN_STATUS_COUNT));
+	assert_null(keel_run_status_name((enum keel_run_status) - 1));
+	assert_false(keel_run_status_find(text("Running"), &found));
+	assert_false(keel_run_status_find(text("runnin"), &found));
+	assert_false(keel_run_status_find(nothing, &found));
+}
+
+/* --- Values ------------------------------------------------------------------------------------------------------ */
+
+/* A record with a good value in every field passes. */
+TEST(good_values_pass)
+{
+	struct keel_run run = full_run();
+	succeed(keel_run_check(&run, &why));
+}
+
+/* Every field refuses, by name, what its type does not take. */
+TEST(bad_values_are_named)
+{
+	struct keel_run run = full_run();
+	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++) {
+		enum keel_run_field field = (enum keel_run_field)i;
+		enum keel_field_type type = keel_run_field_type(field);
+		if (is_text_type(type))
+			check_bad_text(&run, field, "\xC3(");
+		if (type == KEEL_TYPE_ID || type == KEEL_TYPE_WORD)
+			check_bad_text(&run, field, "");
+		if (type == KEEL_TYPE_ID)
+			check_bad_text(&run, field, "a\nb");
+		if (type == KEEL_TYPE_WORD)
+			check_bad_text(&run, field, "perhaps");
+		if (type == KEEL_TYPE_COUNT || type == KEEL_TYPE_FLAG || type == KEEL_TYPE_STATUS)
+			check_bad_number(&run, field, -1);
+		if (type == KEEL_TYPE_FLAG)
+			check_bad_number(&run, field, 2);
+		if (type == KEEL_TYPE_STATUS)
+			check_bad_number(&run, field, KEEL_RUN_STATUS_COUNT);
+	}
+}
+
+/* A field that is not valued is not looked at. */
+TEST(null_values_pass)
+{
+	struct keel_run run = full_run();
+	run.metadata = (struct keel_text){NULL, SIZE_MAX};
+	run.status = 77;
+	run.valued &= ~(KEEL_RUN_BIT(METADATA) | KEEL_RUN_BIT(STATUS));
+	succeed(keel_run_check(&run, &why));
+}
+
+/* RUN-28, RUN-36 */
+/* Long names of models and long messages are cut, between characters; the caller's own texts stay. */
+TEST(some_texts_are_cut)
+{
+	struct keel_run run = full_run();
+	char letters[3 * 2001];
+	for (size_t i = 0; i < sizeof letters; i += 3)
+		memcpy(letters + i, "€", 3);
+	run.model_name = run.last_ai_message = run.first_human_message = (struct keel_text){letters, sizeof letters};
+	succeed(keel_run_check(&run, &why));
+	assert_int_equal(run.model_name.size, 3 * KEEL_MODEL_NAME_MAX);
+	assert_int_equal(run.last_ai_message.size, 3 * KEEL_EXCERPT_MAX);
+	assert_int_equal(run.first_human_message.size, 3 * KEEL_EXCERPT_MAX);
+}
+
+/* --- Through a store --------------------------------------------------------------------------------------------- */
+
+/* RUN-15 */
+/* A record with every field set comes back with every field, from another process's point of view too. */
+TEST(every_field_survives)
+{
+	struct keel_run run = full_run();
+	put(&run);
+	reopen_store();
+	run.revision = 1; /* the store's own */
+	check_same(row(run.run_id.data), &run, 0);
+	struct keel_run again = run;
+	again.thread_id = text("{\"value\":\"thread_id €\"}");
+	again.fence++;
+	put(&again);
+	check_same(row(run.run_id.data), &again, KEEL_RUN_BIT(REVISION));
+	assert_int_equal(row(run.run_id.data)->revision, 2);
+}
+
+/* Each field is written alone without touching any other, and set back to null where the schema allows. */
+TEST(every_field_is_merged_alone)
+{
+	struct keel_run full = full_run(), plain = run_of("r", "t"); /* final: only then it may have an end */
+	const keel_run_set kept = KEEL_RUN_BIT(RUN_ID) | KEEL_RUN_BIT(THREAD_ID) | KEEL_RUN_BIT(REVISION);
+	const keel_run_set required = KEEL_RUN_BIT(CREATED_AT) | KEEL_RUN_BIT(UPDATED_AT) | KEEL_RUN_BIT(FENCE);
+	struct keel_runs before = {0};
+	SET(&plain, STATUS, status, KEEL_RUN_TIMEOUT);
+	put(&plain);
+	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++) {
+		keel_run_set bit = UINT64_C(1) << i;
+		if (bit & (kept | KEEL_RUN_BIT(STATUS)))
+			continue;
+		struct keel_run change = full;
+		succeed(keel_run_get(world.store, text("r"), nothing, &before, &why));
+		change.run_id = text("r");
+		change.given = change.valued = bit | KEEL_RUN_BIT(RUN_ID);
+		put(&change);
+		check_same(row("r"), &change, ~bit);
+		if (bit & required)
+			continue;
+		change.valued = KEEL_RUN_BIT(RUN_ID);
+		put(&change);
+		check_same(row("r"), &before.items[0], KEEL_RUN_BIT(REVISION) | KEEL_RUN_BIT(UPDATED_AT));
+	}
+	keel_runs_clear(&before);
+}
+
+/* RUN-17 */
+/* A row with null everywhere reads as pending, cancel, reject, run, empty documents and zeros; the rest is null. */
+TEST(nulls_have_meanings)
+{
+	raw("INSERT INTO runs (run_id, thread_id, fence, created_at, updated_at, revision) VALUES ('r', 't', 1, 5, 5, 1);"
+		"INSERT INTO events (kind, at, run_id) VALUES ('run_created', 5, 'r')");
+	const struct keel_run *run = row("r");
+	assert_int_equal(run->status, KEEL_RUN_PENDING);
+	assert_true(same_text(run->on_disconnect, text("cancel")) && same_text(run->multitask_strategy, text("reject")));
+	assert_true(same_text(run->operation_kind, text("run")));
+	assert_true(same_text(run->metadata, text("{}")) && same_text(run->kwargs, text("{}")));
+	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++) {
+		bool counter = KEEL_RUN_COUNTERS >> i & 1 && keel_run_field_type((enum keel_run_field)i) == KEEL_TYPE_COUNT;
+		if (counter)
+			assert_true(!is_null(run, i) &&
+						*keel_run_number((struct keel_run *)(uintptr_t)run, (enum keel_run_field)i) == 0);
+	}
+	assert_true(is_null(run, KEEL_RUN_FIELD_SESSION_ID) && is_null(run, KEEL_RUN_FIELD_ERROR));
+	assert_string_equal(ids_of_thread("t", 10), "r");
+	assert_string_equal(ids_inflight(NULL), "r");
+}
+
+/* EVENT-6 */
+/* Texts with zero bytes, newlines, U+2028 and of 4 MiB come back byte for byte. */
+TEST(odd_texts_survive)
+{
+	static const char odd[] = "a\0b\n\xE2\x80\xA8\0";
+	size_t size = 4 * 1024 * 1024;
+	char *large = malloc(size);
+	memset(large, 'x', size);
+	struct keel_run run = run_of("r", "t");
+	SET(&run, ERROR, error, ((struct keel_text){odd, sizeof odd}));
+	SET(&run, METADATA, metadata, ((struct keel_text){large, size}));
+	put(&run);
+	check_same(row("r"), &run, ~(KEEL_RUN_BIT(ERROR) | KEEL_RUN_BIT(METADATA)));
+	free(large);
+}
+
+/* 64-bit numbers come back to the bit, from the smallest to the largest. */
+TEST(numbers_survive)
+{
+	static const int64_t numbers[] = {INT64_MIN, -1, 0, 1, INT64_C(1) << 53, (INT64_C(1) << 53) + 1, INT64_MAX};
+	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+		struct keel_run run = run_of("r", "t");
+		SET(&run, PRIORITY, priority, numbers[i]);
+		SET(&run, EXIT_CODE, exit_code, numbers[i]);
+		SET(&run, DEADLINE, deadline, numbers[i]);
+		put(&run);
+		assert_true(row("r")->priority == numbers[i] && row("r")->exit_code == numbers[i]);
+		assert_true(row("r")->deadline == numbers[i]);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		ALONE(fields_have_names),        ALONE(numbers_lead_to_members),   ALONE(statuses_have_names),
+		ALONE(good_values_pass),         ALONE(bad_values_are_named),      ALONE(null_values_pass),
+		ALONE(some_texts_are_cut),       WITH_STORE(every_field_survives), WITH_STORE(every_field_is_merged_alone),
+		WITH_STORE(nulls_have_meanings), WITH_STORE(odd_texts_survive),    WITH_STORE(numbers_survive),
+	};
+	return cmocka_run_group_tests_name("fields", tests, NULL, NULL);
+}
