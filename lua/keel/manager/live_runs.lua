@@ -9,7 +9,7 @@ local kernel = require "keel.kernel"
 local LiveRuns = {}
 LiveRuns.__index = LiveRuns
 
-local FINISHED_KEPT = 256 -- finished records kept for whoever asks again soon
+local FINISHED_KEPT = 32 -- finished records kept for whoever asks again soon; each costs the collector a visit
 
 local final = { success = true, error = true, timeout = true, interrupted = true }
 
