@@ -1,0 +1,556 @@
+---@meta keel.kernel
+-- Types of the C module keel.kernel, for the language server. Nothing loads this file.
+-- Times are RFC 3339 texts in UTC, durations are seconds. An id is 1 to 256 bytes of UTF-8 without control characters.
+-- A function that "fails with" a code returns nil and a keel.Error; what is said to raise raises.
+-- luacheck: ignore 241
+
+-- --- Errors ----------------------------------------------------------------------------------------------------------
+
+---@alias keel.Code
+---| "conflict" # thread_id, run_id, reason: the strategy refused
+---| "not_found" # run_id
+---| "invalid_request" # field
+---| "invalid_transition" # from, to
+---| "limit_too_large" # field, requested, max
+---| "wrong_runtime" # expected, actual
+---| "runtime_stopped" # not given yet
+---| "unsupported_strategy" # known
+---| "stale_owner" # run_id and session_id when another live session owns the run
+---| "lease_held" # not given yet
+---| "idempotency_mismatch" # not given yet
+---| "policy_failed" # policy, reason, line
+---| "policy_budget" # policy, limit, line
+---| "busy" # transient: another writer kept the lock for lock_timeout
+---| "store_missing" # no such file, no such directory; in verify: a row that is gone
+---| "store_corrupt" # not a database, damaged, truncated, another application's
+---| "store_version" # the schema is newer than the library; readonly: older
+---| "store_readonly"
+---| "store_full"
+---| "io" # a directory, no permission, a failing disk; in a manager: anything else a store raised
+---| "no_memory"
+---| "cancelled" # not given yet
+---| "timeout" # not given yet
+
+--- An error as a value; `tostring` gives "code: message".
+---@class keel.Error
+---@field code keel.Code
+---@field message string a sentence for people; names paths and values
+---@field transient boolean whether the same call may succeed when it is tried again
+---@field field? string which input was wrong
+---@field thread_id? string
+---@field run_id? string the run in the way, or the one there is not
+---@field session_id? integer the session that owns the run
+---@field from? keel.Status
+---@field to? keel.Status
+---@field requested? integer
+---@field max? integer
+---@field expected? string the epoch of this store
+---@field actual? string the epoch in the cursor
+---@field known? string[] the strategies there are
+---@field policy? string the name of the policy
+---@field limit? "instructions"|"seconds" the part of the budget that was spent
+---@field line? integer the line of the policy, if known
+---@field reason? string what the policy said, or what was wrong with it
+
+-- --- Runs ------------------------------------------------------------------------------------------------------------
+
+---@alias keel.Status "pending"|"running"|"success"|"error"|"timeout"|"interrupted" the last four are final
+---@alias keel.Action "interrupt"|"rollback" how a run is stopped: its work is kept, or undone
+---@alias keel.OperationKind "run"|"checkpoint_write"|"artifact_write"|"delete"
+
+--- A run. A field that is null in the row is absent. What a store's methods give has the stored fields; what a manager
+--- gives has the process-local ones too.
+---@class keel.Run
+---@field run_id string unique in the store; a manager makes UUIDs of version 7
+---@field thread_id string what admission is decided by; never changes
+---@field status keel.Status
+---@field operation_kind keel.OperationKind
+---@field multitask_strategy string the name of the strategy that admitted it; "custom" for an unnamed function
+---@field assistant_id? string
+---@field user_id? string
+---@field on_disconnect "cancel"|"continue" stored; nothing acts on it yet
+---@field metadata table JSON, the caller's own
+---@field kwargs table JSON, the caller's own
+---@field created_at string time
+---@field updated_at string time of the last change
+---@field started_at? string time it first became running; absent again after a requeue
+---@field ended_at? string time it reached its final status
+---@field scheduled_at? string time; stored, nothing acts on it yet
+---@field deadline? string time; stored, nothing acts on it yet
+---@field error? string
+---@field error_code? string
+---@field exit_code? integer
+---@field stop_reason? string why it ended: "orphan_recovered", "cancelled", or the caller's own
+---@field priority integer 0 unless given; stored, nothing acts on it yet
+---@field attempt integer tries of the work: 1 by a manager's create, 0 in a row made without it
+---@field max_attempts? integer stored; nothing acts on it yet
+---@field losses integer owners that died under it and left it to others (a requeue)
+---@field max_losses? integer for reconcilers of your own; nothing else acts on it yet
+---@field session_id? integer the session that owns it; absent: nobody
+---@field fence integer 1, and more with every change of owner; a writer with another one is refused
+---@field claimable boolean nobody owns it on purpose: recovery leaves it
+---@field revision integer 1, and one more with every change of the row
+---@field waits_for? string[] ids of the runs that must be final before it starts
+---@field reconciler? string the reconciler that recovers it; absent: the call's
+---@field cancel_action? keel.Action the first stop that was asked for
+---@field fingerprint? string equal fingerprints are the same work
+---@field idempotency_key? string a column of the row; nothing acts on it yet
+---@field batch_id? string
+---@field plan_entry? string
+---@field worker_ref? table JSON
+---@field model_name? string at most 128 characters
+---@field total_input_tokens integer
+---@field total_output_tokens integer
+---@field total_tokens integer
+---@field llm_call_count integer
+---@field lead_agent_tokens integer
+---@field subagent_tokens integer
+---@field middleware_tokens integer
+---@field message_count integer
+---@field token_usage_by_model? table JSON
+---@field last_ai_message? string at most 2000 characters
+---@field first_human_message? string at most 2000 characters
+---@field store_only? boolean process-local: true for a copy read from the store, false for a live record
+---@field abort_event? keel.AbortEvent process-local: the signal to stop
+---@field abort_action? keel.Action process-local: what the signal meant
+---@field task? thread process-local: yours to set
+---@field finalizing? boolean process-local: always false for now
+
+--- What may be given for a new run.
+---@class keel.CreateOptions
+---@field assistant_id? string id
+---@field metadata? table JSON; default {}
+---@field kwargs? table JSON; default {}
+---@field multitask_strategy? string|keel.Strategy default "reject"
+---@field strategy_options? table what the strategy sees as request.options; not stored
+---@field on_disconnect? "cancel"|"continue" default "cancel"
+---@field model_name? string cut to 128 characters
+---@field user_id? string id
+---@field priority? integer
+---@field max_attempts? integer
+---@field max_losses? integer
+---@field scheduled_at? string time
+---@field deadline? string time
+---@field batch_id? string id
+---@field plan_entry? string
+---@field fingerprint? string id
+---@field claimable? boolean true: the run belongs to no session
+---@field reconciler? string name of the reconciler that recovers it
+---@field worker_ref? table JSON
+
+-- --- Policies --------------------------------------------------------------------------------------------------------
+
+--- What a strategy is told of the newcomer. What the caller did not give is absent.
+---@class keel.Request
+---@field thread_id string
+---@field assistant_id? string
+---@field user_id? string
+---@field metadata? table the caller's table, not a copy
+---@field kwargs? table the caller's table, not a copy
+---@field model_name? string
+---@field priority integer 0 unless given
+---@field fingerprint? string
+---@field batch_id? string
+---@field scheduled_at? string time
+---@field deadline? string time
+---@field multitask_strategy string the strategy's own name
+---@field options table the caller's strategy_options, or {}
+---@field inflight_count integer runs in flight on the thread, exact even when fewer are shown
+---@field now string time by the store's clock
+
+--- What a strategy decides. Runs are records it was shown, or their ids.
+---@class keel.Decision
+---@field admit boolean
+---@field cancel? "all"|(keel.Run|string)[]
+---@field action? keel.Action default "interrupt"
+---@field after? (keel.Run|string)[] runs that must be final before the newcomer starts
+---@field reuse? keel.Run|string give the caller this run; only with admit = false
+---@field reason? string
+
+---@alias keel.Strategy fun(request: keel.Request, inflight: keel.Run[]): keel.Decision
+
+--- What a reconciler is told besides the run.
+---@class keel.RecoveryContext
+---@field now string time by the store's clock
+---@field error? string the call's `error`; absent in admission
+
+--- What a reconciler decides: how the run ends, or `requeue`.
+---@class keel.Outcome
+---@field status? keel.Status a final one
+---@field error? string
+---@field error_code? string
+---@field stop_reason? string default "orphan_recovered"
+---@field requeue? boolean true: pending and claimable again, with one loss more
+
+---@alias keel.Reconciler fun(run: keel.Run, context: keel.RecoveryContext): keel.Outcome?
+
+-- --- Stores ----------------------------------------------------------------------------------------------------------
+
+---@class keel.StoreOptions
+---@field durability? "full"|"normal"|"off" when a commit counts as done; default "full"
+---@field readonly? boolean default false
+---@field create? boolean default true: make the file (0600) when there is none; never a directory
+---@field lock_timeout? number seconds an operation waits for another writer; default 5
+---@field sleep? fun(seconds: number) how the store waits; may yield. Default: it blocks
+---@field clock? fun(): number seconds since the epoch, used as given. Default: the system's, never the same twice
+---@field log? fun(level: "info"|"warn"|"error", message: string, fields: table) what managers on the store tell
+---@field owner? string a name shown to people, 1 to 256 bytes; default host:pid
+
+---@class keel.Session
+---@field session_id integer never used again in the store
+---@field owner string
+---@field pid integer
+---@field started_at string time
+---@field alive boolean whether its process is there: true unless that can be ruled out
+
+--- Something that verify found.
+---@class keel.Problem
+---@field code "store_corrupt"|"store_missing"
+---@field message string
+
+---@class keel.Event
+---@field id integer from 1, growing by one
+---@field kind string
+---@field at string time
+---@field thread_id? string
+---@field run_id? string
+---@field runtime_id? string
+---@field worker_ref? table JSON
+---@field message? string
+---@field data? table JSON
+
+--- Where to go on reading: a plain table that survives JSON.
+---@class keel.Cursor
+---@field next_event_id integer at least 1
+---@field epoch string of the store it was read from
+
+---@class keel.EventPage
+---@field events keel.Event[] oldest first
+---@field cursor keel.Cursor
+---@field has_more boolean more matches were there already
+
+---@class keel.EventFilter
+---@field run_id? string
+---@field thread_id? string
+---@field runtime_id? string
+---@field kinds? string[] at most 32
+
+---@class keel.InflightQuery
+---@field thread_id? string
+---@field before? string time: created then or earlier
+---@field session_id? integer
+---@field limit? integer 1 to 1000, default 100
+---@field after? string a run id: go on behind it
+
+---@class keel.StatusChange
+---@field error? string
+---@field stop_reason? string
+---@field cancel_action? keel.Action kept only if none was asked for before
+---@field fence? integer the owner's; absent: whoever asks
+
+---@class keel.Takeover
+---@field status? keel.Status a final one; default "error"
+---@field error? string
+---@field error_code? string
+---@field stop_reason? string default "orphan_recovered"
+---@field cancel_action? keel.Action kept only if none was asked for before
+---@field requeue? boolean true: pending and claimable again, with one loss more
+
+--- What stores and transactions have in common. Each operation is atomic. All raise for wrong types, unknown fields and
+--- options, and a closed handle; all can fail with busy, store_corrupt, store_readonly, store_full, io and no_memory,
+--- and have then changed nothing.
+---@class keel.Operations
+local Operations = {}
+
+--- Inserts a run, or merges the given fields into its row.
+--- Fails with invalid_request (a bad value, no thread_id for a new run, another thread_id, ended_at for a run that has
+--- not ended), limit_too_large, invalid_transition, and stale_owner when `fence` is less than the row's.
+---@param run_id string
+---@param fields table<string, any> fields of keel.Run that are stored; keel.null stores null
+---@param note? table JSON that becomes the `data` of a new run's run_created event
+---@return boolean? done
+---@return table|keel.Error written the fields that were written (all, for a new row), without those that are JSON
+function Operations:put(run_id, fields, note) end
+
+--- Reads a run: a new table each time. Fails with invalid_request.
+---@param run_id string
+---@param options? { user_id?: string } another user's run is not there
+---@return keel.Run? run
+---@return keel.Error? err
+function Operations:get(run_id, options) end
+
+--- Deletes a row; its events stay. Fails with invalid_request.
+---@param run_id string
+---@return boolean? deleted false when there was none
+---@return keel.Error? err
+function Operations:delete(run_id) end
+
+--- Changes a run's status. To the status it has: nothing changes.
+--- Fails with invalid_request, limit_too_large, invalid_transition (from, to), stale_owner.
+---@param run_id string
+---@param status keel.Status
+---@param change? keel.StatusChange
+---@return boolean? found false when there is no such row
+---@return table|keel.Error|nil written the fields that were written
+function Operations:update_status(run_id, status, change) end
+
+--- Writes counters and, unless the run has another final status, its outcome.
+--- Fails with invalid_request, limit_too_large, invalid_transition, stale_owner.
+---@param run_id string
+---@param fields table status, error, error_code, exit_code, stop_reason, what update_run_progress takes, and fence
+---@return boolean? found false when there is no such row
+---@return table|keel.Error|nil written the fields that were written, without those that are JSON
+function Operations:update_run_completion(run_id, fields) end
+
+--- Writes counters while the run is running; in any other status changes nothing. No event.
+--- Fails with invalid_request, limit_too_large, stale_owner.
+---@param run_id string
+---@param fields table the counters, token_usage_by_model, last_ai_message, first_human_message, model_name, and fence
+---@return boolean? found false when there is no such row
+---@return table|keel.Error|nil written the fields that were written, without those that are JSON
+function Operations:update_run_progress(run_id, fields) end
+
+--- The newest runs of a thread, newest first, equal times in order of insertion.
+--- Fails with invalid_request and limit_too_large.
+---@param thread_id string
+---@param options? { user_id?: string, limit?: integer } limit: 1 to 1000, default 100
+---@return keel.Run[]? runs
+---@return keel.Error? err
+function Operations:list_by_thread(thread_id, options) end
+
+--- Pending and running runs, oldest first: of a thread in order of insertion, else by creation time.
+--- Fails with invalid_request and limit_too_large.
+---@param query? keel.InflightQuery
+---@return keel.Run[]? runs
+---@return keel.Error? err
+function Operations:list_inflight(query) end
+
+--- How many runs of a thread are pending or running. Fails with invalid_request.
+---@param thread_id string
+---@return integer? count
+---@return keel.Error? err
+function Operations:count_inflight(thread_id) end
+
+--- Recovers an orphan: an in-flight run whose session is dead, or that has neither a session nor `claimable`. Its fence
+--- grows, so that a late writer is refused. Fails with invalid_request, limit_too_large.
+---@param run_id string
+---@param takeover? keel.Takeover
+---@return boolean? taken whether it was an orphan and now is not
+---@return keel.Error? err
+function Operations:claim_for_takeover(run_id, takeover) end
+
+--- Asks the owner of an in-flight run to stop it. The first action asked for holds for ever.
+--- Fails with not_found, invalid_request, invalid_transition (it has ended).
+---@param run_id string
+---@param options? { action?: keel.Action } default "interrupt"
+---@return keel.Action? action the one that holds
+---@return keel.Error? err
+function Operations:request_cancel(run_id, options) end
+
+--- Appends an event of the caller's own. Fails with invalid_request, limit_too_large.
+---@param event { kind: string, thread_id?: string, run_id?: string, runtime_id?: string, worker_ref?: table,
+--- message?: string, data?: table }
+---@return integer? id
+---@return keel.Error? err
+function Operations:append_event(event) end
+
+--- One page of the log. Fails with invalid_request (limit, cursor), limit_too_large, and wrong_runtime for a cursor of
+--- another store.
+---@param cursor? keel.Cursor nil: from the start
+---@param limit? integer 1 to 1000, default 256
+---@param filter? keel.EventFilter
+---@return keel.EventPage? page
+---@return keel.Error? err
+function Operations:read_events(cursor, limit, filter) end
+
+--- The session of this handle, made now if it has not written yet; nil for a readonly store.
+---@return integer? session_id
+---@return keel.Error? err
+function Operations:session_id() end
+
+--- Whether a session's process is there: true unless that can be ruled out. A number that is no session is dead.
+---@param session_id integer
+---@return boolean? alive
+---@return keel.Error? err
+function Operations:session_alive(session_id) end
+
+--- The sessions the store knows, oldest first: all that are alive, and dead ones until they are tidied away.
+---@return keel.Session[]? sessions
+---@return keel.Error? err
+function Operations:sessions() end
+
+--- What is wrong with the store: at most 100 problems, none when it is sound. Takes time in proportion to the store.
+---@return keel.Problem[]? problems
+---@return keel.Error? err
+function Operations:verify() end
+
+--- The id that was made when the store was created.
+---@return string epoch
+function Operations:epoch() end
+
+--- An open store. A handle belongs to one thread at a time. Closed by `close`, by leaving the scope of a
+--- `local store <close>`, or by the collector.
+---@class keel.Store: keel.Operations
+local Store = {}
+
+--- Ends the session and closes the file; an open transaction is rolled back. Safe to call again.
+function Store:close() end
+
+--- Begins a writing transaction: no other process writes until it ends, and all other operations of this handle are
+--- busy. Fails with busy, store_readonly, io, no_memory and what damage gives.
+---@return keel.Transaction? tx
+---@return keel.Error? err
+function Store:begin() end
+
+--- Runs fn(tx) in a transaction: commits when fn returns, rolls back when it raises (the error passes through) or
+--- returns nil and an error. fn cannot yield. In lua/keel/store.lua. Fails with what begin, commit or fn fail with.
+---@generic T
+---@param fn fun(tx: keel.Transaction): T?, keel.Error?
+---@return T? ... what fn returned; true when it returned nothing
+---@return keel.Error? err
+function Store:transaction(fn) end
+
+--- The time by the store's clock.
+---@return string time
+function Store:now() end
+
+--- The path as it was resolved; "" in memory.
+---@return string
+function Store:path() end
+
+---@return "sqlite"|"memory"
+function Store:backend() end
+
+--- Waits as the store does: through its `sleep`, which may yield, else blocking. Raises below 0.
+---@param seconds number
+function Store:sleep(seconds) end
+
+--- Calls the store's `log`, if it was given one.
+---@param level "info"|"warn"|"error"
+---@param message string
+---@param fields? table
+function Store:log(level, message, fields) end
+
+--- A writing transaction. Leaving the scope of a `local tx <close>` rolls back what was not committed. In it nothing
+--- waits, so no operation yields. An operation that failed half-way leaves nothing but rolling back.
+---@class keel.Transaction: keel.Operations
+local Transaction = {}
+
+--- Makes everything durable, as the store's durability says. On failure all of it is undone.
+---@return true? done
+---@return keel.Error? err
+function Transaction:commit() end
+
+--- Undoes everything. Safe to call again, and after commit, when it does nothing.
+function Transaction:rollback() end
+
+-- --- The module ------------------------------------------------------------------------------------------------------
+
+---@class keel.json
+local json = {}
+
+--- The JSON text of a value, names in byte order. Raises without an argument.
+--- Fails with invalid_request (field "value"): functions, cycles, numbers that are not finite, text that is not UTF-8,
+--- tables with both list items and names, nesting beyond 1000.
+---@param value any nil and keel.null give null
+---@return string? text
+---@return keel.Error? err
+function json.encode(value) end
+
+--- The value of a JSON text: arrays come marked as by keel.array, null as keel.null.
+--- Fails with invalid_request (field "text"): no JSON, a name twice, whole numbers beyond 64 bits, nesting beyond 1000.
+---@param text string
+---@return any value
+---@return keel.Error? err
+function json.decode(text) end
+
+--- A copy that shares no table with the value, metatables kept. Raises for nesting beyond 1000.
+---@generic T
+---@param value T
+---@return T
+function json.copy(value) end
+
+--- The C module: for Keel's own files. Programs use `require "keel"`.
+---@class keel.kernel
+---@field version string
+---@field json keel.json
+---@field null userdata JSON null
+---@field run_fields table<string, "string"|"integer"|"boolean"|"table"> the stored fields of a run and their Lua types
+---@field error_metatable table the metatable of keel.Error
+---@field store_methods keel.Store the methods of stores; lua/keel/store.lua adds to them
+local kernel = {}
+
+--- Opens a store; see keel.open. Raises for unknown options and wrong types. Fails with invalid_request, store_missing,
+--- store_corrupt, store_version, store_readonly, store_full, io, busy, no_memory.
+---@param uri string a path, or ":memory:"
+---@param options? keel.StoreOptions
+---@return keel.Store? store
+---@return keel.Error? err
+function kernel.open(uri, options) end
+
+--- Marks a table as a JSON array, so that an empty one is written [] and not {}.
+--- Raises for another type, and for a table with a metatable of its own.
+---@generic T: table
+---@param t? T nil: a new one
+---@return T t the same table
+function kernel.array(t) end
+
+--- The time by the system's clock; within a process never the same twice.
+---@return string time
+function kernel.now() end
+
+--- A UUID of version 7, greater than any this process made before. Fails with io.
+---@return string? id
+---@return keel.Error? err
+function kernel.new_id() end
+
+--- Blocks the thread. Raises below 0.
+---@param seconds number
+function kernel.sleep(seconds) end
+
+---@param text string
+---@return string hash 64 hexadecimal digits
+function kernel.sha256(text) end
+
+--- A time as seconds since the epoch. Fails with invalid_request (field "time").
+---@param text string RFC 3339, any offset
+---@return number? seconds
+---@return keel.Error? err
+function kernel.time_seconds(text) end
+
+--- The opposite of time_seconds. Raises beyond 1e12.
+---@param seconds number
+---@return string time
+function kernel.time_text(seconds) end
+
+--- Seconds on a clock that nobody sets; only differences mean something.
+---@return number seconds
+function kernel.monotonic() end
+
+--- The seconds to wait after a failed attempt.
+---@param policy keel.RetryPolicy
+---@param attempt integer the failed one, from 1
+---@param chance? number in [0, 1), decides the jitter; default 0
+---@return number seconds
+function kernel.retry_delay(policy, attempt, chance) end
+
+--- Calls fn(...) under a budget, looked at every 1000 instructions. fn cannot yield, nor swallow the stop with pcall.
+--- Raises for wrong types only.
+---@param fn function
+---@param instructions integer
+---@param seconds number
+---@param ... any arguments of fn
+---@return boolean ok
+---@return any result the first result of fn; else "failed" or "budget"
+---@return string? reason what was raised; for "budget" "instructions" or "seconds"
+---@return integer? line where, if known
+function kernel.bounded_call(fn, instructions, seconds, ...) end
+
+--- Like Lua's pcall, but fn cannot yield.
+---@param fn function
+---@param ... any arguments of fn
+---@return boolean ok
+---@return any ... results of fn, or what it raised
+function kernel.pcall(fn, ...) end
+
+return kernel

@@ -1,0 +1,288 @@
+--- The reference is true: its examples run and print what they say, and it names everything there is.
+-- An example that needs another setup has the line <!-- not run: why --> before it.
+local keel = require "keel"
+local kernel = require "keel.kernel"
+local lfs = require "lfs"
+local read = require("support.files").read
+local support = require "support"
+
+local ROOT = debug.getinfo(1, "S").source:match "^@(.-)spec/docs/[^/]*$"
+local REFERENCE = read(ROOT .. "lua/keel/README.md")
+local META = read(ROOT .. "lua/keel/_meta/kernel.lua")
+
+-- --- Examples --------------------------------------------------------------------------------------------------------
+
+-- The Lua blocks of a file: a list of { line = of its fence, code = text }.
+local function examples_of(path)
+  local examples, current, number, skip = {}, nil, 0, false
+  for line in io.lines(ROOT .. path) do
+    number = number + 1
+    if current and line == "```" then
+      current = nil
+    elseif current then
+      current.code = current.code .. line .. "\n"
+    elseif line == "```lua" then
+      current = { line = number, code = "" }
+      if not skip then examples[#examples + 1] = current end
+    end
+    if line ~= "" then skip = line:find "^<!%-%- not run: " ~= nil end
+  end
+  return examples
+end
+
+local function one_line(text)
+  return (text:gsub("%s+", " "):gsub("^ ", ""):gsub(" $", ""))
+end
+
+-- What stands behind "-->" in a code, as patterns in order; "…" stands for anything.
+local function promised(code)
+  local patterns = {}
+  for line in code:gmatch "[^\n]+" do
+    local text = line:match "%-%->(.*)$"
+    if text then
+      patterns[#patterns + 1] = "^" .. one_line(text):gsub("%p", "%%%0"):gsub("%%?…", ".*") .. "$"
+    end
+  end
+  return patterns
+end
+
+local function absolute(path)
+  return (path:gsub("[^;]+", function(template)
+    return template:find "^/" and template or lfs.currentdir() .. "/" .. template
+  end))
+end
+
+-- Runs a code in a new process and an empty folder; gives what it printed. Errors name the line of the file.
+local function output_of(path, example)
+  local folder = support.dir()
+  local code = folder .. "/code"
+  require("support.files").write(code, ("\n"):rep(example.line) .. example.code)
+  assert(lfs.mkdir(folder .. "/empty"))
+  local child = support.spawn([[
+    local code, name, folder = ...
+    local file <close> = assert(io.open(code))
+    local run = assert(load(file:read "a", "@" .. name))
+    assert(require("lfs").chdir(folder))
+    run()
+  ]], { code, path, folder .. "/empty" },
+    { env = { LUA_PATH = absolute(package.path), LUA_CPATH = absolute(package.cpath) } })
+  return child:finish()
+end
+
+describe("The examples", function()
+  after_each(support.clean_up)
+
+  for _, path in ipairs { "README.md", "lua/keel/README.md" } do
+    for _, example in ipairs(lfs.attributes(ROOT .. path) and examples_of(path) or {}) do
+      it(("run and print what they promise: %s:%d"):format(path, example.line), function()
+        local output = output_of(path, example)
+        local lines = output:gmatch "[^\n]*"
+        for _, pattern in ipairs(promised(example.code)) do
+          local found
+          repeat
+            local line = lines()
+            found = line and one_line(line):find(pattern)
+          until found or not line
+          assert(found, ("nothing matches %s, in its place, of what was printed:\n%s"):format(pattern, output))
+        end
+      end)
+    end
+  end
+
+  it("are in the reference at all", function()
+    assert.is_true(#examples_of "lua/keel/README.md" > 10)
+  end)
+end)
+
+-- --- Names -----------------------------------------------------------------------------------------------------------
+
+-- The text of the reference's sections of these titles.
+local function sections(...)
+  local found = {}
+  for i, title in ipairs { ... } do
+    local start = assert(REFERENCE:find("\n## " .. title .. "\n", 1, true), "no section " .. title)
+    found[i] = REFERENCE:sub(start, (REFERENCE:find("\n## ", start + 1, true)))
+  end
+  return table.concat(found)
+end
+
+-- The part of the types that defines a class.
+local function class(name)
+  return assert(META:match("%-%-%-@class " .. name:gsub("%.", "%%.") .. "%f[\n:].-\n\n"), "no class " .. name)
+end
+
+local function has_field(text, name)
+  return text:find("%-%-%-@field " .. name .. "%f[?%s]") ~= nil
+end
+
+-- `name` in the text of a document; and as it is called, `x:name(`.
+local function is_named(text, name) return text:find("`" .. name .. "`", 1, true) ~= nil end
+local function is_called(text, name) return text:find("[`:.]" .. name .. " ?[({]") ~= nil end
+
+-- Fails with those of a table's keys for which `is_there` is false. `wanted(key, value)` leaves keys out.
+local function each_key(map, wanted, is_there)
+  local missing, count = {}, 0
+  for key, value in pairs(map) do
+    if wanted(key, value) then
+      count = count + 1
+      if not is_there(key) then missing[#missing + 1] = key end
+    end
+  end
+  table.sort(missing)
+  assert(count > 0, "there is nothing to look for")
+  assert(#missing == 0, "not documented: " .. table.concat(missing, ", "))
+end
+
+local function any() return true end
+
+-- A method for users; `maker` is not called on an object.
+local function public(maker)
+  return function(name, value) return type(value) == "function" and not name:find "^_" and value ~= maker end
+end
+
+describe("The reference names", function()
+  after_each(support.clean_up)
+
+  local function handles()
+    local store = support.open ":memory:"
+    return store, assert(store:begin())
+  end
+
+  it("every method of stores and transactions", function()
+    local text = sections("The store", "Transactions", "Sessions", "Events and cursors")
+    for _, handle in ipairs { handles() } do
+      each_key(getmetatable(handle).__index, any, function(name) return is_called(text, name) end)
+    end
+  end)
+
+  it("every method of the run manager, of abort events and of retry policies", function()
+    local manager = keel.run_manager()
+    local run = assert(manager:create "t")
+    local function in_section(title)
+      return function(name) return is_called(sections(title), name) end
+    end
+    each_key(getmetatable(manager), public(keel.run_manager), in_section "The run manager")
+    local abort_event = getmetatable(run.abort_event)
+    each_key(abort_event, public(abort_event.new), in_section "The run manager")
+    each_key(getmetatable(keel.retry_policy()), public(keel.retry_policy), in_section "Retry policies")
+  end)
+
+  it("everything in keel and keel.json", function()
+    local text = sections "Conventions"
+    each_key(keel, any, function(name) return text:find("`keel%." .. name .. "%f[^%w_]") end)
+    each_key(keel.json, any, function(name) return is_called(text, name) end)
+  end)
+
+  it("every field of a run", function()
+    local text = sections "The run record"
+    local manager = keel.run_manager()
+    local run = assert(manager:create "t")
+    assert(manager:cancel(run.run_id))
+    each_key(kernel.run_fields, any, function(name) return is_named(text, name) end)
+    each_key(run, any, function(name) return is_named(text, name) end)
+  end)
+
+  it("every option of create, and what a strategy and a reconciler are told", function()
+    local manager = keel.run_manager()
+    local given, seen, context = {}, nil, nil
+    each_key(kernel.run_fields, function(name)
+      return (pcall(manager.create, manager, "t", { [name] = keel.null }))
+    end, function(name)
+      given[name] = ({ string = "x", integer = 1, boolean = false, table = {} })[kernel.run_fields[name]]
+      return is_named(sections "The run manager", name) and has_field(class "keel.CreateOptions", name)
+    end)
+    given.on_disconnect, given.scheduled_at, given.deadline = "cancel", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"
+    given.multitask_strategy = function(request) seen = request return { admit = true } end
+    assert(manager:create_or_reject("t", given))
+    each_key(seen, any, function(name)
+      return is_named(sections "Strategies", name) and has_field(class "keel.Request", name)
+    end)
+
+    local store = support.open ":memory:"
+    assert(store:put("orphan", { thread_id = "t" }))
+    assert(keel.run_manager { store = store }:reconcile_orphaned_inflight_runs {
+      error = "lost", reconciler = function(_, told) context = told end,
+    })
+    each_key(context, any, function(name)
+      return sections "Reconcilers":find("%f[%w]" .. name .. "%f[^%w]") and
+        has_field(class "keel.RecoveryContext", name)
+    end)
+  end)
+
+  it("every built-in strategy and reconciler", function()
+    for folder, title in pairs { strategies = "Strategies", reconcilers = "Reconcilers" } do
+      for file in lfs.dir(ROOT .. "lua/keel/" .. folder) do
+        local name = file:match "^(.*)%.lua$"
+        assert(not name or is_named(sections(title), name), file)
+      end
+    end
+  end)
+
+  it("every error code, and every limit of the headers with its value", function()
+    for name in read(ROOT .. "include/keel/error.h"):gmatch 'X%([%u_]+, %-%d+, "([%l_]+)"' do
+      local known = name == "misuse" or is_named(REFERENCE, name) and META:find('---| "' .. name .. '"', 1, true)
+      assert(known, name)
+    end
+    local limits, count = sections "Limits", 0
+    for header in lfs.dir(ROOT .. "include/keel") do
+      local text = header:find "%.h$" and read(ROOT .. "include/keel/" .. header) or ""
+      for name, value in text:gmatch "%f[%w](KEEL_[%u_]+) = ([%d *]+)" do
+        if name:find "_MAX$" or name:find "_DEFAULT$" then
+          count = count + 1
+          local row = limits:match("\n|([^\n]*)`" .. name .. "`")
+          assert(row and row:find("%f[%d]" .. load("return " .. value)() .. "%f[%D]"), name)
+        end
+      end
+    end
+    assert.is_true(count >= 10)
+  end)
+end)
+
+describe("The types of the C module name", function()
+  after_each(support.clean_up)
+
+  it("every function and value of it", function()
+    each_key(kernel, any, function(name)
+      return META:find("\nfunction kernel." .. name .. "(", 1, true) or has_field(class "keel.kernel", name)
+    end)
+    each_key(kernel.json, any, function(name) return META:find("\nfunction json." .. name .. "(", 1, true) end)
+  end)
+
+  it("every method of stores and transactions", function()
+    local store = support.open ":memory:"
+    for own, handle in pairs { Store = store, Transaction = assert(store:begin()) } do
+      each_key(getmetatable(handle).__index, any, function(name)
+        return META:find("\nfunction Operations:" .. name .. "(", 1, true) or
+          META:find("\nfunction " .. own .. ":" .. name .. "(", 1, true)
+      end)
+    end
+  end)
+
+  it("every field of a run", function()
+    local run = assert(keel.run_manager():create "t")
+    each_key(kernel.run_fields, any, function(name) return has_field(class "keel.Run", name) end)
+    each_key(run, any, function(name) return has_field(class "keel.Run", name) end)
+  end)
+
+  it("every type that annotations use, here or where it belongs", function()
+    local defined, used = {}, {}
+    local function look(folder)
+      for name in lfs.dir(folder) do
+        local path = folder .. "/" .. name
+        if lfs.attributes(path, "mode") == "directory" then
+          if name:sub(1, 1) ~= "." then look(path) end
+        elseif name:find "%.lua$" then
+          for line in io.lines(path) do
+            local comment = line:match "^%s*%-%-%-(.*)$" or ""
+            for new in comment:gmatch "@%l+ (keel%.%u%w*)" do
+              if comment:find "^@class" or comment:find "^@alias" then defined[new] = true end
+            end
+            for old in comment:gmatch "keel%.%u%w*" do used[old] = true end
+          end
+        end
+      end
+    end
+    look(ROOT .. "lua")
+    each_key(used, any, function(name) return defined[name] end)
+  end)
+end)
