@@ -37,9 +37,9 @@ end
 ---@return keel.Error
 function errors.from(err)
   if type(err) == "table" and err.code then return err end
-  local message = type(err) == "table" and err.message or err
-  message = tostring(message)
-  return errors.new(is_transient_text(message) and "busy" or "io", message)
+  local message = tostring(type(err) == "table" and err.message or err)
+  local transient = errors.is_transient(err) or is_transient_text(message)
+  return errors.new(transient and "busy" or "io", message)
 end
 
 return errors
