@@ -81,7 +81,6 @@ run_busted() { # PRESET [NAME=VALUE ...] runs the specs with the module of that 
 	env "$@" \
 		LUA_PATH="$root/lua/?.lua;$root/lua/?/init.lua;$root/spec/?.lua;${LUA_PATH:-;}" \
 		LUA_CPATH="$root/build/$preset/lua/?.so;${LUA_CPATH:-;}" \
-		KEEL_BUILD="$root/build/$preset" \
 		"$lua" "$(command -v busted)" "${specs[@]}" 2>&1 | tee "$work/busted"
 	line=$(sed 's/\x1b\[[0-9;]*m//g' "$work/busted" |
 		grep -E '^[0-9]+ success(es)? / [0-9]+ failures? / [0-9]+ errors? / [0-9]+ pending' | tail -n 1)
