@@ -14,7 +14,7 @@
 #include "store.h"
 
 enum {
-	TIDY_MAX = 32,     /* old sessions looked at when a new one is made: more than are made, so they do not pile up */
+	TIDY_MAX = 32,     /* sessions looked at when a new one is made: more than are made, so they do not pile up */
 	BYTES_TRIED = 4096 /* numbers skipped because a session of a store deleted under it still holds their bytes */
 };
 
@@ -69,17 +69,40 @@ static enum keel_code judge(struct keel_store *store, int64_t id, const struct s
 	return keel_sidefile_held(&store->side, id, alive, err);
 }
 
-/* Deletes the oldest sessions that are dead and own nothing in flight. */
+/* Where to tidy: at the oldest session, or, when there may be more than are looked at, at another place each time, so
+ * that dead ones behind many live ones have their turn. */
+static enum keel_code tidy_from(struct keel_store *store, int64_t *from, struct keel_error *err)
+{
+	static const char ends[] = "SELECT (SELECT min(id) FROM sessions), (SELECT max(id) FROM sessions)";
+	struct keel_statement *statement;
+	bool row;
+	enum keel_code code = keel_store_prepare(store, ends, &statement, err);
+	if (code != KEEL_OK)
+		return code;
+	code = keel_step(statement, &row, err);
+	int64_t first = code == KEEL_OK && row ? keel_column_int(statement, 0) : 0;
+	int64_t last = code == KEEL_OK && row ? keel_column_int(statement, 1) : 0;
+	keel_reset(statement);
+	*from = first;
+	if (last - first >= TIDY_MAX) /* any hash of the newest number will do: each new session looks somewhere else */
+		*from += (int64_t)((uint64_t)last * UINT64_C(0x9E3779B97F4A7C15) >> 32) % (last - first + 1);
+	return code;
+}
+
+/* Deletes some sessions that are dead and own nothing in flight. */
 static enum keel_code tidy(struct keel_store *store, struct keel_error *err)
 {
-	static const char oldest[] = "SELECT " SESSION_COLUMNS " FROM sessions ORDER BY id LIMIT ?1";
+	static const char some[] = "SELECT " SESSION_COLUMNS " FROM sessions WHERE id >= ?1 ORDER BY id LIMIT ?2";
 	static const char drop[] = "DELETE FROM sessions WHERE id = ?1 AND NOT EXISTS"
 							   " (SELECT 1 FROM runs WHERE coalesce(status, 0) < 2 AND session_id = ?1)";
 	int64_t dead[TIDY_MAX];
 	size_t count = 0;
+	int64_t from;
 	struct keel_statement *statement;
 	bool row, alive;
-	enum keel_code code = keel_query(store, oldest, &statement, err, keel_int(TIDY_MAX));
+	enum keel_code code = tidy_from(store, &from, err);
+	if (code == KEEL_OK)
+		code = keel_query(store, some, &statement, err, keel_int(from), keel_int(TIDY_MAX));
 	if (code != KEEL_OK)
 		return code;
 	while ((code = keel_step(statement, &row, err)) == KEEL_OK && row) {
