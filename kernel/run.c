@@ -235,8 +235,9 @@ enum keel_code keel_run_list_inflight(struct keel_store *store, const struct kee
 		code = keel_store_check(store, err);
 	if (code == KEEL_OK)
 		code = keel_query(store, query->thread_id.data ? inflight_of_thread : inflight_by_age, &select, err,
-						  keel_text(query->thread_id), keel_int_or_null(query->session_id),
-						  keel_int_or_null(query->before), keel_int(query->limit), keel_text(query->after));
+						  keel_text(query->thread_id), query->session_id ? keel_int(query->session_id) : keel_null(),
+						  query->bounded ? keel_int(query->before) : keel_null(), keel_int(query->limit),
+						  keel_text(query->after));
 	return code == KEEL_OK ? keel_run_read(select, list, err) : code;
 }
 

@@ -30,11 +30,15 @@ static struct keel_text give_back(struct keel_store *store, const struct keel_ru
 {
 	KEEL_RUN_SET(delta, LOSSES, losses, core->losses < INT64_MAX ? core->losses + 1 : INT64_MAX);
 	KEEL_RUN_SET(delta, CLAIMABLE, claimable, 1);
-	delta->given |= KEEL_RUN_BIT(SESSION_ID) | KEEL_RUN_BIT(STARTED_AT); /* to null */
 	keel_buffer_format(&store->scratch, "{\"losses\":%lld", (long long)delta->losses);
 	keel_buffer_json(&store->scratch, "error", delta->error);
 	keel_buffer_json(&store->scratch, "stop_reason", reason);
 	keel_buffer_put(&store->scratch, "}");
+	/* To null: how the lost try ended is told by the event, and is nothing the next one should carry. */
+	const keel_run_set cleared = KEEL_RUN_BIT(SESSION_ID) | KEEL_RUN_BIT(STARTED_AT) | KEEL_RUN_BIT(ERROR) |
+								 KEEL_RUN_BIT(ERROR_CODE) | KEEL_RUN_BIT(STOP_REASON);
+	delta->given |= cleared;
+	delta->valued &= ~cleared;
 	return keel_buffer_text(&store->scratch);
 }
 

@@ -44,9 +44,9 @@ static inline struct keel_value keel_text(struct keel_text text) /* data NULL: n
 {
 	return (struct keel_value){.kind = text.data ? KEEL_VALUE_TEXT : KEEL_VALUE_NULL, .text = text};
 }
-static inline struct keel_value keel_int_or_null(int64_t number) /* 0: null */
+static inline struct keel_value keel_null(void)
 {
-	return (struct keel_value){.kind = number ? KEEL_VALUE_INT : KEEL_VALUE_NULL, .number = number};
+	return (struct keel_value){.kind = KEEL_VALUE_NULL};
 }
 
 /* A statement with its parameters ?1, ?2, … bound, ready to step: the common beginning of every query. The values follow

@@ -232,7 +232,8 @@ KEEL_API enum keel_code keel_run_list_by_thread(struct keel_store *store, struct
 struct keel_inflight_query {
 	struct keel_text thread_id; /* data NULL: every thread */
 	int64_t session_id;         /* 0: every session */
-	int64_t before;             /* created at or before this time; 0: at any time */
+	bool bounded;               /* `before` counts */
+	int64_t before;             /* created at or before this time */
 	int64_t limit;              /* as in list_by_thread */
 	struct keel_text after;     /* a run id: go on behind it; data NULL: from the oldest */
 };

@@ -353,9 +353,12 @@ static int op_list_inflight(lua_State *L, struct keel_store *store, struct keel_
 	query.thread_id = keel_lua_option_text(L, 2, "thread_id");
 	query.after = keel_lua_option_text(L, 2, "after");
 	query.session_id = keel_lua_option_integer(L, 2, "session_id", 0);
+	if (query.session_id < 1 && keel_lua_option(L, 2, "session_id", LUA_TNUMBER) != LUA_TNIL)
+		return keel_lua_refuse(err, "session_id", "must be at least 1");
 	query.limit = keel_lua_option_integer(L, 2, "limit", KEEL_LIST_DEFAULT);
 	struct keel_text before = keel_lua_option_text(L, 2, "before");
-	if (before.data && keel_time_parse(before, &query.before) != KEEL_OK)
+	query.bounded = before.data != NULL;
+	if (query.bounded && keel_time_parse(before, &query.before) != KEEL_OK)
 		return keel_lua_refuse(err, "before", "is not an RFC 3339 time");
 	struct keel_runs *list = new_list(L);
 	if (keel_run_list_inflight(store, &query, list, err) != KEEL_OK)

@@ -368,7 +368,7 @@ static int transaction_commit(lua_State *L)
 	return 1;
 }
 
-/* tx:rollback(): undoes all of it. Safe to call again, and after commit, when it does nothing. */
+/* tx:rollback(), tx:close(): undoes all of it. Safe to call again, and after commit, when it does nothing. */
 static int transaction_rollback(lua_State *L)
 {
 	struct keel_lua_transaction *tx = luaL_checkudata(L, 1, TRANSACTION);
@@ -471,8 +471,10 @@ void keel_lua_store_open(lua_State *L)
 												{"__close", transaction_rollback},
 												{"__tostring", transaction_tostring},
 												{NULL, NULL}};
-	static const luaL_Reg transaction_functions[] = {
-		{"commit", transaction_commit}, {"rollback", transaction_rollback}, {NULL, NULL}};
+	static const luaL_Reg transaction_functions[] = {{"commit", transaction_commit},
+													 {"rollback", transaction_rollback},
+													 {"close", transaction_rollback},
+													 {NULL, NULL}};
 	if (luaL_newmetatable(L, STORE)) {
 		luaL_setfuncs(L, store_meta, 0);
 		luaL_newlib(L, store_functions);

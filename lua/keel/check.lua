@@ -39,18 +39,26 @@ end
 ---@param known table<string, string|true> name -> type, several joined by "|", or true for any
 ---@param argument integer
 ---@param name string the function's
----@return table options the same, or an empty table that nobody may write to
+---@return table options the same, or an empty table that nobody may write to; without what is keel.null
 function check.options(options, known, argument, name)
   if options == nil then return none end
+  local has_null = false
   if type(options) ~= "table" then misuse(3, argument, name, "table expected, got " .. type(options)) end
   for key, value in pairs(options) do
     local expected = known[key]
     if expected == nil then misuse(3, argument, name, ("unknown option '%s'"):format(tostring(key))) end
-    if type(value) ~= expected and expected ~= true and value ~= null and not fits(value, expected) then
+    if value == null then
+      has_null = true
+    elseif type(value) ~= expected and expected ~= true and not fits(value, expected) then
       misuse(3, argument, name, ("option '%s' must be a %s, got %s"):format(key, expected, type(value)))
     end
   end
-  return options
+  if not has_null then return options end
+  local given = {}
+  for key, value in pairs(options) do
+    if value ~= null then given[key] = value end
+  end
+  return given
 end
 
 return check

@@ -77,6 +77,7 @@ local function context_of(self)
     budget = self._budget,
     reconcilers = self._reconcilers,
     now = function() return client:now() end,
+    log = function(...) return client:log(...) end,
   }
 end
 
@@ -138,9 +139,7 @@ local function prepare(self, thread_id, options)
   local fields = { run_id = run_id, thread_id = thread_id, status = "pending", session_id = session_id,
     on_disconnect = "cancel", operation_kind = "run", multitask_strategy = policy.name, attempt = 1,
     metadata = options.metadata }
-  for name, value in pairs(options) do
-    if value ~= null then fields[name] = value end
-  end
+  for name, value in pairs(options) do fields[name] = value end
   fields.strategy_options, fields.multitask_strategy = nil, policy.name
   return { run_id = run_id, thread_id = thread_id, fields = fields, policy = policy,
     strategy_options = options.strategy_options }
@@ -200,7 +199,8 @@ end
 --- Makes a run if the strategy admits it: in one writing transaction the thread's runs in flight are read, the strategy
 --- decides, and its decision is carried out.
 --- Raises for unknown options and wrong types. Fails with conflict (thread_id, run_id), unsupported_strategy (known),
---- policy_failed, policy_budget, invalid_request, and what writing fails with; then nothing has changed.
+--- policy_failed, policy_budget, invalid_request, and what writing fails with; then nothing has changed. (On a conflict
+--- the runs of dead owners on the thread have been recovered all the same.)
 ---@param thread_id string
 ---@param options? keel.CreateOptions
 ---@return keel.Run? run
@@ -220,6 +220,17 @@ function Manager:create_or_reject(thread_id, options)
   local record = adopt(self, request, outcome.written)
   abort_interrupted(self, outcome)
   return record, "created"
+end
+
+-- Recovers one run if its owner is gone; true when it has ended by that.
+function Manager:_recover(row)
+  self._context.session_id = self._client:session_id()
+  local taken, err = self._client:transaction("recover", recovery.take, self._context, row)
+  if not taken then return taken, err end
+  local now
+  now, err = self._client:call("get", row.run_id)
+  if err then return nil, err end
+  return now == nil or LiveRuns.is_final(now.status)
 end
 
 -- --- Leaving --------------------------------------------------------------------------------------------------------
@@ -248,7 +259,7 @@ end
 function Manager:cleanup(run_id, options)
   check.type(run_id, "string", 1, "cleanup")
   options = check.options(options, { delay = "number" }, 2, "cleanup")
-  if (options.delay or 0) > 0 then self._client.store:sleep(options.delay) end
+  if options.delay then self._client:sleep(options.delay) end
   local record = self._live:get(run_id)
   if not record then return false end
   local ok, err = true, nil
@@ -264,8 +275,8 @@ end
 
 --- Recovers the runs in flight whose owners are gone, each in a transaction of its own. Runs of sessions that are
 --- there, in this process or another, are not touched, nor are claimable ones.
---- Raises for wrong types. Fails with invalid_request for a time that is none. When something else fails, the runs it
---- was about stay as they are, and the error is the second value.
+--- Raises for wrong types. Fails with invalid_request for a time that is none and an unknown reconciler. When something
+--- else fails, the runs it was about stay as they are, and the error is the second value.
 ---@param options? { error?: string, before?: string, reconciler?: string|function }
 --- error: the text the runs get; before: a time, only runs created then or earlier; reconciler: decides for runs that
 --- do not name their own
@@ -275,6 +286,20 @@ function Manager:reconcile_orphaned_inflight_runs(options)
   options = check.options(options, { error = "string", before = "string", reconciler = "string|function" }, 1,
     "reconcile_orphaned_inflight_runs")
   local client = self._client
+  if options.before then
+    local _, err = kernel.time_seconds(options.before)
+    if err then
+      return nil, errors.new("invalid_request", "before is not an RFC 3339 time", { field = "before" })
+    end
+  end
+  if options.reconciler then
+    local found, known = policies.find("reconcilers", options.reconciler, self._reconcilers)
+    if not found then
+      return nil, errors.new("invalid_request",
+        ("unknown reconciler %s; known are: %s"):format(options.reconciler, table.concat(known, ", ")),
+        { field = "reconciler" })
+    end
+  end
   local context = context_of(self)
   context.session_id = client:session_id()
   context.error, context.before, context.reconciler = options.error, options.before, options.reconciler
@@ -282,7 +307,6 @@ function Manager:reconcile_orphaned_inflight_runs(options)
   context.claim = function(run_id, outcome) return client:call("claim_for_takeover", run_id, outcome) end
   context.is_alive = function(session_id) return client:is_alive(session_id) end
   local ids, err = recovery.sweep(context)
-  if err and err.code == "invalid_request" then return nil, err end
   local records = {}
   for _, run_id in ipairs(ids) do
     local record, failure = self:get(run_id)

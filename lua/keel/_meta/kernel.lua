@@ -444,6 +444,9 @@ function Transaction:commit() end
 --- Undoes everything. Safe to call again, and after commit, when it does nothing.
 function Transaction:rollback() end
 
+--- The same as rollback.
+function Transaction:close() end
+
 -- --- The module ------------------------------------------------------------------------------------------------------
 
 ---@class keel.json

@@ -15,18 +15,14 @@ local function read_inflight(context, tx, thread_id)
     runs, err = tx:list_inflight { thread_id = thread_id, limit = SHOWN }
     if not runs then return nil, err end
     if #runs == 0 then return runs, nil, 0 end
-    local left, recovered = {}, 0
+    local recovered = false
     for _, run in ipairs(runs) do
       local taken
-      if run.session_id ~= context.session_id then
-        taken, err = recovery.take(context, tx, run)
-        if taken == nil then return nil, err end
-      end
-      if taken then recovered = recovered + 1 else left[#left + 1] = run end
+      taken, err = recovery.take(tx, context, run)
+      if taken == nil then return nil, err end
+      recovered = recovered or taken
     end
-    local more = #runs == SHOWN and recovered > 0
-    runs = left
-  until not more
+  until not recovered -- what was given back is in flight still, and more may have come into sight
   if #runs < SHOWN then return runs, nil, #runs end
   local count
   count, err = tx:count_inflight(thread_id)

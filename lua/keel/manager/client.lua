@@ -42,13 +42,19 @@ local function guarded(object, method, ...)
   return result, second, third
 end
 
+--- Waits as the store does; a store that does not know how blocks.
+---@param seconds number
+function Client:sleep(seconds)
+  local sleep = optional(self.store, "sleep")
+  if sleep then return sleep(self.store, seconds) end
+  kernel.sleep(seconds)
+end
+
 local function wait(self, attempt)
   local retry = self._retry
   local seconds = retry:delay(attempt, retry.jitter > 0 and math.random() or 0)
   if retry.sleep then return retry.sleep(seconds) end
-  local sleep = optional(self.store, "sleep")
-  if sleep then return sleep(self.store, seconds) end
-  kernel.sleep(seconds)
+  self:sleep(seconds)
 end
 
 --- Calls fn(...) until its first result is not nil, or its error is not transient, or the attempts are used up.

@@ -6,6 +6,8 @@ local recovery = {}
 
 local PAGE = 256 -- runs looked at in one read
 
+local final = { success = true, error = true, timeout = true, interrupted = true }
+
 local outcome_fields = { status = "string", error = "string", error_code = "string", stop_reason = "string",
   requeue = "boolean" }
 
@@ -16,7 +18,8 @@ local function check(outcome)
     if not expected then return ("the outcome has the unknown field '%s'"):format(tostring(key)) end
     if type(value) ~= expected then return ("%s must be a %s, got %s"):format(key, expected, type(value)) end
   end
-  if not outcome.status and not outcome.requeue then return "the outcome must have a status, or requeue" end
+  if outcome.requeue then return nil end
+  if not final[outcome.status] then return "status must be success, error, timeout or interrupted, or requeue true" end
 end
 
 -- What the reconciler makes of a run: an outcome, or nil to leave it alone. A run's own reconciler wins.
@@ -25,8 +28,8 @@ local function outcome_of(context, run)
   local policy, known = policies.find("reconcilers", wanted, context.reconcilers)
   if not policy then
     return nil, errors.new("policy_failed",
-      ("run %s names the reconciler %s; known are: %s"):format(run.run_id, tostring(wanted), table.concat(known, ", ")),
-      { policy = tostring(wanted), reason = "unknown reconciler" })
+      ("run %s names the reconciler %s; known are: %s"):format(run.run_id, wanted, table.concat(known, ", ")),
+      { policy = wanted, reason = "unknown reconciler" })
   end
   local outcome, err = policies.call(policy, context.budget, run, { now = context.now(), error = context.error })
   if err or outcome == nil then return nil, err end
@@ -35,24 +38,32 @@ local function outcome_of(context, run)
   return outcome
 end
 
---- Recovers one run, if it is an orphan, inside an open transaction.
----@param context table
----@param tx keel.Transaction
----@param run table its row
----@return boolean? taken nil: it failed
----@return keel.Error? err
-function recovery.take(context, tx, run)
-  local outcome, err = outcome_of(context, run)
-  if err then return nil, err end
-  if not outcome then return false end
-  return tx:claim_for_takeover(run.run_id, outcome)
+-- Whether a run in flight looks like an orphan; the kernel judges again when it is taken.
+local function may_be_orphan(context, run, is_alive)
+  if run.session_id == nil then return not run.claimable end
+  return run.session_id ~= context.session_id and not is_alive(run.session_id)
 end
 
--- Sessions are asked about once a pass. A session that lives now may die meanwhile: the next pass sees it.
-local function seems_alive(context, alive, session_id)
-  if session_id == context.session_id then return true end
-  if alive[session_id] == nil then alive[session_id] = context.is_alive(session_id) end
-  return alive[session_id]
+--- Recovers one run, if it is an orphan, inside an open transaction. A reconciler that fails leaves its run as it is,
+--- and does not keep others from being admitted.
+---@param tx keel.Transaction
+---@param context table
+---@param run table its row
+---@return boolean? taken nil: the store failed
+---@return keel.Error? err
+function recovery.take(tx, context, run)
+  local failure
+  local orphaned = may_be_orphan(context, run, function(session_id)
+    local alive, err = tx:session_alive(session_id)
+    failure = err
+    return alive
+  end)
+  if failure then return nil, failure end
+  if not orphaned then return false end
+  local outcome, err = outcome_of(context, run)
+  if err then context.log("warn", "a run could not be recovered", { run_id = run.run_id, error = tostring(err) }) end
+  if not outcome then return false end
+  return tx:claim_for_takeover(run.run_id, outcome)
 end
 
 local function recover_run(context, run, recovered)
@@ -73,6 +84,11 @@ end
 function recovery.sweep(context)
   local recovered, alive, seen = {}, {}, {}
   local failure, last
+  -- Sessions are asked about once a sweep. One that lives now may die meanwhile: the next sweep sees it.
+  local function is_alive(session_id)
+    if alive[session_id] == nil then alive[session_id] = context.is_alive(session_id) end
+    return alive[session_id]
+  end
   repeat
     local page, err = context.list { before = context.before, limit = PAGE, after = last }
     if not page then return recovered, err end
@@ -82,10 +98,7 @@ function recovery.sweep(context)
       if not seen[last] then
         seen[last] = true
         fresh = fresh + 1
-        local orphaned = run.session_id and not seems_alive(context, alive, run.session_id)
-        if orphaned or not (run.session_id or run.claimable) then
-          failure = recover_run(context, run, recovered) or failure
-        end
+        if may_be_orphan(context, run, is_alive) then failure = recover_run(context, run, recovered) or failure end
       end
     end
   until #page < PAGE or fresh == 0

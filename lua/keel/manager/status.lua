@@ -35,6 +35,13 @@ local function apply(self, record, written, asked)
   self._live:update(record, written)
 end
 
+-- Why a run that is not live here cannot be started by this manager: it would run with nobody to answer for it.
+local function not_startable(self, row)
+  if row.session_id and row.session_id == self._client:session_id() then return nil end
+  local why = row.claimable and "is to be claimed" or "has lost its owner and is to be recovered"
+  return errors.new("stale_owner", ("run %s %s before it can start"):format(row.run_id, why), { run_id = row.run_id })
+end
+
 -- A write was refused: somebody else knows better.
 local function after_refusal(self, record, err)
   if err and (err.code == "stale_owner" or err.code == "invalid_transition") then self:_refresh(record) end
@@ -81,7 +88,8 @@ return function(Manager)
     return record
   end
 
-  -- The row of a run that is not live here, if this manager may write it: not while another session has it.
+  -- The row of a run that is not live here, if this manager may write it: not while another session has it. What is
+  -- written then carries the row's fence: if somebody takes the run over meanwhile, the write is refused.
   function Manager:_row_to_write(run_id)
     local row, err = self._client:call("get", run_id)
     if not row then return nil, err or not_found(run_id) end
@@ -110,7 +118,11 @@ return function(Manager)
     if record then return self:_change_status(record, status, change) end
     local row, err = self:_row_to_write(run_id)
     if not row then return nil, err end
-    change.fence = row.fence -- if somebody takes it over meanwhile, the write is refused
+    if status == "running" then
+      err = not_startable(self, row)
+      if err then return nil, err end
+    end
+    change.fence = row.fence
     local found
     found, err = self._client:call("update_status", run_id, status, change)
     if found == nil then return nil, err end
@@ -119,13 +131,18 @@ return function(Manager)
     return LiveRuns.equip(row, true)
   end
 
-  -- Whether all the runs that this one waits for have ended. None comes back from there, so it need not be asked in the
-  -- transaction that starts the run.
+  -- Whether all the runs that this one waits for have ended; those of dead owners are recovered first. None comes back
+  -- from there, so it need not be asked in the transaction that starts the run.
   local function is_ready(self, row)
     for _, id in ipairs(row.waits_for or {}) do
       local other, err = self._client:call("get", id)
       if err then return nil, err end
-      if other and not is_final(other.status) then return false end
+      if other and not is_final(other.status) then
+        local taken
+        taken, err = self:_recover(other)
+        if err then return nil, err end
+        if not taken then return false end
+      end
     end
     return true
   end
@@ -141,6 +158,10 @@ return function(Manager)
     local row, err
     if record then row = record else row, err = self:_row_to_write(run_id) end
     if not row then return nil, err end
+    if not record and row.status == "pending" then
+      err = not_startable(self, row)
+      if err then return nil, err end
+    end
     local ready
     ready, err = is_ready(self, row)
     if ready == nil then return nil, err end
@@ -198,11 +219,14 @@ return function(Manager)
 
   local function write_fields(self, method, run_id, fields)
     local record = self._live:get(run_id)
-    local given = fields
-    if record then
-      given = kernel.json.copy(fields)
-      given.fence = record.fence
+    local row, err
+    if record then row = record else row, err = self:_row_to_write(run_id) end
+    if not row then
+      if err.code == "not_found" then return false end
+      return nil, err
     end
+    local given = { fence = row.fence }
+    for name, value in pairs(fields) do given[name] = value end
     local found, written = self._client:call(method, run_id, given)
     if found == nil then
       if record then after_refusal(self, record, written) end
@@ -259,6 +283,7 @@ return function(Manager)
   end
 
   --- Changes the model's name, cut to 128 characters, whatever the run's status. False when there is no such run.
+  --- Fails with stale_owner (another session has it) and what writing fails with.
   ---@param run_id string
   ---@param name string
   ---@return boolean? done
@@ -268,8 +293,9 @@ return function(Manager)
     check.type(name, "string", 2, "update_model_name")
     local record = self._live:get(run_id)
     local row, err = self._client:call("get", run_id)
+    if row and not record then row, err = self:_row_to_write(run_id) end
     if not row then
-      if err then return nil, err end
+      if err and err.code ~= "not_found" then return nil, err end
       return false
     end
     local ok, written = self._client:call("put", run_id, { model_name = name })
