@@ -49,8 +49,8 @@ static inline struct keel_value keel_null(void)
 	return (struct keel_value){.kind = KEEL_VALUE_NULL};
 }
 
-/* A statement with its parameters ?1, ?2, … bound, ready to step: the common beginning of every query. The values follow
- * the list of arguments: keel_query(store, text, &statement, err, keel_int(1), keel_text(name)). */
+/* A statement with its parameters ?1, ?2, … bound, ready to step: the common beginning of every query. The values
+ * follow the other arguments: keel_query(store, text, &statement, err, keel_int(1), keel_text(name)). */
 #define keel_query(store, text, statement, err, ...)                                                  \
 	keel_query_values(store, text, statement, err, (const struct keel_value[]){__VA_ARGS__},          \
 	                  sizeof((const struct keel_value[]){__VA_ARGS__}) / sizeof(struct keel_value))

@@ -1,16 +1,16 @@
 /* lifecycle.c - the lifecycle of a run, through Lua and in plain C, side by side in one program run.
  *
  * A lifecycle is a guarded admission with about 300 bytes of metadata, a start, and a success with counters: three
- * commits and three events. The plain C side does the same reads and writes on the same schema with prepared SQLite statements
- * and nothing else. The two take turns in short slices (A B A B …), so that what else the machine does hits both; the
- * ratio is that of the medians.
+ * commits and three events. The plain C side does the same reads and writes on the same schema with prepared SQLite
+ * statements and nothing else. The two take turns in short slices (A B A B …), so that what else the machine does hits
+ * both; the ratio is that of the medians.
  *
  * Usage: lifecycle [--runs N] [--rounds N] [--slice SECONDS] [--durability NAME] [--folder DIR]
  *   --runs        stored before measuring (default 0; the other figure worth having is 1000000)
  *   --rounds      slices a side (default 9)
  *   --slice       seconds a slice (default 0.5)
  *   --durability  full, normal, off or memory (default: all four; memory only without stored runs)
- *   --folder      where the stores are made (default: a new folder in $TMPDIR or /tmp)
+ *   --folder      where the stores are made, and removed again (default: a new folder in $TMPDIR or /tmp)
  * Needs LUA_PATH and LUA_CPATH to find keel, built with the release preset; tests/bench/run.sh does all that.
  */
 #include <stdio.h>
@@ -278,6 +278,16 @@ static void make_store(const char *path, long runs)
 	sqlite3_close(db);
 }
 
+static void remove_store(const char *path)
+{
+	static const char *const endings[] = {"", "-wal", "-shm", "-sessions"};
+	for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
+		char name[600];
+		snprintf(name, sizeof name, "%s%s", path, endings[i]);
+		unlink(name);
+	}
+}
+
 static void measure(const char *durability, const char *folder, long runs, int rounds, double seconds)
 {
 	bool memory = strcmp(durability, "memory") == 0;
@@ -298,6 +308,8 @@ static void measure(const char *durability, const char *folder, long runs, int r
 	}
 	lua_close(L);
 	plain_close(&plain);
+	for (int side = 0; side < 2; side++)
+		remove_store(path[side]);
 	double in_c = median(rates[0], rounds), in_lua = median(rates[1], rounds);
 	printf("%-8s %9ld stored   plain C %7.0f/s   Lua %7.0f/s   ratio %.3f\n", durability, memory ? 0 : runs, in_c,
 		   in_lua, in_lua / in_c);
@@ -339,5 +351,6 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
 		if (only ? strcmp(only, all[i]) == 0 : runs == 0 || i < 3)
 			measure(all[i], folder, runs, rounds, seconds);
+	rmdir(folder); /* stays if it was somebody's, with things in it */
 	return 0;
 }
