@@ -146,6 +146,15 @@ describe("JSON refuses", function()
     support.refused("invalid_request", json.decode(("["):rep(200000) .. ("]"):rep(200000)))
   end)
 
+  it("a text that it could not encode again", function()
+    for depth = 1, 2600, 37 do
+      local value, err = json.decode(("["):rep(depth) .. ("]"):rep(depth))
+      if value then assert(json.encode(value)) else assert.equal("invalid_request", err.code) end
+      value = json.decode(('{"a":'):rep(depth) .. "1" .. ("}"):rep(depth))
+      if value then assert(json.encode(value)) end
+    end
+  end)
+
   it("something that is no text: it raises", function()
     support.raises({ "decode", "#1" }, json.decode, {})
     support.raises({ "decode", "#1" }, json.decode)

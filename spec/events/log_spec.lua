@@ -73,7 +73,9 @@ support.each_store(function(open)
     it("takes callers' own events between the kernel's", function()
       local store = open()
       assert(store:put("r", { thread_id = "t" }))
-      assert(store:append_event { kind = "note", run_id = "r", thread_id = "t", message = "hello", data = { n = 1 } })
+      assert.equal(2, store:append_event {
+        kind = "note", run_id = "r", thread_id = "t", message = "hello", data = { n = 1 },
+      })
       local event = support.events(store)[2]
       assert.same({ "note", "r", "t", "hello", { n = 1 } },
         { event.kind, event.run_id, event.thread_id, event.message, event.data })
@@ -118,6 +120,17 @@ support.each_store(function(open)
       for i, event in ipairs(support.events(store)) do
         assert.equal(texts[i], event.message or "")
         assert.same({ text = texts[i], list = { texts[i] } }, event.data)
+      end
+    end)
+
+    it("EVENT-6: the error and stop reason of a run survive in its event as they are in its row", function()
+      local store = open()
+      for i, text in ipairs { 'he said "no"\n\\ and left\t.', "a\0b", "\u{2028}\u{1F6B2}", "\x01\x1f\x7f", '"', "" } do
+        assert(store:put("r" .. i, { thread_id = "t", status = "running" }))
+        assert(store:update_status("r" .. i, "error", { error = text, stop_reason = text .. text }))
+        local event = support.events(store, { run_id = "r" .. i, kinds = { "run_finished" } })[1]
+        assert.same({ "error", text, text .. text }, { event.data.status, event.data.error, event.data.stop_reason })
+        assert.equal(text, store:get("r" .. i).error)
       end
     end)
 

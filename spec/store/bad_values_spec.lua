@@ -81,6 +81,17 @@ support.each_store(function(open)
       assert.equal(1, #support.events(store))
     end
 
+    it("ids in a question that are none", function()
+      support.invalid("run_id", store:get "")
+      support.invalid("run_id", store:delete "a\nb")
+      support.invalid("user_id", store:get("r", { user_id = "" }))
+      support.invalid("thread_id", store:list_by_thread "\xff")
+      support.invalid("user_id", store:list_by_thread("t", { user_id = "" }))
+      support.invalid("thread_id", store:list_inflight { thread_id = "" })
+      support.invalid("thread_id", store:read_events(nil, nil, { thread_id = "" }))
+      unchanged()
+    end)
+
     it("an unknown status in a change", function()
       support.invalid("status", store:update_status("r", "finished"))
       support.invalid("status", store:update_run_completion("r", { status = "finished" }))

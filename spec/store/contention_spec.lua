@@ -62,6 +62,21 @@ describe("While another process holds the write lock,", function()
     for _, seconds in ipairs(waits) do assert.is_true(seconds > 0 and seconds <= 1, tostring(seconds)) end
   end)
 
+  it("a write waits without being told to: lock_timeout has a default", function()
+    local child
+    local store = support.open(path, {
+      sleep = function()
+        if not child then return end
+        child:say "go"
+        child:expect "free"
+        child = nil
+      end,
+    })
+    child = holder(path)
+    assert.is_true(store:update_status("r", "running"))
+    assert.is_nil(child)
+  end)
+
   it("opening and migrating a store waits too", function()
     local child = holder(path)
     local waits = 0

@@ -35,6 +35,14 @@ support.each_store(function(open)
       assert.is_nil(store:get "r")
     end)
 
+    it("refuses to move a run to another thread", function()
+      local store = open()
+      assert(store:put("r", { thread_id = "t" }))
+      support.invalid("thread_id", store:put("r", { thread_id = "u", priority = 7 }))
+      local run = store:get "r"
+      assert.same({ "t", 0 }, { run.thread_id, run.priority or 0 })
+    end)
+
     it("makes the given note the data of the run_created event", function()
       local store = open()
       assert(store:put("r", { thread_id = "t" }, { strategy = "mine", list = { 1, 2 } }))

@@ -1,5 +1,6 @@
 local lfs = require "lfs"
 local files = require "support.files"
+local process = require "support.process"
 local support = require "support"
 
 --- A child that opens the store, says its session, and lives until it is killed or told to go.
@@ -51,7 +52,7 @@ support.each_store(function(open)
       assert.equal(1, #found)
       assert.same({ session, "me", "2026-01-01T00:00:00+00:00", true },
         { found[1].session_id, found[1].owner, found[1].started_at, found[1].alive })
-      assert.equal("integer", math.type(found[1].pid))
+      assert.equal(process.pid(), found[1].pid)
     end)
   end)
 end)
@@ -92,6 +93,19 @@ describe("Sessions of a file", function()
       child:kill()
       assert.is_false(store:session_alive(session))
     end
+  end)
+
+  it("are listed as what they are, the dead and the living", function()
+    local path = support.path()
+    local store = support.open(path)
+    local mine = assert(store:session_id())
+    local dying, dead = owner(path)
+    local _, living = owner(path)
+    dying:kill()
+    local alive = {}
+    for _, session in ipairs(assert(store:sessions())) do alive[session.session_id] = session.alive end
+    assert.same({ true, true }, { alive[mine], alive[living] })
+    assert.is_falsy(alive[dead])
   end)
 
   it("of a stopped process stay alive", function()

@@ -23,6 +23,15 @@ support.each_store(function(open)
       assert.equal("owner_gone", store:get("r").stop_reason)
     end)
 
+    it("stores the status, the error code and the reason that a reconciler chose", function()
+      local store = store_with { status = "running" }
+      assert.is_true(store:claim_for_takeover("r",
+        { status = "interrupted", error = "lost", error_code = "E7", stop_reason = "owner_gone" }))
+      local run = store:get "r"
+      assert.same({ "interrupted", "lost", "E7", "owner_gone" },
+        { run.status, run.error, run.error_code, run.stop_reason })
+    end)
+
     it("leaves an event", function()
       local store = store_with { status = "running" }
       assert.is_true(store:claim_for_takeover("r", { error = "lost" }))
@@ -64,11 +73,46 @@ support.each_store(function(open)
       assert.is_false(store:claim_for_takeover("r", {}))
     end)
 
+    it("refuses what is none", function()
+      local store = store_with { status = "running" }
+      support.invalid("error", store:claim_for_takeover("r", { error = "\xff" }))
+      support.invalid("run_id", store:claim_for_takeover("", {}))
+      assert.equal("running", store:get("r").status)
+    end)
+
     it("raises the fence with every change of owner", function()
       local store = store_with { status = "running", session_id = 4711 }
       local fence = store:get("r").fence or 0
       assert.is_true(store:claim_for_takeover("r", { requeue = true }))
       assert.is_true(store:get("r").fence > fence)
+    end)
+  end)
+
+  describe("request_cancel", function()
+    local store
+    before_each(function()
+      store = open()
+      assert(store:put("r", { thread_id = "t", status = "running", session_id = assert(store:session_id()) }))
+    end)
+
+    it("gives the action that won: the first one, for ever", function()
+      assert.equal("rollback", store:request_cancel("r", { action = "rollback" }))
+      assert.equal("rollback", store:request_cancel("r", { action = "interrupt" }))
+      local row = store:get "r"
+      assert.same({ "running", "rollback" }, { row.status, row.cancel_action })
+      assert.equal(1, #support.events(store, { kinds = { "run_cancel_requested" } }))
+    end)
+
+    it("is not_found or invalid_transition where there is nothing to cancel", function()
+      support.refused("not_found", store:request_cancel("nobody", { action = "interrupt" }))
+      assert(store:update_status("r", "success"))
+      support.refused("invalid_transition", store:request_cancel("r", { action = "interrupt" }))
+      assert.is_nil(store:get("r").cancel_action)
+    end)
+
+    it("refuses an action that is none", function()
+      support.invalid("action", store:request_cancel("r", { action = "explode" }))
+      assert.is_nil(store:get("r").cancel_action)
     end)
   end)
 end)
