@@ -282,7 +282,7 @@ static void remove_store(const char *path)
 {
 	static const char *const endings[] = {"", "-wal", "-shm", "-sessions"};
 	for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
-		char name[600];
+		char name[1100];
 		snprintf(name, sizeof name, "%s%s", path, endings[i]);
 		unlink(name);
 	}
