@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -169,6 +170,17 @@ static enum keel_code name_side_file(struct keel_store *store, struct keel_error
 	return KEEL_OK;
 }
 
+/* For children made by fork, which must not open this file. */
+static enum keel_code note_identity(struct keel_store *store, struct keel_error *err)
+{
+	struct stat info;
+	if (stat(keel_store_path(store), &info) != 0)
+		return keel_fail(err, KEEL_IO, "cannot look at %s: %s", keel_store_path(store), strerror(errno));
+	store->side.device = (int64_t)info.st_dev;
+	store->side.inode = (int64_t)info.st_ino;
+	return KEEL_OK;
+}
+
 enum keel_code keel_store_open(const char *uri, const struct keel_store_options *options, struct keel_store **out,
 							   struct keel_error *err)
 {
@@ -191,12 +203,14 @@ enum keel_code keel_store_open(const char *uri, const struct keel_store_options 
 	while (code == KEEL_OK && (code = attach(store, uri, &why)) == KEEL_BUSY && keel_store_wait(store, &deadline)) {
 		/* Somebody else is creating, recovering or closing it: from the beginning. */
 		if (store->sql)
-			store->sql->driver->close(store->sql, false);
+			store->sql->driver->close(store->sql);
 		store->sql = NULL;
 		code = KEEL_OK;
 	}
 	if (code == KEEL_OK)
 		code = name_side_file(store, &why);
+	if (code == KEEL_OK && store->side_path)
+		code = note_identity(store, &why);
 	if (code != KEEL_OK) {
 		keel_store_close(store);
 		return keel_fail_as(err, code, &why);
@@ -208,14 +222,14 @@ enum keel_code keel_store_open(const char *uri, const struct keel_store_options 
 
 void keel_store_close(struct keel_store *store)
 {
-	if (!store)
+	/* In a forked child the database is the parent's: closing it here could checkpoint and delete the parent's log. All
+	 * of it is left to the end of the child, with the note that this file must not be opened here. */
+	if (!store || store->side.forked)
 		return;
-	bool forked = store->side.forked;
-	if (!forked && store->sql)
-		keel_store_rollback(store);
 	if (store->sql) {
+		keel_store_rollback(store);
 		keel_run_texts_free(store);
-		store->sql->driver->close(store->sql, forked);
+		store->sql->driver->close(store->sql);
 	}
 	keel_sidefile_close(&store->side); /* ends the session, after its last write */
 	keel_free(store->side_path);
@@ -302,7 +316,7 @@ enum keel_code keel_execute_values(struct keel_store *store, const char *text, s
 enum keel_code keel_store_check(struct keel_store *store, struct keel_error *err)
 {
 	if (store->side.forked)
-		return keel_fail(err, KEEL_MISUSE, "the store was opened before a fork: open it again in the child");
+		return keel_fail(err, KEEL_MISUSE, "the store was opened before the fork: open it in a new program (exec)");
 	/* Some failures, of a read too, make the database roll back by itself: what follows must not be committed piece by
 	 * piece outside of the transaction. */
 	if (store->open && store->broken == KEEL_OK && !store->sql->driver->in_transaction(store->sql))

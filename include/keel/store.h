@@ -1,8 +1,9 @@
 /* keel/store.h - one open store: opening, transactions, sessions, and looking it over.
  *
  * Thread rule, for every function that takes a store: a handle belongs to one thread at a time; different handles are
- * independent. After fork the child must not use the parent's handles: every call returns KEEL_MISUSE, and
- * keel_store_close only lets go of memory.
+ * independent. After fork the child must not use the parent's handles: every call returns KEEL_MISUSE, opening the
+ * same file again included (SQLite cannot tell the two processes apart), and keel_store_close does nothing. A program
+ * that the child starts by exec is free to open it.
  *
  * Every operation on a store may fail with
  *   KEEL_BUSY       another writer kept the lock for longer than lock_timeout_us (transient);

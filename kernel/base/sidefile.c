@@ -55,6 +55,16 @@ enum keel_code keel_sidefile_watch(struct keel_sidefile *file, struct keel_error
 	return code;
 }
 
+bool keel_sidefile_inherited(int64_t device, int64_t inode)
+{
+	bool found = false;
+	pthread_mutex_lock(&watch_lock);
+	for (const struct keel_sidefile *file = watched_files; file && !found; file = file->next)
+		found = file->forked && file->device == device && file->inode == inode;
+	pthread_mutex_unlock(&watch_lock);
+	return found;
+}
+
 enum keel_code keel_sidefile_open(struct keel_sidefile *file, const char *path, bool create, struct keel_error *err)
 {
 	if (file->fd >= 0)

@@ -18,12 +18,16 @@ struct keel_sidefile {
 	int fd;
 	bool forked; /* this is a child made by fork from the process that watches */
 	bool watched;
+	int64_t device, inode; /* of the file it stands beside; set by the owner */
 	struct keel_sidefile *previous, *next;
 };
 
 /* Has `forked` set and the descriptor closed in children, until keel_sidefile_close. KEEL_NO_MEMORY when the process
  * cannot register a fork handler. */
 enum keel_code keel_sidefile_watch(struct keel_sidefile *file, struct keel_error *err);
+
+/* Whether a file watched here before a fork, and not closed by then, stood beside this one. */
+bool keel_sidefile_inherited(int64_t device, int64_t inode);
 
 /* Opens the file; with `create`, for locking, made with mode 0600 when there is none; without, for questions only.
  * KEEL_STORE_MISSING when it is not there, KEEL_IO for the rest. Does nothing when it is open. */
@@ -42,7 +46,7 @@ enum keel_code keel_sidefile_identity(struct keel_sidefile *file, int64_t *devic
 /* Closes the descriptor, and with it every lock, and goes on watching; the next open starts anew. */
 void keel_sidefile_drop(struct keel_sidefile *file);
 
-/* Releases every lock by closing the descriptor, and ends the watch. Safe to call again, and in a child. */
+/* Releases every lock by closing the descriptor, and ends the watch. Safe to call again. */
 void keel_sidefile_close(struct keel_sidefile *file);
 
 #endif

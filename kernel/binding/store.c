@@ -34,7 +34,7 @@ struct keel_lua_transaction {
 static void check_process(lua_State *L, const struct keel_lua_store *self)
 {
 	if (!keel_store_usable(self->store))
-		luaL_error(L, "the store was opened before a fork: open it again in the child");
+		luaL_error(L, "the store was opened before the fork: open it in a new program (exec)");
 }
 
 static struct keel_lua_store *check_store(lua_State *L, int argument)

@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/sidefile.h"
 
 enum {
 	APPLICATION_ID = 0x4B45454C, /* "KEEL", in the file's header */
@@ -350,6 +351,10 @@ static enum keel_code check_file(const struct keel_sql_config *config, struct ke
 	}
 	if (S_ISDIR(info.st_mode))
 		return keel_fail(err, KEEL_IO, "cannot open %s: it is a directory", path);
+	/* SQLite's notes of the locks this process holds went to the child, the locks did not: it would write without. */
+	if (keel_sidefile_inherited((int64_t)info.st_dev, (int64_t)info.st_ino))
+		return keel_fail(err, KEEL_MISUSE, "cannot open %s: it was open before the fork; open it in a new program (exec)",
+						 path);
 	if (!S_ISREG(info.st_mode))
 		return keel_fail(err, KEEL_IO, "cannot open %s: it is not a regular file", path);
 	if (info.st_size > 0 && info.st_size < SMALLEST_FILE)
@@ -418,18 +423,15 @@ static enum keel_code configure(struct sqlite_sql *sql, const struct keel_sql_co
 	return code;
 }
 
-static void sqlite_close(struct keel_sql *base, bool forked)
+static void sqlite_close(struct keel_sql *base)
 {
 	struct sqlite_sql *sql = own(base);
 	for (size_t i = 0; i < sql->slots_count; i++) {
-		if (sql->slots[i] && !forked)
+		if (sql->slots[i])
 			sqlite3_finalize(sql->slots[i]->stmt);
 		keel_free(sql->slots[i]);
 	}
-	/* In a forked child the database is the parent's: closing it here could checkpoint and delete the parent's WAL.
-	 * What SQLite allocated is left to the end of the child. */
-	if (!forked)
-		sqlite3_close_v2(sql->db);
+	sqlite3_close_v2(sql->db);
 	keel_free(sql->slots);
 	keel_free(sql);
 }
@@ -461,7 +463,7 @@ static enum keel_code sqlite_open(const struct keel_sql_config *config, struct k
 		code = check_size(sql, err);
 	keel_free(path);
 	if (code != KEEL_OK) {
-		sqlite_close(&sql->head, false);
+		sqlite_close(&sql->head);
 		return code;
 	}
 	*out = &sql->head;
@@ -473,11 +475,12 @@ static enum keel_code sqlite_identify(struct keel_sql *base, int64_t *version, b
 	struct sqlite_sql *sql = own(base);
 	int64_t application = 0, tables = 0;
 	*version = 0;
-	enum keel_code code = pragma_int(sql, "PRAGMA application_id", &application, err);
+	/* In this order, since another process may create the store between two of them: whoever saw tables sees the rest. */
+	enum keel_code code = pragma_int(sql, "SELECT count(*) FROM sqlite_schema", &tables, err);
 	if (code == KEEL_OK)
 		code = pragma_int(sql, "PRAGMA user_version", version, err);
 	if (code == KEEL_OK)
-		code = pragma_int(sql, "SELECT count(*) FROM sqlite_schema", &tables, err);
+		code = pragma_int(sql, "PRAGMA application_id", &application, err);
 	*ours = application == APPLICATION_ID || (application == 0 && *version == 0 && tables == 0);
 	return code;
 }

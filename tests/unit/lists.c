@@ -128,9 +128,9 @@ TEST(inflight_before_a_time)
 	put_at("a", "t", 10);
 	put_at("b", "t", 20);
 	put_at("c", "t", 30);
-	assert_string_equal(ids_where((struct keel_inflight_query){.before = 20}), "a b");
-	assert_string_equal(ids_where((struct keel_inflight_query){.before = 9}), "");
-	assert_string_equal(ids_where((struct keel_inflight_query){.before = 20, .thread_id = text("t")}), "a b");
+	assert_string_equal(ids_where((struct keel_inflight_query){.bounded = true, .before = 20}), "a b");
+	assert_string_equal(ids_where((struct keel_inflight_query){.bounded = true, .before = 9}), "");
+	assert_string_equal(ids_where((struct keel_inflight_query){.bounded = true, .before = 20, .thread_id = text("t")}), "a b");
 }
 
 /* A session's runs are found by it, across threads or within one. */

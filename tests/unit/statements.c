@@ -1,0 +1,297 @@
+/* statements.c - the statements behind the operations: their plans, how many are kept, what a change flushes. */
+#include "support.h"
+
+#include <sqlite3.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* --- Fixture ----------------------------------------------------------------------------------------------------- */
+
+/* The connection opened last: SQLite shows it to extensions. */
+static sqlite3 *connection;
+
+static int see_connection(sqlite3 *db, const char **message, const void *api)
+{
+	(void)message;
+	(void)api;
+	connection = db;
+	return SQLITE_OK;
+}
+
+static int watch_connections(void **state)
+{
+	(void)state;
+	return sqlite3_auto_extension((void (*)(void))see_connection) == SQLITE_OK ? 0 : -1;
+}
+
+static int count_statements(void)
+{
+	int count = 0;
+	for (sqlite3_stmt *stmt = NULL; (stmt = sqlite3_next_stmt(connection, stmt)) != NULL;)
+		count++;
+	return count;
+}
+
+/* SQLite in this process calls these: each is counted, and done. */
+static int flushes;
+
+__attribute__((visibility("default"))) int fsync(int fd)
+{
+	flushes++;
+	return (int)syscall(SYS_fsync, fd);
+}
+
+__attribute__((visibility("default"))) int fdatasync(int fd)
+{
+	flushes++;
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
+static struct keel_run with_fields(const char *run_id, keel_run_set set)
+{
+	struct keel_run run = run_of(run_id, "t");
+	for (keel_run_set left = set; left; left &= left - 1)
+		*keel_run_number(&run, (enum keel_run_field)__builtin_ctzll(left)) = (int64_t)(set % 1000);
+	run.given |= set;
+	run.valued |= set;
+	return run;
+}
+
+/* The number-th of many sets of counters. */
+static keel_run_set some_set(unsigned number)
+{
+	static const keel_run_set bits[] = {KEEL_RUN_BIT(TOTAL_INPUT_TOKENS), KEEL_RUN_BIT(TOTAL_OUTPUT_TOKENS),
+										KEEL_RUN_BIT(TOTAL_TOKENS),       KEEL_RUN_BIT(LLM_CALL_COUNT),
+										KEEL_RUN_BIT(LEAD_AGENT_TOKENS),  KEEL_RUN_BIT(SUBAGENT_TOKENS),
+										KEEL_RUN_BIT(MIDDLEWARE_TOKENS),  KEEL_RUN_BIT(MESSAGE_COUNT)};
+	keel_run_set set = 0;
+	for (unsigned i = 0; i < 8; i++)
+		if (number >> i & 1)
+			set |= bits[i];
+	return set;
+}
+
+static void check_fields(const char *run_id, keel_run_set set)
+{
+	struct keel_run run = *row(run_id);
+	for (keel_run_set left = set; left; left &= left - 1)
+		assert_int_equal(*keel_run_number(&run, (enum keel_run_field)__builtin_ctzll(left)), set % 1000);
+}
+
+/* Every operation at least once, with every filter, so that each statement is in the cache. */
+static void do_everything(void)
+{
+	struct keel_run run = run_of("r", "t"), fields = {0};
+	struct keel_takeover takeover = {.status = KEEL_RUN_ERROR};
+	struct keel_runs runs = {0};
+	struct keel_events events = {0};
+	const char *winner;
+	bool is;
+	SET(&run, USER_ID, user_id, text("u"));
+	put(&run);
+	SET(&run, ENDED_AT, ended_at, 5);
+	assert_int_equal(keel_run_put(world.store, &run, nothing, NULL, &why), KEEL_INVALID_REQUEST);
+	change_status("r", KEEL_RUN_RUNNING);
+	SET(&fields, TOTAL_TOKENS, total_tokens, 5);
+	succeed(keel_run_progress(world.store, text("r"), &fields, &is, NULL, &why));
+	succeed(keel_run_request_cancel(world.store, text("r"), text("interrupt"), &winner, &why));
+	SET(&fields, STATUS, status, KEEL_RUN_SUCCESS);
+	succeed(keel_run_complete(world.store, text("r"), &fields, &is, NULL, &why));
+	put_pending("orphan", "t");
+	succeed(keel_run_claim_for_takeover(world.store, text("orphan"), &takeover, &is, &why));
+	succeed(keel_run_get(world.store, text("r"), text("u"), &runs, &why));
+	succeed(keel_run_list_by_thread(world.store, text("t"), text("u"), 10, &runs, &why));
+	ids_inflight("t");
+	ids_inflight(NULL);
+	count_inflight("t");
+	for (int i = 0; i < 8; i++) {
+		struct keel_event_query query = {.next_event_id = 1, .limit = 10};
+		query.run_id = i & 1 ? text("r") : nothing;
+		query.thread_id = i & 2 ? text("t") : nothing;
+		query.runtime_id = i & 4 ? text("x") : nothing;
+		succeed(keel_event_read(world.store, &query, &events, &why));
+	}
+	succeed(keel_store_session_alive(world.store, 99, &is, &why));
+	succeed(keel_run_delete(world.store, text("r"), &is, &why));
+	succeed(keel_store_begin(world.store, &why));
+	keel_store_rollback(world.store);
+	keel_runs_clear(&runs);
+	keel_events_clear(&events);
+}
+
+/* Whether a step of a plan walks a whole table or index, or sorts. */
+static bool is_slow(const char *step)
+{
+	static const char *const fine[] = {
+		"SCAN runs USING INDEX runs_inflight_by_age", /* in its order, up to the limit */
+		"SCAN runs USING INDEX runs_inflight",        /* tidying: what a dead session has in flight */
+		"SCAN store",                                 /* one row */
+		"SCAN CONSTANT ROW",
+	};
+	if (strncmp(step, "SCAN", 4) != 0 && strncmp(step, "USE TEMP B-TREE", 15) != 0)
+		return false;
+	for (size_t i = 0; i < sizeof fine / sizeof fine[0]; i++)
+		if (strcmp(step, fine[i]) == 0)
+			return false;
+	return true;
+}
+
+/* Prints and counts the slow steps of a statement's plan. */
+static int slow_steps(const char *sql)
+{
+	char *explain = sqlite3_mprintf("EXPLAIN QUERY PLAN %s", sql);
+	sqlite3_stmt *plan;
+	int slow = 0;
+	assert_int_equal(sqlite3_prepare_v2(connection, explain, -1, &plan, NULL), SQLITE_OK);
+	while (sqlite3_step(plan) == SQLITE_ROW) {
+		const char *step = (const char *)sqlite3_column_text(plan, 3);
+		if (is_slow(step)) {
+			print_error("%s\n  %s\n", sql, step);
+			slow++;
+		}
+	}
+	sqlite3_finalize(plan);
+	sqlite3_free(explain);
+	return slow;
+}
+
+static bool is_query(const char *sql)
+{
+	return strncmp(sql, "SELECT", 6) == 0 || strncmp(sql, "UPDATE", 6) == 0 || strncmp(sql, "INSERT", 6) == 0 ||
+		   strncmp(sql, "DELETE", 6) == 0;
+}
+
+/* --- Plans ------------------------------------------------------------------------------------------------------- */
+
+/* Every statement of every operation searches an index: none walks a table, none sorts. */
+TEST(every_plan_is_a_search)
+{
+	int queries = 0, slow = 0;
+	char *texts[100];
+	do_everything();
+	for (sqlite3_stmt *stmt = NULL; (stmt = sqlite3_next_stmt(connection, stmt)) != NULL;)
+		if (is_query(sqlite3_sql(stmt)) && !strstr(sqlite3_sql(stmt), "sqlite_schema")) {
+			assert_true(queries < 100);
+			texts[queries++] = strdup(sqlite3_sql(stmt));
+		}
+	for (int i = 0; i < queries; i++) {
+		slow += slow_steps(texts[i]);
+		free(texts[i]);
+	}
+	assert_true(queries >= 20);
+	assert_int_equal(slow, 0);
+}
+
+/* The plan by age is the partial index in its order, and stays that when the store has many final runs. */
+TEST(plans_do_not_depend_on_contents)
+{
+	raw("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)"
+		" INSERT INTO runs (run_id, thread_id, status, fence, created_at, updated_at, revision)"
+		" SELECT 'run' || i, 't' || (i % 10), 2, 1, i, i, 1 FROM n;"
+		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)"
+		" INSERT INTO events (kind, at, run_id, thread_id) SELECT 'run_created', i, 'run' || i, 't' FROM n;"
+		"ANALYZE");
+	reopen_store();
+	every_plan_is_a_search(NULL);
+	raw("DROP TABLE sqlite_stat1");
+}
+
+/* --- The cache --------------------------------------------------------------------------------------------------- */
+
+/* More sets of fields than are remembered, new and merged, in turns: each is written right. */
+TEST(many_sets_of_fields)
+{
+	char id[16];
+	for (unsigned round = 0; round < 3; round++)
+		for (unsigned i = 1; i < 200; i++) {
+			snprintf(id, sizeof id, "r%u-%u", round, i);
+			struct keel_run fresh = with_fields(id, some_set(i)), more = with_fields(id, some_set(255 - i));
+			put(&fresh);
+			check_fields(id, some_set(i));
+			put(&more);
+			check_fields(id, some_set(255 - i));
+		}
+}
+
+/* However many sets there are, the statements kept are bounded; and the same operations again add none. */
+TEST(statements_are_bounded)
+{
+	do_everything();
+	int few = count_statements();
+	do_everything();
+	assert_int_equal(count_statements(), few);
+	for (unsigned i = 1; i < 256; i++) {
+		struct keel_run run = with_fields("many", some_set(i));
+		put(&run);
+	}
+	assert_true(count_statements() <= few + 2 * 64);
+}
+
+/* --- Flushes ----------------------------------------------------------------------------------------------------- */
+
+/* At durability full a change of state is one flush; a look is none. */
+TEST(one_flush_a_change)
+{
+	world.options.durability = KEEL_DURABILITY_FULL;
+	reopen_store();
+	put_pending("warm", "t");
+	flushes = 0;
+	put_pending("r", "t");
+	assert_int_equal(flushes, 1);
+	change_status("r", KEEL_RUN_RUNNING);
+	assert_int_equal(flushes, 2);
+	change_status("r", KEEL_RUN_SUCCESS);
+	assert_int_equal(flushes, 3);
+	append("note", "r");
+	assert_int_equal(flushes, 4);
+	row("r");
+	ids_inflight(NULL);
+	newest_event();
+	assert_int_equal(flushes, 4);
+}
+
+/* Many changes in one transaction are one flush; a rollback, and a change that changes nothing, are none. */
+TEST(one_flush_a_transaction)
+{
+	world.options.durability = KEEL_DURABILITY_FULL;
+	reopen_store();
+	put_pending("warm", "t");
+	flushes = 0;
+	succeed(keel_store_begin(world.store, &why));
+	put_pending("a", "t");
+	change_status("a", KEEL_RUN_ERROR);
+	append("note", "a");
+	succeed(keel_store_commit(world.store, &why));
+	assert_int_equal(flushes, 1);
+	succeed(keel_store_begin(world.store, &why));
+	put_pending("b", "t");
+	keel_store_rollback(world.store);
+	change_status("a", KEEL_RUN_ERROR);
+	assert_int_equal(flushes, 1);
+}
+
+/* At durability normal and off a change flushes nothing. */
+TEST(no_flush_at_normal_and_off)
+{
+	char id[] = "a";
+	for (enum keel_durability d = KEEL_DURABILITY_NORMAL; d <= KEEL_DURABILITY_OFF; d++, id[0]++) {
+		world.options.durability = d;
+		reopen_store();
+		put_pending("warm", "t");
+		flushes = 0;
+		put_pending(id, "t");
+		change_status(id, KEEL_RUN_SUCCESS);
+		assert_int_equal(flushes, 0);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		WITH_STORE(every_plan_is_a_search),     WITH_STORE(plans_do_not_depend_on_contents),
+		WITH_STORE(many_sets_of_fields),        WITH_STORE(statements_are_bounded),
+		WITH_STORE(one_flush_a_change),         WITH_STORE(one_flush_a_transaction),
+		WITH_STORE(no_flush_at_normal_and_off),
+	};
+	return cmocka_run_group_tests_name("statements", tests, watch_connections, NULL);
+}

@@ -1,0 +1,190 @@
+/* verify.c - what looking a store over finds: each invariant, broken behind the kernel's back. */
+#include "support.h"
+
+static struct keel_problems problems;
+
+static int clear_problems(void **state)
+{
+	keel_problems_clear(&problems);
+	return world_close(state);
+}
+#define DAMAGED(test) cmocka_unit_test_setup_teardown(test, world_open, clear_problems)
+
+/* Three runs with a history: seven events. */
+static void put_history(void)
+{
+	put_pending("a", "t");
+	put_with_status("b", "t", KEEL_RUN_RUNNING);
+	put_pending("c", "u");
+	change_status("a", KEEL_RUN_RUNNING);
+	change_status("a", KEEL_RUN_SUCCESS);
+	change_status("b", KEEL_RUN_ERROR);
+	append("note", NULL);
+}
+
+static void damage(const char *sql)
+{
+	world.damaged = true;
+	raw(sql);
+}
+
+static size_t look(void)
+{
+	succeed(keel_store_verify(world.store, &problems, &why));
+	return problems.count;
+}
+
+/* The damage is found, as one problem that says these words. */
+static void finds(const char *sql, const char *words)
+{
+	put_history();
+	assert_int_equal(look(), 0);
+	damage(sql);
+	assert_int_equal(look(), 1);
+	if (!strstr(problems.items[0].text.data, words))
+		fail_msg("%s: %s", sql, problems.items[0].text.data);
+}
+
+/* Overwrites a page of the file, while it is closed. */
+static void wipe_page(int64_t page)
+{
+	static const char zeros[4096];
+	FILE *file = fopen(world.path, "r+b");
+	assert_non_null(file);
+	assert_int_equal(fseek(file, (long)(page - 1) * 4096, SEEK_SET), 0);
+	assert_int_equal(fwrite(zeros, 1, sizeof zeros, file), sizeof zeros);
+	fclose(file);
+}
+
+/* --- Sound ------------------------------------------------------------------------------------------------------- */
+
+/* A new store is sound, one with a history too, in memory and read-only. */
+TEST(sound_stores)
+{
+	assert_int_equal(look(), 0);
+	put_history();
+	assert_int_equal(look(), 0);
+	world.options.readonly = true;
+	reopen_store();
+	assert_int_equal(look(), 0);
+	close_store();
+	world.options.readonly = false;
+	succeed(keel_store_open(":memory:", &world.options, &world.store, &why));
+	put_history();
+	assert_int_equal(look(), 0);
+}
+
+/* A log whose beginning was pruned is sound: what is gone from there is not missed. */
+TEST(pruned_logs_are_sound)
+{
+	put_history();
+	raw("DELETE FROM events WHERE id <= 4");
+	assert_int_equal(look(), 0);
+	raw("DELETE FROM events");
+	assert_int_equal(look(), 0);
+}
+
+/* --- Damaged ----------------------------------------------------------------------------------------------------- */
+
+/* A hole in the log. */
+TEST(holes_in_the_log)
+{
+	finds("DELETE FROM events WHERE id = 5", "hole before event: 6");
+}
+
+/* A status that does not exist. */
+TEST(unknown_statuses)
+{
+	struct keel_runs list = {0};
+	finds("UPDATE runs SET status = 6 WHERE run_id = 'b'", "unknown status: b");
+	assert_int_equal(problems.items[0].code, KEEL_STORE_CORRUPT);
+	refuse(STORE_CORRUPT, keel_run_get(world.store, text("b"), nothing, &list, &why));
+	assert_int_equal(list.count, 0);
+	keel_runs_clear(&list);
+}
+
+/* A run in flight that has an end. */
+TEST(ends_of_runs_in_flight)
+{
+	finds("UPDATE runs SET ended_at = 5 WHERE run_id = 'c'", "has an end: c");
+}
+
+/* A run without a fence, or without a revision. */
+TEST(fences_and_revisions)
+{
+	finds("UPDATE runs SET fence = 0 WHERE run_id = 'b'", "no fence or revision: b");
+	raw("UPDATE runs SET fence = 1, revision = 0 WHERE run_id = 'c'");
+	assert_int_equal(look(), 2);
+}
+
+/* A store without an epoch, or with two. */
+TEST(epochs)
+{
+	finds("DELETE FROM store", "exactly one epoch: 0");
+	raw("INSERT INTO store VALUES ('a', 1), ('b', 2)");
+	assert_int_equal(look(), 1);
+}
+
+/* A run that no event created, in a log that reaches back to the beginning. */
+TEST(runs_without_a_beginning)
+{
+	finds("UPDATE events SET run_id = 'x' WHERE id = 3", "no event that created it: c");
+	assert_int_equal(problems.items[0].code, KEEL_STORE_MISSING);
+}
+
+/* Damage of the file itself: pages of a table and of every index. */
+TEST(wiped_pages)
+{
+	int64_t pages = raw_number("SELECT count(*) FROM sqlite_schema WHERE rootpage > 1");
+	for (int64_t i = 0; i < pages; i++) {
+		char sql[128];
+		snprintf(sql, sizeof sql, "SELECT rootpage FROM sqlite_schema WHERE rootpage > 1 LIMIT 1 OFFSET %lld",
+				 (long long)i);
+		clear_problems(NULL);
+		world_open(NULL);
+		put_history();
+		int64_t page = raw_number(sql);
+		close_store();
+		wipe_page(page);
+		world.damaged = true;
+		if (keel_store_open(world.path, &world.options, &world.store, &why) == KEEL_OK)
+			assert_true(look() > 0);
+		else
+			assert_int_equal(why.code, KEEL_STORE_CORRUPT);
+	}
+}
+
+/* Of many problems the first hundred are shown. */
+TEST(many_problems)
+{
+	succeed(keel_store_begin(world.store, &why));
+	for (int i = 0; i < 300; i++) {
+		char id[16];
+		snprintf(id, sizeof id, "r%d", i);
+		put_pending(id, "t");
+	}
+	succeed(keel_store_commit(world.store, &why));
+	damage("UPDATE runs SET status = 9");
+	assert_int_equal(look(), KEEL_PROBLEMS_MAX);
+}
+
+/* A second look forgets the first; clearing twice is fine. */
+TEST(lists_are_reused)
+{
+	finds("UPDATE runs SET fence = 0 WHERE seq = 1", "fence");
+	raw("UPDATE runs SET fence = 1");
+	assert_int_equal(look(), 0);
+	keel_problems_clear(&problems);
+	keel_problems_clear(&problems);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		DAMAGED(sound_stores),     DAMAGED(pruned_logs_are_sound),    DAMAGED(holes_in_the_log),
+		DAMAGED(unknown_statuses), DAMAGED(ends_of_runs_in_flight),   DAMAGED(fences_and_revisions),
+		DAMAGED(epochs),           DAMAGED(runs_without_a_beginning), DAMAGED(wiped_pages),
+		DAMAGED(many_problems),    DAMAGED(lists_are_reused),
+	};
+	return cmocka_run_group_tests_name("verify", tests, NULL, NULL);
+}
