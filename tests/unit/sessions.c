@@ -58,12 +58,20 @@ static int play_owner(int argc, char **argv)
 	char *sleeper[] = {"sleep", "1000", NULL};
 	succeed(keel_store_open(argv[0], NULL, &store, &why));
 	succeed(keel_store_session(store, &session, &why));
-	if (strcmp(how, "fork") == 0 && (made = fork()) == 0)
-		for (;;)
-			pause();
-	if (strcmp(how, "exec") == 0 && (made = fork()) == 0) {
-		execvp(sleeper[0], sleeper);
-		_exit(97);
+	if (strcmp(how, "fork") == 0 || strcmp(how, "exec") == 0) {
+		int runs[2];
+		char byte;
+		must(pipe(runs) == 0);
+		made = fork();
+		if (made == 0) {
+			must(write(runs[1], "", 1) == 1);
+			if (strcmp(how, "exec") == 0)
+				execvp(sleeper[0], sleeper);
+			for (;;)
+				pause();
+		}
+		/* fork returns here before the child has begun, and let go */
+		must(read(runs[0], &byte, 1) == 1);
 	}
 	if (strcmp(how, "spawn") == 0)
 		must(posix_spawnp(&made, sleeper[0], NULL, NULL, sleeper, environ) == 0);
