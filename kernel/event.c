@@ -177,6 +177,12 @@ enum keel_code keel_event_read(struct keel_store *store, const struct keel_event
 		code = keel_fail_field(err, "cursor", "next_event_id must be at least 1");
 	if (code == KEEL_OK && query->kinds_count > KEEL_EVENT_KINDS_MAX)
 		code = keel_fail_limit(err, "kinds", (int64_t)query->kinds_count, KEEL_EVENT_KINDS_MAX);
+	if (code == KEEL_OK && query->runtime_id.data)
+		code = keel_check_id(query->runtime_id, "runtime_id", err);
+	if (code == KEEL_OK && query->thread_id.data)
+		code = keel_check_id(query->thread_id, "thread_id", err);
+	if (code == KEEL_OK && query->run_id.data)
+		code = keel_check_id(query->run_id, "run_id", err);
 	if (code == KEEL_OK)
 		code = keel_store_check(store, err);
 	/* The end of the log is looked up before the page: all up to there is certainly in what the page sees, so a reader

@@ -102,15 +102,15 @@ enum keel_code keel_run_request_cancel(struct keel_store *store, struct keel_tex
 	struct keel_run delta = {0};
 	bool wrote = false;
 	*winner = NULL;
+	bool rollback = keel_text_is(action, "rollback");
 	KEEL_RUN_SET(&delta, CANCEL_ACTION, cancel_action, action);
 	enum keel_code code = keel_check_id(run_id, "run_id", err);
-	if (code == KEEL_OK)
-		code = keel_run_check(&delta, err);
+	if (code == KEEL_OK && !rollback && !keel_text_is(action, "interrupt"))
+		code = keel_fail_field(err, "action", "action must be one of: interrupt, rollback");
 	if (code == KEEL_OK)
 		code = keel_write_begin(store, err);
 	if (code != KEEL_OK)
 		return code;
-	bool rollback = keel_text_is(action, "rollback");
 	code = keel_run_read_core(store, run_id, &arena, &core, err);
 	if (code == KEEL_OK && !core.found)
 		code = keel_fail(err, KEEL_NOT_FOUND, "there is no run %.*s", (int)run_id.size, run_id.data);

@@ -28,7 +28,7 @@ struct keel_sql_driver {
 	const char *name;
 	/* Opens a connection; *sql is NULL on failure. */
 	enum keel_code (*open)(const struct keel_sql_config *config, struct keel_sql **sql, struct keel_error *err);
-	/* Frees the connection and its statements. Cannot fail. Not in a forked child, which would do it to the parent's. */
+	/* Frees the connection and its statements. Cannot fail. Not for a forked child, who would do it to the parent's. */
 	void (*close)(struct keel_sql *sql);
 	/* What is in the file: *version 0 and *ours true for an empty one; *ours false when it is another application's. */
 	enum keel_code (*identify)(struct keel_sql *sql, int64_t *version, bool *ours, struct keel_error *err);

@@ -353,7 +353,7 @@ static enum keel_code check_file(const struct keel_sql_config *config, struct ke
 		return keel_fail(err, KEEL_IO, "cannot open %s: it is a directory", path);
 	/* SQLite's notes of the locks this process holds went to the child, the locks did not: it would write without. */
 	if (keel_sidefile_inherited((int64_t)info.st_dev, (int64_t)info.st_ino))
-		return keel_fail(err, KEEL_MISUSE, "cannot open %s: it was open before the fork; open it in a new program (exec)",
+		return keel_fail(err, KEEL_MISUSE, "cannot open %s: it was open before the fork; use a new program (exec)",
 						 path);
 	if (!S_ISREG(info.st_mode))
 		return keel_fail(err, KEEL_IO, "cannot open %s: it is not a regular file", path);
@@ -475,7 +475,7 @@ static enum keel_code sqlite_identify(struct keel_sql *base, int64_t *version, b
 	struct sqlite_sql *sql = own(base);
 	int64_t application = 0, tables = 0;
 	*version = 0;
-	/* In this order, since another process may create the store between two of them: whoever saw tables sees the rest. */
+	/* In this order, as another process may create the store between two of them: whoever saw tables sees the rest. */
 	enum keel_code code = pragma_int(sql, "SELECT count(*) FROM sqlite_schema", &tables, err);
 	if (code == KEEL_OK)
 		code = pragma_int(sql, "PRAGMA user_version", version, err);

@@ -185,8 +185,8 @@ TEST(requests_need_a_run_in_flight)
 	assert_string_equal(why.from, "success");
 	assert_null(winner);
 	refuse(NOT_FOUND, keel_run_request_cancel(world.store, text("x"), text("interrupt"), &winner, &why));
-	refuse_field("cancel_action", keel_run_request_cancel(world.store, text("r"), text("stop"), &winner, &why));
-	refuse_field("cancel_action", keel_run_request_cancel(world.store, text("r"), nothing, &winner, &why));
+	refuse_field("action", keel_run_request_cancel(world.store, text("r"), text("stop"), &winner, &why));
+	refuse_field("action", keel_run_request_cancel(world.store, text("r"), nothing, &winner, &why));
 	assert_int_equal(newest_event(), 1);
 }
 

@@ -55,26 +55,33 @@ static int play_owner(int argc, char **argv)
 	char line[64];
 	pid_t made = 0;
 	const char *how = argc > 1 ? argv[1] : "";
-	char *sleeper[] = {"sleep", "1000", NULL};
+	char *sleeper[] = {"sh", "-c", "echo; exec sleep 1000", NULL};
+	int runs[2];
+	char byte;
 	succeed(keel_store_open(argv[0], NULL, &store, &why));
 	succeed(keel_store_session(store, &session, &why));
+	must(pipe(runs) == 0);
 	if (strcmp(how, "fork") == 0 || strcmp(how, "exec") == 0) {
-		int runs[2];
-		char byte;
-		must(pipe(runs) == 0);
 		made = fork();
+		if (made == 0 && strcmp(how, "exec") == 0) {
+			dup2(runs[1], STDOUT_FILENO);
+			execvp(sleeper[0], sleeper);
+		}
 		if (made == 0) {
 			must(write(runs[1], "", 1) == 1);
-			if (strcmp(how, "exec") == 0)
-				execvp(sleeper[0], sleeper);
 			for (;;)
 				pause();
 		}
-		/* fork returns here before the child has begun, and let go */
-		must(read(runs[0], &byte, 1) == 1);
 	}
-	if (strcmp(how, "spawn") == 0)
-		must(posix_spawnp(&made, sleeper[0], NULL, NULL, sleeper, environ) == 0);
+	if (strcmp(how, "spawn") == 0) {
+		posix_spawn_file_actions_t actions;
+		must(posix_spawn_file_actions_init(&actions) == 0);
+		must(posix_spawn_file_actions_adddup2(&actions, runs[1], STDOUT_FILENO) == 0);
+		must(posix_spawnp(&made, sleeper[0], &actions, NULL, sleeper, environ) == 0);
+		posix_spawn_file_actions_destroy(&actions);
+	}
+	/* Both calls return here before the child has let go of what it inherited. */
+	must(made == 0 || read(runs[0], &byte, 1) == 1);
 	child_says("%d", (int)made);
 	child_says("%lld", (long long)session);
 	while (child_hears(line, sizeof line)) {
