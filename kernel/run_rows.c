@@ -150,11 +150,12 @@ enum keel_code keel_run_update(struct keel_store *store, int64_t seq, const stru
 
 void keel_run_hydrate(struct keel_run *run)
 {
-	const keel_run_set zeros =
-		KEEL_RUN_BIT(STATUS) | KEEL_RUN_BIT(CLAIMABLE) | KEEL_RUN_BIT(PRIORITY) | KEEL_RUN_BIT(ATTEMPT) |
-		KEEL_RUN_BIT(LOSSES) | KEEL_RUN_BIT(TOTAL_INPUT_TOKENS) | KEEL_RUN_BIT(TOTAL_OUTPUT_TOKENS) |
-		KEEL_RUN_BIT(TOTAL_TOKENS) | KEEL_RUN_BIT(LLM_CALL_COUNT) | KEEL_RUN_BIT(LEAD_AGENT_TOKENS) |
-		KEEL_RUN_BIT(SUBAGENT_TOKENS) | KEEL_RUN_BIT(MIDDLEWARE_TOKENS) | KEEL_RUN_BIT(MESSAGE_COUNT);
+	const keel_run_set zeros = KEEL_RUN_BIT(STATUS) | KEEL_RUN_BIT(CLAIMABLE) | KEEL_RUN_BIT(FINALIZING) |
+							   KEEL_RUN_BIT(PRIORITY) | KEEL_RUN_BIT(ATTEMPT) | KEEL_RUN_BIT(LOSSES) |
+							   KEEL_RUN_BIT(TOTAL_INPUT_TOKENS) | KEEL_RUN_BIT(TOTAL_OUTPUT_TOKENS) |
+							   KEEL_RUN_BIT(TOTAL_TOKENS) | KEEL_RUN_BIT(LLM_CALL_COUNT) |
+							   KEEL_RUN_BIT(LEAD_AGENT_TOKENS) | KEEL_RUN_BIT(SUBAGENT_TOKENS) |
+							   KEEL_RUN_BIT(MIDDLEWARE_TOKENS) | KEEL_RUN_BIT(MESSAGE_COUNT);
 	for (keel_run_set left = zeros & ~run->valued; left; left &= left - 1)
 		*keel_run_number(run, (enum keel_run_field)__builtin_ctzll(left)) = 0;
 	run->given |= zeros;

@@ -99,7 +99,15 @@ KEEL_API bool keel_run_status_is_final(enum keel_run_status status);
 	X(MESSAGE_COUNT, message_count, COUNT)                                                             \
 	X(TOKEN_USAGE_BY_MODEL, token_usage_by_model, JSON)                                                \
 	X(LAST_AI_MESSAGE, last_ai_message, TEXT)         /* cut to KEEL_EXCERPT_MAX characters */         \
-	X(FIRST_HUMAN_MESSAGE, first_human_message, TEXT) /* cut to KEEL_EXCERPT_MAX characters */
+	X(FIRST_HUMAN_MESSAGE, first_human_message, TEXT) /* cut to KEEL_EXCERPT_MAX characters */         \
+	X(CONCURRENCY, concurrency, COUNT)                /* starts while fewer of the thread run; null: always */ \
+	X(START_BY, start_by, TIME)                       /* how long it may be put off at most */         \
+	X(FINALIZING, finalizing, FLAG)                   /* ended, but its owner has not settled it; null: never gated */ \
+	X(LEASE_EXPIRES_AT, lease_expires_at, TIME)       /* the owner has lost it then; null: never */    \
+	X(CANCEL_REQUESTED_AT, cancel_requested_at, TIME) /* when its owner was asked to stop */           \
+	X(SUCCESSOR, successor, ID)                       /* the run that took its place */                \
+	X(IDEMPOTENCY_HASH, idempotency_hash, TEXT)       /* of what the key was used for */               \
+	X(IDEMPOTENCY_EXPIRES_AT, idempotency_expires_at, TIME) /* the key is free again then; null: never */
 
 enum keel_run_field {
 #define KEEL_RUN_FIELD_ENUM(NAME, member, type) KEEL_RUN_FIELD_##NAME,

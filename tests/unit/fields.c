@@ -29,7 +29,7 @@ static struct keel_run full_run(void)
 	}
 	run.valued = run.given;
 	run.status = KEEL_RUN_TIMEOUT;
-	run.claimable = 1;
+	run.claimable = run.finalizing = 1;
 	run.operation_kind = text("artifact_write");
 	run.on_disconnect = text("continue");
 	run.cancel_action = text("rollback");

@@ -90,11 +90,18 @@
 ---@field fence integer 1, and more with every change of owner; a writer with another one is refused
 ---@field claimable boolean nobody owns it on purpose: recovery leaves it
 ---@field revision integer 1, and one more with every change of the row
----@field waits_for? string[] ids of the runs that must be final before it starts
+---@field concurrency? integer it starts while fewer runs of the thread run; absent: always
+---@field waits_for? string[] ids of the runs that must have settled before it starts
+---@field start_by? string time; how long it may be put off at most
+---@field successor? string the run that took its place while it waited
+---@field lease_expires_at? string time; when its owner has lost it unless it renews; absent: never
 ---@field reconciler? string the reconciler that recovers it; absent: the call's
 ---@field cancel_action? keel.Action the first stop that was asked for
+---@field cancel_requested_at? string time; when its owner, another process, was asked to stop
 ---@field fingerprint? string equal fingerprints are the same work
----@field idempotency_key? string a column of the row; nothing acts on it yet
+---@field idempotency_key? string the caller's: the same key gives the same run
+---@field idempotency_hash? string of what the key was used for
+---@field idempotency_expires_at? string time; when the key is free again; absent: never
 ---@field batch_id? string
 ---@field plan_entry? string
 ---@field worker_ref? table JSON
@@ -114,7 +121,7 @@
 ---@field abort_event? keel.AbortEvent process-local: the signal to stop
 ---@field abort_action? keel.Action process-local: what the signal meant
 ---@field task? thread process-local: yours to set
----@field finalizing? boolean process-local: always false for now
+---@field finalizing boolean interrupted, but its owner has not settled it yet
 
 --- What may be given for a new run.
 ---@class keel.CreateOptions
