@@ -187,10 +187,31 @@ enum keel_code keel_run_get(struct keel_store *store, struct keel_text run_id, s
 	return code == KEEL_OK ? keel_run_read(select, list, err) : code;
 }
 
+enum keel_code keel_run_find_by_key(struct keel_store *store, struct keel_text key, struct keel_text user_id,
+									struct keel_runs *list, struct keel_error *err)
+{
+	/* An id is never empty, so the empty text can stand for none. */
+	static const char text[] = KEEL_RUN_SELECT "WHERE idempotency_key = ?1 AND coalesce(user_id, '') = coalesce(?2, '')"
+											   " AND (idempotency_expires_at IS NULL OR idempotency_expires_at > ?3)"
+											   " ORDER BY seq DESC LIMIT 1";
+	struct keel_statement *select;
+	list->count = 0;
+	enum keel_code code = keel_check_id(key, "idempotency_key", err);
+	if (code == KEEL_OK && user_id.data)
+		code = keel_check_id(user_id, "user_id", err);
+	if (code == KEEL_OK)
+		code = keel_store_check(store, err);
+	if (code == KEEL_OK)
+		code =
+			keel_query(store, text, &select, err, keel_text(key), keel_text(user_id), keel_int(keel_store_now(store)));
+	return code == KEEL_OK ? keel_run_read(select, list, err) : code;
+}
+
 enum keel_code keel_run_list_by_thread(struct keel_store *store, struct keel_text thread_id, struct keel_text user_id,
 									   int64_t limit, struct keel_runs *list, struct keel_error *err)
 {
 	static const char text[] = KEEL_RUN_SELECT "WHERE thread_id = ?1 AND (?2 IS NULL OR user_id = ?2)"
+											   " AND coalesce(operation_kind, 'run') = 'run'"
 											   " ORDER BY created_at DESC, seq LIMIT ?3";
 	struct keel_statement *select;
 	list->count = 0;
@@ -221,6 +242,22 @@ static const char inflight_by_age[] = KEEL_RUN_SELECT
 	" OR NOT EXISTS (SELECT 1 FROM runs WHERE run_id = ?5))"
 	" ORDER BY created_at, seq LIMIT ?4";
 
+static const char inflight_of_session[] =
+	KEEL_RUN_SELECT "WHERE ?1 IS NULL AND " INFLIGHT_FILTER
+					"seq > coalesce((SELECT seq FROM runs WHERE run_id = ?5), 0)) AND session_id = ?2"
+					" ORDER BY seq LIMIT ?4";
+
+/* What runs or is finalizing on a thread. */
+static const char active_of_thread[] =
+	KEEL_RUN_SELECT "WHERE thread_id = ?1 AND (status = 1 OR finalizing = 1) ORDER BY seq LIMIT ?2";
+
+static const char *inflight_for(const struct keel_inflight_query *query)
+{
+	if (query->thread_id.data)
+		return inflight_of_thread;
+	return query->session_id ? inflight_of_session : inflight_by_age;
+}
+
 enum keel_code keel_run_list_inflight(struct keel_store *store, const struct keel_inflight_query *query,
 									  struct keel_runs *list, struct keel_error *err)
 {
@@ -233,9 +270,13 @@ enum keel_code keel_run_list_inflight(struct keel_store *store, const struct kee
 		code = keel_check_id(query->after, "after", err);
 	if (code == KEEL_OK)
 		code = keel_store_check(store, err);
-	if (code == KEEL_OK)
-		code = keel_query(store, query->thread_id.data ? inflight_of_thread : inflight_by_age, &select, err,
-						  keel_text(query->thread_id), query->session_id ? keel_int(query->session_id) : keel_null(),
+	if (code == KEEL_OK && query->active && !query->thread_id.data)
+		code = keel_fail_field(err, "thread_id", "thread_id must be given to list what is active");
+	if (code == KEEL_OK && query->active)
+		code = keel_query(store, active_of_thread, &select, err, keel_text(query->thread_id), keel_int(query->limit));
+	else if (code == KEEL_OK)
+		code = keel_query(store, inflight_for(query), &select, err, keel_text(query->thread_id),
+						  query->session_id ? keel_int(query->session_id) : keel_null(),
 						  query->bounded ? keel_int(query->before) : keel_null(), keel_int(query->limit),
 						  keel_text(query->after));
 	return code == KEEL_OK ? keel_run_read(select, list, err) : code;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "event.h"
 
@@ -97,6 +98,10 @@ enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id,
 			return keel_fail_memory(err);
 		data = keel_buffer_text(&store->scratch);
 	}
+	if (!kind && core->finalizing && (delta->given & KEEL_RUN_BIT(FINALIZING)) && !delta->finalizing) {
+		kind = "run_settled";
+		data = (struct keel_text){NULL, 0};
+	}
 	enum keel_code code = keel_run_update(store, core->seq, delta, err);
 	if (code == KEEL_OK && kind) {
 		struct keel_event event = {
@@ -105,5 +110,54 @@ enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id,
 	}
 	if (code == KEEL_OK && written)
 		*written = *delta;
+	return code;
+}
+
+void keel_run_make_claimable(struct keel_store *store, struct keel_run *delta, int64_t delay_us)
+{
+	KEEL_RUN_SET(delta, STATUS, status, KEEL_RUN_PENDING);
+	KEEL_RUN_SET(delta, CLAIMABLE, claimable, 1);
+	keel_run_clear(delta, KEEL_RUN_BIT(SESSION_ID) | KEEL_RUN_BIT(STARTED_AT) | KEEL_RUN_BIT(ERROR) |
+							  KEEL_RUN_BIT(ERROR_CODE) | KEEL_RUN_BIT(STOP_REASON) | KEEL_RUN_BIT(SCHEDULED_AT) |
+							  KEEL_RUN_BIT(LEASE_EXPIRES_AT) | KEEL_RUN_BIT(FINALIZING));
+	if (delay_us > 0)
+		KEEL_RUN_SET(delta, SCHEDULED_AT, scheduled_at, keel_store_after(store, delay_us));
+}
+
+enum keel_code keel_run_change_row(struct keel_store *store, struct keel_text run_id, struct keel_run *delta,
+								   int64_t fence, keel_run_decision decide, void *context, bool *found,
+								   struct keel_run *written, struct keel_error *err)
+{
+	struct keel_arena *arena = NULL;
+	struct keel_run_core core;
+	struct keel_run_change change = {
+		.store = store, .run_id = run_id, .core = &core, .delta = delta, .fence = fence, .context = context};
+	bool wrote = false;
+	*found = false;
+	if (written)
+		written->given = written->valued = 0;
+	enum keel_code code = keel_check_id(run_id, "run_id", err);
+	if (code == KEEL_OK)
+		code = keel_run_check(delta, err);
+	if (code == KEEL_OK)
+		code = keel_write_begin(store, err);
+	if (code != KEEL_OK)
+		return code;
+	keel_buffer_clear(&store->scratch);
+	code = keel_run_read_core(store, run_id, &arena, &core, err);
+	if (code == KEEL_OK && core.found) {
+		code = keel_run_check_fence(&core, run_id, fence, err);
+		if (code == KEEL_OK)
+			code = decide(&change, err);
+		if (code == KEEL_OK && delta->given) {
+			wrote = true;
+			code = store->scratch.failed
+					   ? keel_fail_memory(err)
+					   : keel_run_apply(store, run_id, &core, delta, change.kind, change.data, written, err);
+		}
+	}
+	keel_arena_free(&arena);
+	code = keel_write_end(store, code, wrote, err);
+	*found = code == KEEL_OK && core.found;
 	return code;
 }

@@ -96,12 +96,23 @@ static enum keel_code check_word(struct keel_text text, enum keel_run_field fiel
 						   words[2] && words[3] ? words[3] : "");
 }
 
+static enum keel_code check_ids(struct keel_text ids, const char *name, struct keel_error *err)
+{
+	struct keel_text id;
+	enum keel_code code = ids.size > 0 ? keel_check_text(ids, name, err) : keel_check_id(ids, name, err);
+	while (code == KEEL_OK && keel_text_line(&ids, &id))
+		code = keel_check_id(id, name, err);
+	return code;
+}
+
 static enum keel_code check_field(struct keel_run *run, enum keel_run_field field, struct keel_error *err)
 {
 	const char *name = fields[field].name;
 	switch (fields[field].type) {
 	case KEEL_TYPE_ID:
 		return keel_check_id(*keel_run_text(run, field), name, err);
+	case KEEL_TYPE_IDS:
+		return check_ids(*keel_run_text(run, field), name, err);
 	case KEEL_TYPE_WORD:
 		return check_word(*keel_run_text(run, field), field, err);
 	case KEEL_TYPE_TEXT:

@@ -3,18 +3,29 @@
 #include <keel/run.h>
 
 #include "base/error.h"
-#include "base/memory.h"
 #include "base/text.h"
 #include "run_change.h"
 
-/* An orphan: in flight, and its session is dead; or it has none, and was not left free to be claimed. */
-static enum keel_code is_orphan(struct keel_store *store, const struct keel_run_core *core, bool *orphan,
-								struct keel_error *err)
+static bool is_over(int64_t time, int64_t now)
+{
+	return time != INT64_MIN && time <= now;
+}
+
+/* An orphan: in flight, and its lease or deadline has passed, or its session is dead; or it has none, and was not left
+ * free to be claimed; or its owner, asked to stop, has not done so in time. */
+static enum keel_code is_orphan(struct keel_store *store, const struct keel_run_core *core,
+								const struct keel_takeover *takeover, bool *orphan, struct keel_error *err)
 {
 	bool alive = false;
+	int64_t now = keel_store_now(store);
 	*orphan = false;
 	if (!core->found || keel_run_status_is_final(core->status))
 		return KEEL_OK;
+	if (is_over(core->lease_expires_at, now) || is_over(core->deadline, now) ||
+		(takeover->overdue && is_over(core->cancel_requested_at, now - takeover->patience_us))) {
+		*orphan = true;
+		return KEEL_OK;
+	}
 	if (!core->session_id) {
 		*orphan = !core->claimable;
 		return KEEL_OK;
@@ -24,36 +35,56 @@ static enum keel_code is_orphan(struct keel_store *store, const struct keel_run_
 	return code;
 }
 
-/* Makes a lost run one that anybody may claim, as if it had not started. Returns the data of the event. */
-static struct keel_text give_back(struct keel_store *store, const struct keel_run_core *core, struct keel_run *delta,
-								  struct keel_text reason)
+/* Makes a lost run one that anybody may claim, as if it had not started. */
+static void give_back(struct keel_run_change *change, const struct keel_takeover *takeover, struct keel_text reason)
 {
+	const struct keel_run_core *core = change->core;
+	struct keel_run *delta = change->delta;
+	struct keel_buffer *data = &change->store->scratch;
 	KEEL_RUN_SET(delta, LOSSES, losses, core->losses < INT64_MAX ? core->losses + 1 : INT64_MAX);
-	KEEL_RUN_SET(delta, CLAIMABLE, claimable, 1);
-	keel_buffer_format(&store->scratch, "{\"losses\":%lld", (long long)delta->losses);
-	keel_buffer_json(&store->scratch, "error", delta->error);
-	keel_buffer_json(&store->scratch, "stop_reason", reason);
-	keel_buffer_put(&store->scratch, "}");
-	/* To null: how the lost try ended is told by the event, and is nothing the next one should carry. */
-	const keel_run_set cleared = KEEL_RUN_BIT(SESSION_ID) | KEEL_RUN_BIT(STARTED_AT) | KEEL_RUN_BIT(ERROR) |
-								 KEEL_RUN_BIT(ERROR_CODE) | KEEL_RUN_BIT(STOP_REASON);
-	delta->given |= cleared;
-	delta->valued &= ~cleared;
-	return keel_buffer_text(&store->scratch);
+	keel_buffer_format(data, "{\"losses\":%lld", (long long)delta->losses);
+	keel_buffer_json(data, "error", takeover->error);
+	keel_buffer_json(data, "stop_reason", reason);
+	keel_buffer_put(data, "}");
+	keel_run_make_claimable(change->store, delta, takeover->delay_us);
+	change->kind = "run_requeued";
+	change->data = keel_buffer_text(data);
+}
+
+struct takeover {
+	const struct keel_takeover *asked;
+	bool orphan;
+};
+
+static enum keel_code decide_takeover(struct keel_run_change *change, struct keel_error *err)
+{
+	const struct keel_run_core *core = change->core;
+	struct keel_run *delta = change->delta;
+	struct takeover *takeover = change->context;
+	struct keel_text reason = delta->stop_reason;
+	enum keel_code code = is_orphan(change->store, core, takeover->asked, &takeover->orphan, err);
+	if (code != KEEL_OK || !takeover->orphan) {
+		keel_run_leave_out(delta, delta->given);
+		return code;
+	}
+	if (core->cancel_requested)
+		keel_run_leave_out(delta, KEEL_RUN_BIT(CANCEL_ACTION)); /* the first one holds */
+	KEEL_RUN_SET(delta, FENCE, fence, core->fence + 1);
+	if (delta->status == KEEL_RUN_PENDING && core->cancel_requested)
+		delta->status = KEEL_RUN_INTERRUPTED; /* nobody wants it any more */
+	if (delta->status == KEEL_RUN_PENDING)
+		give_back(change, takeover->asked, reason);
+	return KEEL_OK;
 }
 
 enum keel_code keel_run_claim_for_takeover(struct keel_store *store, struct keel_text run_id,
 										   const struct keel_takeover *takeover, bool *taken, struct keel_error *err)
 {
-	struct keel_arena *arena = NULL;
-	struct keel_run_core core;
 	struct keel_run delta = {0};
-	bool orphan = false, wrote = false;
+	struct takeover context = {takeover, false};
+	bool found;
 	*taken = false;
-	keel_buffer_clear(&store->scratch);
 	struct keel_text reason = takeover->stop_reason.data ? takeover->stop_reason : keel_text_of("orphan_recovered");
-	const char *kind = NULL;
-	struct keel_text data = {NULL, 0};
 	KEEL_RUN_SET(&delta, STATUS, status, takeover->status);
 	KEEL_RUN_SET(&delta, STOP_REASON, stop_reason, reason);
 	if (takeover->error.data)
@@ -62,71 +93,48 @@ enum keel_code keel_run_claim_for_takeover(struct keel_store *store, struct keel
 		KEEL_RUN_SET(&delta, ERROR_CODE, error_code, takeover->error_code);
 	if (takeover->cancel_action.data)
 		KEEL_RUN_SET(&delta, CANCEL_ACTION, cancel_action, takeover->cancel_action);
-	enum keel_code code = keel_check_id(run_id, "run_id", err);
-	if (code == KEEL_OK && takeover->status == KEEL_RUN_RUNNING)
-		code = keel_fail_field(err, "status", "an orphan can only end, or become pending again");
-	if (code == KEEL_OK)
-		code = keel_run_check(&delta, err);
-	if (code == KEEL_OK)
-		code = keel_write_begin(store, err);
-	if (code != KEEL_OK)
-		return code;
-	code = keel_run_read_core(store, run_id, &arena, &core, err);
-	if (code == KEEL_OK)
-		code = is_orphan(store, &core, &orphan, err);
-	if (code == KEEL_OK && orphan) {
-		if (core.cancel_requested) { /* the first one holds */
-			delta.given &= ~KEEL_RUN_BIT(CANCEL_ACTION);
-			delta.valued &= delta.given;
-		}
-		KEEL_RUN_SET(&delta, FENCE, fence, core.fence + 1);
-		if (takeover->status == KEEL_RUN_PENDING) {
-			kind = "run_requeued";
-			data = give_back(store, &core, &delta, reason);
-		}
-		wrote = true;
-		code = store->scratch.failed ? keel_fail_memory(err)
-									 : keel_run_apply(store, run_id, &core, &delta, kind, data, NULL, err);
-	}
-	keel_arena_free(&arena);
-	code = keel_write_end(store, code, wrote, err);
-	*taken = code == KEEL_OK && orphan;
+	if (takeover->status == KEEL_RUN_RUNNING)
+		return keel_fail_field(err, "status", "an orphan can only end, or become pending again");
+	enum keel_code code = keel_run_change_row(store, run_id, &delta, 0, decide_takeover, &context, &found, NULL, err);
+	*taken = code == KEEL_OK && context.orphan;
 	return code;
+}
+
+struct request {
+	bool rollback; /* what was asked for; then what holds */
+};
+
+static enum keel_code decide_request(struct keel_run_change *change, struct keel_error *err)
+{
+	const struct keel_run_core *core = change->core;
+	struct request *request = change->context;
+	if (keel_run_status_is_final(core->status))
+		return keel_run_refuse(core, change->run_id, KEEL_RUN_INTERRUPTED, err);
+	if (core->cancel_requested) {
+		request->rollback = core->rollback;
+		keel_run_leave_out(change->delta, change->delta->given);
+		return KEEL_OK;
+	}
+	KEEL_RUN_SET(change->delta, CANCEL_REQUESTED_AT, cancel_requested_at, keel_store_now(change->store));
+	change->kind = "run_cancel_requested";
+	change->data = keel_text_of(request->rollback ? "{\"action\":\"rollback\"}" : "{\"action\":\"interrupt\"}");
+	return KEEL_OK;
 }
 
 enum keel_code keel_run_request_cancel(struct keel_store *store, struct keel_text run_id, struct keel_text action,
 									   const char **winner, struct keel_error *err)
 {
-	struct keel_arena *arena = NULL;
-	struct keel_run_core core;
 	struct keel_run delta = {0};
-	bool wrote = false;
+	struct request request = {keel_text_is(action, "rollback")};
+	bool found;
 	*winner = NULL;
-	bool rollback = keel_text_is(action, "rollback");
+	if (!request.rollback && !keel_text_is(action, "interrupt"))
+		return keel_fail_field(err, "action", "action must be one of: interrupt, rollback");
 	KEEL_RUN_SET(&delta, CANCEL_ACTION, cancel_action, action);
-	enum keel_code code = keel_check_id(run_id, "run_id", err);
-	if (code == KEEL_OK && !rollback && !keel_text_is(action, "interrupt"))
-		code = keel_fail_field(err, "action", "action must be one of: interrupt, rollback");
-	if (code == KEEL_OK)
-		code = keel_write_begin(store, err);
-	if (code != KEEL_OK)
-		return code;
-	code = keel_run_read_core(store, run_id, &arena, &core, err);
-	if (code == KEEL_OK && !core.found)
+	enum keel_code code = keel_run_change_row(store, run_id, &delta, 0, decide_request, &request, &found, NULL, err);
+	if (code == KEEL_OK && !found)
 		code = keel_fail(err, KEEL_NOT_FOUND, "there is no run %.*s", (int)run_id.size, run_id.data);
-	if (code == KEEL_OK && keel_run_status_is_final(core.status))
-		code = keel_run_refuse(&core, run_id, KEEL_RUN_INTERRUPTED, err);
-	if (code == KEEL_OK && core.cancel_requested)
-		rollback = core.rollback;
-	else if (code == KEEL_OK) {
-		wrote = true;
-		code = keel_run_apply(store, run_id, &core, &delta, "run_cancel_requested",
-							  keel_text_of(rollback ? "{\"action\":\"rollback\"}" : "{\"action\":\"interrupt\"}"), NULL,
-							  err);
-	}
-	keel_arena_free(&arena);
-	code = keel_write_end(store, code, wrote, err);
 	if (code == KEEL_OK)
-		*winner = rollback ? "rollback" : "interrupt";
+		*winner = request.rollback ? "rollback" : "interrupt";
 	return code;
 }

@@ -97,7 +97,8 @@ static enum keel_code text_for(struct keel_store *store, bool update, keel_run_s
 
 static bool is_text(enum keel_field_type type)
 {
-	return type == KEEL_TYPE_ID || type == KEEL_TYPE_TEXT || type == KEEL_TYPE_JSON || type == KEEL_TYPE_WORD;
+	return type == KEEL_TYPE_ID || type == KEEL_TYPE_TEXT || type == KEEL_TYPE_JSON || type == KEEL_TYPE_IDS ||
+		   type == KEEL_TYPE_WORD;
 }
 
 /* Prepares the statement for the given fields and binds them; *next is the parameter after the last. */
@@ -235,11 +236,18 @@ void keel_runs_clear(struct keel_runs *list)
 	memset(list, 0, sizeof *list);
 }
 
+static int64_t time_column(struct keel_statement *select, int column)
+{
+	return keel_column_null(select, column) ? INT64_MIN : keel_column_int(select, column);
+}
+
 enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
 								  struct keel_run_core *core, struct keel_error *err)
 {
 	static const char text[] = "SELECT seq, status, session_id, fence, claimable, started_at IS NOT NULL,"
-							   " cancel_action, revision, losses, thread_id FROM runs WHERE run_id = ?1";
+							   " cancel_action, revision, losses, thread_id, finalizing, attempt, max_attempts,"
+							   " priority, concurrency, scheduled_at, deadline, lease_expires_at,"
+							   " cancel_requested_at, ended_at, waits_for FROM runs WHERE run_id = ?1";
 	struct keel_statement *select;
 	memset(core, 0, sizeof *core);
 	enum keel_code code = keel_query(store, text, &select, err, keel_text(run_id));
@@ -257,7 +265,20 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 		core->rollback = keel_text_is(keel_column_text(select, 6), "rollback");
 		core->revision = keel_column_int(select, 7);
 		core->losses = keel_column_int(select, 8);
-		if (!keel_arena_text(arena, keel_column_text(select, 9), &core->thread_id))
+		core->gated = !keel_column_null(select, 10);
+		core->finalizing = keel_column_int(select, 10) == 1;
+		core->attempt = keel_column_int(select, 11);
+		core->max_attempts = keel_column_int(select, 12);
+		core->priority = keel_column_int(select, 13);
+		core->concurrency = keel_column_int(select, 14);
+		core->scheduled_at = time_column(select, 15);
+		core->deadline = time_column(select, 16);
+		core->lease_expires_at = time_column(select, 17);
+		core->cancel_requested_at = time_column(select, 18);
+		core->ended_at = time_column(select, 19);
+		bool waits = !keel_column_null(select, 20);
+		if (!keel_arena_text(arena, keel_column_text(select, 9), &core->thread_id) ||
+			(waits && !keel_arena_text(arena, keel_column_text(select, 20), &core->waits_for)))
 			code = keel_fail_memory(err);
 		else if (!keel_run_status_name(core->status) || !core->thread_id.data)
 			code = keel_fail(err, KEEL_STORE_CORRUPT, "the row of run %.*s is damaged", (int)run_id.size, run_id.data);

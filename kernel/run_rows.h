@@ -42,9 +42,21 @@ struct keel_run_core {
 	bool started;
 	bool rollback;         /* a cancel with the action rollback holds */
 	bool cancel_requested; /* a cancel holds */
+	bool gated;            /* it was started through the gate, and has to be settled when it is interrupted */
+	bool finalizing;       /* it ended, and is not settled */
 	int64_t revision;
 	int64_t losses;
-	struct keel_text thread_id; /* in the arena given to the read */
+	int64_t attempt;
+	int64_t max_attempts;        /* 0: no end */
+	int64_t priority;
+	int64_t concurrency;         /* 0: any */
+	int64_t scheduled_at;        /* these times: INT64_MIN for none */
+	int64_t deadline;
+	int64_t lease_expires_at;
+	int64_t cancel_requested_at;
+	int64_t ended_at;
+	struct keel_text thread_id;  /* in the arena given to the read */
+	struct keel_text waits_for;  /* likewise; data NULL: none */
 };
 struct keel_arena;
 enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,

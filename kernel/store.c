@@ -235,6 +235,7 @@ void keel_store_close(struct keel_store *store)
 	keel_free(store->side_path);
 	keel_free(store->owner_name);
 	keel_buffer_free(&store->scratch);
+	keel_buffer_free(&store->claimed_from);
 	keel_free(store);
 }
 
@@ -268,6 +269,12 @@ const char *keel_store_epoch(const struct keel_store *store)
 int64_t keel_store_now(const struct keel_store *store)
 {
 	return store->options.clock.now(store->options.clock.data);
+}
+
+int64_t keel_store_after(const struct keel_store *store, int64_t duration_us)
+{
+	int64_t now = keel_store_now(store);
+	return now > 0 && duration_us > INT64_MAX - now ? INT64_MAX : now + duration_us;
 }
 
 enum keel_code keel_store_new_id(struct keel_store *store, char id[KEEL_UUID_SIZE], struct keel_error *err)

@@ -24,7 +24,11 @@ struct keel_store {
 	enum keel_code broken;       /* why it can only roll back; KEEL_OK while it can commit */
 	struct keel_run_texts *run_texts; /* statements made from sets of fields */
 	struct keel_buffer scratch;  /* JSON of the event being written */
+	struct keel_buffer claimed_from; /* the thread where claiming goes on, when there are many */
 };
+
+/* The store's time in a while; a time too far off is the last there is. */
+int64_t keel_store_after(const struct keel_store *store, int64_t duration_us);
 
 /* A prepared statement with nothing bound. */
 enum keel_code keel_store_prepare(struct keel_store *store, const char *text, struct keel_statement **statement,

@@ -45,6 +45,7 @@ KEEL_API bool keel_run_status_is_final(enum keel_run_status status);
  *   ID      text of 1 to KEEL_ID_MAX bytes without control characters
  *   TEXT    any text up to KEEL_TEXT_MAX bytes
  *   JSON    the text of a JSON document, which the kernel keeps and does not look into
+ *   IDS     ids, one a line
  *   WORD    one of a few words
  *   STATUS  an enum keel_run_status
  *   INT     a 64-bit number;  COUNT the same, from 0 up
@@ -76,7 +77,7 @@ KEEL_API bool keel_run_status_is_final(enum keel_run_status status);
 	X(MAX_LOSSES, max_losses, COUNT)                                                                   \
 	X(SCHEDULED_AT, scheduled_at, TIME)                                                                \
 	X(DEADLINE, deadline, TIME)                                                                        \
-	X(WAITS_FOR, waits_for, JSON)                     /* ids of the runs that must settle before it starts */ \
+	X(WAITS_FOR, waits_for, IDS)                      /* the runs that must settle before it starts */ \
 	X(BATCH_ID, batch_id, ID)                                                                          \
 	X(PLAN_ENTRY, plan_entry, TEXT)                                                                    \
 	X(FINGERPRINT, fingerprint, ID)                   /* equal fingerprints: the same work */          \
@@ -120,6 +121,7 @@ enum keel_field_type {
 	KEEL_TYPE_ID,
 	KEEL_TYPE_TEXT,
 	KEEL_TYPE_JSON,
+	KEEL_TYPE_IDS,
 	KEEL_TYPE_WORD,
 	KEEL_TYPE_STATUS,
 	KEEL_TYPE_INT,
@@ -135,6 +137,7 @@ typedef uint64_t keel_run_set;
 #define KEEL_MEMBER_ID struct keel_text
 #define KEEL_MEMBER_TEXT struct keel_text
 #define KEEL_MEMBER_JSON struct keel_text
+#define KEEL_MEMBER_IDS struct keel_text
 #define KEEL_MEMBER_WORD struct keel_text
 #define KEEL_MEMBER_STATUS int64_t
 #define KEEL_MEMBER_INT int64_t
@@ -156,7 +159,7 @@ struct keel_run {
 KEEL_API const char *keel_run_field_name(enum keel_run_field field);
 KEEL_API enum keel_field_type keel_run_field_type(enum keel_run_field field);
 
-/* The member behind a field's number: the first for ID, TEXT, JSON and WORD, the second for all others. */
+/* The member behind a field's number: the first for ID, TEXT, JSON, IDS and WORD, the second for all others. */
 KEEL_API struct keel_text *keel_run_text(struct keel_run *run, enum keel_run_field field);
 KEEL_API int64_t *keel_run_number(struct keel_run *run, enum keel_run_field field);
 
@@ -201,6 +204,7 @@ struct keel_status_change {
 	struct keel_text stop_reason;   /* data NULL: left alone */
 	struct keel_text cancel_action; /* data NULL: left alone */
 	int64_t fence;                  /* the owner's; 0: whoever asks */
+	bool finalizing;                /* what was started through the gate still has to be settled by its owner */
 };
 
 /* Changes the status. *found is false when there is no such row. *written as in put.
@@ -244,9 +248,11 @@ struct keel_inflight_query {
 	int64_t before;             /* created at or before this time */
 	int64_t limit;              /* as in list_by_thread */
 	struct keel_text after;     /* a run id: go on behind it; data NULL: from the oldest */
+	bool active;                /* instead: what runs or is finalizing on the thread, which must be given; session_id,
+	                             * before and after do not count */
 };
 
-/* Pending and running runs, oldest first (by insertion). */
+/* Pending and running runs, oldest first (by insertion), reservations among them. */
 KEEL_API enum keel_code keel_run_list_inflight(struct keel_store *store, const struct keel_inflight_query *query,
                                                struct keel_runs *list, struct keel_error *err);
 
@@ -254,16 +260,110 @@ KEEL_API enum keel_code keel_run_list_inflight(struct keel_store *store, const s
 KEEL_API enum keel_code keel_run_count_inflight(struct keel_store *store, struct keel_text thread_id, int64_t *count,
                                                 struct keel_error *err);
 
+/* --- Starting ------------------------------------------------------------------------------------------------------
+ * One gate starts runs. It is open when scheduled_at has come, every run of waits_for has settled, and, for a run with
+ * a concurrency, fewer runs of its thread than that run or are finalizing and none is queued ahead of it. The queue of
+ * a thread is its pending runs by priority, highest first, equal ones in the order of insertion. */
+
+enum keel_gate {
+	KEEL_GATE_OPEN,
+	KEEL_GATE_DELAY,       /* its time has not come: `until` */
+	KEEL_GATE_AFTER,       /* a run it waits for has not settled: `run_id` */
+	KEEL_GATE_QUEUE,       /* another is queued ahead: `run_id` is the first */
+	KEEL_GATE_CONCURRENCY, /* as many as may run do: `run_id` is the oldest */
+	KEEL_GATE_COUNT
+};
+
+/* "open", "delay", "after", "queue", "concurrency"; NULL for a number that is none. Static text. */
+KEEL_API const char *keel_gate_name(enum keel_gate gate);
+
+struct keel_gate_state {
+	enum keel_gate gate;
+	char run_id[KEEL_ID_MAX + 1]; /* who is in the way; "" when it is the time */
+	int64_t until;                /* with KEEL_GATE_DELAY */
+	int64_t position;             /* in the queue of the thread, from 1; by keel_run_gate only */
+};
+
+/* Looks at the gate of a pending run without starting it. *found is false when there is no such run; a run that is not
+ * pending has the gate KEEL_GATE_OPEN and position 0. */
+KEEL_API enum keel_code keel_run_gate(struct keel_store *store, struct keel_text run_id, bool *found,
+                                      struct keel_gate_state *state, struct keel_error *err);
+
+struct keel_start {
+	int64_t fence;    /* the owner's; 0: whoever asks */
+	int64_t lease_us; /* the owner must renew within this time; 0: never */
+};
+
+/* Starts a pending run if its gate is open: *state says so, or what is in the way; then nothing has changed. A run that
+ * was asked to stop is interrupted instead, one whose deadline has passed ends with a timeout: *written has the status.
+ * *found and *written as in update_status. Fails with KEEL_INVALID_TRANSITION for a run that is not pending, and with
+ * KEEL_STALE_OWNER. */
+KEEL_API enum keel_code keel_run_start(struct keel_store *store, struct keel_text run_id,
+                                       const struct keel_start *start, bool *found, struct keel_gate_state *state,
+                                       struct keel_run *written, struct keel_error *err);
+
+struct keel_claim {
+	const struct keel_text *threads; /* only runs of these */
+	size_t threads_count;            /* 0: of every thread; at most KEEL_LIST_MAX */
+	int64_t limit;                   /* threads whose heads are looked at, 1 to KEEL_LIST_MAX */
+	int64_t lease_us;                /* as in keel_start */
+};
+
+/* Takes the best claimable run whose gate is open: highest priority, then longest there. It is then running, owned by
+ * this session, with a new fence; `list` has it, or nothing. Of each thread only the first that is due is looked at.
+ * When more than `limit` threads have blocked heads, the next call goes on with the others. */
+KEEL_API enum keel_code keel_run_claim_next(struct keel_store *store, const struct keel_claim *claim,
+                                            struct keel_runs *list, struct keel_error *err);
+
+struct keel_requeue {
+	int64_t fence;          /* the owner's; 0: whoever asks */
+	int64_t delay_us;       /* before it can start again */
+	struct keel_text error; /* why; data NULL: none. Kept in the event, and in the row if it ends. */
+};
+
+/* Gives a run back: pending and claimable, with one attempt more if it had started. When max_attempts are used up it
+ * ends with an error instead; when it was asked to stop, it is interrupted. *found and *written as in update_status.
+ * Fails with KEEL_INVALID_TRANSITION for a run that has ended, and with KEEL_STALE_OWNER. */
+KEEL_API enum keel_code keel_run_requeue(struct keel_store *store, struct keel_text run_id,
+                                         const struct keel_requeue *requeue, bool *found, struct keel_run *written,
+                                         struct keel_error *err);
+
+struct keel_settle {
+	int64_t fence;              /* the owner's; 0: whoever asks */
+	bool abandoned;             /* only if its owner is gone, or has had the run longer than timeout_us since it ended;
+	                             * the fence grows then */
+	int64_t timeout_us;
+};
+
+/* Ends the finalizing of a run. *settled says whether it was finalizing, and now is not. */
+KEEL_API enum keel_code keel_run_settle(struct keel_store *store, struct keel_text run_id,
+                                        const struct keel_settle *settle, bool *settled, struct keel_error *err);
+
+/* Renews the leases of all runs that this session has in flight, in one statement; *renewed counts them. */
+KEEL_API enum keel_code keel_run_renew(struct keel_store *store, int64_t lease_us, int64_t *renewed,
+                                       struct keel_error *err);
+
+/* The newest run that was made with an idempotency key that has not expired, for the same user (data NULL: none);
+ * `list` has it, or nothing. */
+KEEL_API enum keel_code keel_run_find_by_key(struct keel_store *store, struct keel_text key, struct keel_text user_id,
+                                             struct keel_runs *list, struct keel_error *err);
+
+/* --- Other people's runs ------------------------------------------------------------------------------------------ */
+
 struct keel_takeover {
 	enum keel_run_status status;  /* a final one, or KEEL_RUN_PENDING: anybody may claim it, with one loss more */
 	struct keel_text error;       /* data NULL: none */
 	struct keel_text error_code;  /* data NULL: none */
 	struct keel_text stop_reason; /* data NULL: "orphan_recovered" */
 	struct keel_text cancel_action;
+	int64_t delay_us;             /* with KEEL_RUN_PENDING: before it can start again */
+	bool overdue;                 /* a run whose owner was asked to stop longer than patience_us ago counts too */
+	int64_t patience_us;
 };
 
-/* Recovers an orphan: an in-flight run whose session is dead, or that has neither a session nor `claimable`. Judged
- * and written in one transaction; the fence grows, so a late writer is refused. *taken says whether it was one. */
+/* Recovers an orphan: an in-flight run whose session is dead, that has neither a session nor `claimable`, or whose
+ * lease or deadline has passed. Judged and written in one transaction; the fence grows, so a late writer is refused.
+ * One that was asked to stop is not given back: it is interrupted. *taken says whether it was one. */
 KEEL_API enum keel_code keel_run_claim_for_takeover(struct keel_store *store, struct keel_text run_id,
                                                     const struct keel_takeover *takeover, bool *taken,
                                                     struct keel_error *err);

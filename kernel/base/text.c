@@ -79,6 +79,19 @@ struct keel_text keel_text_cut(struct keel_text text, size_t characters)
 	return (struct keel_text){text.data, i};
 }
 
+bool keel_text_line(struct keel_text *rest, struct keel_text *line)
+{
+	if (rest->size == 0)
+		return false;
+	const char *end = memchr(rest->data, '\n', rest->size);
+	size_t size = end ? (size_t)(end - rest->data) : rest->size;
+	*line = (struct keel_text){rest->data, size};
+	size += end != NULL;
+	rest->data += size;
+	rest->size -= size;
+	return true;
+}
+
 enum keel_code keel_check_id(struct keel_text text, const char *field, struct keel_error *err)
 {
 	if (!text.data || text.size == 0)

@@ -19,6 +19,9 @@ static inline bool keel_text_is(struct keel_text text, const char *other)
 /* The first `characters` characters of a valid UTF-8 text. */
 struct keel_text keel_text_cut(struct keel_text text, size_t characters);
 
+/* Takes the first line off a text, without its end; false when nothing is left. */
+bool keel_text_line(struct keel_text *rest, struct keel_text *line);
+
 /* Checks an input; `field` names it in the error. An id has 1 to KEEL_ID_MAX bytes and no control characters. */
 enum keel_code keel_check_id(struct keel_text text, const char *field, struct keel_error *err);
 enum keel_code keel_check_text(struct keel_text text, const char *field, struct keel_error *err);

@@ -82,6 +82,14 @@ int keel_lua_option(lua_State *L, int argument, const char *name, int type);
 /* An option that is a whole number; `otherwise` when it is nil. [-0, +0, e] */
 lua_Integer keel_lua_option_integer(lua_State *L, int argument, const char *name, lua_Integer otherwise);
 
+/* Whether an option is true; nil counts as false. [-0, +0, e] */
+bool keel_lua_option_flag(lua_State *L, int argument, const char *name);
+
+/* An option in seconds, as microseconds; 0 when it is nil. False, with *err, for a number that is no duration.
+ * [-0, +0, e] */
+bool keel_lua_option_duration(lua_State *L, int argument, const char *name, int64_t *duration_us,
+                              struct keel_error *err);
+
 /* An option that is a text, borrowed from the table; data NULL when it is nil. [-0, +0, e] */
 struct keel_text keel_lua_option_text(lua_State *L, int argument, const char *name);
 
@@ -112,7 +120,25 @@ extern const struct keel_lua_method keel_lua_look_methods[];
 /* The metatables of stores and transactions, and `open` of the module table on the top. [-0, +0, m] */
 void keel_lua_store_open(lua_State *L);
 
-/* --- run.c ------------------------------------------------------------------------------------------------------- */
+/* --- record.c ---------------------------------------------------------------------------------------------------- */
+
+/* Reads the table at `argument` into *run; `may` says which fields are known here. What is pushed has to stay while the
+ * record is used. [-0, +n, e] False: a value is invalid, *err says which. */
+bool keel_lua_read_record(lua_State *L, int argument, keel_run_set may, struct keel_run *run, struct keel_error *err);
+
+/* Pushes a record: a field that is null is left out. False, with *err, when JSON in the row is damaged. [-0, +1, m] */
+bool keel_lua_push_record(lua_State *L, struct keel_run *run, struct keel_error *err);
+
+/* Pushes a list of runs that outlives a raise; gives the one at `index` back. [-0, +1, m] [-0, +0, m] */
+struct keel_runs *keel_lua_new_runs(lua_State *L);
+void keel_lua_drop_runs(lua_State *L, int index, struct keel_runs *list);
+
+/* Pushes the records of the list on the top, which is given back. Returns the number of results, -1 with *err. */
+int keel_lua_push_runs(lua_State *L, struct keel_runs *list, struct keel_error *err);
+
+/* Pushes true and a table of what was written, without the callers' JSON; or false when there is no such row. Returns
+ * the number of results, -1 with *err. */
+int keel_lua_push_written(lua_State *L, bool found, struct keel_run *written, struct keel_error *err);
 
 /* Makes what reading and writing records needs, and run_fields of the module table on the top. [-0, +0, m] */
 void keel_lua_run_open(lua_State *L);

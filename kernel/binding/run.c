@@ -1,213 +1,11 @@
-/* run.c - run records between Lua and C, and the operations on rows as methods. */
+/* run.c - the operations on runs as methods of stores and transactions. */
 #include "binding.h"
 
-#include <stdio.h>
 #include <string.h>
-
-static const char LIST[] = "keel.runs";
-static const char NAMES[] = "keel.run.names"; /* field number + 1 -> name, and name -> field number + 1 */
-
-/* --- Records from Lua -------------------------------------------------------------------------------------------- */
-
-static int wrong_type(lua_State *L, int argument, const char *name, const char *expected)
-{
-	return luaL_argerror(L, argument,
-						 lua_pushfstring(L, "field '%s' must be a %s, got %s", name, expected, luaL_typename(L, -1)));
-}
-
-/* Reads the value on the top into a field. JSON text is pushed above it and has to stay. False: invalid. */
-static bool read_value(lua_State *L, int argument, enum keel_run_field field, struct keel_run *run,
-					   struct keel_error *err)
-{
-	const char *name = keel_run_field_name(field), *why;
-	struct keel_text *text = keel_run_text(run, field);
-	int64_t *number = keel_run_number(run, field);
-	enum keel_run_status status;
-	int whole = 1;
-	switch (keel_run_field_type(field)) {
-	case KEEL_TYPE_ID:
-	case KEEL_TYPE_TEXT:
-	case KEEL_TYPE_WORD:
-		if (lua_type(L, -1) != LUA_TSTRING)
-			wrong_type(L, argument, name, "string");
-		text->data = lua_tolstring(L, -1, &text->size);
-		return true;
-	case KEEL_TYPE_JSON:
-		if (lua_type(L, -1) != LUA_TTABLE)
-			wrong_type(L, argument, name, "table");
-		if (!keel_lua_json_encode(L, -1, false, &why)) {
-			keel_lua_refuse(err, name, why);
-			return false;
-		}
-		text->data = lua_tolstring(L, -1, &text->size);
-		return true;
-	case KEEL_TYPE_STATUS:
-		if (lua_type(L, -1) != LUA_TSTRING)
-			wrong_type(L, argument, name, "string");
-		if (!keel_run_status_find((struct keel_text){lua_tostring(L, -1), lua_rawlen(L, -1)}, &status)) {
-			keel_lua_refuse(err, name, "must be one of: pending, running, success, error, timeout, interrupted");
-			return false;
-		}
-		*number = status;
-		return true;
-	case KEEL_TYPE_INT:
-	case KEEL_TYPE_COUNT:
-		*number = lua_type(L, -1) == LUA_TNUMBER ? lua_tointegerx(L, -1, &whole) : (whole = 0);
-		if (!whole)
-			wrong_type(L, argument, name, "whole number");
-		return true;
-	case KEEL_TYPE_TIME:
-		if (lua_type(L, -1) != LUA_TSTRING)
-			wrong_type(L, argument, name, "string");
-		if (keel_time_parse((struct keel_text){lua_tostring(L, -1), lua_rawlen(L, -1)}, number) != KEEL_OK) {
-			keel_lua_refuse(err, name, "is not an RFC 3339 time");
-			return false;
-		}
-		return true;
-	case KEEL_TYPE_FLAG:
-		if (lua_type(L, -1) != LUA_TBOOLEAN)
-			wrong_type(L, argument, name, "boolean");
-		*number = lua_toboolean(L, -1);
-		return true;
-	}
-	return true;
-}
-
-/* Reads the table at `argument` into *run; `may` says which fields are known here. What is pushed has to stay while the
- * record is used. [-0, +n, e] False: a value is invalid, *err says which. */
-static bool read_record(lua_State *L, int argument, keel_run_set may, struct keel_run *run, struct keel_error *err)
-{
-	keel_lua_check_type(L, argument, "fields", LUA_TTABLE);
-	lua_getfield(L, LUA_REGISTRYINDEX, NAMES);
-	int names = lua_gettop(L);
-	lua_pushnil(L);
-	while (lua_next(L, argument)) {
-		int key = lua_gettop(L) - 1;
-		lua_pushvalue(L, key);
-		lua_rawget(L, names);
-		lua_Integer number = lua_type(L, key) == LUA_TSTRING ? lua_tointeger(L, -1) - 1 : -1;
-		lua_pop(L, 1);
-		if (number < 0 || !(may & UINT64_C(1) << number))
-			luaL_argerror(L, argument, lua_pushfstring(L, "unknown field '%s'", luaL_tolstring(L, key, NULL)));
-		run->given |= UINT64_C(1) << number;
-		if (keel_lua_is_null(L, -1)) {
-			lua_pop(L, 1);
-			continue;
-		}
-		run->valued |= UINT64_C(1) << number;
-		if (!read_value(L, argument, (enum keel_run_field)number, run, err))
-			return false;
-		if (lua_gettop(L) == key + 1) {
-			lua_pop(L, 1); /* the table keeps it */
-		} else {
-			/* value and text: the text goes below the key, to stay */
-			luaL_checkstack(L, 4, "too many fields");
-			lua_insert(L, key);
-			lua_pop(L, 1);
-		}
-	}
-	return true;
-}
 
 static const keel_run_set ALL = KEEL_RUN_FIELD_COUNT == 64 ? UINT64_MAX : (UINT64_C(1) << KEEL_RUN_FIELD_COUNT) - 1;
 
-/* --- Records to Lua ---------------------------------------------------------------------------------------------- */
-
-static int list_gc(lua_State *L)
-{
-	keel_runs_clear(lua_touserdata(L, 1));
-	return 0;
-}
-
-/* A list that outlives a raise. [-0, +1, m] */
-static struct keel_runs *new_list(lua_State *L)
-{
-	return keel_lua_take(L, LIST, sizeof(struct keel_runs), list_gc);
-}
-
-/* Gives the list at `index` back; a long one's memory is freed. */
-static void drop_list(lua_State *L, int index, struct keel_runs *list)
-{
-	if (list->count > 16)
-		keel_runs_clear(list);
-	keel_lua_give_back(L, index, LIST);
-}
-
-/* Pushes a record: a field that is null is left out. False, with *err, when JSON in the row is damaged. [-0, +1, m] */
-static bool push_record(lua_State *L, struct keel_run *run, struct keel_error *err)
-{
-	char why[KEEL_JSON_WHY_SIZE];
-	lua_getfield(L, LUA_REGISTRYINDEX, NAMES);
-	int names = lua_gettop(L);
-	lua_createtable(L, 0, __builtin_popcountll(run->valued));
-	for (keel_run_set left = run->valued; left; left &= left - 1) {
-		enum keel_run_field field = (enum keel_run_field)__builtin_ctzll(left);
-		const struct keel_text *text = keel_run_text(run, field);
-		int64_t number = 0;
-		lua_rawgeti(L, names, (lua_Integer)field + 1);
-		switch (keel_run_field_type(field)) {
-		case KEEL_TYPE_ID:
-		case KEEL_TYPE_TEXT:
-		case KEEL_TYPE_WORD:
-			lua_pushlstring(L, text->data, text->size);
-			break;
-		case KEEL_TYPE_JSON:
-			if (!keel_lua_json_decode(L, *text, why, sizeof why)) {
-				memset(err, 0, sizeof *err);
-				err->code = KEEL_STORE_CORRUPT;
-				snprintf(err->message, sizeof err->message, "the %s of run %s is damaged: %s",
-						 keel_run_field_name(field), run->run_id.data, why);
-				return false;
-			}
-			break;
-		case KEEL_TYPE_STATUS:
-			number = *keel_run_number(run, field);
-			lua_pushstring(L, keel_run_status_name((enum keel_run_status)number));
-			break;
-		case KEEL_TYPE_INT:
-		case KEEL_TYPE_COUNT:
-			number = *keel_run_number(run, field);
-			lua_pushinteger(L, number);
-			break;
-		case KEEL_TYPE_TIME:
-			keel_lua_push_time(L, *keel_run_number(run, field));
-			break;
-		case KEEL_TYPE_FLAG:
-			lua_pushboolean(L, *keel_run_number(run, field) != 0);
-			break;
-		}
-		lua_rawset(L, -3);
-	}
-	lua_remove(L, names);
-	return true;
-}
-
-/* Pushes the records of the list on the top, which is given back. */
-static int push_list(lua_State *L, struct keel_runs *list, struct keel_error *err)
-{
-	int index = lua_gettop(L);
-	lua_createtable(L, (int)list->count, 0);
-	for (size_t i = 0; i < list->count; i++) {
-		if (!push_record(L, &list->items[i], err))
-			return -1;
-		lua_rawseti(L, -2, (lua_Integer)i + 1);
-	}
-	drop_list(L, index, list);
-	return 1;
-}
-
-/* --- Operations -------------------------------------------------------------------------------------------------- */
-
-/* true and a table of what was written; or false when there is no such row. JSON is not echoed. */
-static int push_written(lua_State *L, bool found, struct keel_run *written, struct keel_error *err)
-{
-	lua_pushboolean(L, found);
-	if (!found)
-		return 1;
-	written->valued &= ~(KEEL_RUN_BIT(METADATA) | KEEL_RUN_BIT(KWARGS) | KEEL_RUN_BIT(TOKEN_USAGE_BY_MODEL) |
-						 KEEL_RUN_BIT(WORKER_REF) | KEEL_RUN_BIT(WAITS_FOR));
-	return push_record(L, written, err) ? 2 : -1;
-}
+/* --- Rows -------------------------------------------------------------------------------------------------------- */
 
 /* put(run_id, fields, note): inserts the run, or merges the fields into its row.
  * Parameters: run_id (1 to 256 bytes), fields (a table of record fields; keel.null stores null), note (a table that
@@ -225,7 +23,7 @@ static int op_put(lua_State *L, struct keel_store *store, struct keel_error *err
 			return keel_lua_refuse(err, "note", why);
 		note.data = lua_tolstring(L, -1, &note.size);
 	}
-	if (!read_record(L, 3, ALL, &run, err))
+	if (!keel_lua_read_record(L, 3, ALL, &run, err))
 		return -1;
 	if ((run.valued & KEEL_RUN_BIT(RUN_ID)) &&
 		(run.run_id.size != run_id.size || memcmp(run.run_id.data, run_id.data, run_id.size) != 0))
@@ -235,7 +33,7 @@ static int op_put(lua_State *L, struct keel_store *store, struct keel_error *err
 	run.valued |= KEEL_RUN_BIT(RUN_ID);
 	if (keel_run_put(store, &run, note, &written, err) != KEEL_OK)
 		return -1;
-	return push_written(L, true, &written, err);
+	return keel_lua_push_written(L, true, &written, err);
 }
 
 /* get(run_id, { user_id }): the row, or nil; another user's row is nil too. Fails with invalid_request. */
@@ -244,14 +42,14 @@ static int op_get(lua_State *L, struct keel_store *store, struct keel_error *err
 	static const char *const known[] = {"user_id", NULL};
 	struct keel_text run_id = keel_lua_check_text(L, 2, "run_id");
 	keel_lua_check_options(L, 3, known);
-	struct keel_runs *list = new_list(L);
+	struct keel_runs *list = keel_lua_new_runs(L);
 	if (keel_run_get(store, run_id, keel_lua_option_text(L, 3, "user_id"), list, err) != KEEL_OK)
 		return -1;
 	if (list->count == 0)
 		lua_pushnil(L);
-	else if (!push_record(L, &list->items[0], err))
+	else if (!keel_lua_push_record(L, &list->items[0], err))
 		return -1;
-	drop_list(L, -2, list);
+	keel_lua_drop_runs(L, -2, list);
 	return 1;
 }
 
@@ -273,13 +71,13 @@ static bool read_status(lua_State *L, int argument, enum keel_run_status *status
 	return false;
 }
 
-/* update_status(run_id, status, { error, stop_reason, fence, cancel_action }): changes the status.
- * Parameters: fence (the owner's; nil: whoever asks), cancel_action ("interrupt" or "rollback").
- * Returns true and what was written; false when there is no such row. Fails with invalid_request, invalid_transition
- * and stale_owner. */
+/* update_status(run_id, status, { error, stop_reason, fence, cancel_action, finalizing }): changes the status.
+ * Parameters: fence (the owner's; nil: whoever asks), cancel_action ("interrupt" or "rollback"), finalizing (true:
+ * its owner still has to settle it, if it was started through the gate). Returns true and what was written; false
+ * when there is no such row. Fails with invalid_request, invalid_transition and stale_owner. */
 static int op_update_status(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	static const char *const known[] = {"error", "stop_reason", "fence", "cancel_action", NULL};
+	static const char *const known[] = {"error", "stop_reason", "fence", "cancel_action", "finalizing", NULL};
 	struct keel_status_change change = {0};
 	struct keel_run written;
 	bool found;
@@ -291,9 +89,10 @@ static int op_update_status(lua_State *L, struct keel_store *store, struct keel_
 	change.stop_reason = keel_lua_option_text(L, 4, "stop_reason");
 	change.cancel_action = keel_lua_option_text(L, 4, "cancel_action");
 	change.fence = keel_lua_option_integer(L, 4, "fence", 0);
+	change.finalizing = keel_lua_option_flag(L, 4, "finalizing");
 	if (keel_run_update_status(store, run_id, &change, &found, &written, err) != KEEL_OK)
 		return -1;
-	return push_written(L, found, &written, err);
+	return keel_lua_push_written(L, found, &written, err);
 }
 
 typedef enum keel_code (*write_fields)(struct keel_store *, struct keel_text, const struct keel_run *, bool *,
@@ -305,11 +104,11 @@ static int write_with(lua_State *L, struct keel_store *store, keel_run_set may, 
 	struct keel_run fields = {0}, written;
 	bool found;
 	struct keel_text run_id = keel_lua_check_text(L, 2, "run_id");
-	if (!read_record(L, 3, may | KEEL_RUN_BIT(FENCE), &fields, err))
+	if (!keel_lua_read_record(L, 3, may | KEEL_RUN_BIT(FENCE), &fields, err))
 		return -1;
 	if (write(store, run_id, &fields, &found, &written, err) != KEEL_OK)
 		return -1;
-	return push_written(L, found, &written, err);
+	return keel_lua_push_written(L, found, &written, err);
 }
 
 /* update_run_completion(run_id, fields): writes counters and, unless the run has another final status, its outcome.
@@ -328,26 +127,27 @@ static int op_progress(lua_State *L, struct keel_store *store, struct keel_error
 	return write_with(L, store, KEEL_RUN_COUNTERS, keel_run_progress, err);
 }
 
-/* list_by_thread(thread_id, { user_id, limit = 100 }): the newest runs of a thread, newest first, equal times in order
- * of insertion. Fails with invalid_request and limit_too_large (1000). */
+/* list_by_thread(thread_id, { user_id, limit = 100 }): the newest runs of a thread, newest first, equal times in
+ * order of insertion. Fails with invalid_request and limit_too_large (1000). */
 static int op_list_by_thread(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
 	static const char *const known[] = {"user_id", "limit", NULL};
 	struct keel_text thread_id = keel_lua_check_text(L, 2, "thread_id");
 	keel_lua_check_options(L, 3, known);
 	int64_t limit = keel_lua_option_integer(L, 3, "limit", KEEL_LIST_DEFAULT);
-	struct keel_runs *list = new_list(L);
+	struct keel_runs *list = keel_lua_new_runs(L);
 	if (keel_run_list_by_thread(store, thread_id, keel_lua_option_text(L, 3, "user_id"), limit, list, err) != KEEL_OK)
 		return -1;
-	return push_list(L, list, err);
+	return keel_lua_push_runs(L, list, err);
 }
 
-/* list_inflight{ thread_id, before, session_id, limit = 100, after }: pending and running runs, oldest first.
- * Parameters: before (a time: created then or earlier), after (a run id: go on behind it).
+/* list_inflight{ thread_id, before, session_id, limit = 100, after, active }: pending and running runs, reservations
+ * among them, oldest first. Parameters: before (a time: created then or earlier), after (a run id: go on behind it),
+ * active (true: instead what runs or is finalizing on the thread; only thread_id and limit count).
  * Fails with invalid_request and limit_too_large (1000). */
 static int op_list_inflight(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	static const char *const known[] = {"thread_id", "before", "session_id", "limit", "after", NULL};
+	static const char *const known[] = {"thread_id", "before", "session_id", "limit", "after", "active", NULL};
 	struct keel_inflight_query query = {0};
 	keel_lua_check_options(L, 2, known);
 	query.thread_id = keel_lua_option_text(L, 2, "thread_id");
@@ -356,14 +156,15 @@ static int op_list_inflight(lua_State *L, struct keel_store *store, struct keel_
 	if (query.session_id < 1 && keel_lua_option(L, 2, "session_id", LUA_TNUMBER) != LUA_TNIL)
 		return keel_lua_refuse(err, "session_id", "must be at least 1");
 	query.limit = keel_lua_option_integer(L, 2, "limit", KEEL_LIST_DEFAULT);
+	query.active = keel_lua_option_flag(L, 2, "active");
 	struct keel_text before = keel_lua_option_text(L, 2, "before");
 	query.bounded = before.data != NULL;
 	if (query.bounded && keel_time_parse(before, &query.before) != KEEL_OK)
 		return keel_lua_refuse(err, "before", "is not an RFC 3339 time");
-	struct keel_runs *list = new_list(L);
+	struct keel_runs *list = keel_lua_new_runs(L);
 	if (keel_run_list_inflight(store, &query, list, err) != KEEL_OK)
 		return -1;
-	return push_list(L, list, err);
+	return keel_lua_push_runs(L, list, err);
 }
 
 /* count_inflight(thread_id): how many runs of the thread are pending or running. */
@@ -376,13 +177,15 @@ static int op_count_inflight(lua_State *L, struct keel_store *store, struct keel
 	return 1;
 }
 
-/* claim_for_takeover(run_id, { status = "error", error, error_code, stop_reason = "orphan_recovered", cancel_action,
- * requeue }): ends a run whose owner is gone; with requeue = true gives it back, pending and claimable, with one loss
- * more. Returns true when it was an orphan and now is not, else false. */
+/* claim_for_takeover(run_id, { status = "error", error, error_code, stop_reason = "orphan_recovered",
+ * cancel_action, requeue, delay, patience }): ends a run whose owner is gone; with requeue = true gives it back,
+ * pending and claimable, with one loss more. Parameters: delay (seconds before it can start again), patience
+ * (seconds: a run whose owner was asked to stop longer ago counts too). Returns true when it was an orphan and now
+ * is not, else false. */
 static int op_claim_for_takeover(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	static const char *const known[] = {"status",        "error",   "error_code", "stop_reason",
-										"cancel_action", "requeue", NULL};
+	static const char *const known[] = {"status",  "error", "error_code", "stop_reason", "cancel_action",
+										"requeue", "delay", "patience",   NULL};
 	struct keel_takeover takeover = {.status = KEEL_RUN_ERROR};
 	bool taken;
 	struct keel_text run_id = keel_lua_check_text(L, 2, "run_id");
@@ -390,12 +193,17 @@ static int op_claim_for_takeover(lua_State *L, struct keel_store *store, struct 
 	struct keel_text status = keel_lua_option_text(L, 3, "status");
 	if (status.data && !keel_run_status_find(status, &takeover.status))
 		return keel_lua_refuse(err, "status", "must be one of: success, error, timeout, interrupted");
-	if (keel_lua_option(L, 3, "requeue", LUA_TBOOLEAN) != LUA_TNIL && lua_toboolean(L, -1))
+	if (keel_lua_option_flag(L, 3, "requeue"))
 		takeover.status = KEEL_RUN_PENDING;
 	takeover.error = keel_lua_option_text(L, 3, "error");
 	takeover.error_code = keel_lua_option_text(L, 3, "error_code");
 	takeover.stop_reason = keel_lua_option_text(L, 3, "stop_reason");
 	takeover.cancel_action = keel_lua_option_text(L, 3, "cancel_action");
+	if (!keel_lua_option_duration(L, 3, "delay", &takeover.delay_us, err))
+		return -1;
+	takeover.overdue = keel_lua_option(L, 3, "patience", LUA_TNUMBER) != LUA_TNIL;
+	if (!keel_lua_option_duration(L, 3, "patience", &takeover.patience_us, err))
+		return -1;
 	if (keel_run_claim_for_takeover(store, run_id, &takeover, &taken, err) != KEEL_OK)
 		return -1;
 	lua_pushboolean(L, taken);
@@ -420,6 +228,191 @@ static int op_request_cancel(lua_State *L, struct keel_store *store, struct keel
 	return 1;
 }
 
+/* --- Starting ---------------------------------------------------------------------------------------------------- */
+
+/* A table that says what is in the way. [-0, +1, m] */
+static void push_gate(lua_State *L, const struct keel_gate_state *state)
+{
+	lua_createtable(L, 0, 4);
+	lua_pushstring(L, keel_gate_name(state->gate));
+	lua_setfield(L, -2, "gate");
+	if (state->run_id[0]) {
+		lua_pushstring(L, state->run_id);
+		lua_setfield(L, -2, "run_id");
+	}
+	if (state->gate == KEEL_GATE_DELAY) {
+		keel_lua_push_time(L, state->until);
+		lua_setfield(L, -2, "scheduled_at");
+	}
+	if (state->position > 0) {
+		lua_pushinteger(L, state->position);
+		lua_setfield(L, -2, "position");
+	}
+}
+
+/* start(run_id, { fence, lease_ttl }): starts a pending run if the gate is open. Parameters: fence (the owner's;
+ * nil: whoever asks), lease_ttl (seconds within which the owner must renew; nil: never). Returns true and what was
+ * written, whose status may be interrupted (it was asked to stop) or timeout (its deadline has passed); true,
+ * nothing written and { gate, run_id, scheduled_at } when it has to wait; false when there is no such row. Fails
+ * with invalid_request, invalid_transition and stale_owner. */
+static int op_start(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	static const char *const known[] = {"fence", "lease_ttl", NULL};
+	struct keel_start start = {0};
+	struct keel_gate_state state;
+	struct keel_run written;
+	bool found;
+	struct keel_text run_id = keel_lua_check_text(L, 2, "run_id");
+	keel_lua_check_options(L, 3, known);
+	start.fence = keel_lua_option_integer(L, 3, "fence", 0);
+	if (!keel_lua_option_duration(L, 3, "lease_ttl", &start.lease_us, err))
+		return -1;
+	if (keel_run_start(store, run_id, &start, &found, &state, &written, err) != KEEL_OK)
+		return -1;
+	int results = keel_lua_push_written(L, found, &written, err);
+	if (results < 0 || state.gate == KEEL_GATE_OPEN)
+		return results;
+	push_gate(L, &state);
+	return results + 1;
+}
+
+/* gate(run_id): what keeps a pending run from starting: { gate, run_id, scheduled_at, position }, gate "open" for
+ * one that may start; nil when there is no such run. */
+static int op_gate(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	struct keel_gate_state state;
+	bool found;
+	if (keel_run_gate(store, keel_lua_check_text(L, 2, "run_id"), &found, &state, err) != KEEL_OK)
+		return -1;
+	if (found)
+		push_gate(L, &state);
+	else
+		lua_pushnil(L);
+	return 1;
+}
+
+/* Reads the option `threads` into a block that is left on the stack. [-0, +1, e] */
+static void read_threads(lua_State *L, struct keel_claim *claim)
+{
+	if (keel_lua_option(L, 2, "threads", LUA_TTABLE) == LUA_TNIL)
+		return;
+	int list = lua_gettop(L);
+	size_t count = lua_rawlen(L, list);
+	size_t room = count <= KEEL_LIST_MAX ? count : 0; /* more is refused by the kernel, unread */
+	struct keel_text *threads = lua_newuserdatauv(L, room * sizeof *threads + 1, 0);
+	for (size_t i = 0; i < room; i++) {
+		if (lua_rawgeti(L, list, (lua_Integer)i + 1) != LUA_TSTRING)
+			luaL_argerror(L, 2, "option 'threads' must be a list of strings");
+		threads[i].data = lua_tolstring(L, -1, &threads[i].size);
+		lua_pop(L, 1); /* the list keeps it */
+	}
+	claim->threads = threads;
+	claim->threads_count = count;
+}
+
+/* claim_next{ threads, limit = 1000, lease_ttl }: takes the best claimable run whose gate is open: highest
+ * priority, then longest there. It is then running, owned by this session. Parameters: threads (a list of ids; nil:
+ * every thread; an empty one: none), limit (threads whose heads are looked at, 1 to 1000), lease_ttl as in start.
+ * Returns the run, or nil when there is none. Fails with invalid_request and limit_too_large. */
+static int op_claim_next(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	static const char *const known[] = {"threads", "limit", "lease_ttl", NULL};
+	struct keel_claim claim = {0};
+	keel_lua_check_options(L, 2, known);
+	claim.limit = keel_lua_option_integer(L, 2, "limit", KEEL_LIST_MAX);
+	if (!keel_lua_option_duration(L, 2, "lease_ttl", &claim.lease_us, err))
+		return -1;
+	read_threads(L, &claim);
+	if (claim.threads && claim.threads_count == 0) {
+		lua_pushnil(L);
+		return 1;
+	}
+	struct keel_runs *list = keel_lua_new_runs(L);
+	int index = lua_gettop(L);
+	if (keel_run_claim_next(store, &claim, list, err) != KEEL_OK)
+		return -1;
+	if (list->count == 0)
+		lua_pushnil(L);
+	else if (!keel_lua_push_record(L, &list->items[0], err))
+		return -1;
+	keel_lua_drop_runs(L, index, list);
+	return 1;
+}
+
+/* --- The owner's ------------------------------------------------------------------------------------------------- */
+
+/* requeue(run_id, { fence, delay = 0, error }): gives a run back, pending and claimable, with one attempt more if
+ * it had started. Returns true and what was written (status error when max_attempts are used up, interrupted when
+ * it was asked to stop); false when there is no such row. Fails with invalid_request, invalid_transition and
+ * stale_owner. */
+static int op_requeue(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	static const char *const known[] = {"fence", "delay", "error", NULL};
+	struct keel_requeue requeue = {0};
+	struct keel_run written;
+	bool found;
+	struct keel_text run_id = keel_lua_check_text(L, 2, "run_id");
+	keel_lua_check_options(L, 3, known);
+	requeue.fence = keel_lua_option_integer(L, 3, "fence", 0);
+	requeue.error = keel_lua_option_text(L, 3, "error");
+	if (!keel_lua_option_duration(L, 3, "delay", &requeue.delay_us, err))
+		return -1;
+	if (keel_run_requeue(store, run_id, &requeue, &found, &written, err) != KEEL_OK)
+		return -1;
+	return keel_lua_push_written(L, found, &written, err);
+}
+
+/* settle(run_id, { fence, patience }): ends the finalizing of a run. Parameters: fence (the owner's; nil: whoever
+ * asks), patience (seconds: only if its owner is gone or has had the run longer since it ended; nil: it is the
+ * owner who asks). Returns whether it was finalizing and now is not. Fails with invalid_request and stale_owner. */
+static int op_settle(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	static const char *const known[] = {"fence", "patience", NULL};
+	struct keel_settle settle = {0};
+	bool settled;
+	struct keel_text run_id = keel_lua_check_text(L, 2, "run_id");
+	keel_lua_check_options(L, 3, known);
+	settle.fence = keel_lua_option_integer(L, 3, "fence", 0);
+	settle.abandoned = keel_lua_option(L, 3, "patience", LUA_TNUMBER) != LUA_TNIL;
+	if (!keel_lua_option_duration(L, 3, "patience", &settle.timeout_us, err))
+		return -1;
+	if (keel_run_settle(store, run_id, &settle, &settled, err) != KEEL_OK)
+		return -1;
+	lua_pushboolean(L, settled);
+	return 1;
+}
+
+/* renew_runs(lease_ttl): renews the leases of all runs that this session has in flight; returns how many. Parameters:
+ * lease_ttl (seconds, more than 0). */
+static int op_renew_runs(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	int64_t lease_us, renewed;
+	if (!keel_lua_duration(luaL_checknumber(L, 2), &lease_us))
+		return keel_lua_refuse(err, "lease_ttl", "must be a number of seconds greater than 0");
+	if (keel_run_renew(store, lease_us, &renewed, err) != KEEL_OK)
+		return -1;
+	lua_pushinteger(L, renewed);
+	return 1;
+}
+
+/* find_by_key(idempotency_key, { user_id }): the newest run of that key and user whose key has not expired, or nil. */
+static int op_find_by_key(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	static const char *const known[] = {"user_id", NULL};
+	struct keel_text key = keel_lua_check_text(L, 2, "idempotency_key");
+	keel_lua_check_options(L, 3, known);
+	struct keel_runs *list = keel_lua_new_runs(L);
+	int index = lua_gettop(L);
+	if (keel_run_find_by_key(store, key, keel_lua_option_text(L, 3, "user_id"), list, err) != KEEL_OK)
+		return -1;
+	if (list->count == 0)
+		lua_pushnil(L);
+	else if (!keel_lua_push_record(L, &list->items[0], err))
+		return -1;
+	keel_lua_drop_runs(L, index, list);
+	return 1;
+}
+
 const struct keel_lua_method keel_lua_run_methods[] = {
 	{"put", op_put},
 	{"get", op_get},
@@ -432,40 +425,12 @@ const struct keel_lua_method keel_lua_run_methods[] = {
 	{"count_inflight", op_count_inflight},
 	{"claim_for_takeover", op_claim_for_takeover},
 	{"request_cancel", op_request_cancel},
+	{"start", op_start},
+	{"gate", op_gate},
+	{"claim_next", op_claim_next},
+	{"requeue", op_requeue},
+	{"settle", op_settle},
+	{"renew_runs", op_renew_runs},
+	{"find_by_key", op_find_by_key},
 	{NULL, NULL},
 };
-
-/* The Lua type a field wants, for checks that name an argument before anything is called. */
-static const char *lua_type_of(enum keel_field_type type)
-{
-	switch (type) {
-	case KEEL_TYPE_JSON:
-		return "table";
-	case KEEL_TYPE_INT:
-	case KEEL_TYPE_COUNT:
-		return "integer";
-	case KEEL_TYPE_FLAG:
-		return "boolean";
-	default:
-		return "string";
-	}
-}
-
-void keel_lua_run_open(lua_State *L)
-{
-	lua_createtable(L, KEEL_RUN_FIELD_COUNT, KEEL_RUN_FIELD_COUNT);
-	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++) {
-		const char *name = keel_run_field_name((enum keel_run_field)i);
-		lua_pushstring(L, name);
-		lua_rawseti(L, -2, i + 1);
-		lua_pushinteger(L, i + 1);
-		lua_setfield(L, -2, name);
-	}
-	lua_setfield(L, LUA_REGISTRYINDEX, NAMES);
-	lua_createtable(L, 0, KEEL_RUN_FIELD_COUNT);
-	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++) {
-		lua_pushstring(L, lua_type_of(keel_run_field_type((enum keel_run_field)i)));
-		lua_setfield(L, -2, keel_run_field_name((enum keel_run_field)i));
-	}
-	lua_setfield(L, -2, "run_fields");
-}

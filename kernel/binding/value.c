@@ -82,6 +82,27 @@ lua_Integer keel_lua_option_integer(lua_State *L, int argument, const char *name
 	return value;
 }
 
+bool keel_lua_option_flag(lua_State *L, int argument, const char *name)
+{
+	keel_lua_option(L, argument, name, LUA_TBOOLEAN);
+	bool flag = lua_toboolean(L, -1);
+	lua_pop(L, 1);
+	return flag;
+}
+
+bool keel_lua_option_duration(lua_State *L, int argument, const char *name, int64_t *duration_us,
+							  struct keel_error *err)
+{
+	*duration_us = 0;
+	int type = keel_lua_option(L, argument, name, LUA_TNUMBER);
+	lua_Number seconds = lua_tonumber(L, -1);
+	lua_pop(L, 1);
+	if (type == LUA_TNIL || keel_lua_duration(seconds, duration_us))
+		return true;
+	keel_lua_refuse(err, name, "must be a number of seconds, at least 0");
+	return false;
+}
+
 struct keel_text keel_lua_option_text(lua_State *L, int argument, const char *name)
 {
 	struct keel_text text = {NULL, 0};

@@ -4,7 +4,8 @@
 /* Fixture: which of the two kinds of member a type has. */
 static bool is_text_type(enum keel_field_type type)
 {
-	return type == KEEL_TYPE_ID || type == KEEL_TYPE_TEXT || type == KEEL_TYPE_JSON || type == KEEL_TYPE_WORD;
+	return type == KEEL_TYPE_ID || type == KEEL_TYPE_TEXT || type == KEEL_TYPE_JSON || type == KEEL_TYPE_IDS ||
+		   type == KEEL_TYPE_WORD;
 }
 
 static bool is_null(const struct keel_run *run, int field)
@@ -132,7 +133,7 @@ TEST(bad_values_are_named)
 		enum keel_field_type type = keel_run_field_type(field);
 		if (is_text_type(type))
 			check_bad_text(&run, field, "\xC3(");
-		if (type == KEEL_TYPE_ID || type == KEEL_TYPE_WORD)
+		if (type == KEEL_TYPE_ID || type == KEEL_TYPE_WORD || type == KEEL_TYPE_IDS)
 			check_bad_text(&run, field, "");
 		if (type == KEEL_TYPE_ID)
 			check_bad_text(&run, field, "a\nb");

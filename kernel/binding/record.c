@@ -1,0 +1,290 @@
+/* record.c - run records between Lua and C. */
+#include "binding.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const char LIST[] = "keel.runs";
+static const char NAMES[] = "keel.run.names"; /* field number + 1 -> name, and name -> field number + 1 */
+
+/* --- Records from Lua -------------------------------------------------------------------------------------------- */
+
+static int wrong_type(lua_State *L, int argument, const char *name, const char *expected)
+{
+	return luaL_argerror(L, argument,
+						 lua_pushfstring(L, "field '%s' must be a %s, got %s", name, expected, luaL_typename(L, -1)));
+}
+
+/* Pushes the ids of the list on the top, one a line; or nothing, when an item is no id. [-0, +(0|1), m] */
+static bool join_ids(lua_State *L)
+{
+	int list = lua_gettop(L);
+	lua_Integer count = (lua_Integer)lua_rawlen(L, list);
+	for (lua_Integer i = 1; i <= count; i++) {
+		size_t size;
+		const char *id = lua_rawgeti(L, list, i) == LUA_TSTRING ? lua_tolstring(L, -1, &size) : NULL;
+		bool good = id && size > 0 && !memchr(id, '\n', size);
+		lua_pop(L, 1); /* the list keeps it */
+		if (!good)
+			return false;
+	}
+	luaL_Buffer joined;
+	luaL_buffinit(L, &joined);
+	for (lua_Integer i = 1; i <= count; i++) {
+		if (i > 1)
+			luaL_addchar(&joined, '\n');
+		lua_rawgeti(L, list, i);
+		luaL_addvalue(&joined);
+	}
+	luaL_pushresult(&joined);
+	return true;
+}
+
+/* Pushes a list of the ids of a text. [-0, +1, m] */
+static void push_ids(lua_State *L, struct keel_text ids)
+{
+	lua_newtable(L);
+	for (lua_Integer i = 1; ids.size > 0; i++) {
+		const char *end = memchr(ids.data, '\n', ids.size);
+		size_t size = end ? (size_t)(end - ids.data) : ids.size;
+		lua_pushlstring(L, ids.data, size);
+		lua_rawseti(L, -2, i);
+		size += end != NULL;
+		ids.data += size;
+		ids.size -= size;
+	}
+}
+
+/* Reads the value on the top into a field. JSON text is pushed above it and has to stay. False: invalid. */
+static bool read_value(lua_State *L, int argument, enum keel_run_field field, struct keel_run *run,
+					   struct keel_error *err)
+{
+	const char *name = keel_run_field_name(field), *why;
+	struct keel_text *text = keel_run_text(run, field);
+	int64_t *number = keel_run_number(run, field);
+	enum keel_run_status status;
+	int whole = 1;
+	switch (keel_run_field_type(field)) {
+	case KEEL_TYPE_ID:
+	case KEEL_TYPE_TEXT:
+	case KEEL_TYPE_WORD:
+		if (lua_type(L, -1) != LUA_TSTRING)
+			wrong_type(L, argument, name, "string");
+		text->data = lua_tolstring(L, -1, &text->size);
+		return true;
+	case KEEL_TYPE_JSON:
+		if (lua_type(L, -1) != LUA_TTABLE)
+			wrong_type(L, argument, name, "table");
+		if (!keel_lua_json_encode(L, -1, false, &why)) {
+			keel_lua_refuse(err, name, why);
+			return false;
+		}
+		text->data = lua_tolstring(L, -1, &text->size);
+		return true;
+	case KEEL_TYPE_IDS:
+		if (lua_type(L, -1) != LUA_TTABLE)
+			wrong_type(L, argument, name, "table");
+		if (!join_ids(L)) {
+			keel_lua_refuse(err, name, "must be a list of ids");
+			return false;
+		}
+		text->data = lua_tolstring(L, -1, &text->size);
+		if (text->size == 0)
+			run->valued &= ~(UINT64_C(1) << field);
+		return true;
+	case KEEL_TYPE_STATUS:
+		if (lua_type(L, -1) != LUA_TSTRING)
+			wrong_type(L, argument, name, "string");
+		if (!keel_run_status_find((struct keel_text){lua_tostring(L, -1), lua_rawlen(L, -1)}, &status)) {
+			keel_lua_refuse(err, name, "must be one of: pending, running, success, error, timeout, interrupted");
+			return false;
+		}
+		*number = status;
+		return true;
+	case KEEL_TYPE_INT:
+	case KEEL_TYPE_COUNT:
+		*number = lua_type(L, -1) == LUA_TNUMBER ? lua_tointegerx(L, -1, &whole) : (whole = 0);
+		if (!whole)
+			wrong_type(L, argument, name, "whole number");
+		return true;
+	case KEEL_TYPE_TIME:
+		if (lua_type(L, -1) != LUA_TSTRING)
+			wrong_type(L, argument, name, "string");
+		if (keel_time_parse((struct keel_text){lua_tostring(L, -1), lua_rawlen(L, -1)}, number) != KEEL_OK) {
+			keel_lua_refuse(err, name, "is not an RFC 3339 time");
+			return false;
+		}
+		return true;
+	case KEEL_TYPE_FLAG:
+		if (lua_type(L, -1) != LUA_TBOOLEAN)
+			wrong_type(L, argument, name, "boolean");
+		*number = lua_toboolean(L, -1);
+		return true;
+	}
+	return true;
+}
+
+bool keel_lua_read_record(lua_State *L, int argument, keel_run_set may, struct keel_run *run, struct keel_error *err)
+{
+	keel_lua_check_type(L, argument, "fields", LUA_TTABLE);
+	lua_getfield(L, LUA_REGISTRYINDEX, NAMES);
+	int names = lua_gettop(L);
+	lua_pushnil(L);
+	while (lua_next(L, argument)) {
+		int key = lua_gettop(L) - 1;
+		lua_pushvalue(L, key);
+		lua_rawget(L, names);
+		lua_Integer number = lua_type(L, key) == LUA_TSTRING ? lua_tointeger(L, -1) - 1 : -1;
+		lua_pop(L, 1);
+		if (number < 0 || !(may & UINT64_C(1) << number))
+			luaL_argerror(L, argument, lua_pushfstring(L, "unknown field '%s'", luaL_tolstring(L, key, NULL)));
+		run->given |= UINT64_C(1) << number;
+		if (keel_lua_is_null(L, -1)) {
+			lua_pop(L, 1);
+			continue;
+		}
+		run->valued |= UINT64_C(1) << number;
+		if (!read_value(L, argument, (enum keel_run_field)number, run, err))
+			return false;
+		if (lua_gettop(L) == key + 1) {
+			lua_pop(L, 1); /* the table keeps it */
+		} else {
+			/* value and text: the text goes below the key, to stay */
+			luaL_checkstack(L, 4, "too many fields");
+			lua_insert(L, key);
+			lua_pop(L, 1);
+		}
+	}
+	return true;
+}
+
+/* --- Records to Lua ---------------------------------------------------------------------------------------------- */
+
+static int list_gc(lua_State *L)
+{
+	keel_runs_clear(lua_touserdata(L, 1));
+	return 0;
+}
+
+struct keel_runs *keel_lua_new_runs(lua_State *L)
+{
+	return keel_lua_take(L, LIST, sizeof(struct keel_runs), list_gc);
+}
+
+void keel_lua_drop_runs(lua_State *L, int index, struct keel_runs *list)
+{
+	/* a long one's memory is freed */
+	if (list->count > 16)
+		keel_runs_clear(list);
+	keel_lua_give_back(L, index, LIST);
+}
+
+bool keel_lua_push_record(lua_State *L, struct keel_run *run, struct keel_error *err)
+{
+	char why[KEEL_JSON_WHY_SIZE];
+	lua_getfield(L, LUA_REGISTRYINDEX, NAMES);
+	int names = lua_gettop(L);
+	lua_createtable(L, 0, __builtin_popcountll(run->valued));
+	for (keel_run_set left = run->valued; left; left &= left - 1) {
+		enum keel_run_field field = (enum keel_run_field)__builtin_ctzll(left);
+		const struct keel_text *text = keel_run_text(run, field);
+		int64_t number = 0;
+		lua_rawgeti(L, names, (lua_Integer)field + 1);
+		switch (keel_run_field_type(field)) {
+		case KEEL_TYPE_ID:
+		case KEEL_TYPE_TEXT:
+		case KEEL_TYPE_WORD:
+			lua_pushlstring(L, text->data, text->size);
+			break;
+		case KEEL_TYPE_JSON:
+			if (!keel_lua_json_decode(L, *text, why, sizeof why)) {
+				memset(err, 0, sizeof *err);
+				err->code = KEEL_STORE_CORRUPT;
+				snprintf(err->message, sizeof err->message, "the %s of run %s is damaged: %s",
+						 keel_run_field_name(field), run->run_id.data, why);
+				return false;
+			}
+			break;
+		case KEEL_TYPE_IDS:
+			push_ids(L, *text);
+			break;
+		case KEEL_TYPE_STATUS:
+			number = *keel_run_number(run, field);
+			lua_pushstring(L, keel_run_status_name((enum keel_run_status)number));
+			break;
+		case KEEL_TYPE_INT:
+		case KEEL_TYPE_COUNT:
+			number = *keel_run_number(run, field);
+			lua_pushinteger(L, number);
+			break;
+		case KEEL_TYPE_TIME:
+			keel_lua_push_time(L, *keel_run_number(run, field));
+			break;
+		case KEEL_TYPE_FLAG:
+			lua_pushboolean(L, *keel_run_number(run, field) != 0);
+			break;
+		}
+		lua_rawset(L, -3);
+	}
+	lua_remove(L, names);
+	return true;
+}
+
+int keel_lua_push_runs(lua_State *L, struct keel_runs *list, struct keel_error *err)
+{
+	int index = lua_gettop(L);
+	lua_createtable(L, (int)list->count, 0);
+	for (size_t i = 0; i < list->count; i++) {
+		if (!keel_lua_push_record(L, &list->items[i], err))
+			return -1;
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	keel_lua_drop_runs(L, index, list);
+	return 1;
+}
+
+int keel_lua_push_written(lua_State *L, bool found, struct keel_run *written, struct keel_error *err)
+{
+	lua_pushboolean(L, found);
+	if (!found)
+		return 1;
+	written->valued &= ~(KEEL_RUN_BIT(METADATA) | KEEL_RUN_BIT(KWARGS) | KEEL_RUN_BIT(TOKEN_USAGE_BY_MODEL) |
+						 KEEL_RUN_BIT(WORKER_REF));
+	return keel_lua_push_record(L, written, err) ? 2 : -1;
+}
+
+/* The Lua type a field wants, for checks that name an argument before anything is called. */
+static const char *lua_type_of(enum keel_field_type type)
+{
+	switch (type) {
+	case KEEL_TYPE_JSON:
+	case KEEL_TYPE_IDS:
+		return "table";
+	case KEEL_TYPE_INT:
+	case KEEL_TYPE_COUNT:
+		return "integer";
+	case KEEL_TYPE_FLAG:
+		return "boolean";
+	default:
+		return "string";
+	}
+}
+
+void keel_lua_run_open(lua_State *L)
+{
+	lua_createtable(L, KEEL_RUN_FIELD_COUNT, KEEL_RUN_FIELD_COUNT);
+	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++) {
+		const char *name = keel_run_field_name((enum keel_run_field)i);
+		lua_pushstring(L, name);
+		lua_rawseti(L, -2, i + 1);
+		lua_pushinteger(L, i + 1);
+		lua_setfield(L, -2, name);
+	}
+	lua_setfield(L, LUA_REGISTRYINDEX, NAMES);
+	lua_createtable(L, 0, KEEL_RUN_FIELD_COUNT);
+	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++) {
+		lua_pushstring(L, lua_type_of(keel_run_field_type((enum keel_run_field)i)));
+		lua_setfield(L, -2, keel_run_field_name((enum keel_run_field)i));
+	}
+	lua_setfield(L, -2, "run_fields");
+}
