@@ -19,7 +19,7 @@ end
 local function find_work(directory)
   local work, folders, count = {}, {}, {}
   local find = "find . -mindepth 2 -type f -not -path '*/.*' -not -path './build/*'"
-  for _, path in ipairs(lines_of("cd " .. quoted(directory) .. " && " .. find .. " | LC_ALL=C sort")) do
+  for _, path in ipairs(lines_of("cd -- " .. quoted(directory) .. " && " .. find .. " | LC_ALL=C sort")) do
     local folder = path:match("^%./(.-)/[^/]*$")
     if not count[folder] then folders[#folders + 1] = folder end
     count[folder] = (count[folder] or 0) + 1
@@ -32,7 +32,7 @@ end
 local function hash(manager, directory, item, in_the_middle)
   local run = assert(manager:create_or_reject(item.folder, { metadata = { path = item.path } }))
   assert(manager:try_start(run.run_id))
-  local sum = lines_of("cd " .. quoted(directory) .. " && sha256sum " .. quoted(item.path))[1]
+  local sum = lines_of("cd -- " .. quoted(directory) .. " && sha256sum -- " .. quoted(item.path))[1]
   if in_the_middle then in_the_middle() end
   assert(manager:update_run_completion(run.run_id, { status = "success", last_ai_message = sum }))
 end
@@ -48,24 +48,32 @@ if arg[1] == "--worker" then
   return
 end
 
-local directory = arg[1] or (arg[0]:match("^(.*)/") or ".") .. "/.."
-local path = lines_of("mktemp -d")[1] .. "/quickstart.db"
-local work, folders = find_work(directory)
-if #work == 0 then
-  io.stderr:write("quickstart: no files in folders below ", directory, "\n")
+local function give_up(...)
+  io.stderr:write("quickstart: ", ...)
+  io.stderr:write("\nUsage: quickstart.sh [DIRECTORY]\n")
   os.exit(1)
 end
-local acknowledged = lines_of(("lua5.4 %s --worker %s %s %d"):format(quoted(arg[0]), quoted(directory), quoted(path),
-  #work // 2 + 1))
+
+local directory = arg[1] or (arg[0]:match("^(.*)/") or ".") .. "/.."
+if arg[2] then give_up("one directory, please, not ", #arg) end
+if not os.execute("test -d " .. quoted(directory)) then give_up(directory, " is not a directory") end
+local work, folders = find_work(directory)
+if #work == 0 then give_up("there are no files in folders below ", directory) end
+local path = lines_of("mktemp -d")[1] .. "/quickstart.db"
+local acknowledged = lines_of(("%s %s --worker %s %s %d"):format(os.getenv "LUA" or "lua5.4", quoted(arg[0]),
+  quoted(directory), quoted(path), #work // 2 + 1))
 
 local store = assert(keel.open(path))
 local manager = keel.run_manager { store = store }
 local recovered = assert(manager:reconcile_orphaned_inflight_runs { error = "the worker was killed" })
 
-local finished, lost = {}, 0
-for _, event in ipairs(assert(store:read_events(nil, 1000, { kinds = { "run_finished" } })).events) do
-  if event.data.status == "success" then finished[store:get(event.run_id).metadata.path] = true end
-end
+local finished, lost, page = {}, 0, nil
+repeat
+  page = assert(store:read_events(page and page.cursor, 1000, { kinds = { "run_finished" } }))
+  for _, event in ipairs(page.events) do
+    if event.data.status == "success" then finished[store:get(event.run_id).metadata.path] = true end
+  end
+until not page.has_more
 for _, file in ipairs(acknowledged) do lost = lost + (finished[file] and 0 or 1) end
 for _, item in ipairs(work) do
   if not finished[item.path] then hash(manager, directory, item) end
