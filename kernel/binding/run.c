@@ -71,13 +71,56 @@ static bool read_status(lua_State *L, int argument, enum keel_run_status *status
 	return false;
 }
 
-/* update_status(run_id, status, { error, stop_reason, fence, cancel_action, finalizing }): changes the status.
- * Parameters: fence (the owner's; nil: whoever asks), cancel_action ("interrupt" or "rollback"), finalizing (true:
- * its owner still has to settle it, if it was started through the gate). Returns true and what was written; false
- * when there is no such row. Fails with invalid_request, invalid_transition and stale_owner. */
+/* A table that says what is in the way. [-0, +1, m] */
+static void push_gate(lua_State *L, const struct keel_gate_state *state)
+{
+	lua_createtable(L, 0, 4);
+	lua_pushstring(L, keel_gate_name(state->gate));
+	lua_setfield(L, -2, "gate");
+	if (state->run_id[0]) {
+		lua_pushstring(L, state->run_id);
+		lua_setfield(L, -2, "run_id");
+	}
+	if (state->gate == KEEL_GATE_DELAY) {
+		keel_lua_push_time(L, state->until);
+		lua_setfield(L, -2, "scheduled_at");
+	}
+	if (state->position > 0) {
+		lua_pushinteger(L, state->position);
+		lua_setfield(L, -2, "position");
+	}
+}
+
+/* Starts a run through the gate. */
+static int start_gated(lua_State *L, struct keel_store *store, struct keel_text run_id, int64_t fence,
+					   struct keel_error *err)
+{
+	struct keel_start start = {.fence = fence};
+	struct keel_gate_state state;
+	struct keel_run written;
+	bool found;
+	if (!keel_lua_option_duration(L, 4, "lease_ttl", &start.lease_us, err))
+		return -1;
+	if (keel_run_start(store, run_id, &start, &found, &state, &written, err) != KEEL_OK)
+		return -1;
+	int results = keel_lua_push_written(L, found, &written, err);
+	if (results < 0 || state.gate == KEEL_GATE_OPEN)
+		return results;
+	push_gate(L, &state);
+	return results + 1;
+}
+
+/* update_status(run_id, status, { error, stop_reason, fence, cancel_action, finalizing, gate, lease_ttl }): changes the
+ * status. Parameters: fence (the owner's; nil: whoever asks), cancel_action ("interrupt" or "rollback"), finalizing
+ * (true: its owner still has to settle it, if it was started through the gate), gate (true, with "running" only: starts
+ * it only if the gate is open), lease_ttl (with gate: seconds within which the owner must renew; nil: never).
+ * Returns true and what was written; false when there is no such row. With gate: true, nothing written and
+ * { gate, run_id, scheduled_at } when the run has to wait; and what was written may have the status interrupted (it was
+ * asked to stop) or timeout (its deadline has passed). Fails with invalid_request, invalid_transition, stale_owner. */
 static int op_update_status(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	static const char *const known[] = {"error", "stop_reason", "fence", "cancel_action", "finalizing", NULL};
+	static const char *const known[] = {"error",      "stop_reason", "fence",     "cancel_action",
+										"finalizing", "gate",        "lease_ttl", NULL};
 	struct keel_status_change change = {0};
 	struct keel_run written;
 	bool found;
@@ -90,6 +133,10 @@ static int op_update_status(lua_State *L, struct keel_store *store, struct keel_
 	change.cancel_action = keel_lua_option_text(L, 4, "cancel_action");
 	change.fence = keel_lua_option_integer(L, 4, "fence", 0);
 	change.finalizing = keel_lua_option_flag(L, 4, "finalizing");
+	if (keel_lua_option_flag(L, 4, "gate") && change.status != KEEL_RUN_RUNNING)
+		return keel_lua_refuse(err, "gate", "is for starting a run");
+	if (keel_lua_option_flag(L, 4, "gate"))
+		return start_gated(L, store, run_id, change.fence, err);
 	if (keel_run_update_status(store, run_id, &change, &found, &written, err) != KEEL_OK)
 		return -1;
 	return keel_lua_push_written(L, found, &written, err);
@@ -230,52 +277,6 @@ static int op_request_cancel(lua_State *L, struct keel_store *store, struct keel
 
 /* --- Starting ---------------------------------------------------------------------------------------------------- */
 
-/* A table that says what is in the way. [-0, +1, m] */
-static void push_gate(lua_State *L, const struct keel_gate_state *state)
-{
-	lua_createtable(L, 0, 4);
-	lua_pushstring(L, keel_gate_name(state->gate));
-	lua_setfield(L, -2, "gate");
-	if (state->run_id[0]) {
-		lua_pushstring(L, state->run_id);
-		lua_setfield(L, -2, "run_id");
-	}
-	if (state->gate == KEEL_GATE_DELAY) {
-		keel_lua_push_time(L, state->until);
-		lua_setfield(L, -2, "scheduled_at");
-	}
-	if (state->position > 0) {
-		lua_pushinteger(L, state->position);
-		lua_setfield(L, -2, "position");
-	}
-}
-
-/* start(run_id, { fence, lease_ttl }): starts a pending run if the gate is open. Parameters: fence (the owner's;
- * nil: whoever asks), lease_ttl (seconds within which the owner must renew; nil: never). Returns true and what was
- * written, whose status may be interrupted (it was asked to stop) or timeout (its deadline has passed); true,
- * nothing written and { gate, run_id, scheduled_at } when it has to wait; false when there is no such row. Fails
- * with invalid_request, invalid_transition and stale_owner. */
-static int op_start(lua_State *L, struct keel_store *store, struct keel_error *err)
-{
-	static const char *const known[] = {"fence", "lease_ttl", NULL};
-	struct keel_start start = {0};
-	struct keel_gate_state state;
-	struct keel_run written;
-	bool found;
-	struct keel_text run_id = keel_lua_check_text(L, 2, "run_id");
-	keel_lua_check_options(L, 3, known);
-	start.fence = keel_lua_option_integer(L, 3, "fence", 0);
-	if (!keel_lua_option_duration(L, 3, "lease_ttl", &start.lease_us, err))
-		return -1;
-	if (keel_run_start(store, run_id, &start, &found, &state, &written, err) != KEEL_OK)
-		return -1;
-	int results = keel_lua_push_written(L, found, &written, err);
-	if (results < 0 || state.gate == KEEL_GATE_OPEN)
-		return results;
-	push_gate(L, &state);
-	return results + 1;
-}
-
 /* gate(run_id): what keeps a pending run from starting: { gate, run_id, scheduled_at, position }, gate "open" for
  * one that may start; nil when there is no such run. */
 static int op_gate(lua_State *L, struct keel_store *store, struct keel_error *err)
@@ -312,7 +313,7 @@ static void read_threads(lua_State *L, struct keel_claim *claim)
 
 /* claim_next{ threads, limit = 1000, lease_ttl }: takes the best claimable run whose gate is open: highest
  * priority, then longest there. It is then running, owned by this session. Parameters: threads (a list of ids; nil:
- * every thread; an empty one: none), limit (threads whose heads are looked at, 1 to 1000), lease_ttl as in start.
+ * every thread; an empty one: none), limit (threads whose heads are looked at, 1 to 1000), lease_ttl as in update_status.
  * Returns the run, or nil when there is none. Fails with invalid_request and limit_too_large. */
 static int op_claim_next(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
@@ -425,7 +426,6 @@ const struct keel_lua_method keel_lua_run_methods[] = {
 	{"count_inflight", op_count_inflight},
 	{"claim_for_takeover", op_claim_for_takeover},
 	{"request_cancel", op_request_cancel},
-	{"start", op_start},
 	{"gate", op_gate},
 	{"claim_next", op_claim_next},
 	{"requeue", op_requeue},

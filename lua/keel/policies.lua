@@ -16,8 +16,9 @@ local policies = {}
 
 -- The scripts in the folder of each kind.
 local built_in = {
-  strategies = { "reject", "interrupt", "rollback", "reuse" },
-  reconcilers = { "fail_orphans" },
+  strategies = { "reject", "interrupt", "rollback", "enqueue", "reuse", "replace_pending", "debounce", "limit",
+    "preempt", "allow" },
+  reconcilers = { "fail_orphans", "requeue_orphans", "expire_deadlines" },
 }
 
 --- The budget of a policy when none is given.

@@ -22,6 +22,10 @@ local null, copy = kernel.null, kernel.json.copy
 require "keel.manager.status"(Manager)
 require "keel.manager.cancel"(Manager)
 require "keel.manager.reading"(Manager)
+require "keel.manager.starting"(Manager)
+require "keel.manager.owning"(Manager)
+require "keel.manager.reserving"(Manager)
+require "keel.manager.explaining"(Manager)
 
 local manager_options = {
   store = "userdata|table",
@@ -29,14 +33,21 @@ local manager_options = {
   strategies = "table",
   reconcilers = "table",
   policy_budget = "table",
+  lease_ttl = "number",
+  lease_grace = "number",
+  settle_timeout = "number",
+  record_refusals = "boolean",
   log = "callable",
 }
 
+local SETTLE_TIMEOUT = 30 -- seconds that a stopped run may take to come to rest
+
 -- What may be given for a new run.
-local create_options = { multitask_strategy = "string|function", strategy_options = "table" }
+local create_options = { multitask_strategy = "string|function", strategy_options = "table",
+  idempotency_ttl = "number" }
 for _, name in ipairs { "assistant_id", "metadata", "kwargs", "on_disconnect", "model_name", "user_id", "priority",
   "max_attempts", "max_losses", "scheduled_at", "deadline", "batch_id", "plan_entry", "fingerprint", "claimable",
-  "reconciler", "worker_ref" } do
+  "reconciler", "worker_ref", "idempotency_key" } do
   create_options[name] = kernel.run_fields[name]
 end
 
@@ -69,6 +80,21 @@ local function budget_of(given)
   return budget
 end
 
+-- The times a manager is given, in seconds. Returns the error when one is none.
+local function check_times(options)
+  local ttl = options.lease_ttl
+  if ttl and not (ttl > 0 and ttl < math.huge) then
+    return errors.new("invalid_request", "lease_ttl must be a number of seconds greater than 0",
+      { field = "lease_ttl" })
+  end
+  for _, name in ipairs { "lease_grace", "settle_timeout" } do
+    local value = options[name]
+    if value and not (value >= 0 and value < math.huge) then
+      return errors.new("invalid_request", name .. " must be a number of seconds, at least 0", { field = name })
+    end
+  end
+end
+
 -- What admission and recovery know of this manager.
 local function context_of(self)
   local client = self._client
@@ -76,19 +102,23 @@ local function context_of(self)
     session_id = nil, -- known from the first write on
     budget = self._budget,
     reconcilers = self._reconcilers,
+    record_refusals = self._record_refusals,
     now = function() return client:now() end,
     log = function(...) return client:log(...) end,
   }
 end
 
 --- Makes a manager. Several managers may share a store, in this process and in others.
---- Raises for unknown options and wrong types. Fails with invalid_request (policy_budget), and with what opening a
---- store in memory fails with.
+--- Raises for unknown options and wrong types. Fails with invalid_request (policy_budget, lease_ttl, lease_grace,
+--- settle_timeout), and with what opening a store in memory fails with.
 ---@param options? { store?: keel.Store, retry?: keel.RetryPolicy, strategies?: table<string, function>,
 --- reconcilers?: table<string, function>,
 --- policy_budget?: { instructions?: integer, seconds?: number, bytes?: number },
+--- lease_ttl?: number, lease_grace?: number, settle_timeout?: number, record_refusals?: boolean,
 --- log?: fun(level: string, message: string, fields: table) } store: without one, a private store in memory: nothing
---- outlives the manager
+--- outlives the manager; lease_ttl: seconds after which a run that no heartbeat has renewed is lost (default: never),
+--- and lease_grace: seconds more (default 0); settle_timeout: seconds that a stopped run may take to come to rest
+--- before what waits for it goes on (default 30); record_refusals: refused and reused admissions leave events
 ---@return keel.RunManager? manager
 ---@return keel.Error? err
 function Manager.new(options)
@@ -97,7 +127,8 @@ function Manager.new(options)
   check_functions(options.reconcilers, "reconcilers")
   local budget, store, err
   budget, err = budget_of(options.policy_budget)
-  if not budget then return nil, err end
+  err = err or check_times(options)
+  if err then return nil, err end
   if options.store then store = options.store else store, err = kernel.open(":memory:") end
   if not store then return nil, err end
   for _, method in ipairs { "put", "get" } do
@@ -111,6 +142,10 @@ function Manager.new(options)
     _strategies = options.strategies,
     _reconcilers = options.reconcilers,
     _budget = budget,
+    _lease = options.lease_ttl and options.lease_ttl + (options.lease_grace or 0),
+    _settle_timeout = options.settle_timeout or SETTLE_TIMEOUT,
+    _record_refusals = options.record_refusals,
+    _reservations = {}, -- those that could not be ended: id -> the status they are to get
     _live = LiveRuns.new(),
   }, Manager)
   manager._context = context_of(manager)
@@ -124,23 +159,48 @@ local function unsupported(wanted, known)
     ("unknown strategy %s; known are: %s"):format(tostring(wanted), table.concat(known, ", ")), { known = known })
 end
 
+-- When the lease of a run ends that is made or renewed now; nil without leases.
+function Manager:_lease_end()
+  if not self._lease then return nil end
+  return kernel.time_text(kernel.time_seconds(self._client:now()) + self._lease)
+end
+
+-- The fields of an idempotency key. What it is compared by is the JSON of what the caller asked for, names in order.
+local function add_key(self, fields, options)
+  local ttl = options.idempotency_ttl
+  if ttl and not (ttl > 0 and ttl < math.huge) then
+    return errors.new("invalid_request", "idempotency_ttl must be a number of seconds greater than 0",
+      { field = "idempotency_ttl" })
+  end
+  if not options.idempotency_key then return nil end
+  local text, err = kernel.json.encode { options.assistant_id or kernel.null, options.kwargs or {},
+    options.metadata or {} }
+  if not text then return errors.new("invalid_request", err.message, { field = "metadata" }) end
+  fields.idempotency_hash = kernel.sha256(text)
+  if ttl then fields.idempotency_expires_at = kernel.time_text(kernel.time_seconds(self._client:now()) + ttl) end
+end
+
 -- Finds the strategy, and makes the fields of a new run of what was asked for.
-local function prepare(self, thread_id, options)
+function Manager:_prepare(thread_id, options, name)
+  options = check.options(options, create_options, 2, name)
   local wanted = options.multitask_strategy or "reject"
   local policy, known = policies.find("strategies", wanted, self._strategies)
   if not policy then return nil, unsupported(wanted, known) end
   local run_id, err = kernel.new_id()
   if not run_id then return nil, err end
-  local session_id
+  local session_id, lease_expires_at
   if not options.claimable then
     session_id, err = self._client:session_id()
     if err then return nil, err end
+    lease_expires_at = self:_lease_end()
   end
   local fields = { run_id = run_id, thread_id = thread_id, status = "pending", session_id = session_id,
-    on_disconnect = "cancel", operation_kind = "run", multitask_strategy = policy.name, attempt = 1,
-    metadata = options.metadata }
-  for name, value in pairs(options) do fields[name] = value end
-  fields.strategy_options, fields.multitask_strategy = nil, policy.name
+    lease_expires_at = lease_expires_at, on_disconnect = "cancel", operation_kind = "run",
+    multitask_strategy = policy.name, attempt = 1, metadata = options.metadata }
+  for field, value in pairs(options) do fields[field] = value end
+  fields.strategy_options, fields.idempotency_ttl, fields.multitask_strategy = nil, nil, policy.name
+  err = add_key(self, fields, options)
+  if err then return nil, err end
   return { run_id = run_id, thread_id = thread_id, fields = fields, policy = policy,
     strategy_options = options.strategy_options }
 end
@@ -155,32 +215,54 @@ local function adopt(self, request, written)
   record.metadata = copy(fields.metadata or {}) -- the caller may go on using his
   record.kwargs = copy(fields.kwargs or {})
   record.worker_ref = fields.worker_ref and copy(fields.worker_ref)
-  record.waits_for = fields.waits_for
   self._live:add(LiveRuns.equip(record, false))
   return record
 end
 
---- Makes a pending run, without a conflict check and without a queue.
---- Raises for unknown options and wrong types. Fails with invalid_request, unsupported_strategy, and what writing fails
---- with; then the run is neither live nor stored.
+-- The run that an idempotency key was used for before, flagged on a copy that is the caller's own.
+local function reused_by_key(self, row)
+  local copy_of = {}
+  for name, value in pairs(self._live:get(row.run_id) or LiveRuns.equip(row, true)) do copy_of[name] = value end
+  copy_of.idempotency_reused = true
+  return copy_of
+end
+
+--- Makes a pending run, without a conflict check and without a queue. With an idempotency_key that was used before,
+--- gives the run of then, flagged `idempotency_reused`.
+--- Raises for unknown options and wrong types. Fails with invalid_request, unsupported_strategy, idempotency_mismatch,
+--- and what writing fails with; then the run is neither live nor stored.
 ---@param thread_id string
 ---@param options? keel.CreateOptions
 ---@return keel.Run? run
 ---@return keel.Error? err
 function Manager:create(thread_id, options)
   check.type(thread_id, "string", 1, "create")
-  local request, err = prepare(self, thread_id, check.options(options, create_options, 2, "create"))
+  local request, err = self:_prepare(thread_id, options, "create")
   if not request then return nil, err end
-  local ok, written = self._client:call("put", request.run_id, request.fields)
-  if not ok then return nil, written end
-  return adopt(self, request, written)
+  if not request.fields.idempotency_key then
+    local ok, written = self._client:call("put", request.run_id, request.fields)
+    if not ok then return nil, written end
+    return adopt(self, request, written)
+  end
+  local outcome
+  outcome, err = self._client:transaction("create", function(tx)
+    local known, failure = admission.find_by_key(tx, request)
+    if failure then return nil, failure end
+    if known then return { known = known } end
+    local ok, written = tx:put(request.run_id, request.fields)
+    if not ok then return nil, written end
+    return { written = written }
+  end)
+  if not outcome then return nil, err end
+  if outcome.known then return reused_by_key(self, outcome.known) end
+  return adopt(self, request, outcome.written)
 end
 
 local function conflict(thread_id, outcome)
   local run_id = outcome.run and outcome.run.run_id
   local why = outcome.reason and (": " .. outcome.reason) or ""
   return errors.new("conflict", ("thread %s is busy with run %s%s"):format(thread_id, run_id or "?", why),
-    { thread_id = thread_id, run_id = run_id, reason = outcome.reason })
+    { thread_id = thread_id, run_id = run_id, position = outcome.position, reason = outcome.reason })
 end
 
 -- The runs that admission interrupted, as far as they are live here.
@@ -196,41 +278,42 @@ local function abort_interrupted(self, outcome)
   end
 end
 
+-- The live records of runs that a transaction recovered.
+local function refresh_recovered(self, ids)
+  for _, run_id in ipairs(ids) do
+    local record = self._live:get(run_id)
+    if record then self:_refresh(record) end
+  end
+end
+
 --- Makes a run if the strategy admits it: in one writing transaction the thread's runs in flight are read, the strategy
---- decides, and its decision is carried out.
---- Raises for unknown options and wrong types. Fails with conflict (thread_id, run_id), unsupported_strategy (known),
---- policy_failed, policy_budget, invalid_request, and what writing fails with; then nothing has changed. (On a conflict
---- the runs of dead owners on the thread have been recovered all the same.)
+--- decides, and its decision is carried out. With an idempotency_key that was used before, gives the run of then,
+--- flagged `idempotency_reused`, and "reused".
+--- Raises for unknown options and wrong types. Fails with conflict (thread_id, run_id, position),
+--- unsupported_strategy (known), idempotency_mismatch, policy_failed, policy_budget, invalid_request, and what writing
+--- fails with; then nothing has changed. (On a conflict the runs of dead owners on the thread have been recovered all
+--- the same.)
 ---@param thread_id string
 ---@param options? keel.CreateOptions
 ---@return keel.Run? run
 ---@return "created"|"reused"|keel.Error verdict
 function Manager:create_or_reject(thread_id, options)
   check.type(thread_id, "string", 1, "create_or_reject")
-  local request, err = prepare(self, thread_id, check.options(options, create_options, 2, "create_or_reject"))
+  local request, err = self:_prepare(thread_id, options, "create_or_reject")
   if not request then return nil, err end
   local outcome
   self._context.session_id = self._client:session_id()
   outcome, err = self._client:transaction("create_or_reject", admission.decide, self._context, request)
   if not outcome then return nil, err end
+  refresh_recovered(self, outcome.recovered)
   if outcome.verdict == "refused" then return nil, conflict(thread_id, outcome) end
+  if outcome.by_key then return reused_by_key(self, outcome.run), "reused" end
   if outcome.verdict == "reused" then
     return self._live:get(outcome.run.run_id) or LiveRuns.equip(outcome.run, true), "reused"
   end
   local record = adopt(self, request, outcome.written)
   abort_interrupted(self, outcome)
   return record, "created"
-end
-
--- Recovers one run if its owner is gone; true when it has ended by that.
-function Manager:_recover(row)
-  self._context.session_id = self._client:session_id()
-  local taken, err = self._client:transaction("recover", recovery.take, self._context, row)
-  if not taken then return taken, err end
-  local now
-  now, err = self._client:call("get", row.run_id)
-  if err then return nil, err end
-  return now == nil or LiveRuns.is_final(now.status)
 end
 
 -- --- Leaving --------------------------------------------------------------------------------------------------------
@@ -273,8 +356,40 @@ function Manager:cleanup(run_id, options)
   return true
 end
 
---- Recovers the runs in flight whose owners are gone, each in a transaction of its own. Runs of sessions that are
---- there, in this process or another, are not touched, nor are claimable ones.
+-- The error about a reconciler that is not known.
+function Manager:_check_reconciler(wanted)
+  if not wanted then return nil end
+  local found, known = policies.find("reconcilers", wanted, self._reconcilers)
+  if found then return nil end
+  return errors.new("invalid_request",
+    ("unknown reconciler %s; known are: %s"):format(wanted, table.concat(known, ", ")), { field = "reconciler" })
+end
+
+-- What a sweep needs.
+function Manager:_sweep_context(options)
+  local client, context = self._client, context_of(self)
+  context.session_id = client:session_id()
+  context.error, context.before, context.reconciler = options.error, options.before, options.reconciler
+  context.list = function(query) return client:call("list_inflight", query) end
+  context.claim = function(run_id, outcome) return client:call("claim_for_takeover", run_id, outcome) end
+  context.is_alive = function(session_id) return client:is_alive(session_id) end
+  return context
+end
+
+-- The records of runs that were recovered. Returns the first failure as well.
+function Manager:_records_of(ids)
+  local records, failure = {}, nil
+  for _, run_id in ipairs(ids) do
+    local record, err = self:get(run_id)
+    if record and not record.store_only then self:_refresh(record) end
+    records[#records + 1] = record
+    failure = failure or err
+  end
+  return records, failure
+end
+
+--- Recovers the runs in flight whose owners are gone, or whose lease or deadline has passed, each in a transaction of
+--- its own. Other runs of sessions that are there, in this process or another, are not touched, nor are claimable ones.
 --- Raises for wrong types. Fails with invalid_request for a time that is none and an unknown reconciler. When something
 --- else fails, the runs it was about stay as they are, and the error is the second value.
 ---@param options? { error?: string, before?: string, reconciler?: string|function }
@@ -285,36 +400,18 @@ end
 function Manager:reconcile_orphaned_inflight_runs(options)
   options = check.options(options, { error = "string", before = "string", reconciler = "string|function" }, 1,
     "reconcile_orphaned_inflight_runs")
-  local client = self._client
   if options.before then
     local _, err = kernel.time_seconds(options.before)
     if err then
       return nil, errors.new("invalid_request", "before is not an RFC 3339 time", { field = "before" })
     end
   end
-  if options.reconciler then
-    local found, known = policies.find("reconcilers", options.reconciler, self._reconcilers)
-    if not found then
-      return nil, errors.new("invalid_request",
-        ("unknown reconciler %s; known are: %s"):format(options.reconciler, table.concat(known, ", ")),
-        { field = "reconciler" })
-    end
-  end
-  local context = context_of(self)
-  context.session_id = client:session_id()
-  context.error, context.before, context.reconciler = options.error, options.before, options.reconciler
-  context.list = function(query) return client:call("list_inflight", query) end
-  context.claim = function(run_id, outcome) return client:call("claim_for_takeover", run_id, outcome) end
-  context.is_alive = function(session_id) return client:is_alive(session_id) end
-  local ids, err = recovery.sweep(context)
-  local records = {}
-  for _, run_id in ipairs(ids) do
-    local record, failure = self:get(run_id)
-    if record and not record.store_only then self:_refresh(record) end
-    records[#records + 1] = record
-    err = err or failure
-  end
-  return records, err
+  local err = self:_check_reconciler(options.reconciler)
+  if err then return nil, err end
+  local ids
+  ids, err = recovery.sweep(self:_sweep_context(options))
+  local records, failure = self:_records_of(ids)
+  return records, err or failure
 end
 
 return Manager

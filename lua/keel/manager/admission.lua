@@ -1,5 +1,6 @@
 --- Admission: may this run start now? Read, decided and written in one transaction.
 local decisions = require "keel.manager.decision"
+local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 local policies = require "keel.policies"
 local recovery = require "keel.manager.recovery"
@@ -7,27 +8,58 @@ local recovery = require "keel.manager.recovery"
 local admission = {}
 
 local SHOWN = 256 -- in-flight runs a strategy is shown, oldest first; it also gets the exact count
+local NAMED = 16  -- runs ahead that an event names; a long queue should not fill the log
 
--- The thread's runs in flight, after what a dead session left there has been recovered.
-local function read_inflight(context, tx, thread_id)
-  local runs, err
-  repeat
-    runs, err = tx:list_inflight { thread_id = thread_id, limit = SHOWN }
-    if not runs then return nil, err end
-    if #runs == 0 then return runs, nil, 0 end
-    local recovered = false
-    for _, run in ipairs(runs) do
-      local taken
-      taken, err = recovery.take(tx, context, run)
-      if taken == nil then return nil, err end
-      recovered = recovered or taken
+-- --- Reading --------------------------------------------------------------------------------------------------------
+
+-- Recovers what a dead session left among the rows. Returns whether anything was, and the error.
+local function recover(context, tx, rows, recovered)
+  local some = false
+  for _, row in ipairs(rows) do
+    local taken, err = recovery.take(tx, context, row)
+    if taken == nil then return nil, err end
+    if taken then
+      some = true
+      recovered[#recovered + 1] = row.run_id
     end
-  until not recovered -- what was given back is in flight still, and more may have come into sight
-  if #runs < SHOWN then return runs, nil, #runs end
-  local count
-  count, err = tx:count_inflight(thread_id)
-  if not count then return nil, err end
-  return runs, nil, count
+  end
+  return some
+end
+
+-- Takes reservations out of a list of rows; the first comes back.
+local function split(rows)
+  local runs, reservation = {}, nil
+  for _, row in ipairs(rows) do
+    if row.operation_kind == "run" then
+      runs[#runs + 1] = row
+    else
+      reservation = reservation or row
+    end
+  end
+  return runs, reservation
+end
+
+--- The runs in flight on a thread, after what a dead session left there has been recovered.
+---@return { runs: table[], reservation: table?, count: integer, recovered: string[] }? inflight
+---@return keel.Error? err
+function admission.read_inflight(context, tx, thread_id)
+  local recovered = {}
+  local rows, err
+  repeat
+    rows, err = tx:list_inflight { thread_id = thread_id, limit = SHOWN }
+    if not rows then return nil, err end
+    if #rows == 0 then return { runs = rows, count = 0, recovered = recovered } end
+    local some
+    some, err = recover(context, tx, rows, recovered)
+    if some == nil then return nil, err end
+  until not some -- what was given back is in flight still, and more may have come into sight
+  local count = #rows
+  if count == SHOWN then
+    count, err = tx:count_inflight(thread_id)
+    if not count then return nil, err end
+  end
+  local runs, reservation = split(rows)
+  return { runs = runs, reservation = reservation, count = count - (#rows - #runs), recovered = recovered }
 end
 
 -- What a strategy is told of the newcomer.
@@ -51,6 +83,15 @@ local function describe(context, request, count)
   }
 end
 
+-- A strategy has no clock: how long a run may still be put off is worked out for it.
+local function show_time_left(runs, now)
+  for _, run in ipairs(runs) do
+    if run.start_by then
+      run.start_within = math.max(0, kernel.time_seconds(run.start_by) - kernel.time_seconds(now))
+    end
+  end
+end
+
 -- What matters of a run when it is cancelled; kept apart from what the strategy is shown and could change.
 local function outline(runs)
   local outlines = {}
@@ -60,25 +101,34 @@ local function outline(runs)
   return outlines
 end
 
--- Stops a run: at once if it is this session's or pending, else by asking its owner. Returns what was done, and what
--- was written if it was interrupted.
-local function cancel(context, tx, run, action)
-  if run.status == "pending" or run.session_id == context.session_id then
-    local done, written = tx:update_status(run.run_id, "interrupted", { cancel_action = action })
-    if done == nil then return nil, written end
-    return "interrupted", written
-  end
-  local winner, err = tx:request_cancel(run.run_id, { action = action })
-  if not winner then return nil, err end
-  return "asked"
+-- --- Carrying a decision out ----------------------------------------------------------------------------------------
+
+-- What became of the runs in the way: ids, and what was written, by id.
+local function new_effects()
+  return { interrupted = {}, waits_for = {}, cancelled = {}, rows = {} }
 end
 
-local none = {} -- shared; nobody writes to it
+local function add(list, id) list[#list + 1] = id end
 
--- Carries the decision's cancels out. Returns the ids that were interrupted, those whose owners were asked, and what
--- was written, by id.
-local function cancel_runs(context, tx, request, decision, shown)
-  local interrupted, asked, rows = {}, {}, {}
+-- Stops a run: at once if it is this session's or pending, else by asking its owner. One that goes on for a while,
+-- since its owner has to stop or to settle it, is one to wait for. Returns true, or nil and an error.
+local function cancel(context, tx, run, action, effects)
+  if run.status ~= "pending" and run.session_id ~= context.session_id then
+    local winner, err = tx:request_cancel(run.run_id, { action = action })
+    if not winner then return nil, err end
+    add(effects.waits_for, run.run_id)
+  else
+    local done, written = tx:update_status(run.run_id, "interrupted", { cancel_action = action, finalizing = true })
+    if done == nil then return nil, written end
+    add(effects.interrupted, run.run_id)
+    effects.rows[run.run_id] = written
+    if type(written) == "table" and written.finalizing then add(effects.waits_for, run.run_id) end
+  end
+  add(effects.cancelled, run.run_id)
+  return true
+end
+
+local function cancel_runs(context, tx, request, decision, shown, effects)
   local wanted = {}
   for _, id in ipairs(decision.cancel) do wanted[id] = true end
   local page = shown
@@ -87,77 +137,196 @@ local function cancel_runs(context, tx, request, decision, shown)
     for _, run in ipairs(page) do
       last = run.run_id
       if decision.all or wanted[run.run_id] then
-        local done, written = cancel(context, tx, run, decision.action)
-        if not done then return nil, nil, nil, written end
-        local list = done == "asked" and asked or interrupted
-        list[#list + 1] = run.run_id
-        rows[run.run_id] = written
+        local done, err = cancel(context, tx, run, decision.action, effects)
+        if not done then return nil, err end
       end
     end
     local more = decision.all and #page == SHOWN
     if more then
       local err
       page, err = tx:list_inflight { thread_id = request.thread_id, limit = SHOWN, after = last }
-      if not page then return nil, nil, nil, err end
+      if not page then return nil, err end
     end
   until not more
-  return interrupted, asked, rows
+  return true
+end
+
+-- The newcomer takes the place of a run that waits.
+local function replace(tx, request, old, effects)
+  local ok, written = tx:put(old, { status = "interrupted", stop_reason = "superseded", cancel_action = "interrupt",
+    successor = request.run_id })
+  if not ok then return nil, written end
+  add(effects.interrupted, old)
+  effects.rows[old] = written
+  return true
+end
+
+-- The runs ahead of a newcomer that has to wait for its turn.
+local function queue_of(decision, shown, count, effects)
+  local gone, ahead = {}, {}
+  for _, id in ipairs(effects.interrupted) do gone[id] = true end
+  for _, id in ipairs(effects.waits_for) do gone[id] = true end
+  for _, id in ipairs(decision.after) do gone[id] = true end
+  for _, id in ipairs(effects.waits_for) do add(ahead, id) end
+  for _, id in ipairs(decision.after) do add(ahead, id) end
+  if decision.concurrency and count >= decision.concurrency then
+    for _, run in ipairs(shown) do
+      if #ahead >= NAMED then break end
+      if not gone[run.run_id] then add(ahead, run.run_id) end
+    end
+  end
+  return ahead
 end
 
 -- What the event of the newcomer says of how it came to be.
-local function note_of(request, decision, interrupted, asked, waits_for)
-  local note = { strategy = request.policy.name, strategy_version = request.policy.version, reason = decision.reason }
-  if #interrupted + #asked > 0 then
-    note.cancelled = kernel.array(table.move(asked, 1, #asked, #interrupted + 1, { table.unpack(interrupted) }))
+local function note_of(request, decision, effects, ahead)
+  local note = { strategy = request.policy.name, strategy_version = request.policy.version, reason = decision.reason,
+    replaced = decision.replace }
+  if #effects.cancelled > 0 then
+    note.cancelled = kernel.array(effects.cancelled)
     note.action = decision.action
   end
-  if #waits_for > 0 then note.queued_behind = kernel.array(waits_for) end
+  if #ahead > 0 then note.queued_behind = kernel.array(ahead) end
   return note
 end
 
-local function admit(context, tx, request, decision, shown)
-  local interrupted, asked, rows = none, none, none
+local function later(now, seconds)
+  return kernel.time_text(kernel.time_seconds(now) + seconds)
+end
+
+-- The places in time and in the queue that a decision gives a newcomer.
+local function place(context, fields, decision, effects)
+  local waits_for = effects.waits_for
+  if #decision.after > 0 then
+    waits_for = table.move(waits_for, 1, #waits_for, #decision.after + 1, { table.unpack(decision.after) })
+  end
+  if #waits_for > 0 then fields.waits_for = waits_for end
+  fields.concurrency = decision.concurrency
+  local now = (decision.delay or decision.within) and context.now()
+  if decision.delay then
+    local at = later(now, decision.delay)
+    if not fields.scheduled_at or kernel.time_seconds(fields.scheduled_at) < kernel.time_seconds(at) then
+      fields.scheduled_at = at
+    end
+  end
+  if decision.within then fields.start_by = later(now, decision.within) end
+end
+
+local function admit(context, tx, request, decision, inflight, shown)
+  local effects = new_effects()
   if decision.all or #decision.cancel > 0 then
-    local err
-    interrupted, asked, rows, err = cancel_runs(context, tx, request, decision, shown)
-    if not interrupted then return nil, err end
+    local done, err = cancel_runs(context, tx, request, decision, shown, effects)
+    if not done then return nil, err end
   end
-  local waits_for = decision.after
-  if #asked > 0 then
-    -- A run whose owner was only asked still runs: the newcomer starts behind it.
-    waits_for = table.move(asked, 1, #asked, #decision.after + 1, { table.unpack(decision.after) })
+  if decision.replace then
+    local done, err = replace(tx, request, decision.replace, effects)
+    if not done then return nil, err end
   end
-  local fields = request.fields
-  if #waits_for > 0 then fields.waits_for = kernel.array(waits_for) end
-  local ok, written = tx:put(request.run_id, fields, note_of(request, decision, interrupted, asked, waits_for))
+  place(context, request.fields, decision, effects)
+  local ahead = queue_of(decision, shown, inflight.count, effects)
+  local ok, written = tx:put(request.run_id, request.fields, note_of(request, decision, effects, ahead))
   if not ok then return nil, written end
-  return { verdict = "created", written = written, interrupted = interrupted, rows = rows, action = decision.action }
+  return { verdict = "created", written = written, interrupted = effects.interrupted, rows = effects.rows,
+    cancelled = effects.cancelled, action = decision.action, ahead = ahead, decision = decision }
+end
+
+-- --- Deciding -------------------------------------------------------------------------------------------------------
+
+--- The run that was made with the request's key, if there is one.
+---@param tx keel.Transaction
+---@param request table
+---@return table|false? run
+---@return keel.Error? err
+function admission.find_by_key(tx, request)
+  local fields = request.fields
+  if not fields.idempotency_key then return false end
+  local run, err = tx:find_by_key(fields.idempotency_key, { user_id = fields.user_id })
+  if not run then
+    if err then return nil, err end
+    return false
+  end
+  if run.thread_id ~= request.thread_id or run.idempotency_hash ~= fields.idempotency_hash then
+    local what = run.thread_id ~= request.thread_id and "on another thread" or "with other contents"
+    return nil, errors.new("idempotency_mismatch",
+      ("the idempotency key was used %s, for run %s"):format(what, run.run_id), { run_id = run.run_id })
+  end
+  return run
+end
+
+-- Writes a refusal down, when the manager wants that.
+local function record(context, tx, request, kind, run_id, decision)
+  if not context.record_refusals then return true end
+  return tx:append_event { kind = kind, thread_id = request.thread_id, run_id = run_id, data = {
+    strategy = request.policy.name, strategy_version = request.policy.version, reason = decision.reason,
+    position = decision.position } }
+end
+
+local function refuse(context, tx, request, decision, run)
+  local ok, err = record(context, tx, request, "run_rejected", run and run.run_id, decision)
+  if not ok then return nil, err end
+  return { verdict = "refused", reason = decision.reason, position = decision.position, run = run,
+    decision = decision }
+end
+
+local function reuse(context, tx, request, decision, run)
+  local ok, err = record(context, tx, request, "run_reused", run.run_id, decision)
+  if not ok then return nil, err end
+  return { verdict = "reused", run = run, reason = decision.reason, decision = decision }
+end
+
+-- Asks the strategy. Returns a decision whose runs are ids.
+local function ask(context, request, inflight, shown)
+  local description = describe(context, request, inflight.count)
+  show_time_left(inflight.runs, description.now)
+  local given, err = policies.call(request.policy, context.budget, description, inflight.runs)
+  if err then return nil, err end
+  local decision, problem = decisions.check(given, shown)
+  if not decision then return nil, policies.failed(request.policy, problem) end
+  return decision
+end
+
+local function carry_out(context, tx, request, inflight)
+  local reserved = inflight.reservation
+  if reserved then
+    return refuse(context, tx, request, { reason = "the thread is reserved for a " .. reserved.operation_kind },
+      reserved)
+  end
+  local shown = outline(inflight.runs)
+  local decision, err = ask(context, request, inflight, shown)
+  if not decision then return nil, err end
+  if decision.admit then return admit(context, tx, request, decision, inflight, shown) end
+  if not decision.reuse then return refuse(context, tx, request, decision, shown[1]) end
+  local run
+  run, err = tx:get(decision.reuse)
+  if not run then return nil, err end
+  return reuse(context, tx, request, decision, run)
 end
 
 --- Decides on a newcomer inside an open transaction and writes what was decided; the caller commits.
 ---@param tx keel.Transaction
----@param context { session_id: integer?, budget: keel.PolicyBudget, now: fun(): string }
+---@param context table what the manager is
 ---@param request { run_id: string, thread_id: string, fields: table, policy: keel.Policy, strategy_options: table? }
----@return { verdict: "created"|"reused"|"refused", written: table?, interrupted: string[]?,
---- rows: table<string, table>?, action: string?, run: table?, reason: string? }? outcome
+---@return { verdict: "created"|"reused"|"refused", written: table?, interrupted: string[]?, recovered: string[],
+--- rows: table<string, table>?, action: string?, run: table?, reason: string?, position: integer?,
+--- by_key: boolean? }? outcome
 ---@return keel.Error? err
 function admission.decide(tx, context, request)
-  local inflight, err, count = read_inflight(context, tx, request.thread_id)
-  if not inflight then return nil, err end
-  local shown = outline(inflight)
-  local given
-  given, err = policies.call(request.policy, context.budget, describe(context, request, count), inflight)
+  local known, err = admission.find_by_key(tx, request)
   if err then return nil, err end
-  local decision, problem = decisions.check(given, shown)
-  if not decision then return nil, policies.failed(request.policy, problem) end
-  if decision.admit then return admit(context, tx, request, decision, shown) end
-  if decision.reuse then
-    local run
-    run, err = tx:get(decision.reuse)
-    if not run then return nil, err end
-    return { verdict = "reused", run = run }
+  if known then
+    local outcome
+    outcome, err = reuse(context, tx, request, { reason = "the idempotency key was used for it" }, known)
+    if not outcome then return nil, err end
+    outcome.by_key, outcome.recovered = true, {}
+    return outcome
   end
-  return { verdict = "refused", reason = decision.reason, run = shown[1] }
+  local inflight, outcome
+  inflight, err = admission.read_inflight(context, tx, request.thread_id)
+  if not inflight then return nil, err end
+  outcome, err = carry_out(context, tx, request, inflight)
+  if not outcome then return nil, err end
+  outcome.recovered = inflight.recovered
+  return outcome
 end
 
 return admission

@@ -28,7 +28,7 @@ local function cancel_stored(self, run_id, action)
       if done then return "taken_over" end
     end
     if row.status == "pending" or row.session_id == own then
-      done, err = tx:update_status(run_id, "interrupted", { cancel_action = action })
+      done, err = tx:update_status(run_id, "interrupted", { cancel_action = action, finalizing = true })
       if not done then return nil, err end
       return "cancelled"
     end
@@ -61,7 +61,7 @@ return function(Manager)
       return verdict ~= "unknown" and verdict ~= "not_cancellable", verdict
     end
     if LiveRuns.is_final(record.status) then return of_final(record.status) end
-    local done, err = self:_change_status(record, "interrupted", { cancel_action = action })
+    local done, err = self:_change_status(record, "interrupted", { cancel_action = action, finalizing = true })
     if not done then
       -- Somebody was first: the record has been brought up to date and says what holds.
       if LiveRuns.is_final(record.status) then return of_final(record.status) end

@@ -85,12 +85,15 @@ function Client:call(method, ...)
   return self:try(method, guarded, self.store, method, ...)
 end
 
--- One try at a transaction.
-local function transact(store, fn, ...)
+-- One try at a transaction. A rehearsal keeps nothing.
+local function transact(store, keep, fn, ...)
   local tx, err = guarded(store, "begin")
   if not tx then return nil, err end
   local ok, result, failure = kernel.pcall(fn, tx, ...)
-  if ok and result ~= nil then
+  if ok and result ~= nil and not keep then
+    tx:rollback()
+    return result
+  elseif ok and result ~= nil then
     local committed
     committed, err = guarded(tx, "commit")
     if committed then return result end
@@ -108,8 +111,27 @@ end
 ---@return any result
 ---@return keel.Error? err
 function Client:transaction(what, fn, ...)
-  return self:try(what, transact, self.store, fn, ...)
+  return self:try(what, transact, self.store, true, fn, ...)
 end
+
+--- The same, but rolls back whatever fn did.
+---@param what string for the log
+---@param fn fun(tx: keel.Transaction, ...): any, keel.Error?
+---@return any result
+---@return keel.Error? err
+function Client:rehearsal(what, fn, ...)
+  return self:try(what, transact, self.store, false, fn, ...)
+end
+
+--- Whether the store has a method.
+---@param method string
+---@return boolean
+function Client:has(method)
+  return optional(self.store, method) ~= nil
+end
+
+--- Seconds on a clock that nobody sets.
+Client.monotonic = kernel.monotonic
 
 --- The session that runs made through this store belong to; nil when it has none.
 ---@return integer? session_id

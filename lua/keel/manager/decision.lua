@@ -1,7 +1,8 @@
 --- The decision of a strategy, checked: what it may say, and that it speaks of runs it was shown.
 local decision = {}
 
-local known = { admit = "boolean", cancel = true, action = "string", after = "table", reuse = true, reason = "string" }
+local known = { admit = "boolean", cancel = true, action = "string", after = "table", reuse = true, reason = "string",
+  concurrency = "number", delay = "number", within = "number", replace = true, position = "number" }
 
 local none = {} -- shared; nobody writes to it
 
@@ -22,10 +23,61 @@ local function ids_of(list, name, shown)
   return ids
 end
 
+local LONGEST = 1e9 -- seconds, some thirty years; also keeps infinity and NaN out
+
+local function check_numbers(given)
+  for _, name in ipairs { "concurrency", "position" } do
+    local value = given[name]
+    if value and (math.type(value) ~= "integer" or value < 1) then return name .. " must be a whole number from 1" end
+  end
+  for _, name in ipairs { "delay", "within" } do
+    local value = given[name]
+    if value and not (value >= 0 and value <= LONGEST) then
+      return ("%s must be a number of seconds from 0 to %.0f"):format(name, LONGEST)
+    end
+  end
+end
+
+-- What a decision that does not admit may not say.
+local for_newcomers = { "after", "concurrency", "delay", "within", "replace" }
+
+local function check_whole(made, given)
+  if not given.admit then
+    if made.all or #made.cancel > 0 then return "a newcomer that is not admitted cannot cancel runs" end
+    for _, name in ipairs(for_newcomers) do
+      if given[name] ~= nil then return ("a newcomer that is not admitted cannot have %s"):format(name) end
+    end
+  end
+  if given.admit and made.reuse then return "a decision cannot both admit and reuse" end
+end
+
+-- Replaces runs by their ids. Returns a problem, if there is one.
+local function resolve(made, given, inflight)
+  local shown = {}
+  for _, run in ipairs(inflight) do shown[run.run_id] = run end
+  local problem
+  if type(given.cancel) == "table" then
+    made.cancel, problem = ids_of(given.cancel, "cancel", shown)
+  elseif given.cancel ~= nil and not made.all then
+    problem = "cancel must be a list of runs or \"all\""
+  end
+  if problem then return problem end
+  if given.after then made.after, problem = ids_of(given.after, "after", shown) end
+  if problem then return problem end
+  for _, name in ipairs { "reuse", "replace" } do
+    if given[name] ~= nil then
+      made[name] = id_of(given[name], shown)
+      if not made[name] then return name .. " names a run that is not in flight on the thread" end
+    end
+  end
+  if made.replace and shown[made.replace].status ~= "pending" then return "replace names a run that has started" end
+end
+
 --- Checks what a strategy returned.
 ---@param given any
 ---@param inflight table[] the runs it was shown
 ---@return { admit: boolean, all: boolean, cancel: string[], action: string, after: string[], reuse: string?,
+--- replace: string?, concurrency: integer?, delay: number?, within: number?, position: integer?,
 --- reason: string? }? decision ids in place of runs
 ---@return string? problem
 function decision.check(given, inflight)
@@ -42,25 +94,13 @@ function decision.check(given, inflight)
     return nil, "action must be interrupt or rollback"
   end
   local made = { admit = given.admit, action = given.action or "interrupt", reason = given.reason, cancel = none,
-    after = none, all = given.cancel == "all" }
-  if not (given.cancel or given.after or given.reuse) then return made end
-  local shown = {}
-  for _, run in ipairs(inflight) do shown[run.run_id] = true end
-  local problem
-  if type(given.cancel) == "table" then
-    made.cancel, problem = ids_of(given.cancel, "cancel", shown)
-  elseif given.cancel ~= nil and not made.all then
-    problem = "cancel must be a list of runs or \"all\""
+    after = none, all = given.cancel == "all", concurrency = given.concurrency, delay = given.delay,
+    within = given.within, position = given.position }
+  local problem = check_numbers(given)
+  if not problem and (given.cancel or given.after or given.reuse ~= nil or given.replace ~= nil) then
+    problem = resolve(made, given, inflight)
   end
-  if not problem and given.after then made.after, problem = ids_of(given.after, "after", shown) end
-  if not problem and given.reuse ~= nil then
-    made.reuse = id_of(given.reuse, shown)
-    if not made.reuse then problem = "reuse names a run that is not in flight on the thread" end
-  end
-  if not problem and not given.admit and (made.all or #made.cancel > 0 or #made.after > 0) then
-    problem = "a newcomer that is not admitted cannot cancel or wait for runs"
-  end
-  if not problem and given.admit and made.reuse then problem = "a decision cannot both admit and reuse" end
+  problem = problem or check_whole(made, given)
   if problem then return nil, problem end
   return made
 end

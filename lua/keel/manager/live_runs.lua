@@ -1,4 +1,4 @@
---- The live records of a process: runs in flight that it made, and a few that have just ended.
+--- The live records of a process: runs in flight that it made or claimed, and a few that have just ended.
 ---
 --- A live record mirrors its row. What is here cannot be stored: the abort signal, the coroutine. The table is bounded
 --- by what is in flight plus FINISHED_KEPT.
@@ -49,7 +49,7 @@ end
 function LiveRuns.equip(record, store_only)
   record.store_only = store_only
   record.abort_event = AbortEvent.new()
-  record.finalizing = false
+  record.finalizing = record.finalizing or false
   return record
 end
 
@@ -100,16 +100,41 @@ local function retire(self, record)
   end
 end
 
+local function is_done(record)
+  return final[record.status] and not record.finalizing
+end
+
+-- The records that a test holds for.
+local function collect(self, test)
+  local records = {}
+  for _, record in pairs(self._by_id) do
+    if test(record) then records[#records + 1] = record end
+  end
+  return records
+end
+
+--- The records that are pending or running, in no order.
+---@return keel.Run[]
+function LiveRuns:in_flight()
+  return collect(self, function(record) return not final[record.status] end)
+end
+
+--- The records that are pending, running or finalizing, in no order.
+---@return keel.Run[]
+function LiveRuns:unsettled()
+  return collect(self, function(record) return not is_done(record) end)
+end
+
 --- Writes into a live record what its row has now.
 ---@param record keel.Run
 ---@param fields table what was written, or the whole row
 function LiveRuns:update(record, fields)
-  local was_final = final[record.status]
+  local was_done = is_done(record)
   for name, value in pairs(fields) do
     if value == kernel.null then value = nil end
     record[name] = value
   end
-  if final[record.status] and not was_final and self._by_id[record.run_id] == record then retire(self, record) end
+  if is_done(record) and not was_done and self._by_id[record.run_id] == record then retire(self, record) end
 end
 
 --- The signal to stop: once, with the action that holds.

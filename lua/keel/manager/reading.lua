@@ -63,18 +63,34 @@ return function(Manager)
     return runs, err
   end
 
-  --- Whether a thread has a run that is pending or running. When the store fails, the live runs answer, with the error
-  --- as second value.
+  -- Whether the thread has a run that ended and is not settled, by an owner who is there.
+  local function has_finalizing(self, thread_id)
+    local rows, err = self._client:call("list_inflight", { thread_id = thread_id, active = true, limit = 256 })
+    for _, row in ipairs(rows or {}) do
+      if LiveRuns.is_final(row.status) and row.session_id and self._client:is_alive(row.session_id) then return true end
+    end
+    if err then return false, err end
+    return false
+  end
+
+  --- Whether a thread has a run that is pending, running or finalizing; reservations do not count. When the store
+  --- fails, the live runs answer, with the error as second value.
   ---@param thread_id string
   ---@return boolean
   ---@return keel.Error? err
   function Manager:has_inflight(thread_id)
     check.type(thread_id, "string", 1, "has_inflight")
-    local rows, err = self._client:call("list_inflight", { thread_id = thread_id, limit = 1 })
-    if rows then return #rows > 0 end
-    for _, record in pairs(self._live:of_thread(thread_id)) do
-      if not LiveRuns.is_final(record.status) then return true, err end
+    -- A thread with a reservation has no run admitted; a few may have been made past the guard.
+    local rows, err = self._client:call("list_inflight", { thread_id = thread_id, limit = 256 })
+    if not rows then
+      for _, record in pairs(self._live:of_thread(thread_id)) do
+        if not LiveRuns.is_final(record.status) or record.finalizing then return true, err end
+      end
+      return false, err
     end
-    return false, err
+    for _, row in ipairs(rows) do
+      if row.operation_kind == "run" then return true end
+    end
+    return has_finalizing(self, thread_id)
   end
 end

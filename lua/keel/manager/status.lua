@@ -26,22 +26,6 @@ local function row_of(record)
   return row
 end
 
--- What a change that succeeded made of the row. A store that does not say is believed to have done what was asked.
-local function apply(self, record, written, asked)
-  if type(written) ~= "table" then
-    written = asked
-    written.updated_at = self._client:now()
-  end
-  self._live:update(record, written)
-end
-
--- Why a run that is not live here cannot be started by this manager: it would run with nobody to answer for it.
-local function not_startable(self, row)
-  if row.session_id and row.session_id == self._client:session_id() then return nil end
-  local why = row.claimable and "is to be claimed" or "has lost its owner and is to be recovered"
-  return errors.new("stale_owner", ("run %s %s before it can start"):format(row.run_id, why), { run_id = row.run_id })
-end
-
 -- A write was refused: somebody else knows better.
 local function after_refusal(self, record, err)
   if err and (err.code == "stale_owner" or err.code == "invalid_transition") then self:_refresh(record) end
@@ -50,8 +34,26 @@ end
 
 ---@param Manager keel.RunManager
 return function(Manager)
-  --- Brings a live record up to date with its row. A run that somebody else has ended or taken is aborted here.
-  function Manager:_refresh(record)
+  -- What a change that succeeded made of the row. A store that does not say is believed to have done what was asked.
+  function Manager:_apply(record, written, asked)
+    if type(written) ~= "table" then
+      written = asked
+      written.updated_at = self._client:now()
+    end
+    self._live:update(record, written)
+  end
+
+  -- Why a run that is not live here cannot be started by this manager: it would run with nobody to answer for it.
+  function Manager:_not_startable(row)
+    if row.session_id and row.session_id == self._client:session_id() then return nil end
+    local why = row.claimable and "is to be claimed" or "has lost its owner and is to be recovered"
+    return errors.new("stale_owner", ("run %s %s before it can start"):format(row.run_id, why),
+      { run_id = row.run_id })
+  end
+
+  -- Brings a live record up to date with its row. A run that somebody else has ended or taken is aborted here; `quiet`:
+  -- not even then, this process did it.
+  function Manager:_refresh(record, quiet)
     local fence = record.fence
     local row = self._client:call("get", record.run_id)
     if not row then return end
@@ -60,7 +62,7 @@ return function(Manager)
       if row[name] == nil then row[name] = kernel.null end
     end
     self._live:update(record, row)
-    if not was_final and (is_final(record.status) or record.fence ~= fence) then
+    if not quiet and not was_final and (is_final(record.status) or record.fence ~= fence) then
       LiveRuns.abort(record, record.cancel_action)
     end
   end
@@ -73,7 +75,7 @@ return function(Manager)
     local found, written = self._client:call("update_status", record.run_id, status, change)
     if found == nil then return after_refusal(self, record, written) end
     if found then
-      apply(self, record, written, asked)
+      self:_apply(record, written, asked)
       return record
     end
     if not is_final(status) then return nil, not_found(record.run_id) end
@@ -84,7 +86,7 @@ return function(Manager)
     if not found then return nil, written end
     self._client:log("warn", "the row of a run was gone and has been made again",
       { run_id = record.run_id, status = status })
-    apply(self, record, written, asked)
+    self:_apply(record, written, asked)
     return record
   end
 
@@ -119,7 +121,7 @@ return function(Manager)
     local row, err = self:_row_to_write(run_id)
     if not row then return nil, err end
     if status == "running" then
-      err = not_startable(self, row)
+      err = self:_not_startable(row)
       if err then return nil, err end
     end
     change.fence = row.fence
@@ -129,56 +131,6 @@ return function(Manager)
     row, err = self._client:call("get", run_id)
     if not row then return nil, err or not_found(run_id) end
     return LiveRuns.equip(row, true)
-  end
-
-  -- Whether all the runs that this one waits for have ended; those of dead owners are recovered first. None comes back
-  -- from there, so it need not be asked in the transaction that starts the run.
-  local function is_ready(self, row)
-    for _, id in ipairs(row.waits_for or {}) do
-      local other, err = self._client:call("get", id)
-      if err then return nil, err end
-      if other and not is_final(other.status) then
-        local taken
-        taken, err = self:_recover(other)
-        if err then return nil, err end
-        if not taken then return false end
-      end
-    end
-    return true
-  end
-
-  --- Starts a pending run of this session, unless it was cancelled or has to wait for others.
-  --- Fails with not_found, stale_owner, invalid_transition (it has started or ended) and what writing fails with.
-  ---@param run_id string
-  ---@return "started"|"cancelled"|"waiting"|nil verdict
-  ---@return keel.Error? err
-  function Manager:try_start(run_id)
-    check.type(run_id, "string", 1, "try_start")
-    local record = self._live:get(run_id)
-    local row, err
-    if record then row = record else row, err = self:_row_to_write(run_id) end
-    if not row then return nil, err end
-    if not record and row.status == "pending" then
-      err = not_startable(self, row)
-      if err then return nil, err end
-    end
-    local ready
-    ready, err = is_ready(self, row)
-    if ready == nil then return nil, err end
-    if not ready and row.status == "pending" then return "waiting" end
-    local found, written = self._client:call("update_status", run_id, "running", { fence = row.fence })
-    if found == false then return nil, not_found(run_id) end
-    if found == nil then
-      if record then self:_refresh(record) end
-      if written.code == "invalid_transition" and written.from == "interrupted" then return "cancelled" end
-      return nil, written
-    end
-    if type(written) == "table" and written.status ~= "running" then
-      return nil, errors.new("invalid_transition", ("run %s is running and cannot start again"):format(run_id),
-        { from = "running", to = "running" })
-    end
-    if record then apply(self, record, written, { status = "running" }) end
-    return "started"
   end
 
   --- Ends a run that has not started with an error. False when it is not pending; then nothing changes.
@@ -209,7 +161,7 @@ return function(Manager)
     end)
     if not record then return done, err end
     if done then
-      apply(self, record, written, { status = "error", error = options.error })
+      self:_apply(record, written, { status = "error", error = options.error })
       LiveRuns.abort(record)
     else
       self:_refresh(record)
@@ -233,7 +185,7 @@ return function(Manager)
       return nil, written
     end
     if found and record then
-      apply(self, record, written, fields)
+      self:_apply(record, written, fields)
       if fields.token_usage_by_model and type(written) == "table" and written.revision then
         record.token_usage_by_model = kernel.json.copy(fields.token_usage_by_model)
       end
@@ -300,7 +252,7 @@ return function(Manager)
     end
     local ok, written = self._client:call("put", run_id, { model_name = name })
     if not ok then return nil, written end
-    if record then apply(self, record, written, { model_name = name }) end
+    if record then self:_apply(record, written, { model_name = name }) end
     return true
   end
 end

@@ -1,0 +1,104 @@
+--- Answers: why a run is not running, and what admission would decide. Adds its methods to the manager.
+local admission = require "keel.manager.admission"
+local check = require "keel.check"
+local errors = require "keel.errors"
+local recovery = require "keel.manager.recovery"
+
+local sentences = {
+  open = "nothing is in its way: it may start",
+  delay = "its time has not come",
+  after = "it waits for run %s to settle",
+  queue = "run %s is queued ahead of it",
+  concurrency = "as many runs as may run on its thread do, among them %s",
+}
+
+-- Which strategy admitted the run: what the event of its making says.
+local function admitted_by(client, run_id)
+  if not client:has "read_events" then return {} end
+  local page = client:call("read_events", nil, 1, { run_id = run_id, kinds = { "run_created" } })
+  local event = page and page.events[1]
+  return event and event.data or {}
+end
+
+local function of_pending(self, row, answer)
+  local client = self._client
+  local cause = recovery.cause_of(self._context, row, function(id) return client:is_alive(id) end)
+  if cause == "owner" then
+    answer.waits_for, answer.reason = "recovery", "its owner is gone: it waits to be recovered"
+    return answer
+  elseif cause then
+    answer.waits_for, answer.reason = "recovery", ("its %s has passed: it waits to be recovered"):format(cause)
+    return answer
+  end
+  local gate, err = client:call("gate", row.run_id)
+  if not gate then return nil, err end
+  answer.waits_for = gate.gate ~= "open" and gate.gate or nil
+  answer.run_id_in_the_way = gate.run_id
+  answer.position = gate.position
+  answer.reason = sentences[gate.gate]:format(gate.run_id)
+  if gate.gate == "delay" then
+    answer.startable_at = gate.scheduled_at
+  elseif gate.gate == "open" then
+    answer.startable_at = client:now()
+    if row.claimable then answer.waits_for, answer.reason = "claim", "it may start: it waits to be claimed" end
+  end
+  return answer
+end
+
+---@param Manager keel.RunManager
+return function(Manager)
+  --- Says why a run is not running. `waits_for` is "delay", "after", "queue", "concurrency", "claim" or "recovery",
+  --- absent for a run that may start, runs or has ended; `position` is its place in the queue of its thread, from 1;
+  --- `startable_at` when it could start, where that is known; `strategy` which one admitted it.
+  --- Raises for wrong types. Fails with not_found and what reading fails with.
+  ---@param run_id string
+  ---@return { run_id: string, thread_id: string, status: keel.Status, reason: string, waits_for?: string,
+  --- run_id_in_the_way?: string, position?: integer, startable_at?: string, strategy: string,
+  --- strategy_version?: string, strategy_reason?: string }? answer
+  ---@return keel.Error? err
+  function Manager:explain(run_id)
+    check.type(run_id, "string", 1, "explain")
+    local row, err = self._client:call("get", run_id)
+    if err then return nil, err end
+    if not row then
+      return nil, errors.new("not_found", ("there is no run %s"):format(run_id), { run_id = run_id })
+    end
+    local created = admitted_by(self._client, run_id)
+    local answer = { run_id = run_id, thread_id = row.thread_id, status = row.status,
+      strategy = created.strategy or row.multitask_strategy, strategy_version = created.strategy_version,
+      strategy_reason = created.reason }
+    if row.status == "pending" then return of_pending(self, row, answer) end
+    if row.status == "running" then
+      answer.reason = "it is running"
+    else
+      answer.reason = "it has ended: " .. row.status .. (row.stop_reason and (" (%s)"):format(row.stop_reason) or "")
+    end
+    return answer
+  end
+
+  --- Says what create_or_reject would decide now, and changes nothing.
+  --- Raises for unknown options and wrong types. Fails with what create_or_reject fails with, but for conflict.
+  ---@param thread_id string
+  ---@param options? keel.CreateOptions
+  ---@return { verdict: "created"|"reused"|"refused", strategy: string, strategy_version: string, reason?: string,
+  --- run_id?: string, cancelled?: string[], action?: keel.Action, replaced?: string, queued_behind?: string[],
+  --- position?: integer, concurrency?: integer, scheduled_at?: string }? answer run_id: the run to reuse, or in the way
+  ---@return keel.Error? err
+  function Manager:dry_run(thread_id, options)
+    check.type(thread_id, "string", 1, "dry_run")
+    local request, err = self:_prepare(thread_id, options, "dry_run")
+    if not request then return nil, err end
+    self._context.session_id = self._client:session_id()
+    local outcome
+    outcome, err = self._client:rehearsal("dry_run", admission.decide, self._context, request)
+    if not outcome then return nil, err end
+    local decision = outcome.decision
+    return { verdict = outcome.verdict, strategy = request.policy.name, strategy_version = request.policy.version,
+      reason = decision.reason, run_id = outcome.run and outcome.run.run_id,
+      cancelled = outcome.cancelled and #outcome.cancelled > 0 and outcome.cancelled or nil,
+      action = outcome.cancelled and #outcome.cancelled > 0 and outcome.action or nil, replaced = decision.replace,
+      queued_behind = outcome.ahead and #outcome.ahead > 0 and outcome.ahead or nil, position = decision.position,
+      concurrency = decision.concurrency,
+      scheduled_at = outcome.verdict == "created" and request.fields.scheduled_at or nil }
+  end
+end

@@ -1,0 +1,267 @@
+--- What an owner does with its runs besides finishing them: renewing, giving back, settling, waiting, leaving. Adds its
+--- methods to the manager.
+local LiveRuns = require "keel.manager.live_runs"
+local check = require "keel.check"
+local errors = require "keel.errors"
+local recovery = require "keel.manager.recovery"
+
+local PAGE = 1000          -- runs of this session read at once
+local TICK_PAGE = 64       -- runs that one tick looks at for recovery
+local SHUTDOWN_STEP = 0.01 -- seconds between two looks at what still runs
+local SHUTDOWN_TIMEOUT = 10
+local WAIT_STEP = 0.01     -- seconds, with a store that cannot wait for events
+
+local is_final = LiveRuns.is_final
+
+local function by_id(a, b) return a.run_id < b.run_id end
+
+-- The rows this session has in flight, by id.
+local function read_own(self, session_id)
+  local rows, after = {}, nil
+  repeat
+    local page, err = self._client:call("list_inflight", { session_id = session_id, limit = PAGE, after = after })
+    if not page then return nil, err end
+    for _, row in ipairs(page) do
+      if rows[row.run_id] then return rows end -- it starts over: the run to go on behind was deleted
+      rows[row.run_id] = row
+      after = row.run_id
+    end
+  until #page < PAGE
+  return rows
+end
+
+-- Compares the live runs with their rows: what was lost, and what others asked to cancel.
+local function look_at_own(self, rows)
+  local lost, asked = {}, {}
+  for _, record in ipairs(self._live:in_flight()) do
+    local row = rows[record.run_id]
+    if not row or row.fence ~= record.fence then
+      self:_refresh(record)
+      -- One that vanished from the store altogether is lost as well.
+      LiveRuns.abort(record, record.cancel_action)
+      lost[#lost + 1] = record
+    elseif row.cancel_action and not record.abort_event:is_set() then
+      self._live:update(record, { cancel_action = row.cancel_action, cancel_requested_at = row.cancel_requested_at,
+        revision = row.revision, updated_at = row.updated_at })
+      LiveRuns.abort(record, row.cancel_action)
+      asked[#asked + 1] = record
+    end
+  end
+  return lost, asked
+end
+
+-- Ends the own runs whose deadline has passed.
+local function expire_own(self)
+  local expired, now = {}, self._client:now()
+  for _, record in ipairs(self._live:in_flight()) do
+    if record.deadline and record.deadline <= now then
+      local done = self:_change_status(record, "timeout",
+        { error = "the deadline of the run has passed", stop_reason = "deadline" })
+      if done then
+        LiveRuns.abort(record)
+        expired[#expired + 1] = record
+      end
+    end
+  end
+  return expired
+end
+
+-- Says when a time is over: by the clock on the wall, or by what was slept, whichever comes first.
+local function timer(self, seconds)
+  local started, slept = self._client.monotonic(), 0
+  return {
+    left = function() return seconds - math.max(slept, self._client.monotonic() - started) end,
+    sleep = function(step)
+      slept = slept + step
+      self._client:sleep(step)
+    end,
+  }
+end
+
+local function is_duration(value)
+  return value == nil or (value >= 0 and value < math.huge)
+end
+
+local function bad_duration(field)
+  return errors.new("invalid_request", field .. " must be a number of seconds, at least 0", { field = field })
+end
+
+local function not_found(run_id)
+  return errors.new("not_found", ("there is no run %s"):format(run_id), { run_id = run_id })
+end
+
+---@param Manager keel.RunManager
+return function(Manager)
+  --- Renews the leases of all own runs (with lease_ttl), ends those whose deadline has passed, and learns what became
+  --- of them elsewhere. Runs that were lost are fenced: their abort events are set, and later writes are refused. Runs
+  --- that another process asked to stop have their abort events set; finishing them is up to whoever does the work.
+  --- Fails with what the store fails with.
+  ---@return { renewed: integer, lost: keel.Run[], cancel_requested: keel.Run[], expired: keel.Run[] }? report
+  ---@return keel.Error? err
+  function Manager:heartbeat()
+    local session_id, err = self._client:session_id()
+    if err then return nil, err end
+    local report = { renewed = 0, lost = {}, cancel_requested = {}, expired = {} }
+    if not session_id or #self._live:in_flight() == 0 then return report end
+    if self._lease then
+      report.renewed, err = self._client:call("renew_runs", self._lease)
+      if not report.renewed then return nil, err end
+    end
+    local rows
+    rows, err = read_own(self, session_id)
+    if not rows then return nil, err end
+    report.lost, report.cancel_requested = look_at_own(self, rows)
+    report.expired = expire_own(self)
+    return report
+  end
+
+  --- One step of what a host should do now and then: a heartbeat, and recovery of what the dead left, a page of runs a
+  --- call. Call it from a loop or a timer, every second or so.
+  --- Fails with what the store fails with.
+  ---@param options? { reconciler?: string|function } as in reconcile_orphaned_inflight_runs
+  ---@return { renewed: integer, lost: keel.Run[], cancel_requested: keel.Run[], expired: keel.Run[],
+  --- recovered: keel.Run[] }? report
+  ---@return keel.Error? err
+  function Manager:tick(options)
+    options = check.options(options, { reconciler = "string|function" }, 1, "tick")
+    local err = self:_check_reconciler(options.reconciler)
+    if err then return nil, err end
+    local report
+    report, err = self:heartbeat()
+    if not report then return nil, err end
+    self:_end_reservations()
+    local context = self:_sweep_context(options)
+    context.page, context.after = TICK_PAGE, self._swept
+    local ids
+    ids, err, self._swept = recovery.sweep(context)
+    report.recovered = self:_records_of(ids)
+    return report, err
+  end
+
+  --- Gives a run of this process back: pending, owned by nobody, with one attempt more; anybody may claim it after the
+  --- delay. When max_attempts are used up it ends with the error; when it was asked to stop, it is interrupted.
+  --- Raises for wrong types. Fails with not_found, invalid_request (delay), invalid_transition, stale_owner, and what
+  --- writing fails with.
+  ---@param run_id string
+  ---@param options? { delay?: number, error?: string } delay in seconds
+  ---@return keel.Run? run
+  ---@return keel.Error? err
+  function Manager:requeue(run_id, options)
+    check.type(run_id, "string", 1, "requeue")
+    options = check.options(options, { delay = "number", error = "string" }, 2, "requeue")
+    local record = self._live:get(run_id)
+    local row, err
+    if record then row = record else row, err = self:_row_to_write(run_id) end
+    if not row then return nil, err end
+    local found, written = self._client:call("requeue", run_id,
+      { fence = row.fence, delay = options.delay, error = options.error })
+    if found == false then return nil, not_found(run_id) end
+    if found == nil then
+      if record then self:_refresh(record) end
+      return nil, written
+    end
+    if record then
+      self:_refresh(record, true)
+      if not is_final(record.status) then self._live:drop(run_id) end
+    end
+    return self:get(run_id)
+  end
+
+  --- Says that the work of an interrupted run has come to rest: ends its finalizing, so that what waits for it may
+  --- start.
+  --- Fails with not_found, stale_owner (it was taken over) and what writing fails with.
+  ---@param run_id string
+  ---@return boolean? settled false when it was not finalizing
+  ---@return keel.Error? err
+  function Manager:settle(run_id)
+    check.type(run_id, "string", 1, "settle")
+    local record = self._live:get(run_id)
+    local row, err
+    if record then row = record else row, err = self:_row_to_write(run_id) end
+    if not row then return nil, err end
+    local settled
+    settled, err = self._client:call("settle", run_id, { fence = row.fence })
+    if settled == nil then
+      if record then self:_refresh(record) end
+      return nil, err
+    end
+    if record then self._live:update(record, { finalizing = false }) end
+    return settled
+  end
+
+  --- Waits until a run has ended, wherever it runs. Under a host's sleep it yields.
+  --- Raises for wrong types. Fails with not_found, timeout, invalid_request (timeout) and what reading fails with.
+  ---@param run_id string
+  ---@param options? { timeout?: number } in seconds; nil: as long as it takes
+  ---@return keel.Run? run
+  ---@return keel.Error? err
+  function Manager:wait(run_id, options)
+    check.type(run_id, "string", 1, "wait")
+    options = check.options(options, { timeout = "number" }, 2, "wait")
+    if not is_duration(options.timeout) then return nil, bad_duration "timeout" end
+    local clock = timer(self, options.timeout or math.huge)
+    local client, cursor = self._client, nil
+    local can_wait = client:has "wait_events" and client:has "read_events"
+    while true do
+      -- The cursor is taken before the look: what happens in between is still to be read.
+      if can_wait then
+        local page, err = client:call("read_events", cursor, 256, { run_id = run_id })
+        if not page then return nil, err end
+        cursor = page.cursor
+      end
+      local record = self._live:get(run_id)
+      if record and is_final(record.status) then return record end
+      local row, err = client:call("get", run_id)
+      if err then return nil, err end
+      if not row then return nil, not_found(run_id) end
+      if is_final(row.status) then
+        if not record then return LiveRuns.equip(row, true) end
+        self:_refresh(record)
+        return record
+      end
+      local left = clock.left()
+      if left <= 0 then
+        return nil, errors.new("timeout", ("run %s has not ended in time"):format(run_id), { run_id = run_id })
+      end
+      if can_wait then
+        local _, failure = client:call("wait_events", cursor, { timeout = math.min(left, 60) })
+        if failure then return nil, failure end
+      else
+        clock.sleep(math.min(left, WAIT_STEP))
+      end
+    end
+  end
+
+  --- Leaves in good order: signals the live runs to stop, waits until they have ended and settled, and records
+  --- `interrupted` for those that have not when the time is over. What finished by itself keeps its outcome. The wait
+  --- goes through the store's sleep, so that a host's coroutines can finish.
+  --- Raises for wrong types. Fails with invalid_request (timeout); when writing fails, the error is the second value.
+  ---@param options? { timeout?: number } in seconds, for all of them together; default 10
+  ---@return { finished: keel.Run[], interrupted: keel.Run[] }? report
+  ---@return keel.Error? err
+  function Manager:shutdown(options)
+    options = check.options(options, { timeout = "number" }, 1, "shutdown")
+    if not is_duration(options.timeout) then return nil, bad_duration "timeout" end
+    local clock = timer(self, options.timeout or SHUTDOWN_TIMEOUT)
+    local runs, report, failure = self._live:unsettled(), { finished = {}, interrupted = {} }, nil
+    for _, record in ipairs(runs) do LiveRuns.abort(record, record.cancel_action) end
+    while #self._live:unsettled() > 0 and clock.left() > 0 do
+      clock.sleep(math.min(SHUTDOWN_STEP, clock.left()))
+    end
+    for _, record in ipairs(runs) do
+      local list = report.finished
+      if not is_final(record.status) then
+        local done, err = self:_change_status(record, "interrupted", { stop_reason = "shutdown" })
+        failure = failure or (not done and not is_final(record.status) and err) or nil
+        list = report.interrupted
+      elseif record.finalizing then
+        local _, err = self:settle(record.run_id)
+        failure = failure or err
+      end
+      list[#list + 1] = record
+    end
+    table.sort(report.finished, by_id)
+    table.sort(report.interrupted, by_id)
+    return report, failure
+  end
+end

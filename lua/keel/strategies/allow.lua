@@ -1,0 +1,4 @@
+-- Everything may run at once.
+return function()
+  return { admit = true }
+end

@@ -1,0 +1,12 @@
+-- Wait for quiet: a newcomer takes the place of the one that still waits, and starts options.wait seconds (1) later,
+-- but no later than options.max_wait seconds (10 times wait) after the first of them came. What has started goes on.
+return function(request, inflight)
+  local wait = request.options.wait or 1
+  local within = request.options.max_wait or 10 * wait
+  local waiting
+  for _, run in ipairs(inflight) do
+    if run.status == "pending" and run.multitask_strategy == request.multitask_strategy then waiting = run end
+  end
+  if waiting and waiting.start_within then within = waiting.start_within end
+  return { admit = true, replace = waiting, delay = math.min(wait, within), within = within }
+end
