@@ -122,19 +122,20 @@ static enum keel_code newest(struct keel_store *store, int64_t *id, struct keel_
 	enum keel_code code = keel_store_prepare(store, "SELECT max(id) FROM events", &select, err);
 	if (code != KEEL_OK)
 		return code;
-	code = keel_step(select, &row, err);
+	code = keel_first_step(store, select, &row, err);
 	*id = code == KEEL_OK && row ? keel_column_int(select, 0) : 0;
 	keel_reset(select);
 	return code;
 }
 
-static enum keel_code read_page(struct keel_statement *select, const struct keel_event_query *query,
-								struct keel_events *list, struct keel_error *err)
+static enum keel_code read_page(struct keel_store *store, struct keel_statement *select,
+								const struct keel_event_query *query, struct keel_events *list, struct keel_error *err)
 {
 	struct keel_arena *arena = list->memory;
 	enum keel_code code;
 	bool row;
-	while ((code = keel_step(select, &row, err)) == KEEL_OK && row) {
+	for (code = keel_first_step(store, select, &row, err); code == KEEL_OK && row;
+		 code = keel_step(select, &row, err)) {
 		if (!matches(query, select))
 			continue;
 		if ((int64_t)list->count == query->limit) {
@@ -198,7 +199,7 @@ enum keel_code keel_event_read(struct keel_store *store, const struct keel_event
 							 (const struct keel_value[]){keel_int(query->next_event_id), keel_text(key)},
 							 key.data ? 2 : 1);
 	if (code == KEEL_OK)
-		code = read_page(select, query, list, err);
+		code = read_page(store, select, query, list, err);
 	if (code != KEEL_OK) {
 		list->count = 0;
 		list->has_more = false;

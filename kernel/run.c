@@ -184,7 +184,7 @@ enum keel_code keel_run_get(struct keel_store *store, struct keel_text run_id, s
 		code = keel_store_check(store, err);
 	if (code == KEEL_OK)
 		code = keel_query(store, text, &select, err, keel_text(run_id), keel_text(user_id));
-	return code == KEEL_OK ? keel_run_read(select, list, err) : code;
+	return code == KEEL_OK ? keel_run_read(store, select, list, err) : code;
 }
 
 enum keel_code keel_run_find_by_key(struct keel_store *store, struct keel_text key, struct keel_text user_id,
@@ -204,7 +204,7 @@ enum keel_code keel_run_find_by_key(struct keel_store *store, struct keel_text k
 	if (code == KEEL_OK)
 		code =
 			keel_query(store, text, &select, err, keel_text(key), keel_text(user_id), keel_int(keel_store_now(store)));
-	return code == KEEL_OK ? keel_run_read(select, list, err) : code;
+	return code == KEEL_OK ? keel_run_read(store, select, list, err) : code;
 }
 
 enum keel_code keel_run_list_by_thread(struct keel_store *store, struct keel_text thread_id, struct keel_text user_id,
@@ -224,7 +224,7 @@ enum keel_code keel_run_list_by_thread(struct keel_store *store, struct keel_tex
 		code = keel_store_check(store, err);
 	if (code == KEEL_OK)
 		code = keel_query(store, text, &select, err, keel_text(thread_id), keel_text(user_id), keel_int(limit));
-	return code == KEEL_OK ? keel_run_read(select, list, err) : code;
+	return code == KEEL_OK ? keel_run_read(store, select, list, err) : code;
 }
 
 /* Of a thread in the order of admission, else by age. The run to go on behind may have ended meanwhile: its row still
@@ -279,7 +279,7 @@ enum keel_code keel_run_list_inflight(struct keel_store *store, const struct kee
 						  query->session_id ? keel_int(query->session_id) : keel_null(),
 						  query->bounded ? keel_int(query->before) : keel_null(), keel_int(query->limit),
 						  keel_text(query->after));
-	return code == KEEL_OK ? keel_run_read(select, list, err) : code;
+	return code == KEEL_OK ? keel_run_read(store, select, list, err) : code;
 }
 
 enum keel_code keel_run_count_inflight(struct keel_store *store, struct keel_text thread_id, int64_t *count,
@@ -296,7 +296,7 @@ enum keel_code keel_run_count_inflight(struct keel_store *store, struct keel_tex
 		code = keel_query(store, text, &select, err, keel_text(thread_id));
 	if (code != KEEL_OK)
 		return code;
-	code = keel_step(select, &row, err);
+	code = keel_first_step(store, select, &row, err);
 	if (code == KEEL_OK && row)
 		*count = keel_column_int(select, 0);
 	keel_reset(select);

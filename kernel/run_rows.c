@@ -198,14 +198,16 @@ static enum keel_code read_row(struct keel_statement *select, struct keel_run *r
 	return KEEL_OK;
 }
 
-enum keel_code keel_run_read(struct keel_statement *select, struct keel_runs *list, struct keel_error *err)
+enum keel_code keel_run_read(struct keel_store *store, struct keel_statement *select, struct keel_runs *list,
+							 struct keel_error *err)
 {
 	struct keel_arena *arena = list->memory;
 	enum keel_code code;
 	bool row;
 	list->count = 0;
 	keel_arena_reset(&arena);
-	while ((code = keel_step(select, &row, err)) == KEEL_OK && row) {
+	for (code = keel_first_step(store, select, &row, err); code == KEEL_OK && row;
+		 code = keel_step(select, &row, err)) {
 		if (list->count == list->capacity) {
 			size_t capacity = list->capacity ? list->capacity * 2 : 4;
 			struct keel_run *items = keel_resize(list->items, capacity * sizeof *items);

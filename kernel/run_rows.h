@@ -29,7 +29,8 @@ enum keel_code keel_run_update(struct keel_store *store, int64_t seq, const stru
 void keel_run_hydrate(struct keel_run *run);
 
 /* Reads the rows of a bound statement that begins with KEEL_RUN_SELECT, and resets it. */
-enum keel_code keel_run_read(struct keel_statement *select, struct keel_runs *list, struct keel_error *err);
+enum keel_code keel_run_read(struct keel_store *store, struct keel_statement *select, struct keel_runs *list,
+							 struct keel_error *err);
 
 /* What every change of a row has to know of it. */
 struct keel_run_core {

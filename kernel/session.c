@@ -217,7 +217,7 @@ enum keel_code keel_store_session_alive(struct keel_store *store, int64_t sessio
 	code = keel_query(store, one, &statement, err, keel_int(session));
 	if (code != KEEL_OK)
 		return code;
-	code = keel_step(statement, &row, err);
+	code = keel_first_step(store, statement, &row, err);
 	if (code == KEEL_OK && row)
 		read_session(statement, &found);
 	keel_reset(statement);
@@ -237,7 +237,8 @@ enum keel_code keel_store_sessions(struct keel_store *store, struct keel_session
 		code = keel_store_prepare(store, all, &statement, err);
 	if (code != KEEL_OK)
 		return code;
-	while ((code = keel_step(statement, &row, err)) == KEEL_OK && row) {
+	for (code = keel_first_step(store, statement, &row, err); code == KEEL_OK && row;
+		 code = keel_step(statement, &row, err)) {
 		struct session_row found;
 		if (list->count == capacity) {
 			capacity = capacity ? capacity * 2 : 16;

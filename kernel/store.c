@@ -418,8 +418,36 @@ enum keel_code keel_write_end(struct keel_store *store, enum keel_code code, boo
 
 enum keel_code keel_read_begin(struct keel_store *store, struct keel_error *err)
 {
+	struct keel_statement *look;
+	struct keel_error why;
+	bool row;
 	enum keel_code code = keel_store_check(store, err);
-	return code != KEEL_OK || store->open ? code : store->sql->driver->begin(store->sql, false, err);
+	if (code != KEEL_OK || store->open)
+		return code;
+	code = store->sql->driver->begin(store->sql, false, err);
+	if (code != KEEL_OK)
+		return code;
+	/* The first look begins it. What else may be wrong with it is found by those that follow. */
+	code = keel_store_prepare(store, "SELECT epoch FROM store", &look, &why);
+	if (code == KEEL_OK) {
+		code = keel_first_step(store, look, &row, &why);
+		keel_reset(look);
+	}
+	if (code != KEEL_BUSY)
+		return KEEL_OK;
+	store->sql->driver->rollback(store->sql);
+	return keel_fail_as(err, code, &why);
+}
+
+enum keel_code keel_first_step(struct keel_store *store, struct keel_statement *query, bool *row,
+							   struct keel_error *err)
+{
+	int64_t deadline = 0;
+	struct keel_error why;
+	enum keel_code code;
+	while ((code = keel_step(query, row, &why)) == KEEL_BUSY && !store->open && keel_store_wait(store, &deadline))
+		keel_reset(query);
+	return keel_fail_as(err, code, &why);
 }
 
 void keel_read_end(struct keel_store *store)

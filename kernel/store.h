@@ -82,6 +82,11 @@ enum keel_code keel_write_end(struct keel_store *store, enum keel_code code, boo
 enum keel_code keel_read_begin(struct keel_store *store, struct keel_error *err);
 void keel_read_end(struct keel_store *store);
 
+/* The first step of a query that may run outside of a transaction. Another process that recovers the log of one that
+ * was killed keeps readers out meanwhile: waits for that. */
+enum keel_code keel_first_step(struct keel_store *store, struct keel_statement *query, bool *row,
+							   struct keel_error *err);
+
 /* session.c */
 enum keel_code keel_session_make(struct keel_store *store, struct keel_error *err);
 
