@@ -415,7 +415,7 @@ TEST(permissions)
 	world.store = open_at(world.path);
 	close_store();
 	assert_int_equal(chmod(world.path, 0444), 0);
-	assert_int_equal(chmod(world.folder, 0755), 0);
+	assert_int_equal(chmod(world.folder, 0555), 0);
 	struct child child = start("nobody", "write", world.path, "write", in_folder("new"), NULL);
 	await(&child, "io");
 	await(&child, "io");
@@ -425,6 +425,7 @@ TEST(permissions)
 	await(&child, "io");
 	await(&child, "io");
 	assert_int_equal(finish_child(&child), 0);
+	assert_int_equal(chmod(world.folder, 0755), 0);
 	assert_false(file_exists(in_folder("new")));
 }
 
