@@ -313,7 +313,7 @@ static void read_threads(lua_State *L, struct keel_claim *claim)
 
 /* claim_next{ threads, limit = 1000, lease_ttl }: takes the best claimable run whose gate is open: highest
  * priority, then longest there. It is then running, owned by this session. Parameters: threads (a list of ids; nil:
- * every thread; an empty one: none), limit (threads whose heads are looked at, 1 to 1000), lease_ttl as in update_status.
+ * every thread; an empty one: none), limit (threads whose heads are looked at, 1 to 1000), lease_ttl (as above).
  * Returns the run, or nil when there is none. Fails with invalid_request and limit_too_large. */
 static int op_claim_next(lua_State *L, struct keel_store *store, struct keel_error *err)
 {

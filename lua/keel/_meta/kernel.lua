@@ -75,20 +75,20 @@
 ---@field updated_at string time of the last change
 ---@field started_at? string time it first became running; absent again after a requeue
 ---@field ended_at? string time it reached its final status
----@field scheduled_at? string time; stored, nothing acts on it yet
----@field deadline? string time; stored, nothing acts on it yet
+---@field scheduled_at? string time; it starts no earlier
+---@field deadline? string time; it ends as timeout then
 ---@field error? string
 ---@field error_code? string
 ---@field exit_code? integer
 ---@field stop_reason? string why it ended: "orphan_recovered", "cancelled", or the caller's own
----@field priority integer 0 unless given; stored, nothing acts on it yet
+---@field priority integer 0 unless given; its place in the queue of its thread, and in claiming
 ---@field attempt integer tries of the work: 1 by a manager's create, 0 in a row made without it
----@field max_attempts? integer stored; nothing acts on it yet
+---@field max_attempts? integer how many tries a requeue leaves it; absent: no end
 ---@field losses integer owners that died under it and left it to others (a requeue)
----@field max_losses? integer for reconcilers of your own; nothing else acts on it yet
+---@field max_losses? integer how many owners it may lose, for requeue_orphans
 ---@field session_id? integer the session that owns it; absent: nobody
 ---@field fence integer 1, and more with every change of owner; a writer with another one is refused
----@field claimable boolean nobody owns it on purpose: recovery leaves it
+---@field claimable boolean nobody owns it on purpose: claim_next takes it, recovery leaves it
 ---@field revision integer 1, and one more with every change of the row
 ---@field concurrency? integer it starts while fewer runs of the thread run; absent: always
 ---@field waits_for? string[] ids of the runs that must have settled before it starts
@@ -122,6 +122,8 @@
 ---@field abort_action? keel.Action process-local: what the signal meant
 ---@field task? thread process-local: yours to set
 ---@field finalizing boolean interrupted, but its owner has not settled it yet
+---@field idempotency_reused? boolean the caller's copy of a run that its idempotency key was used for before
+---@field start_within? number in what a strategy is shown: seconds until start_by
 
 --- What may be given for a new run.
 ---@class keel.CreateOptions
@@ -144,6 +146,8 @@
 ---@field claimable? boolean true: the run belongs to no session
 ---@field reconciler? string name of the reconciler that recovers it
 ---@field worker_ref? table JSON
+---@field idempotency_key? string id; the same key, user and thread give the same run
+---@field idempotency_ttl? number seconds after which the key is free again; nil: never
 
 -- --- Policies --------------------------------------------------------------------------------------------------------
 
@@ -170,7 +174,12 @@
 ---@field admit boolean
 ---@field cancel? "all"|(keel.Run|string)[]
 ---@field action? keel.Action default "interrupt"
----@field after? (keel.Run|string)[] runs that must be final before the newcomer starts
+---@field after? (keel.Run|string)[] runs that must settle before the newcomer starts
+---@field concurrency? integer it starts while fewer runs of the thread run, and none is queued ahead
+---@field delay? number seconds before it may start
+---@field within? number seconds it may be put off at most, kept as start_by
+---@field replace? keel.Run|string a pending run whose place it takes
+---@field position? integer the place it would have had, for the conflict
 ---@field reuse? keel.Run|string give the caller this run; only with admit = false
 ---@field reason? string
 
@@ -180,6 +189,7 @@
 ---@class keel.RecoveryContext
 ---@field now string time by the store's clock
 ---@field error? string the call's `error`; absent in admission
+---@field cause "owner"|"lease"|"deadline" its session is dead or it has none; its lease or its deadline has passed
 
 --- What a reconciler decides: how the run ends, or `requeue`.
 ---@class keel.Outcome
@@ -188,6 +198,7 @@
 ---@field error_code? string
 ---@field stop_reason? string default "orphan_recovered"
 ---@field requeue? boolean true: pending and claimable again, with one loss more
+---@field delay? number with requeue: seconds before it can start again
 
 ---@alias keel.Reconciler fun(run: keel.Run, context: keel.RecoveryContext): keel.Outcome?
 
@@ -248,12 +259,23 @@
 ---@field session_id? integer
 ---@field limit? integer 1 to 1000, default 100
 ---@field after? string a run id: go on behind it
+---@field active? boolean true: instead what runs or is finalizing on the thread; only thread_id and limit count
 
 ---@class keel.StatusChange
 ---@field error? string
 ---@field stop_reason? string
 ---@field cancel_action? keel.Action kept only if none was asked for before
 ---@field fence? integer the owner's; absent: whoever asks
+---@field finalizing? boolean true: its owner still has to settle it, if it was started through the gate
+---@field gate? boolean true, with "running": only if its gate is open; if not, the third result is a keel.Gate
+---@field lease_ttl? number with gate: seconds within which the owner must renew
+
+--- What keeps a pending run from starting.
+---@class keel.Gate
+---@field gate "open"|"delay"|"after"|"queue"|"concurrency"
+---@field run_id? string who is in the way
+---@field scheduled_at? string time, with "delay"
+---@field position? integer its place in the queue of its thread, from 1
 
 ---@class keel.Takeover
 ---@field status? keel.Status a final one; default "error"
@@ -262,6 +284,8 @@
 ---@field stop_reason? string default "orphan_recovered"
 ---@field cancel_action? keel.Action kept only if none was asked for before
 ---@field requeue? boolean true: pending and claimable again, with one loss more
+---@field delay? number with requeue: seconds before it can start again
+---@field patience? number seconds: a run whose owner was asked to stop longer ago counts too
 
 --- What stores and transactions have in common. Each operation is atomic. All raise for wrong types, unknown fields and
 --- options, and a closed handle; all can fail with busy, store_corrupt, store_readonly, store_full, io and no_memory,
@@ -338,8 +362,9 @@ function Operations:list_inflight(query) end
 ---@return keel.Error? err
 function Operations:count_inflight(thread_id) end
 
---- Recovers an orphan: an in-flight run whose session is dead, or that has neither a session nor `claimable`. Its fence
---- grows, so that a late writer is refused. Fails with invalid_request, limit_too_large.
+--- Recovers an orphan: an in-flight run whose session is dead, that has neither a session nor `claimable`, or whose
+--- lease or deadline has passed. Its fence grows, so that a late writer is refused. Fails with invalid_request,
+--- limit_too_large.
 ---@param run_id string
 ---@param takeover? keel.Takeover
 ---@return boolean? taken whether it was an orphan and now is not
@@ -353,6 +378,49 @@ function Operations:claim_for_takeover(run_id, takeover) end
 ---@return keel.Action? action the one that holds
 ---@return keel.Error? err
 function Operations:request_cancel(run_id, options) end
+
+--- What keeps a pending run from starting. Fails with invalid_request.
+---@param run_id string
+---@return keel.Gate? gate nil when there is no such run
+---@return keel.Error? err
+function Operations:gate(run_id) end
+
+--- Takes the best claimable run whose gate is open: highest priority, then longest there. It is then running, owned by
+--- this session. Fails with invalid_request and limit_too_large.
+---@param options? { threads?: string[], limit?: integer, lease_ttl?: number } threads: only runs of these; limit:
+--- threads whose first run is looked at, 1 to 1000, the default; lease_ttl: seconds within which the owner must renew
+---@return keel.Run? run nil when there is none to take
+---@return keel.Error? err
+function Operations:claim_next(options) end
+
+--- Gives a run back: pending and claimable, with one attempt more if it had started.
+--- Fails with invalid_request, invalid_transition (it has ended), stale_owner.
+---@param run_id string
+---@param options? { fence?: integer, delay?: number, error?: string } delay in seconds
+---@return boolean? found false when there is no such row
+---@return table|keel.Error|nil written the fields that were written
+function Operations:requeue(run_id, options) end
+
+--- Ends the finalizing of a run. Fails with invalid_request and stale_owner.
+---@param run_id string
+---@param options? { fence?: integer, patience?: number } patience: only if its owner is gone, or has had it so many
+--- seconds longer since it ended
+---@return boolean? settled whether it was finalizing and now is not
+---@return keel.Error? err
+function Operations:settle(run_id, options) end
+
+--- Renews the leases of all runs that this session has in flight, in one statement. Fails with invalid_request.
+---@param lease_ttl number seconds, more than 0
+---@return integer? renewed how many
+---@return keel.Error? err
+function Operations:renew_runs(lease_ttl) end
+
+--- The newest run of an idempotency key and a user whose key has not expired. Fails with invalid_request.
+---@param idempotency_key string
+---@param options? { user_id?: string }
+---@return keel.Run? run
+---@return keel.Error? err
+function Operations:find_by_key(idempotency_key, options) end
 
 --- Appends an event of the caller's own. Fails with invalid_request, limit_too_large.
 ---@param event { kind: string, thread_id?: string, run_id?: string, runtime_id?: string, worker_ref?: table,
