@@ -16,9 +16,12 @@ enum keel_code keel_event_write(struct keel_store *store, const struct keel_even
 		keel_execute(store, text, err, keel_text(event->kind), keel_int(event->at), keel_text(event->runtime_id),
 					 keel_text(event->thread_id), keel_text(event->run_id), keel_text(event->worker_ref),
 					 keel_text(event->message), keel_text(event->data));
-	if (code == KEEL_OK && id)
+	if (code != KEEL_OK)
+		return code;
+	store->news = true;
+	if (id)
 		*id = store->sql->driver->inserted(store->sql);
-	return code;
+	return KEEL_OK;
 }
 
 static enum keel_code check_event(const struct keel_event *event, struct keel_error *err)
@@ -114,8 +117,7 @@ static enum keel_code read_event(struct keel_statement *select, struct keel_even
 	return KEEL_OK;
 }
 
-/* The newest id there is, 0 in an empty log. */
-static enum keel_code newest(struct keel_store *store, int64_t *id, struct keel_error *err)
+enum keel_code keel_event_newest(struct keel_store *store, int64_t *id, struct keel_error *err)
 {
 	struct keel_statement *select;
 	bool row;
@@ -189,7 +191,7 @@ enum keel_code keel_event_read(struct keel_store *store, const struct keel_event
 	/* The end of the log is looked up before the page: all up to there is certainly in what the page sees, so a reader
 	 * behind a filter that has read everything need not look at it again. */
 	if (code == KEEL_OK)
-		code = newest(store, &last, err);
+		code = keel_event_newest(store, &last, err);
 	if (code != KEEL_OK || last < query->next_event_id)
 		return code;
 	struct keel_text key = query->run_id.data      ? query->run_id

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/monotonic.h"
 #include "base/text.h"
 #include "run_rows.h"
 #include "schema/schema.h"
@@ -37,18 +38,11 @@ void keel_store_options_init(struct keel_store_options *options)
 	options->sleep = system_sleep;
 }
 
-static int64_t monotonic_us(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
 bool keel_store_wait(struct keel_store *store, int64_t *deadline)
 {
-	int64_t now = monotonic_us();
+	int64_t now = keel_monotonic_us();
 	if (*deadline == 0)
-		*deadline = store->options.lock_timeout_us < INT64_MAX - now ? now + store->options.lock_timeout_us : INT64_MAX;
+		*deadline = keel_later(now, store->options.lock_timeout_us);
 	if (now >= *deadline)
 		return false;
 	/* The low digits of the clock are chance enough to keep waiters from marching in step. */
@@ -156,18 +150,25 @@ static enum keel_code name_owner(struct keel_store *store, struct keel_error *er
 	return store->owner_name ? KEEL_OK : keel_fail_memory(err);
 }
 
-/* The side file is named after the path the database resolved, so that every name of the store leads to one file. */
-static enum keel_code name_side_file(struct keel_store *store, struct keel_error *err)
+/* The files beside the store are named after the path the database resolved, so that every name of the store leads to
+ * the same. */
+static enum keel_code name_file(struct keel_store *store, const char *suffix, char **name, struct keel_error *err)
 {
 	const char *path = keel_store_path(store);
-	if (!path[0])
-		return KEEL_OK;
-	size_t size = strlen(path) + sizeof "-sessions";
-	store->side_path = keel_resize(NULL, size);
-	if (!store->side_path)
+	size_t size = strlen(path) + strlen(suffix) + 1;
+	*name = keel_resize(NULL, size);
+	if (!*name)
 		return keel_fail_memory(err);
-	snprintf(store->side_path, size, "%s-sessions", path);
+	snprintf(*name, size, "%s%s", path, suffix);
 	return KEEL_OK;
+}
+
+static enum keel_code name_files(struct keel_store *store, struct keel_error *err)
+{
+	if (!keel_store_path(store)[0])
+		return KEEL_OK;
+	enum keel_code code = name_file(store, "-sessions", &store->side_path, err);
+	return code == KEEL_OK ? name_file(store, "-wake", &store->wake_path, err) : code;
 }
 
 /* For children made by fork, which must not open this file. */
@@ -196,8 +197,10 @@ enum keel_code keel_store_open(const char *uri, const struct keel_store_options 
 	if (!store)
 		return keel_fail_memory(err);
 	store->options = *options;
-	store->side.fd = -1;
+	store->side.fd = store->wake.file.fd = store->wake.inotify = -1;
 	enum keel_code code = keel_sidefile_watch(&store->side, &why);
+	if (code == KEEL_OK)
+		code = keel_wake_init(&store->wake, &why);
 	if (code == KEEL_OK)
 		code = name_owner(store, &why);
 	while (code == KEEL_OK && (code = attach(store, uri, &why)) == KEEL_BUSY && keel_store_wait(store, &deadline)) {
@@ -208,7 +211,7 @@ enum keel_code keel_store_open(const char *uri, const struct keel_store_options 
 		code = KEEL_OK;
 	}
 	if (code == KEEL_OK)
-		code = name_side_file(store, &why);
+		code = name_files(store, &why);
 	if (code == KEEL_OK && store->side_path)
 		code = note_identity(store, &why);
 	if (code != KEEL_OK) {
@@ -232,7 +235,9 @@ void keel_store_close(struct keel_store *store)
 		store->sql->driver->close(store->sql);
 	}
 	keel_sidefile_close(&store->side); /* ends the session, after its last write */
+	keel_wake_close(&store->wake);
 	keel_free(store->side_path);
+	keel_free(store->wake_path);
 	keel_free(store->owner_name);
 	keel_buffer_free(&store->scratch);
 	keel_buffer_free(&store->claimed_from);
@@ -350,8 +355,11 @@ static enum keel_code begin_write(struct keel_store *store, struct keel_error *e
 {
 	if (store->options.readonly)
 		return keel_fail(err, KEEL_STORE_READONLY, "%s: the store is open for reading only", keel_store_path(store));
+	store->news = false;
 	if (!store->session) {
-		enum keel_code code = begin(store, err);
+		enum keel_code code = store->wake_path ? keel_wake_open(&store->wake, store->wake_path, err) : KEEL_OK;
+		if (code == KEEL_OK)
+			code = begin(store, err);
 		if (code == KEEL_OK)
 			code = keel_session_make(store, err);
 		if (code != KEEL_OK)
@@ -373,6 +381,15 @@ enum keel_code keel_store_begin(struct keel_store *store, struct keel_error *err
 	return code;
 }
 
+/* Commits, and wakes those who wait for events. */
+static enum keel_code commit(struct keel_store *store, struct keel_error *err)
+{
+	enum keel_code code = store->sql->driver->commit(store->sql, err);
+	if (code == KEEL_OK && store->news)
+		keel_wake_all(&store->wake);
+	return code;
+}
+
 enum keel_code keel_store_commit(struct keel_store *store, struct keel_error *err)
 {
 	if (!store->open)
@@ -381,7 +398,7 @@ enum keel_code keel_store_commit(struct keel_store *store, struct keel_error *er
 	if (code != KEEL_OK)
 		keel_store_rollback(store);
 	else
-		code = store->sql->driver->commit(store->sql, err);
+		code = commit(store, err);
 	store->open = false;
 	return code;
 }
@@ -411,7 +428,7 @@ enum keel_code keel_write_end(struct keel_store *store, enum keel_code code, boo
 		return code;
 	}
 	if (code == KEEL_OK)
-		return driver->commit(store->sql, err);
+		return commit(store, err);
 	driver->rollback(store->sql);
 	return code;
 }

@@ -7,6 +7,7 @@
 #include "base/buffer.h"
 #include "base/process.h"
 #include "base/sidefile.h"
+#include "base/wake.h"
 #include "sql/sql.h"
 
 struct keel_run_texts;
@@ -17,6 +18,9 @@ struct keel_store {
 	char *owner_name;
 	char *side_path;             /* of the side file; NULL for a store in memory */
 	struct keel_sidefile side;   /* the locks of sessions; also knows of forks */
+	char *wake_path;             /* of the file that wakes readers; NULL for a store in memory */
+	struct keel_wake wake;
+	bool news;                   /* the open transaction has written events */
 	struct keel_process process; /* this one, as recorded in sessions */
 	int64_t session;             /* 0: none yet */
 	char epoch[KEEL_UUID_SIZE];

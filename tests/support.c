@@ -100,6 +100,12 @@ long live_allocations(void)
 	return live;
 }
 
+void world_set_allocator(void)
+{
+	static const struct keel_allocator counted = {counted_resize, counted_release, NULL};
+	keel_set_allocator(&counted);
+}
+
 /* --- The world --------------------------------------------------------------------------------------------------- */
 
 static int64_t manual_now(void *data)
@@ -128,10 +134,9 @@ int open_files(void)
 
 int world_make(void **state)
 {
-	static const struct keel_allocator counted = {counted_resize, counted_release, NULL};
 	const char *parent = getenv("TMPDIR");
 	(void)state;
-	keel_set_allocator(&counted);
+	world_set_allocator();
 	memset(&world, 0, sizeof world);
 	snprintf(world.folder, sizeof world.folder, "%s/keel-test-XXXXXX", parent && strlen(parent) < 64 ? parent : "/tmp");
 	assert_non_null(mkdtemp(world.folder));

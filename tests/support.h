@@ -87,6 +87,7 @@ void close_store(void);
 void reopen_store(void);
 int open_files(void);        /* descriptors of this process */
 long live_allocations(void); /* of the kernel */
+void world_set_allocator(void); /* after a test has set another one: back to the one that counts */
 
 /* --- Runs -------------------------------------------------------------------------------------------------------- */
 

@@ -61,6 +61,30 @@ struct keel_event_query {
 KEEL_API enum keel_code keel_event_read(struct keel_store *store, const struct keel_event_query *query,
                                         struct keel_events *list, struct keel_error *err);
 
+/* Waits until there is an event with this id or a later one, of whatever kind: *ready is then true; false when
+ * `timeout_us` (INT64_MAX: no end) is over. Blocks the thread; the host's `sleep` has no part in it. A commit in
+ * another handle or process wakes it within a millisecond or so; within 20 ms where it cannot be woken: before the
+ * store's first session, without permission for the file STORE-wake, or when the system has no inotify instance left.
+ * Fails with KEEL_BUSY while this handle has a transaction open, and with KEEL_INVALID_REQUEST for a start below 1, a
+ * negative timeout, and a wait without end on a store in memory, which nobody could end. */
+KEEL_API enum keel_code keel_event_wait(struct keel_store *store, int64_t next_event_id, int64_t timeout_us,
+                                        bool *ready, struct keel_error *err);
+
+/* The same for hosts that must not block: opened once, looked at every few milliseconds, closed by the caller when the
+ * wait is over. While it is open, writers know that somebody waits. Looks are cheap: most do not touch the database. */
+struct keel_event_waiter; /* opaque */
+
+/* On success *waiter is closed by the caller, before or after the store; on failure NULL. Fails as keel_event_wait. */
+KEEL_API enum keel_code keel_event_waiter_open(struct keel_store *store, int64_t next_event_id,
+                                               struct keel_event_waiter **waiter, struct keel_error *err);
+
+/* Whether there is something to read; the store must be open. Never blocks. While the handle has a transaction open,
+ * not yet. A failure with KEEL_BUSY will pass: look again. */
+KEEL_API enum keel_code keel_event_waiter_look(struct keel_event_waiter *waiter, bool *ready, struct keel_error *err);
+
+/* NULL is a no-op. */
+KEEL_API void keel_event_waiter_close(struct keel_event_waiter *waiter);
+
 #ifdef __cplusplus
 }
 #endif

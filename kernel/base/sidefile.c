@@ -92,14 +92,40 @@ static struct flock byte_lock(short type, int64_t byte)
 	return lock;
 }
 
-enum keel_code keel_sidefile_lock(struct keel_sidefile *file, int64_t byte, struct keel_error *err)
+static enum keel_code take(struct keel_sidefile *file, short type, int64_t byte, struct keel_error *err)
 {
-	struct flock lock = byte_lock(F_WRLCK, byte);
+	struct flock lock = byte_lock(type, byte);
 	if (fcntl(file->fd, F_OFD_SETLK, &lock) == 0)
 		return KEEL_OK;
 	if (errno == EAGAIN || errno == EACCES)
 		return keel_fail(err, KEEL_BUSY, "byte %lld of the side file is locked", (long long)byte);
 	return keel_fail(err, KEEL_IO, "cannot lock the side file: %s", strerror(errno));
+}
+
+enum keel_code keel_sidefile_lock(struct keel_sidefile *file, int64_t byte, struct keel_error *err)
+{
+	return take(file, F_WRLCK, byte, err);
+}
+
+enum keel_code keel_sidefile_share(struct keel_sidefile *file, int64_t byte, struct keel_error *err)
+{
+	return take(file, F_RDLCK, byte, err);
+}
+
+void keel_sidefile_unlock(struct keel_sidefile *file, int64_t byte)
+{
+	struct flock lock = byte_lock(F_UNLCK, byte);
+	if (file->fd >= 0)
+		fcntl(file->fd, F_OFD_SETLK, &lock);
+}
+
+int64_t keel_sidefile_find(struct keel_sidefile *file, int64_t first, int64_t count)
+{
+	struct flock lock = byte_lock(F_WRLCK, first);
+	lock.l_len = count;
+	if (file->fd < 0 || fcntl(file->fd, F_OFD_GETLK, &lock) != 0 || lock.l_type == F_UNLCK)
+		return 0;
+	return lock.l_start > first ? lock.l_start : first;
 }
 
 enum keel_code keel_sidefile_held(struct keel_sidefile *file, int64_t byte, bool *held, struct keel_error *err)

@@ -6,7 +6,7 @@
  *    clone() does not run the handler), and it is never unlocked there, which would end the parent's locks;
  *  - exec drops it (O_CLOEXEC);
  *  - a question through one's own descriptor never sees one's own locks.
- * Local file systems only. Bytes are numbered from 1; the file itself stays empty.
+ * Local file systems only. Bytes are numbered from 1, and need not be in the file.
  */
 #ifndef KEEL_BASE_SIDEFILE_H
 #define KEEL_BASE_SIDEFILE_H
@@ -35,6 +35,17 @@ enum keel_code keel_sidefile_open(struct keel_sidefile *file, const char *path, 
 
 /* Locks a byte; KEEL_BUSY when another descriptor holds it. */
 enum keel_code keel_sidefile_lock(struct keel_sidefile *file, int64_t byte, struct keel_error *err);
+
+/* The same, shared: any number of descriptors may hold the byte, which may be open for reading only. */
+enum keel_code keel_sidefile_share(struct keel_sidefile *file, int64_t byte, struct keel_error *err);
+
+/* Lets go of a byte that was locked or shared here. Children have no copy of the descriptor, so it is not theirs too;
+ * sessions, whose lock a child by a raw clone() must not end, let go by closing. */
+void keel_sidefile_unlock(struct keel_sidefile *file, int64_t byte);
+
+/* A byte of `count` from `first` on that somebody else holds, shared or not; 0 when there is none. 0 also when that
+ * cannot be told: for questions that only save work. */
+int64_t keel_sidefile_find(struct keel_sidefile *file, int64_t first, int64_t count);
 
 /* Whether somebody else holds the byte. */
 enum keel_code keel_sidefile_held(struct keel_sidefile *file, int64_t byte, bool *held, struct keel_error *err);

@@ -82,7 +82,7 @@ static int call_everything(void)
 		   !MISUSED(keel_run_count_inflight(s, text("t"), &number, &why)) ||
 		   !MISUSED(keel_run_claim_for_takeover(s, text("r"), &takeover, &is, &why)) ||
 		   !MISUSED(keel_run_request_cancel(s, text("r"), text("interrupt"), &winner, &why)) ||
-		   !MISUSED(keel_event_append(s, &event, &number, &why)) ||
+		   !MISUSED(keel_event_append(s, &event, &number, &why)) || !MISUSED(keel_event_wait(s, 1, 0, &is, &why)) ||
 		   !MISUSED(keel_event_read(s, &query, &events, &why)) || !MISUSED(keel_store_begin(s, &why)) ||
 		   !MISUSED(keel_store_commit(s, &why)) || !MISUSED(keel_store_session(s, &number, &why)) ||
 		   !MISUSED(keel_store_session_alive(s, 1, &is, &why)) || !MISUSED(keel_store_sessions(s, &sessions, &why)) ||

@@ -111,6 +111,7 @@ static void do_everything(void)
 		query.runtime_id = i & 4 ? text("x") : nothing;
 		succeed(keel_event_read(world.store, &query, &events, &why));
 	}
+	succeed(keel_event_wait(world.store, 1, 0, &is, &why));
 	succeed(keel_store_session_alive(world.store, 99, &is, &why));
 	succeed(keel_run_delete(world.store, text("r"), &is, &why));
 	succeed(keel_store_begin(world.store, &why));

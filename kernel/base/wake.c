@@ -1,0 +1,119 @@
+/* wake.c - waking those who wait for something new in a store. Uses: sidefile, monotonic. */
+#include "base/wake.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include "base/monotonic.h"
+
+enum {
+	BACKSTOP_US = 250 * 1000, /* between looks of one who is woken otherwise */
+	POLL_US = 20 * 1000,      /* between looks of one whom nobody can wake: some 5 µs of work each */
+	AGAIN_US = 1000
+};
+
+enum keel_code keel_wake_init(struct keel_wake *wake, struct keel_error *err)
+{
+	wake->file.fd = -1;
+	wake->inotify = -1;
+	return keel_sidefile_watch(&wake->file, err);
+}
+
+void keel_wake_close(struct keel_wake *wake)
+{
+	keel_sidefile_close(&wake->file);
+	if (wake->inotify >= 0)
+		close(wake->inotify);
+	wake->inotify = -1;
+}
+
+enum keel_code keel_wake_open(struct keel_wake *wake, const char *path, struct keel_error *err)
+{
+	return keel_sidefile_open(&wake->file, path, true, err);
+}
+
+void keel_wake_all(struct keel_wake *wake)
+{
+	wake->count++;
+	if (keel_sidefile_find(&wake->file, KEEL_WAKE_BYTE, 1) == 0)
+		return;
+	ssize_t written = pwrite(wake->file.fd, "", 1, 0); /* always in the same place: the file does not grow */
+	(void)written;
+}
+
+/* --- Waiting ----------------------------------------------------------------------------------------------------- */
+
+/* Locks and watches; without success the waiter polls, and tries again whenever it looks. */
+static void watch(struct keel_waiter *waiter, struct keel_wake *wake, const char *path)
+{
+	if (keel_sidefile_open(&waiter->lock, path, false, NULL) != KEEL_OK)
+		return;
+	if (wake->inotify < 0)
+		wake->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	/* Adding a watch that is there already changes nothing; a file made anew gets one. */
+	waiter->watching = wake->inotify >= 0 && keel_sidefile_share(&waiter->lock, KEEL_WAKE_BYTE, NULL) == KEEL_OK &&
+					   inotify_add_watch(wake->inotify, path, IN_MODIFY) >= 0;
+	if (!waiter->watching)
+		keel_sidefile_drop(&waiter->lock);
+}
+
+/* Takes note of wake-ups by others. What exactly happened to the file does not matter. */
+static void drain(struct keel_wake *wake)
+{
+	char events[4096];
+	bool woken = false;
+	ssize_t got = 0;
+	while (wake->inotify >= 0 &&
+		   ((got = read(wake->inotify, events, sizeof events)) > 0 || (got < 0 && errno == EINTR)))
+		woken = true;
+	wake->count += woken;
+}
+
+enum keel_code keel_waiter_start(struct keel_waiter *waiter, struct keel_wake *wake, const char *path,
+								 struct keel_error *err)
+{
+	*waiter = (struct keel_waiter){.lock = {.fd = -1}};
+	enum keel_code code = keel_sidefile_watch(&waiter->lock, err);
+	if (code == KEEL_OK && path)
+		watch(waiter, wake, path);
+	return code;
+}
+
+bool keel_waiter_due(struct keel_waiter *waiter, struct keel_wake *wake, const char *path)
+{
+	if (waiter->watching)
+		drain(wake);
+	int64_t now = keel_monotonic_us();
+	if (waiter->started && waiter->seen == wake->count && now < waiter->due)
+		return false;
+	if (waiter->started && path && !waiter->watching)
+		watch(waiter, wake, path);
+	waiter->started = true;
+	waiter->seen = wake->count;
+	waiter->due = !path ? INT64_MAX : now + (waiter->watching ? BACKSTOP_US : POLL_US);
+	return true;
+}
+
+void keel_waiter_again(struct keel_waiter *waiter)
+{
+	waiter->due = keel_monotonic_us() + AGAIN_US;
+}
+
+void keel_waiter_block(const struct keel_waiter *waiter, const struct keel_wake *wake, int64_t deadline)
+{
+	struct pollfd descriptor = {.fd = waiter->watching ? wake->inotify : -1, .events = POLLIN};
+	int64_t until = waiter->due < deadline ? waiter->due : deadline;
+	int64_t left = until - keel_monotonic_us();
+	if (left <= 0)
+		return;
+	struct timespec time = {.tv_sec = left / 1000000, .tv_nsec = left % 1000000 * 1000};
+	ppoll(&descriptor, 1, &time, NULL);
+}
+
+void keel_waiter_end(struct keel_waiter *waiter)
+{
+	keel_sidefile_close(&waiter->lock);
+	waiter->watching = false;
+}

@@ -1,0 +1,518 @@
+/* wake.c - waiting for events: who is woken, by what, and what a wait costs. */
+#include "support.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/monotonic.h"
+#include "base/wake.h"
+#include "store.h"
+
+enum { MILLISECOND = 1000, SECOND = 1000 * 1000, HANDOVERS = 1000 };
+
+/* --- Fixture ----------------------------------------------------------------------------------------------------- */
+
+/* The kernel's call in this process comes here: a system with no inotify instance left. */
+static bool no_inotify;
+
+__attribute__((visibility("default"))) int inotify_init1(int flags)
+{
+	if (no_inotify) {
+		errno = EMFILE;
+		return -1;
+	}
+	return (int)syscall(SYS_inotify_init1, flags);
+}
+
+static bool wait_for(int64_t next_event_id, int64_t timeout_us)
+{
+	bool ready;
+	succeed(keel_event_wait(world.store, next_event_id, timeout_us, &ready, &why));
+	return ready;
+}
+
+static struct keel_event_waiter *start_waiting(int64_t next_event_id)
+{
+	struct keel_event_waiter *waiter;
+	succeed(keel_event_waiter_open(world.store, next_event_id, &waiter, &why));
+	return waiter;
+}
+
+static bool look(struct keel_event_waiter *waiter)
+{
+	bool ready;
+	succeed(keel_event_waiter_look(waiter, &ready, &why));
+	return ready;
+}
+
+/* Whether anybody waits on the world's store, as a writer sees it. */
+static bool is_awaited(void)
+{
+	struct keel_sidefile file = {.fd = -1};
+	bool is = keel_sidefile_open(&file, in_folder("store-wake"), false, NULL) == KEEL_OK &&
+			  keel_sidefile_find(&file, KEEL_WAKE_BYTE, 1) != 0;
+	keel_sidefile_close(&file);
+	return is;
+}
+
+static off_t bytes_written(void)
+{
+	struct stat info;
+	assert_int_equal(stat(in_folder("store-wake"), &info), 0);
+	return info.st_size;
+}
+
+/* --- Roles ------------------------------------------------------------------------------------------------------- */
+
+static void open_at(const char *folder)
+{
+	snprintf(world.folder, sizeof world.folder, "%s", folder);
+	snprintf(world.path, sizeof world.path, "%s/store", folder);
+	keel_store_options_init(&world.options);
+	world.options.durability = KEEL_DURABILITY_OFF;
+	reopen_store();
+}
+
+/* Appends one event for each time that somebody waits; as many as it is told. */
+static int play_writer(int argc, char **argv)
+{
+	(void)argc;
+	open_at(argv[0]);
+	for (int i = 0; i < atoi(argv[1]); i++) {
+		while (!is_awaited())
+			usleep(200);
+		usleep(2000); /* until it sleeps, most times */
+		append("a", NULL);
+	}
+	close_store();
+	return 0;
+}
+
+/* Answers each event by one of its own: the events with even ids are this process's. */
+static int play_partner(int argc, char **argv)
+{
+	(void)argc;
+	open_at(argv[0]);
+	for (int i = 1; i <= HANDOVERS; i++) {
+		must(wait_for(2 * i - 1, 20 * SECOND));
+		must(append("pong", NULL) == 2 * i);
+	}
+	close_store();
+	return 0;
+}
+
+/* --- Success ----------------------------------------------------------------------------------------------------- */
+
+/* EVENT-5 */
+/* What is there already needs no waiting; what is not is waited for until the time is over, and not less. */
+TEST(times_out_on_time)
+{
+	append("a", NULL);
+	assert_true(wait_for(1, INT64_MAX));
+	assert_false(wait_for(2, 0));
+	for (int64_t timeout = 1; timeout <= 30 * MILLISECOND; timeout *= 30) {
+		int64_t began = keel_monotonic_us();
+		assert_false(wait_for(2, timeout));
+		assert_true(keel_monotonic_us() - began >= timeout);
+	}
+	assert_false(is_awaited());
+}
+
+/* EVENT-5 */
+/* A commit in another process wakes who waits without end. */
+TEST(another_process_wakes)
+{
+	append("first", NULL);
+	struct child writer = start("writer", world.folder, "5", NULL);
+	for (int i = 2; i <= 6; i++)
+		assert_true(wait_for(i, INT64_MAX));
+	assert_int_equal(finish_child(&writer), 0);
+}
+
+/* EVENT-5 */
+/* A thousand times two processes answer each other, each asleep until the other has written: nobody is left asleep.
+ * Were every wake-up lost, and the slow poll all there is, this would take minutes. */
+TEST(no_wake_up_is_lost)
+{
+	int64_t began = keel_monotonic_us();
+	struct child partner = start("partner", world.folder, NULL);
+	for (int i = 1; i <= HANDOVERS; i++) {
+		assert_int_equal(append("ping", NULL), 2 * i - 1);
+		assert_true(wait_for(2 * i, 20 * SECOND));
+	}
+	assert_int_equal(finish_child(&partner), 0);
+	assert_true(keel_monotonic_us() - began < 60 * SECOND);
+}
+
+/* EVENT-5 */
+/* A handle's own commits, and those of another handle in the process, are seen at the next look; what a transaction has
+ * written so far is not. */
+TEST(one_process_wakes_itself)
+{
+	append("first", NULL);
+	struct keel_store *mine = world.store, *other = open_another();
+	struct keel_event_waiter *first = start_waiting(2), *second = start_waiting(2), *third = start_waiting(3);
+	assert_false(look(first));
+	succeed(keel_store_begin(world.store, &why));
+	append("a", NULL);
+	assert_false(look(first));
+	succeed(keel_store_commit(world.store, &why));
+	assert_true(look(first) && look(second));
+	assert_false(look(third));
+	world.store = other;
+	append("b", NULL);
+	world.store = mine;
+	assert_true(look(third));
+	keel_event_waiter_close(first);
+	keel_event_waiter_close(second);
+	keel_event_waiter_close(third);
+	keel_event_waiter_close(NULL);
+	keel_store_close(other);
+}
+
+/* EVENT-5 */
+/* In memory a handle's own commits wake; nobody else could. */
+TEST(memory_wakes_itself)
+{
+	struct keel_store *file = world.store;
+	succeed(keel_store_open(":memory:", &world.options, &world.store, &why));
+	struct keel_event_waiter *waiter = start_waiting(1);
+	assert_false(look(waiter));
+	assert_false(look(waiter));
+	append("a", NULL);
+	assert_true(look(waiter));
+	keel_event_waiter_close(waiter);
+	assert_false(wait_for(2, 5 * MILLISECOND));
+	bool ready;
+	refuse_field("timeout", keel_event_wait(world.store, 2, INT64_MAX, &ready, &why));
+	close_store();
+	world.store = file;
+}
+
+/* A readonly handle waits too, and so does one that was there before the first session. */
+TEST(readers_wait)
+{
+	struct keel_store *writing = world.store;
+	world.options.readonly = true;
+	struct keel_store *readonly = world.store = open_another();
+	struct keel_event_waiter *waiter = start_waiting(1);
+	assert_false(look(waiter));
+	assert_false(file_exists(in_folder("store-wake")));
+	world.store = writing;
+	append("a", NULL);
+	world.store = readonly;
+	assert_true(wait_for(1, INT64_MAX));
+	while (!look(waiter))
+		usleep(1000); /* it polls */
+	keel_event_waiter_close(waiter);
+	struct child writer = start("writer", world.folder, "1", NULL);
+	assert_true(wait_for(2, INT64_MAX));
+	assert_int_equal(finish_child(&writer), 0);
+	keel_store_close(readonly);
+	world.store = writing;
+}
+
+/* Without inotify a waiter polls. */
+TEST(without_inotify)
+{
+	append("a", NULL);
+	no_inotify = true;
+	struct keel_store *mine = world.store, *other = open_another();
+	struct keel_event_waiter *waiter = start_waiting(2);
+	assert_false(look(waiter));
+	world.store = other;
+	append("b", NULL);
+	world.store = mine;
+	while (!look(waiter))
+		usleep(1000);
+	keel_event_waiter_close(waiter);
+	assert_true(wait_for(2, INT64_MAX));
+	assert_false(wait_for(3, 30 * MILLISECOND));
+	no_inotify = false;
+	keel_store_close(other);
+}
+
+/* A file that was deleted under a waiter costs it time and not the news; the next wait sees the new file. */
+TEST(a_deleted_file)
+{
+	append("a", NULL);
+	struct keel_event_waiter *waiter = start_waiting(2);
+	assert_false(look(waiter));
+	assert_int_equal(unlink(in_folder("store-wake")), 0);
+	struct keel_store *mine = world.store, *other = open_another();
+	world.store = other;
+	append("b", NULL);
+	world.store = mine;
+	while (!look(waiter))
+		usleep(1000);
+	keel_event_waiter_close(waiter);
+	waiter = start_waiting(3);
+	assert_false(look(waiter));
+	world.store = other;
+	append("c", NULL);
+	world.store = mine;
+	assert_true(look(waiter));
+	keel_event_waiter_close(waiter);
+	keel_store_close(other);
+}
+
+static void do_nothing(int number)
+{
+	(void)number;
+}
+
+/* Signals do not end a wait. */
+TEST(signals_interrupt_nothing)
+{
+	struct sigaction action = {.sa_handler = do_nothing}, before;
+	struct itimerval often = {{0, 3000}, {0, 3000}}, never = {{0, 0}, {0, 0}};
+	int64_t began = keel_monotonic_us();
+	append("a", NULL);
+	sigaction(SIGALRM, &action, &before);
+	setitimer(ITIMER_REAL, &often, NULL);
+	assert_false(wait_for(2, 40 * MILLISECOND));
+	setitimer(ITIMER_REAL, &never, NULL);
+	sigaction(SIGALRM, &before, NULL);
+	assert_true(keel_monotonic_us() - began >= 40 * MILLISECOND);
+}
+
+/* --- Cost -------------------------------------------------------------------------------------------------------- */
+
+/* The connection opened last: SQLite shows it to extensions. */
+static sqlite3 *connection;
+
+static int see_connection(sqlite3 *db, const char **message, const void *api)
+{
+	(void)message;
+	(void)api;
+	connection = db;
+	return SQLITE_OK;
+}
+
+static int watch_connections(void **state)
+{
+	(void)state;
+	return sqlite3_auto_extension((void (*)(void))see_connection) == SQLITE_OK ? 0 : -1;
+}
+
+/* What the statements of the connection have done since the last question. */
+static int work(int what)
+{
+	int sum = 0;
+	for (sqlite3_stmt *stmt = NULL; (stmt = sqlite3_next_stmt(connection, stmt)) != NULL;)
+		sum += sqlite3_stmt_status(stmt, what, 1);
+	return sum;
+}
+
+/* EVENT-5 */
+/* A reader that has caught up does the same work in a short log and in a long one, and none at all until woken. */
+TEST(caught_up_readers_do_not_scan)
+{
+	append("a", NULL);
+	work(SQLITE_STMTSTATUS_VM_STEP);
+	assert_false(wait_for(2, 0));
+	int steps = work(SQLITE_STMTSTATUS_VM_STEP);
+	sqlite3 *mine = connection;
+	raw("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)"
+		" INSERT INTO events (kind, at) SELECT 'note', i FROM n");
+	connection = mine;
+	assert_false(wait_for(5002, 0));
+	assert_int_equal(work(SQLITE_STMTSTATUS_VM_STEP), steps);
+	assert_int_equal(work(SQLITE_STMTSTATUS_FULLSCAN_STEP), 0);
+	struct keel_event_waiter *waiter = start_waiting(5002);
+	assert_false(look(waiter));
+	work(SQLITE_STMTSTATUS_RUN);
+	for (int i = 0; i < 20; i++)
+		assert_false(look(waiter));
+	assert_int_equal(work(SQLITE_STMTSTATUS_RUN), 0);
+	keel_event_waiter_close(waiter);
+}
+
+/* A writer writes into the file only when somebody waits, and only for events. */
+TEST(nobody_is_woken_for_nothing)
+{
+	bool found;
+	append("a", NULL);
+	assert_int_equal(bytes_written(), 0);
+	struct keel_event_waiter *waiter = start_waiting(2);
+	assert_true(is_awaited());
+	succeed(keel_store_begin(world.store, &why));
+	append("b", NULL);
+	keel_store_rollback(world.store);
+	succeed(keel_run_delete(world.store, text("nobody"), &found, &why));
+	assert_int_equal(bytes_written(), 0);
+	append("b", NULL);
+	append("c", NULL);
+	assert_int_equal(bytes_written(), 1);
+	keel_event_waiter_close(waiter);
+	assert_false(is_awaited());
+}
+
+/* The file can be read and written by its owner alone. */
+TEST(the_file_is_private)
+{
+	struct stat info;
+	mode_t before = umask(0);
+	append("a", NULL);
+	umask(before);
+	assert_int_equal(stat(in_folder("store-wake"), &info), 0);
+	assert_int_equal(info.st_mode & 07777, 0600);
+}
+
+/* --- Failure ----------------------------------------------------------------------------------------------------- */
+
+/* A start below 1 and a negative time are refused by name; an open transaction makes a wait busy. */
+TEST(waits_are_checked)
+{
+	struct keel_event_waiter *waiter;
+	bool ready;
+	refuse_field("cursor", keel_event_wait(world.store, 0, 0, &ready, &why));
+	refuse_field("timeout", keel_event_wait(world.store, 1, -1, &ready, &why));
+	refuse_field("cursor", keel_event_waiter_open(world.store, -5, &waiter, &why));
+	assert_null(waiter);
+	succeed(keel_store_begin(world.store, &why));
+	append("a", NULL);
+	refuse(BUSY, keel_event_wait(world.store, 1, INT64_MAX, &ready, &why));
+	assert_true(why.transient && !ready);
+	refuse(BUSY, keel_event_waiter_open(world.store, 1, &waiter, &why));
+	keel_store_rollback(world.store);
+}
+
+static void *refuse_memory(void *data, void *memory, size_t size)
+{
+	(void)data, (void)memory, (void)size;
+	return NULL;
+}
+
+static void free_memory(void *data, void *memory)
+{
+	(void)data;
+	free(memory);
+}
+
+/* Without memory a wait fails, and leaves nothing locked. */
+TEST(no_memory_to_wait)
+{
+	static const struct keel_allocator none = {refuse_memory, free_memory, NULL};
+	struct keel_event_waiter *waiter;
+	bool ready;
+	append("a", NULL);
+	wait_for(2, 0);
+	keel_set_allocator(&none);
+	enum keel_code opened = keel_event_waiter_open(world.store, 2, &waiter, &why);
+	enum keel_code waited = keel_event_wait(world.store, 2, 1, &ready, &why);
+	world_set_allocator();
+	assert_int_equal(opened, KEEL_NO_MEMORY);
+	assert_int_equal(waited, KEEL_NO_MEMORY);
+	assert_null(waiter);
+	assert_false(is_awaited());
+}
+
+/* A writer that cannot make the file says so, and has changed nothing. */
+TEST(a_file_that_cannot_be_made)
+{
+	struct keel_event event = {.kind = text("a")};
+	assert_int_equal(mkdir(in_folder("store-wake"), 0700), 0);
+	refuse(IO, keel_event_append(world.store, &event, NULL, &why));
+	assert_non_null(strstr(why.message, "store-wake"));
+	assert_false(wait_for(1, 5 * MILLISECOND));
+	assert_int_equal(rmdir(in_folder("store-wake")), 0);
+	assert_int_equal(append("a", NULL), 1);
+}
+
+/* --- Processes --------------------------------------------------------------------------------------------------- */
+
+/* A forked child cannot look, and does not keep up the wait when its parent has ended it. */
+TEST(forked_children_do_not_wait)
+{
+	int up[2], status;
+	char byte;
+	bool ready;
+	append("a", NULL);
+	struct keel_event_waiter *waiter = start_waiting(2);
+	assert_int_equal(pipe(up), 0);
+	pid_t pid = fork();
+	if (pid == 0) {
+		bool refused = keel_event_waiter_look(waiter, &ready, &why) == KEEL_MISUSE &&
+					   keel_event_wait(world.store, 1, 0, &ready, &why) == KEEL_MISUSE;
+		keel_event_waiter_close(waiter);
+		if (write(up[1], refused ? "y" : "n", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	assert_int_equal(read(up[0], &byte, 1), 1);
+	assert_int_equal(byte, 'y');
+	assert_true(is_awaited());
+	keel_event_waiter_close(waiter);
+	assert_false(is_awaited());
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	close(up[0]);
+	close(up[1]);
+}
+
+static int play_waiter(int argc, char **argv)
+{
+	(void)argc;
+	open_at(argv[0]);
+	child_says("ready");
+	wait_for(1000, INT64_MAX);
+	return 0;
+}
+
+/* Nobody waits any more when a waiter was killed. */
+TEST(killed_waiters_are_gone)
+{
+	append("a", NULL);
+	struct child waiter = start("waiter", world.folder, NULL);
+	await(&waiter, "ready");
+	while (!is_awaited())
+		usleep(200);
+	kill_child(&waiter);
+	assert_false(is_awaited());
+}
+
+/* A waiter may outlive its store, as long as nobody looks. */
+TEST(the_store_may_go_first)
+{
+	struct keel_event_waiter *waiter = start_waiting(1);
+	close_store();
+	keel_event_waiter_close(waiter);
+}
+
+int main(int argc, char **argv)
+{
+	const struct role roles[] = {{"writer", play_writer}, {"partner", play_partner}, {"waiter", play_waiter}, {0}};
+	const struct CMUnitTest tests[] = {
+		WITH_STORE(times_out_on_time),
+		WITH_STORE(another_process_wakes),
+		WITH_STORE(no_wake_up_is_lost),
+		WITH_STORE(one_process_wakes_itself),
+		WITH_STORE(memory_wakes_itself),
+		WITH_STORE(readers_wait),
+		WITH_STORE(without_inotify),
+		WITH_STORE(a_deleted_file),
+		WITH_STORE(signals_interrupt_nothing),
+		WITH_STORE(caught_up_readers_do_not_scan),
+		WITH_STORE(nobody_is_woken_for_nothing),
+		WITH_STORE(the_file_is_private),
+		WITH_STORE(waits_are_checked),
+		WITH_STORE(no_memory_to_wait),
+		WITH_STORE(a_file_that_cannot_be_made),
+		WITH_STORE(forked_children_do_not_wait),
+		WITH_STORE(killed_waiters_are_gone),
+		WITH_STORE(the_store_may_go_first),
+	};
+	if (support_is_child(argc, argv))
+		return support_play(argc, argv, roles);
+	return cmocka_run_group_tests_name("wake", tests, watch_connections, NULL);
+}
