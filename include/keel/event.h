@@ -78,8 +78,8 @@ struct keel_event_waiter; /* opaque */
 KEEL_API enum keel_code keel_event_waiter_open(struct keel_store *store, int64_t next_event_id,
                                                struct keel_event_waiter **waiter, struct keel_error *err);
 
-/* Whether there is something to read; the store must be open. Never blocks. While the handle has a transaction open,
- * not yet. A failure with KEEL_BUSY will pass: look again. */
+/* Whether there is something to read; the store must be open. Never blocks in a handle whose lock_timeout_us is 0.
+ * While the handle has a transaction open, not yet. A failure with KEEL_BUSY will pass: look again. */
 KEEL_API enum keel_code keel_event_waiter_look(struct keel_event_waiter *waiter, bool *ready, struct keel_error *err);
 
 /* NULL is a no-op. */

@@ -117,8 +117,25 @@ extern const struct keel_lua_method keel_lua_run_methods[];
 extern const struct keel_lua_method keel_lua_event_methods[];
 extern const struct keel_lua_method keel_lua_look_methods[];
 
+/* The open store at `argument`; raises for another value and a closed or forked one. [-0, +0, e] */
+struct keel_store *keel_lua_check_store(lua_State *L, int argument);
+
+/* Pushes the `sleep` that the store at `argument` was given, or nil. [-0, +1, -] */
+int keel_lua_push_sleep(lua_State *L, int argument);
+
 /* The metatables of stores and transactions, and `open` of the module table on the top. [-0, +0, m] */
 void keel_lua_store_open(lua_State *L);
+
+/* --- event.c ----------------------------------------------------------------------------------------------------- */
+
+/* Reads the cursor at index 2: where to go on, and whether it is of this store; false, with *err, when it is not. nil
+ * is the start. [-0, +0, e] */
+bool keel_lua_read_cursor(lua_State *L, struct keel_store *store, int64_t *next_event_id, struct keel_error *err);
+
+/* --- wait.c ------------------------------------------------------------------------------------------------------ */
+
+/* store:wait_events(cursor, { timeout }). */
+int keel_lua_wait_events(lua_State *L);
 
 /* --- record.c ---------------------------------------------------------------------------------------------------- */
 

@@ -96,16 +96,15 @@ static bool push_event(lua_State *L, const struct keel_event *event)
 	return set_json(L, "worker_ref", event->worker_ref) && set_json(L, "data", event->data);
 }
 
-/* Reads a cursor: where to go on, and whether it is of this store. */
-static bool read_cursor(lua_State *L, struct keel_store *store, struct keel_event_query *query, struct keel_error *err)
+bool keel_lua_read_cursor(lua_State *L, struct keel_store *store, int64_t *next_event_id, struct keel_error *err)
 {
 	int whole = 0;
-	query->next_event_id = 1;
+	*next_event_id = 1;
 	if (lua_isnil(L, 2))
 		return true;
 	keel_lua_check_type(L, 2, "cursor", LUA_TTABLE);
 	lua_getfield(L, 2, "next_event_id");
-	query->next_event_id = lua_tointegerx(L, -1, &whole);
+	*next_event_id = lua_tointegerx(L, -1, &whole);
 	lua_getfield(L, 2, "epoch");
 	size_t size = 0;
 	const char *epoch = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &size) : NULL;
@@ -150,7 +149,7 @@ static int op_read_events(lua_State *L, struct keel_store *store, struct keel_er
 	static const char *const known[] = {"runtime_id", "run_id", "thread_id", "kinds", NULL};
 	struct keel_text kinds[KEEL_EVENT_KINDS_MAX];
 	struct keel_event_query query = {0};
-	if (!read_cursor(L, store, &query, err))
+	if (!keel_lua_read_cursor(L, store, &query.next_event_id, err))
 		return -1;
 	query.limit = luaL_optinteger(L, 3, KEEL_EVENTS_DEFAULT);
 	keel_lua_check_options(L, 4, known);

@@ -45,6 +45,16 @@ static struct keel_lua_store *check_store(lua_State *L, int argument)
 	return self;
 }
 
+struct keel_store *keel_lua_check_store(lua_State *L, int argument)
+{
+	return check_store(L, argument)->store;
+}
+
+int keel_lua_push_sleep(lua_State *L, int argument)
+{
+	return lua_getiuservalue(L, argument, SLEEP);
+}
+
 /* The store of a transaction, which its user value keeps alive. Its address is good as long as the transaction is on
  * the stack. */
 static struct keel_lua_store *store_of(lua_State *L, int argument)
@@ -464,9 +474,15 @@ void keel_lua_store_open(lua_State *L)
 {
 	static const luaL_Reg store_meta[] = {
 		{"__gc", store_gc}, {"__close", store_gc}, {"__tostring", store_tostring}, {NULL, NULL}};
-	static const luaL_Reg store_functions[] = {
-		{"close", store_close},     {"begin", store_begin}, {"now", store_now}, {"path", store_path},
-		{"backend", store_backend}, {"sleep", store_sleep}, {"log", store_log}, {NULL, NULL}};
+	static const luaL_Reg store_functions[] = {{"close", store_close},
+											   {"begin", store_begin},
+											   {"now", store_now},
+											   {"path", store_path},
+											   {"backend", store_backend},
+											   {"sleep", store_sleep},
+											   {"log", store_log},
+											   {"wait_events", keel_lua_wait_events},
+											   {NULL, NULL}};
 	static const luaL_Reg transaction_meta[] = {{"__gc", transaction_rollback},
 												{"__close", transaction_rollback},
 												{"__tostring", transaction_tostring},

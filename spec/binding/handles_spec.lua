@@ -31,7 +31,7 @@ describe("A store handle", function()
       { "update_run_completion", "r", { status = "success" } }, { "update_run_progress", "r", { total_tokens = 1 } },
       { "list_by_thread", "t" }, { "list_inflight", {} }, { "claim_for_takeover", "r", {} }, { "begin" },
       { "transaction", print }, { "session_id" }, { "session_alive", 1 }, { "sessions" }, { "verify" },
-      { "append_event", { kind = "note" } }, { "read_events" },
+      { "append_event", { kind = "note" } }, { "read_events" }, { "wait_events" },
     } do
       support.raises("closed", store[call[1]], store, table.unpack(call, 2))
     end

@@ -485,6 +485,15 @@ function Store:begin() end
 ---@return keel.Error? err
 function Store:transaction(fn) end
 
+--- Waits until read_events has something for the cursor: through the store's `sleep`, which may yield, else blocking.
+--- Fails with invalid_request (cursor, timeout), wrong_runtime for a cursor of another store, and busy while a
+--- transaction of this handle is open.
+---@param cursor? keel.Cursor nil: the start
+---@param options? { timeout?: number } seconds; nil: no end
+---@return boolean? ready false when the time is over
+---@return keel.Error? err
+function Store:wait_events(cursor, options) end
+
 --- The time by the store's clock.
 ---@return string time
 function Store:now() end
