@@ -251,6 +251,9 @@ static const char inflight_of_session[] =
 static const char active_of_thread[] =
 	KEEL_RUN_SELECT "WHERE thread_id = ?1 AND (status = 1 OR finalizing = 1) ORDER BY seq LIMIT ?2";
 
+static const char finalizing_on_thread[] =
+	KEEL_RUN_SELECT "WHERE thread_id = ?1 AND (status = 1 OR finalizing = 1) AND finalizing = 1 ORDER BY seq LIMIT ?2";
+
 static const char *inflight_for(const struct keel_inflight_query *query)
 {
 	if (query->thread_id.data)
@@ -270,10 +273,12 @@ enum keel_code keel_run_list_inflight(struct keel_store *store, const struct kee
 		code = keel_check_id(query->after, "after", err);
 	if (code == KEEL_OK)
 		code = keel_store_check(store, err);
-	if (code == KEEL_OK && query->active && !query->thread_id.data)
+	bool unsettled = query->active || query->finalizing;
+	if (code == KEEL_OK && unsettled && !query->thread_id.data)
 		code = keel_fail_field(err, "thread_id", "thread_id must be given to list what is active");
-	if (code == KEEL_OK && query->active)
-		code = keel_query(store, active_of_thread, &select, err, keel_text(query->thread_id), keel_int(query->limit));
+	if (code == KEEL_OK && unsettled)
+		code = keel_query(store, query->finalizing ? finalizing_on_thread : active_of_thread, &select, err,
+						  keel_text(query->thread_id), keel_int(query->limit));
 	else if (code == KEEL_OK)
 		code = keel_query(store, inflight_for(query), &select, err, keel_text(query->thread_id),
 						  query->session_id ? keel_int(query->session_id) : keel_null(),

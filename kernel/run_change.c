@@ -74,6 +74,10 @@ static const char *status_event(struct keel_store *store, const struct keel_run_
 		keel_buffer_json(data, "error", delta->error);
 	if (delta->valued & KEEL_RUN_BIT(STOP_REASON))
 		keel_buffer_json(data, "stop_reason", delta->stop_reason);
+	if (delta->valued & KEEL_RUN_BIT(SUCCESSOR))
+		keel_buffer_json(data, "successor", delta->successor);
+	if ((delta->valued & KEEL_RUN_BIT(FINALIZING)) && delta->finalizing)
+		keel_buffer_put(data, ",\"finalizing\":true");
 	keel_buffer_put(data, "}");
 	return "run_finished";
 }

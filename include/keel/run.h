@@ -250,6 +250,7 @@ struct keel_inflight_query {
 	struct keel_text after;     /* a run id: go on behind it; data NULL: from the oldest */
 	bool active;                /* instead: what runs or is finalizing on the thread, which must be given; session_id,
 	                             * before and after do not count */
+	bool finalizing;            /* the same, but only what is finalizing */
 };
 
 /* Pending and running runs, oldest first (by insertion), reservations among them. */

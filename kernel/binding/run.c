@@ -188,13 +188,13 @@ static int op_list_by_thread(lua_State *L, struct keel_store *store, struct keel
 	return keel_lua_push_runs(L, list, err);
 }
 
-/* list_inflight{ thread_id, before, session_id, limit = 100, after, active }: pending and running runs, reservations
- * among them, oldest first. Parameters: before (a time: created then or earlier), after (a run id: go on behind it),
- * active (true: instead what runs or is finalizing on the thread; only thread_id and limit count).
- * Fails with invalid_request and limit_too_large (1000). */
+/* list_inflight{ thread_id, before, session_id, limit = 100, after, active, finalizing }: pending and running runs,
+ * reservations among them, oldest first. Parameters: before (a time: created then or earlier), after (a run id: go on
+ * behind it), active (true: instead what runs or is finalizing on the thread; only thread_id and limit count),
+ * finalizing (true: the same, but only what is finalizing). Fails with invalid_request and limit_too_large (1000). */
 static int op_list_inflight(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	static const char *const known[] = {"thread_id", "before", "session_id", "limit", "after", "active", NULL};
+	static const char *const known[] = {"thread_id", "before", "session_id", "limit", "after", "active", "finalizing", NULL};
 	struct keel_inflight_query query = {0};
 	keel_lua_check_options(L, 2, known);
 	query.thread_id = keel_lua_option_text(L, 2, "thread_id");
@@ -204,6 +204,7 @@ static int op_list_inflight(lua_State *L, struct keel_store *store, struct keel_
 		return keel_lua_refuse(err, "session_id", "must be at least 1");
 	query.limit = keel_lua_option_integer(L, 2, "limit", KEEL_LIST_DEFAULT);
 	query.active = keel_lua_option_flag(L, 2, "active");
+	query.finalizing = keel_lua_option_flag(L, 2, "finalizing");
 	struct keel_text before = keel_lua_option_text(L, 2, "before");
 	query.bounded = before.data != NULL;
 	if (query.bounded && keel_time_parse(before, &query.before) != KEEL_OK)

@@ -215,6 +215,8 @@ local function adopt(self, request, written)
   record.metadata = copy(fields.metadata or {}) -- the caller may go on using his
   record.kwargs = copy(fields.kwargs or {})
   record.worker_ref = fields.worker_ref and copy(fields.worker_ref)
+  -- Nobody owns what may be claimed: it can be anybody's the next moment, so it is not live here.
+  if fields.claimable then return LiveRuns.equip(record, true) end
   self._live:add(LiveRuns.equip(record, false))
   return record
 end

@@ -167,6 +167,7 @@
 ---@field multitask_strategy string the strategy's own name
 ---@field options table the caller's strategy_options, or {}
 ---@field inflight_count integer runs in flight on the thread, exact even when fewer are shown
+---@field finalizing string[] ids of the thread's runs that have ended and are not settled
 ---@field now string time by the store's clock
 
 --- What a strategy decides. Runs are records it was shown, or their ids.
@@ -260,6 +261,7 @@
 ---@field limit? integer 1 to 1000, default 100
 ---@field after? string a run id: go on behind it
 ---@field active? boolean true: instead what runs or is finalizing on the thread; only thread_id and limit count
+---@field finalizing? boolean true: the same, but only what is finalizing
 
 ---@class keel.StatusChange
 ---@field error? string

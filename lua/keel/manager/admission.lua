@@ -40,7 +40,8 @@ local function split(rows)
 end
 
 --- The runs in flight on a thread, after what a dead session left there has been recovered.
----@return { runs: table[], reservation: table?, count: integer, recovered: string[] }? inflight
+---@return { runs: table[], reservation: table?, count: integer, finalizing: string[], recovered: string[] }? inflight
+--- finalizing: runs that have ended and are not settled
 ---@return keel.Error? err
 function admission.read_inflight(context, tx, thread_id)
   local recovered = {}
@@ -48,22 +49,26 @@ function admission.read_inflight(context, tx, thread_id)
   repeat
     rows, err = tx:list_inflight { thread_id = thread_id, limit = SHOWN }
     if not rows then return nil, err end
-    if #rows == 0 then return { runs = rows, count = 0, recovered = recovered } end
     local some
     some, err = recover(context, tx, rows, recovered)
     if some == nil then return nil, err end
   until not some -- what was given back is in flight still, and more may have come into sight
+  local finalizing
+  finalizing, err = tx:list_inflight { thread_id = thread_id, finalizing = true, limit = SHOWN }
+  if not finalizing then return nil, err end
+  for i, row in ipairs(finalizing) do finalizing[i] = row.run_id end
   local count = #rows
   if count == SHOWN then
     count, err = tx:count_inflight(thread_id)
     if not count then return nil, err end
   end
   local runs, reservation = split(rows)
-  return { runs = runs, reservation = reservation, count = count - (#rows - #runs), recovered = recovered }
+  return { runs = runs, reservation = reservation, count = count - (#rows - #runs), finalizing = finalizing,
+    recovered = recovered }
 end
 
 -- What a strategy is told of the newcomer.
-local function describe(context, request, count)
+local function describe(context, request, inflight)
   return {
     thread_id = request.thread_id,
     assistant_id = request.fields.assistant_id,
@@ -78,7 +83,8 @@ local function describe(context, request, count)
     deadline = request.fields.deadline,
     multitask_strategy = request.policy.name,
     options = request.strategy_options or {},
-    inflight_count = count,
+    inflight_count = inflight.count,
+    finalizing = table.move(inflight.finalizing, 1, #inflight.finalizing, 1, {}),
     now = context.now(),
   }
 end
@@ -276,11 +282,11 @@ end
 
 -- Asks the strategy. Returns a decision whose runs are ids.
 local function ask(context, request, inflight, shown)
-  local description = describe(context, request, inflight.count)
+  local description = describe(context, request, inflight)
   show_time_left(inflight.runs, description.now)
   local given, err = policies.call(request.policy, context.budget, description, inflight.runs)
   if err then return nil, err end
-  local decision, problem = decisions.check(given, shown)
+  local decision, problem = decisions.check(given, shown, inflight.finalizing)
   if not decision then return nil, policies.failed(request.policy, problem) end
   return decision
 end

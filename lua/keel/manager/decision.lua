@@ -52,9 +52,13 @@ local function check_whole(made, given)
 end
 
 -- Replaces runs by their ids. Returns a problem, if there is one.
-local function resolve(made, given, inflight)
-  local shown = {}
-  for _, run in ipairs(inflight) do shown[run.run_id] = run end
+local function resolve(made, given, inflight, finalizing)
+  local shown, unsettled = {}, {}
+  for _, run in ipairs(inflight) do
+    shown[run.run_id] = run
+    unsettled[run.run_id] = true
+  end
+  for _, run_id in ipairs(finalizing) do unsettled[run_id] = true end
   local problem
   if type(given.cancel) == "table" then
     made.cancel, problem = ids_of(given.cancel, "cancel", shown)
@@ -62,7 +66,7 @@ local function resolve(made, given, inflight)
     problem = "cancel must be a list of runs or \"all\""
   end
   if problem then return problem end
-  if given.after then made.after, problem = ids_of(given.after, "after", shown) end
+  if given.after then made.after, problem = ids_of(given.after, "after", unsettled) end
   if problem then return problem end
   for _, name in ipairs { "reuse", "replace" } do
     if given[name] ~= nil then
@@ -76,11 +80,12 @@ end
 --- Checks what a strategy returned.
 ---@param given any
 ---@param inflight table[] the runs it was shown
+---@param finalizing string[] ids that `after` may name as well
 ---@return { admit: boolean, all: boolean, cancel: string[], action: string, after: string[], reuse: string?,
 --- replace: string?, concurrency: integer?, delay: number?, within: number?, position: integer?,
 --- reason: string? }? decision ids in place of runs
 ---@return string? problem
-function decision.check(given, inflight)
+function decision.check(given, inflight, finalizing)
   if type(given) ~= "table" then return nil, "the decision must be a table, got " .. type(given) end
   for key, value in pairs(given) do
     local expected = known[key]
@@ -98,7 +103,7 @@ function decision.check(given, inflight)
     within = given.within, position = given.position }
   local problem = check_numbers(given)
   if not problem and (given.cancel or given.after or given.reuse ~= nil or given.replace ~= nil) then
-    problem = resolve(made, given, inflight)
+    problem = resolve(made, given, inflight, finalizing)
   end
   problem = problem or check_whole(made, given)
   if problem then return nil, problem end

@@ -65,9 +65,9 @@ return function(Manager)
 
   -- Whether the thread has a run that ended and is not settled, by an owner who is there.
   local function has_finalizing(self, thread_id)
-    local rows, err = self._client:call("list_inflight", { thread_id = thread_id, active = true, limit = 256 })
+    local rows, err = self._client:call("list_inflight", { thread_id = thread_id, finalizing = true, limit = 256 })
     for _, row in ipairs(rows or {}) do
-      if LiveRuns.is_final(row.status) and row.session_id and self._client:is_alive(row.session_id) then return true end
+      if row.session_id and self._client:is_alive(row.session_id) then return true end
     end
     if err then return false, err end
     return false

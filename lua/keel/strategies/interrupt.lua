@@ -1,4 +1,4 @@
 -- Stop what runs on the thread, keep its work, admit the newcomer.
-return function()
-  return { admit = true, cancel = "all", action = "interrupt" }
+return function(request)
+  return { admit = true, cancel = "all", action = "interrupt", after = request.finalizing }
 end

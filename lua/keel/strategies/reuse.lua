@@ -6,6 +6,6 @@ return function(request, inflight)
       return { admit = false, reuse = run, reason = "the same work is in flight" }
     end
   end
-  if #inflight == 0 then return { admit = true } end
+  if #inflight == 0 then return { admit = true, after = request.finalizing } end
   return { admit = false, reason = "the thread has other work in flight" }
 end

@@ -1,4 +1,4 @@
 -- Stop what runs on the thread, have its work undone, admit the newcomer.
-return function()
-  return { admit = true, cancel = "all", action = "rollback" }
+return function(request)
+  return { admit = true, cancel = "all", action = "rollback", after = request.finalizing }
 end

@@ -1,0 +1,217 @@
+--- The torture: processes that admit, start, finish, cancel, give back and recover runs on the same few threads, while
+--- they are killed, stopped and started anew at random; then the event log is replayed against a model (model.lua), and
+--- compared with what was acknowledged to each process.
+--
+-- Usage: tests/torture/run.sh [--seed N] [--seconds N] [--processes N] [--lease] [--durability NAME] [--keep]
+--
+--   --lease        runs have leases of 0.3 s, and processes are stopped (SIGSTOP) for longer than that: what they write
+--                  when they wake up must be refused
+--   --keep         leaves the folder with store and journals
+--
+-- The last line says how much happened and how much was wrong; the exit status is 1 if anything was.
+local folder_of_this = arg[0]:match "^(.*)/[^/]*$" or "."
+package.path = folder_of_this .. "/?.lua;" .. package.path
+
+local keel = require "keel"
+local model = require "model"
+local uv = require "luv"
+
+local options = { seed = os.time(), seconds = 30, processes = 8, lease = false, durability = "normal", keep = false }
+do
+  local i = 1
+  while arg[i] do
+    local name = arg[i]:match "^%-%-(.+)$"
+    if name == nil or options[name] == nil then
+      io.stderr:write("torture: unknown option ", arg[i], "\n")
+      os.exit(2)
+    end
+    if type(options[name]) == "boolean" then
+      options[name] = true
+    else
+      i = i + 1
+      options[name] = type(options[name]) == "number" and tonumber(arg[i]) or arg[i]
+      if options[name] == nil then
+        io.stderr:write("torture: --", name, " needs a value\n")
+        os.exit(2)
+      end
+    end
+    i = i + 1
+  end
+end
+math.randomseed(math.tointeger(options.seed))
+
+local LEASE = 0.3
+local folder = assert(uv.fs_mkdtemp((os.getenv "TMPDIR" or "/tmp") .. "/keel-torture-XXXXXX"))
+local path = folder .. "/store"
+assert(keel.open(path, { durability = options.durability })):close()
+
+-- --- The processes ---------------------------------------------------------------------------------------------------
+
+local children, started, killed, stopped = {}, 0, 0, 0
+
+local function start(slot)
+  started = started + 1
+  local child = { journal = ("%s/journal-%d"):format(folder, started), pipes = { uv.new_pipe(), uv.new_pipe() } }
+  local seed = math.random(1 << 30)
+  child.handle, child.pid = assert(uv.spawn(arg[-1] or "lua5.4", {
+    args = { folder_of_this .. "/worker.lua", path, child.journal, tostring(seed), options.durability,
+      tostring(options.lease and LEASE or 0) },
+    stdio = { child.pipes[1], child.pipes[2], 2 },
+  }, function(code, signal) child.code, child.signal = code, signal end))
+  child.pipes[2]:read_start(function(_, data) child.said = (child.said or "") .. (data or "") end)
+  children[slot] = child
+  child.all = true
+  return child
+end
+
+local everybody = {}
+local function start_and_note(slot) everybody[#everybody + 1] = start(slot) end
+
+-- A short loop around the event loop; the only waiting there is.
+local function turn(milliseconds, done)
+  local over = false
+  local timer = uv.new_timer()
+  timer:start(milliseconds, 0, function() over = true end)
+  while not over and not (done and done()) do uv.run "once" end
+  timer:close()
+  uv.run "nowait"
+end
+
+local function gone(child) return function() return child.code ~= nil end end
+
+local function kill(slot)
+  local child = children[slot]
+  if child.code then return start_and_note(slot) end
+  killed = killed + 1
+  child.killed = true
+  uv.kill(child.pid, "sigkill")
+  turn(10000, gone(child))
+  start_and_note(slot)
+end
+
+local function stop_for_a_while(slot)
+  local child = children[slot]
+  if child.code or child.stopped then return end
+  stopped = stopped + 1
+  child.stopped, child.was_stopped = true, true
+  uv.kill(child.pid, "sigstop")
+  local timer = uv.new_timer()
+  timer:start(math.random(50, options.lease and 1000 or 300), 0, function()
+    timer:close()
+    child.stopped = false
+    if not child.code then uv.kill(child.pid, "sigcont") end
+  end)
+end
+
+for slot = 1, options.processes do start_and_note(slot) end
+local began = uv.hrtime()
+while (uv.hrtime() - began) / 1e9 < options.seconds do
+  turn(math.random(20, 200))
+  local slot = math.random(options.processes)
+  if math.random(100) <= 60 then kill(slot) else stop_for_a_while(slot) end
+end
+for _, child in pairs(children) do
+  if child.stopped and not child.code then uv.kill(child.pid, "sigcont") end
+  if not child.code then child.pipes[1]:write "stop\n" end
+end
+for _, child in pairs(children) do
+  turn(30000, gone(child))
+  if not child.code then
+    io.stderr:write("torture: process ", child.pid, " did not stop\n")
+    uv.kill(child.pid, "sigkill")
+    turn(10000, gone(child))
+    child.hung = true
+  end
+end
+
+-- --- The end ---------------------------------------------------------------------------------------------------------
+-- ----------------------------------------------------------------------------
+
+local store = assert(keel.open(path, { durability = options.durability }))
+local runs = keel.run_manager { store = store, settle_timeout = 0 }
+local problems = {}
+local function problem(text, ...) problems[#problems + 1] = text:format(...) end
+
+repeat
+  local recovered = assert(runs:reconcile_orphaned_inflight_runs())
+  local run = runs:claim_next()
+  while run do
+    assert(runs:set_status(run.run_id, "success"))
+    run = runs:claim_next()
+  end
+  for _, row in ipairs(assert(store:list_inflight { limit = 1000 })) do
+    if row.claimable and not row.scheduled_at then runs:cancel(row.run_id) end
+  end
+until #recovered == 0 and #assert(store:list_inflight { limit = 1 }) == 0
+
+-- --- The judgement ---------------------------------------------------------------------------------------------------
+-- -------------------------------------------------------------------------------------------------------
+
+local events, cursor, page = {}, nil, nil
+repeat
+  page = assert(store:read_events(cursor, 1000))
+  table.move(page.events, 1, #page.events, #events + 1, events)
+  cursor = page.cursor
+until not page.has_more
+local rows = {}
+for _, event in ipairs(events) do
+  if event.run_id and not rows[event.run_id] then rows[event.run_id] = assert(store:get(event.run_id)) end
+end
+local judged = model.replay(events, rows)
+for _, complaint in ipairs(judged.complaints) do problem("%s", complaint) end
+for _, found in ipairs(assert(store:verify())) do problem("verify: %s", found.message) end
+
+-- What each process was told must be so.
+local acknowledged, stale, sessions = 0, 0, {}
+for _, child in ipairs(everybody) do
+  if not child.killed and (child.code ~= 0 or child.hung) then
+    problem("process %d ended with %s", child.pid, tostring(child.code))
+  end
+  for line in io.lines(child.journal) do
+    local words = {}
+    for word in line:gmatch "%S+" do words[#words + 1] = word end
+    local what, id, fence, status = table.unpack(words)
+    acknowledged = acknowledged + 1
+    if what == "session" then
+      sessions[tonumber(id)] = child
+    elseif what == "unexpected" or what == "fault" then
+      problem("process %d: %s", child.pid, line)
+    elseif what == "stale" then
+      stale = stale + 1
+      -- Without leases nobody takes a run from a process that is there; one that was told to stop may be overtaken.
+      local row = rows[id]
+      local overtaken = row and row.cancel_requested_at or row and row.cancel_action
+      if not options.lease and not overtaken then problem("process %d lost run %s (%s)", child.pid, id, fence) end
+    elseif what == "admitted" and not rows[id] then
+      problem("run %s was admitted and is gone", id)
+    elseif what == "finished" then
+      local row = rows[id]
+      if not row then
+        problem("run %s was finished and is gone", id)
+      elseif row.status ~= status and not (status == "interrupted" and row.status == "error") then
+        problem("run %s was finished as %s and is %s", id, status, row.status)
+      elseif row.fence ~= tonumber(fence) and row.status ~= "interrupted" then
+        problem("run %s was finished with fence %s and has %d: two owners", id, fence, row.fence)
+      end
+    end
+  end
+end
+-- Whose runs were recovered was dead, or hung with a lease.
+if not options.lease then
+  for _, recovery in ipairs(judged.recovered) do
+    local child = sessions[recovery.session_id]
+    if child and not child.killed then
+      problem("event %d recovered run %s of session %d, which lived", recovery.event.id, recovery.run_id,
+        recovery.session_id)
+    end
+  end
+end
+store:close()
+
+for i = 1, math.min(#problems, 30) do print("wrong: " .. problems[i]) end
+print(("seed %d: %d s, %d processes (%d killed, %d stopped), %d events, %d runs, %d acknowledgements, %d recovered, "
+  .. "%d stale writes refused, %d wrong"):format(options.seed, options.seconds, started, killed, stopped, #events,
+  (function() local n = 0 for _ in pairs(rows) do n = n + 1 end return n end)(), acknowledged, #judged.recovered, stale,
+  #problems))
+if not options.keep and #problems == 0 then os.execute(("rm -r '%s'"):format(folder)) else print("left: " .. folder) end
+os.exit(#problems == 0 and 0 or 1)
