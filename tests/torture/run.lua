@@ -147,7 +147,8 @@ until #recovered == 0 and #assert(store:list_inflight { limit = 1 }) == 0
 -- --- The judgement ---------------------------------------------------------------------------------------------------
 -- -------------------------------------------------------------------------------------------------------
 
-local events, cursor, page = {}, nil, nil
+local events, cursor = {}, nil
+local page
 repeat
   page = assert(store:read_events(cursor, 1000))
   table.move(page.events, 1, #page.events, #events + 1, events)

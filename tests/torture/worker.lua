@@ -23,6 +23,7 @@ input:read_start(function() stopping = true end)
 
 -- The store waits through the loop, like a host with coroutines.
 local function sleep(seconds)
+  if not coroutine.isyieldable() then return uv.sleep(math.ceil(seconds * 1000)) end
   local timer = uv.new_timer()
   local this = assert(coroutine.running())
   timer:start(math.ceil(seconds * 1000), 0, function()
