@@ -8,6 +8,7 @@
 #include <keel/retry.h>
 #include <keel/run.h>
 #include <keel/store.h>
+#include <keel/tokens.h>
 #include <keel/value.h>
 
 #endif

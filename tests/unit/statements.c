@@ -85,6 +85,7 @@ static void do_everything(void)
 	struct keel_takeover takeover = {.status = KEEL_RUN_ERROR};
 	struct keel_runs runs = {0};
 	struct keel_events events = {0};
+	struct keel_token_totals totals = {0};
 	const char *winner;
 	bool is;
 	SET(&run, USER_ID, user_id, text("u"));
@@ -112,12 +113,14 @@ static void do_everything(void)
 		succeed(keel_event_read(world.store, &query, &events, &why));
 	}
 	succeed(keel_event_wait(world.store, 1, 0, &is, &why));
+	succeed(keel_tokens_of_thread(world.store, text("t"), true, &totals, &why));
 	succeed(keel_store_session_alive(world.store, 99, &is, &why));
 	succeed(keel_run_delete(world.store, text("r"), &is, &why));
 	succeed(keel_store_begin(world.store, &why));
 	keel_store_rollback(world.store);
 	keel_runs_clear(&runs);
 	keel_events_clear(&events);
+	keel_token_totals_clear(&totals);
 }
 
 /* Whether a step of a plan walks a whole table or index, or sorts. */

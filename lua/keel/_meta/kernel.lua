@@ -263,6 +263,16 @@
 ---@field active? boolean true: instead what runs or is finalizing on the thread; only thread_id and limit count
 ---@field finalizing? boolean true: the same, but only what is finalizing
 
+--- What the final runs of a thread have used, and with include_active the running ones.
+---@class keel.TokenTotals
+---@field total_tokens integer
+---@field total_input_tokens integer
+---@field total_output_tokens integer
+---@field total_runs integer
+---@field by_model table<string, { tokens: integer, runs: integer }> "unknown" for runs without a model
+---@field by_caller { lead_agent: integer, subagent: integer, middleware: integer } tokens
+---@field by_status table<keel.Status, integer> runs; each status that counts is there
+
 ---@class keel.StatusChange
 ---@field error? string
 ---@field stop_reason? string
@@ -363,6 +373,14 @@ function Operations:list_inflight(query) end
 ---@return integer? count
 ---@return keel.Error? err
 function Operations:count_inflight(thread_id) end
+
+--- What the runs of a thread have used. Reservations and pending runs do not count. Takes time in proportion to the
+--- thread. Fails with invalid_request, and limit_too_large when a sum is beyond 64 bits.
+---@param thread_id string
+---@param options? { include_active?: boolean } true: running ones count too
+---@return keel.TokenTotals? totals
+---@return keel.Error? err
+function Operations:aggregate_tokens_by_thread(thread_id, options) end
 
 --- Recovers an orphan: an in-flight run whose session is dead, that has neither a session nor `claimable`, or whose
 --- lease or deadline has passed. Its fence grows, so that a late writer is refused. Fails with invalid_request,
