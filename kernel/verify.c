@@ -20,6 +20,8 @@ static const struct {
 	{KEEL_STORE_CORRUPT, "a run in flight has an end",
 	 "SELECT run_id FROM runs WHERE coalesce(status, 0) < 2 AND ended_at IS NOT NULL"},
 	{KEEL_STORE_CORRUPT, "a run has no fence or revision", "SELECT run_id FROM runs WHERE fence < 1 OR revision < 1"},
+	{KEEL_STORE_CORRUPT, "a lease has no token or session",
+	 "SELECT name FROM leases WHERE token < 1 OR session_id < 1"},
 	{KEEL_STORE_CORRUPT, "the log has a hole before event",
 	 "SELECT id FROM (SELECT id, lag(id) OVER (ORDER BY id) AS previous FROM events) WHERE id <> previous + 1"},
 	{KEEL_STORE_MISSING, "a run has no event that created it",

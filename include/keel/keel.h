@@ -4,6 +4,7 @@
 
 #include <keel/error.h>
 #include <keel/event.h>
+#include <keel/lease.h>
 #include <keel/module.h>
 #include <keel/retry.h>
 #include <keel/run.h>

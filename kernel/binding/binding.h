@@ -117,6 +117,7 @@ extern const struct keel_lua_method keel_lua_run_methods[];
 extern const struct keel_lua_method keel_lua_event_methods[];
 extern const struct keel_lua_method keel_lua_look_methods[];
 extern const struct keel_lua_method keel_lua_token_methods[];
+extern const struct keel_lua_method keel_lua_lease_methods[];
 
 /* The open store at `argument`; raises for another value and a closed or forked one. [-0, +0, e] */
 struct keel_store *keel_lua_check_store(lua_State *L, int argument);

@@ -1,5 +1,6 @@
 --- What of a store is better said in Lua.
 local kernel = require "keel.kernel"
+local Lease = require "keel.lease"
 
 local methods = kernel.store_methods
 
@@ -30,6 +31,16 @@ function methods:transaction(fn)
   if not committed then return nil, err end
   if results.n == 1 then return true end
   return table.unpack(results, 2, results.n)
+end
+
+--- Grants a name to this store's session, until it is released, expires, or the session ends. Raises for wrong types.
+--- Fails with lease_held (owner, expires_at), also when this session holds it, and invalid_request (name, ttl, owner).
+---@param name string id
+---@param options { ttl: number, owner?: string } ttl: seconds, more than 0; owner: what others see, default the store's
+---@return keel.Lease? lease
+---@return keel.Error? err
+function methods:lease(name, options)
+  return Lease.acquire(self, name, options)
 end
 
 return methods

@@ -149,10 +149,18 @@ describe("The reference names", function()
   end
 
   it("every method of stores and transactions", function()
-    local text = sections("The store", "Transactions", "Sessions", "Events and cursors")
+    local text = sections("The store", "Transactions", "Sessions", "Leases", "Events and cursors")
     for _, handle in ipairs { handles() } do
       each_key(getmetatable(handle).__index, any, function(name) return is_called(text, name) end)
     end
+  end)
+
+  it("every method and field of leases", function()
+    local text = sections "Leases"
+    local lease = assert(support.open(":memory:"):lease("name", { ttl = 1 }))
+    each_key(getmetatable(lease), public(getmetatable(lease).acquire), function(name) return is_called(text, name) end)
+    local function shown(name) return not name:find "^_" end
+    each_key(lease, shown, function(name) return is_named(text, "lease." .. name) end)
   end)
 
   it("every method of the run manager, of abort events and of retry policies", function()

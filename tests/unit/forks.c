@@ -64,6 +64,7 @@ static int call_everything(void)
 	struct keel_event_query query = {.next_event_id = 1, .limit = 1};
 	struct keel_runs runs = {0};
 	struct keel_token_totals totals = {0};
+	struct keel_lease lease;
 	struct keel_events events = {0};
 	struct keel_sessions sessions = {0};
 	struct keel_problems problems = {0};
@@ -84,6 +85,10 @@ static int call_everything(void)
 		   !MISUSED(keel_run_claim_for_takeover(s, text("r"), &takeover, &is, &why)) ||
 		   !MISUSED(keel_run_request_cancel(s, text("r"), text("interrupt"), &winner, &why)) ||
 		   !MISUSED(keel_tokens_of_thread(s, text("t"), true, &totals, &why)) ||
+		   !MISUSED(keel_lease_acquire(s, text("n"), nothing, 1, &lease, &why)) ||
+		   !MISUSED(keel_lease_renew(s, text("n"), 1, 1, &number, &why)) ||
+		   !MISUSED(keel_lease_release(s, text("n"), 1, &why)) ||
+		   !MISUSED(keel_lease_get(s, text("n"), &lease, &why)) ||
 		   !MISUSED(keel_event_append(s, &event, &number, &why)) || !MISUSED(keel_event_wait(s, 1, 0, &is, &why)) ||
 		   !MISUSED(keel_event_read(s, &query, &events, &why)) || !MISUSED(keel_store_begin(s, &why)) ||
 		   !MISUSED(keel_store_commit(s, &why)) || !MISUSED(keel_store_session(s, &number, &why)) ||

@@ -86,6 +86,8 @@ static void do_everything(void)
 	struct keel_runs runs = {0};
 	struct keel_events events = {0};
 	struct keel_token_totals totals = {0};
+	struct keel_lease lease;
+	int64_t expires_at;
 	const char *winner;
 	bool is;
 	SET(&run, USER_ID, user_id, text("u"));
@@ -114,6 +116,11 @@ static void do_everything(void)
 	}
 	succeed(keel_event_wait(world.store, 1, 0, &is, &why));
 	succeed(keel_tokens_of_thread(world.store, text("t"), true, &totals, &why));
+	for (int i = 0; i < 2; i++) {
+		succeed(keel_lease_acquire(world.store, text("n"), nothing, 5, &lease, &why));
+		succeed(keel_lease_renew(world.store, text("n"), lease.token, 5, &expires_at, &why));
+		succeed(keel_lease_release(world.store, text("n"), lease.token, &why));
+	}
 	succeed(keel_store_session_alive(world.store, 99, &is, &why));
 	succeed(keel_run_delete(world.store, text("r"), &is, &why));
 	succeed(keel_store_begin(world.store, &why));

@@ -10,9 +10,11 @@ static int clear_problems(void **state)
 }
 #define DAMAGED(test) cmocka_unit_test_setup_teardown(test, world_open, clear_problems)
 
-/* Three runs with a history: seven events. */
+/* Three runs with a history: seven events; and a lease. */
 static void put_history(void)
 {
+	struct keel_lease lease;
+	succeed(keel_lease_acquire(world.store, text("n"), nothing, 5, &lease, &why));
 	put_pending("a", "t");
 	put_with_status("b", "t", KEEL_RUN_RUNNING);
 	put_pending("c", "u");
@@ -117,6 +119,14 @@ TEST(fences_and_revisions)
 	assert_int_equal(look(), 2);
 }
 
+/* A lease without a token, or of no session. */
+TEST(leases)
+{
+	finds("UPDATE leases SET token = 0", "no token or session: n");
+	raw("UPDATE leases SET token = 1, session_id = 0");
+	assert_int_equal(look(), 1);
+}
+
 /* A store without an epoch, or with two. */
 TEST(epochs)
 {
@@ -184,7 +194,7 @@ int main(void)
 		DAMAGED(sound_stores),     DAMAGED(pruned_logs_are_sound),    DAMAGED(holes_in_the_log),
 		DAMAGED(unknown_statuses), DAMAGED(ends_of_runs_in_flight),   DAMAGED(fences_and_revisions),
 		DAMAGED(epochs),           DAMAGED(runs_without_a_beginning), DAMAGED(wiped_pages),
-		DAMAGED(many_problems),    DAMAGED(lists_are_reused),
+		DAMAGED(many_problems),    DAMAGED(lists_are_reused),         DAMAGED(leases),
 	};
 	return cmocka_run_group_tests_name("verify", tests, NULL, NULL);
 }

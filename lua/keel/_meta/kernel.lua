@@ -15,8 +15,8 @@
 ---| "wrong_runtime" # expected, actual
 ---| "runtime_stopped" # not given yet
 ---| "unsupported_strategy" # known
----| "stale_owner" # run_id and session_id when another live session owns the run
----| "lease_held" # not given yet
+---| "stale_owner" # run_id and session_id when another live session owns the run; of a lease: none
+---| "lease_held" # owner, expires_at
 ---| "idempotency_mismatch" # not given yet
 ---| "policy_failed" # policy, reason, line
 ---| "policy_budget" # policy, limit, line
@@ -40,6 +40,8 @@
 ---@field thread_id? string
 ---@field run_id? string the run in the way, or the one there is not
 ---@field session_id? integer the session that owns the run
+---@field owner? string who holds the lease
+---@field expires_at? string time; until when
 ---@field from? keel.Status
 ---@field to? keel.Status
 ---@field requested? integer
@@ -273,6 +275,15 @@
 ---@field by_caller { lead_agent: integer, subagent: integer, middleware: integer } tokens
 ---@field by_status table<keel.Status, integer> runs; each status that counts is there
 
+--- The newest grant of a lease.
+---@class keel.Grant
+---@field name string
+---@field token integer
+---@field session_id integer whom it was granted to
+---@field owner string
+---@field held boolean neither released nor expired, and the session is alive
+---@field expires_at? string time; absent once it was released
+
 ---@class keel.StatusChange
 ---@field error? string
 ---@field stop_reason? string
@@ -458,6 +469,35 @@ function Operations:append_event(event) end
 ---@return keel.Error? err
 function Operations:read_events(cursor, limit, filter) end
 
+--- Grants a name to this handle's session: what store:lease does, without an object.
+--- Fails with lease_held (owner, expires_at), invalid_request (name, ttl, owner).
+---@param name string
+---@param options { ttl: number, owner?: string } ttl: seconds, more than 0; owner: default the store's
+---@return keel.Grant? grant
+---@return keel.Error? err
+function Operations:acquire_lease(name, options) end
+
+--- Lets a lease of this handle's session run for ttl seconds from now. Fails with stale_owner, invalid_request.
+---@param name string
+---@param token integer
+---@param ttl number
+---@return string? expires_at time
+---@return keel.Error? err
+function Operations:renew_lease(name, token, ttl) end
+
+--- Frees a lease of this handle's session. Fails with stale_owner, invalid_request.
+---@param name string
+---@param token integer
+---@return true? done
+---@return keel.Error? err
+function Operations:release_lease(name, token) end
+
+--- The newest grant of a name; nil when there was none. Fails with invalid_request.
+---@param name string
+---@return keel.Grant? grant
+---@return keel.Error? err
+function Operations:get_lease(name) end
+
 --- The session of this handle, made now if it has not written yet; nil for a readonly store.
 ---@return integer? session_id
 ---@return keel.Error? err
@@ -513,6 +553,14 @@ function Store:transaction(fn) end
 ---@return boolean? ready false when the time is over
 ---@return keel.Error? err
 function Store:wait_events(cursor, options) end
+
+--- Grants a name to this store's session, until it is released, expires, or the session ends. In lua/keel/store.lua.
+--- Fails with lease_held (owner, expires_at), also when this session holds it, and invalid_request (name, ttl, owner).
+---@param name string
+---@param options { ttl: number, owner?: string } ttl: seconds, more than 0; owner: what others see, default the store's
+---@return keel.Lease? lease
+---@return keel.Error? err
+function Store:lease(name, options) end
 
 --- The time by the store's clock.
 ---@return string time
