@@ -2,8 +2,11 @@
 --- they are killed, stopped and started anew at random; then the event log is replayed against a model (model.lua), and
 --- compared with what was acknowledged to each process.
 --
--- Usage: tests/torture/run.sh [--seed N] [--seconds N] [--processes N] [--lease] [--durability NAME] [--keep]
+-- Usage: tests/torture/run.sh [--seed N] [--seconds N] [--processes N] [--lease] [--threads NAMES] [--kills N]
+--                             [--durability NAME] [--keep]
 --
+--   --threads      only these of threads.lua, by name, with commas
+--   --kills        goes on until so many processes were killed, in quick succession, instead of for a time
 --   --lease        runs have leases of 0.3 s, and processes are stopped (SIGSTOP) for longer than that: what they write
 --                  when they wake up must be refused
 --   --keep         leaves the folder with store and journals
@@ -16,7 +19,8 @@ local keel = require "keel"
 local model = require "model"
 local uv = require "luv"
 
-local options = { seed = os.time(), seconds = 30, processes = 8, lease = false, durability = "normal", keep = false }
+local options = { seed = os.time(), seconds = 30, processes = 8, lease = false, durability = "normal", threads = "",
+  kills = 0, keep = false }
 do
   local i = 1
   while arg[i] do
@@ -51,16 +55,16 @@ local children, started, killed, stopped = {}, 0, 0, 0
 
 local function start(slot)
   started = started + 1
-  local child = { journal = ("%s/journal-%d"):format(folder, started), pipes = { uv.new_pipe(), uv.new_pipe() } }
+  local child = { journal = ("%s/journal-%d"):format(folder, started), said = "",
+    pipes = { uv.new_pipe(), uv.new_pipe() } }
   local seed = math.random(1 << 30)
   child.handle, child.pid = assert(uv.spawn(arg[-1] or "lua5.4", {
     args = { folder_of_this .. "/worker.lua", path, child.journal, tostring(seed), options.durability,
-      tostring(options.lease and LEASE or 0) },
+      tostring(options.lease and LEASE or 0), options.threads },
     stdio = { child.pipes[1], child.pipes[2], 2 },
   }, function(code, signal) child.code, child.signal = code, signal end))
-  child.pipes[2]:read_start(function(_, data) child.said = (child.said or "") .. (data or "") end)
+  child.pipes[2]:read_start(function(_, data) child.said = child.said .. (data or "") end)
   children[slot] = child
-  child.all = true
   return child
 end
 
@@ -105,11 +109,17 @@ end
 
 for slot = 1, options.processes do start_and_note(slot) end
 local began = uv.hrtime()
-while (uv.hrtime() - began) / 1e9 < options.seconds do
-  turn(math.random(20, 200))
-  local slot = math.random(options.processes)
-  if math.random(100) <= 60 then kill(slot) else stop_for_a_while(slot) end
+local function go_on()
+  if options.kills > 0 then return killed < options.kills end
+  return (uv.hrtime() - began) / 1e9 < options.seconds
 end
+while go_on() do
+  turn(options.kills > 0 and math.random(60) or math.random(20, 200))
+  local slot = math.random(options.processes)
+  if options.kills > 0 then turn(5000, function() return children[slot].said ~= "" or children[slot].code end) end
+  if math.random(100) <= (options.kills > 0 and 95 or 60) then kill(slot) else stop_for_a_while(slot) end
+end
+local took = (uv.hrtime() - began) // 1000000000
 for _, child in pairs(children) do
   if child.stopped and not child.code then uv.kill(child.pid, "sigcont") end
   if not child.code then child.pipes[1]:write "stop\n" end
@@ -168,7 +178,9 @@ for _, child in ipairs(everybody) do
   if not child.killed and (child.code ~= 0 or child.hung) then
     problem("process %d ended with %s", child.pid, tostring(child.code))
   end
-  for line in io.lines(child.journal) do
+  local journal = io.open(child.journal)
+  if not journal and not child.killed then problem("process %d left no journal", child.pid) end
+  for line in journal and journal:lines() or function() end do
     local words = {}
     for word in line:gmatch "%S+" do words[#words + 1] = word end
     local what, id, fence, status = table.unpack(words)
@@ -211,7 +223,7 @@ store:close()
 
 for i = 1, math.min(#problems, 30) do print("wrong: " .. problems[i]) end
 print(("seed %d: %d s, %d processes (%d killed, %d stopped), %d events, %d runs, %d acknowledgements, %d recovered, "
-  .. "%d stale writes refused, %d wrong"):format(options.seed, options.seconds, started, killed, stopped, #events,
+  .. "%d stale writes refused, %d wrong"):format(options.seed, took, started, killed, stopped, #events,
   (function() local n = 0 for _ in pairs(rows) do n = n + 1 end return n end)(), acknowledged, #judged.recovered, stale,
   #problems))
 if not options.keep and #problems == 0 then os.execute(("rm -r '%s'"):format(folder)) else print("left: " .. folder) end

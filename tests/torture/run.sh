@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds and runs the torture: processes that fight for threads while they are killed and stopped; see run.lua.
 #
-# Usage: tests/torture/run.sh [--seed N] [--seconds N] [--processes N] [--lease] [--durability NAME] [--keep]
+# Usage: tests/torture/run.sh [--seed N] [--seconds N] [--processes N] [--lease] [--threads NAMES] [--kills N]
+#                             [--durability NAME] [--keep]
 set -euo pipefail
 
 cd "$(dirname "$0")/../.."

@@ -2,13 +2,20 @@
 --- stop or dies. What was acknowledged to it goes into a journal of its own, line by line, before anything else is
 --- done.
 --
--- Usage: lua5.4 worker.lua STORE JOURNAL SEED DURABILITY LEASE_TTL(0: none)
+-- Usage: lua5.4 worker.lua STORE JOURNAL SEED DURABILITY LEASE_TTL(0: none) THREADS
 local keel = require "keel"
 local threads = require "threads"
 local uv = require "luv"
 
-local path, journal_path, seed, durability, lease_ttl = ...
+local path, journal_path, seed, durability, lease_ttl, wanted = ...
 lease_ttl = tonumber(lease_ttl)
+local chosen = {} -- threads
+for _, thread in ipairs(threads) do
+  if wanted == "" or ("," .. wanted .. ","):find("," .. thread.id .. ",", 1, true) then
+    chosen[#chosen + 1] = thread
+  end
+end
+assert(#chosen > 0, "no such thread")
 math.randomseed(math.tointeger(seed))
 io.stdout:setvbuf "line"
 
@@ -68,7 +75,7 @@ end
 local deeds = {}
 
 function deeds.admit()
-  local thread = any(threads)
+  local thread = any(chosen)
   if #mine > 12 then return end
   local run, verdict = runs:create_or_reject(thread.id, {
     multitask_strategy = thread.strategy, strategy_options = thread.options, claimable = thread.claimable,
@@ -152,7 +159,7 @@ function deeds.progress()
 end
 
 function deeds.cancel()
-  local rows = store:list_inflight { thread_id = any(threads).id, limit = 20 }
+  local rows = store:list_inflight { thread_id = any(chosen).id, limit = 20 }
   if not rows or #rows == 0 then return end
   local id = any(rows).run_id
   local done, verdict = runs:cancel(id, { action = any { "interrupt", "rollback" } })
