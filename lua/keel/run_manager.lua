@@ -334,9 +334,28 @@ function Manager:delete(run_id)
   return deleted or record ~= nil
 end
 
+-- Gives up a run, if it is this process's still: one in flight becomes nobody's, one that is finalizing is settled.
+local function give_up(tx, record)
+  local run_id = record.run_id
+  local row, err = tx:get(run_id)
+  if not row then
+    if err then return nil, err end
+    return true
+  end
+  if row.fence ~= record.fence then return true end
+  local ok
+  if LiveRuns.is_final(row.status) then
+    ok, err = tx:settle(run_id, { fence = row.fence })
+  else
+    ok, err = tx:put(run_id, { session_id = null, fence = row.fence + 1 })
+  end
+  if ok == nil then return nil, err end
+  return true
+end
+
 --- Drops the live record of a run. One in flight is given up: an orphan at once. Without a store of its own the manager
 --- forgets the run altogether.
---- Raises for wrong types. Fails with what writing fails with; then the record stays.
+--- Raises for wrong types. Fails with invalid_request (delay) and what writing fails with; then the record stays.
 ---@param run_id string
 ---@param options? { delay?: number } seconds to wait first, through the store's sleep; default 0
 ---@return boolean? done false when it was not live
@@ -344,14 +363,19 @@ end
 function Manager:cleanup(run_id, options)
   check.type(run_id, "string", 1, "cleanup")
   options = check.options(options, { delay = "number" }, 2, "cleanup")
-  if options.delay then self._client:sleep(options.delay) end
+  if options.delay then
+    if not (options.delay >= 0 and options.delay < math.huge) then
+      return nil, errors.new("invalid_request", "delay must be a number of seconds, at least 0", { field = "delay" })
+    end
+    self._client:sleep(options.delay)
+  end
   local record = self._live:get(run_id)
   if not record then return false end
   local ok, err = true, nil
   if self._private then
     ok, err = self._client:call("delete", run_id)
-  elseif not LiveRuns.is_final(record.status) then
-    ok, err = self._client:call("put", run_id, { session_id = null, fence = record.fence + 1 })
+  elseif not record.claimable and (record.finalizing or not LiveRuns.is_final(record.status)) then
+    ok, err = self._client:transaction("cleanup", give_up, record)
   end
   if ok == nil then return nil, err end
   self._live:drop(run_id)
@@ -375,6 +399,7 @@ function Manager:_sweep_context(options)
   context.list = function(query) return client:call("list_inflight", query) end
   context.claim = function(run_id, outcome) return client:call("claim_for_takeover", run_id, outcome) end
   context.is_alive = function(session_id) return client:is_alive(session_id) end
+  context.clear_way = function(run) return self:_clear_way(run) end
   return context
 end
 

@@ -38,6 +38,17 @@ local function cancel_stored(self, run_id, action)
   end)
 end
 
+local function cancel_others(self, run_id, action)
+  local verdict, err = cancel_stored(self, run_id, action)
+  if not verdict then return nil, err end
+  local record = self._live:get(run_id)
+  if record then
+    self:_refresh(record)
+    if record.status == "interrupted" then LiveRuns.abort(record, record.cancel_action) end
+  end
+  return verdict ~= "unknown" and verdict ~= "not_cancellable", verdict
+end
+
 ---@param Manager keel.RunManager
 return function(Manager)
   --- Stops a run. Its own process ends it at once and sets its abort event; the running run of another live session is
@@ -55,16 +66,13 @@ return function(Manager)
       return nil, errors.new("invalid_request", "action must be interrupt or rollback", { field = "action" })
     end
     local record = self._live:get(run_id)
-    if not record then
-      local verdict, err = cancel_stored(self, run_id, action)
-      if not verdict then return nil, err end
-      return verdict ~= "unknown" and verdict ~= "not_cancellable", verdict
-    end
+    if not record or record.claimable then return cancel_others(self, run_id, action) end
     if LiveRuns.is_final(record.status) then return of_final(record.status) end
     local done, err = self:_change_status(record, "interrupted", { cancel_action = action, finalizing = true })
     if not done then
       -- Somebody was first: the record has been brought up to date and says what holds.
       if LiveRuns.is_final(record.status) then return of_final(record.status) end
+      if err.code == "stale_owner" then return cancel_others(self, run_id, action) end -- it is theirs to stop now
       return nil, err
     end
     LiveRuns.abort(record, record.cancel_action or action)

@@ -152,7 +152,7 @@ function Client:is_alive(session_id)
   if session_id == self._own then return true end
   if not optional(self.store, "session_alive") then return false end
   local alive = self:call("session_alive", session_id)
-  return alive == true
+  return alive ~= false
 end
 
 --- The time by the store's clock.

@@ -30,40 +30,52 @@ local function read_own(self, session_id)
   return rows
 end
 
--- Compares the live runs with their rows: what was lost, and what others asked to cancel.
-local function look_at_own(self, rows)
+-- What became of a run that is not in flight here any more, by the look of its row. Returns whether it was lost.
+local function is_lost(self, record)
+  local aborted = record.abort_event:is_set()
+  local row, err = self:_refresh(record)
+  if err then return false end
+  if row then return self._live:is_lost(record.run_id) or is_final(record.status) end
+  -- It vanished from the store altogether. What its end is to be can still be recorded.
+  self:_abort(record, record.cancel_action)
+  return not aborted
+end
+
+-- Compares runs that were in flight here with their rows: what was lost, and what others asked to cancel.
+local function look_at_own(self, records, rows)
   local lost, asked = {}, {}
-  for _, record in ipairs(self._live:in_flight()) do
+  for _, record in ipairs(records) do
     local row = rows[record.run_id]
-    if not row or row.fence ~= record.fence then
-      self:_refresh(record)
-      -- One that vanished from the store altogether is lost as well.
-      LiveRuns.abort(record, record.cancel_action)
-      lost[#lost + 1] = record
+    if self._live:get(record.run_id) ~= record or is_final(record.status) then -- luacheck: ignore 542
+      -- It ended here meanwhile.
+    elseif not row or row.fence ~= record.fence then
+      if is_lost(self, record) then lost[#lost + 1] = record end
     elseif row.cancel_action and not record.abort_event:is_set() then
       self._live:update(record, { cancel_action = row.cancel_action, cancel_requested_at = row.cancel_requested_at,
         revision = row.revision, updated_at = row.updated_at })
-      LiveRuns.abort(record, row.cancel_action)
+      self:_abort(record, row.cancel_action)
       asked[#asked + 1] = record
     end
   end
   return lost, asked
 end
 
--- Ends the own runs whose deadline has passed.
+-- Ends the own runs whose deadline has passed. Returns the first failure as well.
 local function expire_own(self)
-  local expired, now = {}, self._client:now()
+  local expired, now, failure = {}, self._client:now(), nil
   for _, record in ipairs(self._live:in_flight()) do
     if record.deadline and record.deadline <= now then
-      local done = self:_change_status(record, "timeout",
+      local done, err = self:_change_status(record, "timeout",
         { error = "the deadline of the run has passed", stop_reason = "deadline" })
       if done then
-        LiveRuns.abort(record)
+        self:_abort(record)
         expired[#expired + 1] = record
+      elseif err.code ~= "stale_owner" and err.code ~= "invalid_transition" then
+        failure = failure or err
       end
     end
   end
-  return expired
+  return expired, failure
 end
 
 -- Says when a time is over: by the clock on the wall, or by what was slept, whichever comes first.
@@ -90,29 +102,48 @@ local function not_found(run_id)
   return errors.new("not_found", ("there is no run %s"):format(run_id), { run_id = run_id })
 end
 
+-- Ends what has not ended by itself. Returns the list of the report that a run belongs to, nil when it is none of this
+-- process's any more, and the error.
+local function leave(self, record)
+  local run_id = record.run_id
+  if self._live:is_lost(run_id) then return nil end
+  if not is_final(record.status) then
+    local done, err = self:_change_status(record, "interrupted", { stop_reason = "shutdown" })
+    if done then return "interrupted" end
+    if self._live:is_lost(run_id) then return nil end
+    if not is_final(record.status) then return nil, err end
+  elseif record.finalizing then
+    local settled, err = self:settle(run_id)
+    if settled == nil and err.code ~= "stale_owner" then return "finished", err end
+  end
+  return "finished"
+end
+
 ---@param Manager keel.RunManager
 return function(Manager)
   --- Renews the leases of all own runs (with lease_ttl), ends those whose deadline has passed, and learns what became
   --- of them elsewhere. Runs that were lost are fenced: their abort events are set, and later writes are refused. Runs
   --- that another process asked to stop have their abort events set; finishing them is up to whoever does the work.
-  --- Fails with what the store fails with.
+  --- Fails with what the store fails with; when only ending a run does, the error is the second value.
   ---@return { renewed: integer, lost: keel.Run[], cancel_requested: keel.Run[], expired: keel.Run[] }? report
   ---@return keel.Error? err
   function Manager:heartbeat()
     local session_id, err = self._client:session_id()
     if err then return nil, err end
     local report = { renewed = 0, lost = {}, cancel_requested = {}, expired = {} }
-    if not session_id or #self._live:in_flight() == 0 then return report end
-    if self._lease then
+    if not session_id then return report end
+    local records = self._live:in_flight()
+    if self._lease then -- reservations have leases, too
       report.renewed, err = self._client:call("renew_runs", self._lease)
       if not report.renewed then return nil, err end
     end
+    if #records == 0 then return report end
     local rows
     rows, err = read_own(self, session_id)
     if not rows then return nil, err end
-    report.lost, report.cancel_requested = look_at_own(self, rows)
-    report.expired = expire_own(self)
-    return report
+    report.lost, report.cancel_requested = look_at_own(self, records, rows)
+    report.expired, err = expire_own(self)
+    return report, err
   end
 
   --- One step of what a host should do now and then: a heartbeat, and recovery of what the dead left, a page of runs a
@@ -126,16 +157,15 @@ return function(Manager)
     options = check.options(options, { reconciler = "string|function" }, 1, "tick")
     local err = self:_check_reconciler(options.reconciler)
     if err then return nil, err end
-    local report
-    report, err = self:heartbeat()
-    if not report then return nil, err end
+    local report, failure = self:heartbeat()
+    if not report then return nil, failure end
     self:_end_reservations()
     local context = self:_sweep_context(options)
     context.page, context.after = TICK_PAGE, self._swept
     local ids
     ids, err, self._swept = recovery.sweep(context)
     report.recovered = self:_records_of(ids)
-    return report, err
+    return report, failure or err
   end
 
   --- Gives a run of this process back: pending, owned by nobody, with one attempt more; anybody may claim it after the
@@ -149,9 +179,8 @@ return function(Manager)
   function Manager:requeue(run_id, options)
     check.type(run_id, "string", 1, "requeue")
     options = check.options(options, { delay = "number", error = "string" }, 2, "requeue")
-    local record = self._live:get(run_id)
-    local row, err
-    if record then row = record else row, err = self:_row_to_write(run_id) end
+    if not is_duration(options.delay) then return nil, bad_duration "delay" end
+    local row, record, err = self:_to_write(run_id)
     if not row then return nil, err end
     local found, written = self._client:call("requeue", run_id,
       { fence = row.fence, delay = options.delay, error = options.error })
@@ -162,7 +191,8 @@ return function(Manager)
     end
     if record then
       self:_refresh(record, true)
-      if not is_final(record.status) then self._live:drop(run_id) end
+      local ended = type(written) == "table" and is_final(written.status)
+      if not ended then self._live:lose(record) end
     end
     return self:get(run_id)
   end
@@ -175,9 +205,7 @@ return function(Manager)
   ---@return keel.Error? err
   function Manager:settle(run_id)
     check.type(run_id, "string", 1, "settle")
-    local record = self._live:get(run_id)
-    local row, err
-    if record then row = record else row, err = self:_row_to_write(run_id) end
+    local row, record, err = self:_to_write(run_id)
     if not row then return nil, err end
     local settled
     settled, err = self._client:call("settle", run_id, { fence = row.fence })
@@ -243,22 +271,20 @@ return function(Manager)
     options = check.options(options, { timeout = "number" }, 1, "shutdown")
     if not is_duration(options.timeout) then return nil, bad_duration "timeout" end
     local clock = timer(self, options.timeout or SHUTDOWN_TIMEOUT)
-    local runs, report, failure = self._live:unsettled(), { finished = {}, interrupted = {} }, nil
-    for _, record in ipairs(runs) do LiveRuns.abort(record, record.cancel_action) end
-    while #self._live:unsettled() > 0 and clock.left() > 0 do
-      clock.sleep(math.min(SHUTDOWN_STEP, clock.left()))
-    end
-    for _, record in ipairs(runs) do
-      local list = report.finished
-      if not is_final(record.status) then
-        local done, err = self:_change_status(record, "interrupted", { stop_reason = "shutdown" })
-        failure = failure or (not done and not is_final(record.status) and err) or nil
-        list = report.interrupted
-      elseif record.finalizing then
-        local _, err = self:settle(record.run_id)
-        failure = failure or err
+    local report, failure, signalled = { finished = {}, interrupted = {} }, nil, {}
+    repeat -- what is made meanwhile is signalled, too
+      local running = self._live:unsettled()
+      for _, record in ipairs(running) do
+        if not signalled[record] then self:_abort(record, record.cancel_action) end
+        signalled[record] = true
       end
-      list[#list + 1] = record
+      local over = #running == 0 or clock.left() <= 0
+      if not over then clock.sleep(math.min(SHUTDOWN_STEP, clock.left())) end
+    until over
+    for record in pairs(signalled) do
+      local list, err = leave(self, record)
+      if list then table.insert(report[list], record) end
+      failure = failure or err
     end
     table.sort(report.finished, by_id)
     table.sort(report.interrupted, by_id)

@@ -82,7 +82,18 @@ function recovery.take(tx, context, run)
   local outcome, err = outcome_of(context, run, cause)
   if err then context.log("warn", "a run could not be recovered", { run_id = run.run_id, error = tostring(err) }) end
   if not outcome then return false end
-  return tx:claim_for_takeover(run.run_id, outcome)
+  local taken
+  taken, err = tx:claim_for_takeover(run.run_id, outcome)
+  if err and (err.code == "invalid_request" or err.code == "limit_too_large") then
+    context.log("warn", "a run could not be recovered", { run_id = run.run_id, error = tostring(err) })
+    return false
+  end
+  return taken, err
+end
+
+-- Whether a run waits for others, and nobody will try to start it: whoever claims takes what is free.
+local function waits_to_be_claimed(run)
+  return run.claimable and run.status == "pending" and (run.waits_for or run.concurrency)
 end
 
 local function recover_run(context, run, cause, recovered)
@@ -96,9 +107,9 @@ end
 
 --- Recovers the orphans there are, run by run, each in a transaction of its own.
 ---@param context { list: fun(query: table), claim: fun(run_id: string, outcome: table), is_alive: fun(id: integer),
---- now: fun(): string, session_id: integer?, budget: keel.PolicyBudget, reconcilers: table?, reconciler: any,
---- error: string?, before: string?, after: string?, page: integer? } page: look at so many runs and no more, behind the
---- run `after`; nil: at all
+--- clear_way: fun(run: table): keel.Error?, now: fun(): string, session_id: integer?, budget: keel.PolicyBudget,
+--- reconcilers: table?, reconciler: any, error: string?, before: string?, after: string?, page: integer? } page: look
+--- at so many runs and no more, behind the run `after`; nil: at all
 ---@return string[] recovered their ids
 ---@return keel.Error? err the last failure; the runs it was about stay as they are
 ---@return string? last the run to go on behind; nil: that was all
@@ -121,7 +132,11 @@ function recovery.sweep(context)
         seen[last] = true
         fresh = fresh + 1
         local cause = recovery.cause_of(context, run, is_alive)
-        if cause then failure = recover_run(context, run, cause, recovered) or failure end
+        if cause then
+          failure = recover_run(context, run, cause, recovered) or failure
+        elseif waits_to_be_claimed(run) then
+          failure = context.clear_way(run) or failure
+        end
       end
     end
     if #page < limit or fresh == 0 then last = nil end

@@ -26,7 +26,7 @@ end
 
 -- The rows a gate speaks of.
 local function in_the_way(store, gate, thread_id)
-  if gate.gate == "delay" then return {} end
+  if gate.gate == "delay" or gate.gate == "open" then return {} end
   if gate.gate == "concurrency" then
     return store:list_inflight { thread_id = thread_id, active = true, limit = CLEARED_MAX }
   end
@@ -89,6 +89,27 @@ end
 
 ---@param Manager keel.RunManager
 return function(Manager)
+  -- Clears away what keeps a run from being claimed and has no right to. Returns the error when that fails.
+  function Manager:_clear_way(row)
+    local gate, err = self._client:call("gate", row.run_id)
+    if not gate then return err end
+    if gate.gate ~= "after" and gate.gate ~= "concurrency" then return nil end
+    if not may_clear(self, gate, row.thread_id) then return nil end
+    local _, failure = self._client:transaction("clear", function(tx)
+      for _ = 1, CLEARED_MAX do
+        local state, problem = tx:gate(row.run_id)
+        if problem then return nil, problem end
+        if not state then break end
+        local cleared
+        cleared, problem = clear(self, tx, state, row.thread_id)
+        if cleared == nil then return nil, problem end
+        if not cleared then break end
+      end
+      return true
+    end)
+    return failure
+  end
+
   --- Starts a pending run of this session, unless it was cancelled or has to wait. What it waits for and has no right
   --- to be in the way any more is recovered first.
   --- Fails with not_found, stale_owner, invalid_transition (it has started or ended) and what writing fails with.
@@ -97,9 +118,7 @@ return function(Manager)
   ---@return keel.Error? err
   function Manager:try_start(run_id)
     check.type(run_id, "string", 1, "try_start")
-    local record = self._live:get(run_id)
-    local row, err
-    if record then row = record else row, err = self:_row_to_write(run_id) end
+    local row, record, err = self:_to_write(run_id)
     if not row then return nil, err end
     if not record and row.status == "pending" then
       err = self:_not_startable(row)
@@ -135,7 +154,12 @@ return function(Manager)
     local row, err = self._client:call("claim_next",
       { threads = options.threads, limit = options.limit, lease_ttl = self._lease })
     if not row then return nil, err end
-    local record = LiveRuns.equip(row, false)
+    local record = self._live:get(row.run_id)
+    if record then
+      self._live:replace(record, row)
+    else
+      record = LiveRuns.equip(row, false)
+    end
     self._live:add(record)
     return record
   end

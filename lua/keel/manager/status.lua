@@ -18,6 +18,10 @@ local function not_found(run_id)
   return errors.new("not_found", ("there is no run %s"):format(run_id), { run_id = run_id })
 end
 
+local function lost(run_id)
+  return errors.new("stale_owner", ("run %s was lost to somebody else"):format(run_id), { run_id = run_id })
+end
+
 -- The fields of a record that make its row again.
 local function row_of(record)
   local row = {}
@@ -51,20 +55,34 @@ return function(Manager)
       { run_id = row.run_id })
   end
 
-  -- Brings a live record up to date with its row. A run that somebody else has ended or taken is aborted here; `quiet`:
-  -- not even then, this process did it.
+  -- Gives the signal to stop. A listener that raises must not keep others from being told.
+  function Manager:_abort(record, action)
+    local ok, err = pcall(LiveRuns.abort, record, action)
+    if not ok then
+      self._client:log("error", "a listener of an abort event failed",
+        { run_id = record.run_id, error = tostring(err) })
+    end
+  end
+
+  -- Brings a live record up to date with its row. A run that somebody else has ended or taken is aborted here, and what
+  -- is taken is this manager's no more; `quiet`: not even then, this process did it.
+  function Manager:_mirror(record, row, quiet)
+    local fence, unowned, was_final = record.fence, record.claimable, is_final(record.status)
+    self._live:replace(record, row)
+    local taken = record.fence ~= fence
+    if unowned then
+      if taken then self._live:drop(record.run_id) end -- somebody claimed it
+    elseif not quiet then
+      if taken then self._live:lose(record) end
+      if not was_final and (taken or is_final(record.status)) then self:_abort(record, record.cancel_action) end
+    end
+  end
+
+  -- The same, with the row read now. Returns it.
   function Manager:_refresh(record, quiet)
-    local fence = record.fence
-    local row = self._client:call("get", record.run_id)
-    if not row then return end
-    local was_final = is_final(record.status)
-    for name in pairs(kernel.run_fields) do
-      if row[name] == nil then row[name] = kernel.null end
-    end
-    self._live:update(record, row)
-    if not quiet and not was_final and (is_final(record.status) or record.fence ~= fence) then
-      LiveRuns.abort(record, record.cancel_action)
-    end
+    local row, err = self._client:call("get", record.run_id)
+    if row then self:_mirror(record, row, quiet) end
+    return row, err
   end
 
   -- Changes the status of a live record's row. A row that vanished is made again when the status is final.
@@ -90,9 +108,11 @@ return function(Manager)
     return record
   end
 
-  -- The row of a run that is not live here, if this manager may write it: not while another session has it. What is
-  -- written then carries the row's fence: if somebody takes the run over meanwhile, the write is refused.
-  function Manager:_row_to_write(run_id)
+  -- The row of a run that is not live here, if this manager may write it: not while another session has it, and not
+  -- when it had the run itself and lost it. What is written then carries the row's fence: if somebody takes the run over
+  -- meanwhile, the write is refused.
+  local function row_to_write(self, run_id)
+    if self._live:is_lost(run_id) then return nil, lost(run_id) end
     local row, err = self._client:call("get", run_id)
     if not row then return nil, err or not_found(run_id) end
     local own = self._client:session_id()
@@ -101,6 +121,20 @@ return function(Manager)
         row.session_id), { run_id = run_id, session_id = row.session_id })
     end
     return row
+  end
+
+  -- What this manager may write: the live record of a run, or its row. Returns it, then the live record if it is one.
+  -- A run that is to be claimed is nobody's to write, only to stop (`stopping`).
+  function Manager:_to_write(run_id, stopping)
+    local record = not self._live:is_lost(run_id) and self._live:get(run_id) or nil
+    local row, err = record, nil
+    if not record then row, err = row_to_write(self, run_id) end
+    if not row then return nil, nil, err end
+    if row.claimable and not stopping and not is_final(row.status) then
+      return nil, nil, errors.new("stale_owner", ("run %s is to be claimed first"):format(run_id),
+        { run_id = run_id })
+    end
+    return row, record
   end
 
   --- Changes a run's status; no queue is asked.
@@ -116,10 +150,9 @@ return function(Manager)
     check.type(status, "string", 2, "set_status")
     options = check.options(options, { error = "string", stop_reason = "string" }, 3, "set_status")
     local change = { error = options.error, stop_reason = options.stop_reason }
-    local record = self._live:get(run_id)
-    if record then return self:_change_status(record, status, change) end
-    local row, err = self:_row_to_write(run_id)
+    local row, record, err = self:_to_write(run_id)
     if not row then return nil, err end
+    if record then return self:_change_status(record, status, change) end
     if status == "running" then
       err = self:_not_startable(row)
       if err then return nil, err end
@@ -142,9 +175,7 @@ return function(Manager)
   function Manager:fail_pending(run_id, options)
     check.type(run_id, "string", 1, "fail_pending")
     options = check.options(options, { error = "string" }, 2, "fail_pending")
-    local record = self._live:get(run_id)
-    local row, err
-    if record then row = record else row, err = self:_row_to_write(run_id) end
+    local row, record, err = self:_to_write(run_id, true)
     if not row then
       if err.code == "not_found" then return false end
       return nil, err
@@ -170,9 +201,7 @@ return function(Manager)
   end
 
   local function write_fields(self, method, run_id, fields)
-    local record = self._live:get(run_id)
-    local row, err
-    if record then row = record else row, err = self:_row_to_write(run_id) end
+    local row, record, err = self:_to_write(run_id)
     if not row then
       if err.code == "not_found" then return false end
       return nil, err
@@ -243,15 +272,26 @@ return function(Manager)
   function Manager:update_model_name(run_id, name)
     check.type(run_id, "string", 1, "update_model_name")
     check.type(name, "string", 2, "update_model_name")
-    local record = self._live:get(run_id)
-    local row, err = self._client:call("get", run_id)
-    if row and not record then row, err = self:_row_to_write(run_id) end
+    local row, record, err = self:_to_write(run_id)
     if not row then
-      if err and err.code ~= "not_found" then return nil, err end
-      return false
+      if err.code == "not_found" then return false end
+      return nil, err
     end
-    local ok, written = self._client:call("put", run_id, { model_name = name })
-    if not ok then return nil, written end
+    local done, written
+    done, err = self._client:transaction("update_model_name", function(tx)
+      local stored, failure = tx:get(run_id)
+      if failure then return nil, failure end
+      if not stored then return false end
+      if stored.fence ~= row.fence then return nil, lost(run_id) end
+      local ok
+      ok, written = tx:put(run_id, { model_name = name })
+      if not ok then return nil, written end
+      return true
+    end)
+    if not done then
+      if record and err then after_refusal(self, record, err) end
+      return done, err
+    end
     if record then self:_apply(record, written, { model_name = name }) end
     return true
   end
