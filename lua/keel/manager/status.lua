@@ -109,8 +109,8 @@ return function(Manager)
   end
 
   -- The row of a run that is not live here, if this manager may write it: not while another session has it, and not
-  -- when it had the run itself and lost it. What is written then carries the row's fence: if somebody takes the run over
-  -- meanwhile, the write is refused.
+  -- when it had the run itself and lost it. What is written then carries the row's fence: if somebody takes the run
+  -- over meanwhile, the write is refused.
   local function row_to_write(self, run_id)
     if self._live:is_lost(run_id) then return nil, lost(run_id) end
     local row, err = self._client:call("get", run_id)
