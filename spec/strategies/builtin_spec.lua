@@ -1,20 +1,6 @@
 --- The built-in strategies are pure functions of a request and what is in flight: no store here.
-local function run(id, fields)
-  local record = { run_id = id, thread_id = "t", status = "running", operation_kind = "run", metadata = {} }
-  for name, value in pairs(fields or {}) do record[name] = value end
-  return record
-end
-
-local function request(fields, inflight)
-  local asked = { thread_id = "t", metadata = {}, kwargs = {}, options = {}, now = "2026-01-01T00:00:00+00:00",
-    inflight_count = #(inflight or {}) }
-  for name, value in pairs(fields or {}) do asked[name] = value end
-  return asked
-end
-
-local function decide(name, inflight, fields)
-  return require("keel.strategies." .. name)(request(fields, inflight), inflight)
-end
+local strategy = require "support.strategy"
+local run, request, decide = strategy.run, strategy.request, strategy.decide
 
 local function copy(value)
   if type(value) ~= "table" then return value end
@@ -27,7 +13,8 @@ local function reused(decision)
   return type(decision.reuse) == "table" and decision.reuse.run_id or decision.reuse
 end
 
-local NAMES = { "reject", "interrupt", "rollback", "reuse" }
+local NAMES = { "reject", "interrupt", "rollback", "reuse", "allow", "enqueue", "limit", "replace_pending", "debounce",
+  "preempt" }
 
 describe("POLICY-1: reject", function()
   it("admits when nothing is in flight", function()
@@ -90,11 +77,11 @@ end)
 describe("POLICY-1: every built-in strategy", function()
   for _, name in ipairs(NAMES) do
     it(name .. " leaves what it is shown alone, and decides the same again", function()
-      local inflight = { run("a", { fingerprint = "f" }), run "b" }
+      local inflight = { run("a", { fingerprint = "f" }), run "b", strategy.pending "c" }
       local asked = request({ fingerprint = "f" }, inflight)
       local before = copy { asked, inflight }
-      local strategy = require("keel.strategies." .. name)
-      local first, second = copy(strategy(asked, inflight)), copy(strategy(asked, inflight))
+      local call = require("keel.strategies." .. name)
+      local first, second = copy(call(asked, inflight)), copy(call(asked, inflight))
       assert.same(before, { asked, inflight })
       assert.same(first, second)
     end)
@@ -105,9 +92,9 @@ describe("POLICY-1: every built-in strategy", function()
       for _ in io.lines(path) do lines = lines + 1 end
       assert.is_true(lines <= 40)
       local bare = { ipairs = ipairs, pairs = pairs, math = math, string = string, table = table, type = type }
-      local strategy = assert(loadfile(path, "t", bare))()
-      assert.is_table(strategy(request({ fingerprint = "f" }), {}))
-      assert.is_table(strategy(request({ fingerprint = "f" }), { run "a" }))
+      local call = assert(loadfile(path, "t", bare))()
+      assert.is_table(call(request({ fingerprint = "f" }), {}))
+      assert.is_table(call(request({ fingerprint = "f" }), { run "a" }))
     end)
   end
 end)
