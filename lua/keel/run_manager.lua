@@ -40,7 +40,8 @@ local manager_options = {
   log = "callable",
 }
 
-local SETTLE_TIMEOUT = 30 -- seconds that a stopped run may take to come to rest
+local SETTLE_TIMEOUT = 30   -- seconds that a stopped run may take to come to rest
+local LAST = 253402300799.0 -- the end of the year 9999: the last time there is a text for
 
 -- What may be given for a new run.
 local create_options = { multitask_strategy = "string|function", strategy_options = "table",
@@ -159,13 +160,28 @@ local function unsupported(wanted, known)
     ("unknown strategy %s; known are: %s"):format(tostring(wanted), table.concat(known, ", ")), { known = known })
 end
 
--- When the lease of a run ends that is made or renewed now; nil without leases.
-function Manager:_lease_end()
-  if not self._lease then return nil end
-  return kernel.time_text(kernel.time_seconds(self._client:now()) + self._lease)
+-- The time in so many seconds.
+local function later(self, seconds)
+  return kernel.time_text(math.min(kernel.time_seconds(self._client:now()) + seconds, LAST))
 end
 
--- The fields of an idempotency key. What it is compared by is the JSON of what the caller asked for, names in order.
+-- When the lease of a run ends that is made or renewed now; nil without leases.
+function Manager:_lease_end()
+  return self._lease and later(self, self._lease)
+end
+
+-- What an idempotency key is compared by: the JSON of what the caller asked for, names in order.
+local function payload_of(options)
+  local parts = {}
+  for i, name in ipairs { "assistant_id", "kwargs", "metadata" } do
+    local text, err = kernel.json.encode(options[name] or (i == 1 and null or {}))
+    if not text then return nil, errors.new("invalid_request", name .. ": " .. err.message, { field = name }) end
+    parts[i] = text
+  end
+  return "[" .. table.concat(parts, ",") .. "]"
+end
+
+-- The fields of an idempotency key.
 local function add_key(self, fields, options)
   local ttl = options.idempotency_ttl
   if ttl and not (ttl > 0 and ttl < math.huge) then
@@ -173,11 +189,10 @@ local function add_key(self, fields, options)
       { field = "idempotency_ttl" })
   end
   if not options.idempotency_key then return nil end
-  local text, err = kernel.json.encode { options.assistant_id or kernel.null, options.kwargs or {},
-    options.metadata or {} }
-  if not text then return errors.new("invalid_request", err.message, { field = "metadata" }) end
+  local text, err = payload_of(options)
+  if not text then return err end
   fields.idempotency_hash = kernel.sha256(text)
-  if ttl then fields.idempotency_expires_at = kernel.time_text(kernel.time_seconds(self._client:now()) + ttl) end
+  if ttl then fields.idempotency_expires_at = later(self, ttl) end
 end
 
 -- Finds the strategy, and makes the fields of a new run of what was asked for.
@@ -202,10 +217,10 @@ function Manager:_prepare(thread_id, options, name)
   err = add_key(self, fields, options)
   if err then return nil, err end
   return { run_id = run_id, thread_id = thread_id, fields = fields, policy = policy,
-    strategy_options = options.strategy_options }
+    strategy_options = options.strategy_options, scheduled_at = options.scheduled_at }
 end
 
--- The live record of a run that was just stored.
+-- The record of a run that was just stored.
 local function adopt(self, request, written)
   local fields = request.fields
   local record = written
@@ -280,8 +295,8 @@ local function abort_interrupted(self, outcome)
   end
 end
 
--- The live records of runs that a transaction recovered.
-local function refresh_recovered(self, ids)
+-- Brings the live records of runs up to date that a transaction recovered.
+function Manager:_refresh_all(ids)
   for _, run_id in ipairs(ids) do
     local record = self._live:get(run_id)
     if record then self:_refresh(record) end
@@ -307,7 +322,7 @@ function Manager:create_or_reject(thread_id, options)
   self._context.session_id = self._client:session_id()
   outcome, err = self._client:transaction("create_or_reject", admission.decide, self._context, request)
   if not outcome then return nil, err end
-  refresh_recovered(self, outcome.recovered)
+  self:_refresh_all(outcome.recovered)
   if outcome.verdict == "refused" then return nil, conflict(thread_id, outcome) end
   if outcome.by_key then return reused_by_key(self, outcome.run), "reused" end
   if outcome.verdict == "reused" then

@@ -102,7 +102,7 @@ end
 local function outline(runs)
   local outlines = {}
   for i, run in ipairs(runs) do
-    outlines[i] = { run_id = run.run_id, status = run.status, session_id = run.session_id }
+    outlines[i] = { run_id = run.run_id, status = run.status, session_id = run.session_id, priority = run.priority }
   end
   return outlines
 end
@@ -142,7 +142,7 @@ local function cancel_runs(context, tx, request, decision, shown, effects)
     local last
     for _, run in ipairs(page) do
       last = run.run_id
-      if decision.all or wanted[run.run_id] then
+      if (decision.all or wanted[run.run_id]) and run.run_id ~= decision.replace then
         local done, err = cancel(context, tx, run, decision.action, effects)
         if not done then return nil, err end
       end
@@ -167,18 +167,19 @@ local function replace(tx, request, old, effects)
   return true
 end
 
--- The runs ahead of a newcomer that has to wait for its turn.
-local function queue_of(decision, shown, count, effects)
+-- The runs ahead of a newcomer that has to wait for its turn. What is pending with a lower priority is behind it.
+local function queue_of(decision, shown, count, effects, priority)
   local gone, ahead = {}, {}
   for _, id in ipairs(effects.interrupted) do gone[id] = true end
   for _, id in ipairs(effects.waits_for) do gone[id] = true end
   for _, id in ipairs(decision.after) do gone[id] = true end
   for _, id in ipairs(effects.waits_for) do add(ahead, id) end
   for _, id in ipairs(decision.after) do add(ahead, id) end
-  if decision.concurrency and count >= decision.concurrency then
+  if decision.concurrency and count - #effects.interrupted >= decision.concurrency then
     for _, run in ipairs(shown) do
       if #ahead >= NAMED then break end
-      if not gone[run.run_id] then add(ahead, run.run_id) end
+      local behind = run.status == "pending" and (run.priority or 0) < priority
+      if not gone[run.run_id] and not behind then add(ahead, run.run_id) end
     end
   end
   return ahead
@@ -200,9 +201,11 @@ local function later(now, seconds)
   return kernel.time_text(kernel.time_seconds(now) + seconds)
 end
 
--- The places in time and in the queue that a decision gives a newcomer.
-local function place(context, fields, decision, effects)
-  local waits_for = effects.waits_for
+-- The places in time and in the queue that a decision gives a newcomer. A transaction may be tried again, and its
+-- decision be another one then: nothing of the last try stays.
+local function place(context, request, decision, effects)
+  local fields, waits_for = request.fields, effects.waits_for
+  fields.waits_for, fields.start_by, fields.scheduled_at = nil, nil, request.scheduled_at
   if #decision.after > 0 then
     waits_for = table.move(waits_for, 1, #waits_for, #decision.after + 1, { table.unpack(decision.after) })
   end
@@ -240,8 +243,8 @@ local function admit(context, tx, request, decision, inflight, shown)
     local done, err = replace(tx, request, decision.replace, effects)
     if not done then return nil, err end
   end
-  place(context, request.fields, decision, effects)
-  local ahead = queue_of(decision, shown, inflight.count, effects)
+  place(context, request, decision, effects)
+  local ahead = queue_of(decision, shown, inflight.count, effects, request.fields.priority or 0)
   local ok, written = tx:put(request.run_id, request.fields, note_of(request, decision, effects, ahead))
   if not ok then return nil, written end
   return { verdict = "created", written = written, interrupted = effects.interrupted, rows = effects.rows,
@@ -323,7 +326,8 @@ end
 --- Decides on a newcomer inside an open transaction and writes what was decided; the caller commits.
 ---@param tx keel.Transaction
 ---@param context table what the manager is
----@param request { run_id: string, thread_id: string, fields: table, policy: keel.Policy, strategy_options: table? }
+---@param request { run_id: string, thread_id: string, fields: table, policy: keel.Policy, strategy_options: table?,
+--- scheduled_at: string? } scheduled_at: what the caller asked for; a decision may make it later
 ---@return { verdict: "created"|"reused"|"refused", written: table?, interrupted: string[]?, recovered: string[],
 --- rows: table<string, table>?, action: string?, run: table?, reason: string?, position: integer?,
 --- by_key: boolean? }? outcome

@@ -35,16 +35,20 @@ local function in_the_way(store, gate, thread_id)
   return { row }
 end
 
-local function clear(self, tx, gate, thread_id)
+-- Adds the ids of the runs that were cleared away to `cleared`. Returns whether there were any.
+local function clear(self, tx, gate, thread_id, cleared)
   local rows, err = in_the_way(tx, gate, thread_id)
   if not rows then return nil, err end
-  local cleared = false
+  local some = false
   for _, row in ipairs(rows) do
     local done, failure = clear_run(self, tx, row)
     if done == nil then return nil, failure end
-    cleared = cleared or done
+    if done then
+      some = true
+      cleared[#cleared + 1] = row.run_id
+    end
   end
-  return cleared
+  return some
 end
 
 -- Whether it is worth a writing transaction to look closer at what is in the way. Only reads.
@@ -64,17 +68,19 @@ end
 local function start_after_clearing(self, run_id, thread_id, options)
   local started, err = self._client:transaction("try_start", function(tx)
     local found, written, gate
+    local cleared = {}
     for _ = 1, CLEARED_MAX do
       found, written, gate = tx:update_status(run_id, "running", options)
       if found == nil then return nil, written end
       if not gate then break end
-      local cleared, failure = clear(self, tx, gate, thread_id)
-      if cleared == nil then return nil, failure end
-      if not cleared then break end
+      local some, failure = clear(self, tx, gate, thread_id, cleared)
+      if some == nil then return nil, failure end
+      if not some then break end
     end
-    return { found = found, written = written, gate = gate }
+    return { found = found, written = written, gate = gate, cleared = cleared }
   end)
   if not started then return nil, err end
+  self:_refresh_all(started.cleared)
   return started.found, started.written, started.gate
 end
 
@@ -95,18 +101,20 @@ return function(Manager)
     if not gate then return err end
     if gate.gate ~= "after" and gate.gate ~= "concurrency" then return nil end
     if not may_clear(self, gate, row.thread_id) then return nil end
-    local _, failure = self._client:transaction("clear", function(tx)
+    local cleared, failure = self._client:transaction("clear", function(tx)
+      local ids = {}
       for _ = 1, CLEARED_MAX do
         local state, problem = tx:gate(row.run_id)
         if problem then return nil, problem end
         if not state then break end
-        local cleared
-        cleared, problem = clear(self, tx, state, row.thread_id)
-        if cleared == nil then return nil, problem end
-        if not cleared then break end
+        local some
+        some, problem = clear(self, tx, state, row.thread_id, ids)
+        if some == nil then return nil, problem end
+        if not some then break end
       end
-      return true
+      return ids
     end)
+    self:_refresh_all(cleared or {})
     return failure
   end
 
