@@ -15,10 +15,6 @@
 #include "run_rows.h"
 #include "schema/schema.h"
 
-/* A waiter asks again after about this time, half of it by chance: short and the same for everybody, so that the one
- * who has waited longest has no worse odds than the one who just came. */
-enum { LOCK_STEP_US = 1000 };
-
 static void system_sleep(void *data, int64_t duration_us)
 {
 	(void)data;
@@ -45,8 +41,7 @@ bool keel_store_wait(struct keel_store *store, int64_t *deadline)
 		*deadline = keel_later(now, store->options.lock_timeout_us);
 	if (now >= *deadline)
 		return false;
-	/* The low digits of the clock are chance enough to keep waiters from marching in step. */
-	int64_t step = LOCK_STEP_US / 2 + now % LOCK_STEP_US;
+	int64_t step = keel_turn_step(&store->turn);
 	store->options.sleep(store->options.sleep_data, step < *deadline - now ? step : *deadline - now);
 	return true;
 }
@@ -338,14 +333,30 @@ enum keel_code keel_store_check(struct keel_store *store, struct keel_error *err
 	return KEEL_OK;
 }
 
+/* One try at the write lock, in turn. */
+static enum keel_code try_begin(struct keel_store *store, struct keel_error *err)
+{
+	struct keel_sidefile *file = &store->wake.file;
+	bool may = keel_turn_may_try(&store->turn, file);
+	enum keel_code code = may ? store->sql->driver->begin(store->sql, true, err)
+							  : keel_fail(err, KEEL_BUSY, "another writer has waited longer");
+	if (code == KEEL_BUSY)
+		keel_turn_refused(&store->turn, file, !may);
+	else
+		keel_turn_over(&store->turn, file);
+	return code;
+}
+
 static enum keel_code begin(struct keel_store *store, struct keel_error *err)
 {
 	int64_t deadline = 0;
 	struct keel_error why;
 	enum keel_code code;
-	do
-		code = store->sql->driver->begin(store->sql, true, &why);
-	while (code == KEEL_BUSY && keel_store_wait(store, &deadline));
+	while ((code = try_begin(store, &why)) == KEEL_BUSY)
+		if (!keel_store_wait(store, &deadline))
+			break;
+	if (code == KEEL_BUSY && store->options.lock_timeout_us > 0)
+		keel_store_give_up(store);
 	return keel_fail_as(err, code, &why);
 }
 
@@ -366,6 +377,17 @@ static enum keel_code begin_write(struct keel_store *store, struct keel_error *e
 			return code;
 	}
 	return begin(store, err);
+}
+
+int64_t keel_store_retry_us(const struct keel_store *store)
+{
+	return keel_turn_step(&store->turn);
+}
+
+void keel_store_give_up(struct keel_store *store)
+{
+	if (!store->side.forked)
+		keel_turn_over(&store->turn, &store->wake.file);
 }
 
 enum keel_code keel_store_begin(struct keel_store *store, struct keel_error *err)

@@ -7,6 +7,7 @@
 #include "base/buffer.h"
 #include "base/process.h"
 #include "base/sidefile.h"
+#include "base/turn.h"
 #include "base/wake.h"
 #include "sql/sql.h"
 
@@ -20,6 +21,7 @@ struct keel_store {
 	struct keel_sidefile side;   /* the locks of sessions; also knows of forks */
 	char *wake_path;             /* of the file that wakes readers; NULL for a store in memory */
 	struct keel_wake wake;
+	struct keel_turn turn;       /* of waiting for the write lock; its bytes are in the same file */
 	bool news;                   /* the open transaction has written events */
 	struct keel_process process; /* this one, as recorded in sessions */
 	int64_t session;             /* 0: none yet */

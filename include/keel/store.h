@@ -6,7 +6,7 @@
  * that the child starts by exec is free to open it.
  *
  * Every operation on a store may fail with
- *   KEEL_BUSY       another writer kept the lock for longer than lock_timeout_us (transient);
+ *   KEEL_BUSY       other writers kept the lock, or had waited longer, for lock_timeout_us (transient);
  *   KEEL_STORE_CORRUPT, KEEL_STORE_READONLY, KEEL_STORE_FULL, KEEL_IO, KEEL_NO_MEMORY
  * and has then changed nothing. Functions name only what they add to these.
  */
@@ -56,6 +56,14 @@ KEEL_API void keel_store_close(struct keel_store *store);
 
 /* False in a child made by fork from the process that opened the handle. */
 KEEL_API bool keel_store_usable(const struct keel_store *store);
+
+/* For hosts that wait for the write lock themselves (lock_timeout_us 0): how long to wait after KEEL_BUSY before the
+ * same call is worth another try, in microseconds. Short at first, longer when many compete, and short again for one
+ * that has waited for long: the other writers then stand back, and are told KEEL_BUSY for its sake. */
+KEEL_API int64_t keel_store_retry_us(const struct keel_store *store);
+
+/* Says that the host tries no more, so that nobody stands back for this handle. Not saying so costs others 25 ms. */
+KEEL_API void keel_store_give_up(struct keel_store *store);
 
 /* Begins a writing transaction: no other process writes until it ends, and what is read in it cannot change.
  * From then on the operations on this handle are part of it. Fails with KEEL_BUSY when one is open already. */

@@ -14,8 +14,7 @@
 #include "base/sidefile.h"
 
 enum {
-	KEEL_WAKE_BYTE = 1,     /* held, shared, by everybody who waits */
-	KEEL_WAKE_STARVING = 64 /* from here on: see base/turn.h */
+	KEEL_WAKE_BYTE = 1 /* held, shared, by everybody who waits; base/turn.h has others */
 };
 
 /* Of a handle; starts as {.file = {.fd = -1}, .inotify = -1}. */

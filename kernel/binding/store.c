@@ -111,15 +111,15 @@ static int64_t monotonic_us(void)
 	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
-/* Seconds to wait before the next try, by chance between half and one and a half milliseconds: short and the same for
- * everybody, so that no waiter has worse odds than one who just came. 0: the time is over. */
+/* Seconds to wait before the next try: what the kernel advises, or, while the store is not open yet, by chance between
+ * half and one and a half milliseconds. 0: the time is over. */
 static lua_Number next_step(const struct keel_lua_store *self, int64_t *started)
 {
 	int64_t now = monotonic_us();
 	if (*started == 0)
 		*started = now;
 	int64_t left = self->lock_timeout_us - (now - *started);
-	int64_t step = 500 + now % 1000;
+	int64_t step = self->store ? keel_store_retry_us(self->store) : 500 + now % 1000;
 	if (left <= 0)
 		return 0;
 	return (lua_Number)(step < left ? step : left) / 1e6;
@@ -157,8 +157,11 @@ static int go_on(lua_State *L, int status, lua_KContext context)
 			return keel_lua_fail(L, &err);
 		int64_t started = lua_tointeger(L, base);
 		lua_Number seconds = next_step(self, &started);
-		if (seconds == 0)
+		if (seconds == 0) {
+			if (self->store && self->lock_timeout_us > 0)
+				keel_store_give_up(self->store);
 			return keel_lua_fail(L, &err);
+		}
 		lua_pushinteger(L, started);
 		lua_replace(L, base);
 		if (lua_getiuservalue(L, attempt->holder, SLEEP) == LUA_TNIL) {

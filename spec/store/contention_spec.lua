@@ -157,6 +157,56 @@ describe("While another process holds the write lock,", function()
   end)
 end)
 
+describe("When another process has waited for too long,", function()
+  after_each(support.clean_up)
+
+  -- A child that was refused for long enough, by a lock that is free again; it tries once more for each "write".
+  local function starver(path)
+    local lock = holder(path)
+    local child = support.spawn([[
+      local store = assert(keel.open((...), { lock_timeout = 0 }))
+      local function write() return select(2, store:append_event { kind = "late" }) end
+      say "ready"
+      hear()
+      for _ = 1, 60 do
+        assert(write().code == "busy")
+        store:sleep(0.002)
+      end
+      say "starving"
+      for line in io.lines() do say(tostring(write() or "written")) end
+    ]], { path })
+    child:expect "ready"
+    child:say "go"
+    child:expect "starving"
+    lock:say "go"
+    lock:expect "free"
+    return child
+  end
+
+  it("a fresh writer is busy, and writes when that one has written", function()
+    local path = support.path()
+    local store = support.open(path, { lock_timeout = 0 })
+    assert(store:session_id())
+    local child = starver(path)
+    local err = support.refused("busy", store:append_event { kind = "note" })
+    assert.is_true(err.transient)
+    support.refused("busy", store:begin())
+    child:say "write"
+    child:expect "written"
+    assert(store:append_event { kind = "note" })
+  end)
+
+  it("a writer that waits is not held up for long by one that does not take its turn", function()
+    local path = support.path()
+    local store = support.open(path, { lock_timeout = 60 })
+    assert(store:session_id())
+    local child = starver(path)
+    for _ = 1, 10 do assert(store:append_event { kind = "note" }) end
+    child:kill()
+    assert(support.open(path, { lock_timeout = 0 }):append_event { kind = "note" })
+  end)
+end)
+
 describe("A sleep that yields", function()
   after_each(support.clean_up)
 
