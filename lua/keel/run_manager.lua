@@ -389,7 +389,7 @@ function Manager:cleanup(run_id, options)
   local ok, err = true, nil
   if self._private then
     ok, err = self._client:call("delete", run_id)
-  elseif not record.claimable and (record.finalizing or not LiveRuns.is_final(record.status)) then
+  elseif record.finalizing or not LiveRuns.is_final(record.status) then
     ok, err = self._client:transaction("cleanup", give_up, record)
   end
   if ok == nil then return nil, err end

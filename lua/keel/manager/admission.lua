@@ -221,22 +221,10 @@ local function place(context, request, decision, effects)
   if decision.within then fields.start_by = later(now, decision.within) end
 end
 
--- Who stops the runs of a thread is their successor, and that of runs that were stopped before and are not at rest yet.
-local function wait_for_finalizing(tx, thread_id, effects)
-  local rows, err = tx:list_inflight { thread_id = thread_id, active = true, limit = SHOWN }
-  if not rows then return nil, err end
-  for _, row in ipairs(rows) do
-    if row.finalizing then add(effects.waits_for, row.run_id) end
-  end
-  return true
-end
-
 local function admit(context, tx, request, decision, inflight, shown)
   local effects = new_effects()
   if decision.all or #decision.cancel > 0 then
-    local done, err = wait_for_finalizing(tx, request.thread_id, effects)
-    if not done then return nil, err end
-    done, err = cancel_runs(context, tx, request, decision, shown, effects)
+    local done, err = cancel_runs(context, tx, request, decision, shown, effects)
     if not done then return nil, err end
   end
   if decision.replace then

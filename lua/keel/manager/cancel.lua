@@ -41,11 +41,6 @@ end
 local function cancel_others(self, run_id, action)
   local verdict, err = cancel_stored(self, run_id, action)
   if not verdict then return nil, err end
-  local record = self._live:get(run_id)
-  if record then
-    self:_refresh(record)
-    if record.status == "interrupted" then LiveRuns.abort(record, record.cancel_action) end
-  end
   return verdict ~= "unknown" and verdict ~= "not_cancellable", verdict
 end
 
@@ -66,7 +61,7 @@ return function(Manager)
       return nil, errors.new("invalid_request", "action must be interrupt or rollback", { field = "action" })
     end
     local record = self._live:get(run_id)
-    if not record or record.claimable then return cancel_others(self, run_id, action) end
+    if not record then return cancel_others(self, run_id, action) end
     if LiveRuns.is_final(record.status) then return of_final(record.status) end
     local done, err = self:_change_status(record, "interrupted", { cancel_action = action, finalizing = true })
     if not done then

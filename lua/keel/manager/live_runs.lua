@@ -1,9 +1,8 @@
 --- The live records of a process: runs in flight that it made or claimed, and a few that have just ended.
 ---
 --- A live record mirrors its row. What is here cannot be stored: the abort signal, the coroutine. The table is bounded
---- by what this process has in flight plus FINISHED_KEPT; what is free to be claimed is nobody's, and counts as
---- finished. A run that this process has lost is remembered for as long as somebody holds its record, so that he is
---- told when he writes it.
+--- by what is in flight plus FINISHED_KEPT. A run that this process has lost is remembered for as long as somebody
+--- holds its record, so that he is told when he writes it.
 local AbortEvent = require "keel.manager.abort_event"
 local kernel = require "keel.kernel"
 
@@ -56,6 +55,18 @@ function LiveRuns.equip(record, store_only)
   return record
 end
 
+---@param record keel.Run
+function LiveRuns:add(record)
+  self._lost[record.run_id] = nil
+  self._by_id[record.run_id] = record
+  local thread = self._by_thread[record.thread_id]
+  if not thread then
+    thread = {}
+    self._by_thread[record.thread_id] = thread
+  end
+  thread[record.run_id] = record
+end
+
 ---@param run_id string
 ---@return keel.Run?
 function LiveRuns:get(run_id)
@@ -81,33 +92,19 @@ function LiveRuns:drop(run_id)
   return record
 end
 
-local function is_done(record)
-  return final[record.status] and not record.finalizing
-end
-
--- Nobody here has anything to do for the record any more: it stays for a while, and pushes out one that was retired
--- long ago, unless that has been taken up again.
+-- The record has ended: it stays for a while, and pushes out one that ended long ago.
 local function retire(self, record)
   self._last = self._last + 1
-  self._finished[self._last] = record
-  if self._last - self._first + 1 <= FINISHED_KEPT then return end
-  local old = self._finished[self._first]
-  self._finished[self._first] = nil
-  self._first = self._first + 1
-  if self._by_id[old.run_id] == old and (is_done(old) or old.claimable) then self:drop(old.run_id) end
+  self._finished[self._last] = record.run_id
+  if self._last - self._first + 1 > FINISHED_KEPT then
+    self:drop(self._finished[self._first])
+    self._finished[self._first] = nil
+    self._first = self._first + 1
+  end
 end
 
----@param record keel.Run
-function LiveRuns:add(record)
-  self._lost[record.run_id] = nil
-  self._by_id[record.run_id] = record
-  local thread = self._by_thread[record.thread_id]
-  if not thread then
-    thread = {}
-    self._by_thread[record.thread_id] = thread
-  end
-  thread[record.run_id] = record
-  if record.claimable then retire(self, record) end
+local function is_done(record)
+  return final[record.status] and not record.finalizing
 end
 
 --- The run of a live record belongs to somebody else now: it can still be looked at, but not written. One that has
@@ -134,16 +131,16 @@ local function collect(self, test)
   return records
 end
 
---- The records of this process that are pending or running, in no order.
+--- The records that are pending or running, in no order.
 ---@return keel.Run[]
 function LiveRuns:in_flight()
-  return collect(self, function(record) return not final[record.status] and not record.claimable end)
+  return collect(self, function(record) return not final[record.status] end)
 end
 
---- The records of this process that are pending, running or finalizing, in no order.
+--- The records that are pending, running or finalizing, in no order.
 ---@return keel.Run[]
 function LiveRuns:unsettled()
-  return collect(self, function(record) return not is_done(record) and not record.claimable end)
+  return collect(self, function(record) return not is_done(record) end)
 end
 
 --- Writes into a live record what its row has now.

@@ -16,14 +16,6 @@ local function newest_first(place)
   end
 end
 
--- The live record of a row, or a new one. What is free to be claimed is changed by others: its record learns it here.
-local function live_or_stored(self, row)
-  local record = self._live:get(row.run_id)
-  if not record then return LiveRuns.equip(row, true) end
-  if record.claimable then self:_mirror(record, row) end
-  return record
-end
-
 ---@param Manager keel.RunManager
 return function(Manager)
   --- A run: the live record of this process, the same table each time, or one from the store (`store_only`), or nil.
@@ -36,10 +28,10 @@ return function(Manager)
     check.type(run_id, "string", 1, "get")
     options = check.options(options, { user_id = "string" }, 2, "get")
     local record = self._live:get(run_id)
-    if record and not record.claimable then return visible(record, options.user_id) and record or nil end
+    if record then return visible(record, options.user_id) and record or nil end
     local row, err = self._client:call("get", run_id, { user_id = options.user_id })
     if not row then return nil, err end
-    return live_or_stored(self, row)
+    return LiveRuns.equip(row, true)
   end
 
   --- The runs of a thread, newest first, equal times in order of insertion.
@@ -61,7 +53,7 @@ return function(Manager)
       place[run] = #runs
       seen[run.run_id] = true
     end
-    for _, row in ipairs(rows or {}) do add(live_or_stored(self, row)) end
+    for _, row in ipairs(rows or {}) do add(self._live:get(row.run_id) or LiveRuns.equip(row, true)) end
     -- A live run is older than what fits the limit, or its row has vanished, or the store has failed.
     for run_id, record in pairs(self._live:of_thread(thread_id)) do
       if not seen[run_id] and visible(record, options.user_id) then add(record) end

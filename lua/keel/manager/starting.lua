@@ -162,12 +162,7 @@ return function(Manager)
     local row, err = self._client:call("claim_next",
       { threads = options.threads, limit = options.limit, lease_ttl = self._lease })
     if not row then return nil, err end
-    local record = self._live:get(row.run_id)
-    if record then
-      self._live:replace(record, row)
-    else
-      record = LiveRuns.equip(row, false)
-    end
+    local record = LiveRuns.equip(row, false)
     self._live:add(record)
     return record
   end

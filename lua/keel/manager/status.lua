@@ -65,24 +65,17 @@ return function(Manager)
   end
 
   -- Brings a live record up to date with its row. A run that somebody else has ended or taken is aborted here, and what
-  -- is taken is this manager's no more; `quiet`: not even then, this process did it.
-  function Manager:_mirror(record, row, quiet)
-    local fence, unowned, was_final = record.fence, record.claimable, is_final(record.status)
-    self._live:replace(record, row)
-    local taken = record.fence ~= fence
-    if unowned then
-      if taken then self._live:drop(record.run_id) end -- somebody claimed it
-    elseif not quiet then
-      if taken then self._live:lose(record) end
-      if not was_final and (taken or is_final(record.status)) then self:_abort(record, record.cancel_action) end
-    end
-  end
-
-  -- The same, with the row read now. Returns it.
+  -- is taken is this manager's no more; `quiet`: not even then, this process did it. Returns the row.
   function Manager:_refresh(record, quiet)
+    local fence, was_final = record.fence, is_final(record.status)
     local row, err = self._client:call("get", record.run_id)
-    if row then self:_mirror(record, row, quiet) end
-    return row, err
+    if not row then return nil, err end
+    self._live:replace(record, row)
+    if quiet then return row end
+    local taken = record.fence ~= fence
+    if taken then self._live:lose(record) end
+    if not was_final and (taken or is_final(record.status)) then self:_abort(record, record.cancel_action) end
+    return row
   end
 
   -- Changes the status of a live record's row. A row that vanished is made again when the status is final.
