@@ -87,3 +87,115 @@ support.each_store(function(open)
     end)
   end)
 end)
+
+--- The built-in scripts, without a store: what they make of a run and a cause.
+describe("The built-in reconciler", function()
+  local NOW <const> = "2026-01-01T00:00:00+00:00"
+
+  local function decide(name, run, cause, text)
+    return require("keel.reconcilers." .. name)(run, { now = NOW, error = text, cause = cause })
+  end
+
+  for _, name in ipairs { "fail_orphans", "requeue_orphans", "expire_deadlines" } do
+    it("RUN-39: " .. name .. " times out a run whose deadline has passed", function()
+      local outcome = decide(name, { run_id = "r", losses = 0 }, "deadline")
+      assert.same({ "timeout", "deadline" }, { outcome.status, outcome.stop_reason })
+      assert.is_string(outcome.error)
+      assert.equal("mine", decide(name, { run_id = "r", losses = 0 }, "deadline", "mine").error)
+    end)
+
+    it(name .. " changes nothing of what it is shown", function()
+      local run = setmetatable({}, { __index = { run_id = "r", losses = 1, max_losses = 1 },
+        __newindex = function() error "written" end })
+      for _, cause in ipairs { "deadline", "lease", "owner" } do decide(name, run, cause, "lost") end
+      assert.is_nil(next(run))
+    end)
+  end
+
+  for _, cause in ipairs { "lease", "owner" } do
+    it("fail_orphans fails a run lost for its " .. cause, function()
+      local outcome = decide("fail_orphans", { run_id = "r", losses = 0 }, cause)
+      assert.same({ "error", "orphan_recovered" }, { outcome.status, outcome.stop_reason })
+      assert.is_true(#outcome.error > 0)
+      assert.equal("lost", decide("fail_orphans", { run_id = "r", losses = 0 }, cause, "lost").error)
+    end)
+
+    it("OWN-12: requeue_orphans gives back a run lost for its " .. cause .. " until max_losses", function()
+      for losses, given_back in pairs { [0] = true, true, false, false } do
+        local outcome = decide("requeue_orphans", { run_id = "r", losses = losses, max_losses = 2 }, cause, "lost")
+        if given_back then
+          assert.same({ requeue = true, error = "lost" }, outcome)
+        else
+          assert.same({ "error", "lost", "losses_exhausted" }, { outcome.status, outcome.error, outcome.error_code })
+        end
+      end
+    end)
+
+    it("expire_deadlines leaves a run lost for its " .. cause .. " alone", function()
+      assert.is_nil(decide("expire_deadlines", { run_id = "r", losses = 0 }, cause, "lost"))
+    end)
+  end
+end)
+
+describe("What a reconciler decides", function()
+  local store
+  after_each(support.clean_up)
+
+  before_each(function()
+    store = support.open ":memory:"
+    assert(store:put("r", { thread_id = "t", status = "running" }))
+  end)
+
+  local function recover(outcome)
+    return support.manager(store):reconcile_orphaned_inflight_runs { reconciler = function() return outcome end }
+  end
+
+  it("may put the next try off", function()
+    local clock = support.clock()
+    store = support.open(":memory:", { clock = clock.read })
+    assert(store:put("r", { thread_id = "t", status = "running" }))
+    assert.equal(1, #recover { requeue = true, delay = 30, error = "lost" })
+    local manager = support.manager(store)
+    clock.advance(29)
+    assert.is_nil(manager:claim_next())
+    clock.advance(1)
+    assert.equal("r", assert(manager:claim_next()).run_id)
+  end)
+
+  for what, outcome in pairs {
+    ["delay"] = { status = "error", delay = 3 },
+    ["status"] = { status = "pending" },
+    ["colour"] = { status = "error", colour = "red" },
+    ["error"] = { status = "error", error = 5 },
+    ["error_code"] = { status = "error", error_code = {} },
+    ["stop_reason"] = { status = "error", stop_reason = false },
+    ["requeue"] = { requeue = "yes" },
+    ["table"] = "error",
+  } do
+    it("is refused when it is malformed, naming " .. what, function()
+      local before = store:get "r"
+      local found, err = recover(outcome)
+      assert.same({ 0, "policy_failed", "custom" }, { #found, err.code, err.policy })
+      assert.is_truthy(err.reason:find(what, 1, true), err.reason)
+      assert.same(before, store:get "r")
+    end)
+  end
+
+  for name, delay in pairs { negative = -1, NaN = 0 / 0, infinite = math.huge } do
+    it("is refused when its delay is " .. name, function()
+      local _, err = recover { requeue = true, delay = delay }
+      assert.same({ "policy_failed", "running" }, { err.code, store:get("r").status })
+      assert.is_truthy(err.reason:find "delay")
+    end)
+  end
+
+  it("and the store refuses leaves the run, and does not keep newcomers from their answer", function()
+    local manager = support.manager(store, { reconcilers = {
+      fail_orphans = function() return { status = "error", error = "\xff" } end,
+    } })
+    support.refused("conflict", manager:create_or_reject "t")
+    assert.equal("running", store:get("r").status)
+    local found, err = manager:reconcile_orphaned_inflight_runs()
+    assert.same({ 0, "invalid_request" }, { #found, err.code })
+  end)
+end)

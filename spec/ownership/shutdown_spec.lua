@@ -77,9 +77,8 @@ support.each_store(function(open)
     end)
 
     it("OWN-13: interrupts what has not finished when the time is over: one deadline for all", function()
-      local slow, quick = {}, nil
+      local slow, quick = {}, started "quick"
       for i = 1, 3 do slow[i] = started("t" .. i) end
-      quick = started "quick"
       loop.spawn(function()
         loop.sleep(0.2)
         assert(manager:update_run_completion(quick.run_id, { status = "success" }))
