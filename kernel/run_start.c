@@ -100,15 +100,14 @@ static enum keel_code look_at_thread(struct keel_store *store, const struct keel
 		return KEEL_OK;
 	}
 	code = keel_query(store, count, &select, err, keel_text(core->thread_id), keel_int(core->concurrency));
-	if (code == KEEL_OK)
-		code = keel_step(select, &row, err);
 	if (code != KEEL_OK)
 		return code;
-	if (row)
+	code = keel_step(select, &row, err);
+	if (code == KEEL_OK && row)
 		active = keel_column_int(select, 0);
 	keel_reset(select);
-	if (active < core->concurrency)
-		return KEEL_OK;
+	if (code != KEEL_OK || active < core->concurrency)
+		return code;
 	state->gate = KEEL_GATE_CONCURRENCY;
 	code = keel_query(store, oldest, &select, err, keel_text(core->thread_id));
 	return code == KEEL_OK ? first_row(select, state->run_id, &seq, &row, err) : code;
