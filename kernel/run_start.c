@@ -275,7 +275,8 @@ static bool is_same(struct keel_text a, struct keel_text b)
 	return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
 }
 
-/* Tries the best of all threads in order. *more: there are others behind them. */
+/* Tries the best of all threads in order. *run_id is the one that was written to, also when that failed. *more: there
+ * are others behind them. */
 static enum keel_code claim_best(struct keel_store *store, const struct keel_claim *claim, struct keel_arena **arena,
 								 struct keel_text *run_id, bool *more, struct keel_error *err)
 {
@@ -301,7 +302,7 @@ static enum keel_code claim_best(struct keel_store *store, const struct keel_cla
 			blocked = is_same(tried[k].thread_id, tried[i].thread_id);
 		if (!blocked)
 			code = claim_one(store, tried[i].run_id, claim, arena, &taken, err);
-		if (code == KEEL_OK && taken)
+		if (taken)
 			*run_id = tried[i].run_id;
 	}
 	return code;
