@@ -271,18 +271,6 @@ static bool sqlite_in_transaction(struct keel_sql *sql)
 static const char begin_read[] = "BEGIN", begin_write[] = "BEGIN IMMEDIATE";
 static const char commit[] = "COMMIT", rollback[] = "ROLLBACK";
 
-static enum keel_code sqlite_begin(struct keel_sql *sql, bool write, struct keel_error *err)
-{
-	/* What ends a transaction is prepared before one begins, so that ending it needs no memory for that. */
-	struct keel_statement *unused;
-	enum keel_code code = sqlite_prepare(sql, commit, &unused, err);
-	if (code == KEEL_OK)
-		code = sqlite_prepare(sql, rollback, &unused, err);
-	if (code == KEEL_OK)
-		code = run_text(own(sql), write ? begin_write : begin_read, err);
-	return code;
-}
-
 static void sqlite_rollback(struct keel_sql *sql)
 {
 	if (!sqlite_in_transaction(sql))
@@ -291,6 +279,19 @@ static void sqlite_rollback(struct keel_sql *sql)
 	/* A ROLLBACK that fails (memory, the disk) leaves the transaction open; the plain call is the last means. */
 	if (sqlite_in_transaction(sql))
 		sqlite3_exec(own(sql)->db, rollback, NULL, NULL, NULL);
+}
+
+static enum keel_code sqlite_begin(struct keel_sql *sql, bool write, struct keel_error *err)
+{
+	/* What ends a transaction is prepared before one begins, so that ending it needs no memory for that. */
+	struct keel_statement *unused;
+	sqlite_rollback(sql); /* one that failed left its transaction open */
+	enum keel_code code = sqlite_prepare(sql, commit, &unused, err);
+	if (code == KEEL_OK)
+		code = sqlite_prepare(sql, rollback, &unused, err);
+	if (code == KEEL_OK)
+		code = run_text(own(sql), write ? begin_write : begin_read, err);
+	return code;
 }
 
 static enum keel_code sqlite_commit(struct keel_sql *sql, struct keel_error *err)
