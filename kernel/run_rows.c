@@ -264,7 +264,8 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 		core->claimable = keel_column_int(select, 4) != 0;
 		core->started = keel_column_int(select, 5) != 0;
 		core->cancel_requested = !keel_column_null(select, 6);
-		core->rollback = keel_text_is(keel_column_text(select, 6), "rollback");
+		struct keel_text action = keel_column_text(select, 6), thread_id = keel_column_text(select, 9);
+		core->rollback = keel_text_is(action, "rollback");
 		core->revision = keel_column_int(select, 7);
 		core->losses = keel_column_int(select, 8);
 		core->gated = !keel_column_null(select, 10);
@@ -278,11 +279,14 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 		core->lease_expires_at = time_column(select, 17);
 		core->cancel_requested_at = time_column(select, 18);
 		core->ended_at = time_column(select, 19);
+		/* There is no step behind this one to say that memory ran out for a text, so a missing one has to. */
 		bool waits = !keel_column_null(select, 20);
-		if (!keel_arena_text(arena, keel_column_text(select, 9), &core->thread_id) ||
-			(waits && !keel_arena_text(arena, keel_column_text(select, 20), &core->waits_for)))
+		if ((core->cancel_requested && !action.data) || !thread_id.data ||
+			!keel_arena_text(arena, thread_id, &core->thread_id) ||
+			!keel_arena_text(arena, keel_column_text(select, 20), &core->waits_for) ||
+			(waits && !core->waits_for.data))
 			code = keel_fail_memory(err);
-		else if (!keel_run_status_name(core->status) || !core->thread_id.data)
+		else if (!keel_run_status_name(core->status))
 			code = keel_fail(err, KEEL_STORE_CORRUPT, "the row of run %.*s is damaged", (int)run_id.size, run_id.data);
 	}
 	keel_reset(select);

@@ -83,9 +83,12 @@ static enum keel_code read_epoch(struct keel_store *store, struct keel_error *er
 		return code;
 	code = keel_step(select, &row, err);
 	struct keel_text epoch = {NULL, 0};
-	if (code == KEEL_OK && row)
+	if (code == KEEL_OK && row) {
 		epoch = keel_column_text(select, 0);
-	if (code == KEEL_OK && (!epoch.data || epoch.size >= sizeof store->epoch))
+		if (!epoch.data)
+			code = keel_fail_memory(err);
+	}
+	if (code == KEEL_OK && (!row || epoch.size >= sizeof store->epoch))
 		code = keel_fail(err, KEEL_STORE_CORRUPT, "%s: the store has no epoch", keel_store_path(store));
 	if (code == KEEL_OK)
 		memcpy(store->epoch, epoch.data, epoch.size + 1);

@@ -502,6 +502,8 @@ static enum keel_code sqlite_make_ready(struct keel_sql *base, struct keel_error
 		code = sqlite_step(statement, &row, err);
 		struct keel_text mode = code == KEEL_OK && row ? sqlite_column_text(statement, 0) : (struct keel_text){NULL, 0};
 		bool wal = mode.data && strcmp(mode.data, "wal") == 0;
+		if (code == KEEL_OK && row && !mode.data)
+			code = keel_fail_memory(err);
 		sqlite_reset(statement);
 		if (code != KEEL_OK || wal)
 			return code;
