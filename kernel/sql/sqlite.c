@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -521,6 +522,16 @@ static enum keel_code sqlite_migrate(struct keel_sql *base, const char *script, 
 	return code == KEEL_OK ? exec(own(base), text, err) : code;
 }
 
+/* A page that SQLite had no memory to read is not damaged, but its check says so, as a line among the others. */
+static bool lacked_memory(const char *lines)
+{
+	static const char unreadable[] = "unable to get the page. error code=";
+	for (const char *at = lines; (at = strstr(at, unreadable)) != NULL; at += sizeof unreadable - 1)
+		if (classify((int)strtol(at + sizeof unreadable - 1, NULL, 10), "") == KEEL_NO_MEMORY)
+			return true;
+	return false;
+}
+
 static enum keel_code sqlite_check(struct keel_sql *base, bool (*found)(void *data, const char *sentence), void *data,
 								   struct keel_error *err)
 {
@@ -531,7 +542,7 @@ static enum keel_code sqlite_check(struct keel_sql *base, bool (*found)(void *da
 		return code;
 	while ((code = sqlite_step(statement, &row, err)) == KEEL_OK && row) {
 		struct keel_text line = sqlite_column_text(statement, 0);
-		if (!line.data) {
+		if (!line.data || lacked_memory(line.data)) {
 			code = keel_fail_memory(err);
 			break;
 		}
