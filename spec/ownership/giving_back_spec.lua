@@ -93,6 +93,19 @@ describe("requeue", function()
     assert.equal("pending", pair.ours:get(run.run_id).status)
   end)
 
+  it("makes the run live no more before anything else can look", function()
+    local manager, run, report
+    local wrapped = support.wrap(pair.theirs_store, { get = function(forward, ...)
+      if run and not report then report = assert(manager:heartbeat()) end
+      return forward(...)
+    end })
+    manager = support.manager(wrapped)
+    pair.started(nil, "u", manager)
+    run = pair.started(nil, "t", manager)
+    assert(manager:requeue(run.run_id))
+    assert.same({ {}, false }, { report.lost, run.abort_event:is_set() })
+  end)
+
   it("of a run that has ended, of another's, or of none is refused", function()
     local run = pair.started()
     support.refused("stale_owner", pair.ours:requeue(run.run_id))

@@ -96,6 +96,28 @@ describe("A run lease", function()
     assert.equal("conflict", seen.code)
   end)
 
+  it("OWN-7: of a reservation that was lost is not minded any more", function()
+    local log, lines = support.log()
+    local wrapped, calls = support.wrap(pair.theirs_store)
+    local manager = support.manager(wrapped, { lease_ttl = 10, log = log })
+    assert.is_true(manager:reserve("t", "delete", function()
+      pair.clock.advance(12)
+      assert(pair.ours:create_or_reject "t")
+      return true
+    end))
+    assert.same({ 1, "warn" }, { #lines, lines[1].level })
+    local before = calls.update_status
+    assert(manager:tick())
+    assert.equal(before, calls.update_status)
+  end)
+
+  it("OWN-7: shows in the live record when it is renewed", function()
+    local run = pair.started()
+    pair.clock.advance(5)
+    assert(pair.theirs:heartbeat())
+    assert.equal(pair.ours_store:get(run.run_id).lease_expires_at, run.lease_expires_at)
+  end)
+
   it("OWN-7: that was lost shows at the next heartbeat: reported once, aborted, shut out", function()
     local run, kept = pair.started(), pair.started(nil, "u")
     pair.clock.advance(12)

@@ -46,15 +46,17 @@ local function look_at_own(self, records, rows)
   local lost, asked = {}, {}
   for _, record in ipairs(records) do
     local row = rows[record.run_id]
-    if self._live:get(record.run_id) ~= record or is_final(record.status) then -- luacheck: ignore 542
-      -- It ended here meanwhile.
-    elseif not row or row.fence ~= record.fence then
+    local is_ours = self._live:get(record.run_id) == record and not is_final(record.status) -- still, not only before
+    if is_ours and not (row and row.fence == record.fence) then
       if is_lost(self, record) then lost[#lost + 1] = record end
-    elseif row.cancel_action and not record.abort_event:is_set() then
-      self._live:update(record, { cancel_action = row.cancel_action, cancel_requested_at = row.cancel_requested_at,
-        revision = row.revision, updated_at = row.updated_at })
-      self:_abort(record, row.cancel_action)
-      asked[#asked + 1] = record
+    elseif is_ours then
+      record.lease_expires_at = row.lease_expires_at
+      if row.cancel_action and not record.abort_event:is_set() then
+        self._live:update(record, { cancel_action = row.cancel_action, cancel_requested_at = row.cancel_requested_at,
+          revision = row.revision, updated_at = row.updated_at })
+        self:_abort(record, row.cancel_action)
+        asked[#asked + 1] = record
+      end
     end
   end
   return lost, asked
@@ -190,9 +192,9 @@ return function(Manager)
       return nil, written
     end
     if record then
-      self:_refresh(record, true)
       local ended = type(written) == "table" and is_final(written.status)
-      if not ended then self._live:lose(record) end
+      if not ended then self._live:lose(record) end -- before anything yields: it is nobody's
+      self:_refresh(record, true)
     end
     return self:get(run_id)
   end

@@ -36,10 +36,22 @@ local function hold(self, thread_id, kind)
   return run_id
 end
 
+-- Ends a reservation. False when the store failed; one that was ended by somebody else, since its lease or holder was
+-- given up, has ended, too.
+local function finish(self, run_id, status, problem)
+  local done, err = self._client:call("update_status", run_id, status, { error = problem })
+  if done ~= nil then return true end
+  if err.code == "invalid_transition" then
+    self._client:log("warn", "a reservation was lost before it ended", { run_id = run_id, error = tostring(err) })
+    return true
+  end
+  return false, err
+end
+
 -- Lets go. When the store fails, the next tick tries again; the end of the process does it at the latest.
 local function let_go(self, run_id, status, problem)
-  local done, err = self._client:call("update_status", run_id, status, { error = problem })
-  if done ~= nil then return end
+  local done, err = finish(self, run_id, status, problem)
+  if done then return end
   self._reservations[run_id] = status
   self._client:log("error", "a reservation could not be ended; it is tried again at the next tick",
     { run_id = run_id, error = tostring(err) })
@@ -78,8 +90,7 @@ return function(Manager)
   -- Tries again what let_go could not do.
   function Manager:_end_reservations()
     for run_id, status in pairs(self._reservations) do
-      local done = self._client:call("update_status", run_id, status)
-      if done ~= nil then self._reservations[run_id] = nil end
+      if finish(self, run_id, status) then self._reservations[run_id] = nil end
     end
   end
 end
