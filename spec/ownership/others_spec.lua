@@ -95,6 +95,27 @@ describe("A claimable run", function()
     support.refused("stale_owner", support.manager(store):try_start(run.run_id))
     assert.equal("pending", store:get(run.run_id).status)
   end)
+
+  it("is written by nobody, its maker neither: nobody owns it", function()
+    local store = support.open ":memory:"
+    local manager = support.manager(store)
+    local run = assert(manager:create("t", { claimable = true }))
+    for _, asker in ipairs { manager, support.manager(store) } do
+      support.refused("stale_owner", asker:set_status(run.run_id, "success"))
+      support.refused("stale_owner", asker:update_run_completion(run.run_id, { status = "success" }))
+      support.refused("stale_owner", asker:update_model_name(run.run_id, "other"))
+      support.refused("stale_owner", asker:try_start(run.run_id))
+    end
+    assert.same({ "pending", 1 }, { store:get(run.run_id).status, store:get(run.run_id).revision })
+  end)
+
+  it("may be failed by anybody: nobody is doing it yet", function()
+    local store = support.open ":memory:"
+    local run = assert(support.manager(store):create("t", { claimable = true }))
+    assert.is_true(support.manager(store):fail_pending(run.run_id, { error = "unwanted" }))
+    assert.same({ "error", "unwanted" }, { store:get(run.run_id).status, store:get(run.run_id).error })
+    assert.is_nil(support.manager(store):claim_next())
+  end)
 end)
 
 describe("Recovery", function()

@@ -131,6 +131,25 @@ describe("A run lease", function()
     pair.is_shut_out(pair.theirs, run.run_id)
   end)
 
+  it("OWN-7: that is over is no reason to recover one's own run: nobody else wants it", function()
+    local run = pair.started()
+    pair.clock.advance(100)
+    assert.same({}, assert(pair.theirs:reconcile_orphaned_inflight_runs()))
+    assert.equal("running", run.status)
+  end)
+
+  for _, write in ipairs { "set_status", "update_run_completion", "update_run_progress", "update_model_name", "requeue",
+    "settle", "fail_pending", "try_start" } do
+    it("OWN-8: lost: " .. write .. " is refused when it is the first to come late", function()
+      local run = pair.started()
+      assert(pair.ours_store:requeue(run.run_id))
+      local argument = { set_status = "success", update_model_name = "late" }
+      support.refused("stale_owner", pair.theirs[write](pair.theirs, run.run_id, argument[write] or {}))
+      assert.is_true(run.abort_event:is_set())
+      pair.is_shut_out(pair.theirs, run.run_id)
+    end)
+  end
+
   it("OWN-8: lost to a requeue: the former owner is shut out, and told", function()
     local run = pair.started()
     pair.clock.advance(12)
@@ -305,6 +324,16 @@ describe("A heartbeat", function()
       assert.equal(1, assert(manager:heartbeat()).renewed)
     end)
   end
+
+  it("that cannot see what became of a run says so the next time", function()
+    local wrapped = support.wrap(pair.theirs_store, { get = support.fail(1, support.broken()) })
+    local manager = support.manager(wrapped)
+    local run = pair.started(nil, "t", manager)
+    assert(pair.ours_store:requeue(run.run_id))
+    assert.same({ {}, false }, { assert(manager:heartbeat()).lost, run.abort_event:is_set() })
+    assert.equal(run, assert(manager:heartbeat()).lost[1])
+    assert.is_true(run.abort_event:is_set())
+  end)
 
   it("tries again what is busy", function()
     local wrapped, calls = support.wrap(pair.theirs_store, { renew_runs = support.fail(2, support.busy()) })

@@ -220,6 +220,19 @@ describe("shutdown of one process", function()
     assert.equal("running", pair.ours:get(claimed.run_id).status)
   end)
 
+  it("OWN-13: does not write a run that is lost while it waits", function()
+    local manager, run
+    local store = support.open(pair.path, { clock = pair.clock.read, sleep = function()
+      if run.status == "pending" then return end
+      assert(pair.ours_store:requeue(run.run_id))
+      assert.equal(1, #assert(manager:heartbeat()).lost)
+    end })
+    manager = support.manager(store)
+    run = pair.started(nil, "t", manager)
+    assert.same({ finished = {}, interrupted = {} }, assert(manager:shutdown { timeout = 5 }))
+    assert.equal("pending", pair.ours:get(run.run_id).status)
+  end)
+
   it("OWN-13: in a real process waits by the clock on the wall when nobody else can run", function()
     local child = support.spawn([[
       local manager = keel.run_manager { store = assert(keel.open((...), { durability = "off" })) }
