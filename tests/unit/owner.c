@@ -135,6 +135,18 @@ TEST(requeue_shuts_out)
 	check_shut_out("r", 2);
 }
 
+/* Nothing of the try that is over is left on it: pending again, it can be interrupted without having to settle, and its
+ * old delay does not hold. */
+TEST(requeue_starts_anew)
+{
+	start_run("r", "t", 0);
+	requeue("r", (struct keel_requeue){.delay_us = SECOND});
+	requeue("r", (struct keel_requeue){0});
+	assert_false(row("r")->valued & KEEL_RUN_BIT(SCHEDULED_AT));
+	interrupt("r");
+	assert_true(row("r")->status == KEEL_RUN_INTERRUPTED && !row("r")->finalizing);
+}
+
 /* It can be claimed when its delay is over, not before. */
 TEST(requeue_delays)
 {
@@ -474,6 +486,18 @@ TEST(patience_ends)
 	check_shut_out("r", 1);
 }
 
+/* OWN-12 */
+/* One that was asked to stop is not given back when its owner is lost, but interrupted. */
+TEST(unwanted_runs_are_not_given_back)
+{
+	const char *winner;
+	start_run("r", "t", SECOND);
+	succeed(keel_run_request_cancel(world.store, text("r"), text("interrupt"), &winner, &why));
+	world.time += SECOND;
+	assert_true(take_over("r", (struct keel_takeover){.status = KEEL_RUN_PENDING}));
+	assert_true(row("r")->status == KEEL_RUN_INTERRUPTED && row("r")->losses == 0 && row("r")->fence == 2);
+}
+
 /* OWN-9 */
 /* When it was asked to stop is stamped by the first request and never moves. */
 TEST(requests_are_stamped_once)
@@ -495,6 +519,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH_STORE(requeue_gives_back),
 		WITH_STORE(requeue_shuts_out),
+		WITH_STORE(requeue_starts_anew),
 		WITH_STORE(requeue_delays),
 		WITH_STORE(requeue_exhausts),
 		WITH_STORE(requeue_of_pending_spends_nothing),
@@ -515,6 +540,7 @@ int main(void)
 		WITH_STORE(deadlines_pass),
 		WITH_STORE(deadlines_pass_at_the_start),
 		WITH_STORE(patience_ends),
+		WITH_STORE(unwanted_runs_are_not_given_back),
 		WITH_STORE(requests_are_stamped_once),
 	};
 	return cmocka_run_group_tests_name("owner", tests, NULL, NULL);
