@@ -51,6 +51,9 @@ end
 -- Lets go. When the store fails, the next tick tries again; the end of the process does it at the latest.
 local function let_go(self, run_id, status, problem)
   local done, err = finish(self, run_id, status, problem)
+  if not done and problem then -- it may be no text that can be stored
+    done, err = finish(self, run_id, status)
+  end
   if done then return end
   self._reservations[run_id] = status
   self._client:log("error", "a reservation could not be ended; it is tried again at the next tick",
