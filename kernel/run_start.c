@@ -197,6 +197,9 @@ static enum keel_code decide_start(struct keel_run_change *change, struct keel_e
 	struct start *start = change->context;
 	if (core->status != KEEL_RUN_PENDING)
 		return keel_run_refuse(core, change->run_id, KEEL_RUN_RUNNING, err);
+	if (core->claimable) /* it would run with nobody to answer for it */
+		return keel_fail(err, KEEL_STALE_OWNER, "run %.*s has to be claimed before it can start",
+						 (int)change->run_id.size, change->run_id.data);
 	if (core->cancel_requested) {
 		KEEL_RUN_SET(change->delta, STATUS, status, KEEL_RUN_INTERRUPTED);
 		return KEEL_OK;

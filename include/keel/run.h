@@ -298,7 +298,7 @@ struct keel_start {
 /* Starts a pending run if its gate is open: *state says so, or what is in the way; then nothing has changed. A run that
  * was asked to stop is interrupted instead, one whose deadline has passed ends with a timeout: *written has the status.
  * *found and *written as in update_status. Fails with KEEL_INVALID_TRANSITION for a run that is not pending, and with
- * KEEL_STALE_OWNER. */
+ * KEEL_STALE_OWNER, also for a claimable run, which has no owner yet. */
 KEEL_API enum keel_code keel_run_start(struct keel_store *store, struct keel_text run_id,
                                        const struct keel_start *start, bool *found, struct keel_gate_state *state,
                                        struct keel_run *written, struct keel_error *err);

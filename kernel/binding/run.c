@@ -116,7 +116,8 @@ static int start_gated(lua_State *L, struct keel_store *store, struct keel_text 
  * it only if the gate is open), lease_ttl (with gate: seconds within which the owner must renew; nil: never).
  * Returns true and what was written; false when there is no such row. With gate: true, nothing written and
  * { gate, run_id, scheduled_at } when the run has to wait; and what was written may have the status interrupted (it was
- * asked to stop) or timeout (its deadline has passed). Fails with invalid_request, invalid_transition, stale_owner. */
+ * asked to stop) or timeout (its deadline has passed). Fails with invalid_request, invalid_transition, stale_owner
+ * (with gate also for a run that is to be claimed). */
 static int op_update_status(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
 	static const char *const known[] = {"error",      "stop_reason", "fence",     "cancel_action",
