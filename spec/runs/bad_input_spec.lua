@@ -48,6 +48,28 @@ support.each_store(function(open)
         refuses("deadline", "t", { deadline = "2026-02-30T00:00:00Z" })
       end)
 
+      it("a number that is out of range", function()
+        refuses("max_attempts", "t", { max_attempts = -1 })
+        refuses("max_losses", "t", { max_losses = -1 })
+      end)
+
+      it("a time to live of a key that is none", function()
+        for _, ttl in ipairs { 0, -1, 0 / 0, math.huge } do
+          refuses("idempotency_ttl", "t", { idempotency_key = "k", idempotency_ttl = ttl })
+        end
+      end)
+
+      it("raises for unknown options and wrong types, naming the option", function()
+        for name, value in pairs { multitask_strategy = 42, strategy_options = "max", priority = "high",
+          claimable = "yes", idempotency_key = 1, idempotency_ttl = "long", metadata = "x", max_attempts = 1.5,
+          kwargs = 3, user_id = {}, scheduled_at = 7, colour = "red" } do
+          support.raises(name, manager[method], manager, "t", { [name] = value })
+        end
+        support.raises({ "thread_id", "#1" }, manager[method], manager, 42)
+        support.raises({ "options", "#2" }, manager[method], manager, "t", "reject")
+        assert.equal(0, #support.events(store))
+      end)
+
       it("invalid UTF-8 in a text", function()
         refuses("model_name", "t", { model_name = "\xff" })
         refuses("plan_entry", "t", { plan_entry = "\xc3" })
@@ -121,6 +143,16 @@ describe("keel.run_manager", function()
       support.raises(name, keel.run_manager, options)
     end
     support.raises({ "options", "#1" }, keel.run_manager, "store")
+  end)
+
+  it("refuses times that are none, naming the option", function()
+    for name, values in pairs { lease_ttl = { 0, -1, 0 / 0, math.huge }, lease_grace = { -1, 0 / 0, math.huge },
+      settle_timeout = { -0.5, 0 / 0, math.huge } } do
+      for _, value in ipairs(values) do support.invalid(name, keel.run_manager { [name] = value }) end
+      support.raises(name, keel.run_manager, { [name] = "long" })
+    end
+    support.raises("record_refusals", keel.run_manager, { record_refusals = "yes" })
+    support.raises("patience", keel.run_manager, { patience = 3 })
   end)
 
   it("raises for a store without the methods, naming one", function()

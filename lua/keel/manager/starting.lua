@@ -159,6 +159,12 @@ return function(Manager)
   ---@return keel.Error? err
   function Manager:claim_next(options)
     options = check.options(options, { threads = "table", limit = "integer" }, 1, "claim_next")
+    for _, id in ipairs(options.threads or {}) do
+      if type(id) ~= "string" then
+        error(("bad argument #1 to 'claim_next' (option 'threads' must be a list of strings; it has a %s)"):format(
+          type(id)), 2)
+      end
+    end
     local row, err = self._client:call("claim_next",
       { threads = options.threads, limit = options.limit, lease_ttl = self._lease })
     if not row then return nil, err end
