@@ -21,5 +21,5 @@ CREATE INDEX runs_claimable_by_thread ON runs (thread_id, coalesce(priority, 0) 
 -- What a session has in flight: heartbeats, and what a dead session left.
 CREATE INDEX runs_of_session ON runs (session_id) WHERE coalesce(status, 0) < 2;
 
--- The first run of a key; newest last.
-CREATE INDEX runs_by_key ON runs (idempotency_key) WHERE idempotency_key IS NOT NULL;
+-- The runs of a user's key; newest last. Many users may use the same.
+CREATE INDEX runs_by_key ON runs (idempotency_key, coalesce(user_id, '')) WHERE idempotency_key IS NOT NULL;

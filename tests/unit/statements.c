@@ -78,6 +78,58 @@ static void check_fields(const char *run_id, keel_run_set set)
 		assert_int_equal(*keel_run_number(&run, (enum keel_run_field)__builtin_ctzll(left)), set % 1000);
 }
 
+/* Starting, claiming and what an owner does: every operation, and every gate that can be in the way. */
+static void start_everything(void)
+{
+	const struct keel_text thread = text("q");
+	const struct keel_claim claims[] = {{.limit = 10}, {.limit = 10, .threads = &thread, .threads_count = 1}};
+	struct keel_run first = run_of("first", "q"), second = run_of("second", "q"), after = run_of("after", "q");
+	struct keel_inflight_query active = {.thread_id = thread, .active = true, .limit = 10};
+	struct keel_inflight_query own = {.limit = 10};
+	struct keel_status_change stop = {.status = KEEL_RUN_INTERRUPTED, .finalizing = true};
+	struct keel_start start = {0};
+	struct keel_settle settle = {0};
+	struct keel_requeue requeue = {0};
+	struct keel_gate_state at_gate;
+	struct keel_runs runs = {0};
+	char id[16];
+	int64_t count;
+	bool is;
+	SET(&first, CONCURRENCY, concurrency, 1);
+	SET(&first, IDEMPOTENCY_KEY, idempotency_key, text("k"));
+	SET(&second, CONCURRENCY, concurrency, 1);
+	SET(&after, WAITS_FOR, waits_for, text("first"));
+	put(&first);
+	put(&second);
+	put(&after);
+	const char *const starts[] = {"second", "first", "second", "after"}; /* queue, open, concurrency, after */
+	for (int i = 0; i < 4; i++) {
+		succeed(keel_run_start(world.store, text(starts[i]), &start, &is, &at_gate, NULL, &why));
+		succeed(keel_run_gate(world.store, text(starts[i]), &is, &at_gate, &why));
+	}
+	succeed(keel_run_list_inflight(world.store, &active, &runs, &why));
+	succeed(keel_store_session(world.store, &own.session_id, &why));
+	succeed(keel_run_list_inflight(world.store, &own, &runs, &why));
+	succeed(keel_run_find_by_key(world.store, text("k"), text("u"), &runs, &why));
+	succeed(keel_run_renew(world.store, 1000, &count, &why));
+	succeed(keel_run_update_status(world.store, text("first"), &stop, &is, NULL, &why));
+	succeed(keel_run_settle(world.store, text("first"), &settle, &is, &why));
+	succeed(keel_run_requeue(world.store, text("second"), &requeue, &is, NULL, &why));
+	for (int i = 0; i < 70; i++) { /* more than are looked at at first, so that the threads are asked one by one */
+		snprintf(id, sizeof id, "c%d", i);
+		struct keel_run run = run_of(id, "q");
+		SET(&run, CLAIMABLE, claimable, 1);
+		SET(&run, CONCURRENCY, concurrency, 1);
+		put(&run);
+	}
+	for (int i = 0; i < 4; i++)
+		succeed(keel_run_claim_next(world.store, &claims[i % 2], &runs, &why));
+	succeed(keel_run_list_by_thread(world.store, thread, nothing, KEEL_LIST_MAX, &runs, &why));
+	for (size_t i = 0; i < runs.count; i++)
+		succeed(keel_run_delete(world.store, runs.items[i].run_id, &is, &why));
+	keel_runs_clear(&runs);
+}
+
 /* Every operation at least once, with every filter, so that each statement is in the cache. */
 static void do_everything(void)
 {
@@ -121,6 +173,7 @@ static void do_everything(void)
 		succeed(keel_lease_renew(world.store, text("n"), lease.token, 5, &expires_at, &why));
 		succeed(keel_lease_release(world.store, text("n"), lease.token, &why));
 	}
+	start_everything();
 	succeed(keel_store_session_alive(world.store, 99, &is, &why));
 	succeed(keel_run_delete(world.store, text("r"), &is, &why));
 	succeed(keel_store_begin(world.store, &why));
@@ -136,6 +189,8 @@ static bool is_slow(const char *step)
 	static const char *const fine[] = {
 		"SCAN runs USING INDEX runs_inflight_by_age", /* in its order, up to the limit */
 		"SCAN runs USING INDEX runs_inflight",        /* tidying: what a dead session has in flight */
+		"SCAN runs USING INDEX runs_claimable",       /* the best first, up to the limit */
+		"SCAN (subquery-1)",                          /* counts up to the limit */
 		"SCAN store",                                 /* one row */
 		"SCAN CONSTANT ROW",
 	};
@@ -205,6 +260,32 @@ TEST(plans_do_not_depend_on_contents)
 	reopen_store();
 	every_plan_is_a_search(NULL);
 	raw("DROP TABLE sqlite_stat1");
+}
+
+/* RUN-32 */
+/* A key that ten thousand users use costs one of them no more than his own. */
+TEST(keys_are_found_by_user)
+{
+	sqlite3 *db = connection; /* the next one is another's */
+	struct keel_runs runs = {0};
+	int64_t cost[2] = {0};
+	raw("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)"
+		" INSERT INTO runs (run_id, thread_id, user_id, status, fence, created_at, updated_at, revision,"
+		" idempotency_key) SELECT 'run' || i, 't', 'u' || i, 2, 1, i, i, 1, CASE i WHEN 1 THEN 'own' ELSE 'shared' END"
+		" FROM n;"
+		"INSERT INTO events (kind, at, run_id, thread_id) SELECT 'run_created', created_at, run_id, 't' FROM runs");
+	for (int shared = 0; shared < 2; shared++) {
+		const char *user = shared ? "u2" : "u1", *key = shared ? "shared" : "own";
+		for (int again = 0; again < 2; again++) { /* the first time it is prepared */
+			succeed(keel_run_find_by_key(world.store, text(key), text(user), &runs, &why));
+			assert_int_equal(runs.count, 1);
+			cost[shared] = 0;
+			for (sqlite3_stmt *stmt = NULL; (stmt = sqlite3_next_stmt(db, stmt)) != NULL;)
+				cost[shared] += sqlite3_stmt_status(stmt, SQLITE_STMTSTATUS_VM_STEP, 1);
+		}
+	}
+	keel_runs_clear(&runs);
+	assert_int_equal(cost[1], cost[0]);
 }
 
 /* --- The cache --------------------------------------------------------------------------------------------------- */
@@ -299,10 +380,10 @@ TEST(no_flush_at_normal_and_off)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_STORE(every_plan_is_a_search),     WITH_STORE(plans_do_not_depend_on_contents),
-		WITH_STORE(many_sets_of_fields),        WITH_STORE(statements_are_bounded),
-		WITH_STORE(one_flush_a_change),         WITH_STORE(one_flush_a_transaction),
-		WITH_STORE(no_flush_at_normal_and_off),
+		WITH_STORE(every_plan_is_a_search),  WITH_STORE(plans_do_not_depend_on_contents),
+		WITH_STORE(keys_are_found_by_user),  WITH_STORE(many_sets_of_fields),
+		WITH_STORE(statements_are_bounded),  WITH_STORE(one_flush_a_change),
+		WITH_STORE(one_flush_a_transaction), WITH_STORE(no_flush_at_normal_and_off),
 	};
 	return cmocka_run_group_tests_name("statements", tests, watch_connections, NULL);
 }
