@@ -97,7 +97,7 @@ static void put_queues(int from, int to)
 /* On each of the ten threads one run runs. */
 static void make_threads_busy(void)
 {
-	char id[16], thread[16];
+	char id[32], thread[32];
 	for (int i = 0; i < 10; i++) {
 		snprintf(id, sizeof id, "running%d", i);
 		snprintf(thread, sizeof thread, "t%d", i);
@@ -206,7 +206,7 @@ TEST(two_claimers)
 {
 	struct keel_store *first = world.store, *second = open_another();
 	int64_t sessions[2];
-	char id[16];
+	char id[32];
 	for (int i = 0; i < 20; i++) {
 		snprintf(id, sizeof id, "r%d", i);
 		put_queued(id, i % 2 ? "odd" : "even");
@@ -277,7 +277,7 @@ TEST(bad_questions)
 /* Threads b000, b001, … each with a run that runs and one that waits for its turn. */
 static void put_blocked(int count)
 {
-	char id[16], thread[16];
+	char id[32], thread[32];
 	succeed(keel_store_begin(world.store, &why));
 	for (int i = 0; i < count; i++) {
 		snprintf(thread, sizeof thread, "b%03d", i);
@@ -303,7 +303,7 @@ TEST(behind_many_blocked)
 /* One thread's long queue is as many heads as one. */
 TEST(behind_a_long_queue)
 {
-	char id[16];
+	char id[32];
 	put_owned("running", "t");
 	for (int i = 0; i < 200; i++) {
 		snprintf(id, sizeof id, "w%d", i);
