@@ -109,9 +109,15 @@ static void put_gated(const char *run_id, const char *waits_for)
 {
 	struct keel_run run = run_of(run_id, "t");
 	SET(&run, CONCURRENCY, concurrency, 1);
-	SET(&run, CLAIMABLE, claimable, 1);
 	if (waits_for)
 		SET(&run, WAITS_FOR, waits_for, text(waits_for));
+	put(&run);
+}
+
+static void leave(const char *run_id)
+{
+	struct keel_run run = run_of(run_id, NULL);
+	SET(&run, CLAIMABLE, claimable, 1);
 	put(&run);
 }
 
@@ -121,6 +127,13 @@ static void open_gate(void)
 	put_with_status("y", "u", KEEL_RUN_ERROR);
 	put_gated("a", "x\ny");
 	put_gated("b", NULL);
+}
+
+static void open_to_all(void)
+{
+	open_gate();
+	leave("a");
+	leave("b");
 }
 
 static void waiting_for_one(void)
@@ -262,10 +275,10 @@ static const struct operation operations[] = {
 	{"starting through the gate", 0, open_gate, NULL, start_gated, NULL},
 	{"waiting for another", 0, waiting_for_one, NULL, start_gated, NULL},
 	{"a full thread", 0, full_thread, NULL, start_gated, NULL},
-	{"claiming", 0, open_gate, NULL, claim, NULL},
-	{"claiming from threads", 0, open_gate, NULL, claim_of_threads, NULL},
+	{"claiming", 0, open_to_all, NULL, claim, NULL},
+	{"claiming from threads", 0, open_to_all, NULL, claim_of_threads, NULL},
 	{"claiming behind a queue", 0, long_queue, NULL, claim, NULL},
-	{"renewing leases", OWNS | LITTLE_SQL, open_gate, lease_one, renew, set_clock_back},
+	{"renewing leases", OWNS | LITTLE_SQL, open_to_all, lease_one, renew, set_clock_back},
 	{"takeover", 0, orphan, NULL, take_over, NULL},
 	{"giving back", 0, orphan, NULL, give_back, NULL},
 	{"a request to stop", 0, orphan, NULL, request_cancel, NULL},
