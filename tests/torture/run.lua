@@ -109,6 +109,7 @@ end
 
 for slot = 1, options.processes do start_and_note(slot) end
 local began = uv.hrtime()
+local share_of_kills = options.kills > 0 and 95 or options.lease and 20 or 60 -- of a hundred; the rest are stopped
 local function go_on()
   if options.kills > 0 then return killed < options.kills end
   return (uv.hrtime() - began) / 1e9 < options.seconds
@@ -117,15 +118,16 @@ while go_on() do
   turn(options.kills > 0 and math.random(60) or math.random(20, 200))
   local slot = math.random(options.processes)
   if options.kills > 0 then turn(5000, function() return children[slot].said ~= "" or children[slot].code end) end
-  if math.random(100) <= (options.kills > 0 and 95 or 60) then kill(slot) else stop_for_a_while(slot) end
+  if math.random(100) <= share_of_kills then kill(slot) else stop_for_a_while(slot) end
 end
 local took = (uv.hrtime() - began) // 1000000000
 for _, child in pairs(children) do
   if child.stopped and not child.code then uv.kill(child.pid, "sigcont") end
   if not child.code then child.pipes[1]:write "stop\n" end
 end
+local patience = uv.hrtime() + 20 * 1000000000 -- for all of them together
 for _, child in pairs(children) do
-  turn(30000, gone(child))
+  turn(math.max(1, (patience - uv.hrtime()) // 1000000), gone(child))
   if not child.code then
     io.stderr:write("torture: process ", child.pid, " did not stop\n")
     uv.kill(child.pid, "sigkill")

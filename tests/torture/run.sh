@@ -9,6 +9,6 @@ cd "$(dirname "$0")/../.."
 .ci/setup build test
 cmake --preset release >/dev/null
 cmake --build --preset release --parallel "$(nproc)" >/dev/null
-export LUA_PATH="$PWD/lua/?.lua;$PWD/lua/?/init.lua;$PWD/tests/torture/?.lua;;"
+export LUA_PATH="$PWD/lua/?.lua;$PWD/lua/?/init.lua;;"
 export LUA_CPATH="$PWD/build/release/lua/?.so;;"
 exec "${LUA:-lua5.4}" tests/torture/run.lua "$@"

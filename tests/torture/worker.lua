@@ -3,6 +3,8 @@
 --- done.
 --
 -- Usage: lua5.4 worker.lua STORE JOURNAL SEED DURABILITY LEASE_TTL(0: none) THREADS
+package.path = (arg[0]:match "^(.*)/[^/]*$" or ".") .. "/?.lua;" .. package.path
+
 local keel = require "keel"
 local threads = require "threads"
 local uv = require "luv"
@@ -51,6 +53,8 @@ end
 local store = assert(keel.open(path, { durability = durability, sleep = sleep, lock_timeout = 20 }))
 local runs = keel.run_manager { store = store, lease_ttl = lease_ttl > 0 and lease_ttl or nil, settle_timeout = 0.5 }
 local mine = {} -- ids of runs this process has to see to
+local work = {} -- id -> how many deeds its work still takes
+local done_deeds = 0
 
 local function any(list) return list[math.random(#list)] end
 local function chance(percent) return math.random(100) <= percent end
@@ -65,6 +69,7 @@ local function answer(what, run_id, err)
 end
 
 local function forget(run_id)
+  work[run_id] = nil
   for i, id in ipairs(mine) do
     if id == run_id then return table.remove(mine, i) end
   end
@@ -97,18 +102,25 @@ function deeds.claim()
   if not run then return end
   note("started", run.run_id, run.fence)
   mine[#mine + 1] = run.run_id
+  work[run.run_id] = done_deeds + (chance(70) and math.random(60) or 0)
 end
 
-function deeds.start()
-  if #mine == 0 then return end
-  local id = any(mine)
+local function start(id)
   local run = runs:get(id)
   if not run then return forget(id) end
   if run.status ~= "pending" then return end
   local verdict, err = runs:try_start(id)
   if not verdict then return answer("start", id, err) end
-  if verdict == "started" then note("started", id, run.fence) end
+  if verdict == "started" then
+    note("started", id, run.fence)
+    work[id] = done_deeds + (chance(50) and math.random(60) or 0)
+  end
   if verdict == "cancelled" then forget(id) end
+end
+
+-- All at once: when a place is free, many go for it.
+function deeds.start()
+  for _, id in ipairs { table.unpack(mine) } do start(id) end
 end
 
 -- A run that was stopped comes to rest, one that was rolled back says so.
@@ -126,9 +138,7 @@ local function come_to_rest(run)
   forget(run.run_id)
 end
 
-function deeds.finish()
-  if #mine == 0 then return end
-  local id = any(mine)
+local function finish(id)
   local run = runs:get(id)
   if not run then return forget(id) end
   if run.status == "interrupted" then return come_to_rest(run) end
@@ -148,6 +158,20 @@ function deeds.finish()
     local done, err = runs:update_run_completion(id, { status = "success", total_tokens = 7 })
     if done and runs:get(id).status == "success" then note("finished", id, fence, "success") end
     if done == nil then answer("complete", id, err) end
+  end
+end
+
+function deeds.finish()
+  if #mine == 0 then return end
+  local id = any(mine)
+  if (work[id] or 0) <= done_deeds then finish(id) end
+end
+
+-- A process that was stopped wakes up and goes on as if nothing had happened. What it lost meanwhile it must not write.
+local function wake_up()
+  for _, id in ipairs { table.unpack(mine) } do
+    local run = runs:get(id)
+    if run and run.status == "running" then finish(id) end
   end
 end
 
@@ -186,8 +210,8 @@ function deeds.recover()
   for _, run in ipairs(recovered) do note("recovered", run.run_id, run.fence) end
 end
 
-local weights = { admit = 20, claim = 8, start = 30, finish = 30, progress = 3, cancel = 3, give_back = 2, tick = 4,
-  recover = 1 }
+local weights = { admit = 20, claim = 12, start = 20, finish = 20, progress = 3, cancel = 3, give_back = 2, tick = 4,
+  recover = 2 }
 local bag = {}
 for name, weight in pairs(weights) do
   for _ = 1, weight do bag[#bag + 1] = name end
@@ -199,8 +223,12 @@ table.sort(bag)
 resume(coroutine.create(function()
   note("session", assert(store:session_id()), uv.os_getpid())
   print "ready"
+  local looked = uv.hrtime()
   while not stopping do
+    if uv.hrtime() - looked > 100 * 1000000 then wake_up() end
+    looked = uv.hrtime()
     deeds[any(bag)]()
+    done_deeds = done_deeds + 1
     uv.run "nowait"
     if chance(2) then sleep(0.001) end
   end
