@@ -390,15 +390,15 @@ describe("A process that was stopped and wakes up late", function()
     local store = support.open(path, { durability = "normal" })
     local manager = support.manager(store)
     -- The lease is over by the clock of the system: until then nothing is recovered.
-    local recovered = {}
+    local recovered, ticker = {}, require("luv").new_timer()
+    ticker:start(0, 5, function() end)
     local turned = require("support.process").turn_until(function()
       for _, run in ipairs(manager:reconcile_orphaned_inflight_runs { reconciler = "requeue_orphans" }) do
         recovered[run.run_id] = true
       end
-      if recovered[lost] and recovered[other] then return true end
-      require("luv").new_timer():start(5, 0, function() end)
-      return false
+      return recovered[lost] and recovered[other]
     end)
+    ticker:close()
     assert.is_true(turned)
     assert.is_true(store:session_alive(1))
     local claimed = assert(manager:claim_next { threads = { "t1" } })
