@@ -1,9 +1,9 @@
-/* claim.c - what claiming costs behind long queues: ten threads with few runs waiting each, and with many, side by side.
+/* claim.c - what claiming costs behind long queues: ten threads with few runs waiting each and with many.
  *
  * A turn claims a run, ends it and puts a new one at the end of its thread's queue, so that the queues stay as long as
  * they are; of each thread one run runs at a time. Only the claims are timed. The two stores take turns in short slices
- * (A B A B …), so that what else the machine does hits both; the ratio is that of the medians. Nothing is flushed to the
- * disk: that would hide what is measured.
+ * (A B A B …), so that what else the machine does hits both; the ratio is that of the medians. Nothing is flushed to
+ * the disk: that would hide what is measured.
  *
  * Usage: claim [--few N] [--many N] [--delayed N] [--rounds N] [--slice SECONDS] [--folder DIR]
  *   --few, --many  runs that wait on each thread (default 10 and 10000)
