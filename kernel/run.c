@@ -7,7 +7,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "event.h"
-#include "run_change.h"
+#include "run_gate.h"
 
 /* --- Writing ----------------------------------------------------------------------------------------------------- */
 
@@ -248,11 +248,10 @@ static const char inflight_of_session[] =
 					" ORDER BY seq LIMIT ?4";
 
 /* What runs or is finalizing on a thread. */
-static const char active_of_thread[] =
-	KEEL_RUN_SELECT "WHERE thread_id = ?1 AND (status = 1 OR finalizing = 1) ORDER BY seq LIMIT ?2";
+static const char active_of_thread[] = KEEL_RUN_SELECT "WHERE thread_id = ?1 AND " KEEL_ACTIVE " ORDER BY seq LIMIT ?2";
 
 static const char finalizing_on_thread[] =
-	KEEL_RUN_SELECT "WHERE thread_id = ?1 AND (status = 1 OR finalizing = 1) AND finalizing = 1 ORDER BY seq LIMIT ?2";
+	KEEL_RUN_SELECT "WHERE thread_id = ?1 AND " KEEL_ACTIVE " AND finalizing = 1 ORDER BY seq LIMIT ?2";
 
 static const char *inflight_for(const struct keel_inflight_query *query)
 {

@@ -115,6 +115,10 @@ static enum keel_code decide_request(struct keel_run_change *change, struct keel
 		keel_run_leave_out(change->delta, change->delta->given);
 		return KEEL_OK;
 	}
+	if (core->claimable && core->status == KEEL_RUN_PENDING) { /* nobody owns it: there is nobody to ask */
+		KEEL_RUN_SET(change->delta, STATUS, status, KEEL_RUN_INTERRUPTED);
+		return KEEL_OK;
+	}
 	KEEL_RUN_SET(change->delta, CANCEL_REQUESTED_AT, cancel_requested_at, keel_store_now(change->store));
 	change->kind = "run_cancel_requested";
 	change->data = keel_text_of(request->rollback ? "{\"action\":\"rollback\"}" : "{\"action\":\"interrupt\"}");

@@ -370,7 +370,8 @@ KEEL_API enum keel_code keel_run_claim_for_takeover(struct keel_store *store, st
                                                     struct keel_error *err);
 
 /* Asks the owner of an in-flight run to stop it with `action` ("interrupt" or "rollback"). The first request wins for
- * ever: *winner is the action that holds (static text). Fails with KEEL_NOT_FOUND, and with KEEL_INVALID_TRANSITION
+ * ever: *winner is the action that holds (static text). A run that waits to be claimed, which has no owner, is
+ * interrupted at once. Fails with KEEL_NOT_FOUND, and with KEEL_INVALID_TRANSITION
  * for a run that is final. */
 KEEL_API enum keel_code keel_run_request_cancel(struct keel_store *store, struct keel_text run_id,
                                                 struct keel_text action, const char **winner, struct keel_error *err);

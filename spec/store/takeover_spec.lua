@@ -110,6 +110,13 @@ support.each_store(function(open)
       assert.is_nil(store:get("r").cancel_action)
     end)
 
+    it("interrupts at once what waits to be claimed: there is nobody to ask", function()
+      assert(store:put("free", { thread_id = "t", claimable = true }))
+      assert.equal("rollback", store:request_cancel("free", { action = "rollback" }))
+      local row = store:get "free"
+      assert.same({ "interrupted", "rollback" }, { row.status, row.cancel_action })
+    end)
+
     it("refuses an action that is none", function()
       support.invalid("action", store:request_cancel("r", { action = "explode" }))
       assert.is_nil(store:get("r").cancel_action)

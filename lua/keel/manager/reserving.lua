@@ -25,6 +25,12 @@ local function hold(self, thread_id, kind)
     local inflight, failure = admission.read_inflight(self._context, tx, thread_id)
     if not inflight then return nil, failure end
     local in_the_way = inflight.reservation or inflight.runs[1]
+    for _, id in ipairs(inflight.finalizing) do
+      local settled
+      settled, failure = tx:settle(id, { patience = self._settle_timeout })
+      if settled == nil then return nil, failure end
+      in_the_way = in_the_way or not settled and { run_id = id, operation_kind = "run" } or nil
+    end
     if in_the_way then return nil, busy(thread_id, in_the_way) end
     local ok
     ok, failure = tx:put(run_id, { thread_id = thread_id, status = "running", operation_kind = kind,

@@ -1,0 +1,241 @@
+/* run_claim.c - claiming: the best of the runs that nobody owns. Uses: run_gate, run_change.
+ *
+ * First the best of all threads are tried, which finds one at once when runs are free to start; when all of those stand
+ * behind blocked heads, the heads of the threads are asked one by one. What waits behind a head is never read.
+ */
+#include <keel/run.h>
+
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "run_gate.h"
+
+/* A claimable run that may be the one. */
+struct candidate {
+	struct keel_text run_id, thread_id;
+	int64_t priority, seq;
+};
+
+enum { BEST_TRIED = 64 }; /* of all threads together; beyond them the heads of the threads are asked one by one */
+
+static enum keel_code claim_one(struct keel_store *store, struct keel_text run_id, const struct keel_claim *claim,
+								struct keel_arena **arena, bool *taken, struct keel_error *err)
+{
+	struct keel_run_core core;
+	struct keel_gate_state state;
+	struct keel_run delta = {0};
+	*taken = false;
+	enum keel_code code = keel_run_read_core(store, run_id, arena, &core, err);
+	if (code == KEEL_OK)
+		code = keel_run_look_at_gate(store, &core, &state, err);
+	if (code != KEEL_OK || state.gate != KEEL_GATE_OPEN)
+		return code;
+	keel_run_begin(store, &delta, claim->lease_us);
+	KEEL_RUN_SET(&delta, SESSION_ID, session_id, store->session);
+	KEEL_RUN_SET(&delta, FENCE, fence, core.fence + 1);
+	KEEL_RUN_SET(&delta, CLAIMABLE, claimable, 0);
+	*taken = true;
+	return keel_run_apply(store, run_id, &core, &delta, NULL, (struct keel_text){NULL, 0}, NULL, err);
+}
+
+/* Runs that are due at the time ?1, and that nobody wants stopped. */
+#define CANDIDATES                                                                              \
+	"SELECT run_id, thread_id, coalesce(priority, 0), seq FROM runs WHERE " KEEL_CLAIMABLE      \
+	" AND (scheduled_at IS NULL OR scheduled_at <= ?1) AND (deadline IS NULL OR deadline > ?1)" \
+	" AND cancel_action IS NULL "
+
+static enum keel_code read_candidate(struct keel_statement *select, struct keel_arena **arena,
+									 struct candidate *candidate, struct keel_error *err)
+{
+	if (!keel_arena_text(arena, keel_column_text(select, 0), &candidate->run_id) ||
+		!keel_arena_text(arena, keel_column_text(select, 1), &candidate->thread_id) || !candidate->run_id.data ||
+		!candidate->thread_id.data)
+		return keel_fail_memory(err);
+	candidate->priority = keel_column_int(select, 2);
+	candidate->seq = keel_column_int(select, 3);
+	return KEEL_OK;
+}
+
+static bool is_same(struct keel_text a, struct keel_text b)
+{
+	return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
+}
+
+/* Tries the best of all threads in order. *run_id is the one that was written to, also when that failed. *more: there
+ * are others behind them. */
+static enum keel_code claim_best(struct keel_store *store, const struct keel_claim *claim, struct keel_arena **arena,
+								 struct keel_text *run_id, bool *more, struct keel_error *err)
+{
+	static const char best[] = CANDIDATES "ORDER BY " KEEL_BEST_FIRST " LIMIT ?2";
+	struct candidate tried[BEST_TRIED];
+	size_t count = 0;
+	struct keel_statement *select;
+	bool row, taken = false;
+	enum keel_code code = keel_query(store, best, &select, err, keel_int(keel_store_now(store)), keel_int(BEST_TRIED));
+	if (code != KEEL_OK)
+		return code;
+	while ((code = keel_step(select, &row, err)) == KEEL_OK && row && count < BEST_TRIED) {
+		code = read_candidate(select, arena, &tried[count], err);
+		if (code != KEEL_OK)
+			break;
+		count++;
+	}
+	keel_reset(select);
+	*more = count == BEST_TRIED;
+	for (size_t i = 0; code == KEEL_OK && !taken && i < count; i++) {
+		bool blocked = false; /* by one of the same thread before it */
+		for (size_t k = 0; k < i && !blocked; k++)
+			blocked = is_same(tried[k].thread_id, tried[i].thread_id);
+		if (!blocked)
+			code = claim_one(store, tried[i].run_id, claim, arena, &taken, err);
+		if (taken)
+			*run_id = tried[i].run_id;
+	}
+	return code;
+}
+
+/* The first of a thread that is due, if any: run_id.data NULL when there is none. */
+static enum keel_code head_of(struct keel_store *store, struct keel_text thread_id, struct keel_arena **arena,
+							  struct candidate *head, struct keel_error *err)
+{
+	static const char first[] = CANDIDATES "AND thread_id = ?2 ORDER BY " KEEL_BEST_FIRST " LIMIT 1";
+	struct keel_statement *select;
+	bool row;
+	*head = (struct candidate){{NULL, 0}, {NULL, 0}, 0, 0};
+	enum keel_code code = keel_query(store, first, &select, err, keel_int(keel_store_now(store)), keel_text(thread_id));
+	if (code != KEEL_OK)
+		return code;
+	code = keel_step(select, &row, err);
+	if (code == KEEL_OK && row)
+		code = read_candidate(select, arena, head, err);
+	keel_reset(select);
+	return code;
+}
+
+static bool is_better(const struct candidate *a, const struct candidate *b)
+{
+	return a->priority != b->priority ? a->priority > b->priority : a->seq < b->seq;
+}
+
+/* Whether a thread's head may start, and is better than the best so far, which it then replaces. */
+static enum keel_code consider(struct keel_store *store, struct keel_text thread_id, struct keel_arena **arena,
+							   struct candidate *best, struct keel_error *err)
+{
+	struct candidate head;
+	struct keel_run_core core;
+	struct keel_gate_state state;
+	enum keel_code code = head_of(store, thread_id, arena, &head, err);
+	if (code != KEEL_OK || !head.run_id.data || (best->run_id.data && !is_better(&head, best)))
+		return code;
+	code = keel_run_read_core(store, head.run_id, arena, &core, err);
+	if (code == KEEL_OK)
+		code = keel_run_look_at_gate(store, &core, &state, err);
+	if (code == KEEL_OK && state.gate == KEEL_GATE_OPEN)
+		*best = head;
+	return code;
+}
+
+/* The first thread behind another, by name, that has something to claim. data NULL: none. */
+static enum keel_code next_thread(struct keel_store *store, struct keel_text behind, struct keel_arena **arena,
+								  struct keel_text *thread_id, struct keel_error *err)
+{
+	static const char next[] = "SELECT thread_id FROM runs WHERE " KEEL_CLAIMABLE " AND thread_id > ?1"
+							   " ORDER BY thread_id LIMIT 1";
+	struct keel_statement *select;
+	bool row;
+	*thread_id = (struct keel_text){NULL, 0};
+	enum keel_code code = keel_query(store, next, &select, err, keel_text(behind));
+	if (code != KEEL_OK)
+		return code;
+	code = keel_step(select, &row, err);
+	if (code == KEEL_OK && row && (!keel_arena_text(arena, keel_column_text(select, 0), thread_id) || !thread_id->data))
+		code = keel_fail_memory(err);
+	keel_reset(select);
+	return code;
+}
+
+/* Asks the heads of up to `limit` threads, going on where the last call stopped. */
+static enum keel_code best_of_heads(struct keel_store *store, const struct keel_claim *claim, struct keel_arena **arena,
+									struct candidate *best, struct keel_error *err)
+{
+	struct keel_text thread_id = keel_buffer_text(&store->claimed_from), from = thread_id;
+	bool wrapped = thread_id.size == 0;
+	enum keel_code code = KEEL_OK;
+	if (!thread_id.data)
+		thread_id = from = keel_text_of("");
+	for (int64_t i = 0; code == KEEL_OK && i < claim->limit; i++) {
+		code = next_thread(store, thread_id, arena, &thread_id, err);
+		if (code == KEEL_OK && !thread_id.data && !wrapped) {
+			wrapped = true;
+			code = next_thread(store, keel_text_of(""), arena, &thread_id, err);
+		}
+		if (code != KEEL_OK || !thread_id.data)
+			break;
+		code = consider(store, thread_id, arena, best, err);
+		if (wrapped && from.size && is_same(thread_id, from))
+			break; /* once around */
+	}
+	struct keel_buffer *place = &store->claimed_from;
+	struct keel_text stopped = thread_id;
+	if (code == KEEL_OK) {
+		keel_buffer_clear(place);
+		if (stopped.data)
+			keel_buffer_add(place, stopped.data, stopped.size);
+		if (place->failed)
+			code = keel_fail_memory(err);
+	}
+	return code;
+}
+
+static enum keel_code check_claim(const struct keel_claim *claim, struct keel_error *err)
+{
+	enum keel_code code = keel_check_limit(claim->limit, KEEL_LIST_MAX, err);
+	if (code == KEEL_OK && claim->threads_count > KEEL_LIST_MAX)
+		code = keel_fail_limit(err, "threads", (int64_t)claim->threads_count, KEEL_LIST_MAX);
+	for (size_t i = 0; code == KEEL_OK && i < claim->threads_count; i++)
+		code = keel_check_id(claim->threads[i], "threads", err);
+	return code;
+}
+
+static enum keel_code find_and_claim(struct keel_store *store, const struct keel_claim *claim,
+									 struct keel_arena **arena, struct keel_text *run_id, struct keel_error *err)
+{
+	struct candidate best = {{NULL, 0}, {NULL, 0}, 0, 0};
+	enum keel_code code = KEEL_OK;
+	bool more = false, taken;
+	if (claim->threads_count == 0)
+		code = claim_best(store, claim, arena, run_id, &more, err);
+	if (code == KEEL_OK && more && !run_id->data)
+		code = best_of_heads(store, claim, arena, &best, err);
+	for (size_t i = 0; code == KEEL_OK && i < claim->threads_count; i++)
+		code = consider(store, claim->threads[i], arena, &best, err);
+	if (code == KEEL_OK && best.run_id.data) {
+		code = claim_one(store, best.run_id, claim, arena, &taken, err);
+		*run_id = best.run_id;
+	}
+	return code;
+}
+
+enum keel_code keel_run_claim_next(struct keel_store *store, const struct keel_claim *claim, struct keel_runs *list,
+								   struct keel_error *err)
+{
+	struct keel_arena *arena = NULL;
+	struct keel_text run_id = {NULL, 0};
+	list->count = 0;
+	enum keel_code code = check_claim(claim, err);
+	if (code == KEEL_OK)
+		code = keel_write_begin(store, err);
+	if (code != KEEL_OK)
+		return code;
+	code = find_and_claim(store, claim, &arena, &run_id, err);
+	if (code == KEEL_OK && run_id.data)
+		code = keel_run_get(store, run_id, (struct keel_text){NULL, 0}, list, err);
+	bool wrote = run_id.data != NULL;
+	keel_arena_free(&arena);
+	code = keel_write_end(store, code, wrote, err);
+	if (code != KEEL_OK)
+		list->count = 0;
+	return code;
+}
