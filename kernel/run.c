@@ -13,9 +13,50 @@
 
 #define FENCE_MAX (INT64_MAX / 2) /* a fence must be able to grow, as often as anybody likes */
 
+/* A machine never shares its thread with runs of another kind, whatever name the caller has for either. */
+static enum keel_code check_space(struct keel_text operation_kind, struct keel_text thread_id, struct keel_error *err)
+{
+	const size_t size = sizeof KEEL_MACHINE_PREFIX - 1;
+	bool machine = thread_id.size > size && memcmp(thread_id.data, KEEL_MACHINE_PREFIX, size) == 0;
+	if (machine == keel_text_is(operation_kind, "dispatch"))
+		return KEEL_OK;
+	if (machine)
+		return keel_fail_field(err, "thread_id", "threads that begin with " KEEL_MACHINE_PREFIX " are for machines");
+	return keel_fail_field(err, "operation_kind",
+						   "a run of the kind dispatch is on a thread that begins with " KEEL_MACHINE_PREFIX);
+}
+
+static struct keel_text kind_of(const struct keel_run *run)
+{
+	return run->valued & KEEL_RUN_BIT(OPERATION_KIND) ? run->operation_kind : keel_text_of("run");
+}
+
+/* The same for a row that may be there already: then it is in its space, and nothing is to be said. *there says so. */
+static enum keel_code check_new_space(struct keel_store *store, const struct keel_run *run, bool *there,
+									  struct keel_error *err)
+{
+	struct keel_arena *arena = NULL;
+	struct keel_run_core core;
+	struct keel_error why, failure;
+	*there = false;
+	enum keel_code code = check_space(kind_of(run), run->thread_id, &why);
+	if (code == KEEL_OK)
+		return KEEL_OK;
+	enum keel_code read = keel_run_read_core(store, run->run_id, &arena, &core, &failure);
+	keel_arena_free(&arena);
+	if (read != KEEL_OK)
+		return keel_fail_as(err, read, &failure);
+	*there = core.found;
+	return core.found ? KEEL_OK : keel_fail_as(err, code, &why);
+}
+
 static enum keel_code write_new(struct keel_store *store, struct keel_run *run, struct keel_text note,
 								struct keel_run *written, bool *inserted, struct keel_error *err)
 {
+	bool there;
+	enum keel_code code = check_new_space(store, run, &there, err);
+	if (code != KEEL_OK || there)
+		return code;
 	int64_t now = keel_store_now(store);
 	bool has_status = run->valued & KEEL_RUN_BIT(STATUS);
 	if (!(run->valued & KEEL_RUN_BIT(CREATED_AT)))
@@ -25,7 +66,7 @@ static enum keel_code write_new(struct keel_store *store, struct keel_run *run, 
 	if (!(run->valued & KEEL_RUN_BIT(FENCE)))
 		KEEL_RUN_SET(run, FENCE, fence, 1);
 	KEEL_RUN_SET(run, REVISION, revision, 1);
-	enum keel_code code = keel_run_insert(store, run, inserted, err);
+	code = keel_run_insert(store, run, inserted, err);
 	if (code != KEEL_OK || !*inserted)
 		return code;
 	if (!note.data && has_status && run->status != KEEL_RUN_PENDING) {
@@ -72,6 +113,8 @@ static enum keel_code merge(struct keel_store *store, const struct keel_run *run
 		 memcmp(run->thread_id.data, core.thread_id.data, core.thread_id.size) != 0))
 		code = keel_fail_field(err, "thread_id", "run %.*s belongs to another thread, which cannot change",
 							   (int)run->run_id.size, run->run_id.data);
+	if (code == KEEL_OK && (delta.given & KEEL_RUN_BIT(OPERATION_KIND)))
+		code = check_space(kind_of(&delta), core.thread_id, err);
 	if (code == KEEL_OK && (delta.given & KEEL_RUN_BIT(FENCE)) && delta.fence < core.fence)
 		code = keel_run_check_fence(&core, run->run_id, delta.fence, err);
 	if (code == KEEL_OK && (delta.given & KEEL_RUN_BIT(STATUS))) {

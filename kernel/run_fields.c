@@ -2,6 +2,7 @@
 #include <keel/run.h>
 
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -70,7 +71,8 @@ int64_t *keel_run_number(struct keel_run *run, enum keel_run_field field)
 /* --- Checking ---------------------------------------------------------------------------------------------------- */
 
 static const char *const on_disconnect_words[] = {"cancel", "continue", NULL};
-static const char *const operation_kind_words[] = {"run", "checkpoint_write", "artifact_write", "delete", NULL};
+static const char *const operation_kind_words[] = {"run",    "dispatch", "checkpoint_write", "artifact_write",
+												   "delete", NULL};
 static const char *const cancel_action_words[] = {"interrupt", "rollback", NULL};
 
 static const char *const *words_of(enum keel_run_field field)
@@ -91,9 +93,12 @@ static enum keel_code check_word(struct keel_text text, enum keel_run_field fiel
 	for (int i = 0; words[i]; i++)
 		if (keel_text_is(text, words[i]))
 			return KEEL_OK;
-	return keel_fail_field(err, fields[field].name, "%s must be one of: %s, %s%s%s%s%s", fields[field].name, words[0],
-						   words[1], words[2] ? ", " : "", words[2] ? words[2] : "", words[2] && words[3] ? ", " : "",
-						   words[2] && words[3] ? words[3] : "");
+	char list[128] = "";
+	for (int i = 0; words[i]; i++) {
+		size_t size = strlen(list);
+		snprintf(list + size, sizeof list - size, "%s%s", i > 0 ? ", " : "", words[i]);
+	}
+	return keel_fail_field(err, fields[field].name, "%s must be one of: %s", fields[field].name, list);
 }
 
 static enum keel_code check_ids(struct keel_text ids, const char *name, struct keel_error *err)

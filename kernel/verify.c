@@ -1,5 +1,5 @@
 /* verify.c - looking a store over: the database's own check, then every invariant of the schema. Uses: store. */
-#include <keel/store.h>
+#include <keel/run.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +19,9 @@ static const struct {
 	{KEEL_STORE_CORRUPT, "a run has an unknown status", "SELECT run_id FROM runs WHERE status NOT BETWEEN 0 AND 5"},
 	{KEEL_STORE_CORRUPT, "a run in flight has an end",
 	 "SELECT run_id FROM runs WHERE coalesce(status, 0) < 2 AND ended_at IS NOT NULL"},
+	{KEEL_STORE_CORRUPT, "a run is on a machine's thread and of another kind, or the other way round",
+	 "SELECT run_id FROM runs WHERE (coalesce(operation_kind, 'run') = 'dispatch')"
+	 " <> (substr(thread_id, 1, length('" KEEL_MACHINE_PREFIX "')) = '" KEEL_MACHINE_PREFIX "')"},
 	{KEEL_STORE_CORRUPT, "a run has no fence or revision", "SELECT run_id FROM runs WHERE fence < 1 OR revision < 1"},
 	{KEEL_STORE_CORRUPT, "a lease has no token or session",
 	 "SELECT name FROM leases WHERE token < 1 OR session_id < 1"},

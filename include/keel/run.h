@@ -34,6 +34,11 @@ enum keel_run_status {
 /* The name of a status; NULL for a number that is none. Static text. */
 KEEL_API const char *keel_run_status_name(enum keel_run_status status);
 
+/* The threads of machines, which the test dispatcher has its runs on, have ids that begin with this. They are a name
+ * space of their own: runs of the operation kind "dispatch" are on such threads, and no other run or reservation is.
+ * Operation kinds: "run"; "dispatch"; "checkpoint_write", "artifact_write" and "delete" are reservations. */
+#define KEEL_MACHINE_PREFIX "keel.machine/"
+
 /* Finds a status by name; false when there is none. */
 KEEL_API bool keel_run_status_find(struct keel_text name, enum keel_run_status *status);
 
@@ -55,7 +60,7 @@ KEEL_API bool keel_run_status_is_final(enum keel_run_status status);
 	X(RUN_ID, run_id, ID)                             /* unique in the store */                        \
 	X(THREAD_ID, thread_id, ID)                       /* what admission is decided by */               \
 	X(STATUS, status, STATUS)                         /* null reads as pending */                      \
-	X(OPERATION_KIND, operation_kind, WORD)           /* run, checkpoint_write, artifact_write, delete */ \
+	X(OPERATION_KIND, operation_kind, WORD)           /* run, dispatch, or of a reservation; see below */ \
 	X(SESSION_ID, session_id, INT)                    /* the session that owns the run; null: nobody */ \
 	X(FENCE, fence, COUNT)                            /* grows with every change of owner */           \
 	X(CLAIMABLE, claimable, FLAG)                     /* nobody owns it on purpose: recovery leaves it */ \
@@ -108,7 +113,9 @@ KEEL_API bool keel_run_status_is_final(enum keel_run_status status);
 	X(CANCEL_REQUESTED_AT, cancel_requested_at, TIME) /* when its owner was asked to stop */           \
 	X(SUCCESSOR, successor, ID)                       /* the run that took its place */                \
 	X(IDEMPOTENCY_HASH, idempotency_hash, TEXT)       /* of what the key was used for */               \
-	X(IDEMPOTENCY_EXPIRES_AT, idempotency_expires_at, TIME) /* the key is free again then; null: never */
+	X(IDEMPOTENCY_EXPIRES_AT, idempotency_expires_at, TIME) /* the key is free again then; null: never */ \
+	X(ARTIFACTS_PATH, artifacts_path, TEXT)           /* where what it made is */                      \
+	X(LOGS_PATH, logs_path, TEXT)                     /* where what it said is */
 
 enum keel_run_field {
 #define KEEL_RUN_FIELD_ENUM(NAME, member, type) KEEL_RUN_FIELD_##NAME,
@@ -256,6 +263,19 @@ struct keel_inflight_query {
 /* Pending and running runs, oldest first (by insertion), reservations among them. */
 KEEL_API enum keel_code keel_run_list_inflight(struct keel_store *store, const struct keel_inflight_query *query,
                                                struct keel_runs *list, struct keel_error *err);
+
+struct keel_dispatch_query {
+	struct keel_text batch_id;    /* data NULL: every batch */
+	struct keel_text fingerprint; /* with thread_id: one fingerprint on the thread of one machine; data NULL: any */
+	struct keel_text thread_id;
+	struct keel_text after;       /* a run id: go on behind it; data NULL: from the first */
+	int64_t limit;                /* as in list_by_thread */
+};
+
+/* The runs of machines (operation kind "dispatch"), whatever their status, in the order of insertion: all, those of a
+ * batch, or those of a machine with a fingerprint. Fails with KEEL_NOT_FOUND when there is no run `after`. */
+KEEL_API enum keel_code keel_run_list_dispatched(struct keel_store *store, const struct keel_dispatch_query *query,
+                                                 struct keel_runs *list, struct keel_error *err);
 
 /* How many runs of the thread are pending or running: counted, not remembered. */
 KEEL_API enum keel_code keel_run_count_inflight(struct keel_store *store, struct keel_text thread_id, int64_t *count,

@@ -287,4 +287,6 @@ void keel_lua_run_open(lua_State *L)
 		lua_setfield(L, -2, keel_run_field_name((enum keel_run_field)i));
 	}
 	lua_setfield(L, -2, "run_fields");
+	lua_pushliteral(L, KEEL_MACHINE_PREFIX);
+	lua_setfield(L, -2, "machine_prefix");
 }

@@ -417,6 +417,24 @@ static int op_find_by_key(lua_State *L, struct keel_store *store, struct keel_er
 	return 1;
 }
 
+/* list_dispatched{ batch_id, fingerprint, thread_id, after, limit = 100 }: the runs of machines, whatever their status,
+ * in the order of insertion: of a batch; of one machine's thread with a fingerprint; or all. Parameters: after (a run
+ * id: go on behind it), limit (1 to 1000). Fails with invalid_request, limit_too_large, and not_found for `after`. */
+static int op_list_dispatched(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	static const char *const known[] = {"batch_id", "fingerprint", "thread_id", "after", "limit", NULL};
+	keel_lua_check_options(L, 2, known);
+	struct keel_dispatch_query query = {.batch_id = keel_lua_option_text(L, 2, "batch_id"),
+										.fingerprint = keel_lua_option_text(L, 2, "fingerprint"),
+										.thread_id = keel_lua_option_text(L, 2, "thread_id"),
+										.after = keel_lua_option_text(L, 2, "after"),
+										.limit = keel_lua_option_integer(L, 2, "limit", KEEL_LIST_DEFAULT)};
+	struct keel_runs *list = keel_lua_new_runs(L);
+	if (keel_run_list_dispatched(store, &query, list, err) != KEEL_OK)
+		return -1;
+	return keel_lua_push_runs(L, list, err);
+}
+
 const struct keel_lua_method keel_lua_run_methods[] = {
 	{"put", op_put},
 	{"get", op_get},
@@ -435,5 +453,6 @@ const struct keel_lua_method keel_lua_run_methods[] = {
 	{"settle", op_settle},
 	{"renew_runs", op_renew_runs},
 	{"find_by_key", op_find_by_key},
+	{"list_dispatched", op_list_dispatched},
 	{NULL, NULL},
 };

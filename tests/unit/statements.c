@@ -167,6 +167,13 @@ static void do_everything(void)
 		succeed(keel_event_read(world.store, &query, &events, &why));
 	}
 	succeed(keel_event_wait(world.store, 1, 0, &is, &why));
+	for (int i = 0; i < 3; i++) {
+		struct keel_dispatch_query query = {.limit = 10, .after = text("r")};
+		query.batch_id = i == 1 ? text("b") : nothing;
+		query.fingerprint = i == 2 ? text("f") : nothing;
+		query.thread_id = i == 2 ? text("t") : nothing;
+		succeed(keel_run_list_dispatched(world.store, &query, &runs, &why));
+	}
 	succeed(keel_tokens_of_thread(world.store, text("t"), true, &totals, &why));
 	for (int i = 0; i < 2; i++) {
 		succeed(keel_lease_acquire(world.store, text("n"), nothing, 5, &lease, &why));
