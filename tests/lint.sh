@@ -93,7 +93,7 @@ find kernel -maxdepth 1 -name '*.[ch]' | sort | c_code |
 	flag "the domain depends on base, sql/sql.h and the schema"
 files kernel/binding -- '*.[ch]' | c_code |
 	c_include '' '"[a-z_]+\.h"' '<keel/[a-z_]+\.h>' '<(lua|lauxlib|lualib|jansson|sha2)\.h>' \
-		'<(std[a-z]+|string|errno|limits|inttypes|float|math|time|unistd|sys/[a-z]+)\.h>' |
+		'<(std[a-z]+|string|errno|limits|inttypes|float|math|time|dirent|fcntl|unistd|sys/[a-z]+)\.h>' |
 	flag "the binding is a client of include/keel; besides Lua, Jansson, libmd and the system it sees nothing"
 files kernel/binding kernel/host -- '*.[ch]' | c_code |
 	c_include '"' | while IFS= read -r line; do

@@ -93,8 +93,13 @@ bool keel_lua_option_duration(lua_State *L, int argument, const char *name, int6
 /* An option that is a text, borrowed from the table; data NULL when it is nil. [-0, +0, e] */
 struct keel_text keel_lua_option_text(lua_State *L, int argument, const char *name);
 
-/* now, new_id, sleep, sha256, time_format, time_parse, retry_delay of the module table on the top. [-0, +0, m] */
+/* The small functions of the module table on the top: clocks, ids, hashes, times. [-0, +0, m] */
 void keel_lua_value_open(lua_State *L);
+
+/* --- hash_dir.c -------------------------------------------------------------------------------------------------- */
+
+/* hash_dir(path) of the module. */
+int keel_lua_hash_dir(lua_State *L);
 
 /* --- store.c ----------------------------------------------------------------------------------------------------- */
 

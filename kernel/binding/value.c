@@ -175,6 +175,16 @@ static int time_text(lua_State *L)
 	return 1;
 }
 
+/* time_utc(text): the same instant in the form that times are given in. Fails with invalid_request (field "time"). */
+static int time_utc(lua_State *L)
+{
+	int64_t time;
+	if (keel_time_parse(keel_lua_check_text(L, 1, "time"), &time) != KEEL_OK)
+		return keel_lua_fail_field(L, "time", "is not an RFC 3339 time");
+	keel_lua_push_time(L, time);
+	return 1;
+}
+
 /* monotonic(): seconds on a clock that nobody sets; only differences mean something. */
 static int monotonic(lua_State *L)
 {
@@ -215,6 +225,8 @@ void keel_lua_value_open(lua_State *L)
 										 {"sha256", sha256},
 										 {"time_seconds", time_seconds},
 										 {"time_text", time_text},
+										 {"time_utc", time_utc},
+										 {"hash_dir", keel_lua_hash_dir},
 										 {"monotonic", monotonic},
 										 {"retry_delay", retry_delay},
 										 {NULL, NULL}};
