@@ -13,6 +13,7 @@ local keel = {
   json = kernel.json,
   retry_policy = require("keel.retry").new,
   run_manager = require("keel.run_manager").new,
+  dispatcher = require "keel.dispatcher",
 }
 
 --- Opens a store, and makes it or brings it up to date if need be.

@@ -18,7 +18,7 @@ local policies = {}
 local built_in = {
   strategies = { "reject", "interrupt", "rollback", "enqueue", "reuse", "replace_pending", "debounce", "limit",
     "preempt", "allow" },
-  reconcilers = { "fail_orphans", "requeue_orphans", "expire_deadlines" },
+  reconcilers = { "fail_orphans", "requeue_orphans", "expire_deadlines", "dispatcher_died" },
 }
 
 --- The budget of a policy when none is given.

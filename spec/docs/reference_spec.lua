@@ -175,6 +175,16 @@ describe("The reference names", function()
     each_key(getmetatable(keel.retry_policy()), public(keel.retry_policy), in_section "Retry policies")
   end)
 
+  it("every method of the dispatcher, every field of a test run, and what needs no dispatcher", function()
+    local text = sections "The test dispatcher"
+    local dispatcher = keel.dispatcher()
+    local methods = getmetatable(dispatcher)
+    each_key(methods, public(methods.new), function(name) return is_called(text, name) end)
+    each_key(keel.dispatcher, any, function(name) return text:find("keel.dispatcher." .. name .. "(", 1, true) end)
+    each_key(assert(dispatcher:create { machine = "m", test_dir_hash = "h" }), any,
+      function(name) return is_named(text, name) end)
+  end)
+
   it("everything in keel and keel.json", function()
     local text = sections "Conventions"
     each_key(keel, any, function(name) return text:find("`keel%." .. name .. "%f[^%w_]") end)

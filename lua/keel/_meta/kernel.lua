@@ -7,7 +7,7 @@
 -- --- Errors ----------------------------------------------------------------------------------------------------------
 
 ---@alias keel.Code
----| "conflict" # thread_id, run_id, reason: the strategy refused
+---| "conflict" # thread_id, run_id, reason: the strategy refused; of a dispatcher: machine too; or run_id, revision
 ---| "not_found" # run_id
 ---| "invalid_request" # field
 ---| "invalid_transition" # from, to
@@ -37,6 +37,9 @@
 ---@field message string a sentence for people; names paths and values
 ---@field transient boolean whether the same call may succeed when it is tried again
 ---@field field? string which input was wrong
+---@field path? string the file or directory that could not be hashed
+---@field machine? string the machine that is busy
+---@field revision? integer the one that the row has by now
 ---@field thread_id? string
 ---@field run_id? string the run in the way, or the one there is not
 ---@field session_id? integer the session that owns the run
@@ -58,7 +61,7 @@
 
 ---@alias keel.Status "pending"|"running"|"success"|"error"|"timeout"|"interrupted" the last four are final
 ---@alias keel.Action "interrupt"|"rollback" how a run is stopped: its work is kept, or undone
----@alias keel.OperationKind "run"|"checkpoint_write"|"artifact_write"|"delete"
+---@alias keel.OperationKind "run"|"dispatch"|"checkpoint_write"|"artifact_write"|"delete" dispatch: of a machine
 
 --- A run. A field that is null in the row is absent. What a store's methods give has the stored fields; what a manager
 --- gives has the process-local ones too.
@@ -82,6 +85,8 @@
 ---@field error? string
 ---@field error_code? string
 ---@field exit_code? integer
+---@field artifacts_path? string where what it made is
+---@field logs_path? string where what it said is
 ---@field stop_reason? string why it ended: "orphan_recovered", "cancelled", or the caller's own
 ---@field priority integer 0 unless given; its place in the queue of its thread, and in claiming
 ---@field attempt integer tries of the work: 1 by a manager's create, 0 in a row made without it
@@ -265,6 +270,13 @@
 ---@field active? boolean true: instead what runs or is finalizing on the thread; only thread_id and limit count
 ---@field finalizing? boolean true: the same, but only what is finalizing
 
+---@class keel.DispatchQuery
+---@field batch_id? string
+---@field fingerprint? string with thread_id
+---@field thread_id? string that of one machine
+---@field after? string a run id: go on behind it
+---@field limit? integer 1 to 1000, default 100
+
 --- What the final runs of a thread have used, and with include_active the running ones.
 ---@class keel.TokenTotals
 ---@field total_tokens integer
@@ -384,6 +396,13 @@ function Operations:list_inflight(query) end
 ---@return integer? count
 ---@return keel.Error? err
 function Operations:count_inflight(thread_id) end
+
+--- The runs of machines, whatever their status, in order of insertion.
+--- Fails with invalid_request, limit_too_large, and not_found when there is no run `after`.
+---@param query? keel.DispatchQuery
+---@return keel.Run[]? runs
+---@return keel.Error? err
+function Operations:list_dispatched(query) end
 
 --- What the runs of a thread have used. Reservations and pending runs do not count. Takes time in proportion to the
 --- thread. Fails with invalid_request, and limit_too_large when a sum is beyond 64 bits.
@@ -631,6 +650,7 @@ function json.copy(value) end
 ---@field json keel.json
 ---@field null userdata JSON null
 ---@field run_fields table<string, "string"|"integer"|"boolean"|"table"> the stored fields of a run and their Lua types
+---@field machine_prefix string what the threads of machines begin with
 ---@field error_metatable table the metatable of keel.Error
 ---@field store_methods keel.Store the methods of stores; lua/keel/store.lua adds to them
 local kernel = {}
@@ -677,6 +697,19 @@ function kernel.time_seconds(text) end
 ---@param seconds number
 ---@return string time
 function kernel.time_text(seconds) end
+
+--- The same instant in the form that times are given in. Fails with invalid_request (field "time").
+---@param text string RFC 3339, any offset
+---@return string? time
+---@return keel.Error? err
+function kernel.time_utc(text) end
+
+--- The hash of what a directory holds: see keel.dispatcher.hash_dir in the reference. Blocks while it reads.
+--- Fails with not_found, invalid_request (field "path"), io and no_memory; the error's `path` names the file.
+---@param path string
+---@return string? hash 64 hexadecimal digits
+---@return keel.Error? err
+function kernel.hash_dir(path) end
 
 --- Seconds on a clock that nobody sets; only differences mean something.
 ---@return number seconds

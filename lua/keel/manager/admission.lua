@@ -30,10 +30,10 @@ end
 local function split(rows)
   local runs, reservation = {}, nil
   for _, row in ipairs(rows) do
-    if row.operation_kind == "run" then
-      runs[#runs + 1] = row
-    else
+    if recovery.is_reservation(row) then
       reservation = reservation or row
+    else
+      runs[#runs + 1] = row
     end
   end
   return runs, reservation
@@ -231,6 +231,11 @@ local function admit(context, tx, request, decision, inflight, shown)
     local done, err = replace(tx, request, decision.replace, effects)
     if not done then return nil, err end
   end
+  -- What the caller knows only once it is admitted.
+  if request.complete then
+    local done, err = request.complete(request.fields)
+    if not done then return nil, err end
+  end
   place(context, request, decision, effects)
   local ahead = queue_of(decision, shown, inflight.count, effects, request.fields.priority or 0)
   local ok, written = tx:put(request.run_id, request.fields, note_of(request, decision, effects, ahead))
@@ -315,7 +320,8 @@ end
 ---@param tx keel.Transaction
 ---@param context table what the manager is
 ---@param request { run_id: string, thread_id: string, fields: table, policy: keel.Policy, strategy_options: table?,
---- scheduled_at: string? } scheduled_at: what the caller asked for; a decision may make it later
+--- scheduled_at: string?, complete: (fun(fields: table): true?, keel.Error?)? } scheduled_at: what the caller asked
+--- for; a decision may make it later; complete: called when it is admitted, before it is written
 ---@return { verdict: "created"|"reused"|"refused", written: table?, interrupted: string[]?, recovered: string[],
 --- rows: table<string, table>?, action: string?, run: table?, reason: string?, position: integer?,
 --- by_key: boolean? }? outcome

@@ -27,12 +27,21 @@ local function check(outcome)
   if not final[outcome.status] then return "status must be success, error, timeout or interrupted, or requeue true" end
 end
 
+local run_kinds = { run = true, dispatch = true }
+
+--- Whether a row is a reservation, and no run.
+---@param row table
+---@return boolean
+function recovery.is_reservation(row)
+  return not run_kinds[row.operation_kind]
+end
+
 -- A reservation is no run: nobody decides what becomes of it.
 local of_reservations = { status = "interrupted", error = "the holder of the reservation is gone" }
 
 -- What the reconciler makes of a run: an outcome, or nil to leave it alone. A run's own reconciler wins.
 local function outcome_of(context, run, cause)
-  if run.operation_kind ~= "run" then return of_reservations end
+  if recovery.is_reservation(run) then return of_reservations end
   local wanted = run.reconciler or context.reconciler or "fail_orphans"
   local policy, known = policies.find("reconcilers", wanted, context.reconcilers)
   if not policy then
@@ -101,7 +110,7 @@ local function recover_run(context, run, cause, recovered)
   if not outcome then return err end
   local taken
   taken, err = context.claim(run.run_id, outcome)
-  if taken and run.operation_kind == "run" then recovered[#recovered + 1] = run.run_id end
+  if taken and not recovery.is_reservation(run) then recovered[#recovered + 1] = run.run_id end
   return err
 end
 
