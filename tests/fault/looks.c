@@ -117,6 +117,22 @@ static enum keel_code find_by_key(void)
 	return runs_are(keel_run_find_by_key(world.store, text("key"), text("somebody"), &answered_runs, &why));
 }
 
+static void runs_of_machines(void)
+{
+	for (int i = 0; i < 2; i++) {
+		struct keel_run run = run_of(i ? "second" : "first", KEEL_MACHINE_PREFIX "m");
+		SET(&run, OPERATION_KIND, operation_kind, text("dispatch"));
+		SET(&run, BATCH_ID, batch_id, text("b"));
+		put(&run);
+	}
+}
+
+static enum keel_code list_dispatched(void)
+{
+	struct keel_dispatch_query query = {.batch_id = text("b"), .after = text("first"), .limit = 10};
+	return runs_are(keel_run_list_dispatched(world.store, &query, &answered_runs, &why));
+}
+
 static enum keel_code count(void)
 {
 	int64_t inflight = 0;
@@ -249,6 +265,7 @@ static const struct operation operations[] = {
 	{"reading a run", READS | LITTLE_SQL, some_runs, NULL, get, NULL},
 	{"listing a thread", READS | LITTLE_SQL, some_runs, NULL, list_thread, NULL},
 	{"listing what is in flight", READS | LITTLE_SQL, some_runs, NULL, list_inflight, NULL},
+	{"listing a batch of machines", READS | LITTLE_SQL, runs_of_machines, NULL, list_dispatched, NULL},
 	{"finding by key", READS | LITTLE_SQL, some_runs, NULL, find_by_key, NULL},
 	{"counting", READS | LITTLE_SQL, some_runs, NULL, count, NULL},
 	{"looking at the gate", READS, some_runs, NULL, look_at_gate, NULL},
