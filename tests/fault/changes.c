@@ -265,8 +265,8 @@ static enum keel_code request_again(void)
 }
 
 static const struct operation operations[] = {
-	{"a change of status", 0, one_pending, NULL, start_plainly, NULL},
-	{"a final status", 0, one_running, NULL, fail_run, NULL},
+	{"a change of status", EVERY, one_pending, NULL, start_plainly, NULL},
+	{"a final status", EVERY, one_running, NULL, fail_run, NULL},
 	{"completion", 0, one_running, NULL, complete, NULL},
 	{"the second completion", LITTLE_SQL, one_running, completed_before, complete, NULL},
 	{"progress", 0, one_running, NULL, progress, NULL},

@@ -60,7 +60,7 @@ static enum keel_code write_first(void)
 static const struct operation operations[] = {
 	{"creating a store", OPENS | CREATES, NULL, NULL, open_store, NULL},
 	{"migrating a store", OPENS, older_store, NULL, open_store, NULL},
-	{"opening a store", OPENS | LITTLE_SQL, closed_store, NULL, open_store, NULL},
+	{"opening a store", OPENS | LITTLE_SQL | EVERY, closed_store, NULL, open_store, NULL},
 	{"opening for reading", OPENS | READS | LITTLE_SQL, closed_store, for_reading, open_store, for_writing},
 	{"making a session", TRANSACTS, some_runs, NULL, make_session, NULL},
 	{"the first write", 0, some_runs, NULL, write_first, NULL},
