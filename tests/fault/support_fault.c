@@ -543,8 +543,8 @@ static void learn(void)
 		expect(same_picture(&before, &after), "it reads and changes something");
 }
 
-/* The step of N: every place fails once, and once with all that follow. Only SQLite's own allocations, which are hundreds
- * where it reads a schema, are taken as time allows; KEEL_FAULTS=all takes every one. */
+/* The step of N: every place fails once, and once with all that follow. Only of SQLite's own allocations, which are
+ * hundreds where it reads a schema, as many are taken as time allows; KEEL_FAULTS=all takes every one. */
 static long step(void)
 {
 	enum { SQLITE_ALLOCATIONS = 25, FOR_GOOD = 5 }; /* odd: N has to be even and odd by turns */
