@@ -160,6 +160,9 @@ void keel_lua_drop_runs(lua_State *L, int index, struct keel_runs *list);
 /* Pushes the records of the list on the top, which is given back. Returns the number of results, -1 with *err. */
 int keel_lua_push_runs(lua_State *L, struct keel_runs *list, struct keel_error *err);
 
+/* Pushes the one record of the list on the top, or nil when it is empty; the list is given back. Results as above. */
+int keel_lua_push_run(lua_State *L, struct keel_runs *list, struct keel_error *err);
+
 /* Pushes true and a table of what was written, without the callers' JSON; or false when there is no such row. Returns
  * the number of results, -1 with *err. */
 int keel_lua_push_written(lua_State *L, bool found, struct keel_run *written, struct keel_error *err);

@@ -230,6 +230,17 @@ bool keel_lua_push_record(lua_State *L, struct keel_run *run, struct keel_error 
 	return true;
 }
 
+int keel_lua_push_run(lua_State *L, struct keel_runs *list, struct keel_error *err)
+{
+	int index = lua_gettop(L);
+	if (list->count == 0)
+		lua_pushnil(L);
+	else if (!keel_lua_push_record(L, &list->items[0], err))
+		return -1;
+	keel_lua_drop_runs(L, index, list);
+	return 1;
+}
+
 int keel_lua_push_runs(lua_State *L, struct keel_runs *list, struct keel_error *err)
 {
 	int index = lua_gettop(L);

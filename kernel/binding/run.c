@@ -45,12 +45,7 @@ static int op_get(lua_State *L, struct keel_store *store, struct keel_error *err
 	struct keel_runs *list = keel_lua_new_runs(L);
 	if (keel_run_get(store, run_id, keel_lua_option_text(L, 3, "user_id"), list, err) != KEEL_OK)
 		return -1;
-	if (list->count == 0)
-		lua_pushnil(L);
-	else if (!keel_lua_push_record(L, &list->items[0], err))
-		return -1;
-	keel_lua_drop_runs(L, -2, list);
-	return 1;
+	return keel_lua_push_run(L, list, err);
 }
 
 /* delete(run_id): whether there was such a row. Its events stay. */
@@ -332,15 +327,9 @@ static int op_claim_next(lua_State *L, struct keel_store *store, struct keel_err
 		return 1;
 	}
 	struct keel_runs *list = keel_lua_new_runs(L);
-	int index = lua_gettop(L);
 	if (keel_run_claim_next(store, &claim, list, err) != KEEL_OK)
 		return -1;
-	if (list->count == 0)
-		lua_pushnil(L);
-	else if (!keel_lua_push_record(L, &list->items[0], err))
-		return -1;
-	keel_lua_drop_runs(L, index, list);
-	return 1;
+	return keel_lua_push_run(L, list, err);
 }
 
 /* --- The owner's ------------------------------------------------------------------------------------------------- */
@@ -406,15 +395,9 @@ static int op_find_by_key(lua_State *L, struct keel_store *store, struct keel_er
 	struct keel_text key = keel_lua_check_text(L, 2, "idempotency_key");
 	keel_lua_check_options(L, 3, known);
 	struct keel_runs *list = keel_lua_new_runs(L);
-	int index = lua_gettop(L);
 	if (keel_run_find_by_key(store, key, keel_lua_option_text(L, 3, "user_id"), list, err) != KEEL_OK)
 		return -1;
-	if (list->count == 0)
-		lua_pushnil(L);
-	else if (!keel_lua_push_record(L, &list->items[0], err))
-		return -1;
-	keel_lua_drop_runs(L, index, list);
-	return 1;
+	return keel_lua_push_run(L, list, err);
 }
 
 /* list_dispatched{ batch_id, fingerprint, thread_id, after, limit = 100 }: the runs of machines, whatever their status,

@@ -14,6 +14,13 @@ function errors.new(code, message, fields)
   return setmetatable(err, kernel.error_metatable)
 end
 
+--- The error about a run that is not there.
+---@param run_id string
+---@return keel.Error
+function errors.no_run(run_id)
+  return errors.new("not_found", ("there is no run %s"):format(run_id), { run_id = run_id })
+end
+
 -- What SQLite says, in whatever wrapping, when trying again may help. Nothing else is worth a retry.
 local transient_texts = { "database is locked", "database table is locked", "database is busy" }
 

@@ -60,9 +60,7 @@ return function(Manager)
     check.type(run_id, "string", 1, "explain")
     local row, err = self._client:call("get", run_id)
     if err then return nil, err end
-    if not row then
-      return nil, errors.new("not_found", ("there is no run %s"):format(run_id), { run_id = run_id })
-    end
+    if not row then return nil, errors.no_run(run_id) end
     local created = admitted_by(self._client, run_id)
     local answer = { run_id = run_id, thread_id = row.thread_id, status = row.status,
       strategy = created.strategy or row.multitask_strategy, strategy_version = created.strategy_version,

@@ -100,10 +100,6 @@ local function bad_duration(field)
   return errors.new("invalid_request", field .. " must be a number of seconds, at least 0", { field = field })
 end
 
-local function not_found(run_id)
-  return errors.new("not_found", ("there is no run %s"):format(run_id), { run_id = run_id })
-end
-
 -- Ends what has not ended by itself. Returns the list of the report that a run belongs to, nil when it is none of this
 -- process's any more, and the error.
 local function leave(self, record)
@@ -186,7 +182,7 @@ return function(Manager)
     if not row then return nil, err end
     local found, written = self._client:call("requeue", run_id,
       { fence = row.fence, delay = options.delay, error = options.error })
-    if found == false then return nil, not_found(run_id) end
+    if found == false then return nil, errors.no_run(run_id) end
     if found == nil then
       if record then self:_refresh(record) end
       return nil, written
@@ -243,7 +239,7 @@ return function(Manager)
       if record and is_final(record.status) then return record end
       local row, err = client:call("get", run_id)
       if err then return nil, err end
-      if not row then return nil, not_found(run_id) end
+      if not row then return nil, errors.no_run(run_id) end
       if is_final(row.status) then
         if not record then return LiveRuns.equip(row, true) end
         self:_refresh(record)

@@ -6,10 +6,6 @@ local recovery = require "keel.manager.recovery"
 
 local CLEARED_MAX = 256 -- runs in the way that one try clears away; the next try goes on
 
-local function not_found(run_id)
-  return errors.new("not_found", ("there is no run %s"):format(run_id), { run_id = run_id })
-end
-
 -- --- What is in the way ---------------------------------------------------------------------------------------------
 
 -- Ends a run that is in the way and has no right to be: its owner is gone, its time is over, or it was asked to stop
@@ -134,7 +130,7 @@ return function(Manager)
     end
     self._context.session_id = self._client:session_id()
     local found, written, gate = start(self, row)
-    if found == false then return nil, not_found(run_id) end
+    if found == false then return nil, errors.no_run(run_id) end
     if found == nil then
       if record then self:_refresh(record) end
       if written.code == "invalid_transition" and written.from == "interrupted" then return "cancelled" end

@@ -14,10 +14,6 @@ local completion_fields = { status = "string", error = "string", error_code = "s
   stop_reason = "string" }
 for name, kind in pairs(progress_fields) do completion_fields[name] = kind end
 
-local function not_found(run_id)
-  return errors.new("not_found", ("there is no run %s"):format(run_id), { run_id = run_id })
-end
-
 local function lost(run_id)
   return errors.new("stale_owner", ("run %s was lost to somebody else"):format(run_id), { run_id = run_id })
 end
@@ -89,7 +85,7 @@ return function(Manager)
       self:_apply(record, written, asked)
       return record
     end
-    if not is_final(status) then return nil, not_found(record.run_id) end
+    if not is_final(status) then return nil, errors.no_run(record.run_id) end
     local row = row_of(record)
     for name, value in pairs(asked) do row[name] = value end
     row.ended_at = self._client:now()
@@ -107,7 +103,7 @@ return function(Manager)
   local function row_to_write(self, run_id)
     if self._live:is_lost(run_id) then return nil, lost(run_id) end
     local row, err = self._client:call("get", run_id)
-    if not row then return nil, err or not_found(run_id) end
+    if not row then return nil, err or errors.no_run(run_id) end
     local own = self._client:session_id()
     if row.session_id and row.session_id ~= own and self._client:is_alive(row.session_id) then
       return nil, errors.new("stale_owner", ("run %s belongs to session %d, which is alive"):format(run_id,
@@ -155,7 +151,7 @@ return function(Manager)
     found, err = self._client:call("update_status", run_id, status, change)
     if found == nil then return nil, err end
     row, err = self._client:call("get", run_id)
-    if not row then return nil, err or not_found(run_id) end
+    if not row then return nil, err or errors.no_run(run_id) end
     return LiveRuns.equip(row, true)
   end
 
