@@ -227,8 +227,8 @@ local function adopt(self, request, written)
   if type(record) ~= "table" then -- a store that does not say what it wrote
     record = LiveRuns.complete(request.run_id, fields, self._client:now())
   end
-  record.metadata = copy(fields.metadata or {}) -- the caller may go on using his
-  record.kwargs = copy(fields.kwargs or {})
+  record.metadata = fields.metadata and copy(fields.metadata) or {} -- the caller may go on using his
+  record.kwargs = fields.kwargs and copy(fields.kwargs) or {}
   record.worker_ref = fields.worker_ref and copy(fields.worker_ref)
   -- Nobody owns what may be claimed: it can be anybody's the next moment, so it is not live here.
   if fields.claimable then return LiveRuns.equip(record, true) end
