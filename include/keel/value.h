@@ -57,6 +57,9 @@ KEEL_API enum keel_code keel_time_parse(struct keel_text text, int64_t *time);
 /* Whether a text is valid UTF-8 (no surrogates, nothing above U+10FFFF, no overlong forms). */
 KEEL_API bool keel_text_is_utf8(struct keel_text text);
 
+/* Whether a valid UTF-8 text has nothing but white space (as Unicode has it). */
+KEEL_API bool keel_text_is_blank(struct keel_text text);
+
 /* Memory of the kernel comes from here. The default is the C library's; set another one before the first handle is
  * opened and leave it. `resize` behaves like realloc with a non-zero size; it may return NULL. */
 struct keel_allocator {

@@ -66,6 +66,33 @@ bool keel_text_is_utf8(struct keel_text text)
 	return true;
 }
 
+/* The characters with the property White_Space beyond ASCII, as UTF-8. */
+static bool is_wide_space(const unsigned char *p, size_t size)
+{
+	if (size == 2) /* U+0085, U+00A0 */
+		return p[0] == 0xC2 && (p[1] == 0x85 || p[1] == 0xA0);
+	if (size != 3)
+		return false;
+	if (p[0] == 0xE2 && p[1] == 0x80) /* U+2000 to U+200A, U+2028, U+2029, U+202F */
+		return p[2] <= 0x8A || p[2] == 0xA8 || p[2] == 0xA9 || p[2] == 0xAF;
+	return (p[0] == 0xE1 && p[1] == 0x9A && p[2] == 0x80) || /* U+1680 */
+		   (p[0] == 0xE2 && p[1] == 0x81 && p[2] == 0x9F) || /* U+205F */
+		   (p[0] == 0xE3 && p[1] == 0x80 && p[2] == 0x80);   /* U+3000 */
+}
+
+bool keel_text_is_blank(struct keel_text text)
+{
+	const unsigned char *p = (const unsigned char *)text.data;
+	for (size_t i = 0; i < text.size;) {
+		size_t size = sequence(p + i, text.size - i);
+		bool space = size == 1 ? p[i] == ' ' || (p[i] >= '\t' && p[i] <= '\r') : is_wide_space(p + i, size);
+		if (!space)
+			return false;
+		i += size;
+	}
+	return true;
+}
+
 struct keel_text keel_text_cut(struct keel_text text, size_t characters)
 {
 	if (text.size <= characters)
