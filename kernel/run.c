@@ -81,6 +81,7 @@ static enum keel_code write_new(struct keel_store *store, struct keel_run *run, 
 							   .at = now,
 							   .thread_id = run->thread_id,
 							   .run_id = run->run_id,
+							   .worker_ref = keel_run_worker_ref(run),
 							   .data = note};
 	code = keel_event_write(store, &event, NULL, err);
 	if (code == KEEL_OK && written) {
@@ -202,7 +203,8 @@ enum keel_code keel_run_delete(struct keel_store *store, struct keel_text run_id
 		struct keel_event event = {.kind = keel_text_of("run_deleted"),
 								   .at = keel_store_now(store),
 								   .thread_id = core.thread_id,
-								   .run_id = run_id};
+								   .run_id = run_id,
+								   .worker_ref = core.worker_ref};
 		if (code == KEEL_OK)
 			code = keel_event_write(store, &event, NULL, err);
 	}

@@ -108,8 +108,13 @@ enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id,
 	}
 	enum keel_code code = keel_run_update(store, core->seq, delta, err);
 	if (code == KEEL_OK && kind) {
-		struct keel_event event = {
-			.kind = keel_text_of(kind), .at = now, .thread_id = core->thread_id, .run_id = run_id, .data = data};
+		bool assigned = delta->given & KEEL_RUN_BIT(WORKER_REF);
+		struct keel_event event = {.kind = keel_text_of(kind),
+								   .at = now,
+								   .thread_id = core->thread_id,
+								   .run_id = run_id,
+								   .worker_ref = assigned ? keel_run_worker_ref(delta) : core->worker_ref,
+								   .data = data};
 		code = keel_event_write(store, &event, NULL, err);
 	}
 	if (code == KEEL_OK && written)

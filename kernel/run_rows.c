@@ -249,7 +249,7 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 	static const char text[] = "SELECT seq, status, session_id, fence, claimable, started_at IS NOT NULL,"
 							   " cancel_action, revision, losses, thread_id, finalizing, attempt, max_attempts,"
 							   " priority, concurrency, scheduled_at, deadline, lease_expires_at,"
-							   " cancel_requested_at, ended_at, waits_for FROM runs WHERE run_id = ?1";
+							   " cancel_requested_at, ended_at, waits_for, worker_ref FROM runs WHERE run_id = ?1";
 	struct keel_statement *select;
 	memset(core, 0, sizeof *core);
 	enum keel_code code = keel_query(store, text, &select, err, keel_text(run_id));
@@ -280,11 +280,12 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 		core->cancel_requested_at = time_column(select, 18);
 		core->ended_at = time_column(select, 19);
 		/* There is no step behind this one to say that memory ran out for a text, so a missing one has to. */
-		bool waits = !keel_column_null(select, 20);
+		bool waits = !keel_column_null(select, 20), has_worker = !keel_column_null(select, 21);
 		if ((core->cancel_requested && !action.data) || !thread_id.data ||
 			!keel_arena_text(arena, thread_id, &core->thread_id) ||
 			!keel_arena_text(arena, keel_column_text(select, 20), &core->waits_for) ||
-			(waits && !core->waits_for.data))
+			!keel_arena_text(arena, keel_column_text(select, 21), &core->worker_ref) ||
+			(waits && !core->waits_for.data) || (has_worker && !core->worker_ref.data))
 			code = keel_fail_memory(err);
 		else if (!keel_run_status_name(core->status))
 			code = keel_fail(err, KEEL_STORE_CORRUPT, "the row of run %.*s is damaged", (int)run_id.size, run_id.data);

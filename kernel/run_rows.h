@@ -58,10 +58,17 @@ struct keel_run_core {
 	int64_t ended_at;
 	struct keel_text thread_id;  /* in the arena given to the read */
 	struct keel_text waits_for;  /* likewise; data NULL: none */
+	struct keel_text worker_ref; /* likewise */
 };
 struct keel_arena;
 enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
                                   struct keel_run_core *core, struct keel_error *err);
+
+/* The worker a record names; data NULL: none. */
+static inline struct keel_text keel_run_worker_ref(const struct keel_run *run)
+{
+	return run->valued & KEEL_RUN_BIT(WORKER_REF) ? run->worker_ref : (struct keel_text){NULL, 0};
+}
 
 /* Gives a field a value. */
 #define KEEL_RUN_SET(run, NAME, member_, value)                                 \

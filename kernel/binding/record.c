@@ -75,7 +75,8 @@ static bool read_value(lua_State *L, int argument, enum keel_run_field field, st
 	case KEEL_TYPE_JSON:
 		if (lua_type(L, -1) != LUA_TTABLE)
 			wrong_type(L, argument, name, "table");
-		if (!keel_lua_json_encode(L, -1, false, &why)) {
+		/* A filter compares the worker by its text. */
+		if (!keel_lua_json_encode(L, -1, field == KEEL_RUN_FIELD_WORKER_REF, &why)) {
 			keel_lua_refuse(err, name, why);
 			return false;
 		}
