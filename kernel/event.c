@@ -66,6 +66,8 @@ static const char *select_for(const struct keel_event_query *query)
 {
 	if (query->run_id.data)
 		return SELECT_EVENTS "WHERE id >= ?1 AND run_id = ?2 ORDER BY id";
+	if (query->worker_ref.data)
+		return SELECT_EVENTS "WHERE id >= ?1 AND worker_ref = ?2 ORDER BY id";
 	if (query->thread_id.data)
 		return SELECT_EVENTS "WHERE id >= ?1 AND thread_id = ?2 ORDER BY id";
 	if (query->runtime_id.data)
@@ -82,7 +84,8 @@ static bool same(struct keel_text wanted, struct keel_text found)
 /* Whether the row under the statement passes the filters that the statement itself does not apply. */
 static bool matches(const struct keel_event_query *query, struct keel_statement *select)
 {
-	if (!same(query->runtime_id, keel_column_text(select, 3)) || !same(query->thread_id, keel_column_text(select, 4)))
+	if (!same(query->runtime_id, keel_column_text(select, 3)) || !same(query->thread_id, keel_column_text(select, 4)) ||
+		!same(query->worker_ref, keel_column_text(select, 6)))
 		return false;
 	if (query->kinds_count == 0)
 		return true;
@@ -117,27 +120,68 @@ static enum keel_code read_event(struct keel_statement *select, struct keel_even
 	return KEEL_OK;
 }
 
-enum keel_code keel_event_newest(struct keel_store *store, int64_t *id, struct keel_error *err)
+enum keel_code keel_event_ends(struct keel_store *store, int64_t *low, int64_t *newest, struct keel_error *err)
 {
+	static const char text[] = "SELECT event_low_water, (SELECT max(id) FROM events) FROM store";
 	struct keel_statement *select;
 	bool row;
-	enum keel_code code = keel_store_prepare(store, "SELECT max(id) FROM events", &select, err);
+	*low = 1;
+	*newest = 0;
+	enum keel_code code = keel_store_prepare(store, text, &select, err);
 	if (code != KEEL_OK)
 		return code;
 	code = keel_first_step(store, select, &row, err);
-	*id = code == KEEL_OK && row ? keel_column_int(select, 0) : 0;
+	if (code == KEEL_OK && row) {
+		*low = keel_column_int(select, 0);
+		*newest = keel_column_null(select, 1) ? *low - 1 : keel_column_int(select, 1);
+		if (*low < 1 || *newest < *low - 1)
+			code = keel_fail(err, KEEL_STORE_CORRUPT, "%s: the ends of the log are damaged", keel_store_path(store));
+	}
 	keel_reset(select);
 	return code;
 }
 
+enum keel_code keel_event_low_water(struct keel_store *store, int64_t *id, struct keel_error *err)
+{
+	int64_t newest;
+	enum keel_code code = keel_store_check(store, err);
+	return code == KEEL_OK ? keel_event_ends(store, id, &newest, err) : code;
+}
+
+enum keel_code keel_event_high_water(struct keel_store *store, int64_t *id, struct keel_error *err)
+{
+	int64_t low;
+	enum keel_code code = keel_store_check(store, err);
+	return code == KEEL_OK ? keel_event_ends(store, &low, id, err) : code;
+}
+
+static enum keel_code damaged_log(const struct keel_store *store, int64_t id, struct keel_error *err)
+{
+	return keel_fail(err, KEEL_STORE_CORRUPT, "%s: the log is damaged at event %lld", keel_store_path(store),
+					 (long long)id);
+}
+
+/* Reads rows from id `next` on. Ids are without gaps: where no filter leaves rows out, the next one has the next id.
+ * The first one may be missing because it was pruned since: *missing says so, and the caller has to look. */
 static enum keel_code read_page(struct keel_store *store, struct keel_statement *select,
-								const struct keel_event_query *query, struct keel_events *list, struct keel_error *err)
+								const struct keel_event_query *query, int64_t next, bool dense, bool *missing,
+								struct keel_events *list, struct keel_error *err)
 {
 	struct keel_arena *arena = list->memory;
+	int64_t expected = next;
 	enum keel_code code;
 	bool row;
 	for (code = keel_first_step(store, select, &row, err); code == KEEL_OK && row;
 		 code = keel_step(select, &row, err)) {
+		int64_t id = keel_column_int(select, 0);
+		*missing = dense && expected == next && id > next;
+		if (*missing)
+			break;
+		if (id < expected || (dense && id != expected) || keel_column_null(select, 1)) {
+			code = damaged_log(store, id, err);
+			break;
+		}
+		expected = id + 1;
 		if (!matches(query, select))
 			continue;
 		if ((int64_t)list->count == query->limit) {
@@ -164,19 +208,10 @@ static enum keel_code read_page(struct keel_store *store, struct keel_statement 
 	return code;
 }
 
-enum keel_code keel_event_read(struct keel_store *store, const struct keel_event_query *query, struct keel_events *list,
-							   struct keel_error *err)
+static enum keel_code check_query(const struct keel_event_query *query, struct keel_error *err)
 {
-	struct keel_statement *select;
-	int64_t last;
-	struct keel_arena *arena = list->memory;
-	keel_arena_reset(&arena);
-	list->memory = arena;
-	list->count = 0;
-	list->has_more = false;
-	list->next_event_id = query->next_event_id;
 	enum keel_code code = keel_check_limit(query->limit, KEEL_EVENTS_MAX, err);
-	if (code == KEEL_OK && query->next_event_id < 1)
+	if (code == KEEL_OK && !query->from_oldest && query->next_event_id < 1)
 		code = keel_fail_field(err, "cursor", "next_event_id must be at least 1");
 	if (code == KEEL_OK && query->kinds_count > KEEL_EVENT_KINDS_MAX)
 		code = keel_fail_limit(err, "kinds", (int64_t)query->kinds_count, KEEL_EVENT_KINDS_MAX);
@@ -187,30 +222,75 @@ enum keel_code keel_event_read(struct keel_store *store, const struct keel_event
 	if (code == KEEL_OK && query->run_id.data)
 		code = keel_check_id(query->run_id, "run_id", err);
 	if (code == KEEL_OK)
+		code = keel_check_text(query->worker_ref, "worker_ref", err);
+	return code;
+}
+
+static void forget_page(struct keel_events *list, int64_t next)
+{
+	list->count = 0;
+	list->has_more = false;
+	list->next_event_id = next;
+}
+
+static enum keel_code tell_gap(struct keel_events *list, int64_t low, int64_t last)
+{
+	forget_page(list, low);
+	list->gap = true;
+	list->has_more = low <= last;
+	return KEEL_OK;
+}
+
+enum keel_code keel_event_read(struct keel_store *store, const struct keel_event_query *query, struct keel_events *list,
+							   struct keel_error *err)
+{
+	struct keel_statement *select;
+	int64_t low, last, next = query->next_event_id;
+	bool missing = false;
+	struct keel_arena *arena = list->memory;
+	keel_arena_reset(&arena);
+	list->memory = arena;
+	list->gap = false;
+	forget_page(list, next);
+	enum keel_code code = check_query(query, err);
+	if (code == KEEL_OK)
 		code = keel_store_check(store, err);
 	/* The end of the log is looked up before the page: all up to there is certainly in what the page sees, so a reader
 	 * behind a filter that has read everything need not look at it again. */
 	if (code == KEEL_OK)
-		code = keel_event_newest(store, &last, err);
-	if (code != KEEL_OK || last < query->next_event_id)
+		code = keel_event_ends(store, &low, &last, err);
+	if (code != KEEL_OK)
 		return code;
-	struct keel_text key = query->run_id.data      ? query->run_id
-						   : query->thread_id.data ? query->thread_id
-												   : query->runtime_id;
+	if (query->from_oldest)
+		list->next_event_id = next = low;
+	if (next < low)
+		return tell_gap(list, low, last);
+	if (last < next)
+		return KEEL_OK;
+	struct keel_text key = query->run_id.data       ? query->run_id
+						   : query->worker_ref.data ? query->worker_ref
+						   : query->thread_id.data  ? query->thread_id
+													: query->runtime_id;
 	code = keel_query_values(store, select_for(query), &select, err,
-							 (const struct keel_value[]){keel_int(query->next_event_id), keel_text(key)},
-							 key.data ? 2 : 1);
+							 (const struct keel_value[]){keel_int(next), keel_text(key)}, key.data ? 2 : 1);
 	if (code == KEEL_OK)
-		code = read_page(store, select, query, list, err);
+		code = read_page(store, select, query, next, !key.data, &missing, list, err);
+	/* Somebody may have pruned between the two looks. */
+	int64_t seen = last;
+	if (code == KEEL_OK)
+		code = keel_event_ends(store, &low, &last, err);
+	if (code == KEEL_OK && next < low)
+		return tell_gap(list, low, last);
+	if (code == KEEL_OK && missing)
+		code = damaged_log(store, next, err);
 	if (code != KEEL_OK) {
-		list->count = 0;
-		list->has_more = false;
+		forget_page(list, next);
 		return code;
 	}
 	if (list->count > 0)
 		list->next_event_id = list->items[list->count - 1].id + 1;
-	if (!list->has_more && list->next_event_id <= last)
-		list->next_event_id = last + 1;
+	if (!list->has_more && list->next_event_id <= seen)
+		list->next_event_id = seen + 1;
 	return KEEL_OK;
 }
 

@@ -27,6 +27,47 @@ static const struct {
 	 "SELECT name FROM leases WHERE token < 1 OR session_id < 1"},
 	{KEEL_STORE_CORRUPT, "the log has a hole before event",
 	 "SELECT id FROM (SELECT id, lag(id) OVER (ORDER BY id) AS previous FROM events) WHERE id <> previous + 1"},
+	{KEEL_STORE_CORRUPT, "the log does not begin at its low-water mark but at event",
+	 "SELECT min(id) FROM events HAVING min(id) <> (SELECT event_low_water FROM store)"},
+	{KEEL_STORE_CORRUPT, "a runtime has an unknown status or counts its workers wrong",
+	 "SELECT runtime_id FROM runtimes r WHERE status NOT BETWEEN 0 AND 1"
+	 " OR active_count <> (SELECT count(*) FROM workers WHERE runtime = r.seq AND status = 0)"
+	 " OR stopped_count <> (SELECT count(*) FROM workers WHERE runtime = r.seq AND status = 1)"
+	 " OR cancelled_count <> (SELECT count(*) FROM workers WHERE runtime = r.seq AND status = 2)"},
+	{KEEL_STORE_CORRUPT, "a runtime counts its diagnostics wrong",
+	 "SELECT runtime_id FROM runtimes r WHERE diagnostic_count <>"
+	 " (SELECT count(*) FROM diagnostics WHERE runtime = r.seq) OR diagnostic_last <"
+	 " (SELECT coalesce(max(id), 0) FROM diagnostics WHERE runtime = r.seq)"},
+	{KEEL_STORE_CORRUPT, "a stopped runtime has an active worker",
+	 "SELECT worker_id FROM workers w WHERE status = 0"
+	 " AND EXISTS (SELECT 1 FROM runtimes WHERE seq = w.runtime AND status = 1)"},
+	{KEEL_STORE_CORRUPT, "a worker has an unknown status, or an end that does not go with it",
+	 "SELECT worker_id FROM workers WHERE status NOT BETWEEN 0 AND 2 OR (status = 0) <> (ended_at IS NULL)"},
+	{KEEL_STORE_CORRUPT, "a transcript has not the entries 1 to its length: worker",
+	 "SELECT worker_id FROM workers w WHERE transcript_len <> (SELECT count(*) FROM transcripts WHERE worker = w.seq)"
+	 " OR transcript_len <> (SELECT coalesce(max(sequence), 0) FROM transcripts WHERE worker = w.seq)"
+	 " OR EXISTS (SELECT 1 FROM transcripts WHERE worker = w.seq AND sequence < 1)"},
+	{KEEL_STORE_MISSING, "the row of its runtime is gone: worker",
+	 "SELECT worker_id FROM workers w WHERE NOT EXISTS (SELECT 1 FROM runtimes WHERE seq = w.runtime)"},
+	{KEEL_STORE_MISSING, "the row of its worker is gone: transcript entry with event",
+	 "SELECT min(event_id) FROM transcripts t WHERE NOT EXISTS (SELECT 1 FROM workers WHERE seq = t.worker)"
+	 " GROUP BY worker"},
+	{KEEL_STORE_MISSING, "the row of its worker or runtime is gone: diagnostic",
+	 "SELECT id FROM diagnostics d WHERE NOT EXISTS (SELECT 1 FROM runtimes WHERE seq = d.runtime)"
+	 " OR (worker IS NOT NULL AND NOT EXISTS (SELECT 1 FROM workers WHERE seq = d.worker))"},
+	{KEEL_STORE_MISSING, "the event of its newest change is gone: worker",
+	 "SELECT worker_id FROM workers w WHERE last_event_id >= (SELECT event_low_water FROM store)"
+	 " AND NOT EXISTS (SELECT 1 FROM events WHERE id = w.last_event_id)"},
+	{KEEL_STORE_MISSING, "its event is gone: transcript entry",
+	 "SELECT event_id FROM transcripts t WHERE event_id >= (SELECT event_low_water FROM store)"
+	 " AND NOT EXISTS (SELECT 1 FROM events WHERE id = t.event_id)"},
+	/* As keel_runtime_write_event writes a ref; ids have no characters that JSON escapes but these two. */
+	{KEEL_STORE_MISSING, "the row of its worker is gone: events of",
+	 "SELECT worker_ref FROM events WHERE worker_ref IS NOT NULL AND runtime_id IS NOT NULL AND kind IN"
+	 " ('worker_created', 'worker_input_accepted', 'worker_stopped', 'worker_cancelled')"
+	 " EXCEPT SELECT '{\"runtime_id\":\"' || replace(replace(r.runtime_id, '\\', '\\\\'), '\"', '\\\"')"
+	 " || '\",\"worker_id\":\"' || replace(replace(w.worker_id, '\\', '\\\\'), '\"', '\\\"') || '\"}'"
+	 " FROM workers w JOIN runtimes r ON r.seq = w.runtime"},
 	{KEEL_STORE_MISSING, "a run has no event that created it",
 	 "SELECT run_id FROM runs WHERE (SELECT min(id) FROM events) = 1"
 	 " AND NOT EXISTS (SELECT 1 FROM events WHERE events.run_id = runs.run_id AND kind = 'run_created')"},

@@ -19,7 +19,7 @@ struct keel_event {
 	struct keel_text runtime_id; /* these four: whom it is about; data NULL: nobody of that sort */
 	struct keel_text thread_id;
 	struct keel_text run_id;
-	struct keel_text worker_ref; /* JSON */
+	struct keel_text worker_ref; /* JSON; in the kernel's own events names in byte order, no spaces */
 	struct keel_text message;    /* for people; data NULL: none */
 	struct keel_text data;       /* JSON; data NULL: none */
 };
@@ -29,7 +29,8 @@ struct keel_events {
 	struct keel_event *items;
 	size_t count;
 	int64_t next_event_id; /* where to go on reading */
-	bool has_more;         /* more matches were there already */
+	bool has_more;         /* more matches were there already; with gap, more events */
+	bool gap;              /* the next events were pruned: nothing was read, next_event_id is the oldest there is */
 	size_t capacity;       /* private */
 	void *memory;          /* private */
 };
@@ -48,18 +49,26 @@ KEEL_API enum keel_code keel_event_append(struct keel_store *store, const struct
 
 struct keel_event_query {
 	int64_t next_event_id;       /* read from this id on; at least 1 */
+	bool from_oldest;            /* read from the oldest there is; next_event_id means nothing */
 	int64_t limit;               /* 1 to KEEL_EVENTS_MAX */
 	struct keel_text runtime_id; /* filters; data NULL: everything */
 	struct keel_text thread_id;
 	struct keel_text run_id;
+	struct keel_text worker_ref; /* to the letter */
 	const struct keel_text *kinds;
 	size_t kinds_count;          /* 0: every kind; at most KEEL_EVENT_KINDS_MAX */
 };
 
-/* Reads one page. A start beyond the end gives an empty page.
+/* Reads one page. A start beyond the end gives an empty page, one before the low-water mark a gap.
  * Fails with KEEL_INVALID_REQUEST (limit or start below 1) and KEEL_LIMIT_TOO_LARGE. */
 KEEL_API enum keel_code keel_event_read(struct keel_store *store, const struct keel_event_query *query,
                                         struct keel_events *list, struct keel_error *err);
+
+/* The log's low-water mark: events below it were pruned. 1 when none were. */
+KEEL_API enum keel_code keel_event_low_water(struct keel_store *store, int64_t *id, struct keel_error *err);
+
+/* The newest id ever given, pruned or not; 0 when there was no event. */
+KEEL_API enum keel_code keel_event_high_water(struct keel_store *store, int64_t *id, struct keel_error *err);
 
 /* Waits until there is an event with this id or a later one, of whatever kind: *ready is then true; false when
  * `timeout_us` (INT64_MAX: no end) is over. Blocks the thread; the host's `sleep` has no part in it. A commit in

@@ -2,6 +2,7 @@
 #ifndef KEEL_H
 #define KEEL_H
 
+#include <keel/diagnostic.h>
 #include <keel/error.h>
 #include <keel/event.h>
 #include <keel/lease.h>
@@ -11,5 +12,6 @@
 #include <keel/store.h>
 #include <keel/tokens.h>
 #include <keel/value.h>
+#include <keel/worker.h>
 
 #endif

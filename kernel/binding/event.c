@@ -18,14 +18,15 @@ static struct keel_events *new_list(lua_State *L)
 	return keel_lua_take(L, LIST, sizeof(struct keel_events), list_gc);
 }
 
-/* Encodes an option that is a table; its text stays on the stack. [-0, +1, e] */
+/* Encodes an option that is a table, names in byte order: a filter compares texts. The text stays on the stack.
+ * [-0, +(0|1), e] */
 static bool json_option(lua_State *L, int argument, const char *name, struct keel_text *text, const char **why)
 {
 	*text = (struct keel_text){NULL, 0};
 	*why = NULL;
 	if (keel_lua_option(L, argument, name, LUA_TTABLE) == LUA_TNIL)
 		return true;
-	if (!keel_lua_json_encode(L, -1, false, why))
+	if (!keel_lua_json_encode(L, -1, true, why))
 		return false;
 	lua_remove(L, -2);
 	text->data = lua_tolstring(L, -1, &text->size);
@@ -141,21 +142,26 @@ static void read_kinds(lua_State *L, struct keel_event_query *query, struct keel
 
 /* read_events(cursor, limit, filter): one page of the log, oldest first.
  * Parameters: cursor (a table from an earlier read; nil: from the start), limit (1 to 1000; nil: 256), filter
- * ({ runtime_id, run_id, thread_id, kinds }; nil: everything). Raises for wrong types and unknown filters.
- * Returns { events, cursor, has_more }. Fails with invalid_request (limit, cursor), limit_too_large, and wrong_runtime
- * for a cursor of another store. */
+ * ({ runtime_id, run_id, thread_id, worker_ref, kinds }; nil: everything). Raises for wrong types and unknown filters.
+ * Returns { events, cursor, has_more }; gap = true when the next events were pruned: the cursor is then the oldest
+ * there is. Fails with invalid_request (limit, cursor), limit_too_large, and wrong_runtime for a cursor of another
+ * store. */
 static int op_read_events(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	static const char *const known[] = {"runtime_id", "run_id", "thread_id", "kinds", NULL};
+	static const char *const known[] = {"runtime_id", "run_id", "thread_id", "worker_ref", "kinds", NULL};
 	struct keel_text kinds[KEEL_EVENT_KINDS_MAX];
+	const char *why;
 	struct keel_event_query query = {0};
 	if (!keel_lua_read_cursor(L, store, &query.next_event_id, err))
 		return -1;
+	query.from_oldest = lua_isnil(L, 2);
 	query.limit = luaL_optinteger(L, 3, KEEL_EVENTS_DEFAULT);
 	keel_lua_check_options(L, 4, known);
 	query.runtime_id = keel_lua_option_text(L, 4, "runtime_id");
 	query.run_id = keel_lua_option_text(L, 4, "run_id");
 	query.thread_id = keel_lua_option_text(L, 4, "thread_id");
+	if (!json_option(L, 4, "worker_ref", &query.worker_ref, &why))
+		return keel_lua_refuse(err, "worker_ref", why);
 	read_kinds(L, &query, kinds);
 	struct keel_events *list = new_list(L);
 	int index = lua_gettop(L);
@@ -182,14 +188,40 @@ static int op_read_events(lua_State *L, struct keel_store *store, struct keel_er
 	lua_setfield(L, -2, "cursor");
 	lua_pushboolean(L, list->has_more);
 	lua_setfield(L, -2, "has_more");
+	if (list->gap) {
+		lua_pushboolean(L, 1);
+		lua_setfield(L, -2, "gap");
+	}
 	if (list->count > 64)
 		keel_events_clear(list);
 	keel_lua_give_back(L, index, LIST);
 	return 1;
 }
 
+/* event_low_water(): the oldest event that was not pruned. */
+static int op_event_low_water(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	int64_t id;
+	if (keel_event_low_water(store, &id, err) != KEEL_OK)
+		return -1;
+	lua_pushinteger(L, id);
+	return 1;
+}
+
+/* event_high_water(): the newest event there ever was; 0 when there was none. */
+static int op_event_high_water(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	int64_t id;
+	if (keel_event_high_water(store, &id, err) != KEEL_OK)
+		return -1;
+	lua_pushinteger(L, id);
+	return 1;
+}
+
 const struct keel_lua_method keel_lua_event_methods[] = {
 	{"append_event", op_append_event},
 	{"read_events", op_read_events},
+	{"event_low_water", op_event_low_water},
+	{"event_high_water", op_event_high_water},
 	{NULL, NULL},
 };
