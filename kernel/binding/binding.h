@@ -123,6 +123,8 @@ extern const struct keel_lua_method keel_lua_event_methods[];
 extern const struct keel_lua_method keel_lua_look_methods[];
 extern const struct keel_lua_method keel_lua_token_methods[];
 extern const struct keel_lua_method keel_lua_lease_methods[];
+extern const struct keel_lua_method keel_lua_worker_methods[];
+extern const struct keel_lua_method keel_lua_runtime_methods[];
 
 /* The open store at `argument`; raises for another value and a closed or forked one. [-0, +0, e] */
 struct keel_store *keel_lua_check_store(lua_State *L, int argument);
@@ -143,6 +145,14 @@ bool keel_lua_read_cursor(lua_State *L, struct keel_store *store, int64_t *next_
 
 /* store:wait_events(cursor, { timeout }). */
 int keel_lua_wait_events(lua_State *L);
+
+/* --- worker.c ---------------------------------------------------------------------------------------------------- */
+
+/* Reads the worker ref at `argument`: any table with runtime_id and worker_id. [-0, +0, e] */
+struct keel_worker_ref keel_lua_check_ref(lua_State *L, int argument);
+
+/* Pushes the ref of a worker. [-0, +1, m] */
+void keel_lua_push_ref(lua_State *L, struct keel_text runtime_id, struct keel_text worker_id);
 
 /* --- record.c ---------------------------------------------------------------------------------------------------- */
 

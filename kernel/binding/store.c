@@ -288,9 +288,9 @@ static int store_tostring(lua_State *L)
 /* Methods are closures over their operation's place in a list of lists. */
 static const struct keel_lua_method *method(lua_State *L)
 {
-	static const struct keel_lua_method *const lists[] = {keel_lua_run_methods, keel_lua_event_methods,
-														  keel_lua_look_methods, keel_lua_token_methods,
-														  keel_lua_lease_methods};
+	static const struct keel_lua_method *const lists[] = {
+		keel_lua_run_methods,   keel_lua_event_methods,  keel_lua_look_methods,   keel_lua_token_methods,
+		keel_lua_lease_methods, keel_lua_worker_methods, keel_lua_runtime_methods};
 	return &lists[lua_tointeger(L, lua_upvalueindex(1))][lua_tointeger(L, lua_upvalueindex(2))];
 }
 
@@ -503,6 +503,8 @@ void keel_lua_store_open(lua_State *L)
 		add_methods(L, 2, keel_lua_look_methods, call_on_store);
 		add_methods(L, 3, keel_lua_token_methods, call_on_store);
 		add_methods(L, 4, keel_lua_lease_methods, call_on_store);
+		add_methods(L, 5, keel_lua_worker_methods, call_on_store);
+		add_methods(L, 6, keel_lua_runtime_methods, call_on_store);
 		lua_setfield(L, -2, "__index");
 	}
 	lua_getfield(L, -1, "__index");
@@ -516,6 +518,8 @@ void keel_lua_store_open(lua_State *L)
 		add_methods(L, 2, keel_lua_look_methods, call_in_transaction);
 		add_methods(L, 3, keel_lua_token_methods, call_in_transaction);
 		add_methods(L, 4, keel_lua_lease_methods, call_in_transaction);
+		add_methods(L, 5, keel_lua_worker_methods, call_in_transaction);
+		add_methods(L, 6, keel_lua_runtime_methods, call_in_transaction);
 		lua_setfield(L, -2, "__index");
 	}
 	lua_pop(L, 1);

@@ -155,6 +155,14 @@ static int sha256(lua_State *L)
 	return 1;
 }
 
+/* is_blank(text): whether it has nothing but white space, as Unicode has it. False for a text that is not UTF-8. */
+static int is_blank(lua_State *L)
+{
+	struct keel_text text = keel_lua_check_text(L, 1, "text");
+	lua_pushboolean(L, keel_text_is_utf8(text) && keel_text_is_blank(text));
+	return 1;
+}
+
 /* time_seconds(text): a time as seconds since the epoch (a float good to a microsecond).
  * Fails with invalid_request (field "time"). */
 static int time_seconds(lua_State *L)
@@ -223,6 +231,7 @@ void keel_lua_value_open(lua_State *L)
 										 {"new_id", new_id},
 										 {"sleep", sleep_seconds},
 										 {"sha256", sha256},
+										 {"is_blank", is_blank},
 										 {"time_seconds", time_seconds},
 										 {"time_text", time_text},
 										 {"time_utc", time_utc},

@@ -13,7 +13,7 @@
 ---| "invalid_transition" # from, to
 ---| "limit_too_large" # field, requested, max
 ---| "wrong_runtime" # expected, actual
----| "runtime_stopped" # not given yet
+---| "runtime_stopped"
 ---| "unsupported_strategy" # known
 ---| "stale_owner" # run_id and session_id when another live session owns the run; of a lease: none
 ---| "lease_held" # owner, expires_at
@@ -254,11 +254,13 @@
 ---@field events keel.Event[] oldest first
 ---@field cursor keel.Cursor
 ---@field has_more boolean more matches were there already
+---@field gap? boolean true: the next events were pruned; the cursor is at the oldest there is
 
 ---@class keel.EventFilter
 ---@field run_id? string
 ---@field thread_id? string
 ---@field runtime_id? string
+---@field worker_ref? keel.WorkerRef
 ---@field kinds? string[] at most 32
 
 ---@class keel.InflightQuery
@@ -479,6 +481,107 @@ function Operations:find_by_key(idempotency_key, options) end
 ---@return keel.Error? err
 function Operations:append_event(event) end
 
+--- Makes a runtime or finds it, and stores what is given. Fails with invalid_request, limit_too_large.
+---@param runtime_id string 1 to 128 bytes
+---@param options? { display_name?: string, max_transcript_projection_items?: integer, max_event_batch_items?: integer }
+---@return keel.RuntimeSummary? summary
+---@return keel.Error? err
+function Operations:open_runtime(runtime_id, options) end
+
+--- Fails with not_found.
+---@param runtime_id string
+---@return keel.RuntimeSummary? summary
+---@return keel.Error? err
+function Operations:runtime_summary(runtime_id) end
+
+--- Stops a runtime and its active workers, each with its own event. Fails with not_found.
+---@param runtime_id string
+---@return integer? event_id of one that was stopped already, the event of then
+---@return keel.Error? err
+function Operations:stop_runtime(runtime_id) end
+
+--- Makes a stopped runtime run again. Fails with not_found.
+---@param runtime_id string
+---@return integer? event_id of one that was running already, the event of then
+---@return keel.Error? err
+function Operations:start_runtime(runtime_id) end
+
+--- Makes a worker; its documents are kept as they are. Fails with not_found, invalid_request, limit_too_large,
+--- runtime_stopped, idempotency_mismatch, conflict (the worker_id is taken).
+---@param runtime_id string
+---@param request { worker_id?: string, intent: table, profile: table, config_bundle?: table,
+--- requested_capabilities: table, workspace_refs: table, mount_refs: table, idempotency_key?: string }
+---@return keel.Worker? worker
+---@return boolean|keel.Error reused
+function Operations:create_worker(runtime_id, request) end
+
+--- Fails with wrong_runtime, not_found.
+---@param runtime_id string
+---@param ref keel.WorkerRef
+---@return keel.Worker? worker
+---@return keel.Error? err
+function Operations:get_worker(runtime_id, ref) end
+
+--- The workers of a runtime in order of creation. Fails with not_found, invalid_request, limit_too_large.
+---@param runtime_id string
+---@param options? { after?: string, limit?: integer, active?: boolean } after: a worker_id; limit: 1 to 1000, default
+--- 100; active: only those that are running
+---@return keel.WorkerSummary[]? workers
+---@return keel.Error? err
+function Operations:list_workers(runtime_id, options) end
+
+--- Ends a worker; one that has ended stays as it is. Fails with wrong_runtime, not_found, invalid_request,
+--- runtime_stopped.
+---@param runtime_id string
+---@param ref keel.WorkerRef
+---@param status "stopped"|"cancelled"
+---@param reason? string the message of its event
+---@return keel.LifecycleAck? ack
+---@return keel.Error? err
+function Operations:end_worker(runtime_id, ref, status, reason) end
+
+--- Appends to a worker's transcript. Fails with wrong_runtime, not_found, invalid_request, limit_too_large,
+--- runtime_stopped, idempotency_mismatch.
+---@param runtime_id string
+---@param ref keel.WorkerRef
+---@param input keel.WorkerInput
+---@return keel.InputAck? ack
+---@return boolean|keel.Error reused
+function Operations:send_worker_input(runtime_id, ref, input) end
+
+--- A part of a transcript. Fails with wrong_runtime, not_found, invalid_request, limit_too_large.
+---@param runtime_id string
+---@param ref keel.WorkerRef
+---@param options? { start?: integer, limit?: integer } start: from 0; limit: default the runtime's
+---@return keel.Projection? projection
+---@return keel.Error? err
+function Operations:read_transcript(runtime_id, ref, options) end
+
+--- Makes a diagnostic, or counts one more for the one with this code and subject. Fails with not_found,
+--- invalid_request, limit_too_large.
+---@param runtime_id string
+---@param diagnostic { severity: string, code: string, message: string, subject?: keel.WorkerRef|string }
+---@return integer? id
+---@return keel.Error? err
+function Operations:record_diagnostic(runtime_id, diagnostic) end
+
+--- The diagnostics of a runtime in order of id. Fails with not_found, invalid_request, limit_too_large.
+---@param runtime_id string
+---@param options? { after?: integer, limit?: integer } after: an id; limit: 1 to 1000, default 100
+---@return keel.Diagnostic[]? diagnostics
+---@return keel.Error? err
+function Operations:list_diagnostics(runtime_id, options) end
+
+--- The oldest event that was not pruned.
+---@return integer? id
+---@return keel.Error? err
+function Operations:event_low_water() end
+
+--- The newest event there ever was, pruned or not; 0 when there was none.
+---@return integer? id
+---@return keel.Error? err
+function Operations:event_high_water() end
+
 --- One page of the log. Fails with invalid_request (limit, cursor), limit_too_large, and wrong_runtime for a cursor of
 --- another store.
 ---@param cursor? keel.Cursor nil: from the start
@@ -686,6 +789,11 @@ function kernel.sleep(seconds) end
 ---@param text string
 ---@return string hash 64 hexadecimal digits
 function kernel.sha256(text) end
+
+--- Whether a text has nothing but white space, as Unicode has it. False for a text that is not UTF-8.
+---@param text string
+---@return boolean
+function kernel.is_blank(text) end
 
 --- A time as seconds since the epoch. Fails with invalid_request (field "time").
 ---@param text string RFC 3339, any offset
