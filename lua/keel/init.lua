@@ -14,6 +14,7 @@ local keel = {
   retry_policy = require("keel.retry").new,
   run_manager = require("keel.run_manager").new,
   dispatcher = require "keel.dispatcher",
+  runtime = require("keel.runtime").new,
 }
 
 --- Opens a store, and makes it or brings it up to date if need be.

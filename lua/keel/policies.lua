@@ -19,6 +19,7 @@ local built_in = {
   strategies = { "reject", "interrupt", "rollback", "enqueue", "reuse", "replace_pending", "debounce", "limit",
     "preempt", "allow" },
   reconcilers = { "fail_orphans", "requeue_orphans", "expire_deadlines", "dispatcher_died" },
+  diagnostics = { "runtime.local_default_resources", "worker.tools_less" },
 }
 
 --- The budget of a policy when none is given.
@@ -44,7 +45,7 @@ local function version_of(fn)
   return short_hash(("%s:%d-%d"):format(info.source, info.linedefined, info.lastlinedefined))
 end
 
-local loaded = { strategies = {}, reconcilers = {} } -- kind -> name -> policy
+local loaded = { strategies = {}, reconcilers = {}, diagnostics = {} } -- kind -> name -> policy
 
 local function load_built_in(kind, name)
   local module = ("keel.%s.%s"):format(kind, name)
@@ -67,7 +68,7 @@ local function of_function(fn, name)
 end
 
 --- Finds a policy.
----@param kind "strategies"|"reconcilers"
+---@param kind "strategies"|"reconcilers"|"diagnostics"
 ---@param wanted string|function a name, or the function itself
 ---@param own? table<string, function> the manager's own, by name
 ---@return keel.Policy? policy
@@ -84,6 +85,13 @@ function policies.find(kind, wanted, own)
   for name in pairs(own or {}) do known[#known + 1] = name end
   table.sort(known)
   return nil, known
+end
+
+--- The names of the built-in policies of a kind, in their order.
+---@param kind "strategies"|"reconcilers"|"diagnostics"
+---@return string[]
+function policies.built_in(kind)
+  return { table.unpack(built_in[kind]) }
 end
 
 --- Calls a policy under a budget.

@@ -149,7 +149,8 @@ describe("The reference names", function()
   end
 
   it("every method of stores and transactions", function()
-    local text = sections("The store", "Transactions", "Sessions", "Leases", "Events and cursors")
+    local text = sections("The store", "Transactions", "Sessions", "Leases", "Events and cursors",
+      "Worker runtimes")
     for _, handle in ipairs { handles() } do
       each_key(getmetatable(handle).__index, any, function(name) return is_called(text, name) end)
     end
@@ -225,6 +226,22 @@ describe("The reference names", function()
       return sections "Reconcilers":find("%f[%w]" .. name .. "%f[^%w]") and
         has_field(class "keel.RecoveryContext", name)
     end)
+  end)
+
+  it("every method of runtimes and subscriptions, and every field of what they give", function()
+    local text = sections "Worker runtimes"
+    local runtime = assert(keel.runtime())
+    each_key(getmetatable(runtime), public(keel.runtime), function(name) return is_called(text, name) end)
+    local subscription = getmetatable(assert(runtime:subscribe_events()))
+    each_key(subscription, public(subscription.new), function(name) return is_called(text, name) end)
+    local worker = assert(runtime:create_worker { config_bundle = { id = "b" } })
+    assert(runtime:send_input(worker, { kind = "user", content = "hi", run_id = "r" }))
+    local part = assert(runtime:transcript_projection(worker))
+    for _, shown in ipairs { runtime:summary(), worker, runtime:list_workers()[1], part, part.items[1],
+      runtime:read_events(), runtime:diagnostics()[1] } do
+      each_key(shown, any, function(name) return text:find("%f[%w_]" .. name .. "%f[^%w_]") end)
+    end
+    for _, name in ipairs(require("keel.policies").built_in "diagnostics") do assert(is_named(text, name), name) end
   end)
 
   it("every built-in strategy and reconciler", function()

@@ -1,0 +1,47 @@
+--- The execution backend of a runtime: the host's object that makes workers work.
+---
+--- It is told in the writing transaction of a change, when everything else is certain, and may refuse: nothing has then
+--- happened. So it is told of inputs in the order of the transcript. It must be quick, cannot yield, and must not use
+--- the store's handle. A commit that fails after it agreed is the one thing it cannot know: a worker it spawned is then
+--- cancelled again; of the others it is told anew when the caller tries again.
+local errors = require "keel.errors"
+local kernel = require "keel.kernel"
+
+local backend = {}
+
+local methods = { "spawn", "dispatch_input", "stop", "cancel" }
+
+--- Raises unless a value is a backend.
+---@param object any
+function backend.check(object)
+  for _, name in ipairs(methods) do
+    local ok, method = pcall(function() return object[name] end)
+    if not ok or type(method) ~= "function" then
+      error(("bad argument #1 to 'runtime' (option 'backend' has no method '%s')"):format(name), 3)
+    end
+  end
+end
+
+--- What keeps a refusal from being tried again: it is an answer, even if the backend is only busy now.
+backend.refused = errors.new("conflict", "the backend refused")
+
+-- The error of a refusal, however it was said.
+local function refusal_of(err)
+  if type(err) == "table" and err.code then return err end
+  if err == nil then return errors.new("conflict", "the backend refused") end
+  return errors.from(err)
+end
+
+--- Tells a backend. Returns true when it agrees.
+---@param object table
+---@param method string
+---@return true? agreed
+---@return keel.Error? err
+function backend.tell(object, method, ...)
+  local ok, agreed, err = kernel.pcall(object[method], object, ...)
+  if ok and agreed then return true end
+  if not ok then return nil, refusal_of(agreed) end
+  return nil, refusal_of(err)
+end
+
+return backend

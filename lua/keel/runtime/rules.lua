@@ -1,0 +1,110 @@
+--- The diagnostic rules of a runtime: which there are, and asking them in the transaction of a change.
+---
+--- A rule is a policy: pure, called under a budget with a snapshot of what has just happened. One that fails, overruns
+--- or returns nonsense rolls the change back, like any policy.
+local policies = require "keel.policies"
+
+local rules = {}
+
+---@class keel.DiagnosticRules
+---@field package built_in keel.Policy[] they look at workers that are made, and at nothing else
+---@field package own keel.Policy[] they look at everything
+
+--- Finds the rules of a runtime: the built-in ones first, then its own by name.
+---@param own? table<string, keel.DiagnosticRule|false> a built-in one's name replaces it; false: not this one
+---@return keel.DiagnosticRules
+function rules.of(own)
+  local found, is_built_in = { built_in = {}, own = {} }, {}
+  for _, name in ipairs(policies.built_in "diagnostics") do
+    is_built_in[name] = true
+    if not own or own[name] == nil then
+      found.built_in[#found.built_in + 1] = policies.find("diagnostics", name)
+    elseif own[name] then
+      found.own[#found.own + 1] = policies.find("diagnostics", name, own)
+    end
+  end
+  local names = {}
+  for name, rule in pairs(own or {}) do
+    if rule and not is_built_in[name] then names[#names + 1] = name end
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do found.own[#found.own + 1] = policies.find("diagnostics", name, own) end
+  return found
+end
+
+--- Whether any rule wants to know of a change.
+---@param self keel.DiagnosticRules
+---@param cause string
+---@return boolean
+function rules.look_at(self, cause)
+  return #self.own > 0 or (cause == "worker_created" and #self.built_in > 0)
+end
+
+local function is_ref(subject)
+  return type(subject) == "table" and type(subject.runtime_id) == "string" and type(subject.worker_id) == "string"
+end
+
+local members = { severity = true, code = true, message = true, subject = true }
+
+-- What is wrong with a diagnostic; nil when nothing is.
+local function problem_with(diagnostic)
+  if type(diagnostic) ~= "table" then return "a diagnostic must be a table, got " .. type(diagnostic) end
+  for name in pairs(diagnostic) do
+    if not members[name] then return "a diagnostic has the unknown member " .. tostring(name) end
+  end
+  for _, name in ipairs { "severity", "code", "message" } do
+    if type(diagnostic[name]) ~= "string" then return ("a diagnostic's %s must be a string"):format(name) end
+  end
+  local subject = diagnostic.subject
+  if subject ~= nil and type(subject) ~= "string" and not is_ref(subject) then
+    return "a diagnostic's subject must be a worker ref, a run id or nil"
+  end
+end
+
+-- Asks one rule, and records what it noticed.
+local function ask(tx, runtime_id, rule, snapshot)
+  local noticed, err = policies.call(rule, policies.default_budget, snapshot)
+  if err then return nil, err end
+  if noticed == nil then return true end
+  if type(noticed) ~= "table" then
+    return nil, policies.failed(rule, "a rule returns a list of diagnostics, not a " .. type(noticed))
+  end
+  for _, diagnostic in ipairs(noticed) do
+    local problem = problem_with(diagnostic)
+    if problem then return nil, policies.failed(rule, problem) end
+    local id
+    id, err = tx:record_diagnostic(runtime_id, diagnostic)
+    if not id and (err.code == "invalid_request" or err.code == "limit_too_large" or err.code == "not_found") then
+      return nil, policies.failed(rule, err.message)
+    elseif not id then
+      return nil, err
+    end
+  end
+  return true
+end
+
+--- Asks the rules that want to know of a change, in its transaction.
+--- Fails with policy_failed, policy_budget, and what writing fails with.
+---@param self keel.DiagnosticRules
+---@param tx keel.Transaction
+---@param change { cause: string, now: string, runtime_id: string, worker: table, input?: table }
+---@return true? done
+---@return keel.Error? err
+function rules.ask(self, tx, change)
+  if not rules.look_at(self, change.cause) then return true end
+  local runtime, err = tx:runtime_summary(change.runtime_id)
+  if not runtime then return nil, err end
+  local snapshot = { cause = change.cause, now = change.now, runtime = runtime, worker = change.worker,
+    input = change.input }
+  local asked = change.cause == "worker_created" and { self.built_in, self.own } or { self.own }
+  for _, list in ipairs(asked) do
+    for _, rule in ipairs(list) do
+      local ok
+      ok, err = ask(tx, change.runtime_id, rule, snapshot)
+      if not ok then return nil, err end
+    end
+  end
+  return true
+end
+
+return rules
