@@ -403,6 +403,7 @@ enum keel_code keel_store_begin(struct keel_store *store, struct keel_error *err
 	code = begin_write(store, err);
 	store->open = code == KEEL_OK;
 	store->broken = KEEL_OK;
+	store->savepoints = 0;
 	return code;
 }
 

@@ -28,6 +28,7 @@ struct keel_store {
 	char epoch[KEEL_UUID_SIZE];
 	bool open;                   /* a transaction of the caller's is open */
 	enum keel_code broken;       /* why it can only roll back; KEEL_OK while it can commit */
+	int savepoints;              /* how many are open in it */
 	struct keel_run_texts *run_texts; /* statements made from sets of fields */
 	struct keel_buffer scratch;  /* JSON of the event being written */
 	struct keel_buffer claimed_from; /* the thread where claiming goes on, when there are many */

@@ -76,6 +76,23 @@ KEEL_API enum keel_code keel_store_commit(struct keel_store *store, struct keel_
 /* Rolls back and ends the transaction; without one, does nothing. */
 KEEL_API void keel_store_rollback(struct keel_store *store);
 
+enum { KEEL_SAVEPOINTS_MAX = 32 }; /* open at once in a transaction; a program that nests deeper has lost count */
+
+/* Marks a place in the open transaction to come back to; *mark, from 1, is one more for each that is open. An operation
+ * that fails half-way leaves a transaction that can only be rolled back, or rolled back to a mark made before it.
+ * Committing and rolling back end all savepoints. Fails with KEEL_MISUSE when no transaction is open, and
+ * KEEL_LIMIT_TOO_LARGE for more than KEEL_SAVEPOINTS_MAX. */
+KEEL_API enum keel_code keel_store_savepoint(struct keel_store *store, int *mark, struct keel_error *err);
+
+/* Forgets a savepoint, and those made after it; what was done since stays part of the transaction. Fails with
+ * KEEL_MISUSE when no transaction is open, KEEL_INVALID_REQUEST for a mark that is none, and with what the transaction
+ * failed with before. */
+KEEL_API enum keel_code keel_store_release(struct keel_store *store, int mark, struct keel_error *err);
+
+/* Undoes what was done since a savepoint, and ends it and those made after it: the transaction is good again. Fails
+ * like keel_store_release; a transaction that the database has ended by itself stays lost. */
+KEEL_API enum keel_code keel_store_rollback_to(struct keel_store *store, int mark, struct keel_error *err);
+
 /* Whether keel_store_begin was called and neither commit nor rollback yet. */
 KEEL_API bool keel_store_in_transaction(const struct keel_store *store);
 

@@ -340,9 +340,9 @@ static int call_in_transaction(lua_State *L)
 
 /* --- Transactions ------------------------------------------------------------------------------------------------ */
 
-/* store:begin(): begins a writing transaction. Meanwhile every other operation on the store is busy, and no other
- * process writes. Returns the transaction: the store's operations, commit and rollback; leaving the scope of a
- * `local tx <close>` rolls back what was not committed. Fails with busy. */
+/* store:begin({ wait }): begins a writing transaction; with wait = false it tries once. Meanwhile every other operation
+ * on the store is busy, and no other process writes. Returns the transaction: the store's operations, commit and
+ * rollback; leaving the scope of a `local tx <close>` rolls back what was not committed. Fails with busy. */
 static int try_begin(lua_State *L, struct keel_lua_store *self, struct keel_error *err)
 {
 	if (self->store)
@@ -365,8 +365,17 @@ static int try_begin(lua_State *L, struct keel_lua_store *self, struct keel_erro
 static int store_begin(lua_State *L)
 {
 	static const struct attempt beginning = {try_begin, 1};
-	check_store(L, 1);
-	return start(L, &beginning);
+	static const char *const known[] = {"wait", NULL};
+	struct keel_lua_store *self = check_store(L, 1);
+	lua_settop(L, 2);
+	keel_lua_check_options(L, 2, known);
+	bool waits = keel_lua_option(L, 2, "wait", LUA_TBOOLEAN) == LUA_TNIL || lua_toboolean(L, -1);
+	lua_settop(L, 2);
+	if (waits)
+		return start(L, &beginning);
+	struct keel_error err;
+	int results = try_begin(L, self, &err);
+	return results >= 0 ? results : keel_lua_fail(L, &err);
 }
 
 /* tx:commit(): true when all of it is durable. On failure all of it is undone. */
@@ -391,6 +400,42 @@ static int transaction_rollback(lua_State *L)
 		keel_store_rollback(store->store);
 	tx->over = true;
 	return 0;
+}
+
+/* tx:savepoint(): marks a place to come back to. Returns the mark. Fails with limit_too_large. */
+static int transaction_savepoint(lua_State *L)
+{
+	struct keel_error err;
+	int mark;
+	struct keel_lua_store *store = check_transaction(L, 1);
+	if (keel_store_savepoint(store->store, &mark, &err) != KEEL_OK)
+		return keel_lua_fail(L, &err);
+	lua_pushinteger(L, mark);
+	return 1;
+}
+
+static int end_savepoint(lua_State *L,
+						 enum keel_code (*end)(struct keel_store *store, int mark, struct keel_error *err))
+{
+	struct keel_error err;
+	struct keel_lua_store *store = check_transaction(L, 1);
+	lua_Integer mark = luaL_checkinteger(L, 2);
+	if (end(store->store, mark > 0 && mark <= KEEL_SAVEPOINTS_MAX ? (int)mark : 0, &err) != KEEL_OK)
+		return keel_lua_fail(L, &err);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* tx:release(mark): forgets a savepoint, and those made after it. Fails with invalid_request (mark). */
+static int transaction_release(lua_State *L)
+{
+	return end_savepoint(L, keel_store_release);
+}
+
+/* tx:rollback_to(mark): undoes what was done since a savepoint, which it ends. Fails with invalid_request (mark). */
+static int transaction_rollback_to(lua_State *L)
+{
+	return end_savepoint(L, keel_store_rollback_to);
 }
 
 static int transaction_tostring(lua_State *L)
@@ -494,6 +539,9 @@ void keel_lua_store_open(lua_State *L)
 	static const luaL_Reg transaction_functions[] = {{"commit", transaction_commit},
 													 {"rollback", transaction_rollback},
 													 {"close", transaction_rollback},
+													 {"savepoint", transaction_savepoint},
+													 {"release", transaction_release},
+													 {"rollback_to", transaction_rollback_to},
 													 {NULL, NULL}};
 	if (luaL_newmetatable(L, STORE)) {
 		luaL_setfuncs(L, store_meta, 0);

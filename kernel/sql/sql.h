@@ -71,6 +71,11 @@ struct keel_sql_driver {
 	                        struct keel_error *err);
 	/* The path as the database resolved it; "" when there is no file. */
 	const char *(*path)(struct keel_sql *sql);
+	/* Savepoints in a writing transaction, a stack: makes one; ends the newest and keeps what was done since; undoes
+	 * what was done since the newest, and ends it. */
+	enum keel_code (*savepoint)(struct keel_sql *sql, struct keel_error *err);
+	enum keel_code (*release)(struct keel_sql *sql, struct keel_error *err);
+	enum keel_code (*rollback_to)(struct keel_sql *sql, struct keel_error *err);
 };
 
 /* The head of every driver's connection and statement. */

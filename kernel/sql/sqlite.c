@@ -303,6 +303,32 @@ static enum keel_code sqlite_commit(struct keel_sql *sql, struct keel_error *err
 	return code;
 }
 
+/* Savepoints of one name are a stack: the name means the newest. */
+static const char savepoint[] = "SAVEPOINT keel", release[] = "RELEASE keel", rollback_to[] = "ROLLBACK TO keel";
+
+static enum keel_code sqlite_savepoint(struct keel_sql *sql, struct keel_error *err)
+{
+	/* As with begin: what ends it is prepared first. */
+	struct keel_statement *unused;
+	enum keel_code code = sqlite_prepare(sql, release, &unused, err);
+	if (code == KEEL_OK)
+		code = sqlite_prepare(sql, rollback_to, &unused, err);
+	if (code == KEEL_OK)
+		code = run_text(own(sql), savepoint, err);
+	return code;
+}
+
+static enum keel_code sqlite_release(struct keel_sql *sql, struct keel_error *err)
+{
+	return run_text(own(sql), release, err);
+}
+
+static enum keel_code sqlite_rollback_to(struct keel_sql *sql, struct keel_error *err)
+{
+	enum keel_code code = run_text(own(sql), rollback_to, err);
+	return code == KEEL_OK ? run_text(own(sql), release, err) : code;
+}
+
 /* --- The file ---------------------------------------------------------------------------------------------------- */
 
 /* Creates the file with mode 0600 if there is none. Closing any descriptor of a database file by hand drops the POSIX
@@ -585,4 +611,7 @@ const struct keel_sql_driver keel_sqlite_driver = {
 	.inserted = sqlite_inserted,
 	.check = sqlite_check,
 	.path = sqlite_path,
+	.savepoint = sqlite_savepoint,
+	.release = sqlite_release,
+	.rollback_to = sqlite_rollback_to,
 };

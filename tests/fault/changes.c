@@ -264,11 +264,33 @@ static enum keel_code request_again(void)
 	return code;
 }
 
+/* Half a completion is undone; what there is to commit is nothing then. */
+static enum keel_code complete_under_savepoint(void)
+{
+	struct keel_error after;
+	int mark = 0;
+	enum keel_code code = keel_store_begin(world.store, &why);
+	if (code != KEEL_OK)
+		return code;
+	code = keel_store_savepoint(world.store, &mark, &why);
+	if (code == KEEL_OK)
+		code = complete();
+	if (code == KEEL_OK)
+		code = keel_store_release(world.store, mark, &why);
+	else if (mark)
+		keel_store_rollback_to(world.store, mark, &after);
+	if (code == KEEL_OK)
+		return keel_store_commit(world.store, &why);
+	keel_store_commit(world.store, &after);
+	return code;
+}
+
 static const struct operation operations[] = {
 	{"a change of status", EVERY, one_pending, NULL, start_plainly, NULL},
 	{"a final status", EVERY, one_running, NULL, fail_run, NULL},
 	{"completion", 0, one_running, NULL, complete, NULL},
 	{"the second completion", LITTLE_SQL, one_running, completed_before, complete, NULL},
+	{"completion under a savepoint", TRANSACTS, one_running, NULL, complete_under_savepoint, NULL},
 	{"progress", 0, one_running, NULL, progress, NULL},
 	{"settling", 0, one_finalizing, NULL, settle, NULL},
 	{"requeueing", 0, one_running, NULL, requeue, NULL},

@@ -655,9 +655,10 @@ function Store:close() end
 
 --- Begins a writing transaction: no other process writes until it ends, and all other operations of this handle are
 --- busy. Fails with busy, store_readonly, io, no_memory and what damage gives.
+---@param options? { wait?: boolean } wait = false: busy at once while another writes; trying again is up to the caller
 ---@return keel.Transaction? tx
 ---@return keel.Error? err
-function Store:begin() end
+function Store:begin(options) end
 
 --- Runs fn(tx) in a transaction: commits when fn returns, rolls back when it raises (the error passes through) or
 --- returns nil and an error. fn cannot yield. In lua/keel/store.lua. Fails with what begin, commit or fn fail with.
@@ -706,7 +707,8 @@ function Store:sleep(seconds) end
 function Store:log(level, message, fields) end
 
 --- A writing transaction. Leaving the scope of a `local tx <close>` rolls back what was not committed. In it nothing
---- waits, so no operation yields. An operation that failed half-way leaves nothing but rolling back.
+--- waits, so no operation yields. An operation that failed half-way leaves nothing but rolling back, to its beginning
+--- or to a savepoint made before.
 ---@class keel.Transaction: keel.Operations
 local Transaction = {}
 
@@ -720,6 +722,24 @@ function Transaction:rollback() end
 
 --- The same as rollback.
 function Transaction:close() end
+
+--- Marks a place to come back to. Fails with limit_too_large (32 open at once).
+---@return integer? mark
+---@return keel.Error? err
+function Transaction:savepoint() end
+
+--- Forgets a savepoint and those made after it; what was done since stays. Fails with invalid_request (mark).
+---@param mark integer
+---@return true? done
+---@return keel.Error? err
+function Transaction:release(mark) end
+
+--- Undoes what was done since a savepoint, also half an operation, and ends it and those made after it. Fails with
+--- invalid_request (mark), and when the database has ended the transaction by itself.
+---@param mark integer
+---@return true? done
+---@return keel.Error? err
+function Transaction:rollback_to(mark) end
 
 -- --- The module ------------------------------------------------------------------------------------------------------
 
