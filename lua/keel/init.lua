@@ -13,6 +13,7 @@ local keel = {
   json = kernel.json,
   retry_policy = require("keel.retry").new,
   run_manager = require("keel.run_manager").new,
+  shared_commits = require("keel.shared_commits").new,
   dispatcher = require "keel.dispatcher",
   runtime = require("keel.runtime").new,
 }
