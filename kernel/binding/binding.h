@@ -45,6 +45,9 @@ bool keel_lua_json_decode(lua_State *L, struct keel_text text, char *why, size_t
 /* Whether the value at `index` is keel.null. [-0, +0, -] */
 bool keel_lua_is_null(lua_State *L, int index);
 
+/* Pushes keel.null. [-0, +1, m] */
+void keel_lua_push_null(lua_State *L);
+
 /* Adds json, null and array to the module table on the top. [-0, +0, m] */
 void keel_lua_json_open(lua_State *L);
 
@@ -184,5 +187,15 @@ void keel_lua_run_open(lua_State *L);
 
 /* bounded_call and pcall of the module table on the top. [-0, +0, m] */
 void keel_lua_policy_open(lua_State *L);
+
+/* --- sandbox.c --------------------------------------------------------------------------------------------------- */
+
+/* sandbox of the module table on the top. [-0, +0, m] */
+void keel_lua_sandbox_open(lua_State *L);
+
+/* --- script.c ---------------------------------------------------------------------------------------------------- */
+
+/* script_stamp and script_read of the module table on the top. [-0, +0, m] */
+void keel_lua_script_open(lua_State *L);
 
 #endif

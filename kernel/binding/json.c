@@ -22,6 +22,11 @@ bool keel_lua_is_null(lua_State *L, int index)
 	return is;
 }
 
+void keel_lua_push_null(lua_State *L)
+{
+	lua_getfield(L, LUA_REGISTRYINDEX, NULL_KEY);
+}
+
 static bool is_array(lua_State *L, int index)
 {
 	if (!lua_getmetatable(L, index))

@@ -19,5 +19,7 @@ int luaopen_keel_kernel(lua_State *L)
 	keel_lua_run_open(L);
 	keel_lua_store_open(L);
 	keel_lua_policy_open(L);
+	keel_lua_sandbox_open(L);
+	keel_lua_script_open(L);
 	return 1;
 }

@@ -19,7 +19,7 @@
 ---| "lease_held" # owner, expires_at
 ---| "idempotency_mismatch" # not given yet
 ---| "policy_failed" # policy, reason, line
----| "policy_budget" # policy, limit, line
+---| "policy_budget" # policy, limit, line, reason
 ---| "busy" # transient: another writer kept the lock for lock_timeout
 ---| "store_missing" # no such file, no such directory; in verify: a row that is gone
 ---| "store_corrupt" # not a database, damaged, truncated, another application's
@@ -53,7 +53,7 @@
 ---@field actual? string the epoch in the cursor
 ---@field known? string[] the strategies there are
 ---@field policy? string the name of the policy
----@field limit? "instructions"|"seconds" the part of the budget that was spent
+---@field limit? "instructions"|"seconds"|"bytes" the part of the budget that was spent
 ---@field line? integer the line of the policy, if known
 ---@field reason? string what the policy said, or what was wrong with it
 
@@ -137,7 +137,7 @@
 ---@field assistant_id? string id
 ---@field metadata? table JSON; default {}
 ---@field kwargs? table JSON; default {}
----@field multitask_strategy? string|keel.Strategy default "reject"
+---@field multitask_strategy? string|keel.AnyStrategy default "reject"
 ---@field strategy_options? table what the strategy sees as request.options; not stored
 ---@field on_disconnect? "cancel"|"continue" default "cancel"
 ---@field model_name? string cut to 128 characters
@@ -192,6 +192,7 @@
 ---@field reason? string
 
 ---@alias keel.Strategy fun(request: keel.Request, inflight: keel.Run[]): keel.Decision
+---@alias keel.AnyStrategy keel.Strategy|keel.LoadedPolicy
 
 --- What a reconciler is told besides the run.
 ---@class keel.RecoveryContext
@@ -209,6 +210,7 @@
 ---@field delay? number with requeue: seconds before it can start again
 
 ---@alias keel.Reconciler fun(run: keel.Run, context: keel.RecoveryContext): keel.Outcome?
+---@alias keel.AnyReconciler keel.Reconciler|keel.LoadedPolicy
 
 -- --- Stores ----------------------------------------------------------------------------------------------------------
 
@@ -861,6 +863,58 @@ function kernel.retry_delay(policy, attempt, chance) end
 ---@return string? reason what was raised; for "budget" "instructions" or "seconds"
 ---@return integer? line where, if known
 function kernel.bounded_call(fn, instructions, seconds, ...) end
+
+--- A script in a Lua state of its own. What it names is in the reference, under "Scripts from files".
+---@class keel.Sandbox
+local Sandbox = {}
+
+--- Runs the chunk and calls the function it returns with copies of the arguments: a list of tables is a list of
+--- records, another table a record. A record that comes back in the result is the caller's own table again.
+--- Raises for wrong types only.
+---@param instructions integer
+---@param seconds number
+---@param bytes number what the call may allocate
+---@param ... any
+---@return boolean ok
+---@return any result a copy; else "failed", "budget", or "memory": the host's is used up
+---@return string? reason; for "budget" "instructions", "seconds" or "bytes"
+---@return integer? line where, if known
+function Sandbox:call(instructions, seconds, bytes, ...) end
+
+--- Runs the chunk only, and sees whether it returns a function. Returns what call returns, without a result.
+---@param instructions integer
+---@param seconds number
+---@param bytes number
+---@return boolean ok
+---@return string? what
+---@return string? reason
+---@return integer? line
+function Sandbox:check(instructions, seconds, bytes) end
+
+--- What the last call used. The hook counts in hundreds.
+---@return integer instructions
+---@return integer bytes at the peak
+function Sandbox:usage() end
+
+--- Makes a sandbox for a script, which is not compiled before it is called. Raises for wrong types.
+---@param source string
+---@param name string stands in messages
+---@return keel.Sandbox? box
+---@return string? problem longer than 16 KiB, bytecode, or naming _ENV
+function kernel.sandbox(source, name) end
+
+--- A text that changes with the file. Raises for wrong types.
+---@param path string
+---@return string? stamp
+---@return string? problem
+function kernel.script_stamp(path) end
+
+--- Reads a regular file of at most 16 KiB; opens no other. Raises for wrong types.
+---@param path string
+---@return string? text
+---@return string stamp, or the problem
+---@return boolean? settled whether an equal stamp means an equal text from now on
+function kernel.script_read(path) end
 
 --- Like Lua's pcall, but fn cannot yield.
 ---@param fn function
