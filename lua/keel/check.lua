@@ -10,6 +10,11 @@ local function misuse(level, argument, name, problem)
   error(("bad argument #%d to '%s' (%s)"):format(argument, name, problem), level + 1)
 end
 
+local function is_loaded_policy(value)
+  local meta = getmetatable(value)
+  return type(meta) == "table" and meta.__name == "keel.policy"
+end
+
 -- Whether a value has one of the types that Lua does not know by that name.
 local function fits(value, expected)
   if expected == "integer" then return math.type(value) == "integer" end
@@ -18,7 +23,7 @@ local function fits(value, expected)
     return type(value) == "function" or (type(meta) == "table" and meta.__call ~= nil)
   end
   for one in expected:gmatch("[^|]+") do
-    if type(value) == one then return true end
+    if type(value) == one or (one == "policy" and is_loaded_policy(value)) then return true end
   end
   return false
 end

@@ -11,6 +11,7 @@ local keel = {
   array = kernel.array,
   --- JSON text of values, and back.
   json = kernel.json,
+  load_policy = require("keel.load_policy").load,
   retry_policy = require("keel.retry").new,
   run_manager = require("keel.run_manager").new,
   shared_commits = require("keel.shared_commits").new,

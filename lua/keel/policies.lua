@@ -1,16 +1,19 @@
---- Policies by name: the built-in scripts, those given to a manager, and functions. And how one is called: with a
---- budget.
+--- Policies by name: the built-in scripts, those given to a manager, functions, and loaded files. And how one is
+--- called: with a budget.
+local LoadedPolicy = require "keel.load_policy"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 
 ---@class keel.Policy
 ---@field name string what is recorded: a name, or "custom"
 ---@field version string a hash of its source; of a host's function, of where it is defined
----@field call fun(...): table?
+---@field call? fun(...): table? of the host's state
+---@field box? keel.Sandbox in place of it: a state of its own
 
 ---@class keel.PolicyBudget
 ---@field instructions integer
 ---@field seconds number
+---@field bytes integer of a loaded policy: what it may allocate in a call
 
 local policies = {}
 
@@ -24,7 +27,7 @@ local built_in = {
 
 --- The budget of a policy when none is given.
 ---@type keel.PolicyBudget
-policies.default_budget = { instructions = 1000000, seconds = 0.05 }
+policies.default_budget = { instructions = 1000000, seconds = 0.05, bytes = 16 << 20 }
 
 local function short_hash(text)
   return kernel.sha256(text):sub(1, 16)
@@ -58,7 +61,9 @@ end
 
 local by_function = setmetatable({}, { __mode = "k" })
 
-local function of_function(fn, name)
+local function of_value(fn, name)
+  if LoadedPolicy.is(fn) then return fn:as_policy(name) end
+  name = name or "custom"
   local known = by_function[fn]
   if not known or known.name ~= name then
     known = { name = name, version = version_of(fn), call = fn }
@@ -69,13 +74,13 @@ end
 
 --- Finds a policy.
 ---@param kind "strategies"|"reconcilers"|"diagnostics"
----@param wanted string|function a name, or the function itself
----@param own? table<string, function> the manager's own, by name
+---@param wanted string|function|keel.LoadedPolicy a name, or the policy itself
+---@param own? table<string, function|keel.LoadedPolicy> the manager's own, by name
 ---@return keel.Policy? policy
 ---@return string[]? known the names there are, when there is none of that name
 function policies.find(kind, wanted, own)
-  if type(wanted) == "function" then return of_function(wanted, "custom") end
-  if own and own[wanted] then return of_function(own[wanted], wanted) end
+  if type(wanted) ~= "string" then return of_value(wanted) end
+  if own and own[wanted] then return of_value(own[wanted], wanted) end
   local known_already = loaded[kind][wanted]
   if known_already then return known_already end
   for _, name in ipairs(built_in[kind]) do
@@ -94,18 +99,44 @@ function policies.built_in(kind)
   return { table.unpack(built_in[kind]) }
 end
 
+--- Whether a value may stand where a policy is asked for: a function, or a loaded one.
+---@param value any
+---@return boolean
+function policies.is_policy(value)
+  return type(value) == "function" or LoadedPolicy.is(value)
+end
+
+--- Looks whether the files of loaded policies have changed; to be called outside of transactions.
+---@param wanted any a policy
+---@param own? table<string, function|keel.LoadedPolicy> more of them
+---@param log fun(level: string, message: string, fields: table)
+function policies.refresh(wanted, own, log)
+  if LoadedPolicy.is(wanted) then wanted:refresh(log) end
+  for _, policy in pairs(own or {}) do
+    if LoadedPolicy.is(policy) then policy:refresh(log) end
+  end
+end
+
+local function bounded(policy, budget, ...)
+  if policy.box then return policy.box:call(budget.instructions, budget.seconds, budget.bytes, ...) end
+  return kernel.bounded_call(policy.call, budget.instructions, budget.seconds, ...)
+end
+
 --- Calls a policy under a budget.
---- Fails with policy_failed (policy, line, reason) and policy_budget (policy, limit).
+--- Fails with policy_failed (policy, line, reason), policy_budget (policy, limit, line, reason), and no_memory.
 ---@param policy keel.Policy
 ---@param budget keel.PolicyBudget
 ---@return table? decision
 ---@return keel.Error? err
 function policies.call(policy, budget, ...)
-  local ok, result, reason, line = kernel.bounded_call(policy.call, budget.instructions, budget.seconds, ...)
+  local ok, result, reason, line = bounded(policy, budget, ...)
   if ok then return result end
   if result == "budget" then
-    return nil, errors.new("policy_budget", ("policy %s spent its budget of %s"):format(policy.name, reason),
-      { policy = policy.name, limit = reason, line = line })
+    local what = ("it spent its budget of %s %s"):format(budget[reason], reason)
+    return nil, errors.new("policy_budget", ("policy %s was stopped: %s"):format(policy.name, what),
+      { policy = policy.name, limit = reason, line = line, reason = what })
+  elseif result == "memory" then
+    return nil, errors.new("no_memory", "there is no memory for policy " .. policy.name)
   end
   return nil, policies.failed(policy, reason, line)
 end

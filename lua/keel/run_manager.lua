@@ -31,6 +31,7 @@ local manager_options = {
   store = "userdata|table",
   retry = "table",
   strategies = "table",
+  fallback_strategy = "string|function|policy",
   reconcilers = "table",
   policy_budget = "table",
   lease_ttl = "number",
@@ -44,7 +45,7 @@ local SETTLE_TIMEOUT = 30   -- seconds that a stopped run may take to come to re
 local LAST = 253402300799.0 -- the end of the year 9999: the last time there is a text for
 
 -- What may be given for a new run.
-local create_options = { multitask_strategy = "string|function", strategy_options = "table",
+local create_options = { multitask_strategy = "string|function|policy", strategy_options = "table",
   idempotency_ttl = "number" }
 for _, name in ipairs { "assistant_id", "metadata", "kwargs", "on_disconnect", "model_name", "user_id", "priority",
   "max_attempts", "max_losses", "scheduled_at", "deadline", "batch_id", "plan_entry", "fingerprint", "claimable",
@@ -56,14 +57,14 @@ end
 
 local function check_functions(map, name)
   for key, value in pairs(map or {}) do
-    if type(key) ~= "string" or type(value) ~= "function" then
-      error(("bad argument #1 to 'run_manager' (option '%s' must map names to functions; '%s' is a %s)"):format(name,
-        tostring(key), type(value)), 3)
+    if type(key) ~= "string" or not policies.is_policy(value) then
+      error(("bad argument #1 to 'run_manager' (option '%s' must map names to functions and loaded policies; " ..
+        "'%s' is a %s)"):format(name, tostring(key), type(value)), 3)
     end
   end
 end
 
--- `bytes` bounds what runs in a state of its own; a function of the host shares the host's memory.
+-- `bytes` bounds what a loaded policy allocates in its own state; a function of the host shares the host's memory.
 local budget_options = { instructions = "integer", seconds = "number", bytes = "number" }
 
 local function budget_of(given)
@@ -72,10 +73,11 @@ local function budget_of(given)
   local budget = {
     instructions = given.instructions or default.instructions,
     seconds = given.seconds or default.seconds,
+    bytes = given.bytes or default.bytes,
   }
-  local positive = budget.instructions >= 1 and budget.seconds > 0 -- false for NaN as well
+  local positive = budget.instructions >= 1 and budget.seconds > 0 and budget.bytes >= 1 -- false for NaN as well
   if not positive then
-    return nil, errors.new("invalid_request", "policy_budget must have more than 0 instructions and seconds",
+    return nil, errors.new("invalid_request", "policy_budget must have more than 0 instructions, seconds and bytes",
       { field = "policy_budget" })
   end
   return budget
@@ -96,6 +98,11 @@ local function check_times(options)
   end
 end
 
+local function unsupported(wanted, known)
+  return errors.new("unsupported_strategy",
+    ("unknown strategy %s; known are: %s"):format(tostring(wanted), table.concat(known, ", ")), { known = known })
+end
+
 -- What admission and recovery know of this manager.
 local function context_of(self)
   local client = self._client
@@ -103,6 +110,8 @@ local function context_of(self)
     session_id = nil, -- known from the first write on
     budget = self._budget,
     reconcilers = self._reconcilers,
+    strategies = self._strategies,
+    fallback = self._fallback,
     record_refusals = self._record_refusals,
     now = function() return client:now() end,
     log = function(...) return client:log(...) end,
@@ -111,13 +120,14 @@ end
 
 --- Makes a manager. Several managers may share a store, in this process and in others.
 --- Raises for unknown options and wrong types. Fails with invalid_request (policy_budget, lease_ttl, lease_grace,
---- settle_timeout), and with what opening a store in memory fails with.
----@param options? { store?: keel.Store, retry?: keel.RetryPolicy, strategies?: table<string, function>,
---- reconcilers?: table<string, function>,
+--- settle_timeout), unsupported_strategy (fallback_strategy), and with what opening a store in memory fails with.
+---@param options? { store?: keel.Store, retry?: keel.RetryPolicy, strategies?: table<string, keel.AnyStrategy>,
+--- fallback_strategy?: string|keel.AnyStrategy, reconcilers?: table<string, keel.AnyReconciler>,
 --- policy_budget?: { instructions?: integer, seconds?: number, bytes?: number },
 --- lease_ttl?: number, lease_grace?: number, settle_timeout?: number, record_refusals?: boolean,
 --- log?: fun(level: string, message: string, fields: table) } store: without one, a private store in memory: nothing
---- outlives the manager; lease_ttl: seconds after which a run that no heartbeat has renewed is lost (default: never),
+--- outlives the manager; fallback_strategy: decides when the strategy that was asked for fails; lease_ttl: seconds
+--- after which a run that no heartbeat has renewed is lost (default: never),
 --- and lease_grace: seconds more (default 0); settle_timeout: seconds that a stopped run may take to come to rest
 --- before what waits for it goes on (default 30); record_refusals: refused and reused admissions leave events
 ---@return keel.RunManager? manager
@@ -130,6 +140,11 @@ function Manager.new(options)
   budget, err = budget_of(options.policy_budget)
   err = err or check_times(options)
   if err then return nil, err end
+  local fallback, known
+  if options.fallback_strategy then
+    fallback, known = policies.find("strategies", options.fallback_strategy, options.strategies)
+    if not fallback then return nil, unsupported(options.fallback_strategy, known) end
+  end
   if options.store then store = options.store else store, err = kernel.open(":memory:") end
   if not store then return nil, err end
   for _, method in ipairs { "put", "get" } do
@@ -142,6 +157,7 @@ function Manager.new(options)
     _private = options.store == nil,
     _strategies = options.strategies,
     _reconcilers = options.reconcilers,
+    _fallback = options.fallback_strategy,
     _budget = budget,
     _lease = options.lease_ttl and options.lease_ttl + (options.lease_grace or 0),
     _settle_timeout = options.settle_timeout or SETTLE_TIMEOUT,
@@ -154,11 +170,6 @@ function Manager.new(options)
 end
 
 -- --- Creating -------------------------------------------------------------------------------------------------------
-
-local function unsupported(wanted, known)
-  return errors.new("unsupported_strategy",
-    ("unknown strategy %s; known are: %s"):format(tostring(wanted), table.concat(known, ", ")), { known = known })
-end
 
 -- The time in so many seconds.
 local function later(self, seconds)
@@ -199,6 +210,7 @@ end
 function Manager:_prepare(thread_id, options, name)
   options = check.options(options, create_options, 2, name)
   local wanted = options.multitask_strategy or "reject"
+  self:_refresh_policies(wanted)
   local policy, known = policies.find("strategies", wanted, self._strategies)
   if not policy then return nil, unsupported(wanted, known) end
   local run_id, err = kernel.new_id()
@@ -406,8 +418,16 @@ function Manager:_check_reconciler(wanted)
     ("unknown reconciler %s; known are: %s"):format(wanted, table.concat(known, ", ")), { field = "reconciler" })
 end
 
+-- Picks up edits of loaded policies: files are read before a transaction, never in one.
+function Manager:_refresh_policies(wanted)
+  local log = self._context.log
+  policies.refresh(wanted, self._strategies, log)
+  policies.refresh(self._fallback, self._reconcilers, log)
+end
+
 -- What a sweep needs.
 function Manager:_sweep_context(options)
+  self:_refresh_policies(options.reconciler)
   local client, context = self._client, context_of(self)
   context.session_id = client:session_id()
   context.error, context.before, context.reconciler = options.error, options.before, options.reconciler
@@ -440,7 +460,7 @@ end
 ---@return keel.Run[]? recovered
 ---@return keel.Error? err
 function Manager:reconcile_orphaned_inflight_runs(options)
-  options = check.options(options, { error = "string", before = "string", reconciler = "string|function" }, 1,
+  options = check.options(options, { error = "string", before = "string", reconciler = "string|function|policy" }, 1,
     "reconcile_orphaned_inflight_runs")
   if options.before then
     local _, err = kernel.time_seconds(options.before)

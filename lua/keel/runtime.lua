@@ -8,6 +8,7 @@ local backend = require "keel.runtime.backend"
 local check = require "keel.check"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
+local policies = require "keel.policies"
 local requests = require "keel.runtime.request"
 local rules = require "keel.runtime.rules"
 
@@ -37,7 +38,7 @@ local limit_options = { max_transcript_projection_items = "integer", max_event_b
 
 local function check_rules(map)
   for name, rule in pairs(map or {}) do
-    if type(name) ~= "string" or (type(rule) ~= "function" and rule ~= false) then
+    if type(name) ~= "string" or (rule ~= false and not policies.is_policy(rule)) then
       error(("bad argument #1 to 'runtime' (option 'diagnostics' must map names to functions or false; '%s' is a %s)")
         :format(tostring(name), type(rule)), 3)
     end

@@ -68,7 +68,7 @@ function admission.read_inflight(context, tx, thread_id)
 end
 
 -- What a strategy is told of the newcomer.
-local function describe(context, request, inflight)
+local function describe(context, policy, request, inflight)
   return {
     thread_id = request.thread_id,
     assistant_id = request.fields.assistant_id,
@@ -81,7 +81,7 @@ local function describe(context, request, inflight)
     batch_id = request.fields.batch_id,
     scheduled_at = request.fields.scheduled_at,
     deadline = request.fields.deadline,
-    multitask_strategy = request.policy.name,
+    multitask_strategy = policy.name,
     options = request.strategy_options or {},
     inflight_count = inflight.count,
     finalizing = table.move(inflight.finalizing, 1, #inflight.finalizing, 1, {}),
@@ -185,10 +185,20 @@ local function queue_of(decision, shown, count, effects, priority)
   return ahead
 end
 
+-- Adds to an event who decided; and, when that was the fallback, in whose place and why.
+local function add_strategy(note, request, decision)
+  local policy = decision.fallback or request.policy
+  note.strategy, note.strategy_version = policy.name, policy.version
+  if not decision.fallback then return end
+  local failure = decision.failure
+  note.fallback_for = { strategy = request.policy.name, strategy_version = request.policy.version, code = failure.code,
+    line = failure.line, reason = failure.reason }
+end
+
 -- What the event of the newcomer says of how it came to be.
 local function note_of(request, decision, effects, ahead)
-  local note = { strategy = request.policy.name, strategy_version = request.policy.version, reason = decision.reason,
-    replaced = decision.replace }
+  local note = { reason = decision.reason, replaced = decision.replace }
+  add_strategy(note, request, decision)
   if #effects.cancelled > 0 then
     note.cancelled = kernel.array(effects.cancelled)
     note.action = decision.action
@@ -270,9 +280,9 @@ end
 -- Writes a refusal down, when the manager wants that.
 local function record(context, tx, request, kind, run_id, decision)
   if not context.record_refusals then return true end
-  return tx:append_event { kind = kind, thread_id = request.thread_id, run_id = run_id, data = {
-    strategy = request.policy.name, strategy_version = request.policy.version, reason = decision.reason,
-    position = decision.position } }
+  local data = { reason = decision.reason, position = decision.position }
+  add_strategy(data, request, decision)
+  return tx:append_event { kind = kind, thread_id = request.thread_id, run_id = run_id, data = data }
 end
 
 local function refuse(context, tx, request, decision, run)
@@ -288,15 +298,44 @@ local function reuse(context, tx, request, decision, run)
   return { verdict = "reused", run = run, reason = decision.reason, decision = decision }
 end
 
--- Asks the strategy. Returns a decision whose runs are ids.
-local function ask(context, request, inflight, shown)
-  local description = describe(context, request, inflight)
+-- Asks a strategy. Returns a decision whose runs are ids.
+local function ask(context, policy, request, inflight, shown)
+  local description = describe(context, policy, request, inflight)
   show_time_left(inflight.runs, description.now)
-  local given, err = policies.call(request.policy, context.budget, description, inflight.runs)
+  local given, err = policies.call(policy, context.budget, description, inflight.runs)
   if err then return nil, err end
   local decision, problem = decisions.check(given, shown, inflight.finalizing)
-  if not decision then return nil, policies.failed(request.policy, problem) end
+  if not decision then return nil, policies.failed(policy, problem) end
   return decision
+end
+
+-- Asks the fallback in place of a strategy that failed. What that one was shown it may have changed: it is read again.
+local function ask_fallback(context, tx, request, inflight, shown, failure)
+  local policy = policies.find("strategies", context.fallback, context.strategies)
+  local rows, err = tx:list_inflight { thread_id = request.thread_id, limit = SHOWN }
+  if not rows then return nil, err end
+  inflight.runs = split(rows)
+  local fields = { strategy = request.policy.name, fallback = policy.name, thread_id = request.thread_id,
+    line = failure.line, error = failure.message }
+  context.log("warn", ("strategy %s failed; %s decides instead"):format(request.policy.name, policy.name), fields)
+  local decision
+  decision, err = ask(context, policy, request, inflight, shown)
+  if decision then
+    decision.fallback, decision.failure = policy, failure
+    return decision
+  end
+  fields.error = err.message
+  context.log("error", ("the fallback strategy %s failed as well"):format(policy.name), fields)
+  return nil, failure
+end
+
+local policy_errors = { policy_failed = true, policy_budget = true }
+
+-- Asks the strategy, and if that fails the fallback, if there is one.
+local function decide(context, tx, request, inflight, shown)
+  local decision, err = ask(context, request.policy, request, inflight, shown)
+  if decision or not context.fallback or not policy_errors[err.code] then return decision, err end
+  return ask_fallback(context, tx, request, inflight, shown, err)
 end
 
 local function carry_out(context, tx, request, inflight)
@@ -306,7 +345,7 @@ local function carry_out(context, tx, request, inflight)
       reserved)
   end
   local shown = outline(inflight.runs)
-  local decision, err = ask(context, request, inflight, shown)
+  local decision, err = decide(context, tx, request, inflight, shown)
   if not decision then return nil, err end
   if decision.admit then return admit(context, tx, request, decision, inflight, shown) end
   if not decision.reuse then return refuse(context, tx, request, decision, shown[1]) end

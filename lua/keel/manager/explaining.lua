@@ -91,7 +91,8 @@ return function(Manager)
     outcome, err = self._client:rehearsal("dry_run", admission.decide, self._context, request)
     if not outcome then return nil, err end
     local decision = outcome.decision
-    return { verdict = outcome.verdict, strategy = request.policy.name, strategy_version = request.policy.version,
+    local policy = decision.fallback or request.policy
+    return { verdict = outcome.verdict, strategy = policy.name, strategy_version = policy.version,
       reason = decision.reason, run_id = outcome.run and outcome.run.run_id,
       cancelled = outcome.cancelled and #outcome.cancelled > 0 and outcome.cancelled or nil,
       action = outcome.cancelled and #outcome.cancelled > 0 and outcome.action or nil, replaced = decision.replace,

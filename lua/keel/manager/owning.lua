@@ -152,7 +152,7 @@ return function(Manager)
   --- recovered: keel.Run[] }? report
   ---@return keel.Error? err
   function Manager:tick(options)
-    options = check.options(options, { reconciler = "string|function" }, 1, "tick")
+    options = check.options(options, { reconciler = "string|function|policy" }, 1, "tick")
     local err = self:_check_reconciler(options.reconciler)
     if err then return nil, err end
     local report, failure = self:heartbeat()

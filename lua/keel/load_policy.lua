@@ -1,0 +1,158 @@
+--- Policies from files: a script runs in a sandbox of its own, an edit is picked up while the host runs, and a broken
+--- edit leaves the version that worked in place.
+---
+--- Files are read in `refresh`, which managers call before they open a transaction, never inside one.
+local check = require "keel.check"
+local errors = require "keel.errors"
+local kernel = require "keel.kernel"
+
+---@class keel.LoadedPolicy
+local LoadedPolicy = {}
+LoadedPolicy.__index = LoadedPolicy
+LoadedPolicy.__name = "keel.policy"
+
+-- Loading runs the chunk once, to see that it gives a function: it gets what a decision gets by default.
+local load_budget = { instructions = 1000000, seconds = 0.05, bytes = 16 << 20 }
+
+local NAME_MAX = 64 -- bytes of a name that becomes a run's multitask_strategy
+
+-- The name a file's policy goes by: that of the file, as far as it can be an id.
+local function name_of(path)
+  local stem = path:match "[^/]*$":gsub("%.lua$", "")
+  if not utf8.len(stem) then stem = stem:gsub("[\128-\255]", "?") end
+  stem = stem:gsub("%c", "?")
+  while #stem > NAME_MAX or not utf8.len(stem) do stem = stem:sub(1, -2) end
+  return stem == "" and "policy" or stem
+end
+
+local function failed(name, reason, line)
+  return errors.new("policy_failed", ("policy %s cannot be used%s: %s"):format(name,
+    line and (", line %d"):format(line) or "", reason), { policy = name, reason = reason, line = line })
+end
+
+-- Makes a version of a script: its sandbox and its hash; or nil and the error.
+local function version_of(name, source)
+  local box, problem = kernel.sandbox(source, name)
+  if not box then return nil, failed(name, problem) end
+  local ok, what, reason, line = box:check(load_budget.instructions, load_budget.seconds, load_budget.bytes)
+  if ok then return { box = box, version = kernel.sha256(source):sub(1, 16) } end
+  if what == "memory" then return nil, errors.new("no_memory", "there is no memory for policy " .. name) end
+  if what == "budget" then
+    return nil, errors.new("policy_budget", ("policy %s spent its budget of %s while it was loaded"):format(name,
+      reason), { policy = name, limit = reason, line = line, reason = "it spent its budget of " .. reason })
+  end
+  return nil, failed(name, reason, line)
+end
+
+-- What a version is called as a policy, under each of its names.
+local function use(self, version)
+  self._version, self._as = version, {}
+end
+
+--- Loads a policy from a file of at most 16 KiB, Lua source that returns a function.
+--- Raises for wrong types and unknown options. Fails with policy_failed (policy, line, reason), also for a file that
+--- cannot be read, policy_budget (policy, limit, line) and no_memory.
+---@param path string
+---@param options? { reload?: boolean } reload: look before each decision whether the file has changed
+---@return keel.LoadedPolicy? policy
+---@return keel.Error? err
+function LoadedPolicy.load(path, options)
+  check.type(path, "string", 1, "load_policy")
+  options = check.options(options, { reload = "boolean" }, 2, "load_policy")
+  local name = name_of(path)
+  if path:find("\0", 1, true) then return nil, failed(name, "the path has a zero byte") end
+  local source, stamp, settled = kernel.script_read(path)
+  if not source then return nil, failed(name, ("%s cannot be read: %s"):format(path, stamp)) end
+  local version, err = version_of(name, source)
+  if not version then return nil, err end
+  local self = setmetatable({ _path = path, _name = name, _reload = options.reload or false, _stamp = stamp,
+    _settled = settled, _seen = source, _problem = nil }, LoadedPolicy)
+  use(self, version)
+  return self
+end
+
+--- Whether a value is a loaded policy.
+---@param value any
+---@return boolean
+function LoadedPolicy.is(value)
+  return getmetatable(value) == LoadedPolicy
+end
+
+-- Keeps the version that works, and says so once.
+local function keep(self, err, log)
+  if self._problem and self._problem.reason == err.reason and self._problem.line == err.line then return end
+  self._problem = err
+  if log then
+    log("warn", ("an edit of policy %s is broken; the last good version stays in use"):format(self._name),
+      { policy = self._name, path = self._path, line = err.line, error = err.message,
+        version = self._version.version })
+  end
+end
+
+--- Looks whether the file has changed, and takes the new version if it works. Without `reload` it does nothing.
+--- Managers call this before a decision.
+---@param log? fun(level: string, message: string, fields: table)
+function LoadedPolicy:refresh(log)
+  if not self._reload then return end
+  local stamp, why = kernel.script_stamp(self._path)
+  if stamp and stamp == self._stamp and self._settled then return end
+  local source, settled
+  if stamp then source, why, settled = kernel.script_read(self._path) end
+  if not source then
+    self._stamp, self._seen = nil, nil
+    return keep(self, failed(self._name, ("%s cannot be read: %s"):format(self._path, why)), log)
+  end
+  self._stamp, self._settled = why, settled
+  if source == self._seen then return end
+  local version, err = version_of(self._name, source)
+  if not version then
+    -- Memory may be there next time; the text is to be tried again.
+    self._seen = err.code ~= "no_memory" and source or nil
+    return keep(self, err, log)
+  end
+  local changed = version.version ~= self._version.version
+  self._seen, self._problem = source, nil
+  if not changed then return end
+  use(self, version)
+  if log then
+    log("info", ("policy %s was loaded anew"):format(self._name),
+      { policy = self._name, path = self._path, version = version.version })
+  end
+end
+
+--- The version in use as a policy that can be called.
+---@param name? string what is recorded; its own name by default
+---@return keel.Policy
+function LoadedPolicy:as_policy(name)
+  name = name or self._name
+  local known = self._as[name]
+  if not known then
+    known = { name = name, version = self._version.version, box = self._version.box }
+    self._as[name] = known
+  end
+  return known
+end
+
+--- The name of the file, without ".lua".
+---@return string
+function LoadedPolicy:name() return self._name end
+
+--- A hash of the source that is in use.
+---@return string
+function LoadedPolicy:version() return self._version.version end
+
+--- What is wrong with the file as it is now, when it is not what is in use.
+---@return { severity: "warning", code: keel.Code, message: string, subject: string, line?: integer }[] list empty, or
+--- with one entry; subject: the path
+function LoadedPolicy:diagnostics()
+  local problem = self._problem
+  if not problem then return {} end
+  return { { severity = "warning", code = problem.code, message = problem.message, subject = self._path,
+    line = problem.line } }
+end
+
+function LoadedPolicy:__tostring()
+  return ("keel.policy: %s %s"):format(self._name, self._version.version)
+end
+
+return LoadedPolicy
