@@ -5,6 +5,7 @@
 #include <keel/diagnostic.h>
 #include <keel/error.h>
 #include <keel/event.h>
+#include <keel/housekeeping.h>
 #include <keel/lease.h>
 #include <keel/module.h>
 #include <keel/retry.h>

@@ -128,6 +128,7 @@ extern const struct keel_lua_method keel_lua_token_methods[];
 extern const struct keel_lua_method keel_lua_lease_methods[];
 extern const struct keel_lua_method keel_lua_worker_methods[];
 extern const struct keel_lua_method keel_lua_runtime_methods[];
+extern const struct keel_lua_method keel_lua_housekeeping_methods[];
 
 /* The open store at `argument`; raises for another value and a closed or forked one. [-0, +0, e] */
 struct keel_store *keel_lua_check_store(lua_State *L, int argument);

@@ -289,8 +289,8 @@ static int store_tostring(lua_State *L)
 static const struct keel_lua_method *method(lua_State *L)
 {
 	static const struct keel_lua_method *const lists[] = {
-		keel_lua_run_methods,   keel_lua_event_methods,  keel_lua_look_methods,   keel_lua_token_methods,
-		keel_lua_lease_methods, keel_lua_worker_methods, keel_lua_runtime_methods};
+		keel_lua_run_methods,   keel_lua_event_methods,  keel_lua_look_methods,    keel_lua_token_methods,
+		keel_lua_lease_methods, keel_lua_worker_methods, keel_lua_runtime_methods, keel_lua_housekeeping_methods};
 	return &lists[lua_tointeger(L, lua_upvalueindex(1))][lua_tointeger(L, lua_upvalueindex(2))];
 }
 
@@ -553,6 +553,7 @@ void keel_lua_store_open(lua_State *L)
 		add_methods(L, 4, keel_lua_lease_methods, call_on_store);
 		add_methods(L, 5, keel_lua_worker_methods, call_on_store);
 		add_methods(L, 6, keel_lua_runtime_methods, call_on_store);
+		add_methods(L, 7, keel_lua_housekeeping_methods, call_on_store);
 		lua_setfield(L, -2, "__index");
 	}
 	lua_getfield(L, -1, "__index");
@@ -568,6 +569,7 @@ void keel_lua_store_open(lua_State *L)
 		add_methods(L, 4, keel_lua_lease_methods, call_in_transaction);
 		add_methods(L, 5, keel_lua_worker_methods, call_in_transaction);
 		add_methods(L, 6, keel_lua_runtime_methods, call_in_transaction);
+		add_methods(L, 7, keel_lua_housekeeping_methods, call_in_transaction);
 		lua_setfield(L, -2, "__index");
 	}
 	lua_pop(L, 1);

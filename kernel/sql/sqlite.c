@@ -585,6 +585,42 @@ static const char *sqlite_path(struct keel_sql *base)
 	return path ? path : "";
 }
 
+/* In one step, which reads one picture: in several, each write of another connection would start it anew. */
+static enum keel_code copy_pages(struct sqlite_sql *sql, struct sqlite_sql *to, struct keel_error *err)
+{
+	sqlite3_backup *backup = sqlite3_backup_init(to->db, "main", sql->db, "main");
+	if (!backup)
+		return fail(to, sqlite3_extended_errcode(to->db), err);
+	sqlite3_backup_step(backup, -1);
+	int rc = sqlite3_backup_finish(backup);
+	return rc == SQLITE_OK ? KEEL_OK : fail(to, rc, err);
+}
+
+static enum keel_code sqlite_copy(struct keel_sql *base, const char *path, struct keel_error *err)
+{
+	const struct keel_sql_config config = {path, KEEL_DURABILITY_FULL, false, false};
+	struct keel_sql *to;
+	enum keel_code code = sqlite_open(&config, &to, err);
+	if (code != KEEL_OK)
+		return code;
+	code = copy_pages(own(base), own(to), err);
+	/* As long as it has no log it is one file; making it ready for writing gives it one. */
+	if (code == KEEL_OK)
+		code = exec(own(to), "PRAGMA journal_mode = DELETE", err);
+	sqlite_close(to);
+	return code;
+}
+
+static enum keel_code sqlite_size(struct keel_sql *base, int64_t *bytes, struct keel_error *err)
+{
+	int64_t pages, page_size = 0;
+	enum keel_code code = pragma_int(own(base), "PRAGMA page_count", &pages, err);
+	if (code == KEEL_OK)
+		code = pragma_int(own(base), "PRAGMA page_size", &page_size, err);
+	*bytes = pages * page_size;
+	return code;
+}
+
 const struct keel_sql_driver keel_sqlite_driver = {
 	.version = 1,
 	.name = "sqlite",
@@ -614,4 +650,6 @@ const struct keel_sql_driver keel_sqlite_driver = {
 	.savepoint = sqlite_savepoint,
 	.release = sqlite_release,
 	.rollback_to = sqlite_rollback_to,
+	.copy = sqlite_copy,
+	.size = sqlite_size,
 };

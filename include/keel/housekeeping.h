@@ -1,0 +1,71 @@
+/* keel/housekeeping.h - backups, pruning, and how much there is. */
+#ifndef KEEL_HOUSEKEEPING_H
+#define KEEL_HOUSEKEEPING_H
+
+#include <keel/run.h>
+#include <keel/worker.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Copies the store as it is now into a new file, while others go on reading and writing. The copy is a store of its
+ * own: it has another epoch and no sessions, so that in it whatever was in flight has lost its owner. The file gets its
+ * name when it is whole and on the disk; a backup that fails, or whose process dies, leaves none of that name. Takes
+ * time in proportion to the store.
+ * Fails with KEEL_INVALID_REQUEST (path: empty, or there is a file of that name), KEEL_STORE_MISSING (no such
+ * directory), and KEEL_BUSY while this handle has a transaction open. */
+KEEL_API enum keel_code keel_store_backup(struct keel_store *store, const char *path, struct keel_error *err);
+
+enum { KEEL_PRUNE_MAX = 1000 }; /* rows of each sort that one call looks at: it keeps others from writing meanwhile */
+
+/* What may go. The place is where to go on: starts as {0}, and is moved by each call. */
+struct keel_prune {
+	int64_t before;    /* only what ended, or events that happened, before this time */
+	int64_t keep_last; /* the newest so many runs of each thread, workers of each runtime, and events stay */
+	uint32_t runs;     /* which runs: a bit for each final enum keel_run_status */
+	uint32_t workers;  /* which workers: a bit for each final enum keel_worker_status */
+	int64_t next_run;  /* the place */
+	int64_t next_worker;
+};
+
+/* What went. */
+struct keel_pruned {
+	int64_t runs;
+	int64_t workers;
+	int64_t entries; /* of transcripts */
+	int64_t diagnostics;
+	int64_t events;
+	bool more; /* not everything was looked at: call again with the place moved */
+};
+
+/* Takes one step: deletes old events from the beginning of the log, and runs and workers that have ended, as far as
+ * they are among the next KEEL_PRUNE_MAX. A worker goes with its whole transcript and its diagnostics, and only when
+ * all its events have gone. A run that is finalizing stays. *pruned is of this step.
+ * Fails with KEEL_INVALID_REQUEST (keep_last, statuses). */
+KEEL_API enum keel_code keel_store_prune(struct keel_store *store, struct keel_prune *prune, struct keel_pruned *pruned,
+                                         struct keel_error *err);
+
+struct keel_stats {
+	int64_t bytes; /* of the database, what it may still grow into included; the write-ahead log not */
+	int64_t runs;
+	int64_t pending_runs;
+	int64_t running_runs;
+	int64_t runtimes;
+	int64_t workers;
+	int64_t active_workers;
+	int64_t entries; /* of transcripts */
+	int64_t diagnostics;
+	int64_t leases;
+	int64_t sessions; /* rows: those that have died and are not tidied away, too */
+	int64_t event_low_water;
+	int64_t event_high_water; /* events are what lies between, both included */
+};
+
+/* Counts what there is, in one picture. Takes time in proportion to the rows, of the smallest index of each sort. */
+KEEL_API enum keel_code keel_store_stats(struct keel_store *store, struct keel_stats *stats, struct keel_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

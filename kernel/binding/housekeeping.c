@@ -1,0 +1,115 @@
+/* housekeeping.c - backups, pruning and counts; lua/keel/store.lua takes the steps of pruning. */
+#include "binding.h"
+
+#include <string.h>
+
+static void set_count(lua_State *L, const char *name, int64_t count)
+{
+	lua_pushinteger(L, count);
+	lua_setfield(L, -2, name);
+}
+
+/* backup(path): copies the store as it is now into a new file, while others go on. The copy is a store of its own, with
+ * another epoch and without sessions. Returns true. Fails with invalid_request (path: there is a file of that name),
+ * store_missing (no such directory), store_full, io, and busy in a transaction. */
+static int op_backup(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	struct keel_text path = keel_lua_check_text(L, 2, "path");
+	if (memchr(path.data, '\0', path.size) || !keel_text_is_utf8(path))
+		return keel_lua_refuse(err, "path", "must be UTF-8 without zero bytes");
+	if (keel_store_backup(store, path.data, err) != KEEL_OK)
+		return -1;
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* The bits of the statuses in the list on the top. False: one of them is none that is final. [-0, +0, e] */
+static bool read_statuses(lua_State *L, struct keel_prune *prune)
+{
+	prune->runs = prune->workers = 0;
+	for (lua_Integer i = 1; i <= (lua_Integer)lua_rawlen(L, -1); i++) {
+		if (lua_rawgeti(L, -1, i) != LUA_TSTRING)
+			luaL_argerror(L, 2, "option 'statuses' must be a list of strings");
+		struct keel_text name = {lua_tostring(L, -1), lua_rawlen(L, -1)};
+		enum keel_run_status status;
+		bool known = keel_run_status_find(name, &status) && keel_run_status_is_final(status);
+		if (known)
+			prune->runs |= 1u << status;
+		for (int worker = KEEL_WORKER_STOPPED; worker < KEEL_WORKER_STATUS_COUNT; worker++)
+			if (strcmp(name.data, keel_worker_status_name((enum keel_worker_status)worker)) == 0) {
+				prune->workers |= 1u << worker;
+				known = true;
+			}
+		lua_pop(L, 1);
+		if (!known)
+			return false;
+	}
+	return true;
+}
+
+/* prune_step({ before, keep_last, statuses, next_run, next_worker }): one step of pruning; see store:prune.
+ * Returns what went, { runs, workers, transcript_entries, diagnostics, events }, with the place where to go on,
+ * next_run and next_worker, and more: false when that was all. Fails with invalid_request. */
+static int op_prune_step(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	static const char *const known[] = {"before", "keep_last", "statuses", "next_run", "next_worker", NULL};
+	struct keel_prune prune = {.runs = 1u << KEEL_RUN_SUCCESS | 1u << KEEL_RUN_ERROR | 1u << KEEL_RUN_TIMEOUT |
+									   1u << KEEL_RUN_INTERRUPTED,
+							   .workers = 1u << KEEL_WORKER_STOPPED | 1u << KEEL_WORKER_CANCELLED};
+	struct keel_pruned pruned;
+	keel_lua_check_type(L, 2, "options", LUA_TTABLE);
+	keel_lua_check_options(L, 2, known);
+	struct keel_text before = keel_lua_option_text(L, 2, "before");
+	if (!before.data || keel_time_parse(before, &prune.before) != KEEL_OK)
+		return keel_lua_refuse(err, "before", "is not an RFC 3339 time");
+	prune.keep_last = keel_lua_option_integer(L, 2, "keep_last", 0);
+	prune.next_run = keel_lua_option_integer(L, 2, "next_run", 0);
+	prune.next_worker = keel_lua_option_integer(L, 2, "next_worker", 0);
+	if (keel_lua_option(L, 2, "statuses", LUA_TTABLE) != LUA_TNIL && !read_statuses(L, &prune))
+		return keel_lua_refuse(err, "statuses",
+							   "must be among: success, error, timeout, interrupted, stopped, cancelled");
+	if (keel_store_prune(store, &prune, &pruned, err) != KEEL_OK)
+		return -1;
+	lua_createtable(L, 0, 8);
+	set_count(L, "runs", pruned.runs);
+	set_count(L, "workers", pruned.workers);
+	set_count(L, "transcript_entries", pruned.entries);
+	set_count(L, "diagnostics", pruned.diagnostics);
+	set_count(L, "events", pruned.events);
+	set_count(L, "next_run", prune.next_run);
+	set_count(L, "next_worker", prune.next_worker);
+	lua_pushboolean(L, pruned.more);
+	lua_setfield(L, -2, "more");
+	return 1;
+}
+
+/* stats(): how much there is of everything. Takes time in proportion to the rows. */
+static int op_stats(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	struct keel_stats stats;
+	if (keel_store_stats(store, &stats, err) != KEEL_OK)
+		return -1;
+	lua_createtable(L, 0, 14);
+	set_count(L, "bytes", stats.bytes);
+	set_count(L, "runs", stats.runs);
+	set_count(L, "pending_runs", stats.pending_runs);
+	set_count(L, "running_runs", stats.running_runs);
+	set_count(L, "runtimes", stats.runtimes);
+	set_count(L, "workers", stats.workers);
+	set_count(L, "active_workers", stats.active_workers);
+	set_count(L, "transcript_entries", stats.entries);
+	set_count(L, "diagnostics", stats.diagnostics);
+	set_count(L, "leases", stats.leases);
+	set_count(L, "sessions", stats.sessions);
+	set_count(L, "events", stats.event_high_water - stats.event_low_water + 1);
+	set_count(L, "event_low_water", stats.event_low_water);
+	set_count(L, "event_high_water", stats.event_high_water);
+	return 1;
+}
+
+const struct keel_lua_method keel_lua_housekeeping_methods[] = {
+	{"backup", op_backup},
+	{"prune_step", op_prune_step},
+	{"stats", op_stats},
+	{NULL, NULL},
+};
