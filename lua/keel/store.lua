@@ -1,6 +1,8 @@
 --- What of a store is better said in Lua.
 local kernel = require "keel.kernel"
 local Lease = require "keel.lease"
+local check = require "keel.check"
+local errors = require "keel.errors"
 
 local methods = kernel.store_methods
 
@@ -31,6 +33,40 @@ function methods:transaction(fn)
   if not committed then return nil, err end
   if results.n == 1 then return true end
   return table.unpack(results, 2, results.n)
+end
+
+local function add(counts, step)
+  for _, name in ipairs { "runs", "workers", "transcript_entries", "diagnostics", "events" } do
+    counts[name] = (counts[name] or 0) + step[name]
+  end
+  return counts
+end
+
+--- Deletes what is old: events from the beginning of the log, and runs and workers that have ended. Step by step, each
+--- a transaction of its own, between which others may write and the store's sleep may yield.
+--- Raises for unknown options and wrong types. Fails with invalid_request (before, keep_last, statuses; neither before
+--- nor keep_last) and what writing fails with; the steps before that stay done.
+---@param options { before?: string, keep_last?: integer, statuses?: string[] } before: a time, what ended or happened
+--- earlier, default now; keep_last: the newest so many runs of each thread, workers of each runtime, and events stay,
+--- default 0; statuses: of runs and workers, default all final ones
+--- @return { runs: integer, workers: integer, transcript_entries: integer, diagnostics: integer, events: integer }?
+--- counts
+---@return keel.Error? err
+function methods:prune(options)
+  options = check.options(options, { before = "string", keep_last = "integer", statuses = "table" }, 1, "prune")
+  if not options.before and not options.keep_last then
+    return nil, errors.new("invalid_request", "before or keep_last must be given", { field = "before" })
+  end
+  local place = { before = options.before or self:now(), keep_last = options.keep_last, statuses = options.statuses }
+  local counts = {}
+  repeat
+    local step, err = self:prune_step(place)
+    if not step then return nil, err end
+    add(counts, step)
+    place.next_run, place.next_worker = step.next_run, step.next_worker
+    if step.more then self:sleep(0) end
+  until not step.more
+  return counts
 end
 
 --- Grants a name to this store's session, until it is released, expires, or the session ends. Raises for wrong types.

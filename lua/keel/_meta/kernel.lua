@@ -643,6 +643,29 @@ function Operations:sessions() end
 ---@return keel.Error? err
 function Operations:verify() end
 
+--- Copies the store as it is now into a new file, as a store of its own: another epoch, no sessions. Blocks the thread.
+--- Fails with invalid_request (path: it is there already), store_missing (no such directory), store_full, io, and busy
+--- in a transaction.
+---@param path string
+---@return true? done
+---@return keel.Error? err
+function Operations:backup(path) end
+
+--- One step of pruning; see Store.prune. Fails with invalid_request.
+--- @param options { before: string, keep_last?: integer, statuses?: string[], next_run?: integer, next_worker?: integer
+--- }
+---@return { runs: integer, workers: integer, transcript_entries: integer, diagnostics: integer, events: integer,
+--- next_run: integer, next_worker: integer, more: boolean }? step
+---@return keel.Error? err
+function Operations:prune_step(options) end
+
+--- How much there is of everything. Takes time in proportion to the rows.
+---@return { bytes: integer, runs: integer, pending_runs: integer, running_runs: integer, runtimes: integer,
+--- workers: integer, active_workers: integer, transcript_entries: integer, diagnostics: integer, leases: integer,
+--- sessions: integer, events: integer, event_low_water: integer, event_high_water: integer }? stats
+---@return keel.Error? err
+function Operations:stats() end
+
 --- The id that was made when the store was created.
 ---@return string epoch
 function Operations:epoch() end
@@ -678,6 +701,15 @@ function Store:transaction(fn) end
 ---@return boolean? ready false when the time is over
 ---@return keel.Error? err
 function Store:wait_events(cursor, options) end
+
+--- Deletes what is old, in steps: events from the beginning of the log, and runs and workers that have ended. In
+--- lua/keel/store.lua. Fails with invalid_request.
+--- @param options { before?: string, keep_last?: integer, statuses?: string[] } before: a time, default now; keep_last:
+--- of each thread's runs, each runtime's workers, and the events; one of the two must be given
+--- @return { runs: integer, workers: integer, transcript_entries: integer, diagnostics: integer, events: integer }?
+--- counts
+---@return keel.Error? err
+function Store:prune(options) end
 
 --- Grants a name to this store's session, until it is released, expires, or the session ends. In lua/keel/store.lua.
 --- Fails with lease_held (owner, expires_at), also when this session holds it, and invalid_request (name, ttl, owner).

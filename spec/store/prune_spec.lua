@@ -1,0 +1,218 @@
+--- Pruning: what goes, what stays, what readers are told, and how much there is.
+local runtimes = require "support.runtime"
+local support = require "support"
+
+support.each_store(function(open)
+  local store, clock
+
+  before_each(function()
+    clock = support.clock()
+    store = open { clock = clock.read }
+  end)
+
+  local function ended(run_id, status, thread_id)
+    assert(store:put(run_id, { thread_id = thread_id or "t" }))
+    assert(store:update_status(run_id, status or "success"))
+    clock.advance(10)
+  end
+
+  local function ids(thread_id)
+    local list = support.pluck(assert(store:list_by_thread(thread_id or "t", { limit = 1000 })), "run_id")
+    table.sort(list)
+    return table.concat(list, " ")
+  end
+
+  describe("EVENT-7:", function()
+    it("an old cursor is told of the gap and where to go on; ids are not reused", function()
+      for i = 1, 6 do
+        assert(store:append_event { kind = "k" .. i, run_id = "r" })
+        clock.advance(10)
+      end
+      local old = { next_event_id = 2, epoch = store:epoch() }
+      assert.equal(1, store:event_low_water())
+      local counts = assert(store:prune { keep_last = 2 })
+      assert.equal(4, counts.events)
+      assert.equal(5, store:event_low_water())
+      assert.equal(6, store:event_high_water())
+
+      for _, filter in ipairs { {}, { run_id = "r" }, { kinds = { "k6" } } } do
+        local page = assert(store:read_events(old, 10, filter))
+        assert.is_true(page.gap)
+        assert.same({}, page.events)
+        assert.is_true(page.has_more)
+        assert.same({ next_event_id = 5, epoch = store:epoch() }, page.cursor)
+        page = assert(store:read_events(page.cursor, 10, filter))
+        assert.is_nil(page.gap)
+        assert.equal(6, page.events[#page.events].id)
+      end
+      local from_start = assert(store:read_events())
+      assert.is_nil(from_start.gap)
+      assert.same({ 5, 6 }, support.pluck(from_start.events, "id"))
+      assert.is_true(store:wait_events(old, { timeout = 0 }))
+      assert.same({}, store:verify())
+    end)
+
+    it("even when everything was pruned", function()
+      for _ = 1, 3 do assert(store:append_event { kind = "k" }) end
+      clock.advance(1)
+      assert.equal(3, store:prune({ keep_last = 0 }).events)
+      assert.equal(4, store:event_low_water())
+      assert.equal(3, store:event_high_water())
+      local page = assert(store:read_events { next_event_id = 1, epoch = store:epoch() })
+      assert.is_true(page.gap)
+      assert.is_false(page.has_more)
+      assert.equal(4, page.cursor.next_event_id)
+      assert.is_false(store:wait_events(page.cursor, { timeout = 0 }))
+      page = assert(store:read_events())
+      assert.same({}, page.events)
+      assert.equal(4, page.cursor.next_event_id)
+      assert.equal(4, store:append_event { kind = "k" })
+      assert.same({ 4 }, support.pluck(store:read_events(page.cursor).events, "id"))
+      assert.same({}, store:verify())
+    end)
+
+    it("a runtime's cursors and subscriptions are told, too", function()
+      local runtime = runtimes.open(store)
+      local cursor = assert(runtime:event_cursor_from_start())
+      local subscription = assert(runtime:subscribe_events(cursor))
+      local ref = runtimes.worker(runtime)
+      clock.advance(1)
+      assert(store:prune { keep_last = 0 })
+      assert(runtime:stop_worker(ref))
+      local batch = assert(runtime:read_events(cursor))
+      assert.is_true(batch.gap)
+      assert.same({ runtime_id = "rt", epoch = store:epoch(), next_event_id = 3 }, batch.cursor)
+      assert.same(batch.cursor, runtime:event_cursor_from_start())
+      local err = support.refused("not_found", subscription:next(0))
+      assert.same(batch.cursor, err.cursor)
+      assert.equal("worker_stopped", subscription:next(0).kind)
+      assert.equal("worker_stopped", runtime:read_events().events[1].kind)
+    end)
+  end)
+
+  it("takes runs that ended before a time, and leaves what is in flight", function()
+    ended "a"
+    ended "b"
+    local before = store:now()
+    ended "c"
+    assert(store:put("old", { thread_id = "t", created_at = "2020-01-01T00:00:00Z" }))
+    local counts = assert(store:prune { before = before })
+    assert.same({ runs = 2, workers = 0, transcript_entries = 0, diagnostics = 0, events = 4 }, counts)
+    assert.equal("c old", ids())
+    assert.same({ runs = 0, workers = 0, transcript_entries = 0, diagnostics = 0, events = 0 },
+      store:prune { before = before })
+    assert.same({}, store:verify())
+  end)
+
+  it("takes only the statuses it is told", function()
+    for _, status in ipairs { "success", "error", "timeout", "interrupted" } do ended(status, status) end
+    assert.equal(2, store:prune({ keep_last = 0, statuses = { "success", "timeout", "stopped" } }).runs)
+    assert.equal("error interrupted", ids())
+    support.invalid("statuses", store:prune { keep_last = 0, statuses = { "pending" } })
+    support.invalid("statuses", store:prune { keep_last = 0, statuses = { "done" } })
+  end)
+
+  it("keeps the newest of each thread", function()
+    for i = 1, 5 do
+      ended("a" .. i)
+      ended("b" .. i, "error", "u")
+    end
+    assert.equal(6, store:prune({ keep_last = 2 }).runs)
+    assert.equal("a4 a5", ids())
+    assert.equal("b4 b5", ids "u")
+  end)
+
+  it("leaves a run that has not come to rest", function()
+    local manager = support.manager(store)
+    local run = assert(manager:create "t")
+    assert(manager:try_start(run.run_id))
+    assert(manager:cancel(run.run_id))
+    clock.advance(1)
+    assert.equal(0, store:prune({ keep_last = 0 }).runs)
+    assert(manager:settle(run.run_id))
+    assert.equal(1, store:prune({ keep_last = 0 }).runs)
+  end)
+
+  it("takes a worker that has ended with its transcript and its diagnostics, once its events have gone", function()
+    local runtime = runtimes.open(store)
+    local refs = {}
+    for i = 1, 3 do
+      refs[i] = assert(runtime:create_worker()).worker_ref
+      runtimes.say(runtime, refs[i], "a", "b")
+    end
+    assert(runtime:stop_worker(refs[1]))
+    assert(runtime:cancel_worker(refs[2]))
+    clock.advance(1)
+    assert.equal(0, store:prune({ keep_last = 0, statuses = { "stopped" } }).runs)
+    support.refused("not_found", runtime:worker_detail(refs[1]))
+    assert.equal("cancelled", runtime:worker_detail(refs[2]).status)
+    local counts = assert(store:prune { keep_last = 0 })
+    assert.same({ runs = 0, workers = 1, transcript_entries = 2, diagnostics = 2, events = 0 }, counts)
+    local summary = assert(runtime:summary())
+    assert.equal(1, summary.worker_count)
+    assert.equal(1, summary.active_worker_count)
+    assert.equal(2, summary.diagnostic_count)
+    assert.same({ refs[3] }, support.pluck(runtime:list_workers(), "worker_ref"))
+    assert.same({ "a", "b" }, runtimes.contents(runtime, refs[3]))
+    assert.same({}, store:verify())
+    -- A diagnostic's id is not used again either.
+    assert(runtime:create_worker())
+    assert.same({ 5, 6, 7, 8 }, support.pluck(runtime:diagnostics(), "id"))
+  end)
+
+  it("leaves a worker whose last event stays", function()
+    local runtime = runtimes.open(store)
+    local ref = runtimes.worker(runtime)
+    assert(runtime:stop_worker(ref))
+    clock.advance(1)
+    assert.equal(0, store:prune({ keep_last = 1 }).workers)
+    assert.equal("stopped", runtime:worker_detail(ref).status)
+    assert.same({}, store:verify())
+  end)
+
+  it("goes through more than one step can take", function()
+    assert(store:transaction(function(tx)
+      for i = 1, 2500 do assert(tx:put("r" .. i, { thread_id = "t" .. i % 7, status = "success" })) end
+    end))
+    assert(store:transaction(function(tx)
+      for i = 1, 2500 do assert(tx:update_run_completion("r" .. i, { error = "x" })) end
+    end))
+    for i = 1, 5 do assert(store:put("p" .. i, { thread_id = "t" })) end
+    clock.advance(1)
+    assert(store:transaction(function(tx)
+      for i = 1, 2500 do assert(tx:put("r" .. i, { ended_at = tx:get("r" .. i).updated_at })) end
+    end))
+    clock.advance(1)
+    local counts = assert(store:prune { keep_last = 0 })
+    assert.equal(2500, counts.runs)
+    assert.equal(2505, counts.events)
+    assert.equal(5, store:stats().runs)
+    assert.same({}, store:verify())
+  end)
+
+  it("refuses nonsense", function()
+    support.invalid("before", store:prune {})
+    support.invalid("before", store:prune { before = "yesterday" })
+    support.invalid("keep_last", store:prune { keep_last = -1 })
+    support.raises("after", store.prune, store, { after = "x" })
+  end)
+
+  it("stats count what there is", function()
+    local runtime = runtimes.open(store)
+    local ref = assert(runtime:create_worker()).worker_ref
+    runtimes.say(runtime, ref, "a", "b")
+    assert(runtime:stop_worker(runtimes.worker(runtime)))
+    assert(store:put("p", { thread_id = "t" }))
+    assert(store:put("q", { thread_id = "t" }))
+    assert(store:update_status("q", "running"))
+    ended "e"
+    assert(store:lease("name", { ttl = 10 }))
+    assert(store:prune { keep_last = 3 })
+    local stats = assert(store:stats())
+    assert.is_true(stats.bytes > 0 and stats.bytes % 4096 == 0)
+    stats.bytes = nil
+    assert.same({ runs = 3, pending_runs = 1, running_runs = 1, runtimes = 1, workers = 2, active_workers = 1,
+      transcript_entries = 2, diagnostics = 2, leases = 1, sessions = 1, events = 3, event_low_water = 9,
+      event_high_water = 11 }, stats)
+  end)
+end)
