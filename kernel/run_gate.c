@@ -194,6 +194,8 @@ static enum keel_code decide_start(struct keel_run_change *change, struct keel_e
 						 (int)change->run_id.size, change->run_id.data);
 	if (core->cancel_requested) {
 		KEEL_RUN_SET(change->delta, STATUS, status, KEEL_RUN_INTERRUPTED);
+		KEEL_RUN_SET(change->delta, CANCEL_ACTION, cancel_action,
+					 keel_text_of(core->rollback ? "rollback" : "interrupt"));
 		return KEEL_OK;
 	}
 	if (core->deadline != INT64_MIN && has_come(core->deadline, keel_store_now(change->store))) {

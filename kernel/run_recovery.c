@@ -72,6 +72,8 @@ static enum keel_code decide_takeover(struct keel_run_change *change, struct kee
 	KEEL_RUN_SET(delta, FENCE, fence, core->fence + 1);
 	if (delta->status == KEEL_RUN_PENDING && core->cancel_requested)
 		delta->status = KEEL_RUN_INTERRUPTED; /* nobody wants it any more */
+	else if (delta->status == KEEL_RUN_PENDING && is_over(core->deadline, keel_store_now(change->store)))
+		delta->status = KEEL_RUN_TIMEOUT; /* it could never start again */
 	if (delta->status == KEEL_RUN_PENDING)
 		give_back(change, takeover->asked, reason);
 	return KEEL_OK;

@@ -30,8 +30,8 @@ static enum keel_code decide_status(struct keel_run_change *change, struct keel_
 	case KEEL_TRANSITION_REFUSED:
 		return keel_run_refuse(core, change->run_id, to, err);
 	}
-	if (core->cancel_requested)
-		keel_run_leave_out(delta, KEEL_RUN_BIT(CANCEL_ACTION)); /* the first one holds */
+	if (core->cancel_requested && (delta->given & KEEL_RUN_BIT(CANCEL_ACTION))) /* the first one holds; say which */
+		KEEL_RUN_SET(delta, CANCEL_ACTION, cancel_action, keel_text_of(core->rollback ? "rollback" : "interrupt"));
 	if (asked->finalizing && core->gated)
 		KEEL_RUN_SET(delta, FINALIZING, finalizing, 1);
 	else

@@ -209,6 +209,11 @@ end
 -- Finds the strategy, and makes the fields of a new run of what was asked for.
 function Manager:_prepare(thread_id, options, name)
   options = check.options(options, create_options, 2, name)
+  for _, field in ipairs { "scheduled_at", "deadline" } do
+    if options[field] and not kernel.time_seconds(options[field]) then
+      return nil, errors.new("invalid_request", field .. " is not an RFC 3339 time", { field = field })
+    end
+  end
   local wanted = options.multitask_strategy or "reject"
   self:_refresh_policies(wanted)
   local policy, known = policies.find("strategies", wanted, self._strategies)
@@ -434,7 +439,8 @@ function Manager:_sweep_context(options)
   context.list = function(query) return client:call("list_inflight", query) end
   context.claim = function(run_id, outcome) return client:call("claim_for_takeover", run_id, outcome) end
   context.is_alive = function(session_id) return client:is_alive(session_id) end
-  context.clear_way = function(run) return self:_clear_way(run) end
+  self._context.session_id = context.session_id
+  context.clear_way = function(run) return self:_clear_way(run, context) end
   return context
 end
 

@@ -16,10 +16,13 @@ local NAMED = 16  -- runs ahead that an event names; a long queue should not fil
 local function recover(context, tx, rows, recovered)
   local some = false
   for _, row in ipairs(rows) do
-    local taken, err = recovery.take(tx, context, row)
+    local taken, err = false, nil
+    -- Once each: one that was given back may be an orphan again at once.
+    if not recovered[row.run_id] then taken, err = recovery.take(tx, context, row) end
     if taken == nil then return nil, err end
     if taken then
       some = true
+      recovered[row.run_id] = true
       recovered[#recovered + 1] = row.run_id
     end
   end

@@ -12,6 +12,8 @@ LiveRuns.__index = LiveRuns
 
 local FINISHED_KEPT = 32 -- finished records kept for whoever asks again soon; each costs the collector a visit
 
+local LOST_KEPT = 1024   -- runs that were lost and are remembered, so that late writes are refused
+
 local final = { success = true, error = true, timeout = true, interrupted = true }
 
 --- Whether a status is final.
@@ -24,7 +26,7 @@ end
 ---@return keel.LiveRuns
 function LiveRuns.new()
   return setmetatable({ _by_id = {}, _by_thread = {}, _finished = {}, _first = 1, _last = 0,
-    _lost = setmetatable({}, { __mode = "v" }) }, LiveRuns)
+    _lost = {}, _lost_ids = {}, _lost_next = 1 }, LiveRuns)
 end
 
 --- The counters of a run; a record has them all, from 0.
@@ -111,11 +113,24 @@ end
 --- ended stays what it is.
 ---@param record keel.Run
 function LiveRuns:lose(record)
-  self._lost[record.run_id] = record
+  local run_id = record.run_id
+  if not self._lost[run_id] then
+    local oldest = self._lost_ids[self._lost_next]
+    if oldest then self._lost[oldest] = nil end
+    self._lost_ids[self._lost_next] = run_id
+    self._lost_next = self._lost_next % LOST_KEPT + 1
+    self._lost[run_id] = true
+  end
   if not final[record.status] and self._by_id[record.run_id] == record then self:drop(record.run_id) end
 end
 
---- Whether this process had the run and lost it.
+--- The run was given up by this process itself: it is nobody's, and not lost.
+---@param run_id string
+function LiveRuns:forget(run_id)
+  self._lost[run_id] = nil
+end
+
+--- Whether this process had the run and lost it; of the last thousand or so.
 ---@param run_id string
 ---@return boolean
 function LiveRuns:is_lost(run_id)

@@ -10,10 +10,10 @@ local CLEARED_MAX = 256 -- runs in the way that one try clears away; the next tr
 
 -- Ends a run that is in the way and has no right to be: its owner is gone, its time is over, or it was asked to stop
 -- and has not done so in time. Returns whether anything changed.
-local function clear_run(self, tx, row)
+local function clear_run(self, tx, row, context)
   local patience = self._settle_timeout
   if LiveRuns.is_final(row.status) then return tx:settle(row.run_id, { patience = patience }) end
-  local taken, err = recovery.take(tx, self._context, row)
+  local taken, err = recovery.take(tx, context, row)
   if taken or err then return taken, err end
   if not row.cancel_requested_at then return false end
   return tx:claim_for_takeover(row.run_id,
@@ -32,12 +32,12 @@ local function in_the_way(store, gate, thread_id)
 end
 
 -- Adds the ids of the runs that were cleared away to `cleared`. Returns whether there were any.
-local function clear(self, tx, gate, thread_id, cleared)
+local function clear(self, tx, gate, thread_id, cleared, context)
   local rows, err = in_the_way(tx, gate, thread_id)
   if not rows then return nil, err end
   local some = false
   for _, row in ipairs(rows) do
-    local done, failure = clear_run(self, tx, row)
+    local done, failure = clear_run(self, tx, row, context)
     if done == nil then return nil, failure end
     if done then
       some = true
@@ -69,7 +69,7 @@ local function start_after_clearing(self, run_id, thread_id, options)
       found, written, gate = tx:update_status(run_id, "running", options)
       if found == nil then return nil, written end
       if not gate then break end
-      local some, failure = clear(self, tx, gate, thread_id, cleared)
+      local some, failure = clear(self, tx, gate, thread_id, cleared, self._context)
       if some == nil then return nil, failure end
       if not some then break end
     end
@@ -91,8 +91,9 @@ end
 
 ---@param Manager keel.RunManager
 return function(Manager)
-  -- Clears away what keeps a run from being claimed and has no right to. Returns the error when that fails.
-  function Manager:_clear_way(row)
+  -- Clears away what keeps a run from being claimed and has no right to, by the rules of a sweep. Returns the error when
+  -- that fails.
+  function Manager:_clear_way(row, context)
     local gate, err = self._client:call("gate", row.run_id)
     if not gate then return err end
     if gate.gate ~= "after" and gate.gate ~= "concurrency" then return nil end
@@ -104,7 +105,7 @@ return function(Manager)
         if problem then return nil, problem end
         if not state then break end
         local some
-        some, problem = clear(self, tx, state, row.thread_id, ids)
+        some, problem = clear(self, tx, state, row.thread_id, ids, context)
         if some == nil then return nil, problem end
         if not some then break end
       end
@@ -164,8 +165,11 @@ return function(Manager)
     local row, err = self._client:call("claim_next",
       { threads = options.threads, limit = options.limit, lease_ttl = self._lease })
     if not row then return nil, err end
+    -- It may have been lost here and given back before a heartbeat noticed: whoever works on it has to stop.
+    local former = self._live:get(row.run_id)
     local record = LiveRuns.equip(row, false)
     self._live:add(record)
+    if former then self:_abort(former, former.cancel_action) end
     return record
   end
 end
