@@ -15,6 +15,8 @@ local keel = {
   retry_policy = require("keel.retry").new,
   run_manager = require("keel.run_manager").new,
   shared_commits = require("keel.shared_commits").new,
+  --- Makes an executor; see lua/keel/executor.lua. Needs luv, which nothing else here does.
+  executor = function(options) return require("keel.executor").new(options) end,
   dispatcher = require "keel.dispatcher",
   runtime = require("keel.runtime").new,
 }

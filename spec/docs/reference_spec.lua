@@ -186,6 +186,26 @@ describe("The reference names", function()
       function(name) return is_named(text, name) end)
   end)
 
+  it("every method, option and limit of executors, and all that a handler is given", function()
+    local text = sections "The executor"
+    local runs = keel.run_manager()
+    local executor = assert(keel.executor { manager = runs, handlers = function(context)
+      each_key(context, any, function(name) return text:find("`context%." .. name .. "%f[^%w_]") end)
+      local child = assert(context.spawn "true")
+      each_key(getmetatable(child), public(getmetatable(child).spawn), function(name) return is_called(text, name) end)
+      each_key(child:wait(), any, function(name) return text:find("%f[%w]" .. name .. "%f[^%w]") end)
+    end })
+    assert(runs:create "t")
+    assert.equal(1, executor:drain())
+    assert.equal("success", runs:list_by_thread("t")[1].status, runs:list_by_thread("t")[1].error)
+    local methods = getmetatable(executor)
+    each_key(methods, public(methods.new), function(name) return is_called(text, name) end)
+    each_key(executor:stats(), any, function(name) return text:find("%f[%w]" .. name .. "%f[^%w]") end)
+    executor:stop()
+    local known = read(ROOT .. "lua/keel/executor.lua"):match "local known = (%b{})"
+    each_key(load("return " .. known)(), any, function(name) return is_named(text, name) end)
+  end)
+
   it("everything in keel and keel.json", function()
     local text = sections "Conventions"
     each_key(keel, any, function(name) return text:find("`keel%." .. name .. "%f[^%w_]") end)

@@ -28,7 +28,7 @@
 ---| "store_full"
 ---| "io" # a directory, no permission, a failing disk; in a manager: anything else a store raised
 ---| "no_memory"
----| "cancelled" # not given yet
+---| "cancelled"
 ---| "timeout" # not given yet
 
 --- An error as a value; `tostring` gives "code: message".

@@ -18,7 +18,15 @@ end
 ---@param log? fun(level: string, message: string, fields: table)
 ---@return keel.StoreClient
 function Client.new(store, retry, log)
-  return setmetatable({ store = store, _retry = retry, _log = log, _own = nil, _now = optional(store, "now") }, Client)
+  local client = setmetatable({ _retry = retry, _log = log, _own = nil }, Client)
+  client:use(store)
+  return client
+end
+
+--- Talks to another object from now on, one in front of the same store.
+---@param store table|keel.Store
+function Client:use(store)
+  self.store, self._now = store, optional(store, "now")
 end
 
 -- What is the store's failure, and not an answer.

@@ -7,6 +7,7 @@ local AbortEvent = require "keel.manager.abort_event"
 local kernel = require "keel.kernel"
 
 ---@class keel.LiveRuns
+---@field on_add? fun(record: keel.Run) an executor's: told of each new record; must not raise
 local LiveRuns = {}
 LiveRuns.__index = LiveRuns
 
@@ -67,6 +68,7 @@ function LiveRuns:add(record)
     self._by_thread[record.thread_id] = thread
   end
   thread[record.run_id] = record
+  if self.on_add then self.on_add(record) end
 end
 
 ---@param run_id string
@@ -122,12 +124,6 @@ function LiveRuns:lose(record)
     self._lost[run_id] = true
   end
   if not final[record.status] and self._by_id[record.run_id] == record then self:drop(record.run_id) end
-end
-
---- The run was given up by this process itself: it is nobody's, and not lost.
----@param run_id string
-function LiveRuns:forget(run_id)
-  self._lost[run_id] = nil
 end
 
 --- Whether this process had the run and lost it; of the last thousand or so.

@@ -191,7 +191,6 @@ return function(Manager)
       local ended = type(written) == "table" and is_final(written.status)
       if not ended then self._live:lose(record) end -- before anything yields: it is nobody's
       self:_refresh(record, true)
-      self._live:forget(run_id)
     end
     return self:get(run_id)
   end

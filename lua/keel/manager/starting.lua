@@ -91,8 +91,8 @@ end
 
 ---@param Manager keel.RunManager
 return function(Manager)
-  -- Clears away what keeps a run from being claimed and has no right to, by the rules of a sweep. Returns the error when
-  -- that fails.
+  -- Clears away what keeps a run from being claimed and has no right to, by the rules of a sweep. Returns the error
+  -- when that fails.
   function Manager:_clear_way(row, context)
     local gate, err = self._client:call("gate", row.run_id)
     if not gate then return err end

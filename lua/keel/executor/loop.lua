@@ -1,0 +1,157 @@
+--- Coroutines on libuv: driving them, parking them, and what is done at the end of a turn.
+---
+--- Every callback of libuv goes through `guard`: an error that leaves one would end the process.
+---@class keel.ExecutorLoop
+local Loop = {}
+Loop.__index = Loop
+
+---@param uv table luv, or a module with its functions
+---@param log fun(level: string, message: string, fields: table)
+function Loop.new(uv, log)
+  return setmetatable({
+    uv = uv,
+    _log = log,
+    _threads = setmetatable({}, { __mode = "k" }), -- the coroutines driven here
+    _deferred = {},
+    _idle = uv.new_idle(),
+    _idles = false,
+    _closed = false,
+  }, Loop)
+end
+
+--- Wraps a function so that its errors are logged and go no further.
+---@param fn function
+---@return function
+function Loop:guard(fn)
+  return function(...)
+    local ok, err = xpcall(fn, debug.traceback, ...)
+    if not ok then self._log("error", "the executor has failed", { error = tostring(err) }) end
+  end
+end
+
+--- Whether a coroutine is driven here: its yields are ours.
+---@param thread thread
+---@return boolean
+function Loop:drives(thread)
+  return self._threads[thread] == true
+end
+
+-- Calls what was deferred. An idle handle keeps the loop from waiting while there is something to do.
+local function run_deferred(self)
+  local due = self._deferred
+  self._deferred = {}
+  self._idle:stop()
+  self._idles = false
+  for _, fn in ipairs(due) do self:guard(fn)() end
+  if self._closed and not self._idles and not self._idle:is_closing() then self._idle:close() end
+end
+
+--- Calls fn once, at the end of this turn of the loop.
+---@param fn fun()
+function Loop:defer(fn)
+  if self._idle:is_closing() then return end -- after the end nothing goes on
+  table.insert(self._deferred, fn)
+  if self._idles then return end
+  self._idles = true
+  self._idle:start(self:guard(function() run_deferred(self) end))
+end
+
+local function resume(self, thread)
+  local ok, err = coroutine.resume(thread)
+  if not ok then
+    self._log("error", "a coroutine of the executor has failed",
+      { error = debug.traceback(thread, tostring(err)) })
+  end
+end
+
+--- Runs fn in a coroutine of its own, from the next turn on.
+---@param fn fun()
+function Loop:go(fn)
+  local thread = coroutine.create(fn)
+  self._threads[thread] = true
+  self:defer(function() resume(self, thread) end)
+end
+
+-- --- Waiting --------------------------------------------------------------------------------------------------------
+
+---@class keel.ExecutorWaiter
+local Waiter = {}
+Waiter.__index = Waiter
+
+--- Something the running coroutine can wait for once. It goes on in the turn after `wake`, never inside of it: whoever
+--- wakes is not interrupted.
+---@return keel.ExecutorWaiter
+function Loop:waiter()
+  return setmetatable({ _loop = self, _thread = coroutine.running(), _woken = false, _waits = false }, Waiter)
+end
+
+function Waiter:wait()
+  self._waits = true
+  while not self._woken do coroutine.yield() end
+  self._waits = false
+end
+
+function Waiter:wake()
+  if self._woken then return end
+  self._woken = true
+  if self._waits then self._loop:defer(function() resume(self._loop, self._thread) end) end
+end
+
+--- Calls fn after so many seconds. Returns a function that keeps it from being called.
+---@param seconds number
+---@param fn fun()
+---@return fun() cancel
+function Loop:after(seconds, fn)
+  local timer = self.uv.new_timer()
+  local function cancel()
+    if timer and not timer:is_closing() then timer:close() end
+    timer = nil
+  end
+  self.uv.update_time() -- the loop's time is of the beginning of the turn
+  timer:start(math.ceil(math.min(seconds, 2 ^ 40) * 1000), 0, self:guard(function()
+    cancel()
+    fn()
+  end))
+  return cancel
+end
+
+--- Parks the running coroutine.
+---@param seconds number
+function Loop:sleep(seconds)
+  local waiter = self:waiter()
+  self:after(seconds, function() waiter:wake() end)
+  waiter:wait()
+end
+
+--- Parks the running coroutine until the waiter is woken or the time is over.
+---@param waiter keel.ExecutorWaiter
+---@param seconds number
+function Loop:wait_for(waiter, seconds)
+  local cancel = self:after(seconds, function() waiter:wake() end)
+  waiter:wait()
+  cancel()
+end
+
+--- Whether the loop runs, so that it cannot be run from here.
+function Loop:runs()
+  return self.uv.loop_mode() ~= nil
+end
+
+--- Whether nothing is deferred.
+function Loop:is_quiet()
+  return #self._deferred == 0
+end
+
+--- Turns the loop until `done()`.
+---@param done fun(): boolean
+function Loop:turn_until(done)
+  while not done() do self.uv.run "once" end
+end
+
+--- Lets go of libuv, after what is deferred now.
+function Loop:close()
+  self._closed = true
+  if not self._idles and not self._idle:is_closing() then self._idle:close() end
+end
+
+return Loop

@@ -1,0 +1,176 @@
+--- The pending runs that a process owns, by thread, and which threads are worth a look.
+---
+--- A thread is looked at when something has changed on it, when the delay of one of its runs is over, and now and then
+--- (`sweep`): nobody tells of the death of an owner. Looking starts the first run that may start.
+local kernel = require "keel.kernel"
+
+---@class keel.ExecutorQueue
+local Queue = {}
+Queue.__index = Queue
+
+local LATER = 1 -- seconds until a thread is looked at again whose start has failed
+
+---@param manager keel.RunManager
+function Queue.new(manager)
+  return setmetatable({
+    _manager = manager,
+    _threads = {}, -- thread_id -> { runs = pending records, due = seconds?, listed = boolean, busy = boolean }
+    _ready = {}, _first = 1, _last = 0, -- ids of threads to look at, a queue
+  }, Queue)
+end
+
+--- Puts a thread among those to be looked at.
+---@param thread_id string
+---@return boolean whether it has runs that wait
+function Queue:ready(thread_id)
+  local thread = self._threads[thread_id]
+  if not thread then return false end
+  if thread.listed then return true end
+  thread.listed = true
+  self._last = self._last + 1
+  self._ready[self._last] = thread_id
+  return true
+end
+
+--- Takes up a pending run.
+---@param record keel.Run
+function Queue:add(record)
+  local thread = self._threads[record.thread_id]
+  if not thread then
+    thread = { runs = {} }
+    self._threads[record.thread_id] = thread
+  end
+  table.insert(thread.runs, record)
+  self:ready(record.thread_id)
+end
+
+--- Puts up to `max` threads among those to be looked at, each in its turn.
+---@param max integer
+function Queue:sweep(max)
+  local id = self._swept
+  if id and not self._threads[id] then id = nil end
+  for _ = 1, max do
+    id = next(self._threads, id)
+    if not id then break end
+    self:ready(id)
+  end
+  self._swept = id
+end
+
+--- The seconds until a delay is over; nil when nobody waits for one. Threads whose delay is over are looked at.
+---@param now number
+---@return number?
+function Queue:delay(now)
+  local soonest
+  if not self._due or self._due > now then return self._due and self._due - now end
+  for thread_id, thread in pairs(self._threads) do
+    if thread.due and thread.due <= now then
+      thread.due = nil
+      self:ready(thread_id)
+    elseif thread.due then
+      soonest = math.min(soonest or thread.due, thread.due)
+    end
+  end
+  self._due = soonest
+  return soonest and soonest - now
+end
+
+local function wait_until(self, thread, time)
+  thread.due = math.min(thread.due or time, time)
+  self._due = math.min(self._due or time, time)
+end
+
+-- The best first, equal ones as they were made: nearly always the order of the gate.
+local function in_order(runs)
+  local sorted = table.move(runs, 1, #runs, 1, {})
+  table.sort(sorted, function(a, b)
+    local one, other = a.priority or 0, b.priority or 0
+    if one ~= other then return one > other end
+    return a.run_id < b.run_id
+  end)
+  return sorted
+end
+
+local function forget(thread, record)
+  for i, other in ipairs(thread.runs) do
+    if other == record then return table.remove(thread.runs, i) end
+  end
+end
+
+--- Whether there are threads to be looked at.
+---@return boolean
+function Queue:has_ready()
+  return self._first <= self._last
+end
+
+local gone = { stale_owner = true, invalid_transition = true, not_found = true }
+
+-- Tries to start a run that is due. Returns "started" or "waiting", "failed" when the store has; else it is no more.
+local function try(self, thread, record)
+  local verdict, err = self._manager:try_start(record.run_id)
+  if verdict == "waiting" then return verdict end
+  if verdict == "started" or verdict == "cancelled" or gone[err.code] then
+    forget(thread, record)
+    return verdict
+  end
+  return "failed"
+end
+
+-- The run of this process that is first in the queue a run waits in, if another is.
+local function head_of_queue(self, thread, record)
+  local gate = self._manager._client:call("gate", record.run_id)
+  if not (gate and gate.gate == "queue") then return nil end
+  for _, other in ipairs(thread.runs) do
+    if other.run_id == gate.run_id and other ~= record then return other end
+  end
+end
+
+-- Starts the first run of a thread that may start.
+local function start_one(self, thread, now)
+  local queued = false
+  for _, record in ipairs(in_order(thread.runs)) do
+    local at = record.scheduled_at and kernel.time_seconds(record.scheduled_at)
+    if record.status ~= "pending" or record.claimable or self._manager._live:get(record.run_id) ~= record then
+      forget(thread, record)
+    elseif at and at > now then
+      wait_until(self, thread, at)
+    elseif not (queued and record.concurrency) then -- behind one that waits its turn all such wait
+      local verdict = try(self, thread, record)
+      if verdict == "waiting" and record.concurrency then
+        queued = true
+        record = head_of_queue(self, thread, record)
+        verdict = record and try(self, thread, record)
+      end
+      if verdict == "started" then return record end
+      if verdict == "failed" then
+        wait_until(self, thread, now + LATER)
+        return nil
+      end
+    end
+  end
+end
+
+--- Starts a run of the threads that are to be looked at.
+---@return keel.Run? record running
+function Queue:start()
+  while self._first <= self._last do
+    local id = self._ready[self._first]
+    self._ready[self._first] = nil
+    self._first = self._first + 1
+    local thread = self._threads[id]
+    if thread and thread.busy then
+      thread.again = true
+      thread.listed = false
+    elseif thread then
+      thread.listed, thread.busy = false, true
+      local record = start_one(self, thread, kernel.time_seconds(self._manager._client:now()))
+      thread.busy = false
+      if #thread.runs == 0 then self._threads[id] = nil end
+      if record or thread.again then self:ready(id) end
+      thread.again = nil
+      if record then return record end
+    end
+  end
+end
+
+return Queue

@@ -1,0 +1,154 @@
+--- Real processes of real handlers: their output, and that none outlives its run.
+local keel = require "keel"
+local executors = require "support.executor"
+local support = require "support"
+local uv = require "luv"
+
+describe("A process of a handler", function()
+  local store, runs
+
+  before_each(function()
+    store = support.open ":memory:"
+    runs = support.manager(store)
+  end)
+  after_each(executors.clean_up)
+  after_each(support.clean_up)
+
+  -- Runs a handler in an executor; gives the record when it has ended.
+  local function run(handler)
+    local record = assert(runs:create "t")
+    executors.started(runs, handler)
+    executors.await(function() return record.status ~= "pending" and record.status ~= "running"
+      and not record.finalizing end, "the end")
+    executors.clean_up()
+    if record.error then error(record.error, 2) end
+    return record
+  end
+
+  -- The result of a command.
+  local function result_of(command)
+    local result
+    run(function(context) result = assert(context.spawn(command)):wait() end)
+    return result
+  end
+
+  local function is_alive(pid) return uv.kill(pid, 0) == 0 end
+
+  -- Whether a process is gone, or a zombie that its new parent has yet to wait for.
+  local function is_gone(pid)
+    local file = io.open("/proc/" .. pid .. "/stat")
+    if not file then return true end
+    local state = file:read("a"):match "%) (%a)"
+    file:close()
+    return state == "Z" or state == "X"
+  end
+
+  it("says what it has to say, and how it ended", function()
+    assert.same({ code = 3, signal = 0, output = "out\n", errors = "err\n", dropped = 0 },
+      result_of "echo out; echo err >&2; exit 3")
+    assert.same({ code = 0, signal = 0, output = "a b\n", errors = "", dropped = 0 }, result_of { "echo", "a b" })
+    assert.equal(15, result_of("kill -TERM $$").signal)
+  end)
+
+  it("gets its input, folder and environment", function()
+    assert.equal("hello", result_of({ "cat", input = "hello" }).output)
+    assert.equal("", result_of({ "cat" }).output)
+    local folder = support.dir()
+    assert.equal(folder .. "\n", result_of({ "pwd", cwd = folder }).output)
+    assert.equal("yes\n", result_of({ "/bin/sh", "-c", "echo $COLOUR $HOME",
+      env = { COLOUR = "yes", HOME = false } }).output)
+    local big = ("x"):rep(1000000)
+    assert.equal(#big, #result_of({ "cat", input = big }).output)
+  end)
+
+  it("has its last words kept, as many as were asked for", function()
+    local result = result_of { "/bin/sh", "-c", "seq 1 20000", max_output = 12 }
+    assert.same({ "19999\n20000\n", true }, { result.output, result.dropped > 100000 })
+    assert.same({ "", "" }, (function(r) return { r.output, r.errors } end)(
+      result_of { "/bin/sh", "-c", "echo x", output = "ignore" }))
+  end)
+
+  it("cannot be what is not there", function()
+    run(function(context)
+      support.refused("io", context.spawn { "/no/such/command" })
+      support.raises("colour", context.spawn, { "true", colour = 1 })
+      support.raises("output", context.spawn, { "true", output = "loud" })
+      support.raises("word", context.spawn, {})
+    end)
+    assert.equal(0, #runs:list_by_thread("t")[1].metadata)
+  end)
+
+  it("is ended with its group when the run is cancelled: TERM first", function()
+    local child, told
+    local record = assert(runs:create "t")
+    executors.started(runs, function(context)
+      child = assert(context.spawn [[trap 'echo bye; exit 7' TERM; sleep 100 & echo $!; while :; do wait; done]])
+      told = child:wait()
+      assert(context.cancelled())
+    end)
+    executors.await(function() return child and child._output():find "\n" end, "the process")
+    local grandchild = tonumber(child._output():match "%d+")
+    assert.is_true(is_alive(grandchild))
+    assert(runs:cancel(record.run_id))
+    executors.await(function() return not record.finalizing end, "settling")
+    assert.same({ 7, true }, { told.code, told.output:find "bye" ~= nil })
+    executors.await(function() return is_gone(grandchild) end, "the grandchild's end")
+  end)
+
+  it("is killed after the grace when it is deaf, and the run is not settled before", function()
+    local child, started
+    local record = assert(runs:create "t")
+    executors.started(runs, function(context)
+      child = assert(context.spawn "trap '' TERM; echo ready; while :; do sleep 0.01; done")
+      return child:wait() and nil
+    end, { kill_grace = 0.15 })
+    executors.await(function() return child and child._output() ~= "" end, "the process")
+    started = uv.hrtime()
+    assert(runs:cancel(record.run_id))
+    executors.await(function() return not record.finalizing end, "settling")
+    assert.is_true((uv.hrtime() - started) / 1e9 >= 0.14)
+    assert.same({ 9, true }, { child.signal, is_gone(child.pid) })
+    assert.is_false(child:kill())
+  end)
+
+  it("does not outlive its handler, nor does what it has left in its group", function()
+    local child, left
+    run(function(context)
+      child = assert(context.spawn "sleep 100")
+      left = tonumber(assert(context.spawn "sleep 100 >/dev/null 2>&1 & echo $!"):wait().output)
+    end)
+    assert.same({ 15, true }, { child.signal, is_gone(child.pid) })
+    executors.await(function() return is_gone(left) end, "the end of what was left")
+  end)
+
+  it("holds nobody up with pipes that a daemon keeps open", function()
+    local result = result_of "setsid sleep 3 & echo started"
+    assert.equal("started\n", result.output)
+  end)
+
+  it("is not started for a run that is to stop", function()
+    local told
+    local record = assert(runs:create "t")
+    executors.started(runs, function(context)
+      context.sleep(60)
+      told = select(2, context.spawn "true")
+    end)
+    executors.await(function() return record.task end, "the start")
+    runs:cancel(record.run_id)
+    executors.await(function() return told end, "the refusal")
+    assert.equal("cancelled", told.code)
+  end)
+
+  it("is killed when the executor leaves and the handler does not", function()
+    local child
+    assert(runs:create "t")
+    local executor = executors.started(runs, function(context)
+      child = assert(context.spawn "trap '' TERM; echo ready; while :; do sleep 0.01; done")
+      child:wait()
+    end, { kill_grace = 60 })
+    executors.await(function() return child and child._output() ~= "" end, "the process")
+    assert.equal(1, #assert(executor:stop { timeout = 0.05 }).interrupted)
+    assert.same({ 9, true }, { child.signal, is_gone(child.pid) })
+    assert.is_string(keel.version)
+  end)
+end)

@@ -1,0 +1,166 @@
+--- Time under control: attempts, deadlines and sleep by a manual clock, without a real wait.
+local keel = require "keel"
+local executors = require "support.executor"
+local kernel = require "keel.kernel"
+local support = require "support"
+
+support.each_store(function(open)
+  describe("drain", function()
+    local clock, store, runs
+
+    before_each(function()
+      clock = support.clock()
+      store = open { clock = clock.read }
+      runs = support.manager(store)
+    end)
+    after_each(executors.clean_up)
+
+    local function claimable(options)
+      local given = { claimable = true }
+      for name, value in pairs(options or {}) do given[name] = value end
+      return assert(runs:create("t", given)).run_id
+    end
+
+    local function status(id) return store:get(id).status end
+
+    it("runs what is due, and what that makes due", function()
+      local executor = executors.new(runs, function(context)
+        local n = context.run.kwargs.n
+        if n < 3 then assert(context.manager:create("t", { claimable = true, kwargs = { n = n + 1 } })) end
+      end)
+      assert.equal(0, executor:drain())
+      claimable { kwargs = { n = 1 } }
+      assert.equal(3, executor:drain())
+      assert.equal(0, executor:drain())
+      assert.same({ running = 0, started = 3, ended = 3 }, executor:stats())
+    end)
+
+    it("tries again with growing delays up to max_attempts, then the error stays", function()
+      local attempts = {}
+      local executor = executors.new(runs, function(context)
+        attempts[#attempts + 1] = { context.run.attempt, clock.read() }
+        error "not yet"
+      end, { backoff = keel.retry_policy { initial_delay = 10, backoff_factor = 3, max_delay = 25 } })
+      local id, start = claimable { max_attempts = 4 }, clock.read()
+      for _, step in ipairs { 0, 9, 1, 24, 1, 24, 1, 100 } do
+        clock.advance(step)
+        assert(executor:drain())
+      end
+      assert.same({ { 1, start }, { 2, start + 10 }, { 3, start + 35 }, { 4, start + 60 } }, attempts)
+      local row = store:get(id)
+      assert.same({ "error", 4 }, { row.status, row.attempt })
+      assert.truthy(row.error:find "not yet\nstack traceback")
+      assert.equal(3, #support.events(store, { kinds = { "run_requeued" } }))
+    end)
+
+    it("keeps the success of a later attempt, and tries once without max_attempts", function()
+      local executor = executors.new(runs, function(context)
+        if context.run.attempt < 2 then return nil, "not yet" end
+      end)
+      local id, once = claimable { max_attempts = 3 }, claimable()
+      assert.equal(2, executor:drain())
+      clock.advance(1)
+      assert.equal(1, executor:drain())
+      assert.same({ "success", "error", "not yet" }, { status(id), status(once), store:get(once).error })
+    end)
+
+    it("does not try again what the handler has ended itself", function()
+      local executor = executors.new(runs, function() return { status = "error", error = "for good" } end)
+      local id = claimable { max_attempts = 3 }
+      assert.equal(1, executor:drain())
+      assert.same({ "error", 1 }, { status(id), store:get(id).attempt })
+    end)
+
+    it("lets handlers sleep until the clock has moved", function()
+      local woke
+      local executor = executors.new(runs, function(context)
+        assert(context.sleep(3600))
+        woke = clock.read()
+      end)
+      local id, start = claimable(), clock.read()
+      assert.same({ 0, "running" }, { executor:drain(), status(id) })
+      clock.advance(3599)
+      assert.equal(0, executor:drain())
+      clock.advance(1)
+      assert.same({ 1, "success", start + 3600 }, { executor:drain(), status(id), woke })
+    end)
+
+    it("RUN-39: ends what is past its deadline, whether it runs or waits", function()
+      local told
+      local executor = executors.new(runs, function(context) told = select(2, context.sleep(3600)) end)
+      local deadline = kernel.time_text(clock.read() + 60)
+      local running = claimable { deadline = deadline }
+      local waiting = assert(runs:create("u", { deadline = deadline, scheduled_at = deadline })).run_id
+      executor:drain()
+      clock.advance(59)
+      executor:drain()
+      assert.same({ "running", "pending" }, { status(running), status(waiting) })
+      clock.advance(1)
+      executor:drain()
+      assert.same({ "timeout", "timeout", "cancelled" }, { status(running), status(waiting), told.code })
+    end)
+
+    it("hears what others asked to stop", function()
+      local executor = executors.new(runs, function(context) return context.sleep(3600) end)
+      local id = claimable { max_attempts = 3 }
+      executor:drain()
+      assert.equal("rollback", store:request_cancel(id, { action = "rollback" }))
+      assert.equal(1, executor:drain())
+      local row = store:get(id)
+      assert.same({ "interrupted", "cancelled", "rollback", 1 },
+        { row.status, row.stop_reason, row.cancel_action, row.attempt })
+    end)
+
+    it("keeps the success of a handler that finishes although it was asked to stop", function()
+      local executor = executors.new(runs, function(context) context.sleep(3600) end)
+      local id = claimable()
+      executor:drain()
+      store:request_cancel(id)
+      executor:drain()
+      assert.equal("success", status(id))
+    end)
+
+    it("waits for processes", function()
+      local executor = executors.new(runs, function(context)
+        local result = assert(context.spawn "sleep 0.05; echo done"):wait()
+        return { exit_code = result.code, last_ai_message = result.output }
+      end)
+      local id = claimable()
+      assert.equal(1, executor:drain())
+      assert.same({ 0, "done\n" }, { store:get(id).exit_code, store:get(id).last_ai_message })
+    end)
+
+    it("ends after as many runs as it is told", function()
+      local executor = executors.new(runs, function(context)
+        assert(context.manager:create("t", { claimable = true }))
+      end)
+      claimable()
+      local err = support.refused("limit_too_large", executor:drain { limit = 20 })
+      assert.same({ "limit", 21, 20 }, { err.field, err.requested, err.max })
+    end)
+
+    it("is for executors that were not started", function()
+      local executor = executors.started(runs, function() end)
+      support.raises("started", executor.drain, executor)
+      executor:stop()
+      support.raises("stopped", executor.drain, executor)
+    end)
+
+    it("leaves sleepers that a start takes over, and a stop wakes", function()
+      local told = {}
+      local executor = executors.new(runs, function(context) told[#told + 1] = { context.sleep(0.05) } end)
+      local id = claimable()
+      executor:drain()
+      assert.same({}, told)
+      executor:start()
+      executors.await_status(store, id, "success")
+      assert.same({ { true } }, told)
+      executors.clean_up()
+      executor = executors.new(runs, function(context) told[#told + 1] = select(2, context.sleep(3600)) end)
+      id = claimable()
+      executor:drain()
+      executor:stop()
+      assert.same({ "cancelled", "success" }, { told[2].code, status(id) })
+    end)
+  end)
+end)
