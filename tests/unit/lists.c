@@ -52,7 +52,7 @@ TEST(threads_list_for_a_user)
 {
 	struct keel_runs list = {0};
 	for (int i = 0; i < 10; i++) {
-		char id[8];
+		char id[16];
 		snprintf(id, sizeof id, "r%d", i);
 		struct keel_run run = run_of(id, "t");
 		SET(&run, CREATED_AT, created_at, i);
@@ -138,7 +138,7 @@ TEST(inflight_before_a_time)
 TEST(inflight_of_a_session)
 {
 	for (int i = 0; i < 6; i++) {
-		char id[8];
+		char id[16];
 		snprintf(id, sizeof id, "r%d", i);
 		struct keel_run run = run_of(id, i < 3 ? "t" : "u");
 		SET(&run, SESSION_ID, session_id, 70 + i % 2);
@@ -155,7 +155,7 @@ TEST(inflight_in_pages)
 	uint64_t chance = chance_start("pages");
 	char whole[2][16 * 1024], page[16 * 1024] = "";
 	for (int i = 0; i < 200; i++) {
-		char id[8];
+		char id[16];
 		snprintf(id, sizeof id, "r%d", i);
 		put_at(id, chance_below(&chance, 2) ? "t" : "u", chance_below(&chance, 20));
 	}
