@@ -75,13 +75,7 @@ function support.each_store(body)
 end
 
 --- A clock that stands still until it is moved: { read = function, advance = function(seconds) }.
-function support.clock(start)
-  local now = start or 1767225600 -- 2026-01-01T00:00:00+00:00
-  return {
-    read = function() return now end,
-    advance = function(seconds) now = now + seconds end,
-  }
-end
+support.clock = keel.testing.clock
 
 --- A retry policy that never really waits; the delays it asked for are in the second result.
 function support.retry(max_attempts)

@@ -12,6 +12,7 @@ local keel = {
   --- JSON text of values, and back.
   json = kernel.json,
   load_policy = require("keel.load_policy").load,
+  testing = require "keel.testing",
   retry_policy = require("keel.retry").new,
   run_manager = require("keel.run_manager").new,
   shared_commits = require("keel.shared_commits").new,

@@ -212,6 +212,18 @@ describe("The reference names", function()
     each_key(keel.json, any, function(name) return is_called(text, name) end)
   end)
 
+  it("everything in keel.testing", function()
+    local text = sections "Testing policies"
+    each_key(keel.testing, any, function(name) return text:find("`testing%." .. name .. "%f[^%w]") end)
+  end)
+
+  it("every method of loaded policies", function()
+    local loaded = require "keel.load_policy"
+    each_key(loaded, public(loaded.load), function(name)
+      return name == "is" or is_called(sections "Scripts from files", name)
+    end)
+  end)
+
   it("every field of a run", function()
     local text = sections "The run record"
     local manager = keel.run_manager()

@@ -12,7 +12,10 @@ local final = { success = true, error = true, timeout = true, interrupted = true
 local outcome_fields = { status = "string", error = "string", error_code = "string", stop_reason = "string",
   requeue = "boolean", delay = "number" }
 
-local function check(outcome)
+--- What is wrong with what a reconciler decided; nil when nothing is.
+---@param outcome any
+---@return string? problem
+function recovery.problem_with(outcome)
   if type(outcome) ~= "table" then return "the outcome must be a table or nil, got " .. type(outcome) end
   for key, value in pairs(outcome) do
     local expected = outcome_fields[key]
@@ -52,7 +55,7 @@ local function outcome_of(context, run, cause)
   local outcome, err = policies.call(policy, context.budget, run,
     { now = context.now(), error = context.error, cause = cause })
   if err or outcome == nil then return nil, err end
-  local problem = check(outcome)
+  local problem = recovery.problem_with(outcome)
   if problem then return nil, policies.failed(policy, problem) end
   return outcome
 end

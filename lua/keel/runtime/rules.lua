@@ -46,8 +46,10 @@ end
 
 local members = { severity = true, code = true, message = true, subject = true }
 
--- What is wrong with a diagnostic; nil when nothing is.
-local function problem_with(diagnostic)
+--- What is wrong with a diagnostic; nil when nothing is.
+---@param diagnostic any
+---@return string? problem
+function rules.problem_with(diagnostic)
   if type(diagnostic) ~= "table" then return "a diagnostic must be a table, got " .. type(diagnostic) end
   for name in pairs(diagnostic) do
     if not members[name] then return "a diagnostic has the unknown member " .. tostring(name) end
@@ -70,7 +72,7 @@ local function ask(tx, runtime_id, rule, snapshot)
     return nil, policies.failed(rule, "a rule returns a list of diagnostics, not a " .. type(noticed))
   end
   for _, diagnostic in ipairs(noticed) do
-    local problem = problem_with(diagnostic)
+    local problem = rules.problem_with(diagnostic)
     if problem then return nil, policies.failed(rule, problem) end
     local id
     id, err = tx:record_diagnostic(runtime_id, diagnostic)

@@ -1,0 +1,186 @@
+--- For the tests of policies: requests and runs to show them, a policy called as a manager calls it, under the real
+--- sandbox and checks, a clock that stands still, and a store in memory. Nothing here needs a database or waits.
+local LoadedPolicy = require "keel.load_policy"
+local check = require "keel.check"
+local decisions = require "keel.manager.decision"
+local kernel = require "keel.kernel"
+local policies = require "keel.policies"
+local recovery = require "keel.manager.recovery"
+local rules = require "keel.runtime.rules"
+
+local testing = {}
+
+--- The time that everything made here has, unless it is given another.
+testing.now = "2026-01-01T00:00:00+00:00"
+
+local function merged(record, fields)
+  for name, value in pairs(fields or {}) do record[name] = value end
+  return record
+end
+
+-- --- What a policy is shown -----------------------------------------------------------------------------------------
+
+--- A run as a policy is shown one: running, unless `fields` say otherwise.
+---@param run_id string
+---@param fields? table<string, any>
+---@return keel.Run
+function testing.run(run_id, fields)
+  check.type(run_id, "string", 1, "run")
+  return merged({ run_id = run_id, thread_id = "t", status = "running", operation_kind = "run", metadata = {},
+    kwargs = {}, priority = 0, attempt = 1, losses = 0, fence = 1, revision = 1, created_at = testing.now,
+    updated_at = testing.now }, fields)
+end
+
+--- A run that waits.
+---@param run_id string
+---@param fields? table<string, any>
+---@return keel.Run
+function testing.pending(run_id, fields)
+  return testing.run(run_id, merged({ status = "pending" }, fields))
+end
+
+--- A list of runs in flight, of ids (of running runs) and records.
+---@param runs (string|keel.Run)[]
+---@return keel.Run[]
+function testing.inflight(runs)
+  local list = {}
+  for i, run in ipairs(runs) do list[i] = type(run) == "string" and testing.run(run) or run end
+  return list
+end
+
+--- What a strategy is told of a newcomer, unless `fields` say otherwise.
+---@param fields? table<string, any>
+---@param inflight? keel.Run[] what it is shown beside it; `inflight_count` is their number
+---@return keel.Request
+function testing.request(fields, inflight)
+  return merged({ thread_id = "t", metadata = {}, kwargs = {}, options = {}, priority = 0, finalizing = {},
+    multitask_strategy = "custom", now = testing.now, inflight_count = #(inflight or {}) }, fields)
+end
+
+-- --- Calling one ----------------------------------------------------------------------------------------------------
+
+local budget_options = { instructions = "integer", seconds = "number", bytes = "number" }
+
+-- A machine that runs tests may be slow; what a policy costs is told by its instructions.
+local default_budget = merged(merged({}, policies.default_budget), { seconds = 10 })
+
+local function find(kind, policy)
+  if type(policy) ~= "string" then return policies.find(kind, policy) end
+  if policy:find "[/.]" then
+    local loaded, err = LoadedPolicy.load(policy)
+    if not loaded then return nil, err end
+    return loaded:as_policy()
+  end
+  local found, known = policies.find(kind, policy)
+  if found then return found end
+  error(("there is no %s among the built-in %s (%s); a file has its path"):format(policy, kind,
+    table.concat(known, ", ")), 3)
+end
+
+-- Calls a policy. Gives what it returned, the error, what it used, and the policy.
+local function call(kind, name, given, budget, ...)
+  check.type(given, "string|function|policy", 1, name)
+  budget = merged(merged({}, default_budget), check.options(budget, budget_options, 4, name))
+  local policy, err = find(kind, given)
+  if not policy then return nil, err end
+  local result
+  result, err = policies.call(policy, budget, ...)
+  local usage
+  if policy.box then
+    usage = {}
+    usage.instructions, usage.bytes = policy.box:usage()
+  end
+  return result, err, usage, policy
+end
+
+-- A decision as its author would write it, with the ids of runs.
+local function written(decision)
+  local all, some = decision.all and "all", #decision.cancel > 0 and decision.cancel
+  local cancel = all or some or nil
+  return { admit = decision.admit, cancel = cancel, action = cancel and decision.action,
+    after = #decision.after > 0 and decision.after or nil, concurrency = decision.concurrency, delay = decision.delay,
+    within = decision.within, replace = decision.replace, reuse = decision.reuse, position = decision.position,
+    reason = decision.reason }
+end
+
+--- Asks a strategy, as admission does, and checks its decision.
+--- Raises for wrong types. Fails with policy_failed and policy_budget.
+---@param policy string|keel.AnyStrategy the path of a file, the name of a built-in one, or the strategy
+---@param fields? table<string, any> of the request; see testing.request
+---@param inflight? (string|keel.Run)[] see testing.inflight
+---@param budget? { instructions?: integer, seconds?: number, bytes?: number } by default a manager's, with 10 seconds
+---@return keel.Decision? decision with ids in the place of runs, and `action` only with `cancel`
+---@return keel.Error? err
+---@return { instructions: integer, bytes: integer }? usage of a file
+function testing.decide(policy, fields, inflight, budget)
+  local runs = testing.inflight(inflight or {})
+  local request = testing.request(fields, runs)
+  local finalizing = request.finalizing
+  local result, err, usage, asked = call("strategies", "decide", policy, budget, request, runs)
+  if err then return nil, err, usage end
+  local decision, problem = decisions.check(result, runs, finalizing)
+  if not decision then return nil, policies.failed(asked, problem), usage end
+  return written(decision), nil, usage
+end
+
+--- Asks a reconciler, as recovery does, and checks its outcome.
+--- Raises for wrong types. Fails with policy_failed and policy_budget.
+---@param policy string|keel.AnyReconciler the path of a file, the name of a built-in one, or the reconciler
+---@param run keel.Run
+---@param context? { now?: string, error?: string, cause?: "owner"|"lease"|"deadline" } default: the owner is gone
+---@param budget? { instructions?: integer, seconds?: number, bytes?: number }
+---@return keel.Outcome? outcome nil, without an error: it leaves the run alone
+---@return keel.Error? err
+---@return { instructions: integer, bytes: integer }? usage of a file
+function testing.reconcile(policy, run, context, budget)
+  context = merged({ now = testing.now, cause = "owner" }, context)
+  local outcome, err, usage, asked = call("reconcilers", "reconcile", policy, budget, run, context)
+  if err or outcome == nil then return nil, err, usage end
+  local problem = recovery.problem_with(outcome)
+  if problem then return nil, policies.failed(asked, problem), usage end
+  return outcome, nil, usage
+end
+
+--- Asks a diagnostic rule, and checks what it noticed.
+--- Raises for wrong types. Fails with policy_failed and policy_budget.
+---@param policy string|keel.DiagnosticRule|keel.LoadedPolicy a file's path, the name of a built-in one, or the rule
+---@param snapshot table
+---@param budget? { instructions?: integer, seconds?: number, bytes?: number }
+---@return { severity: string, code: string, message: string, subject: any }[]? diagnostics
+---@return keel.Error? err
+---@return { instructions: integer, bytes: integer }? usage of a file
+function testing.diagnose(policy, snapshot, budget)
+  local noticed, err, usage, asked = call("diagnostics", "diagnose", policy, budget, snapshot)
+  if err then return nil, err, usage end
+  local problem = type(noticed) ~= "table" and "a rule returns a list of diagnostics, not a " .. type(noticed)
+  for _, diagnostic in ipairs(problem and {} or noticed) do problem = problem or rules.problem_with(diagnostic) end
+  if problem then return nil, policies.failed(asked, problem), usage end
+  return noticed, nil, usage
+end
+
+-- --- Time and a store -----------------------------------------------------------------------------------------------
+
+--- A clock that stands still until it is moved.
+---@param start? number|string seconds since the epoch, or a time; default testing.now
+---@return { read: fun(): number, advance: fun(seconds: number), text: fun(): string } clock read is what a store's
+--- option `clock` wants; text is the same as a time
+function testing.clock(start)
+  local now = start or testing.now
+  if type(now) == "string" then now = assert(kernel.time_seconds(now)) end
+  return {
+    read = function() return now end,
+    advance = function(seconds) now = now + seconds end,
+    text = function() return kernel.time_text(now) end,
+  }
+end
+
+--- A store that lives in memory, on a clock that stands still.
+---@param clock? { read: fun(): number } default: a new one
+---@return keel.Store store
+---@return { read: fun(): number, advance: fun(seconds: number), text: fun(): string } clock
+function testing.store(clock)
+  clock = clock or testing.clock()
+  return assert(kernel.open(":memory:", { clock = clock.read })), clock
+end
+
+return testing
