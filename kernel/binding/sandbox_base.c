@@ -139,18 +139,18 @@ static void sort(struct key *keys, size_t count)
 	}
 }
 
-/* The iterator of pairs: upvalues are the list of keys and how far it is. */
+/* The iterator of pairs: upvalues are the list of keys, how far it is, and the table. A script can call it with anything:
+ * its arguments are not looked at. */
 static int next_pair(lua_State *S)
 {
 	lua_Integer i = lua_tointeger(S, lua_upvalueindex(2));
-	lua_settop(S, 1);
 	for (;;) {
+		lua_settop(S, 0);
 		if (lua_rawgeti(S, lua_upvalueindex(1), ++i) == LUA_TNIL)
 			return 1;
-		lua_pushvalue(S, 2);
-		if (lua_rawget(S, 1) != LUA_TNIL)
-			break;
-		lua_settop(S, 1); /* it was taken away meanwhile */
+		lua_pushvalue(S, 1);
+		if (lua_rawget(S, lua_upvalueindex(3)) != LUA_TNIL)
+			break; /* else it was taken away meanwhile */
 		keel_sandbox_charge(S, 1);
 	}
 	lua_pushinteger(S, i);
@@ -180,7 +180,8 @@ static int base_pairs(lua_State *S)
 		lua_rawseti(S, -2, (lua_Integer)i + 1);
 	}
 	lua_pushinteger(S, 0);
-	lua_pushcclosure(S, next_pair, 2);
+	lua_pushvalue(S, 1);
+	lua_pushcclosure(S, next_pair, 3);
 	lua_pushvalue(S, 1);
 	lua_pushnil(S);
 	return 3;

@@ -96,6 +96,19 @@ describe("POLICY-9: a script", function()
     end
   end)
 
+  it("may call an iterator with anything", function()
+    assert.same({ "a", 1, "b", 2, "x" }, sandbox.result [[
+      return function()
+        local each, t = pairs { a = 1, b = 2 }, {}
+        t[1], t[2] = each(5)
+        t[3], t[4] = each("no table", nil, {})
+        assert(each() == nil and each(null) == nil)
+        t[5] = ("x"):gmatch(".")(5, 6)
+        pcall(ipairs {}, 5, 6)
+        return t
+      end]])
+  end)
+
   it("sees no addresses", function()
     assert.same({ "table", "function", "function", "null", "table" }, sandbox.result [[
       return function()
