@@ -1,4 +1,4 @@
-/* sandbox.c - the box itself: its state, its allocator, its hook, and calls into it. sandbox.h says how it holds.
+/* sandbox.c - the box itself: its state, its hook, and calls into it. sandbox.h says how it holds.
  *
  * The host's state and the box's never raise through each other: inside the box everything runs under lua_pcall and
  * reads the host with functions that do not raise; the result is read out of the box without raising there.
@@ -12,16 +12,14 @@ static const char SANDBOX[] = "keel.sandbox";
 static const char STOPPED; /* its address is what a stop raises: nothing has to be allocated for it */
 
 enum {
-	GROWTHS_UNSEEN = 32,      /* allocations between two looks at the clock; large ones always look */
-	GROWTH_SEEN = 512,        /* bytes that make one large */
-	WORK_UNSEEN = 10000,      /* charged instructions between two looks */
-	GARBAGE_MAX = 256 * 1024, /* bytes that calls may leave behind before they are collected */
-	CHUNK_NAME_SIZE = 48,     /* Lua cuts names in messages at 60 */
-	STATE_ROOM = 1 << 20,     /* bytes for the state and the chunk, beside the budget of a call */
-	READ_SIZE = 512,          /* bytes of source given to the parser between two looks at the clock */
-	REASON_SIZE = 500,        /* bytes of a reason that leave the box */
-	CHUNK = 1,
-	STATE_SLOTS = CHUNK /* what stays on the box's stack */
+	GROWTHS_UNSEEN = 32,  /* allocations between two looks at the clock; large ones always look */
+	GROWTH_SEEN = 512,    /* bytes that make one large */
+	WORK_UNSEEN = 10000,  /* charged instructions between two looks */
+	CHUNK_NAME_SIZE = 48, /* Lua cuts names in messages at 60 */
+	STATE_ROOM = 1 << 20, /* bytes for the state and the chunk, beside the budget of a call */
+	READ_SIZE = 512,      /* bytes of source given to the parser between two looks at the clock */
+	REASON_SIZE = 500,    /* bytes of a reason that leave the box */
+	CHUNK = 1             /* where the chunk is on the box's stack */
 };
 
 static int64_t monotonic_ns(void)
@@ -95,6 +93,12 @@ static void hook(lua_State *S, lua_Debug *ar)
 		look_in(box, box->left + 1);
 }
 
+void keel_sandbox_look(struct sandbox *box, size_t bytes)
+{
+	if ((bytes >= GROWTH_SEEN || ++box->growths % GROWTHS_UNSEEN == 0) && monotonic_ns() > box->deadline_ns)
+		keel_sandbox_trip(box, "seconds");
+}
+
 void keel_sandbox_charge(lua_State *S, size_t instructions)
 {
 	struct sandbox *box = keel_sandbox_of(S);
@@ -109,39 +113,6 @@ void keel_sandbox_charge(lua_State *S, size_t instructions)
 	}
 	if (box->exceeded)
 		stop(S);
-}
-
-/* --- Memory ------------------------------------------------------------------------------------------------------ */
-
-/* Whether a block may grow to a size. After the stop what is small still may: the next instruction raises, and refusing
- * would make Lua collect all garbage first, which takes longer than what is left to do. */
-static bool may_grow(struct sandbox *box, size_t size, size_t more)
-{
-	if (!box->exceeded) {
-		if (size > SANDBOX_BLOCK_MAX || more > box->limit || box->used > box->limit - more)
-			keel_sandbox_trip(box, "bytes");
-		else if ((more >= GROWTH_SEEN || ++box->growths % GROWTHS_UNSEEN == 0) && monotonic_ns() > box->deadline_ns)
-			keel_sandbox_trip(box, "seconds");
-	}
-	return !box->exceeded || (size <= SANDBOX_SMALL && box->used < box->limit + SANDBOX_SLACK);
-}
-
-static void *allocate(void *data, void *block, size_t before, size_t size)
-{
-	struct sandbox *box = data;
-	size_t old = block ? before : 0; /* without a block it says what the new one is for */
-	if (size > old && !may_grow(box, size, size - old))
-		return NULL;
-	void *made = box->alloc(box->alloc_data, block, before, size);
-	if (!made && size > 0) {
-		keel_sandbox_trip(box, "memory");
-		return NULL;
-	}
-	box->used += size;
-	box->used -= old;
-	if (box->used > box->peak)
-		box->peak = box->used;
-	return made;
 }
 
 /* --- The state --------------------------------------------------------------------------------------------------- */
@@ -178,15 +149,6 @@ static int prepare(lua_State *S)
 	return 1;
 }
 
-static void throw_away(struct sandbox *box)
-{
-	lua_State *S = box->S;
-	box->S = NULL;
-	if (S)
-		lua_close(S);
-	box->used = 0;
-}
-
 /* --- Calling ----------------------------------------------------------------------------------------------------- */
 
 /* Runs the chunk, and what it returned on copies of the host's values. Protected; gets the chunk and the intake, NULL
@@ -216,7 +178,7 @@ static void start(struct sandbox *box, lua_Integer instructions, lua_Number seco
 	box->unseen = 0;
 	box->bytes = bytes < 1e15 ? (size_t)bytes : (size_t)1e15;
 	box->base = box->peak = box->used;
-	box->limit = box->used + box->bytes + (box->S ? 0 : STATE_ROOM);
+	box->limit = box->used + box->bytes + (box->image ? 0 : STATE_ROOM);
 	box->deadline_ns = monotonic_ns() + (int64_t)((seconds < 1e6 ? seconds : 1e6) * 1e9);
 }
 
@@ -292,12 +254,13 @@ static int push_stop(lua_State *L, const struct sandbox *box)
 /* Makes the state, if there is none, and runs the chunk in it. The result, if any, is on the box's stack then. */
 static int enter(lua_State *L, struct sandbox *box, const char *name, struct intake *in)
 {
-	if (!box->S) {
+	box->entered = true;
+	if (!box->image) {
 		struct source source = {.box = box, .name = name};
 		lua_getiuservalue(L, 1, 1);
 		source.data = lua_tolstring(L, -1, &source.size);
 		lua_pop(L, 1); /* the box keeps it */
-		lua_State *S = lua_newstate(allocate, box);
+		lua_State *S = lua_newstate(keel_sandbox_allocate, box);
 		if (!S) {
 			keel_sandbox_trip(box, "memory");
 			return LUA_ERRMEM;
@@ -311,11 +274,14 @@ static int enter(lua_State *L, struct sandbox *box, const char *name, struct int
 		int status = lua_pcall(S, 1, 1, 0);
 		if (status != LUA_OK || box->exceeded)
 			return status;
+		if (!keel_sandbox_keep(box)) {
+			keel_sandbox_trip(box, "memory");
+			return LUA_ERRMEM;
+		}
 		box->base = box->peak = box->used;
 		box->limit = box->used + box->bytes;
 	}
 	lua_State *S = box->S;
-	lua_settop(S, STATE_SLOTS); /* copying the last result may have raised in the host */
 	look_in(box, box->left < SANDBOX_EVERY ? box->left + 1 : SANDBOX_EVERY);
 	lua_pushcfunction(S, run);
 	lua_pushvalue(S, CHUNK);
@@ -323,16 +289,14 @@ static int enter(lua_State *L, struct sandbox *box, const char *name, struct int
 	return lua_pcall(S, 2, in ? 2 : 0, 0);
 }
 
-/* After a call: what failed while the chunk was loaded has left no chunk; what tripped is not to be trusted. */
-static void leave(struct sandbox *box, bool keep)
+/* After a call: all is as before it. What failed while the script was loaded has left nothing worth keeping. */
+static void leave(struct sandbox *box)
 {
-	if (!keep || box->exceeded || !box->S || lua_type(box->S, CHUNK) != LUA_TFUNCTION) {
-		throw_away(box);
-		return;
-	}
-	lua_settop(box->S, STATE_SLOTS);
-	if (box->used > box->base + GARBAGE_MAX)
-		lua_gc(box->S, LUA_GCCOLLECT);
+	box->entered = false;
+	if (box->image)
+		keel_sandbox_restore(box);
+	else
+		keel_sandbox_drop(box);
 }
 
 static int call(lua_State *L, bool whole)
@@ -350,32 +314,33 @@ static int call(lua_State *L, bool whole)
 	keel_lua_push_null(L);
 	struct intake in = {.host = L, .first = 5, .last = top, .null = lua_touserdata(L, -1)};
 	lua_pop(L, 1);
+	if (box->entered) /* copying the last result raised in the host */
+		leave(box);
 	start(box, instructions, seconds, bytes);
 	int status = enter(L, box, name, whole ? &in : NULL);
 	lua_settop(L, top);
 	lua_pushboolean(L, 0);
 	if (box->exceeded) {
-		leave(box, false);
+		leave(box);
 		return 1 + push_stop(L, box);
 	}
 	if (status != LUA_OK) {
-		/* Lua itself may be out of something: the box is made again. */
 		int pushed = push_failure(L, box, name);
-		leave(box, status == LUA_ERRRUN);
+		leave(box);
 		return 1 + pushed;
 	}
 	lua_settop(L, top);
 	lua_pushboolean(L, 1);
 	if (!whole) {
-		leave(box, true);
+		leave(box);
 		return 1;
 	}
 	const char *why;
 	if (keel_sandbox_push_result(L, box->S, lua_gettop(box->S), lua_gettop(box->S) - 1, &in, &why)) {
-		leave(box, true);
+		leave(box);
 		return 2;
 	}
-	leave(box, true);
+	leave(box);
 	lua_settop(L, top);
 	lua_pushboolean(L, 0);
 	lua_pushliteral(L, "failed");
@@ -410,7 +375,7 @@ static int sandbox_usage(lua_State *L)
 
 static int sandbox_gc(lua_State *L)
 {
-	throw_away(luaL_checkudata(L, 1, SANDBOX));
+	keel_sandbox_drop(luaL_checkudata(L, 1, SANDBOX));
 	return 0;
 }
 

@@ -2,12 +2,11 @@
  *
  * Three things stop a script: instructions (a hook counts them, the library charges for its own work), bytes (an
  * allocator counts them) and time (both look at the clock). Whichever is spent first trips the box: from then on the
- * hook raises at every instruction, so that nothing inside can go on, whatever it catches. A box that tripped is thrown
- * away and made again for the next call.
+ * hook raises at every instruction, so that nothing inside can go on, whatever it catches.
  *
- * Nothing stays from one call to the next: the chunk is run again for every call, so its locals are new; the globals
- * cannot be written; there is neither a clock nor chance nor an address to read. The same arguments give the same
- * decision.
+ * Nothing stays from one call to the next: the state's memory is put back as it was when the script had been compiled,
+ * and the chunk is run again, so its locals are new. The globals cannot be written; there is neither a clock nor chance
+ * nor an address to read. The same arguments give the same decision.
  */
 #ifndef KEEL_SANDBOX_H
 #define KEEL_SANDBOX_H
@@ -27,12 +26,20 @@ enum {
 	SANDBOX_INTAKE_TEXT = 1 << 20 /* bytes of text in them */
 };
 
+struct chunk;
+struct large;
+
 struct sandbox {
-	lua_State *S;    /* NULL: there is none, or it was thrown away */
+	lua_State *S;    /* NULL: there is none */
 	lua_Alloc alloc; /* the host's, so that its memory is under its control */
 	void *alloc_data;
+	struct chunk *chunk; /* the newest; small blocks are cut off it */
+	struct large *large;
+	void *image; /* what the chunks held when the script had been loaded; NULL: it is not yet */
+	size_t image_size, image_used;
+	bool entered;             /* a call is under way, or did not come to its end */
 	size_t used, limit, peak; /* bytes */
-	size_t base;              /* bytes of the state before a call */
+	size_t base;              /* bytes used before a call */
 	size_t bytes;             /* the budget */
 	unsigned growths;         /* since it was made: the clock is not read at each */
 	lua_Integer given, left;  /* instructions; left negative: spent */
@@ -43,11 +50,30 @@ struct sandbox {
 	int line;             /* of the script, where it was stopped; 0: unknown */
 };
 
+/* --- sandbox_memory.c -------------------------------------------------------------------------------------------- */
+
+/* The allocator of a box. */
+void *keel_sandbox_allocate(void *data, void *block, size_t before, size_t size);
+
+/* Remembers the state as it is; false: there is no memory for that. */
+bool keel_sandbox_keep(struct sandbox *box);
+
+/* Puts the state back, byte for byte, and frees what came since. */
+void keel_sandbox_restore(struct sandbox *box);
+
+/* Frees all of it. Nothing is to be finalized in the state. */
+void keel_sandbox_drop(struct sandbox *box);
+
+/* --- sandbox.c --------------------------------------------------------------------------------------------------- */
+
 /* The box of a state. */
 struct sandbox *keel_sandbox_of(lua_State *S);
 
 /* Stops the script for good: at the latest with its next instruction. [-0, +0, -] */
 void keel_sandbox_trip(struct sandbox *box, const char *limit);
+
+/* Looks at the clock, not at each call, when so many bytes are taken; trips the box when its time is up. */
+void keel_sandbox_look(struct sandbox *box, size_t bytes);
 
 /* Trips the box and raises at once. */
 int keel_sandbox_stop(lua_State *S, const char *limit);
@@ -111,6 +137,7 @@ struct intake {
 	const void *null;  /* keel.null in the host */
 	lua_Integer nodes; /* that documents may still have */
 	lua_Integer bytes;
+	int fields;        /* of the last record */
 	lua_Integer shown; /* records that were copied from a list */
 };
 

@@ -139,8 +139,8 @@ static void sort(struct key *keys, size_t count)
 	}
 }
 
-/* The iterator of pairs: upvalues are the list of keys, how far it is, and the table. A script can call it with anything:
- * its arguments are not looked at. */
+/* The iterator of pairs: upvalues are the list of keys, how far it is, and the table. A script can call it with
+ * anything: its arguments are not looked at. */
 static int next_pair(lua_State *S)
 {
 	lua_Integer i = lua_tointeger(S, lua_upvalueindex(2));

@@ -121,14 +121,13 @@ static void push_record(lua_State *S, struct intake *in, int index, int level)
 	enum { SHORT = 512 }; /* bytes of a text that nobody counts */
 	lua_State *L = in->host;
 	int fields = 0;
-	for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1))
-		fields++;
-	lua_createtable(S, 0, fields);
+	lua_createtable(S, 0, in->fields); /* as many as the last one had, most likely */
 	for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
 		int key = lua_gettop(L) - 1;
 		size_t size;
 		if (lua_type(L, key) != LUA_TSTRING)
 			continue; /* a record has names */
+		fields++;
 		const char *name = lua_tolstring(L, key, &size);
 		int type = lua_type(L, key + 1);
 		bool listed = type == LUA_TTABLE && level == 0 && is_list_of_tables(L, key + 1);
@@ -149,6 +148,7 @@ static void push_record(lua_State *S, struct intake *in, int index, int level)
 		}
 		lua_rawset(S, -3);
 	}
+	in->fields = fields;
 }
 
 static void push_list(lua_State *S, struct intake *in, int index, struct record *records, int argument)
@@ -175,6 +175,7 @@ void keel_sandbox_push_arguments(lua_State *S, struct intake *in)
 	in->nodes = SANDBOX_INTAKE_NODES;
 	in->bytes = SANDBOX_INTAKE_TEXT;
 	in->shown = 0;
+	in->fields = 16;
 	luaL_checkstack(S, in->last - in->first + 16, NULL);
 	for (int i = in->first; i <= in->last; i++)
 		if (is_list_of_tables(L, i))

@@ -83,7 +83,8 @@ print(("a fresh sandbox, chunk compiled and run: %.1f us"):format(fresh * 1e6))
 -- --- Whole admissions -----------------------------------------------------------------------------------------------
 
 local function admitting(name)
-  local options = { multitask_strategy = name, user_id = "bob", metadata = metadata, strategy_options = request.options }
+  local options = { multitask_strategy = name, user_id = "bob", metadata = metadata,
+    strategy_options = request.options }
   return function()
     local begun = kernel.monotonic()
     local run = assert(runs:create_or_reject("t", options))
