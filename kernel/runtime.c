@@ -210,9 +210,11 @@ enum keel_code keel_runtime_open(struct keel_store *store, struct keel_text runt
 	if (code == KEEL_OK)
 		code = check_options(options, err);
 	if (code == KEEL_OK)
-		code = keel_store_check(store, err);
-	if (code == KEEL_OK)
-		code = read_runtime(store, runtime_id, &row, err);
+		code = keel_read_begin(store, err); /* also ends what a failed rollback may have left */
+	if (code != KEEL_OK)
+		return code;
+	code = read_runtime(store, runtime_id, &row, err);
+	keel_read_end(store);
 	if (code != KEEL_OK)
 		return code;
 	if (row.seq && !adopt(&row.about, options)) {

@@ -297,7 +297,7 @@ static void add_rows(struct picture *picture, sqlite3 *db, const char *sql)
 	must(rc == SQLITE_DONE);
 }
 
-/* Runs, events and leases as another process would see them. An empty text when there is no store. */
+/* What the tables hold as another process would see it. An empty text when there is no store. */
 static void look(struct picture *picture)
 {
 	sqlite3 *db = newest_connection;
@@ -317,6 +317,13 @@ static void look(struct picture *picture)
 		add_rows(picture, db, "SELECT * FROM events ORDER BY id");
 		if (sqlite3_table_column_metadata(db, NULL, "leases", NULL, NULL, NULL, NULL, NULL, NULL) == SQLITE_OK)
 			add_rows(picture, db, "SELECT * FROM leases ORDER BY name");
+		if (sqlite3_table_column_metadata(db, NULL, "workers", NULL, NULL, NULL, NULL, NULL, NULL) == SQLITE_OK) {
+			add_rows(picture, db, "SELECT event_low_water FROM store");
+			add_rows(picture, db, "SELECT * FROM runtimes ORDER BY seq");
+			add_rows(picture, db, "SELECT * FROM workers ORDER BY seq");
+			add_rows(picture, db, "SELECT * FROM transcripts ORDER BY event_id");
+			add_rows(picture, db, "SELECT * FROM diagnostics ORDER BY runtime, id");
+		}
 	}
 	if (!borrowed)
 		__real_sqlite3_close_v2(db);
