@@ -84,8 +84,9 @@ static enum keel_code read_epoch(struct keel_store *store, struct keel_error *er
 	code = keel_step(select, &row, err);
 	struct keel_text epoch = {NULL, 0};
 	if (code == KEEL_OK && row) {
+		row = !keel_column_null(select, 0);
 		epoch = keel_column_text(select, 0);
-		if (!epoch.data)
+		if (row && !epoch.data)
 			code = keel_fail_memory(err);
 	}
 	if (code == KEEL_OK && (!row || epoch.size >= sizeof store->epoch))
@@ -111,6 +112,8 @@ static enum keel_code attach(struct keel_store *store, const char *uri, struct k
 		code = driver->identify(store->sql, &version, &ours, err);
 	if (code != KEEL_OK)
 		return code;
+	if (version < 0)
+		return keel_fail(err, KEEL_STORE_CORRUPT, "%s: the schema version %lld is none", uri, (long long)version);
 	if (!ours)
 		return keel_fail(err, KEEL_STORE_CORRUPT, "%s: this is another application's database", uri);
 	if (version > keel_migrations_count)

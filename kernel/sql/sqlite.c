@@ -55,6 +55,17 @@ static struct sqlite_statement *own_statement(struct keel_statement *statement)
 
 /* --- Errors ------------------------------------------------------------------------------------------------------ */
 
+/* Whether an error says that the schema is not what its version says: something is missing, or was made already. */
+static bool is_about_schema(const char *message)
+{
+	static const char *const words[] = {"no such ",       "malformed",        "has no column named ",
+										"already exists", "duplicate column", "unsupported file format"};
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if (strstr(message, words[i]))
+			return true;
+	return false;
+}
+
 static enum keel_code classify(int rc, const char *message)
 {
 	if (rc == SQLITE_IOERR_NOMEM)
@@ -77,9 +88,7 @@ static enum keel_code classify(int rc, const char *message)
 	case SQLITE_TOOBIG:
 		return KEEL_LIMIT_TOO_LARGE;
 	case SQLITE_ERROR:
-		/* A table or column that is not there: the schema is not what its version says. */
-		return strncmp(message, "no such", 7) == 0 || strncmp(message, "malformed", 9) == 0 ? KEEL_STORE_CORRUPT
-																							: KEEL_IO;
+		return is_about_schema(message) ? KEEL_STORE_CORRUPT : KEEL_IO;
 	default:
 		return KEEL_IO;
 	}
