@@ -73,6 +73,14 @@ describe("A path that is no store gets its code, the path in the message, and st
     refused_unchanged("store_corrupt", path)
   end)
 
+  it("WORKER-13: a version that never was is store_corrupt", function()
+    for _, version in ipairs { 0xFFFFFFFF, 0x80000000, 1 } do
+      local path = closed_store()
+      files.patch(path, USER_VERSION, string.pack(">I4", version))
+      support.refused("store_corrupt", keel.open(path))
+    end
+  end)
+
   it("a store of a newer version is store_version", function()
     local path = closed_store()
     files.patch(path, USER_VERSION, string.pack(">I4", 9999))
