@@ -1,5 +1,5 @@
-/* workers.c - faults while runtimes, workers, transcripts and diagnostics change and are looked at, and while a store is
- * pruned, counted and copied. */
+/* workers.c - faults while runtimes, workers, transcripts and diagnostics change and are looked at, and while a store
+ * is pruned, counted and copied. */
 #include "support_fault.h"
 
 #include <unistd.h>
