@@ -39,7 +39,7 @@ local limit_options = { max_transcript_projection_items = "integer", max_event_b
 local function check_rules(map)
   for name, rule in pairs(map or {}) do
     if type(name) ~= "string" or (rule ~= false and not policies.is_policy(rule)) then
-      error(("bad argument #1 to 'runtime' (option 'diagnostics' must map names to functions or false; '%s' is a %s)")
+      error(("bad argument #1 to 'runtime' (option 'diagnostics' must map names to policies or false; '%s' is a %s)")
         :format(tostring(name), type(rule)), 3)
     end
   end
@@ -118,6 +118,7 @@ end
 -- `agree(answer)`, if given, asks the backend last. What the backend refuses is not tried again.
 local function change(self, name, write, cause, agree)
   local refusal
+  rules.refresh(self._rules, function(...) self._client:log(...) end)
   local answer, err = self._client:transaction(name, function(tx)
     local made, seen = write(tx)
     if made == nil then return nil, seen end

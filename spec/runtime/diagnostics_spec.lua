@@ -118,6 +118,22 @@ support.each_store(function(open)
     assert.same({ "1 warning mine 1" }, shown(runtime))
   end)
 
+  it("a rule may come from a file, which can be edited", function()
+    local path = support.dir() .. "/rule.lua"
+    local function write(code)
+      require("support.files").write(path, ([[
+        return function(snapshot)
+          return { { severity = "info", code = "%s", message = snapshot.cause } }
+        end]]):format(code))
+    end
+    write "first"
+    local runtime = runtimes.open(store, { diagnostics = { mine = assert(keel.load_policy(path, { reload = true })) } })
+    runtimes.worker(runtime)
+    write "second, and longer"
+    runtimes.worker(runtime)
+    assert.same({ "1 info first 1", "2 info second, and longer 1" }, shown(runtime))
+  end)
+
   it("a rule that fails, overruns or says nonsense undoes the change", function()
     local function subject_of_another() return { runtime_id = "other", worker_id = "w" } end
     local rules = {

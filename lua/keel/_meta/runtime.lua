@@ -139,7 +139,7 @@
 ---@field worker keel.Worker
 ---@field input? keel.WorkerInput
 
----@alias keel.DiagnosticRule fun(snapshot: keel.RuntimeSnapshot): table[]?
+---@alias keel.DiagnosticRule keel.LoadedPolicy|fun(snapshot: keel.RuntimeSnapshot): table[]?
 
 --- What makes workers work. Each method returns true, or nil and an error, and is called in a writing transaction: it
 --- must be quick, cannot yield and must not use the runtime's store.

@@ -8,19 +8,21 @@ local rules = {}
 
 ---@class keel.DiagnosticRules
 ---@field package built_in keel.Policy[] they look at workers that are made, and at nothing else
----@field package own keel.Policy[] they look at everything
+---@field package own string[] the names of the runtime's own: they look at everything
+---@field package map table<string, keel.DiagnosticRule|false>
 
 --- Finds the rules of a runtime: the built-in ones first, then its own by name.
 ---@param own? table<string, keel.DiagnosticRule|false> a built-in one's name replaces it; false: not this one
 ---@return keel.DiagnosticRules
 function rules.of(own)
-  local found, is_built_in = { built_in = {}, own = {} }, {}
+  local found, is_built_in = { built_in = {}, own = {}, map = {} }, {}
+  for name, rule in pairs(own or {}) do found.map[name] = rule or nil end
   for _, name in ipairs(policies.built_in "diagnostics") do
     is_built_in[name] = true
     if not own or own[name] == nil then
       found.built_in[#found.built_in + 1] = policies.find("diagnostics", name)
     elseif own[name] then
-      found.own[#found.own + 1] = policies.find("diagnostics", name, own)
+      found.own[#found.own + 1] = name
     end
   end
   local names = {}
@@ -28,7 +30,7 @@ function rules.of(own)
     if rule and not is_built_in[name] then names[#names + 1] = name end
   end
   table.sort(names)
-  for _, name in ipairs(names) do found.own[#found.own + 1] = policies.find("diagnostics", name, own) end
+  table.move(names, 1, #names, #found.own + 1, found.own)
   return found
 end
 
@@ -85,6 +87,13 @@ local function ask(tx, runtime_id, rule, snapshot)
   return true
 end
 
+--- Looks whether the files of loaded rules have changed; to be called outside of transactions.
+---@param self keel.DiagnosticRules
+---@param log fun(level: string, message: string, fields: table)
+function rules.refresh(self, log)
+  policies.refresh(nil, self.map, log)
+end
+
 --- Asks the rules that want to know of a change, in its transaction.
 --- Fails with policy_failed, policy_budget, and what writing fails with.
 ---@param self keel.DiagnosticRules
@@ -98,13 +107,12 @@ function rules.ask(self, tx, change)
   if not runtime then return nil, err end
   local snapshot = { cause = change.cause, now = change.now, runtime = runtime, worker = change.worker,
     input = change.input }
-  local asked = change.cause == "worker_created" and { self.built_in, self.own } or { self.own }
-  for _, list in ipairs(asked) do
-    for _, rule in ipairs(list) do
-      local ok
-      ok, err = ask(tx, change.runtime_id, rule, snapshot)
-      if not ok then return nil, err end
-    end
+  local asked = change.cause == "worker_created" and { table.unpack(self.built_in) } or {}
+  for _, name in ipairs(self.own) do asked[#asked + 1] = policies.find("diagnostics", name, self.map) end
+  for _, rule in ipairs(asked) do
+    local ok
+    ok, err = ask(tx, change.runtime_id, rule, snapshot)
+    if not ok then return nil, err end
   end
   return true
 end
