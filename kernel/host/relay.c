@@ -1,0 +1,100 @@
+/* relay.c - what a command says, shown and kept.
+ *
+ * Nothing here blocks: who looks at the output slowly slows the command down, as a pipe does, and not the one who
+ * watches over it. A file that cannot be written (a full disk) costs the copy, not the command.
+ */
+#include "relay.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <unistd.h>
+
+int relay_open(struct relay *relay, const char *path, int out, int *end)
+{
+	int ends[2];
+	*relay = (struct relay){.in = -1, .file = -1, .out = out};
+	relay->file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (relay->file < 0 || pipe2(ends, O_CLOEXEC) != 0) {
+		int failure = errno;
+		relay_close(relay);
+		return failure;
+	}
+	relay->in = ends[0];
+	*end = ends[1];
+	return 0;
+}
+
+bool relay_wants(const struct relay *relay, struct pollfd *descriptor)
+{
+	bool shows = relay->size > 0;
+	*descriptor = (struct pollfd){.fd = shows ? relay->out : relay->in, .events = shows ? POLLOUT : POLLIN};
+	return descriptor->fd >= 0;
+}
+
+static void keep(struct relay *relay, const char *data, size_t size)
+{
+	while (relay->file >= 0 && size > 0) {
+		ssize_t written = write(relay->file, data, size);
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written < 0) {
+			relay->failure = errno;
+			close(relay->file);
+			relay->file = -1;
+			return;
+		}
+		data += written;
+		size -= (size_t)written;
+	}
+}
+
+void relay_move(struct relay *relay, short ready)
+{
+	if (!ready)
+		return;
+	if (relay->size > 0) {
+		/* A pipe that is ready takes this much without blocking. */
+		size_t size = relay->size < PIPE_BUF ? relay->size : PIPE_BUF;
+		ssize_t written = write(relay->out, relay->buffer + relay->start, size);
+		if (written < 0 && (errno == EINTR || errno == EAGAIN))
+			return;
+		if (written < 0) { /* nobody reads it any more; it is still kept */
+			relay->out = -1;
+			relay->size = 0;
+			return;
+		}
+		relay->start += (size_t)written;
+		relay->size -= (size_t)written;
+		return;
+	}
+	ssize_t got = read(relay->in, relay->buffer, sizeof relay->buffer);
+	if (got < 0 && errno == EINTR)
+		return;
+	if (got <= 0) {
+		close(relay->in);
+		relay->in = -1;
+		return;
+	}
+	keep(relay, relay->buffer, (size_t)got);
+	relay->start = 0;
+	relay->size = relay->out >= 0 ? (size_t)got : 0;
+}
+
+bool relay_is_busy(const struct relay *relay)
+{
+	struct pollfd descriptor = {.fd = relay->in, .events = POLLIN};
+	if (relay->size > 0)
+		return true;
+	return relay->in >= 0 && poll(&descriptor, 1, 0) > 0;
+}
+
+void relay_close(struct relay *relay)
+{
+	if (relay->in >= 0)
+		close(relay->in);
+	if (relay->file >= 0)
+		close(relay->file);
+	relay->in = relay->file = -1;
+	relay->size = 0;
+}

@@ -1,0 +1,32 @@
+/* relay.h - what a command says, shown and kept: from a pipe into a file and on to a descriptor of ours. */
+#ifndef KEEL_HOST_RELAY_H
+#define KEEL_HOST_RELAY_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct relay {
+	int in;      /* the pipe; -1: it has ended */
+	int file;    /* -1: nothing to keep any more */
+	int out;     /* ours, not to be closed; -1: nobody is there to see it */
+	int failure; /* the errno that keeping failed with */
+	size_t start, size;
+	char buffer[64 * 1024];
+};
+
+/* Makes the file and the pipe; *end is the command's end. Returns 0 or an errno. */
+int relay_open(struct relay *relay, const char *path, int out, int *end);
+
+/* What to poll for; false when it is done. */
+bool relay_wants(const struct relay *relay, struct pollfd *descriptor);
+
+/* Moves what can be moved without blocking. */
+void relay_move(struct relay *relay, short ready);
+
+/* Whether something is left to move: to be shown, or to be read at this moment. */
+bool relay_is_busy(const struct relay *relay);
+
+void relay_close(struct relay *relay);
+
+#endif
