@@ -1,0 +1,135 @@
+--- keel exec: runs a command as a durable run.
+---
+--- The strategy decides what happens when the thread is busy. The run is in the store before the command starts, and
+--- its outcome is before the exit code is passed on; killed at any moment in between, it is an orphan at once, and the
+--- command does not outlive it.
+local host = require "keel.host"
+local kernel = require "keel.kernel"
+local opening = require "keel.cli.opening"
+local usage = require "keel.cli.usage"
+
+local json = kernel.json
+
+-- An object of JSON.
+local function object(text)
+  local value, err = json.decode(text)
+  if value == nil and err then return nil, ("'%s' is no JSON: %s"):format(text, err.message) end
+  if not text:find "^%s*{" then return nil, ("'%s' is no JSON object; write {\"name\": value}"):format(text) end
+  return value
+end
+
+-- NAME=VALUE; numbers, true and false are what they look like.
+local function assignment(text)
+  local name, value = text:match "^([%w_-]+)=(.*)$"
+  if not name then return nil, ("'%s' is not NAME=VALUE"):format(text) end
+  if tonumber(value) then value = tonumber(value) end
+  if value == "true" or value == "false" then value = value == "true" end
+  return { name = name:gsub("-", "_"), value = value }
+end
+
+local options = {
+  { "--thread", "-t", value = "KEY", about = "what the command needs for itself; default: the command itself" },
+  { "--strategy", "-s", value = "NAME|FILE",
+    about = "what happens when the thread is busy: reject (default), enqueue, interrupt, … or a Lua file" },
+  { "--set", value = "NAME=VALUE", many = true, convert = assignment,
+    about = "an option of the strategy, such as max=3 or max_waiting=10" },
+  { "--wait", "-w", value = "TIME", convert = usage.duration,
+    about = "wait in line no longer than this, then give up with 75 (default: as long as it takes)" },
+  { "--timeout", value = "TIME", convert = usage.duration,
+    about = "end the command with SIGTERM after this time, exit code 124" },
+  { "--grace", value = "TIME", convert = usage.duration,
+    about = "seconds between SIGTERM and SIGKILL (default 5)" },
+  { "--attempts", value = "N", convert = usage.integer(1), about = "try up to N times, until it exits with 0" },
+  { "--delay", value = "TIME", convert = usage.duration,
+    about = "wait before the second attempt, twice as long before each further one (default 1)" },
+  { "--key", value = "K", about = "run once for this key; afterwards the first outcome is given again" },
+  { "--user", value = "U", about = "the user it is for" },
+  { "--priority", value = "N", convert = usage.integer(math.mininteger), about = "its place in the queue (default 0)" },
+  { "--metadata", value = "JSON", convert = object, about = "an object that is kept with the run" },
+  { "--keep", value = "DIR", about = "keep the output in DIR/RUN/stdout and stderr too; shown as logs_path" },
+}
+
+-- The strategy: a name, or the functions of a file under the file's name.
+local function strategy_of(wanted)
+  if not wanted or not wanted:find "[/.]" then return wanted end
+  local name = wanted:match "([^/]+)$":gsub("%.lua$", "")
+  local chunk, problem = loadfile(wanted, "t")
+  if not chunk then return nil, usage.error("cannot load the strategy: " .. problem) end
+  local ok, fn = pcall(chunk)
+  if not ok then return nil, usage.error("the strategy failed: " .. tostring(fn)) end
+  if type(fn) ~= "function" then
+    return nil, usage.error(("the strategy %s must return a function(request, inflight)"):format(wanted))
+  end
+  return name, nil, { [name] = fn }
+end
+
+-- What is asked of admission.
+local function request_of(given, directory)
+  local asked = { command = kernel.array(table.move(given.command, 1, #given.command, 1, {})), directory = directory }
+  local text, err = json.encode(asked)
+  if not text then return nil, usage.error("the command and its folder must be UTF-8: " .. err.message) end
+  local set = {}
+  for _, assigned in ipairs(given.set or {}) do set[assigned.name] = assigned.value end
+  local fingerprint = kernel.sha256(text)
+  local thread = given.thread or
+    ("exec/%s-%s"):format(given.command[1]:match "([^/]*)/*$":gsub("%c", "?"):sub(1, 64), fingerprint:sub(1, 12))
+  return thread, { kwargs = asked, metadata = given.metadata, fingerprint = fingerprint, user_id = given.user,
+    idempotency_key = given.key, priority = given.priority, max_attempts = given.attempts,
+    strategy_options = next(set) and set or nil }
+end
+
+local function run(given)
+  if #given.command == 0 then
+    return nil, usage.error "which command? Write: keel exec [OPTION …] -- COMMAND [ARGUMENT …]"
+  end
+  -- The guardian is forked first: there is little to copy, and no store is open yet.
+  local supervisor <close>, problem = host.supervise()
+  if not supervisor then return nil, { code = "io", message = "cannot watch over a command: " .. problem } end
+  local directory
+  directory, problem = host.directory()
+  if not directory then return nil, { code = "io", message = "cannot tell the current directory: " .. problem } end
+  local thread, request = request_of(given, directory)
+  if not thread then return nil, request end
+  local name, err, own = strategy_of(given.strategy)
+  if err then return nil, err end
+  request.multitask_strategy = name
+
+  local store <close>, failure = opening.store(given, "make")
+  if not store then return nil, failure end
+  local manager = require("keel.run_manager").new { store = store, strategies = own }
+  local admitted, verdict = manager:create_or_reject(thread, request)
+  if not admitted then return nil, verdict end
+  local course = { manager = manager, store = store, supervisor = supervisor, run = admitted, options = given }
+  local outcome
+  if verdict == "reused" then
+    outcome, err = require("keel.cli.exec.line").follow(course)
+  else
+    outcome, err = require("keel.cli.exec.line").wait(course)
+    if outcome == true then outcome, err = require "keel.cli.exec.course"(course) end
+  end
+  if not outcome then return nil, err end
+  if given.json then
+    local record = manager:get(admitted.run_id)
+    if record then io.stderr:write(require "keel.cli.shape".run(record), "\n") end
+  elseif outcome.message and not given.quiet then
+    io.stderr:write("keel exec: ", outcome.message, "\n")
+  end
+  supervisor:close()
+  store:close()
+  if outcome.interrupted then host.die_of_interrupt() end
+  return outcome.code
+end
+
+return {
+  about = "Runs a command as a durable run: it is in the store before it starts, and so is its outcome. "
+    .. "Whether it may start, waits or interrupts what runs on the same thread is decided by the strategy.",
+  more = [[
+Standard input, output, error and signals are the command's, and so is the exit code; 75: the thread was busy, or it was
+not started; 124: timed out; 126, 127: the command cannot be run, or was not found; 128 and more: ended by a signal.
+
+What the command leaves running in its process group is ended with it; a daemon that calls setsid is on its own.]],
+  usage = "[OPTION …] [--] COMMAND [ARGUMENT …]",
+  options = options,
+  takes_command = true,
+  run = run,
+}

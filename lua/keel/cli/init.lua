@@ -1,0 +1,105 @@
+--- The keel command: finds the subcommand, reads its arguments, runs it, and makes an exit code of what comes back.
+---
+--- A subcommand is a module of its own, { summary, about, options, arguments, run }. `run(options)` gives an exit code
+--- (nothing: 0), or nil and an error. Nothing is loaded before it is known to be needed: `keel exec` starts a command,
+--- and should take no longer than that.
+local commands = require "keel.cli.commands"
+local suggest = require "keel.cli.suggest"
+local usage = require "keel.cli.usage"
+
+local EXIT_FAILED, EXIT_USAGE = 1, 2
+
+-- What other errors than a plain failure are to the shell. 75 is EX_TEMPFAIL: try later.
+local exit_codes = { usage = EXIT_USAGE, invalid_request = EXIT_USAGE, unsupported_strategy = EXIT_USAGE,
+  limit_too_large = EXIT_USAGE, conflict = 75, busy = 75, lease_held = 75, timeout = 124 }
+
+-- Tells what went wrong, on one line.
+local function complain(name, err, as_json)
+  local message
+  if as_json then
+    local fields = {}
+    for key, value in pairs(err) do fields[key] = value end
+    message = assert(require("keel.kernel").json.encode { error = fields })
+  else
+    message = ("%s: %s"):format(name, (err.message:gsub("%s*\n%s*", "; ")))
+  end
+  io.stderr:write(message, "\n")
+  return exit_codes[err.code] or EXIT_FAILED
+end
+
+-- Options that every subcommand has may stand in front of it. Returns them, and the words behind.
+local function split_common(words)
+  local front, i = {}, 1
+  while words[i] and words[i]:find "^%-" and words[i] ~= "--" do
+    front[#front + 1] = words[i]
+    if usage.takes_value(usage.common, words[i]) then
+      i = i + 1
+      front[#front + 1] = words[i]
+    end
+    i = i + 1
+  end
+  return front, table.move(words, i, #words, 1, {})
+end
+
+local function asks(words, ...)
+  for _, word in ipairs(words) do
+    if word == "--" then return false end
+    for _, wanted in ipairs { ... } do
+      if word == wanted then return true end
+    end
+  end
+  return false
+end
+
+-- Finds the subcommand that words name, and takes its name off them. Returns the entry and its full name, or nil, the
+-- name as far as it is one, and the error.
+local function find(words)
+  local name, known = "keel", commands
+  while true do
+    local word, entry = words[1], nil
+    if not word or word:find "^%-" then
+      return nil, name, usage.error(("%s needs a command: %s"):format(name, suggest.list(known)))
+    end
+    for _, candidate in ipairs(known) do
+      if candidate.name == word then entry = candidate end
+    end
+    if not entry then
+      local nearest = suggest.nearest(word, known)
+      return nil, name, usage.error(("there is no command '%s'; %s"):format(word, nearest and
+        ("did you mean '%s'?"):format(nearest) or "there are: " .. suggest.list(known)))
+    end
+    table.remove(words, 1)
+    name, known = name .. " " .. word, entry.commands
+    if not known then return entry, name end
+  end
+end
+
+-- Prints the help for a command.
+local function print_help(name)
+  local words = {}
+  for word in name:gmatch "%S+" do words[#words + 1] = word end
+  return require "keel.cli.help"(words, find)
+end
+
+---@param words string[] what stands behind the name of the program
+---@return integer exit_code
+return function(words)
+  local front, rest = split_common(words)
+  if asks(front, "--version") then rest = { "version" } end
+  if #rest == 0 and (#front == 0 or asks(front, "-h", "--help")) then rest = { "help" } end
+  if rest[1] == "help" or asks(front, "-h", "--help") then
+    return print_help(table.concat(rest, " ", rest[1] == "help" and 2 or 1))
+  end
+  local as_json = asks(words, "--json")
+  local entry, name, err = find(rest)
+  if not entry then return complain(name, err, as_json) end
+  local command = require(entry.module)
+  local options
+  options, err = usage.read(name, command, table.move(rest, 1, #rest, #front + 1, front))
+  if not options then return complain(name, err, as_json) end
+  local code
+  if options.help then return print_help(name:sub(#"keel " + 1)) end
+  code, err = command.run(options)
+  if err then return complain(name, err, options.json) end
+  return code or 0
+end

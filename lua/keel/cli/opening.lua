@@ -1,0 +1,87 @@
+--- Which store a subcommand works on, and opening it.
+local host = require "keel.host"
+local kernel = require "keel.kernel"
+
+require "keel.store"
+
+local opening = {}
+
+local function fail(code, message)
+  return nil, { code = code, message = message, transient = false }
+end
+
+local function given(name)
+  local value = os.getenv(name)
+  return value ~= "" and value or nil
+end
+
+-- Where programs keep what should outlive a restart, by the XDG base directory specification.
+local function state_directory()
+  local home = given "HOME"
+  return given "XDG_STATE_HOME" or home and home .. "/.local/state"
+end
+
+-- Makes a directory and those above it.
+local function make_directories(path)
+  local made, problem, number = host.make_directory(path)
+  local parent = path:match "^(.+)/[^/]+$"
+  if not made and number == 2 and parent then -- ENOENT
+    made, problem = make_directories(parent)
+    if made then made, problem = host.make_directory(path) end
+  end
+  return made, problem
+end
+
+--- The path of the store, and whether it is the default one.
+---@param options { store?: string }
+---@return string? path
+---@return keel.Error|boolean is_default
+function opening.path(options)
+  local path = options.store or given "KEEL_STORE"
+  if path == "" then return fail("usage", "--store needs the name of a file") end
+  if path == ":memory:" then
+    return fail("usage", "a store in memory would end with this command; give --store a file")
+  end
+  if path then return path, false end
+  local state = state_directory()
+  if not state then return fail("usage", "there is no HOME to keep a store in; give --store FILE or set KEEL_STORE") end
+  return state .. "/keel/keel.db", true
+end
+
+--- Opens the store. The default one's directory is made if need be, 0700.
+---@param options { store?: string, durability?: string }
+---@param how "make"|"change"|"read" "make": a store that is not there is made
+---@return keel.Store? store
+---@return keel.Error? err
+function opening.store(options, how)
+  local path, is_default = opening.path(options)
+  if not path then return nil, is_default end
+  if how == "make" and is_default then
+    local folder = path:match "^(.*)/"
+    local made, problem = make_directories(folder)
+    if not made then return fail("io", ("cannot make %s: %s"):format(folder, problem)) end
+  end
+  local store, err = kernel.open(path, { create = how == "make", readonly = how == "read",
+    durability = options.durability })
+  if not store and err.code == "store_missing" and how ~= "make" then
+    return fail("store_missing", ("there is no store at %s yet; 'keel exec' makes one, --store names another"):format(
+      path))
+  end
+  return store, err
+end
+
+--- Opens the store, with a manager on it.
+---@param options table
+---@param how "make"|"change"|"read"
+---@return keel.RunManager? manager
+---@return keel.Store|keel.Error store
+function opening.manager(options, how)
+  local store, err = opening.store(options, how)
+  if not store then return nil, err end
+  local manager
+  manager, err = require("keel.run_manager").new { store = store }
+  if not manager then return nil, err end
+  return manager, store
+end
+
+return opening

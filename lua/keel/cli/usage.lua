@@ -1,0 +1,146 @@
+--- The arguments of a subcommand: declared as data, read by argparse, complained about on one line.
+---
+--- An option is { "--name", value = "WORD" (none: a flag), about, convert, choices, many, target }, an argument
+--- { "name", about, optional, many, convert }. What help, completion and the man page say comes from the same.
+local suggest = require "keel.cli.suggest"
+
+local usage = {}
+
+--- What every subcommand takes.
+usage.common = {
+  { "--store", value = "FILE", about = "the store (default: $KEEL_STORE, else keel/keel.db in the state directory)" },
+  { "--durability", value = "MODE", choices = { "full", "normal", "off" },
+    about = "when a change counts as done: full (default) survives a power cut, normal a crash" },
+  { "--json", about = "one JSON object a line instead of text, for errors too" },
+  { "--quiet", "-q", about = "say nothing but what was asked for, and errors" },
+  { "--help", "-h", about = "explain the command" },
+}
+
+--- The error of wrong input.
+---@param message string
+---@return keel.Error
+function usage.error(message)
+  return { code = "usage", message = message, transient = false }
+end
+
+local function option_named(options, name)
+  for _, option in ipairs(options) do
+    if option[1] == name or option[2] == name then return option end
+  end
+end
+
+--- Whether the word is an option of these whose value is the next word.
+---@param options table[]
+---@param word string
+---@return boolean
+function usage.takes_value(options, word)
+  local option = option_named(options, word)
+  return option ~= nil and option.value ~= nil
+end
+
+-- The words up to the command that is to be run, and that command: behind "--", or from the first word that is neither
+-- an option nor its value.
+local function split_command(options, words)
+  local i = 1
+  while words[i] and words[i] ~= "--" and words[i]:find "^%-." do
+    local takes = usage.takes_value(options, words[i]) or usage.takes_value(usage.common, words[i])
+    i = i + (takes and 2 or 1)
+  end
+  local first = words[i] == "--" and i + 1 or i
+  return table.move(words, 1, math.min(i - 1, #words), 1, {}), table.move(words, first, #words, 1, {})
+end
+
+-- Declares one thing of a parser; what is nil stays as argparse has it.
+local function declare(element, properties)
+  for name, value in pairs(properties) do element[name](element, value) end
+end
+
+--- The parser of a subcommand.
+---@param name string its full name
+---@param command table
+---@return table parser
+function usage.parser(name, command)
+  local found, argparse = pcall(require, "argparse")
+  if not found then error("the command line needs argparse (Debian: lua-argparse, LuaRocks: argparse)", 0) end
+  local parser = argparse(name, command.about):add_help(false):usage_max_width(100):help_max_width(100)
+  if command.usage then parser:usage(("Usage: %s %s"):format(name, command.usage)) end
+  for _, argument in ipairs(command.arguments or {}) do
+    declare(parser:argument(argument[1], argument.about), { convert = argument.convert, choices = argument.choices,
+      args = argument.many and (argument.optional and "*" or "+") or argument.optional and "?" or 1 })
+  end
+  if command.takes_command then parser:argument("command", "the command and its arguments"):args "*" end
+  for _, list in ipairs { command.options or {}, usage.common } do
+    for _, option in ipairs(list) do
+      local names = option[2] and option[1] .. " " .. option[2] or option[1]
+      if option.value then
+        declare(parser:option(names, option.about), { argname = option.value, convert = option.convert,
+          choices = option.choices, count = option.many and "*" or "?" })
+      else
+        parser:flag(names, option.about)
+      end
+    end
+  end
+  return parser
+end
+
+-- One line that names the way out, of what argparse says.
+local function explain(name, command, message)
+  local unknown = message:match "^unknown option '(.-)'"
+  local text = message:gsub("\n.*", "")
+  if unknown then
+    local names = {}
+    for _, list in ipairs { command.options or {}, usage.common } do
+      for _, option in ipairs(list) do names[#names + 1] = option[1] end
+    end
+    local nearest = suggest.nearest(unknown, names)
+    if nearest then return ("%s; did you mean '%s'?"):format(text, nearest) end
+  end
+  return ("%s; '%s' tells what there is"):format(text, name:gsub("^keel", "keel help"))
+end
+
+--- Reads the words behind a subcommand's name.
+---@param name string its full name
+---@param command table
+---@param words string[]
+---@return table? options by name, with "_" for "-"; `command` is the command to be run; `help` when that was asked for
+---@return keel.Error? err
+function usage.read(name, command, words)
+  local rest
+  if command.takes_command then words, rest = split_command(command.options, words) end
+  for _, word in ipairs(words) do
+    if word == "--help" or word == "-h" then return { help = true } end -- whatever else is missing
+  end
+  local parser = usage.parser(name, command)
+  local ok, result = parser:pparse(words)
+  if not ok then return nil, usage.error(explain(name, command, result)) end
+  if rest then result.command = rest end
+  return result
+end
+
+-- --- Values ---------------------------------------------------------------------------------------------------------
+
+local seconds_of = { s = 1, m = 60, h = 3600, d = 86400 }
+
+--- A duration: seconds, or a number with s, m, h or d behind it.
+---@param text string
+---@return number? seconds
+---@return string? problem
+function usage.duration(text)
+  local number, unit = text:match "^([%d.]+)([smhd]?)$"
+  number = tonumber(number)
+  if not number then return nil, ("'%s' is no duration; write 30, 1.5s, 10m, 2h or 1d"):format(text) end
+  return number * (seconds_of[unit] or 1)
+end
+
+--- A whole number that is not smaller than `least`.
+---@param least integer
+---@return fun(text: string): integer?, string?
+function usage.integer(least)
+  return function(text)
+    local number = text:find "^%-?%d+$" and math.tointeger(tonumber(text))
+    if number and number >= least then return number end
+    return nil, ("'%s' is no whole number from %d up"):format(text, least)
+  end
+end
+
+return usage
