@@ -60,11 +60,16 @@ function M.spawn(directory, chunk, arguments, options)
   local command = table.move(options.prefix or {}, 1, #(options.prefix or {}), 1, {})
   for _, word in ipairs { os.getenv "KEEL_LUA" or "lua5.4", path } do command[#command + 1] = word end
   for _, argument in ipairs(arguments or {}) do command[#command + 1] = tostring(argument) end
+  return M.start(command, options)
+end
 
+--- Starts any command, a list, in a new process. options: `env` (a table), `cwd`.
+function M.start(command, options)
   local child = setmetatable({ output = "", errors = "", pipes = {} }, Child)
   for i = 1, 3 do child.pipes[i] = uv.new_pipe() end
   local handle, pid = uv.spawn(command[1], {
     args = table.move(command, 2, #command, 1, {}), stdio = child.pipes, env = environment(options.env),
+    cwd = options.cwd,
   }, function(code, signal)
     child.code, child.signal = code, signal
   end)

@@ -17,6 +17,12 @@ export LUA_PATH="$prefix/share/lua/5.4/?.lua;$prefix/share/lua/5.4/?/init.lua"
 echo "from Lua"
 LUA_CPATH="$prefix/lib/lua/5.4/?.so" "${LUA:-lua5.4}" -e 'assert(require("keel").open ":memory:"):close()'
 
+echo "from the shell"
+# In another folder than it was installed to, and without being told where its files are.
+mv "$prefix" "$folder/moved"
+[ "$(LUA_PATH=';;' "$folder/moved/bin/keel" exec --store "$folder/keel.db" echo it runs)" = "it runs" ]
+mv "$folder/moved" "$prefix"
+
 export LUA_CPATH=none # what follows brings keel.kernel along
 PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name keel.pc)")
 LD_LIBRARY_PATH=$(dirname "$PKG_CONFIG_PATH")

@@ -67,7 +67,10 @@ local function watch(course, deadline)
       ended = true
     elseif news == "signal" then
       supervisor:signal(name)
-      if fatal[name] then course.signalled = name end
+      if fatal[name] then
+        course.signalled = name
+        supervisor:signal "CONT" -- what is stopped would not hear it
+      end
     elseif not ended then
       look_for_stop(course)
     end

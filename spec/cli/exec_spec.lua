@@ -1,0 +1,385 @@
+--- keel exec: any command as a durable run.
+local command = require "support.command"
+local files = require "support.files"
+local keel = require "keel"
+local lfs = require "lfs"
+local process = require "support.process"
+local support = require "support"
+
+-- The runs of a store, oldest first, by their creation events.
+local function runs_of(path)
+  local store = support.open(path)
+  local runs = {}
+  for _, event in ipairs(support.events(store, { kinds = { "run_created" } })) do
+    runs[#runs + 1] = store:get(event.run_id)
+  end
+  return runs, store
+end
+
+local function only_run(path)
+  local runs, store = runs_of(path)
+  assert.equal(1, #runs)
+  return runs[1], store
+end
+
+local function eventually(what)
+  assert.is_true(process.turn_until(function()
+    os.execute "sleep 0.01"
+    return what()
+  end), "it did not happen")
+end
+
+local function is_there(pid)
+  local file = io.open(("/proc/%s/stat"):format(pid))
+  if not file then return false end
+  local state = file:read("a"):match "%) (%u)"
+  file:close()
+  return state ~= "Z" and state ~= "X"
+end
+
+describe("keel exec passes through", function()
+  after_each(support.clean_up)
+
+  it("input, output, errors and the exit code, and keeps the outcome", function()
+    local _, path, env = command.on_store()
+    local result = command.run({ "exec", "--", "sh", "-c", "cat; echo bad >&2; exit 7" }, { env = env }, "good\n")
+    assert.same({ code = 7, output = "good\n", errors = "bad\n" }, result)
+    local run = only_run(path)
+    assert.equal("error", run.status)
+    assert.equal(7, run.exit_code)
+    assert.equal("exit code 7", run.error)
+    assert.same({ "sh", "-c", "cat; echo bad >&2; exit 7" }, run.kwargs.command)
+    assert.equal(lfs.currentdir(), run.kwargs.directory)
+  end)
+
+  it("options of the command behind its name, with -- and without", function()
+    local exec = command.on_store()
+    assert.equal("-n --store\n", exec("exec", "echo", "-n --store").output)
+    assert.equal("--json", exec("exec", "--thread", "t", "printf", "%s", "--json").output)
+    assert.equal("-- --help\n", exec("exec", "--", "echo", "--", "--help").output)
+  end)
+
+  it("success", function()
+    local exec, path = command.on_store()
+    local result = exec("exec", "--user", "u", "--metadata", '{"a":[1]}', "--thread", "t", "true")
+    assert.same({ code = 0, output = "", errors = "" }, result)
+    local run = only_run(path)
+    assert.same({ "success", 0, "u", "t", { a = { 1 } } },
+      { run.status, run.exit_code, run.user_id, run.thread_id, run.metadata })
+  end)
+
+  it("the end by a signal", function()
+    local exec, path = command.on_store()
+    assert.equal(128 + 9, exec("exec", "--", "sh", "-c", "kill -9 $$").code)
+    local run = only_run(path)
+    assert.same({ "error", "ended by SIGKILL", 137 }, { run.status, run.error, run.exit_code })
+  end)
+
+  it("signals, to the command, and is interrupted with it", function()
+    local _, path, env = command.on_store()
+    local child = command.start({ "exec", "--", "sh", "-c",
+      "trap 'echo usr' USR1; (trap '' USR1; exec sleep 30) & sleep 0.2; echo up; wait; wait" }, { env = env })
+    child:expect "up"
+    child.handle:kill "sigusr1"
+    child:expect "usr"
+    child.handle:kill "sigterm"
+    assert.equal(128 + 15, (child:wait()))
+    local run = only_run(path)
+    assert.same({ "interrupted", "SIGTERM" }, { run.status, run.stop_reason })
+  end)
+
+  it("a hangup that is ignored, as under nohup", function()
+    local _, _, env = command.on_store()
+    local child = command.start({ "exec", "--", "sh", "-c", "echo up; sleep 0.3; echo still" },
+      { env = env, prefix = { "sh", "-c", "trap '' HUP; exec \"$@\"", "sh" } })
+    child:expect "up"
+    child.handle:kill "sighup"
+    child:expect "still"
+    assert.equal(0, (child:wait()))
+  end)
+
+  it("an interrupt: it dies of it, so that a script stops", function()
+    local _, path, env = command.on_store()
+    local child = command.start({ "exec", "--", "sh", "-c", "echo up; exec sleep 30" }, { env = env })
+    child:expect "up"
+    child.handle:kill "sigint"
+    local _, signal = child:wait()
+    assert.equal(2, signal)
+    assert.equal("interrupted", only_run(path).status)
+  end)
+
+  it("what cannot be run: 127 when there is no such command, 126 when it may not", function()
+    local exec, path = command.on_store()
+    local missing = exec("exec", "no-such-command")
+    assert.equal(127, missing.code)
+    assert.equal("keel exec: cannot run no-such-command: No such file or directory\n", missing.errors)
+    assert.equal(126, exec("exec", "/").code)
+    for _, run in ipairs(runs_of(path)) do
+      assert.same({ "error", "not_started" }, { run.status, run.error_code })
+    end
+  end)
+end)
+
+describe("keel exec ends", function()
+  after_each(support.clean_up)
+
+  it("what takes too long: SIGTERM, exit code 124", function()
+    local exec, path = command.on_store()
+    local result = exec("exec", "--timeout", "0.2", "sleep", "30")
+    assert.equal(124, result.code)
+    assert.equal("keel exec: timed out: it took longer than 0.2 s\n", result.errors)
+    local run = only_run(path)
+    assert.same({ "timeout", 143 }, { run.status, run.exit_code })
+    assert.equal("", exec("exec", "--quiet", "--timeout", "0.1", "sleep", "30").errors)
+  end)
+
+  it("what does not listen to SIGTERM: SIGKILL after the grace, with all its children", function()
+    local exec, path = command.on_store()
+    local result = exec("exec", "--timeout", "0.2", "--grace", "0.2", "--", "sh", "-c",
+      "trap '' TERM; sleep 30 & echo $!; wait; sleep 30")
+    assert.equal(124, result.code)
+    assert.is_false(is_there(result.output:match "%d+"))
+    assert.equal(137, only_run(path).exit_code)
+  end)
+
+  it("what the command leaves behind in its group, but no daemon of its own session", function()
+    local exec = command.on_store()
+    local result = exec("exec", "--", "sh", "-c",
+      "sleep 30 >&- 2>&- & echo $!; setsid sh -c 'echo $$; exec sleep 30 >&- 2>&-' & sleep 0.2")
+    local left, daemon = result.output:match "(%d+)\n(%d+)"
+    assert.equal(0, result.code)
+    assert.is_false(is_there(left))
+    assert.is_true(is_there(daemon))
+    os.execute("kill -9 " .. daemon)
+  end)
+
+  it("with the command when it is killed: its run is an orphan, and nothing of it outlives it", function()
+    local _, path, env = command.on_store()
+    local child = command.start({ "exec", "--thread", "t", "--", "sh", "-c", "sleep 30 & echo $! $$; wait" },
+      { env = env })
+    local grandchild, pid = child:hear():match "(%d+) (%d+)"
+    child:kill()
+    eventually(function() return not is_there(grandchild) and not is_there(pid) end)
+    local run, store = only_run(path)
+    assert.equal("running", run.status)
+    assert.is_false(store:session_alive(run.session_id))
+    store:close()
+    assert.equal(0, command.run({ "exec", "--thread", "t", "true" }, { env = env }).code) -- recovers it
+    local runs = runs_of(path)
+    assert.same({ "error", "orphan_recovered", "success" }, { runs[1].status, runs[1].stop_reason, runs[2].status })
+  end)
+end)
+
+describe("keel exec on a busy thread", function()
+  after_each(support.clean_up)
+
+  local env, path
+
+  -- Starts a command that runs until it is told to end, on the thread t.
+  local function occupy(...)
+    local words = { "exec", "--thread", "t", ... }
+    table.move({ "--", "sh", "-c", "echo up; read line; echo done" }, 1, 5, #words + 1, words)
+    local child = command.start(words, { env = env })
+    child:expect "up"
+    return child
+  end
+
+  before_each(function()
+    local _
+    _, path, env = command.on_store()
+  end)
+
+  it("is refused with 75 by default", function()
+    local first = occupy()
+    local result = command.run({ "exec", "--thread", "t", "true" }, { env = env })
+    assert.equal(75, result.code)
+    assert.is_truthy(result.errors:find "^keel exec: thread t is busy with run [%x-]+[^\n]*\n$")
+    assert.equal(0, command.run({ "exec", "--thread", "other", "true" }, { env = env }).code)
+    first:say "end"
+    assert.equal(0, (first:wait()))
+    assert.equal(0, command.run({ "exec", "--thread", "t", "true" }, { env = env }).code)
+  end)
+
+  it("is refused when the same command runs, without a thread named", function()
+    local words = { "exec", "--", "sh", "-c", "echo up; read line" }
+    local first = command.start(words, { env = env })
+    first:expect "up"
+    assert.equal(75, command.run(words, { env = env }).code)
+    assert.equal(0, command.run({ "exec", "true" }, { env = env }).code)
+  end)
+
+  it("waits in line with enqueue, and starts when it is free", function()
+    local first = occupy()
+    local second = command.start({ "exec", "-t", "t", "-s", "enqueue", "echo", "mine" },
+      { env = env })
+    assert.is_false(process.turn_until(function() return second.output ~= "" end, 300))
+    first:say "end"
+    assert.equal(0, (second:wait()))
+    assert.equal("mine\n", second.output)
+    local runs = runs_of(path)
+    assert.is_true(runs[2].started_at >= runs[1].ended_at)
+  end)
+
+  it("waits no longer than --wait", function()
+    occupy()
+    local result = command.run({ "exec", "-t", "t", "-s", "enqueue", "--wait", "0.2", "true" }, { env = env })
+    assert.equal(75, result.code)
+    assert.is_truthy(result.errors:find("stayed busy for 0.2 s", 1, true))
+    assert.same({ "interrupted", "gave up waiting" }, { runs_of(path)[2].status, runs_of(path)[2].stop_reason })
+  end)
+
+  it("leaves the line when it is told to", function()
+    occupy()
+    local second = command.start({ "exec", "-t", "t", "-s", "enqueue", "true" }, { env = env })
+    eventually(function() return #runs_of(path) == 2 end)
+    second.handle:kill "sigterm"
+    assert.equal(128 + 15, (second:wait()))
+    assert.same({ "interrupted", "SIGTERM" }, { runs_of(path)[2].status, runs_of(path)[2].stop_reason })
+  end)
+
+  it("takes the place of a killed one in line", function()
+    local first = occupy()
+    local second = command.start({ "exec", "-t", "t", "-s", "enqueue", "echo", "mine" }, { env = env })
+    eventually(function() return #runs_of(path) == 2 end)
+    first:kill()
+    assert.equal(0, (second:wait()))
+    assert.equal("mine\n", second.output)
+  end)
+
+  it("interrupts what runs: SIGTERM first, and it waits until that has ended", function()
+    local first = command.start({ "exec", "-t", "t", "--", "sh", "-c",
+      "trap 'echo tidy; sleep 0.3; echo tidied; exit 5' TERM; echo up; sleep 30 & wait" }, { env = env })
+    first:expect "up"
+    local second = command.run({ "exec", "-t", "t", "-s", "interrupt", "true" }, { env = env })
+    assert.equal(0, second.code)
+    local code, _, output = first:wait()
+    assert.same({ 5, "tidy\ntidied\n" }, { code, output })
+    assert.is_truthy(first.errors:find "asked to stop")
+    local runs = runs_of(path)
+    assert.same({ "interrupted", 5, "success" }, { runs[1].status, runs[1].exit_code, runs[2].status })
+    assert.is_true(runs[2].started_at >= runs[1].ended_at)
+  end)
+
+  it("rolls back: the run that gives way is an error", function()
+    local first = occupy()
+    assert.equal(0, command.run({ "exec", "-t", "t", "-s", "rollback", "true" }, { env = env }).code)
+    assert.equal(143, (first:wait()))
+    assert.same({ "error", "rolled back" }, { runs_of(path)[1].status, runs_of(path)[1].error })
+  end)
+
+  it("is cancelled in line, and says so", function()
+    occupy()
+    local second = command.start({ "exec", "-t", "t", "-s", "replace_pending", "true" }, { env = env })
+    eventually(function() return #runs_of(path) == 2 end)
+    local third = command.start({ "exec", "-t", "t", "-s", "replace_pending", "true" }, { env = env })
+    assert.equal(75, (second:wait()))
+    assert.is_truthy(second.errors:find "was not started: run [%x-]+ took its place")
+    third.handle:kill "sigterm"
+    third:wait()
+  end)
+
+  it("shares the run with the same work under reuse, and its exit code", function()
+    local words = { "exec", "-t", "t", "-s", "reuse", "--", "sh", "-c", "echo up; read line; exit 9" }
+    local first = command.start(words, { env = env })
+    first:expect "up"
+    local second = command.start(words, { env = env })
+    process.turn_until(function() return false end, 200)
+    first:say "end"
+    assert.equal(9, (first:wait()))
+    assert.equal(9, (second:wait()))
+    assert.equal("", second.output)
+    assert.equal(1, #runs_of(path))
+  end)
+
+  it("takes a strategy from a file, and options for it", function()
+    local folder = support.dir()
+    files.write(folder .. "/at_most.lua", [[
+      return function(request, inflight)
+        return { admit = #inflight < request.options.most, reason = "enough" }
+      end]])
+    local words = { "exec", "-t", "t", "-s", folder .. "/at_most.lua", "--set", "most=2", "true" }
+    occupy()
+    assert.equal(0, command.run(words, { env = env }).code)
+    words[7] = "most=1"
+    local result = command.run(words, { env = env })
+    assert.equal(75, result.code)
+    assert.is_truthy(result.errors:find("enough", 1, true))
+    assert.equal("at_most", runs_of(path)[2].multitask_strategy)
+  end)
+end)
+
+describe("keel exec", function()
+  after_each(support.clean_up)
+
+  it("tries again up to --attempts times, and each failed attempt is in the log", function()
+    local exec, path = command.on_store()
+    local folder = support.dir()
+    local script = ("echo x >>%s/n; test $(wc -l <%s/n) -ge 3"):format(folder, folder)
+    assert.equal(0, exec("exec", "--attempts", "5", "--delay", "0.05", "--", "sh", "-c", script).code)
+    local run, store = only_run(path)
+    assert.same({ "success", 3, 5 }, { run.status, run.attempt, run.max_attempts })
+    local failed = support.events(store, { kinds = { "attempt_failed" } })
+    assert.same({ 1, 2 }, { failed[1].data.attempt, failed[2].data.attempt })
+    store:close()
+    assert.equal(1, exec("exec", "-t", "2", "--attempts", "2", "--delay", "0", "false").code)
+    assert.equal(127, exec("exec", "-t", "3", "--attempts", "100", "no-such-command").code) -- not worth another try
+  end)
+
+  it("runs once for a key, and gives the first outcome ever after", function()
+    local exec, path = command.on_store()
+    local folder = support.dir()
+    local words = { "exec", "--key", "k", "--", "sh", "-c", ("echo x >>%s/n; exit 4"):format(folder) }
+    assert.equal(4, exec(table.unpack(words)).code)
+    local again = exec(table.unpack(words))
+    assert.equal(4, again.code)
+    assert.is_truthy(again.errors:find "ended as error: exit code 4")
+    assert.equal("x\n", files.read(folder .. "/n"))
+    only_run(path)
+    local other = exec("exec", "--key", "k", "true")
+    assert.equal(1, other.code)
+    assert.is_truthy(other.errors:find("k", 1, true))
+  end)
+
+  it("keeps the output in files, and shows it too", function()
+    local exec, path = command.on_store()
+    local folder = support.dir() .. "/kept"
+    local result = exec("exec", "--keep", folder, "--", "sh", "-c", "echo out; echo err >&2; seq 100000")
+    assert.equal(0, result.code)
+    assert.equal("err\n", result.errors)
+    local run = only_run(path)
+    assert.equal(folder .. "/" .. run.run_id, run.logs_path)
+    assert.equal(result.output, files.read(run.logs_path .. "/stdout"))
+    assert.equal(100001, select(2, result.output:gsub("\n", "\n")))
+    assert.equal("err\n", files.read(run.logs_path .. "/stderr"))
+    assert.equal("rw-------", lfs.attributes(run.logs_path .. "/stdout", "permissions"))
+  end)
+
+  it("gives the run as JSON on standard error", function()
+    local exec, path = command.on_store()
+    local result = exec("exec", "--json", "--", "sh", "-c", "exit 3")
+    local run = keel.json.decode(result.errors)
+    assert.same({ 3, only_run(path).run_id, "error" }, { run.exit_code, run.run_id, run.status })
+  end)
+
+  it("refuses wrong input with 2, on one line, and makes no run", function()
+    local exec = command.on_store()
+    local wrong = {
+      { "exec" }, { "exec", "--" }, { "exec", "--thread" }, { "exec", "--timeout", "soon", "true" },
+      { "exec", "--timeout", "-1", "true" }, { "exec", "--attempts", "0", "true" },
+      { "exec", "--attempts", "many", "true" }, { "exec", "--metadata", "[]", "true" },
+      { "exec", "--metadata", "{", "true" }, { "exec", "--strategy", "enqeue", "true" },
+      { "exec", "--strategy", "./none.lua", "true" }, { "exec", "--set", "max", "true" },
+      { "exec", "--thread", "", "true" }, { "exec", "--user", "", "true" }, { "exec", "--key", "", "true" },
+      { "exec", "--priority", "high", "true" }, { "exec", "--grace", "x", "true" }, { "exec", "--wait", "x", "true" },
+      { "exec", "--quite", "true" }, { "exec", "--durability", "some", "true" },
+      { "exec", "echo", "\xff" },
+    }
+    for _, words in ipairs(wrong) do
+      local result = exec(table.unpack(words))
+      local shown = table.concat(words, " ")
+      assert.equal(2, result.code, shown)
+      assert.is_truthy(result.errors:find "^keel exec: [^\n]+\n$", shown .. ": " .. result.errors)
+      assert.equal("", result.output, shown)
+    end
+  end)
+end)

@@ -1,0 +1,87 @@
+--- The frame of the command: finding subcommands, wrong input, help, and which store it works on.
+local command = require "support.command"
+local lfs = require "lfs"
+local support = require "support"
+
+local function is_one_line(text)
+  return text:find "^[^\n]+\n$" ~= nil
+end
+
+describe("keel", function()
+  after_each(support.clean_up)
+
+  it("says what there is, and explains each command", function()
+    local plain = command.run {}
+    assert.equal(0, plain.code)
+    assert.equal(plain.output, command.run({ "help" }).output)
+    local count = 0
+    for name in plain.output:gmatch "\n  (%l+) " do
+      count = count + 1
+      local help = command.run { "help", name }
+      assert.equal(0, help.code, name)
+      assert.is_truthy(help.output:lower():find("usage: keel " .. name, 1, true), name)
+      if name ~= "help" then assert.equal(help.output, command.run({ name, "--help" }).output, name) end
+    end
+    assert.is_true(count >= 3)
+  end)
+
+  it("suggests the command that was meant", function()
+    for word, meant in pairs { exek = "exec", exce = "exec", ["exec-"] = "exec", versoin = "version" } do
+      local result = command.run { word }
+      assert.equal(2, result.code)
+      assert.is_true(is_one_line(result.errors))
+      assert.is_truthy(result.errors:find(("did you mean '%s'?"):format(meant), 1, true), result.errors)
+      assert.equal("", result.output)
+    end
+    local result = command.run { "frobnicate" }
+    assert.equal(2, result.code)
+    assert.is_truthy(result.errors:find("there are: exec", 1, true))
+    assert.equal(2, command.run({ "help", "exek" }).code)
+  end)
+
+  it("suggests the option that was meant, on one line", function()
+    local result = command.run { "exec", "--thred", "t", "true" }
+    assert.equal(2, result.code)
+    assert.equal("keel exec: unknown option '--thred'; did you mean '--thread'?\n", result.errors)
+  end)
+
+  it("takes the common options before and behind the command", function()
+    local path = support.path()
+    assert.equal(0, command.run({ "--store", path, "exec", "true" }).code)
+    assert.equal(0, command.run({ "exec", "--store=" .. path, "true" }).code)
+    assert.equal("file", lfs.attributes(path, "mode"))
+    assert.equal(2, command.run({ "--store" }).code)
+    assert.equal(2, command.run({ "--durability", "none", "--store", path, "exec", "true" }).code)
+  end)
+
+  it("gives errors as JSON too", function()
+    local result = command.run { "--json", "exec", "--timeout", "soon", "true" }
+    assert.equal(2, result.code)
+    assert.is_true(is_one_line(result.errors))
+    local err = require("keel").json.decode(result.errors).error
+    assert.equal("usage", err.code)
+    assert.is_truthy(err.message:find("write 30, 1.5s", 1, true))
+  end)
+
+  it("keeps its store in the user's state directory, which it makes for him alone", function()
+    local home = support.dir()
+    local env = { HOME = home }
+    assert.equal(0, command.run({ "exec", "true" }, { env = env }).code)
+    assert.equal("file", lfs.attributes(home .. "/.local/state/keel/keel.db", "mode"))
+    assert.equal("rwx------", lfs.attributes(home .. "/.local/state/keel", "permissions"))
+    env.XDG_STATE_HOME = home .. "/elsewhere"
+    assert.equal(0, command.run({ "exec", "true" }, { env = env }).code)
+    assert.equal("rwx------", lfs.attributes(home .. "/elsewhere/keel", "permissions"))
+  end)
+
+  it("says what to do when there can be no store", function()
+    local nowhere = command.run({ "exec", "true" }, { env = { HOME = "" } })
+    assert.equal(2, nowhere.code)
+    assert.is_truthy(nowhere.errors:find("--store", 1, true))
+    local memory = command.run { "exec", "--store", ":memory:", "true" }
+    assert.equal(2, memory.code)
+    local missing = command.run { "exec", "--store", support.dir() .. "/no/where.db", "true" }
+    assert.equal(1, missing.code)
+    assert.is_true(is_one_line(missing.errors))
+  end)
+end)
