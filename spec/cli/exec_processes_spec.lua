@@ -115,8 +115,7 @@ describe("Many keel exec at once", function()
     local second = command.start({ "exec", "-t", "t", "-s", "enqueue", "true" }, { env = env })
     local store = support.open(path, { readonly = true })
     local function is_created(count)
-      return process.turn_until(function()
-        os.execute "sleep 0.01"
+      return process.poll_until(function()
         return #support.events(store, { kinds = { "run_created" } }) == count
       end)
     end

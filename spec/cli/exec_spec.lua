@@ -23,10 +23,7 @@ local function only_run(path)
 end
 
 local function eventually(what)
-  assert.is_true(process.turn_until(function()
-    os.execute "sleep 0.01"
-    return what()
-  end), "it did not happen")
+  assert.is_true(process.poll_until(what), "it did not happen")
 end
 
 local function is_there(pid)

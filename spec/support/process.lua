@@ -28,6 +28,16 @@ function M.turn_until(done, milliseconds)
   return done() and true or false
 end
 
+--- The same for what no event of the loop tells of: looks every few milliseconds.
+function M.poll_until(done, milliseconds)
+  local tick = uv.new_timer()
+  tick:start(5, 5, function() end)
+  local found = M.turn_until(done, milliseconds)
+  tick:close()
+  uv.run "nowait"
+  return found
+end
+
 local function collect(child, pipe, name)
   pipe:read_start(function(_, data)
     if data then child[name] = child[name] .. data else child[name .. "_ended"] = true end

@@ -10,12 +10,17 @@ local ENOENT = 2
 -- What ends most commands. The others (USR1, …) are only passed on.
 local fatal = { HUP = true, INT = true, QUIT = true, TERM = true }
 
--- Ends the command's group: SIGTERM now, SIGKILL after the grace. A stopped one has to go on to hear of it.
+-- SIGTERM for the command's group. What is stopped has to go on to hear of it.
+local function terminate(course)
+  course.supervisor:signal "TERM"
+  course.supervisor:signal "CONT"
+end
+
+-- Ends the command's group: SIGTERM now, SIGKILL after the grace.
 local function begin_ending(course, why)
   if course.ending then return end
   course.ending = { why = why, kill_at = kernel.monotonic() + (course.options.grace or GRACE) }
-  course.supervisor:signal "TERM"
-  course.supervisor:signal "CONT"
+  terminate(course)
 end
 
 -- Whether somebody asked the run to stop, or took it away. Looks into the store only when there is news.
@@ -47,10 +52,7 @@ end
 local function watch(course, deadline)
   local supervisor, ended = course.supervisor, false
   while true do
-    if ended then
-      if not supervisor:has_others() then return end
-      begin_ending(course, "left over")
-    end
+    if ended and not supervisor:has_others() then return end
     local now = kernel.monotonic()
     if not ended and now >= deadline then begin_ending(course, "timeout") end
     if course.ending and now >= course.ending.kill_at then
@@ -65,6 +67,10 @@ local function watch(course, deadline)
     local news, name = supervisor:wait(math.min(step, math.max(deadline - now, 0.001)))
     if news == "ended" then
       ended = true
+      if supervisor:has_others() then
+        -- Also what was started after the first SIGTERM, by the command's handler of it.
+        if course.ending then terminate(course) else begin_ending(course, "left over") end
+      end
     elseif news == "signal" then
       supervisor:signal(name)
       if fatal[name] then
