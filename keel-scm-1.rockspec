@@ -30,6 +30,7 @@ build = {
     KEEL_LIBRARY = "OFF",
     KEEL_LUA_LIBDIR = "$(LIBDIR)",
     KEEL_LUA_SHAREDIR = "$(LUADIR)",
+    KEEL_COMMAND_LUADIR = "../share/lua/5.4", -- LUADIR is where LuaRocks takes them from, not where they will be
     LUA_INCDIR = "$(LUA_INCDIR)",
   },
 }

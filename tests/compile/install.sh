@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs a build under a fresh prefix and uses what is there as users would: from Lua, and from C through pkg-config
-# and through CMake, linked shared and static.
+# Installs a build under an empty prefix and uses what is there as users would: from Lua, from the shell, and from C
+# through pkg-config and through CMake, linked shared and static.
 #
 # Usage: install.sh BUILD_FOLDER
 set -eu
@@ -25,25 +25,40 @@ mv "$folder/moved" "$prefix"
 
 export LUA_CPATH=none # what follows brings keel.kernel along
 PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name keel.pc)")
-LD_LIBRARY_PATH=$(dirname "$PKG_CONFIG_PATH")
-export PKG_CONFIG_PATH LD_LIBRARY_PATH
+export PKG_CONFIG_PATH
+libraries=$(dirname "$PKG_CONFIG_PATH")
 
 for lua in lua5.4 lua-5.4 lua54 lua; do
 	pkg-config --exists "$lua" && break
 done
 
+# Runs a command without a word unless it fails: the linker warns of a static glibc.
+quietly() {
+	"$@" >"$folder/log" 2>&1 || { cat "$folder/log" >&2; exit 1; }
+}
+
+# Compiles SOURCE, and runs it, shared and with not one shared library. The rest are modules of pkg-config.
+with_pkgconfig() {
+	source=$1
+	shift
+	# shellcheck disable=SC2046  # these are lists
+	quietly "${CC:-cc}" -o "$folder/shared" "$source" $(pkg-config --cflags --libs "$@")
+	LD_LIBRARY_PATH=$libraries "$folder/shared"
+	# shellcheck disable=SC2046
+	quietly "${CC:-cc}" -static -o "$folder/static" "$source" $(pkg-config --static --cflags --libs "$@")
+	"$folder/static"
+}
+
 echo "from C, with pkg-config"
-# shellcheck disable=SC2046  # these are lists
-"${CC:-cc}" -o "$folder/host" "$here/consumer/main.c" $(pkg-config --cflags --libs keel-lua "$lua")
-"$folder/host"
+with_pkgconfig "$here/consumer/main.c" keel-lua "$lua"
 # Of libkeel alone, without Lua.
 printf '#include <keel/keel.h>\nint main(void) { return keel_code_name(KEEL_OK) == 0; }\n' >"$folder/plain.c"
-# shellcheck disable=SC2046
-"${CC:-cc}" -o "$folder/plain" "$folder/plain.c" $(pkg-config --cflags --libs keel)
-"$folder/plain"
+with_pkgconfig "$folder/plain.c" keel
 
 echo "from C, with CMake"
-cmake -S "$here/consumer" -B "$folder/consumer" -D "CMAKE_PREFIX_PATH=$prefix" >/dev/null
-cmake --build "$folder/consumer" >/dev/null
-"$folder/consumer/shared"
-env -u LD_LIBRARY_PATH "$folder/consumer/static"
+for package in Keel keel; do # either way of writing it
+	quietly cmake -S "$here/consumer" -B "$folder/$package" -D "CMAKE_PREFIX_PATH=$prefix" -D "PACKAGE=$package"
+done
+quietly cmake --build "$folder/Keel"
+"$folder/Keel/shared" # it knows where the library is
+"$folder/Keel/static"
