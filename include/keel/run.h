@@ -258,11 +258,20 @@ struct keel_inflight_query {
 	bool active;                /* instead: what runs or is finalizing on the thread, which must be given; session_id,
 	                             * before and after do not count */
 	bool finalizing;            /* the same, but only what is finalizing */
+	bool overdue;               /* instead, of all threads, in the order of insertion: those whose deadline or lease has
+	                             * passed, and those that have no owner and may not be claimed */
+	bool held_up;               /* likewise: the claimable run that is next on each thread where a run is finalizing or
+	                             * was asked to stop */
 };
 
 /* Pending and running runs, oldest first (by insertion), reservations among them. */
 KEEL_API enum keel_code keel_run_list_inflight(struct keel_store *store, const struct keel_inflight_query *query,
                                                struct keel_runs *list, struct keel_error *err);
+
+/* The lowest session above `after` that owns a run in flight; 0: there is none. With session_alive and list_inflight
+ * it leads to what the dead left. */
+KEEL_API enum keel_code keel_run_next_owner(struct keel_store *store, int64_t after, int64_t *session_id,
+                                            struct keel_error *err);
 
 struct keel_dispatch_query {
 	struct keel_text batch_id;    /* data NULL: every batch */

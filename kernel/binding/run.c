@@ -184,14 +184,17 @@ static int op_list_by_thread(lua_State *L, struct keel_store *store, struct keel
 	return keel_lua_push_runs(L, list, err);
 }
 
-/* list_inflight{ thread_id, before, session_id, limit = 100, after, active, finalizing }: pending and running runs,
- * reservations among them, oldest first. Parameters: before (a time: created then or earlier), after (a run id: go on
- * behind it), active (true: instead what runs or is finalizing on the thread; only thread_id and limit count),
- * finalizing (true: the same, but only what is finalizing). Fails with invalid_request and limit_too_large (1000). */
+/* list_inflight{ thread_id, before, session_id, limit = 100, after, active, finalizing, overdue, held_up }: pending and
+ * running runs, reservations among them, oldest first. Parameters: before (a time: created then or earlier), after (a
+ * run id: go on behind it), active (true: instead what runs or is finalizing on the thread; only thread_id and limit
+ * count), finalizing (true: the same, but only what is finalizing), overdue (true: of all threads those whose deadline
+ * or lease has passed, and those without an owner that may not be claimed), held_up (true: the claimable run that is
+ * next on each thread where a run is finalizing or was asked to stop). Fails with invalid_request and limit_too_large
+ * (1000). */
 static int op_list_inflight(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	static const char *const known[] = {"thread_id", "before", "session_id", "limit",
-										"after",     "active", "finalizing", NULL};
+	static const char *const known[] = {"thread_id",  "before",  "session_id", "limit", "after", "active",
+										"finalizing", "overdue", "held_up",    NULL};
 	struct keel_inflight_query query = {0};
 	keel_lua_check_options(L, 2, known);
 	query.thread_id = keel_lua_option_text(L, 2, "thread_id");
@@ -202,6 +205,8 @@ static int op_list_inflight(lua_State *L, struct keel_store *store, struct keel_
 	query.limit = keel_lua_option_integer(L, 2, "limit", KEEL_LIST_DEFAULT);
 	query.active = keel_lua_option_flag(L, 2, "active");
 	query.finalizing = keel_lua_option_flag(L, 2, "finalizing");
+	query.overdue = keel_lua_option_flag(L, 2, "overdue");
+	query.held_up = keel_lua_option_flag(L, 2, "held_up");
 	struct keel_text before = keel_lua_option_text(L, 2, "before");
 	query.bounded = before.data != NULL;
 	if (query.bounded && keel_time_parse(before, &query.before) != KEEL_OK)
@@ -210,6 +215,19 @@ static int op_list_inflight(lua_State *L, struct keel_store *store, struct keel_
 	if (keel_run_list_inflight(store, &query, list, err) != KEEL_OK)
 		return -1;
 	return keel_lua_push_runs(L, list, err);
+}
+
+/* next_owner(after = 0): the lowest session above `after` that owns a run in flight; nil: there is none. */
+static int op_next_owner(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	int64_t session_id;
+	if (keel_run_next_owner(store, luaL_optinteger(L, 2, 0), &session_id, err) != KEEL_OK)
+		return -1;
+	if (session_id)
+		lua_pushinteger(L, session_id);
+	else
+		lua_pushnil(L);
+	return 1;
 }
 
 /* count_inflight(thread_id): how many runs of the thread are pending or running. */
@@ -427,6 +445,7 @@ const struct keel_lua_method keel_lua_run_methods[] = {
 	{"update_run_progress", op_progress},
 	{"list_by_thread", op_list_by_thread},
 	{"list_inflight", op_list_inflight},
+	{"next_owner", op_next_owner},
 	{"count_inflight", op_count_inflight},
 	{"claim_for_takeover", op_claim_for_takeover},
 	{"request_cancel", op_request_cancel},

@@ -438,9 +438,15 @@ function Manager:_sweep_context(options)
   context.error, context.before, context.reconciler = options.error, options.before, options.reconciler
   context.list = function(query) return client:call("list_inflight", query) end
   context.claim = function(run_id, outcome) return client:call("claim_for_takeover", run_id, outcome) end
-  context.is_alive = function(session_id) return client:is_alive(session_id) end
+  context.next_owner = client:has "next_owner" and function(after) return client:call("next_owner", after) end or nil
+  -- Sessions are asked about once a sweep. One that lives now may die meanwhile: the next sweep sees it.
+  local alive = {}
+  context.is_alive = function(session_id)
+    if alive[session_id] == nil then alive[session_id] = client:is_alive(session_id) end
+    return alive[session_id]
+  end
   self._context.session_id = context.session_id
-  context.clear_way = function(run) return self:_clear_way(run, context) end
+  context.clear_way = function(run, recovered) return self:_clear_way(run, context, recovered) end
   return context
 end
 

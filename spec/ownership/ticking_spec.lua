@@ -17,8 +17,8 @@ describe("tick", function()
   end
 
   -- Runs that are nobody's.
-  local function leave(list)
-    assert(pair.theirs_store:transaction(function(tx)
+  local function leave(list, store)
+    assert((store or pair.theirs_store):transaction(function(tx)
       for _, id in ipairs(list) do assert(tx:put(id, { thread_id = id, status = "running" })) end
       return true
     end))
@@ -60,40 +60,87 @@ describe("tick", function()
     assert.equal(events, #support.events(pair.ours_store))
   end)
 
-  it("looks at a page of runs a call, goes on at the next, and reaches all", function()
+  it("looks at a page of orphans a call, goes on at the next, and reaches all", function()
     leave(ids(PAGE * 2 + 10))
     local wrapped, calls = support.wrap(pair.ours_store)
     local manager, sums = support.manager(wrapped), {}
     for i = 1, 3 do
       local before = calls.list_inflight
       sums[i] = #assert(manager:tick()).recovered
-      assert.equal(1, calls.list_inflight - before)
+      assert.equal(i < 3 and 1 or 2, calls.list_inflight - before) -- at the end it looks for what holds others up
     end
     assert.same({ PAGE, PAGE, 10 }, sums)
     assert.same({}, pair.ours_store:list_inflight())
     assert.same({}, assert(manager:tick()).recovered)
   end)
 
-  it("gets past pages of runs that are alive, and starts over at the end", function()
-    for i = 1, PAGE * 2 do pair.started(nil, "live" .. i) end
-    leave { "stale" }
-    local found = {}
-    for i = 1, 3 do found[i] = #assert(pair.ours:tick()).recovered end
-    assert.same({ 0, 0, 1 }, found)
-    leave { "another" }
-    local sum = 0
-    for _ = 1, 3 do sum = sum + #assert(pair.ours:tick()).recovered end
-    assert.equal(1, sum)
+  it("finds what the dead left at once, whatever waits or runs before it", function()
+    for i = 1, PAGE do pair.started(nil, "live" .. i, pair.ours) end
+    for _ = 1, PAGE * 2 do assert(pair.ours:create("queue", { claimable = true })) end
+    local dead = pair.started()
+    local late = assert(pair.ours:create("queue", { claimable = true, deadline = "2026-01-01T00:00:05Z" }))
+    pair.theirs_store:close()
+    pair.clock.advance(5)
+    leave({ "stale" }, pair.ours_store)
+    local found = support.pluck(assert(pair.ours:tick()).recovered, "run_id")
+    table.sort(found)
+    local expected = { dead.run_id, late.run_id, "stale" }
+    table.sort(expected)
+    assert.same(expected, found)
+  end)
+
+  it("gets past pages of orphans that are left alone, and starts over at the end", function()
+    local function recovered(n)
+      local sum = 0
+      for _ = 1, n do
+        local report = pair.ours:tick { reconciler = function(run) if run.run_id == "z" then
+          return { status = "error" } end end }
+        sum = sum + #report.recovered
+      end
+      return sum
+    end
+    leave(ids(PAGE * 2))
+    leave { "z" }
+    assert.same({ 0, 1 }, { recovered(2), recovered(1) })
+    leave { "z2" }
+    assert.equal(0, recovered(3))
+    assert.equal(PAGE * 2 + 1, #pair.ours_store:list_inflight { limit = 1000 })
   end)
 
   it("gets past the run it stopped at when that is deleted", function()
-    for i = 1, PAGE do pair.started(nil, "live" .. i) end
-    leave { "stale" }
-    assert.same({}, assert(pair.ours:tick()).recovered)
+    local alone = { reconciler = function(run) return run.run_id == "z" and { status = "error" } or nil end }
+    leave(ids(PAGE))
+    leave { "z" }
+    assert.same({}, assert(pair.ours:tick(alone)).recovered)
     assert(pair.ours_store:delete(pair.ours_store:list_inflight({ limit = PAGE })[PAGE].run_id))
     local sum = 0
-    for _ = 1, 2 do sum = sum + #assert(pair.ours:tick()).recovered end
+    for _ = 1, 2 do sum = sum + #assert(pair.ours:tick(alone)).recovered end
     assert.equal(1, sum)
+  end)
+
+  it("tells of what it recovered because it held others up", function()
+    local busy = pair.started(nil, "t", pair.theirs)
+    local next = assert(pair.theirs:create_or_reject("t", { multitask_strategy = "enqueue", claimable = true }))
+    assert(pair.ours:cancel(busy.run_id)) -- asked for, never done
+    pair.clock.advance(9)                 -- the lease holds
+    assert.same({}, assert(pair.ours:tick()).recovered)
+    local impatient = support.manager(pair.ours_store, { settle_timeout = 5 })
+    assert.same({ busy.run_id }, support.pluck(assert(impatient:tick()).recovered, "run_id"))
+    assert.equal(next.run_id, impatient:claim_next().run_id)
+  end)
+
+  it("looks at all runs in a store that cannot tell who owns them", function()
+    local dead = pair.started()
+    pair.theirs_store:close()
+    for i = 1, PAGE do assert(pair.ours:create("w" .. i, { claimable = true })) end
+    local plain = setmetatable({ next_owner = false }, { __index = function(_, name)
+      local method = pair.ours_store[name]
+      return type(method) == "function" and function(_, ...) return method(pair.ours_store, ...) end or method
+    end })
+    local manager, found = support.manager(plain), {}
+    for i = 1, 2 do found[i] = #assert(manager:tick()).recovered end
+    assert.same({ 1, 0 }, found)
+    assert.equal("error", manager:get(dead.run_id).status)
   end)
 
   it("takes the reconciler it is given, and a run's own first", function()

@@ -112,6 +112,21 @@ static enum keel_code list_inflight(void)
 	return runs_are(keel_run_list_inflight(world.store, &query, &answered_runs, &why));
 }
 
+static enum keel_code list_overdue(void)
+{
+	struct keel_inflight_query query = {.limit = 10, .overdue = true};
+	return runs_are(keel_run_list_inflight(world.store, &query, &answered_runs, &why));
+}
+
+static enum keel_code next_owner(void)
+{
+	int64_t session;
+	enum keel_code code = keel_run_next_owner(world.store, 0, &session, &why);
+	if (code == KEEL_OK)
+		answer("%lld", (long long)session);
+	return code;
+}
+
 static enum keel_code find_by_key(void)
 {
 	return runs_are(keel_run_find_by_key(world.store, text("key"), text("somebody"), &answered_runs, &why));
@@ -265,6 +280,8 @@ static const struct operation operations[] = {
 	{"reading a run", READS | LITTLE_SQL, some_runs, NULL, get, NULL},
 	{"listing a thread", READS | LITTLE_SQL, some_runs, NULL, list_thread, NULL},
 	{"listing what is in flight", READS | LITTLE_SQL, some_runs, NULL, list_inflight, NULL},
+	{"listing what is overdue", READS | LITTLE_SQL, some_runs, NULL, list_overdue, NULL},
+	{"looking for an owner", READS | LITTLE_SQL, some_runs, NULL, next_owner, NULL},
 	{"listing a batch of machines", READS | LITTLE_SQL, runs_of_machines, NULL, list_dispatched, NULL},
 	{"finding by key", READS | LITTLE_SQL, some_runs, NULL, find_by_key, NULL},
 	{"counting", READS | LITTLE_SQL, some_runs, NULL, count, NULL},

@@ -82,6 +82,7 @@ static int call_everything(void)
 		   !MISUSED(keel_run_list_by_thread(s, text("t"), nothing, 1, &runs, &why)) ||
 		   !MISUSED(keel_run_list_inflight(s, &inflight, &runs, &why)) ||
 		   !MISUSED(keel_run_count_inflight(s, text("t"), &number, &why)) ||
+		   !MISUSED(keel_run_next_owner(s, 0, &number, &why)) ||
 		   !MISUSED(keel_run_claim_for_takeover(s, text("r"), &takeover, &is, &why)) ||
 		   !MISUSED(keel_run_request_cancel(s, text("r"), text("interrupt"), &winner, &why)) ||
 		   !MISUSED(keel_tokens_of_thread(s, text("t"), true, &totals, &why)) ||

@@ -195,6 +195,106 @@ TEST(inflight_after_a_deleted_run)
 										&(struct keel_runs){0}, &why));
 }
 
+static struct keel_run owned(const char *run_id, const char *thread_id, int64_t session)
+{
+	struct keel_run run = run_of(run_id, thread_id);
+	SET(&run, SESSION_ID, session_id, session);
+	return run;
+}
+
+static void put_claimable(const char *run_id, const char *thread_id)
+{
+	struct keel_run run = run_of(run_id, thread_id);
+	SET(&run, CLAIMABLE, claimable, 1);
+	put(&run);
+}
+
+/* Overdue is what is past its deadline or lease, and what has no owner and may not be claimed; nothing else. */
+TEST(overdue_runs)
+{
+	struct keel_run late = owned("late", "a", 7), lapsed = owned("lapsed", "b", 7), fine = owned("fine", "c", 7);
+	struct keel_run ended = owned("ended", "d", 7);
+	SET(&late, DEADLINE, deadline, world.time);
+	SET(&lapsed, LEASE_EXPIRES_AT, lease_expires_at, world.time);
+	SET(&fine, DEADLINE, deadline, world.time + 1);
+	SET(&fine, LEASE_EXPIRES_AT, lease_expires_at, world.time + 1);
+	SET(&ended, DEADLINE, deadline, world.time);
+	SET(&ended, STATUS, status, KEEL_RUN_SUCCESS);
+	put(&lapsed);
+	put(&fine);
+	put(&ended);
+	put_claimable("waiting", "q");
+	put_pending("nobody's", "q");
+	put(&late);
+	assert_string_equal(ids_where((struct keel_inflight_query){.overdue = true}), "lapsed nobody's late");
+	struct keel_inflight_query rest = {.overdue = true, .after = text("lapsed"), .limit = 1};
+	assert_string_equal(ids_where(rest), "nobody's");
+	world.time++;
+	assert_string_equal(ids_where((struct keel_inflight_query){.overdue = true}), "lapsed fine nobody's late");
+}
+
+/* Held up is the first claimable run of a thread where somebody was asked to stop, or has not settled. */
+TEST(held_up_runs)
+{
+	const char *winner;
+	struct keel_run asked = owned("asked", "a", 7), stopped = owned("stopped", "b", 7), busy = owned("busy", "c", 7);
+	struct keel_run delayed = run_of("delayed", "a"), urgent = run_of("urgent", "b");
+	put(&asked);
+	put(&stopped);
+	put(&busy);
+	SET(&delayed, CLAIMABLE, claimable, 1);
+	SET(&delayed, SCHEDULED_AT, scheduled_at, world.time + 1);
+	SET(&urgent, CLAIMABLE, claimable, 1);
+	SET(&urgent, PRIORITY, priority, 1);
+	put(&delayed);
+	put_claimable("a1", "a");
+	put_claimable("a2", "a");
+	put_claimable("b1", "b");
+	put(&urgent);
+	put_claimable("c1", "c");
+	assert_string_equal(ids_where((struct keel_inflight_query){.held_up = true}), "");
+	succeed(keel_run_request_cancel(world.store, text("asked"), text("interrupt"), &winner, &why));
+	raw("UPDATE runs SET status = 5, finalizing = 1 WHERE run_id = 'stopped'");
+	assert_string_equal(ids_where((struct keel_inflight_query){.held_up = true}), "a1 urgent");
+	world.time++;
+	assert_string_equal(ids_where((struct keel_inflight_query){.held_up = true}), "delayed urgent");
+}
+
+/* Neither of the two is about one thread or owner. */
+TEST(what_is_at_large_has_no_thread)
+{
+	struct keel_runs list = {0};
+	struct keel_inflight_query queries[] = {{.overdue = true, .thread_id = text("t")},
+											{.held_up = true, .thread_id = text("t")},
+											{.overdue = true, .session_id = 1},
+											{.held_up = true, .session_id = 1}};
+	for (int i = 0; i < 4; i++) {
+		queries[i].limit = 1;
+		refuse_field(i < 2 ? "thread_id" : "session_id", keel_run_list_inflight(world.store, &queries[i], &list, &why));
+	}
+}
+
+/* Owners of runs in flight are found one after the other, whatever they own. */
+TEST(owners_of_runs_in_flight)
+{
+	int64_t session;
+	static const int64_t owners[] = {70, 3, 70, 12};
+	for (int i = 0; i < 4; i++) {
+		char id[16];
+		snprintf(id, sizeof id, "r%d", i);
+		struct keel_run run = owned(id, "t", owners[i]);
+		if (i == 3)
+			SET(&run, STATUS, status, KEEL_RUN_ERROR);
+		put(&run);
+	}
+	put_claimable("free", "t");
+	static const int64_t found[][2] = {{0, 3}, {3, 70}, {70, 0}, {INT64_MAX, 0}, {INT64_MIN, 3}};
+	for (int i = 0; i < 5; i++) {
+		succeed(keel_run_next_owner(world.store, found[i][0], &session, &why));
+		assert_int_equal(session, found[i][1]);
+	}
+}
+
 /* A thousand rows fit in one listing, and a list that was long can become short. */
 TEST(long_lists)
 {
@@ -221,12 +321,22 @@ TEST(long_lists)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_STORE(threads_list_newest_first),    WITH_STORE(threads_list_up_to_a_limit),
-		WITH_STORE(threads_list_for_a_user),      WITH_STORE(limits_are_checked),
-		WITH_STORE(final_runs_are_not_in_flight), WITH_STORE(threads_inflight_in_order_of_admission),
-		WITH_STORE(all_inflight_by_age),          WITH_STORE(inflight_before_a_time),
-		WITH_STORE(inflight_of_a_session),        WITH_STORE(inflight_in_pages),
-		WITH_STORE(inflight_after_a_deleted_run), WITH_STORE(long_lists),
+		WITH_STORE(threads_list_newest_first),
+		WITH_STORE(threads_list_up_to_a_limit),
+		WITH_STORE(threads_list_for_a_user),
+		WITH_STORE(limits_are_checked),
+		WITH_STORE(final_runs_are_not_in_flight),
+		WITH_STORE(threads_inflight_in_order_of_admission),
+		WITH_STORE(all_inflight_by_age),
+		WITH_STORE(inflight_before_a_time),
+		WITH_STORE(inflight_of_a_session),
+		WITH_STORE(inflight_in_pages),
+		WITH_STORE(inflight_after_a_deleted_run),
+		WITH_STORE(overdue_runs),
+		WITH_STORE(held_up_runs),
+		WITH_STORE(what_is_at_large_has_no_thread),
+		WITH_STORE(owners_of_runs_in_flight),
+		WITH_STORE(long_lists),
 	};
 	return cmocka_run_group_tests_name("lists", tests, NULL, NULL);
 }

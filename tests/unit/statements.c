@@ -85,7 +85,8 @@ static void start_everything(void)
 	const struct keel_claim claims[] = {{.limit = 10}, {.limit = 10, .threads = &thread, .threads_count = 1}};
 	struct keel_run first = run_of("first", "q"), second = run_of("second", "q"), after = run_of("after", "q");
 	struct keel_inflight_query active = {.thread_id = thread, .active = true, .limit = 10};
-	struct keel_inflight_query own = {.limit = 10};
+	struct keel_inflight_query own = {.limit = 10}, overdue = {.overdue = true, .limit = 10};
+	struct keel_inflight_query held_up = {.held_up = true, .limit = 10};
 	struct keel_status_change stop = {.status = KEEL_RUN_INTERRUPTED, .finalizing = true};
 	struct keel_start start = {0};
 	struct keel_settle settle = {0};
@@ -110,6 +111,9 @@ static void start_everything(void)
 	succeed(keel_run_list_inflight(world.store, &active, &runs, &why));
 	succeed(keel_store_session(world.store, &own.session_id, &why));
 	succeed(keel_run_list_inflight(world.store, &own, &runs, &why));
+	succeed(keel_run_list_inflight(world.store, &overdue, &runs, &why));
+	succeed(keel_run_list_inflight(world.store, &held_up, &runs, &why));
+	succeed(keel_run_next_owner(world.store, 0, &count, &why));
 	succeed(keel_run_find_by_key(world.store, text("k"), text("u"), &runs, &why));
 	succeed(keel_run_renew(world.store, 1000, &count, &why));
 	succeed(keel_run_update_status(world.store, text("first"), &stop, &is, NULL, &why));
@@ -252,6 +256,8 @@ static bool is_slow(const char *step)
 		"SCAN runs USING INDEX runs_inflight_by_age", /* in its order, up to the limit */
 		"SCAN runs USING INDEX runs_inflight",        /* tidying: what a dead session has in flight */
 		"SCAN runs USING INDEX runs_claimable",       /* the best first, up to the limit */
+		"SCAN runs USING INDEX runs_of_nobody",       /* what was left behind, and is about to be recovered */
+		"SCAN stopping USING INDEX runs_stopping",    /* what was asked to stop, and has not yet */
 		"SCAN (subquery-1)",                          /* counts up to the limit */
 		"SCAN store",                                 /* one row */
 		"SCAN CONSTANT ROW",

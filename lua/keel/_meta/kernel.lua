@@ -273,6 +273,10 @@
 ---@field after? string a run id: go on behind it
 ---@field active? boolean true: instead what runs or is finalizing on the thread; only thread_id and limit count
 ---@field finalizing? boolean true: the same, but only what is finalizing
+---@field overdue? boolean true: of all threads, those whose deadline or lease has passed, and those without an owner
+--- that may not be claimed; in order of insertion
+---@field held_up? boolean true: the claimable run that is next on each thread where a run is finalizing or was asked
+--- to stop
 
 ---@class keel.DispatchQuery
 ---@field batch_id? string
@@ -394,6 +398,12 @@ function Operations:list_by_thread(thread_id, options) end
 ---@return keel.Run[]? runs
 ---@return keel.Error? err
 function Operations:list_inflight(query) end
+
+--- The lowest session above `after` that owns a run in flight: with session_alive it leads to what the dead left.
+---@param after? integer default 0
+---@return integer? session_id nil when there is none
+---@return keel.Error? err
+function Operations:next_owner(after) end
 
 --- How many runs of a thread are pending or running. Fails with invalid_request.
 ---@param thread_id string

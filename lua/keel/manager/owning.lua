@@ -159,7 +159,7 @@ return function(Manager)
     if not report then return nil, failure end
     self:_end_reservations()
     local context = self:_sweep_context(options)
-    context.page, context.after = TICK_PAGE, self._swept
+    context.page, context.position = TICK_PAGE, self._swept
     local ids
     ids, err, self._swept = recovery.sweep(context)
     report.recovered = self:_records_of(ids)

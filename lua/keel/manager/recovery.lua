@@ -103,11 +103,6 @@ function recovery.take(tx, context, run)
   return taken, err
 end
 
--- Whether a run waits for others, and nobody will try to start it: whoever claims takes what is free.
-local function waits_to_be_claimed(run)
-  return run.claimable and run.status == "pending" and (run.waits_for or run.concurrency)
-end
-
 local function recover_run(context, run, cause, recovered)
   local outcome, err = outcome_of(context, run, cause)
   if not outcome then return err end
@@ -117,43 +112,72 @@ local function recover_run(context, run, cause, recovered)
   return err
 end
 
+-- The next page of what may be orphaned, and moves `at` behind it: the runs of one dead owner after the other, then
+-- what is overdue or nobody's. However many runs wait or are looked after, they are not looked at; in a store that
+-- cannot tell who owns runs, all are. Nil, without an error, at the end.
+local function next_page(context, at, limit)
+  while at.owner do
+    if not at.after then
+      local owner, err = context.next_owner(at.owner)
+      if err then return nil, err end
+      at.owner = owner
+    end
+    if at.owner and (at.after or not context.is_alive(at.owner)) then
+      local page, err = context.list { session_id = at.owner, before = context.before, limit = limit,
+        after = at.after }
+      if not page then return nil, err end
+      at.after = #page == limit and page[#page].run_id or nil
+      if #page > 0 then return page end
+    end
+  end
+  if at.done then return nil end
+  local page, err = context.list { overdue = context.next_owner and true, before = context.before, limit = limit,
+    after = at.after }
+  if not page then return nil, err end
+  at.after = #page == limit and page[#page].run_id or nil
+  at.done = at.after == nil
+  return page
+end
+
+-- Nobody will try to start a run that waits for others and may be claimed: what holds it up is cleared away here.
+local function clear_ways(context, recovered)
+  if not context.next_owner then return nil end
+  local page, failure = context.list { held_up = true, before = context.before, limit = PAGE }
+  for _, run in ipairs(page or {}) do failure = context.clear_way(run, recovered) or failure end
+  return failure
+end
+
 --- Recovers the orphans there are, run by run, each in a transaction of its own.
----@param context { list: fun(query: table), claim: fun(run_id: string, outcome: table), is_alive: fun(id: integer),
---- clear_way: fun(run: table): keel.Error?, now: fun(): string, session_id: integer?, budget: keel.PolicyBudget,
---- reconcilers: table?, reconciler: any, error: string?, before: string?, after: string?, page: integer? } page: look
---- at so many runs and no more, behind the run `after`; nil: at all
+---@param context { list: fun(query: table), next_owner: nil|fun(after: integer),
+--- claim: fun(run_id: string, outcome: table), is_alive: fun(id: integer),
+--- clear_way: fun(run: table, recovered: string[]): keel.Error?, now: fun(): string,
+--- session_id: integer?, budget: keel.PolicyBudget, reconcilers: table?, reconciler: any, error: string?,
+--- before: string?, position: table?, page: integer? } page: look at so many runs and no more, from `position` on;
+--- nil: at all
 ---@return string[] recovered their ids
 ---@return keel.Error? err the last failure; the runs it was about stay as they are
----@return string? last the run to go on behind; nil: that was all
+---@return table? position where to go on; nil: that was all
 function recovery.sweep(context)
-  local recovered, alive, seen = {}, {}, {}
-  local failure, last = nil, context.after
-  local limit = context.page or PAGE
-  -- Sessions are asked about once a sweep. One that lives now may die meanwhile: the next sweep sees it.
-  local function is_alive(session_id)
-    if alive[session_id] == nil then alive[session_id] = context.is_alive(session_id) end
-    return alive[session_id]
-  end
+  local recovered, seen = {}, {}
+  local at, failure = context.position or { owner = context.next_owner and 0 }, nil
+  local left = context.page or math.huge
   repeat
-    local page, err = context.list { before = context.before, limit = limit, after = last }
-    if not page then return recovered, err, nil end
+    local page, err = next_page(context, at, math.min(left, PAGE))
+    if err then return recovered, err, nil end
     local fresh = 0
-    for _, run in ipairs(page) do
-      last = run.run_id
-      if not seen[last] then
-        seen[last] = true
+    for _, run in ipairs(page or {}) do
+      if not seen[run.run_id] then
+        seen[run.run_id] = true
         fresh = fresh + 1
-        local cause = recovery.cause_of(context, run, is_alive)
-        if cause then
-          failure = recover_run(context, run, cause, recovered) or failure
-        elseif waits_to_be_claimed(run) then
-          failure = context.clear_way(run) or failure
-        end
+        local cause = recovery.cause_of(context, run, context.is_alive)
+        if cause then failure = recover_run(context, run, cause, recovered) or failure end
       end
     end
-    if #page < limit or fresh == 0 then last = nil end
-  until last == nil or context.page
-  return recovered, failure, last
+    if page and fresh == 0 then at.after = nil end -- it started over: the run to go on behind was deleted
+    if not page or at.done then return recovered, clear_ways(context, recovered) or failure, nil end
+    left = left - #page
+  until left <= 0
+  return recovered, failure, at
 end
 
 return recovery

@@ -31,8 +31,9 @@ local function in_the_way(store, gate, thread_id)
   return { row }
 end
 
--- Adds the ids of the runs that were cleared away to `cleared`. Returns whether there were any.
-local function clear(self, tx, gate, thread_id, cleared, context)
+-- Adds the ids of the runs that were cleared away to `cleared`, and of those that were recovered to `recovered` too.
+-- Returns whether there were any.
+local function clear(self, tx, gate, thread_id, cleared, context, recovered)
   local rows, err = in_the_way(tx, gate, thread_id)
   if not rows then return nil, err end
   local some = false
@@ -42,6 +43,8 @@ local function clear(self, tx, gate, thread_id, cleared, context)
     if done then
       some = true
       cleared[#cleared + 1] = row.run_id
+      local is_run = not recovery.is_reservation(row) and not LiveRuns.is_final(row.status)
+      if is_run then recovered[#recovered + 1] = row.run_id end
     end
   end
   return some
@@ -69,7 +72,7 @@ local function start_after_clearing(self, run_id, thread_id, options)
       found, written, gate = tx:update_status(run_id, "running", options)
       if found == nil then return nil, written end
       if not gate then break end
-      local some, failure = clear(self, tx, gate, thread_id, cleared, self._context)
+      local some, failure = clear(self, tx, gate, thread_id, cleared, self._context, {})
       if some == nil then return nil, failure end
       if not some then break end
     end
@@ -91,28 +94,29 @@ end
 
 ---@param Manager keel.RunManager
 return function(Manager)
-  -- Clears away what keeps a run from being claimed and has no right to, by the rules of a sweep. Returns the error
-  -- when that fails.
-  function Manager:_clear_way(row, context)
+  -- Clears away what keeps a run from being claimed and has no right to, by the rules of a sweep. Adds the ids of runs
+  -- that were recovered. Returns the error when that fails.
+  function Manager:_clear_way(row, context, recovered)
     local gate, err = self._client:call("gate", row.run_id)
     if not gate then return err end
     if gate.gate ~= "after" and gate.gate ~= "concurrency" then return nil end
     if not may_clear(self, gate, row.thread_id) then return nil end
-    local cleared, failure = self._client:transaction("clear", function(tx)
-      local ids = {}
+    local done, failure = self._client:transaction("clear", function(tx)
+      local cleared, taken = {}, {}
       for _ = 1, CLEARED_MAX do
         local state, problem = tx:gate(row.run_id)
         if problem then return nil, problem end
         if not state then break end
         local some
-        some, problem = clear(self, tx, state, row.thread_id, ids, context)
+        some, problem = clear(self, tx, state, row.thread_id, cleared, context, taken)
         if some == nil then return nil, problem end
         if not some then break end
       end
-      return ids
+      return { cleared = cleared, taken = taken }
     end)
-    self:_refresh_all(cleared or {})
-    return failure
+    if not done then return failure end
+    self:_refresh_all(done.cleared)
+    table.move(done.taken, 1, #done.taken, #recovered + 1, recovered)
   end
 
   --- Starts a pending run of this session, unless it was cancelled or has to wait. What it waits for and has no right
