@@ -9,6 +9,7 @@ local kernel = require "keel.kernel"
 ---@field version string a hash of its source; of a host's function, of where it is defined
 ---@field call? fun(...): table? of the host's state
 ---@field box? keel.Sandbox in place of it: a state of its own
+---@field of_host? boolean a function of the host
 
 ---@class keel.PolicyBudget
 ---@field instructions integer
@@ -66,7 +67,7 @@ local function of_value(fn, name)
   name = name or "custom"
   local known = by_function[fn]
   if not known or known.name ~= name then
-    known = { name = name, version = version_of(fn), call = fn }
+    known = { name = name, version = version_of(fn), call = fn, of_host = true }
     by_function[fn] = known
   end
   return known

@@ -1,3 +1,4 @@
+local keel = require "keel"
 local support = require "support"
 
 support.each_store(function(open)
@@ -107,13 +108,18 @@ support.each_store(function(open)
       local store = open()
       local manager = support.manager(store)
       local run = assert(manager:create("t", { metadata = { k = "v" } }))
-      assert(manager:create_or_reject("t", {
-        metadata = { mine = 1 },
+      local metadata, kwargs, options = { mine = 1, list = keel.array { 1 } }, { deep = { 1 } }, { max = 1 }
+      local admitted = assert(manager:create_or_reject("t", {
+        metadata = metadata, kwargs = kwargs, strategy_options = options,
         multitask_strategy = function(request, inflight)
           inflight[1].status, inflight[1].metadata, request.metadata.mine = "success", nil, 2
+          request.metadata.list[1], request.kwargs.deep[1], request.options.max = 2, 2, 2
           return { admit = true }
         end,
       }))
+      assert.same({ { mine = 1, list = { 1 } }, { deep = { 1 } }, { max = 1 } }, { metadata, kwargs, options })
+      local row = store:get(admitted.run_id)
+      assert.same({ { mine = 1, list = { 1 } }, { deep = { 1 } } }, { row.metadata, row.kwargs })
       assert.same({ "pending", "pending" }, { run.status, store:get(run.run_id).status })
       assert.same({ k = "v" }, run.metadata)
     end)

@@ -70,14 +70,29 @@ function admission.read_inflight(context, tx, thread_id)
     recovered = recovered }
 end
 
--- What a strategy is told of the newcomer.
+-- A copy of a document, for a function of the host, which could change what is stored.
+local function copied(document, made)
+  if type(document) ~= "table" then return document end
+  made = made or {} -- whether the document is a tree is found out when it is written
+  local copy = made[document]
+  if copy then return copy end
+  copy = {}
+  made[document] = copy
+  for key, value in next, document do copy[key] = copied(value, made) end
+  return setmetatable(copy, getmetatable(document))
+end
+
+local function as_it_is(document) return document end
+
+-- What a strategy is told of the newcomer. Built-in ones change nothing, and files are shown copies by the sandbox.
 local function describe(context, policy, request, inflight)
+  local shown = policy.of_host and copied or as_it_is
   return {
     thread_id = request.thread_id,
     assistant_id = request.fields.assistant_id,
     user_id = request.fields.user_id,
-    metadata = request.fields.metadata,
-    kwargs = request.fields.kwargs,
+    metadata = shown(request.fields.metadata),
+    kwargs = shown(request.fields.kwargs),
     model_name = request.fields.model_name,
     priority = request.fields.priority or 0,
     fingerprint = request.fields.fingerprint,
@@ -85,7 +100,7 @@ local function describe(context, policy, request, inflight)
     scheduled_at = request.fields.scheduled_at,
     deadline = request.fields.deadline,
     multitask_strategy = policy.name,
-    options = request.strategy_options or {},
+    options = shown(request.strategy_options or {}),
     inflight_count = inflight.count,
     finalizing = table.move(inflight.finalizing, 1, #inflight.finalizing, 1, {}),
     now = context.now(),

@@ -33,14 +33,18 @@ end
 local store_failures = { busy = true, io = true, no_memory = true, store_corrupt = true, store_full = true,
   store_missing = true, store_readonly = true, store_version = true }
 
---- Tells the host: through the manager's log, else through the store's.
+--- Tells the host: through the manager's log, else through the store's. What that raises is dropped: what was written
+--- is written, and telling of it is not worth losing the answer.
 ---@param level "info"|"warn"|"error"
 ---@param message string
 ---@param fields table
 function Client:log(level, message, fields)
-  if self._log then return self._log(level, message, fields) end
+  if self._log then
+    pcall(self._log, level, message, fields)
+    return
+  end
   local log = optional(self.store, "log")
-  if log then log(self.store, level, message, fields) end
+  if log then pcall(log, self.store, level, message, fields) end
 end
 
 local function guarded(object, method, ...)
