@@ -26,7 +26,7 @@ describe("keel", function()
   end)
 
   it("suggests the command that was meant", function()
-    for word, meant in pairs { exek = "exec", exce = "exec", ["exec-"] = "exec", versoin = "version" } do
+    for word, meant in pairs { exek = "exec", exce = "exec", ["exec-"] = "exec", versoin = "version", EXEC = "exec" } do
       local result = command.run { word }
       assert.equal(2, result.code)
       assert.is_true(is_one_line(result.errors))
@@ -37,6 +37,7 @@ describe("keel", function()
     assert.equal(2, result.code)
     assert.is_truthy(result.errors:find("there are: exec", 1, true))
     assert.equal(2, command.run({ "help", "exek" }).code)
+    assert.is_truthy(command.run({ "help", "--mna" }).errors:find("did you mean '--man'?", 1, true))
   end)
 
   it("suggests the option that was meant, on one line", function()

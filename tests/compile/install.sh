@@ -22,6 +22,12 @@ echo "from the shell"
 mv "$prefix" "$folder/moved"
 [ "$(LUA_PATH=';;' "$folder/moved/bin/keel" exec --store "$folder/keel.db" echo it runs)" = "it runs" ]
 mv "$folder/moved" "$prefix"
+# The path of the programs leads to the manual page and, through bash-completion, to the completion.
+PATH="$prefix/bin:$PATH" man -w keel >"$folder/page"
+[ "$(cat "$folder/page")" = "$prefix/share/man/man1/keel.1" ]
+"$prefix/bin/keel" help --man | cmp - "$prefix/share/man/man1/keel.1"
+bash -c "cd '$prefix/share' && . bash-completion/completions/keel && complete -p keel" >/dev/null
+[ -f "$prefix/share/zsh/site-functions/_keel" ]
 
 export LUA_CPATH=none # what follows brings keel.kernel along
 PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name keel.pc)")

@@ -1,6 +1,9 @@
 --- keel help: what there is, and what a command does.
 local commands = require "keel.cli.commands"
+local suggest = require "keel.cli.suggest"
 local usage = require "keel.cli.usage"
+
+local options = { { "--man", about = "print the manual page, keel(1), in the language of man(7)" } }
 
 local function print_list(name, known)
   local width = 0
@@ -8,14 +11,30 @@ local function print_list(name, known)
   print(("usage: %s COMMAND …\n"):format(name))
   for _, entry in ipairs(known) do print(("  %-" .. width .. "s  %s"):format(entry.name, entry.summary)) end
   print(("\n'%s COMMAND' explains one."):format((name:gsub("^keel", "keel help"))))
-  print "Exit codes: 0 done, 1 failed, 2 wrong usage, 75 busy (try later), 124 timed out."
+  local codes = {}
+  for i, code in ipairs(usage.exit_codes) do codes[i] = ("%d %s"):format(code[1], code[2]) end
+  print(("Exit codes: %s."):format(table.concat(codes, ", ")))
 end
 
---- Prints the help for the command that the words name.
+local function complain(message)
+  io.stderr:write(("keel help: %s\n"):format(message))
+  return 2
+end
+
+--- Prints the help for the command that the words name, or what an option asks for.
 ---@param words string[]
 ---@param find fun(words: string[]): table?, string, keel.Error?
 ---@return integer exit_code
-return function(words, find)
+local function show(words, find)
+  if words[1] == "--man" then
+    io.stdout:write(require "keel.cli.manual"())
+    return 0
+  end
+  if words[1] and words[1]:find "^%-" and not usage.option_named(usage.common, words[1]) then
+    local nearest = suggest.nearest(words[1], { "--man", "--help" })
+    return complain(("unknown option '%s'; %s"):format(words[1], nearest and ("did you mean '%s'?"):format(nearest) or
+      "'keel help help' tells what there is"))
+  end
   local name, known = "keel", commands
   while words[1] and known do -- a group is explained by what is in it
     local group
@@ -33,16 +52,16 @@ return function(words, find)
   for word in name:gmatch "%S+" do full[#full + 1] = word end
   table.move(words, 1, #words, #full + 1, full)
   local entry, found, err = find(table.move(full, 2, #full, 1, {}))
-  if not entry then
-    io.stderr:write(("keel help: %s\n"):format(err.message))
-    return 2
-  end
-  if entry.module == "keel.cli.help" then
-    print "usage: keel help [COMMAND]\n\nExplains a command, or lists them."
-    return 0
-  end
+  if not entry then return complain(err.message) end
   local command = require(entry.module)
   print(usage.parser(found, command):get_help())
   if command.more then print("\n" .. command.more) end
   return 0
 end
+
+return {
+  about = "Explains a command, or lists them.",
+  arguments = { { "command", "what to explain", optional = true, many = true } },
+  options = options,
+  show = show,
+}

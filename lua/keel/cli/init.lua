@@ -78,12 +78,15 @@ end
 local function print_help(name)
   local words = {}
   for word in name:gmatch "%S+" do words[#words + 1] = word end
-  return require "keel.cli.help"(words, find)
+  return require "keel.cli.help".show(words, find)
 end
 
 ---@param words string[] what stands behind the name of the program
 ---@return integer exit_code
 return function(words)
+  if words[1] == "__complete" then -- what a shell asks when Tab was pressed
+    return require "keel.cli.complete"(table.move(words, 2, #words, 1, {}))
+  end
   local front, rest = split_common(words)
   if asks(front, "--version") then rest = { "version" } end
   if #rest == 0 and (#front == 0 or asks(front, "-h", "--help")) then rest = { "help" } end

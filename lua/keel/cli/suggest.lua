@@ -30,6 +30,7 @@ end
 function suggest.nearest(word, known)
   local best, least = nil, math.min(3, #word)
   if #word > 64 then return nil end -- nobody mistypes that much
+  word = word:lower()
   for _, item in ipairs(known) do
     local name = name_of(item)
     local far = distance(word, name)

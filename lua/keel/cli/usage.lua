@@ -23,7 +23,22 @@ function usage.error(message)
   return { code = "usage", message = message, transient = false }
 end
 
-local function option_named(options, name)
+--- What the exit codes mean; a command may have more.
+usage.exit_codes = { { 0, "done" }, { 1, "failed" }, { 2, "wrong usage" }, { 75, "busy (try later)" },
+  { 124, "timed out" } }
+
+--- What the environment tells.
+usage.environment = {
+  { "KEEL_STORE", "the store, when `--store` names none" },
+  { "XDG_STATE_HOME", "the state directory, in place of ~/.local/state" },
+  { "NO_COLOR", "no colours, even on a terminal, when it is not empty" },
+}
+
+--- The option with a name, long or short.
+---@param options table[]
+---@param name string
+---@return table? option
+function usage.option_named(options, name)
   for _, option in ipairs(options) do
     if option[1] == name or option[2] == name then return option end
   end
@@ -34,7 +49,7 @@ end
 ---@param word string
 ---@return boolean
 function usage.takes_value(options, word)
-  local option = option_named(options, word)
+  local option = usage.option_named(options, word)
   return option ~= nil and option.value ~= nil
 end
 
@@ -65,7 +80,7 @@ function usage.parser(name, command)
   local parser = argparse(name, command.about):add_help(false):usage_max_width(100):help_max_width(100)
   if command.usage then parser:usage(("Usage: %s %s"):format(name, command.usage)) end
   for _, argument in ipairs(command.arguments or {}) do
-    declare(parser:argument(argument[1], argument.about), { convert = argument.convert, choices = argument.choices,
+    declare(parser:argument(argument[1], argument[2]), { convert = argument.convert, choices = argument.choices,
       args = argument.many and (argument.optional and "*" or "+") or argument.optional and "?" or 1 })
   end
   if command.takes_command then parser:argument("command", "the command and its arguments"):args "*" end

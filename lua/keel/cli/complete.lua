@@ -1,0 +1,129 @@
+--- What could stand where Tab was pressed. The functions in completion/, for bash and zsh, ask
+--- `keel __complete WORD …` with the words up to the cursor, the last one as far as it is typed.
+---
+--- The first line of the answer says what else goes there: "words" (nothing), "files", "folders", or "command N": the
+--- N-th word, from 0, begins a command of its own. The lines behind it are words, each with a tab and what it means.
+--- Of a word "--name=value" they are values. Nothing that goes wrong here is worth a word: then there is no answer.
+local commands = require "keel.cli.commands"
+local usage = require "keel.cli.usage"
+
+local function list_of(names, about)
+  local list = {}
+  for i, name in ipairs(names) do list[i] = { name, about } end
+  return list
+end
+
+local function built_in(kind)
+  return list_of(require "keel.policies".built_in(kind), "built in")
+end
+
+-- What an option's value, or an argument, is by its name in the tables.
+local by_name = {
+  FILE = function() return {}, "files" end,
+  DIR = function() return {}, "folders" end,
+  ["NAME|FILE"] = function() return built_in "strategies", "files" end,
+}
+
+local function values_of(option, given)
+  if option.choices then return list_of(option.choices) end
+  local known = by_name[option.value]
+  if known then return known(given) end
+  return {}
+end
+
+local function named(known, name)
+  for _, entry in ipairs(known or {}) do
+    if entry.name == name then return entry end
+  end
+end
+
+-- Follows the words before the last. Returns what is known by then: the commands that may follow or the command that
+-- was named, its positional words, the option that waits for its value, and where a command of its own begins.
+local function follow(words)
+  local at = { known = commands, positional = 0, given = {}, options = { usage.common } }
+  for i = 1, #words - 1 do
+    local word = words[i]
+    if at.pending then
+      at.given[at.pending[1]], at.pending = word, nil
+    elseif word == "--" and at.command then
+      if at.command.takes_command then at.start = i + 1 end
+      at.no_options = true
+    elseif word:find "^%-." and not at.no_options then
+      local name, value = word:match "^(%-%-[^=]+)=(.*)$"
+      for _, options in ipairs(at.options) do
+        local option = usage.option_named(options, name or word)
+        if option and value then at.given[option[1]] = value end
+        if option and option.value and not value then at.pending = option end
+      end
+    elseif at.known then
+      local entry = named(at.known, word)
+      if not entry then return nil end
+      if entry.name == "help" then
+        at.explains = true -- the words behind it are commands again
+      elseif entry.commands or at.explains then
+        at.known = entry.commands or {}
+      else
+        at.known, at.command = nil, require(entry.module)
+        at.options = { at.command.options or {}, usage.common }
+      end
+    elseif at.command.takes_command then
+      at.start = i
+    else
+      at.positional = at.positional + 1
+    end
+    if at.start then return at end
+  end
+  return at
+end
+
+local function options_of(at)
+  local list = {}
+  for _, options in ipairs(at.options) do
+    for _, option in ipairs(options) do
+      list[#list + 1] = { option[1], option.about }
+    end
+  end
+  return list
+end
+
+local function candidates(words)
+  local at, last = follow(words), words[#words]
+  if not at then return {} end
+  if at.start then return {}, ("command %d"):format(at.start) end
+  if at.pending then return values_of(at.pending, at.given) end
+  if last:find "^%-" and not at.no_options then
+    local name = last:match "^(%-%-[^=]+)="
+    if not name then return options_of(at) end
+    for _, options in ipairs(at.options) do
+      local option = usage.option_named(options, name)
+      if option and option.value then return values_of(option, at.given) end
+    end
+    return {}
+  end
+  if at.known then
+    local list = {}
+    for i, entry in ipairs(at.known) do list[i] = { entry.name, entry.summary } end
+    return list
+  end
+  if at.command.takes_command then return {}, ("command %d"):format(#words) end
+  local arguments = at.command.arguments or {}
+  local argument = arguments[at.positional + 1] or #arguments > 0 and arguments[#arguments].many and
+    arguments[#arguments]
+  if not argument then return {} end
+  return values_of({ value = argument[1]:upper(), choices = argument.choices }, at.given)
+end
+
+--- Answers on standard output.
+---@param words string[] those behind the name of the program, up to the cursor
+---@return integer exit_code
+return function(words)
+  if #words == 0 then return 2 end
+  local done, list, kind = pcall(candidates, words)
+  if not done then return 1 end
+  local lines = { kind or "words" }
+  for _, candidate in ipairs(list) do
+    lines[#lines + 1] = candidate[1] .. "\t" .. (candidate[2] or "")
+  end
+  io.stdout:write(table.concat(lines, "\n"), "\n")
+  return 0
+end
