@@ -18,29 +18,6 @@ static const char of_fingerprint[] =
 	KEEL_RUN_SELECT "WHERE fingerprint = ?3 AND thread_id = ?4 AND coalesce(operation_kind, 'run') = 'dispatch'"
 					" AND seq > ?1 ORDER BY seq LIMIT ?2";
 
-/* Where a run stands in the order of insertion. */
-static enum keel_code find_place(struct keel_store *store, struct keel_text run_id, int64_t *seq,
-								 struct keel_error *err)
-{
-	struct keel_statement *select;
-	bool row;
-	*seq = 0;
-	if (!run_id.data)
-		return KEEL_OK;
-	enum keel_code code = keel_check_id(run_id, "after", err);
-	if (code == KEEL_OK)
-		code = keel_query(store, "SELECT seq FROM runs WHERE run_id = ?1", &select, err, keel_text(run_id));
-	if (code != KEEL_OK)
-		return code;
-	code = keel_first_step(store, select, &row, err);
-	if (code == KEEL_OK && row)
-		*seq = keel_column_int(select, 0);
-	keel_reset(select);
-	if (code == KEEL_OK && !row)
-		code = keel_fail(err, KEEL_NOT_FOUND, "there is no run %.*s to go on behind", (int)run_id.size, run_id.data);
-	return code;
-}
-
 static enum keel_code check_query(const struct keel_dispatch_query *query, struct keel_error *err)
 {
 	enum keel_code code = keel_check_limit(query->limit, KEEL_LIST_MAX, err);
@@ -66,8 +43,8 @@ enum keel_code keel_run_list_dispatched(struct keel_store *store, const struct k
 	enum keel_code code = check_query(query, err);
 	if (code == KEEL_OK)
 		code = keel_store_check(store, err);
-	if (code == KEEL_OK)
-		code = find_place(store, query->after, &after, err);
+	if (code == KEEL_OK && query->after.data)
+		code = keel_run_place(store, query->after, &after, err);
 	if (code != KEEL_OK)
 		return code;
 	if (query->batch_id.data)

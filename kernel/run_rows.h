@@ -32,6 +32,9 @@ void keel_run_hydrate(struct keel_run *run);
 enum keel_code keel_run_read(struct keel_store *store, struct keel_statement *select, struct keel_runs *list,
 							 struct keel_error *err);
 
+/* Where a run stands in the order of insertion: what a listing goes on behind. Fails with KEEL_NOT_FOUND. */
+enum keel_code keel_run_place(struct keel_store *store, struct keel_text run_id, int64_t *seq, struct keel_error *err);
+
 /* What every change of a row has to know of it. */
 struct keel_run_core {
 	bool found;

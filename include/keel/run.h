@@ -286,6 +286,21 @@ struct keel_dispatch_query {
 KEEL_API enum keel_code keel_run_list_dispatched(struct keel_store *store, const struct keel_dispatch_query *query,
                                                  struct keel_runs *list, struct keel_error *err);
 
+struct keel_run_query {
+	bool by_status;             /* only those with `status` */
+	enum keel_run_status status;
+	struct keel_text thread_id; /* data NULL: of all threads */
+	struct keel_text user_id;   /* data NULL: whoever's */
+	struct keel_text after;     /* a run id: go on behind it, with older ones; data NULL: from the newest */
+	int64_t limit;              /* as in list_by_thread */
+};
+
+/* The runs of the store, the last inserted first, or those of a thread, the newest first as in list_by_thread, without
+ * reservations. What status and user leave out is passed over one by one. Fails with KEEL_NOT_FOUND when there is no
+ * run `after`. */
+KEEL_API enum keel_code keel_run_list(struct keel_store *store, const struct keel_run_query *query,
+                                      struct keel_runs *list, struct keel_error *err);
+
 /* How many runs of the thread are pending or running: counted, not remembered. */
 KEEL_API enum keel_code keel_run_count_inflight(struct keel_store *store, struct keel_text thread_id, int64_t *count,
                                                 struct keel_error *err);

@@ -436,6 +436,27 @@ static int op_list_dispatched(lua_State *L, struct keel_store *store, struct kee
 	return keel_lua_push_runs(L, list, err);
 }
 
+/* list_runs{ status, thread_id, user_id, after, limit = 100 }: the newest runs of the store, without reservations.
+ * Parameters: after (a run id: go on behind it, with older ones), limit (1 to 1000).
+ * Fails with invalid_request (status, thread_id, user_id, limit), limit_too_large, and not_found for `after`. */
+static int op_list_runs(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	static const char *const known[] = {"status", "thread_id", "user_id", "after", "limit", NULL};
+	keel_lua_check_options(L, 2, known);
+	struct keel_run_query query = {.thread_id = keel_lua_option_text(L, 2, "thread_id"),
+								   .user_id = keel_lua_option_text(L, 2, "user_id"),
+								   .after = keel_lua_option_text(L, 2, "after"),
+								   .limit = keel_lua_option_integer(L, 2, "limit", KEEL_LIST_DEFAULT)};
+	struct keel_text status = keel_lua_option_text(L, 2, "status");
+	query.by_status = status.data != NULL;
+	if (query.by_status && !keel_run_status_find(status, &query.status))
+		return keel_lua_refuse(err, "status", "must be one of: pending, running, success, error, timeout, interrupted");
+	struct keel_runs *list = keel_lua_new_runs(L);
+	if (keel_run_list(store, &query, list, err) != KEEL_OK)
+		return -1;
+	return keel_lua_push_runs(L, list, err);
+}
+
 const struct keel_lua_method keel_lua_run_methods[] = {
 	{"put", op_put},
 	{"get", op_get},
@@ -456,5 +477,6 @@ const struct keel_lua_method keel_lua_run_methods[] = {
 	{"renew_runs", op_renew_runs},
 	{"find_by_key", op_find_by_key},
 	{"list_dispatched", op_list_dispatched},
+	{"list_runs", op_list_runs},
 	{NULL, NULL},
 };

@@ -132,6 +132,12 @@ static enum keel_code find_by_key(void)
 	return runs_are(keel_run_find_by_key(world.store, text("key"), text("somebody"), &answered_runs, &why));
 }
 
+static enum keel_code list_newest(void)
+{
+	struct keel_run_query query = {.by_status = true, .limit = 10};
+	return runs_are(keel_run_list(world.store, &query, &answered_runs, &why));
+}
+
 static void runs_of_machines(void)
 {
 	for (int i = 0; i < 2; i++) {
@@ -282,6 +288,7 @@ static const struct operation operations[] = {
 	{"listing what is in flight", READS | LITTLE_SQL, some_runs, NULL, list_inflight, NULL},
 	{"listing what is overdue", READS | LITTLE_SQL, some_runs, NULL, list_overdue, NULL},
 	{"looking for an owner", READS | LITTLE_SQL, some_runs, NULL, next_owner, NULL},
+	{"listing the newest", READS | LITTLE_SQL, some_runs, NULL, list_newest, NULL},
 	{"listing a batch of machines", READS | LITTLE_SQL, runs_of_machines, NULL, list_dispatched, NULL},
 	{"finding by key", READS | LITTLE_SQL, some_runs, NULL, find_by_key, NULL},
 	{"counting", READS | LITTLE_SQL, some_runs, NULL, count, NULL},

@@ -232,6 +232,10 @@ static void do_everything(void)
 		query.thread_id = i == 2 ? text("t") : nothing;
 		succeed(keel_run_list_dispatched(world.store, &query, &runs, &why));
 	}
+	struct keel_run_query newest = {.by_status = true, .user_id = text("u"), .after = text("r"), .limit = 10};
+	succeed(keel_run_list(world.store, &newest, &runs, &why));
+	newest.thread_id = text("t");
+	succeed(keel_run_list(world.store, &newest, &runs, &why));
 	succeed(keel_tokens_of_thread(world.store, text("t"), true, &totals, &why));
 	for (int i = 0; i < 2; i++) {
 		succeed(keel_lease_acquire(world.store, text("n"), nothing, 5, &lease, &why));

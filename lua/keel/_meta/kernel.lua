@@ -418,6 +418,15 @@ function Operations:count_inflight(thread_id) end
 ---@return keel.Error? err
 function Operations:list_dispatched(query) end
 
+--- The newest runs of the store or of a thread, without reservations. What status and user leave out is passed over one
+--- by one.
+--- Fails with invalid_request, limit_too_large, and not_found when there is no run `after`.
+---@param query? { status?: string, thread_id?: string, user_id?: string, after?: string, limit?: integer } after: a run
+--- id, go on behind it
+---@return keel.Run[]? runs
+---@return keel.Error? err
+function Operations:list_runs(query) end
+
 --- What the runs of a thread have used. Reservations and pending runs do not count. Takes time in proportion to the
 --- thread. Fails with invalid_request, and limit_too_large when a sum is beyond 64 bits.
 ---@param thread_id string
