@@ -49,11 +49,13 @@ end
 ---@param options { before?: string, keep_last?: integer, statuses?: string[] } before: a time, what ended or happened
 --- earlier, default now; keep_last: the newest so many runs of each thread, workers of each runtime, and events stay,
 --- default 0; statuses: of runs and workers, default all final ones
---- @return { runs: integer, workers: integer, transcript_entries: integer, diagnostics: integer, events: integer }?
+---@param after_step? fun(counts: table) called after each step, with the counts so far; what it raises passes through
+---@return { runs: integer, workers: integer, transcript_entries: integer, diagnostics: integer, events: integer }?
 --- counts
 ---@return keel.Error? err
-function methods:prune(options)
+function methods:prune(options, after_step)
   options = check.options(options, { before = "string", keep_last = "integer", statuses = "table" }, 1, "prune")
+  if after_step ~= nil then check.type(after_step, "function", 2, "prune") end
   if not options.before and not options.keep_last then
     return nil, errors.new("invalid_request", "before or keep_last must be given", { field = "before" })
   end
@@ -63,6 +65,7 @@ function methods:prune(options)
     local step, err = self:prune_step(place)
     if not step then return nil, err end
     add(counts, step)
+    if after_step then after_step(counts) end
     place.next_run, place.next_worker = step.next_run, step.next_worker
     if step.more then self:sleep(0) end
   until not step.more

@@ -22,6 +22,16 @@ support.each_store(function(open)
     return table.concat(list, " ")
   end
 
+  it("tells after each step how much has gone so far", function()
+    for _ = 1, 2500 do assert(store:append_event { kind = "k" }) end
+    clock.advance(1)
+    local told = {}
+    local counts = assert(store:prune({ keep_last = 100 }, function(so_far) told[#told + 1] = so_far.events end))
+    assert.same({ 1000, 2000, 2400 }, told)
+    assert.equal(2400, counts.events)
+    support.raises("function expected", store.prune, store, { keep_last = 1 }, true)
+  end)
+
   describe("EVENT-7:", function()
     it("an old cursor is told of the gap and where to go on; ids are not reused", function()
       for i = 1, 6 do
