@@ -6,6 +6,7 @@
  */
 #include "host.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -124,5 +125,9 @@ int main(int argc, char **argv)
 	else
 		fprintf(stderr, "keel: %s\n", lua_tostring(L, -1));
 	/* Stores are closed by whoever opened them; the memory goes with the process. */
-	return fflush(stdout) == 0 ? code : EXIT_FAILURE;
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return code;
+	if (errno != EPIPE) /* a reader that has seen enough is no news */
+		fprintf(stderr, "keel: cannot write the output: %s\n", strerror(errno));
+	return EXIT_FAILURE;
 }

@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -77,10 +79,35 @@ static int directory(lua_State *L)
 	return 1;
 }
 
+/* host.change_directory(path) */
+static int change_directory(lua_State *L)
+{
+	if (chdir(luaL_checkstring(L, 1)) != 0)
+		return host_fail(L, errno);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* host.set_environment(name, value): for this process and those it starts. */
+static int set_environment(lua_State *L)
+{
+	if (setenv(luaL_checkstring(L, 1), luaL_checkstring(L, 2), 1) != 0)
+		return host_fail(L, errno);
+	return 0;
+}
+
 /* host.is_terminal(fd) */
 static int is_terminal(lua_State *L)
 {
 	lua_pushboolean(L, isatty((int)luaL_checkinteger(L, 1)));
+	return 1;
+}
+
+/* host.is_broken(fd): whether nobody reads any more what is written there. */
+static int is_broken(lua_State *L)
+{
+	struct pollfd pipe = {.fd = (int)luaL_checkinteger(L, 1)};
+	lua_pushboolean(L, poll(&pipe, 1, 0) == 1 && (pipe.revents & POLLERR));
 	return 1;
 }
 
@@ -116,7 +143,10 @@ static const luaL_Reg functions[] = {
 	{"stat", stat_path},
 	{"space", space},
 	{"directory", directory},
+	{"change_directory", change_directory},
+	{"set_environment", set_environment},
 	{"is_terminal", is_terminal},
+	{"is_broken", is_broken},
 	{"size", size},
 	{"user_id", user_id},
 	{"die_of_interrupt", die_of_interrupt},
