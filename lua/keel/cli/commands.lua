@@ -1,6 +1,25 @@
---- The subcommands there are, in the order of the help.
+--- The subcommands there are, in the order of the help. A group has commands of its own.
 return {
   { name = "exec", module = "keel.cli.exec", summary = "run a command as a durable run" },
+  { name = "runs", summary = "look at runs, stop them, try them again", commands = {
+    { name = "list", module = "keel.cli.runs.list", summary = "the newest runs" },
+    { name = "show", module = "keel.cli.runs.show", summary = "all about a run, and why it is not running" },
+    { name = "cancel", module = "keel.cli.runs.cancel", summary = "stop runs" },
+    { name = "wait", module = "keel.cli.runs.wait", summary = "wait until runs have ended" },
+    { name = "retry", module = "keel.cli.runs.retry", summary = "a new run of the same work" },
+    { name = "prune", module = "keel.cli.runs.prune", summary = "delete what is old" },
+  } },
+  { name = "events", module = "keel.cli.events", summary = "what happened, and what happens" },
+  { name = "workers", summary = "look at the workers of a runtime", commands = {
+    { name = "list", module = "keel.cli.workers.list", summary = "the workers of a runtime" },
+    { name = "show", module = "keel.cli.workers.show", summary = "all about a worker" },
+    { name = "transcript", module = "keel.cli.workers.transcript", summary = "what a worker was told" },
+  } },
+  { name = "doctor", module = "keel.cli.doctor", summary = "what is wrong, and what to do about it" },
+  { name = "reconcile", module = "keel.cli.reconcile", summary = "recover what dead processes have left" },
+  { name = "stats", module = "keel.cli.stats", summary = "how much is in the store" },
+  { name = "backup", module = "keel.cli.backup", summary = "copy the store while it is used" },
+  { name = "run", module = "keel.cli.run", summary = "run a Lua script with keel in it" },
   { name = "version", module = "keel.cli.version", summary = "tell which version this is" },
   { name = "help", module = "keel.cli.help", summary = "explain a command" },
 }

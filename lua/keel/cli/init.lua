@@ -58,7 +58,7 @@ local function find(words)
   while true do
     local word, entry = words[1], nil
     if not word or word:find "^%-" then
-      return nil, name, usage.error(("%s needs a command: %s"):format(name, suggest.list(known)))
+      return nil, name, usage.error("which command? There are: " .. suggest.list(known))
     end
     for _, candidate in ipairs(known) do
       if candidate.name == word then entry = candidate end
@@ -95,6 +95,7 @@ return function(words)
   end
   local as_json = asks(words, "--json")
   local entry, name, err = find(rest)
+  if not entry and name ~= "keel" and asks(rest, "-h", "--help") then return print_help(name:sub(#"keel " + 1)) end
   if not entry then return complain(name, err, as_json) end
   local command = require(entry.module)
   local options

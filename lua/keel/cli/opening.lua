@@ -70,18 +70,35 @@ function opening.store(options, how)
   return store, err
 end
 
+--- The error of a run that is not there.
+---@param run_id string
+---@return keel.Error
+function opening.no_run(run_id)
+  return { code = "not_found", message = ("there is no run %s; 'keel runs list' lists them"):format(run_id),
+    run_id = run_id, transient = false }
+end
+
+--- Whether the process that has a run in flight is gone.
+---@param store keel.Store
+---@param run table
+---@return boolean
+function opening.is_orphan(store, run)
+  if run.status ~= "pending" and run.status ~= "running" or run.claimable then return false end
+  return not run.session_id or store:session_alive(run.session_id) == false
+end
+
 --- Opens the store, with a manager on it.
 ---@param options table
 ---@param how "make"|"change"|"read"
----@return keel.RunManager? manager
----@return keel.Store|keel.Error store
+---@return keel.Store? store
+---@return keel.RunManager|keel.Error manager
 function opening.manager(options, how)
   local store, err = opening.store(options, how)
   if not store then return nil, err end
   local manager
   manager, err = require("keel.run_manager").new { store = store }
   if not manager then return nil, err end
-  return manager, store
+  return store, manager
 end
 
 return opening

@@ -121,7 +121,7 @@ end
 ---@return keel.Error? err
 function usage.read(name, command, words)
   local rest
-  if command.takes_command then words, rest = split_command(command.options, words) end
+  if command.takes_command then words, rest = split_command(command.options or {}, words) end
   for _, word in ipairs(words) do
     if word == "--help" or word == "-h" then return { help = true } end -- whatever else is missing
   end

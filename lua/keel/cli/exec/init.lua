@@ -30,7 +30,7 @@ end
 local options = {
   { "--thread", "-t", value = "KEY", about = "what the command needs for itself; default: the command itself" },
   { "--strategy", "-s", value = "NAME|FILE",
-    about = "what happens when the thread is busy: reject (default), enqueue, interrupt, … or a Lua file" },
+    about = "what happens when the thread is busy: reject (default), enqueue, interrupt, … or a script" },
   { "--set", value = "NAME=VALUE", many = true, convert = assignment,
     about = "an option of the strategy, such as max=3 or max_waiting=10" },
   { "--wait", "-w", value = "TIME", convert = usage.duration,
@@ -49,18 +49,12 @@ local options = {
   { "--keep", value = "DIR", about = "keep the output in DIR/RUN/stdout and stderr too; shown as logs_path" },
 }
 
--- The strategy: a name, or the functions of a file under the file's name.
+-- The strategy: a name, or what a file makes of a sandbox.
 local function strategy_of(wanted)
   if not wanted or not wanted:find "[/.]" then return wanted end
-  local name = wanted:match "([^/]+)$":gsub("%.lua$", "")
-  local chunk, problem = loadfile(wanted, "t")
-  if not chunk then return nil, usage.error("cannot load the strategy: " .. problem) end
-  local ok, fn = pcall(chunk)
-  if not ok then return nil, usage.error("the strategy failed: " .. tostring(fn)) end
-  if type(fn) ~= "function" then
-    return nil, usage.error(("the strategy %s must return a function(request, inflight)"):format(wanted))
-  end
-  return name, nil, { [name] = fn }
+  local policy, err = require("keel.load_policy").load(wanted)
+  if not policy then return nil, usage.error(err.message) end
+  return policy
 end
 
 -- What is asked of admission.
@@ -90,13 +84,13 @@ local function run(given)
   if not directory then return nil, { code = "io", message = "cannot tell the current directory: " .. problem } end
   local thread, request = request_of(given, directory)
   if not thread then return nil, request end
-  local name, err, own = strategy_of(given.strategy)
+  local strategy, err = strategy_of(given.strategy)
   if err then return nil, err end
-  request.multitask_strategy = name
+  request.multitask_strategy = strategy
 
   local store <close>, failure = opening.store(given, "make")
   if not store then return nil, failure end
-  local manager = require("keel.run_manager").new { store = store, strategies = own }
+  local manager = require("keel.run_manager").new { store = store }
   local admitted, verdict = manager:create_or_reject(thread, request)
   if not admitted then return nil, verdict end
   local course = { manager = manager, store = store, supervisor = supervisor, run = admitted, options = given }
@@ -132,4 +126,5 @@ What the command leaves running in its process group is ended with it; a daemon 
   options = options,
   takes_command = true,
   run = run,
+  strategy_of = strategy_of,
 }

@@ -1,0 +1,22 @@
+--- keel backup: a copy of the store while it is used.
+local host = require "keel.host"
+local opening = require "keel.cli.opening"
+local output = require "keel.cli.output"
+
+return {
+  about = "Copies the store as it is now into a new file, while others go on. The copy is a store of its own.",
+  arguments = { { "file", "where to; must not be there yet" } },
+  run = function(given)
+    local store <close>, err = opening.store(given, "change")
+    if not store then return nil, err end
+    local done
+    done, err = store:backup(given.file)
+    if not done then return nil, err end
+    local about = host.stat(given.file) or { size = 0 }
+    if given.json then
+      output.json { path = given.file, bytes = about.size }
+    elseif not given.quiet then
+      print(("%s: %s"):format(given.file, output.size(about.size)))
+    end
+  end,
+}

@@ -1,0 +1,100 @@
+--- keel events: what happened, and what happens.
+local describe = require "keel.cli.describe"
+local host = require "keel.host"
+local kernel = require "keel.kernel"
+local opening = require "keel.cli.opening"
+local output = require "keel.cli.output"
+local usage = require "keel.cli.usage"
+
+local PAGE, LAST = 1000, 20
+local STEP = 1 -- seconds between looks at whether somebody still reads; events come at once
+
+-- A cursor before an event.
+local function cursor_at(store, id)
+  return { next_event_id = math.max(id, 1), epoch = store:epoch() }
+end
+
+-- Where the last `count` events that pass the filter begin: looks back in steps that grow.
+local function back_from_end(store, filter, count)
+  local first, high = math.max(store:event_low_water(), 1), store:event_high_water()
+  local from, step = high + 1, math.max(count, 64)
+  while true do
+    from = math.max(from - step, first)
+    local ids, cursor = {}, cursor_at(store, from)
+    repeat
+      local page, err = store:read_events(cursor, PAGE, filter)
+      if not page then return nil, err end
+      for _, event in ipairs(page.events) do ids[#ids + 1] = event.id end
+      cursor = page.cursor
+    until not page.has_more
+    if #ids >= count then return cursor_at(store, count > 0 and ids[#ids - count + 1] or high + 1) end
+    if from <= first then return cursor_at(store, from) end
+    step = step * 4
+  end
+end
+
+-- Where to begin, and how many events to show from there.
+local function beginning(store, filter, given)
+  if given.after then return cursor_at(store, given.after + 1), given.limit end
+  if given.all then return cursor_at(store, math.max(store:event_low_water(), 1)), given.limit end
+  local cursor, err = back_from_end(store, filter, given.limit or LAST)
+  if not cursor then return nil, err end
+  return cursor
+end
+
+-- Prints an event. False when nobody reads it any more.
+local function print_event(event, given)
+  local line = given.json and assert(kernel.json.encode(event)) or describe.event(event, true)
+  return io.stdout:write(line, "\n") ~= nil
+end
+
+-- Prints events from the cursor on, up to `left` of them. Returns how many.
+local function show(store, cursor, left, filter, given)
+  local count = 0
+  while left > 0 do
+    local page, err = store:read_events(cursor, math.min(PAGE, left), filter)
+    if not page then return nil, err end
+    cursor = page.cursor
+    if page.gap then output.note(given, "keel events: older events have been pruned") end
+    for _, event in ipairs(page.events) do
+      if not print_event(event, given) then return count end
+    end
+    count, left = count + #page.events, left - #page.events
+    if not io.stdout:flush() then return count end
+    while not page.has_more and not page.gap and left > 0 do
+      if not given.follow or host.is_broken(1) then return count end
+      local ready, failure = store:wait_events(cursor, { timeout = STEP })
+      if ready == nil and failure.code ~= "busy" then return nil, failure end
+      if ready then break end
+    end
+  end
+  return count
+end
+
+return {
+  about = "Shows the log of the store: the last events, or all that come. Times are UTC.",
+  options = {
+    { "--follow", "-f", about = "go on with what happens, in all processes, until it is interrupted" },
+    { "--limit", "-n", value = "N", convert = usage.integer(0),
+      about = "begin with the last N (default 20); with --all or --after: end after N" },
+    { "--all", about = "begin with the first there is" },
+    { "--after", value = "ID", convert = usage.integer(0), about = "begin behind this event" },
+    { "--thread", "-t", value = "KEY", about = "only those of this thread" },
+    { "--run", value = "RUN", about = "only those of this run" },
+    { "--runtime", value = "ID", about = "only those of this worker runtime" },
+    { "--kind", value = "KIND", many = true, about = "only those of this kind; repeatable" },
+  },
+  run = function(given)
+    if given.all and given.after then return nil, usage.error "--all and --after are two beginnings; give one" end
+    local store <close>, err = opening.store(given, "read")
+    if not store then return nil, err end
+    local filter = { thread_id = given.thread, run_id = given.run, runtime_id = given.runtime,
+      kinds = given.kind and #given.kind > 0 and given.kind or nil }
+    local cursor, limit = beginning(store, filter, given)
+    if not cursor then return nil, limit end
+    local count
+    count, err = show(store, cursor, limit or math.huge, filter, given)
+    if not count then return nil, err end
+    if count == 0 and not given.follow then output.note(given, "there is no such event") end
+  end,
+}

@@ -1,0 +1,28 @@
+--- keel run: a Lua script with keel in it.
+local host = require "keel.host"
+local usage = require "keel.cli.usage"
+
+return {
+  about = "Runs a Lua script. `require \"keel\"` works wherever it is, `keel` is there already, and `arg` and `...`"
+    .. " are its arguments. $KEEL_STORE tells it which store, when --store was given.",
+  usage = "[--] SCRIPT.lua [ARGUMENT …]",
+  takes_command = true,
+  run = function(given)
+    local path = given.command[1]
+    if not path then return nil, usage.error "which script? Write: keel run SCRIPT.lua [ARGUMENT …]" end
+    local chunk, problem = loadfile(path)
+    if not chunk then return nil, usage.error(problem) end
+    if given.store then host.set_environment("KEEL_STORE", given.store) end
+    _G.arg = table.move(given.command, 1, #given.command, 0, {})
+    _G.keel = require "keel"
+    local result = table.pack(xpcall(chunk, debug.traceback, table.unpack(given.command, 2)))
+    if not result[1] and given.json then return nil, { code = "script", message = tostring(result[2]) } end
+    if not result[1] then
+      io.stderr:write("keel run: ", tostring(result[2]), "\n")
+      return 1
+    end
+    -- As for os.exit: a code, or whether it went well.
+    if math.type(result[2]) == "integer" then return result[2] & 255 end
+    return result[2] == false and 1 or 0
+  end,
+}

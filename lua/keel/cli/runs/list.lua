@@ -1,0 +1,33 @@
+--- keel runs list: the newest runs.
+local describe = require "keel.cli.describe"
+local opening = require "keel.cli.opening"
+local output = require "keel.cli.output"
+local shape = require "keel.cli.shape"
+local usage = require "keel.cli.usage"
+
+return {
+  about = "Lists runs, the newest first.",
+  options = {
+    { "--thread", "-t", value = "KEY", about = "only those of this thread" },
+    { "--status", value = "STATUS", choices = { "pending", "running", "success", "error", "timeout", "interrupted" },
+      about = "only those in this status" },
+    { "--user", value = "U", about = "only those for this user" },
+    { "--limit", "-n", value = "N", convert = usage.integer(1), about = "how many (default 20, at most 1000)" },
+    { "--after", value = "RUN", about = "go on behind this run, with older ones" },
+  },
+  run = function(given)
+    local store <close>, err = opening.store(given, "read")
+    if not store then return nil, err end
+    local runs
+    runs, err = store:list_runs { thread_id = given.thread, status = given.status, user_id = given.user,
+      after = given.after, limit = given.limit or 20 }
+    if not runs then return nil, err end
+    if given.json then
+      for _, run in ipairs(runs) do output.json(shape.fields(run)) end
+    elseif #runs == 0 then
+      output.note(given, "there is no such run")
+    else
+      describe.print_runs(runs, store:now())
+    end
+  end,
+}

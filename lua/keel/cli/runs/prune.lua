@@ -1,0 +1,63 @@
+--- keel runs prune: deletes what is old.
+local kernel = require "keel.kernel"
+local opening = require "keel.cli.opening"
+local output = require "keel.cli.output"
+local progress = require "keel.cli.progress"
+local usage = require "keel.cli.usage"
+
+local STEP_ROWS = 1000 -- of each sort, as a step of store:prune looks at
+
+-- A point in time: RFC 3339, or so long ago.
+local function moment(text)
+  if kernel.time_seconds(text) then return text end
+  local seconds = usage.duration(text)
+  if not seconds then return nil, ("'%s' is no time; write 30d, 12h or 2026-01-31T00:00:00Z"):format(text) end
+  return kernel.time_text(kernel.time_seconds(kernel.now()) - seconds)
+end
+
+-- How many steps pruning takes at most: it goes through the log, then through runs and workers side by side.
+local function count_steps(store)
+  local stats = store:stats()
+  if not stats then return 1 end
+  return math.ceil(stats.events / STEP_ROWS) + math.ceil(math.max(stats.runs, stats.workers) / STEP_ROWS)
+end
+
+local function prune(store, given)
+  local bar <close> = progress.new(given, "pruning")
+  local done, total = 0, bar.is_wanted and count_steps(store) or 1
+  bar:show(0, total)
+  return store:prune({ before = given.before, keep_last = given.keep_last,
+    statuses = given.status and #given.status > 0 and given.status or nil }, function()
+    done = done + 1
+    bar:show(done, total)
+  end)
+end
+
+return {
+  about = "Deletes runs and workers that ended before a time, and the log up to it. What is in flight stays.",
+  options = {
+    { "--before", value = "TIME", convert = moment, about = "what ended before: so long ago (30d), or a time" },
+    { "--keep-last", value = "N", convert = usage.integer(0),
+      about = "the newest N runs of each thread, workers of each runtime, and events stay" },
+    { "--status", value = "STATUS", many = true,
+      choices = { "success", "error", "timeout", "interrupted", "stopped", "cancelled" },
+      about = "only what ended so; repeatable" },
+  },
+  run = function(given)
+    if not given.before and not given.keep_last then
+      return nil, usage.error "how much is to go? Give --before 30d, or --keep-last 1000"
+    end
+    local store <close>, err = opening.store(given, "change")
+    if not store then return nil, err end
+    local counts
+    counts, err = prune(store, given)
+    if not counts then return nil, err end
+    if given.json then
+      output.json(counts)
+    elseif not given.quiet then
+      print(("deleted: %s, %s, %s, %s"):format(output.count(counts.runs, "run"),
+        output.count(counts.workers, "worker"), output.count(counts.diagnostics, "diagnostic"),
+        output.count(counts.events, "event")))
+    end
+  end,
+}

@@ -1,0 +1,108 @@
+--- keel runs retry: a new run of the same work.
+local host = require "keel.host"
+local exec = require "keel.cli.exec"
+local opening = require "keel.cli.opening"
+local output = require "keel.cli.output"
+local usage = require "keel.cli.usage"
+
+local final = { success = true, error = true, timeout = true, interrupted = true }
+
+-- What a new run takes over of an old one.
+local taken_over = { "assistant_id", "kwargs", "metadata", "model_name", "user_id", "priority", "max_attempts",
+  "max_losses", "fingerprint", "reconciler", "worker_ref", "on_disconnect" }
+
+-- The options of keel exec that say how, not what; and of those the ones that are not about a command.
+local options, for_all = {}, { strategy = true, attempts = true }
+do
+  local what = { ["--thread"] = true, ["--key"] = true, ["--user"] = true, ["--priority"] = true,
+    ["--metadata"] = true }
+  for _, option in ipairs(exec.options) do
+    if not what[option[1]] then options[#options + 1] = option end
+  end
+end
+
+local function absolute(path)
+  if not path or path:find "^/" then return path end
+  return host.directory() .. "/" .. path
+end
+
+-- A command is run again, here and now, in the folder it ran in. What the user named is named from where he is.
+local function run_again(given, old)
+  local asked = {}
+  for name, value in pairs(given) do asked[name] = value end
+  local path, err = opening.path(given)
+  if not path then return nil, err end
+  asked.store, asked.keep = absolute(path), absolute(given.keep)
+  if given.strategy and given.strategy:find "[/.]" then asked.strategy = absolute(given.strategy) end
+  asked.command, asked.thread, asked.user = old.kwargs.command, old.thread_id, old.user_id
+  asked.priority, asked.metadata, asked.attempts = old.priority, old.metadata, given.attempts or old.max_attempts
+  local moved, problem = host.change_directory(old.kwargs.directory)
+  if not moved then
+    return nil, { code = "io", transient = false,
+      message = ("cannot go to %s, where it ran: %s"):format(old.kwargs.directory, problem) }
+  end
+  return exec.run(asked)
+end
+
+-- What others do is put in line again for whoever claims it.
+local function put_again(given, old)
+  if old.operation_kind ~= "run" then
+    return nil, usage.error(("run %s belongs to a %s; only its maker can make it again"):format(old.run_id,
+      old.operation_kind))
+  end
+  for _, option in ipairs(options) do
+    local name = option[1]:gsub("^%-%-", "")
+    local value = given[name]
+    if not for_all[name] and value ~= nil and not (type(value) == "table" and #value == 0) then
+      return nil, usage.error(("run %s is no command: leave --%s out"):format(old.run_id, name))
+    end
+  end
+  local strategy, err = exec.strategy_of(given.strategy)
+  if err then return nil, err end
+  local store <close>, manager = opening.manager(given, "change")
+  if not store then return nil, manager end
+  local request = { claimable = true, multitask_strategy = strategy }
+  for _, name in ipairs(taken_over) do request[name] = old[name] end
+  request.max_attempts = given.attempts or old.max_attempts
+  local run
+  run, err = manager:create_or_reject(old.thread_id, request)
+  if not run then return nil, err end
+  if given.json then
+    output.json { run_id = run.run_id, retry_of = old.run_id }
+  else
+    print(run.run_id)
+    output.note(given, "it waits until somebody claims it")
+  end
+end
+
+local function read(given)
+  local store <close>, err = opening.store(given, "read")
+  if not store then return nil, err end
+  local old
+  old, err = store:get(given.run)
+  if not old then return nil, err or opening.no_run(given.run) end
+  return old
+end
+
+local function is_command(run)
+  local asked = run.kwargs
+  return type(asked) == "table" and type(asked.command) == "table" and type(asked.command[1]) == "string" and
+    type(asked.directory) == "string"
+end
+
+return {
+  about = "Makes a new run of the same work. A command is run here and now, where it ran before, as by keel exec;"
+    .. " the work of others is put in line, and the new run's id printed.",
+  arguments = { { "run", "the id of a run that has ended" } },
+  options = options,
+  run = function(given)
+    local old, err = read(given)
+    if not old then return nil, err end
+    if not final[old.status] then
+      return nil, { code = "conflict", transient = false, run_id = old.run_id, thread_id = old.thread_id,
+        message = ("run %s is %s; wait for it, or stop it with 'keel runs cancel'"):format(old.run_id, old.status) }
+    end
+    if is_command(old) then return run_again(given, old) end
+    return put_again(given, old)
+  end,
+}

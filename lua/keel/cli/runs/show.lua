@@ -1,0 +1,71 @@
+--- keel runs show: all about one run, and why it is not running.
+local describe = require "keel.cli.describe"
+local opening = require "keel.cli.opening"
+local output = require "keel.cli.output"
+local shape = require "keel.cli.shape"
+
+-- In the order of interest; the rest follows by name.
+local first = { "run_id", "thread_id", "status", "error", "error_code", "exit_code", "stop_reason", "cancel_action",
+  "created_at", "started_at", "ended_at", "multitask_strategy", "attempt", "max_attempts", "user_id", "logs_path",
+  "artifacts_path", "metadata", "kwargs" }
+
+-- What says nothing when it has this value.
+local silent = { priority = 0, losses = 0, claimable = false, finalizing = false, operation_kind = "run",
+  on_disconnect = "cancel", fence = 1 }
+
+local function shown(name, value)
+  local is_counter = name:find "_count$" or name:find "tokens$"
+  if value == nil or value == silent[name] or is_counter and value == 0 then return nil end
+  if type(value) ~= "table" then return value end
+  return next(value) ~= nil and value or nil
+end
+
+-- Why it is not running, as the manager tells, and what it does not.
+local function explain(store, manager, run)
+  local answer, err = manager:explain(run.run_id)
+  if not answer then return nil, err end
+  if opening.is_orphan(store, run) then answer.reason = "its process is gone: 'keel reconcile' recovers it" end
+  return answer
+end
+
+local function print_run(run, answer)
+  local fields, rows, seen = shape.fields(run), {}, {}
+  for _, name in ipairs(first) do
+    rows[#rows + 1], seen[name] = { name, shown(name, fields[name]) }, true
+  end
+  local rest = {}
+  for name in pairs(fields) do
+    if not seen[name] then rest[#rest + 1] = name end
+  end
+  table.sort(rest)
+  for _, name in ipairs(rest) do rows[#rows + 1] = { name, shown(name, fields[name]) } end
+  rows[#rows + 1] = { "why", answer.reason }
+  output.fields(rows)
+end
+
+return {
+  about = "Shows a run with all its fields, why it is not running, and what happened to it.",
+  arguments = { { "run", "its id" } },
+  run = function(given)
+    local store <close>, manager = opening.manager(given, "read")
+    if not store then return nil, manager end
+    local run, err = store:get(given.run)
+    if not run then
+      return nil, err or opening.no_run(given.run)
+    end
+    local answer
+    answer, err = explain(store, manager, run)
+    if not answer then return nil, err end
+    if given.json then
+      local fields = shape.fields(run)
+      fields.explanation = answer
+      return output.json(fields)
+    end
+    print_run(run, answer)
+    local page
+    page, err = store:read_events(nil, 1000, { run_id = run.run_id })
+    if not page then return nil, err end
+    print()
+    for _, event in ipairs(page.events) do print(describe.event(event, false)) end
+  end,
+}

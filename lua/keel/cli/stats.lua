@@ -1,0 +1,30 @@
+--- keel stats: how much is in the store.
+local opening = require "keel.cli.opening"
+local output = require "keel.cli.output"
+
+local order = { "bytes", "runs", "pending_runs", "running_runs", "runtimes", "workers", "active_workers",
+  "transcript_entries", "diagnostics", "leases", "sessions", "alive_sessions", "events", "event_low_water",
+  "event_high_water" }
+
+return {
+  about = "Counts what is in the store. It takes time in proportion.",
+  run = function(given)
+    local store <close>, err = opening.store(given, "read")
+    if not store then return nil, err end
+    local stats, sessions
+    stats, err = store:stats()
+    if not stats then return nil, err end
+    sessions, err = store:sessions()
+    if not sessions then return nil, err end
+    stats.alive_sessions = 0
+    for _, session in ipairs(sessions) do
+      if session.alive then stats.alive_sessions = stats.alive_sessions + 1 end
+    end
+    if given.json then return output.json(stats) end
+    local rows = { { "store", store:path() } }
+    for _, name in ipairs(order) do
+      rows[#rows + 1] = { (name:gsub("_", " ")), name == "bytes" and output.size(stats.bytes) or stats[name] }
+    end
+    output.fields(rows)
+  end,
+}
