@@ -254,7 +254,6 @@ static int push_stop(lua_State *L, const struct sandbox *box)
 /* Makes the state, if there is none, and runs the chunk in it. The result, if any, is on the box's stack then. */
 static int enter(lua_State *L, struct sandbox *box, const char *name, struct intake *in)
 {
-	box->entered = true;
 	if (!box->image) {
 		struct source source = {.box = box, .name = name};
 		lua_getiuservalue(L, 1, 1);
@@ -299,14 +298,11 @@ static void leave(struct sandbox *box)
 		keel_sandbox_drop(box);
 }
 
+/* The call itself. Protected: what it pushes in the host takes memory, so it can raise, and can make the host run
+ * finalizers. Gets what sandbox_call gets, checked. */
 static int call(lua_State *L, bool whole)
 {
-	struct sandbox *box = luaL_checkudata(L, 1, SANDBOX);
-	lua_Integer instructions = luaL_checkinteger(L, 2);
-	lua_Number seconds = luaL_checknumber(L, 3), bytes = luaL_checknumber(L, 4);
-	luaL_argcheck(L, instructions >= 1, 2, "must be at least 1");
-	luaL_argcheck(L, seconds > 0, 3, "must be more than 0");
-	luaL_argcheck(L, bytes >= 1, 4, "must be at least 1");
+	struct sandbox *box = lua_touserdata(L, 1);
 	char name[CHUNK_NAME_SIZE];
 	chunk_name(L, 1, name);
 	int top = lua_gettop(L);
@@ -314,38 +310,63 @@ static int call(lua_State *L, bool whole)
 	keel_lua_push_null(L);
 	struct intake in = {.host = L, .first = 5, .last = top, .null = lua_touserdata(L, -1)};
 	lua_pop(L, 1);
-	if (box->entered) /* copying the last result raised in the host */
-		leave(box);
-	start(box, instructions, seconds, bytes);
+	start(box, lua_tointeger(L, 2), lua_tonumber(L, 3), lua_tonumber(L, 4));
 	int status = enter(L, box, name, whole ? &in : NULL);
 	lua_settop(L, top);
 	lua_pushboolean(L, 0);
-	if (box->exceeded) {
-		leave(box);
+	if (box->exceeded)
 		return 1 + push_stop(L, box);
-	}
-	if (status != LUA_OK) {
-		int pushed = push_failure(L, box, name);
-		leave(box);
-		return 1 + pushed;
-	}
+	if (status != LUA_OK)
+		return 1 + push_failure(L, box, name);
 	lua_settop(L, top);
 	lua_pushboolean(L, 1);
-	if (!whole) {
-		leave(box);
+	if (!whole)
 		return 1;
-	}
 	const char *why;
-	if (keel_sandbox_push_result(L, box->S, lua_gettop(box->S), lua_gettop(box->S) - 1, &in, &why)) {
-		leave(box);
+	if (keel_sandbox_push_result(L, box->S, lua_gettop(box->S), lua_gettop(box->S) - 1, &in, &why))
 		return 2;
-	}
-	leave(box);
 	lua_settop(L, top);
 	lua_pushboolean(L, 0);
 	lua_pushliteral(L, "failed");
 	lua_pushfstring(L, "what it returned %s", why);
 	return 3;
+}
+
+static int call_whole(lua_State *L)
+{
+	return call(L, true);
+}
+
+static int call_chunk(lua_State *L)
+{
+	return call(L, false);
+}
+
+/* Checks the arguments, and makes the call. The box is in use until the answer is in the host, and a finalizer that the
+ * host runs meanwhile may ask it again: that is refused, as leaving it would put back the memory that is read. */
+static int call_protected(lua_State *L, lua_CFunction function)
+{
+	struct sandbox *box = luaL_checkudata(L, 1, SANDBOX);
+	lua_Integer instructions = luaL_checkinteger(L, 2);
+	lua_Number seconds = luaL_checknumber(L, 3), bytes = luaL_checknumber(L, 4);
+	luaL_argcheck(L, instructions >= 1, 2, "must be at least 1");
+	luaL_argcheck(L, seconds > 0, 3, "must be more than 0");
+	luaL_argcheck(L, bytes >= 1, 4, "must be at least 1");
+	if (box->entered || !box->alloc) {
+		lua_pushboolean(L, 0);
+		lua_pushliteral(L, "failed");
+		lua_pushstring(L, box->entered ? "it is being called already" : "its state is closed");
+		return 3;
+	}
+	int arguments = lua_gettop(L);
+	luaL_checkstack(L, arguments + 1, NULL);
+	lua_pushcfunction(L, function);
+	for (int i = 1; i <= arguments; i++)
+		lua_pushvalue(L, i);
+	box->entered = true;
+	int status = lua_pcall(L, arguments, LUA_MULTRET, 0);
+	leave(box);
+	return status == LUA_OK ? lua_gettop(L) - arguments : lua_error(L);
 }
 
 /* box:call(instructions, seconds, bytes, ...): runs the chunk and what it returned, on copies of the arguments: a list
@@ -354,14 +375,14 @@ static int call(lua_State *L, bool whole)
  * ("instructions", "bytes" or "seconds"), the line, if known; "memory": the host's is used up. */
 static int sandbox_call(lua_State *L)
 {
-	return call(L, true);
+	return call_protected(L, call_whole);
 }
 
 /* box:check(instructions, seconds, bytes): runs the chunk only, and sees whether it returns a function.
  * Returns true, or what call returns. */
 static int sandbox_check(lua_State *L)
 {
-	return call(L, false);
+	return call_protected(L, call_chunk);
 }
 
 /* box:usage(): what the last call used: instructions, as far as they were counted, and bytes at its peak. */
@@ -375,7 +396,11 @@ static int sandbox_usage(lua_State *L)
 
 static int sandbox_gc(lua_State *L)
 {
-	keel_sandbox_drop(luaL_checkudata(L, 1, SANDBOX));
+	struct sandbox *box = luaL_checkudata(L, 1, SANDBOX);
+	if (box->entered) /* called by hand */
+		return 0;
+	keel_sandbox_drop(box);
+	box->alloc = NULL; /* finalizers that run after this one may still have the box: nothing would free it again */
 	return 0;
 }
 

@@ -31,13 +31,13 @@ struct large;
 
 struct sandbox {
 	lua_State *S;    /* NULL: there is none */
-	lua_Alloc alloc; /* the host's, so that its memory is under its control */
+	lua_Alloc alloc; /* the host's, so that its memory is under its control; NULL: the box is closed */
 	void *alloc_data;
 	struct chunk *chunk; /* the newest; small blocks are cut off it */
 	struct large *large;
 	void *image; /* what the chunks held when the script had been loaded; NULL: it is not yet */
 	size_t image_size, image_used;
-	bool entered;             /* a call is under way, or did not come to its end */
+	bool entered;             /* a call is under way: its answer is not in the host yet */
 	size_t used, limit, peak; /* bytes */
 	size_t base;              /* bytes used before a call */
 	size_t bytes;             /* the budget */

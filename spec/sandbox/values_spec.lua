@@ -123,6 +123,51 @@ describe("What a script is shown", function()
   end)
 end)
 
+describe("A script in use", function()
+  local SOURCE = "return function() local t = {} for i = 1, 900 do t[i] = 'a text of its own: ' .. i end return t end"
+
+  -- While the answer is copied the host may collect garbage, and so run anything.
+  it("cannot be called from a finalizer of the host's, and goes on as if it had not been tried", function()
+    local box = assert(kernel.sandbox(SOURCE, "script"))
+    local answers, active, refused = {}, true, "it is being called already"
+    local function arm()
+      setmetatable({}, { __gc = function()
+        if not active then return end
+        local ok, _, reason = box:call(1000000, 20, 16 << 20)
+        answers[ok and "called" or reason] = true
+        arm()
+      end })
+    end
+    local pause, step = collectgarbage("setpause", 1), collectgarbage("setstepmul", 1000)
+    arm()
+    local calls = 0
+    repeat
+      local ok, result = box:call(1000000, 20, 16 << 20)
+      assert(ok, result)
+      for i = 1, 900 do assert(result[i] == "a text of its own: " .. i) end
+      calls = calls + 1
+    until answers[refused] or calls == 20000
+    active = false
+    collectgarbage("setpause", pause)
+    collectgarbage("setstepmul", step)
+    assert.is_true(answers[refused])
+  end)
+
+  it("is called no more once it is collected, whoever still has it", function()
+    local box = assert(kernel.sandbox(SOURCE, "script"))
+    assert.is_true((box:call(1000000, 20, 16 << 20)))
+    getmetatable(box).__gc(box)
+    assert.same({ false, "failed", "its state is closed" }, { box:call(1000000, 20, 16 << 20) })
+    assert.same({ false, "failed", "its state is closed" }, { box:check(1000000, 20, 16 << 20) })
+  end)
+
+  it("takes as many arguments as the stack has room for", function()
+    local many = {}
+    for i = 1, 1000 do many[i] = i end
+    assert.equal(1000, sandbox.result("return function(...) return select('#', ...) end", table.unpack(many)))
+  end)
+end)
+
 describe("The errors of a script", function()
   local function failure(body) return { sandbox.run("return function()\n" .. body .. "\nend") } end
 
