@@ -11,6 +11,8 @@
 static const char SANDBOX[] = "keel.sandbox";
 static const char STOPPED; /* its address is what a stop raises: nothing has to be allocated for it */
 
+static const lua_Integer INSTRUCTIONS_MAX = LUA_MAXINTEGER / 2; /* so that one more is a number still */
+
 enum {
 	GROWTHS_UNSEEN = 32,  /* allocations between two looks at the clock; large ones always look */
 	GROWTH_SEEN = 512,    /* bytes that make one large */
@@ -49,9 +51,10 @@ static int current_line(lua_State *S)
 
 static void hook(lua_State *S, lua_Debug *ar);
 
+/* Looks after so many instructions, or as many as pass between two looks. */
 static void look_in(struct sandbox *box, lua_Integer instructions)
 {
-	box->every = instructions < SANDBOX_EVERY ? (int)instructions : SANDBOX_EVERY;
+	box->every = instructions < box->pace ? (int)instructions : box->pace;
 	lua_sethook(box->S, hook, LUA_MASKCOUNT, box->every);
 }
 
@@ -89,7 +92,16 @@ static void hook(lua_State *S, lua_Debug *ar)
 		keel_sandbox_trip(box, "seconds");
 	if (box->exceeded)
 		stop(S);
-	if (box->left < SANDBOX_EVERY)
+	if (box->left < box->pace)
+		look_in(box, box->left + 1);
+}
+
+void keel_sandbox_hasten(struct sandbox *box)
+{
+	if (box->pace == SANDBOX_EVERY_LARGE)
+		return;
+	box->pace = SANDBOX_EVERY_LARGE;
+	if (box->S && !box->exceeded)
 		look_in(box, box->left + 1);
 }
 
@@ -174,8 +186,9 @@ static void start(struct sandbox *box, lua_Integer instructions, lua_Number seco
 {
 	box->exceeded = NULL;
 	box->line = 0;
-	box->given = box->left = instructions;
+	box->given = box->left = instructions < INSTRUCTIONS_MAX ? instructions : INSTRUCTIONS_MAX;
 	box->unseen = 0;
+	box->pace = SANDBOX_EVERY;
 	box->bytes = bytes < 1e15 ? (size_t)bytes : (size_t)1e15;
 	box->base = box->peak = box->used;
 	box->limit = box->used + box->bytes + (box->image ? 0 : STATE_ROOM);
@@ -267,7 +280,7 @@ static int enter(lua_State *L, struct sandbox *box, const char *name, struct int
 		box->S = S;
 		*(struct sandbox **)lua_getextraspace(S) = box;
 		lua_gc(S, LUA_GCSTOP); /* what a call allocates is counted whole, and freed after it */
-		look_in(box, box->left < SANDBOX_EVERY ? box->left + 1 : SANDBOX_EVERY);
+		look_in(box, box->left + 1);
 		lua_pushcfunction(S, prepare);
 		lua_pushlightuserdata(S, &source);
 		int status = lua_pcall(S, 1, 1, 0);
@@ -281,7 +294,7 @@ static int enter(lua_State *L, struct sandbox *box, const char *name, struct int
 		box->limit = box->used + box->bytes;
 	}
 	lua_State *S = box->S;
-	look_in(box, box->left < SANDBOX_EVERY ? box->left + 1 : SANDBOX_EVERY);
+	look_in(box, box->left + 1);
 	lua_pushcfunction(S, run);
 	lua_pushvalue(S, CHUNK);
 	lua_pushlightuserdata(S, in);

@@ -15,6 +15,8 @@
 
 enum {
 	SANDBOX_EVERY = 100,          /* instructions between two looks */
+	SANDBOX_EVERY_LARGE = 8,      /* once there is a large block: to compare two such texts can take milliseconds */
+	SANDBOX_LARGE = 64 * 1024,    /* bytes of one */
 	SANDBOX_BLOCK_MAX = 1 << 20,  /* bytes of one block, so of one text or table: what one instruction can touch */
 	SANDBOX_SLACK = 256 * 1024,   /* bytes granted after the stop, until the next instruction is reached */
 	SANDBOX_SMALL = 4096,         /* the largest block that is granted then */
@@ -44,7 +46,8 @@ struct sandbox {
 	unsigned growths;         /* since it was made: the clock is not read at each */
 	lua_Integer given, left;  /* instructions; left negative: spent */
 	lua_Integer unseen;       /* charged since the clock was read */
-	int every;                /* the hook's count */
+	int pace;                 /* instructions between two looks */
+	int every;                /* the hook's count: that, or what is left */
 	int64_t deadline_ns;
 	const char *exceeded; /* NULL, or what stops the script: "instructions", "bytes", "seconds"; "memory": the host's */
 	int line;             /* of the script, where it was stopped; 0: unknown */
@@ -74,6 +77,9 @@ void keel_sandbox_trip(struct sandbox *box, const char *limit);
 
 /* Looks at the clock, not at each call, when so many bytes are taken; trips the box when its time is up. */
 void keel_sandbox_look(struct sandbox *box, size_t bytes);
+
+/* From now on looks more often. */
+void keel_sandbox_hasten(struct sandbox *box);
 
 /* Trips the box and raises at once. */
 int keel_sandbox_stop(lua_State *S, const char *limit);

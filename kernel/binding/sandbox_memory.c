@@ -45,6 +45,8 @@ static void *host(struct sandbox *box, void *block, size_t old, size_t size)
  * is left to do. */
 static bool may_grow(struct sandbox *box, size_t size, size_t more)
 {
+	if (size >= SANDBOX_LARGE)
+		keel_sandbox_hasten(box);
 	if (!box->exceeded) {
 		if (size > SANDBOX_BLOCK_MAX || more > box->limit || box->used > box->limit - more)
 			keel_sandbox_trip(box, "bytes");

@@ -119,10 +119,13 @@ static int table_unpack(lua_State *S)
 /* Whether the item at `a` of the table at `list` goes before the one at `b`. */
 static bool goes_before(lua_State *S, int list, lua_Integer a, lua_Integer b)
 {
+	enum { COMPARED = 4 }; /* bytes that count as an instruction: texts of zeros are compared one by one */
 	bool is;
 	if (lua_isnil(S, 2)) {
-		lua_rawgeti(S, list, a);
-		lua_rawgeti(S, list, b);
+		bool texts = lua_rawgeti(S, list, a) == LUA_TSTRING;
+		texts = lua_rawgeti(S, list, b) == LUA_TSTRING && texts;
+		size_t one = texts ? lua_rawlen(S, -2) : 0, other = texts ? lua_rawlen(S, -1) : 0;
+		keel_sandbox_charge(S, (one < other ? one : other) / COMPARED);
 		is = lua_compare(S, -2, -1, LUA_OPLT);
 		lua_pop(S, 2);
 	} else {

@@ -28,6 +28,9 @@ local SCRIPTS = {
     "while true do pcall(table.sort, { 1, 2 }, function() while true do end end) end" },
   { "sorts a long list with a false order, over and over", "instructions",
     "local t = {} for i = 1, 3e4 do t[i] = i % 7 end while true do table.sort(t, function() return true end) end" },
+  { "sorts long texts of zeros, which take longest to compare", "instructions",
+    "local a = ('\\0'):rep(1e5) local b = a .. 'x' local t = {} for i = 1, 100 do t[i] = i % 2 == 0 and a or b end\n" ..
+    "while true do table.sort(t) end" },
   { "inserts at the front of a long list", "instructions",
     "local t = {} for i = 1, 3e4 do t[i] = i end while true do table.insert(t, 1, 0) table.remove(t, 1) end" },
   { "unpacks a long list for ever", "instructions",
@@ -57,6 +60,9 @@ local SCRIPTS = {
   { "replaces nothing by a little, in a long text", "instructions", "while true do (('x'):rep(1e4)):gsub('', '') end" },
   { "compares long texts", "seconds",
     "local a, b = ('x'):rep(1e6), ('x'):rep(1e6) .. 'y' while true do local _ = a < b end", seconds = 0.05,
+    instructions = math.maxinteger },
+  { "compares long texts of zeros", "seconds",
+    "local a = ('\\0'):rep(1e6) local b = a .. 'x' while true do local _ = a < b end", seconds = 0.05,
     instructions = math.maxinteger },
   { "is given all the instructions there are", "seconds", "while true do end", seconds = 0.05,
     instructions = math.maxinteger },
@@ -111,6 +117,17 @@ describe("POLICY-8: a script that", function()
     while used(most + 1) do most = most + 1 end
     assert.is_true(most > 900 and most < 1000, tostring(most))
     assert.equal(most, (function() local n = 0 while used(n + 1) do n = n + 1 end return n end)())
+  end)
+
+  it("has a large block is looked at more often: one instruction on it can take milliseconds", function()
+    local function used(size, turns)
+      local source = "return function(size, turns) local s = ('x'):rep(size) for _ = 1, turns do end end"
+      local box = assert(kernel.sandbox(source, "script"))
+      assert.is_true((box:call(100000, 20, 1 << 20, size, turns)))
+      return (box:usage())
+    end
+    assert.equal(0, used(40000, 60) - used(40000, 0)) -- fewer than there are between two looks
+    assert.is_true(used(65536, 60) - used(65536, 0) >= 48)
   end)
 
   teardown(function()
