@@ -30,9 +30,14 @@ local function failed(name, reason, line)
     line and (", line %d"):format(line) or "", reason), { policy = name, reason = reason, line = line })
 end
 
+-- What Lua itself passes over in a file: a byte order mark, and a first line that begins with "#".
+local function code_of(source)
+  return (source:gsub("^\239\187\191", ""):gsub("^#[^\n]*", ""))
+end
+
 -- Makes a version of a script: its sandbox and its hash; or nil and the error.
 local function version_of(name, source)
-  local box, problem = kernel.sandbox(source, name)
+  local box, problem = kernel.sandbox(code_of(source), name)
   if not box then return nil, failed(name, problem) end
   local ok, what, reason, line = box:check(load_budget.instructions, load_budget.seconds, load_budget.bytes)
   if ok then return { box = box, version = kernel.sha256(source):sub(1, 16) } end

@@ -113,6 +113,8 @@ end
 ---@return keel.Error? err
 ---@return { instructions: integer, bytes: integer }? usage of a file
 function testing.decide(policy, fields, inflight, budget)
+  check.type(fields or {}, "table", 2, "decide")
+  check.type(inflight or {}, "table", 3, "decide")
   local runs = testing.inflight(inflight or {})
   local request = testing.request(fields, runs)
   local finalizing = request.finalizing
@@ -133,6 +135,8 @@ end
 ---@return keel.Error? err
 ---@return { instructions: integer, bytes: integer }? usage of a file
 function testing.reconcile(policy, run, context, budget)
+  check.type(run, "table", 2, "reconcile")
+  check.type(context or {}, "table", 3, "reconcile")
   context = merged({ now = testing.now, cause = "owner" }, context)
   local outcome, err, usage, asked = call("reconcilers", "reconcile", policy, budget, run, context)
   if err or outcome == nil then return nil, err, usage end
@@ -150,6 +154,7 @@ end
 ---@return keel.Error? err
 ---@return { instructions: integer, bytes: integer }? usage of a file
 function testing.diagnose(policy, snapshot, budget)
+  check.type(snapshot, "table", 2, "diagnose")
   local noticed, err, usage, asked = call("diagnostics", "diagnose", policy, budget, snapshot)
   if err then return nil, err, usage end
   local problem = type(noticed) ~= "table" and "a rule returns a list of diagnostics, not a " .. type(noticed)
@@ -166,6 +171,7 @@ end
 --- option `clock` wants; text is the same as a time
 function testing.clock(start)
   local now = start or testing.now
+  check.type(now, "number|string", 1, "clock")
   if type(now) == "string" then now = assert(kernel.time_seconds(now)) end
   return {
     read = function() return now end,

@@ -363,6 +363,23 @@ describe("keel.load_policy", function()
     end
   end)
 
+  it("reads what editors write: a byte order mark, a line for the shell, CRLF", function()
+    local mark = "\239\187\191"
+    for _, source in ipairs { mark .. ADMIT, "#!/usr/bin/env lua\n" .. ADMIT, mark .. "#!lua\r\n" .. ADMIT,
+      "return function()\r\n  return { admit = true }\r\nend\r\n" } do
+      assert.same({ admit = true }, (require("keel.testing").decide(write(source))))
+    end
+    for _, source in ipairs { mark .. "\n\nnonsense(", "#!lua\n\nnonsense(", "\r\n\r\nnonsense(" } do
+      local policy, err = keel.load_policy(write(source))
+      assert.is_nil(policy)
+      assert.equal(3, err.line)
+    end
+    local policy, err = keel.load_policy(write(mark .. string.dump(function() end)))
+    assert.is_nil(policy)
+    assert.matches("bytecode", err.reason)
+    assert.is_nil((keel.load_policy(write("#!lua\n" .. string.dump(function() end)))))
+  end)
+
   it("fails with the script's line, and a budget", function()
     local err = support.refused("policy_failed", keel.load_policy(write "return function()\n x x\nend"))
     assert.same({ "quota", 2 }, { err.policy, err.line })
