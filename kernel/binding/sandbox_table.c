@@ -8,7 +8,10 @@
 static lua_Integer check_list(lua_State *S)
 {
 	luaL_checktype(S, 1, LUA_TTABLE);
-	return (lua_Integer)lua_rawlen(S, 1);
+	lua_Integer size = (lua_Integer)lua_rawlen(S, 1);
+	/* A table with nothing but 1, 2, 4, 8 and so on has any border one likes; size + 1 is to be a number, too. */
+	luaL_argcheck(S, size < LUA_MAXINTEGER, 1, "the list is too long");
+	return size;
 }
 
 /* Moves the items from `from` to `to` one place, up or down, last or first. */
@@ -26,17 +29,16 @@ static int table_insert(lua_State *S)
 	lua_Integer end = check_list(S) + 1;
 	keel_sandbox_check_writable(S, 1);
 	lua_Integer at = end;
-	if (lua_gettop(S) == 3) {
+	int value = lua_gettop(S);
+	if (value == 3) {
 		at = luaL_checkinteger(S, 2);
 		luaL_argcheck(S, at >= 1 && at <= end, 2, "position out of bounds");
-	} else if (lua_gettop(S) != 2) {
+	} else if (value != 2) {
 		return luaL_error(S, "wrong number of arguments to 'insert'");
 	}
 	keel_sandbox_charge(S, (size_t)(end - at));
 	shift(S, at, end - 1, 1);
-	lua_settop(S, 3);
-	if (lua_isnil(S, 3))
-		lua_settop(S, 2);
+	lua_settop(S, value);
 	lua_rawseti(S, 1, at);
 	return 0;
 }
@@ -47,15 +49,16 @@ static int table_remove(lua_State *S)
 	lua_Integer size = check_list(S), at = luaL_optinteger(S, 2, size);
 	keel_sandbox_check_writable(S, 1);
 	lua_settop(S, 1);
-	if (lua_gettop(S) == 1 && at != size)
+	if (at != size)
 		luaL_argcheck(S, at >= 1 && at <= size + 1, 2, "position out of bounds");
 	lua_rawgeti(S, 1, at);
-	if (at < 1 || at > size)
-		return 1;
-	keel_sandbox_charge(S, (size_t)(size - at));
-	shift(S, at + 1, size, -1);
+	if (at < size) {
+		keel_sandbox_charge(S, (size_t)(size - at));
+		shift(S, at + 1, size, -1);
+		at = size;
+	}
 	lua_pushnil(S);
-	lua_rawseti(S, 1, size);
+	lua_rawseti(S, 1, at);
 	return 1;
 }
 
