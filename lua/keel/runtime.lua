@@ -154,6 +154,7 @@ end
 ---@return keel.Worker? worker
 ---@return keel.Error? err
 function Runtime:create_worker(request)
+  request = check.options(request, requests.worker_members, 1, "create_worker")
   local fields, err = requests.worker(request)
   if not fields then return nil, err end
   local spawned
@@ -191,7 +192,8 @@ end
 ---@return keel.Error? err
 function Runtime:send_input(ref, input)
   ref = requests.ref(ref, 1, "send_input")
-  input = requests.input(input)
+  check.type(input, "table", 2, "send_input")
+  input = check.options(input, requests.input_members, 2, "send_input")
   local looked_at = rules.look_at(self._rules, "worker_input_accepted")
   local function write(tx)
     local ack, reused = tx:send_worker_input(self._id, ref, input)

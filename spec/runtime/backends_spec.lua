@@ -98,6 +98,18 @@ support.each_store(function(open)
     end
   end)
 
+  it("WORKER-18: refuses with an error like any other, whatever its table was", function()
+    local function refusal(answer)
+      backend.answers.spawn = function() return nil, answer end
+      local _, err = runtime:create_worker(runtimes.request())
+      return { tostring(err), err.code, err.transient, err.queue }
+    end
+    assert.same({ "busy: not now", "busy", true, "long" },
+      refusal { code = "busy", message = "not now", transient = true, queue = "long" })
+    assert.same({ "own: the backend refused", "own", false }, refusal { code = "own" })
+    assert.same({ "io: too late", "io", false }, refusal { code = 5, message = "too late" })
+  end)
+
   it("WORKER-18: is asked last, when nothing else can refuse", function()
     local rules = { broken = function() error "broken" end }
     local watched = runtimes.open(store, { backend = backend, diagnostics = rules })

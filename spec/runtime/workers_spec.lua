@@ -219,4 +219,17 @@ support.each_store(function(open)
     support.raises("spawn", keel.runtime, { backend = {} })
     support.raises("diagnostics", keel.runtime, { diagnostics = { mine = "text" } })
   end)
+
+  it("WORKER-11: what raises points at the caller", function()
+    local ref = worker_of(runtime)
+    for _, call in ipairs {
+      function() local _ = runtime:create_worker(5) end, function() local _ = runtime:create_worker { x = 1 } end,
+      function() local _ = runtime:send_input(ref, 5) end, function() local _ = runtime:send_input(ref, { x = 1 }) end,
+      function() local _ = runtime:worker_detail(5) end, function() local _ = runtime:read_events(5) end,
+      function() local _ = runtime:subscribe_events(5) end, function() local _ = runtime:list_workers(5) end,
+    } do
+      local _, message = pcall(call)
+      assert.matches("workers_spec.lua:%d+: bad argument", message)
+    end
+  end)
 end)

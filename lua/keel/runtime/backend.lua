@@ -27,9 +27,12 @@ backend.refused = errors.new("conflict", "the backend refused")
 
 -- The error of a refusal, however it was said.
 local function refusal_of(err)
-  if type(err) == "table" and err.code then return err end
+  if type(err) == "table" and type(err.code) == "string" then
+    if getmetatable(err) == kernel.error_metatable then return err end
+    return errors.new(err.code, tostring(err.message or "the backend refused"), err)
+  end
   if err == nil then return errors.new("conflict", "the backend refused") end
-  return errors.from(err)
+  return errors.from(type(err) == "table" and tostring(err.message or err) or err)
 end
 
 --- Tells a backend. Returns true when it agrees.

@@ -14,8 +14,7 @@ local function name_of(runtime_id, epoch)
 end
 
 -- Whether a cursor is this runtime's, in this store.
-local function check_cursor(self, cursor, name)
-  check.type(cursor, "table", 1, name)
+local function check_cursor(self, cursor)
   if type(cursor.runtime_id) ~= "string" or type(cursor.epoch) ~= "string" then
     return invalid("cursor", "must have runtime_id and epoch, texts")
   end
@@ -87,7 +86,8 @@ return function(Runtime)
     if cursor == nil then
       cursor, err = self:event_cursor_from_start()
     else
-      ok, err = check_cursor(self, cursor, "read_events")
+      check.type(cursor, "table", 1, "read_events")
+      ok, err = check_cursor(self, cursor)
     end
     if not ok or not cursor then return nil, err end
     if limit ~= nil then check.type(limit, "integer", 2, "read_events") end
@@ -113,7 +113,8 @@ return function(Runtime)
     if cursor == nil then
       cursor, err = self:event_cursor_from_start()
     else
-      ok, err = check_cursor(self, cursor, "subscribe_events")
+      check.type(cursor, "table", 1, "subscribe_events")
+      ok, err = check_cursor(self, cursor)
     end
     if not ok or not cursor then return nil, err end
     return Subscription.new(cursor_at(self, cursor.next_event_id),

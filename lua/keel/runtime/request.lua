@@ -3,7 +3,6 @@
 ---
 --- What is in a request may come from somebody else (another program, a person): a wrong member is `invalid_request`
 --- and names its place. A wrong argument is the caller's mistake and raises.
-local check = require "keel.check"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 
@@ -98,16 +97,15 @@ local profiles = { runtime_default = {}, builtin = { value = "id" }, named = { v
 local capability = { name = "id", reason = "?text" }
 local reference = { name = "id", reference = "text" }
 
-local known = { intent = "table", profile = "table", config_bundle = "table", requested_capabilities = "table",
+--- The members of a request for a worker, with their types: what the caller is to raise for.
+request.worker_members = { intent = "table", profile = "table", config_bundle = "table", requested_capabilities = "table",
   workspace_refs = "table", mount_refs = "table", idempotency_key = "string" }
 
---- Reads a request for a worker, and fills in what was left out.
---- Raises for unknown members and wrong types. Fails with invalid_request, naming the place.
----@param given? keel.WorkerRequest
+--- Reads a request for a worker, and fills in what was left out. Fails with invalid_request, naming the place.
+---@param given keel.WorkerRequest with known members of the right types
 ---@return table? fields for the store's create_worker
 ---@return keel.Error? err
 function request.worker(given)
-  given = check.options(given, known, 1, "create_worker")
   local fields, err = { idempotency_key = given.idempotency_key }
   fields.intent, err = read_kind(given.intent or { kind = "assistant" }, "intent", intents, "assistant, task, role")
   if err then return nil, err end
@@ -141,14 +139,7 @@ function request.ref(ref, argument, name)
   return { runtime_id = ref.runtime_id, worker_id = ref.worker_id }
 end
 
-local input_known = { kind = "string", content = "string", run_id = "string", idempotency_key = "string" }
-
---- Raises unless a value is an input: known members with the right types. What they say is the store's to judge.
----@param input any
----@return keel.WorkerInput input
-function request.input(input)
-  check.type(input, "table", 2, "send_input")
-  return check.options(input, input_known, 2, "send_input")
-end
+--- The members of an input, with their types; what they say is the store's to judge.
+request.input_members = { kind = "string", content = "string", run_id = "string", idempotency_key = "string" }
 
 return request
