@@ -98,8 +98,8 @@ local capability = { name = "id", reason = "?text" }
 local reference = { name = "id", reference = "text" }
 
 --- The members of a request for a worker, with their types: what the caller is to raise for.
-request.worker_members = { intent = "table", profile = "table", config_bundle = "table", requested_capabilities = "table",
-  workspace_refs = "table", mount_refs = "table", idempotency_key = "string" }
+request.worker_members = { intent = "table", profile = "table", config_bundle = "table",
+  requested_capabilities = "table", workspace_refs = "table", mount_refs = "table", idempotency_key = "string" }
 
 --- Reads a request for a worker, and fills in what was left out. Fails with invalid_request, naming the place.
 ---@param given keel.WorkerRequest with known members of the right types
