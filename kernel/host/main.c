@@ -1,10 +1,12 @@
 /* main.c - the keel command: a Lua state with keel.kernel and keel.host in it, which runs lua/keel/cli.
  *
- * The Lua files are found from where this program is: under the prefix it was installed in, or in the source tree it
- * was built in. LUA_PATH and LUA_CPATH are for what else is needed (argparse, a user's modules); they come behind, so
+ * What is built to be installed carries its Lua files, compiled (scripts.h). Those it does not carry, such as the
+ * strategies, are found from where this program is: under the prefix it was installed in, or in the source tree it was
+ * built in. LUA_PATH and LUA_CPATH are for what else is needed (argparse, a user's modules); they come behind, so
  * that the command never runs with the files of another version.
  */
 #include "host.h"
+#include "scripts.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -92,6 +94,7 @@ static int run(lua_State *L)
 	luaL_openlibs(L);
 	if (find_files(folder, sizeof folder))
 		set_path(L, folder);
+	host_add_scripts(L);
 	luaL_requiref(L, "keel.kernel", luaopen_keel_kernel, 0);
 	luaL_requiref(L, "keel.host", host_open, 0);
 	lua_settop(L, 0);

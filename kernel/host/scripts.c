@@ -1,0 +1,37 @@
+/* scripts.c - a searcher of require: modules that the program carries. */
+#include "scripts.h"
+
+#include <string.h>
+
+#include <lauxlib.h>
+
+/* The loader of a module, or nothing: then the next searcher looks for a file. So it does when liblua is another Lua
+ * 5.4 than the one that compiled, and refuses the code. */
+static int search(lua_State *L)
+{
+	const char *module = luaL_checkstring(L, 1);
+	for (const struct host_script *script = host_scripts; script->module; script++) {
+		if (strcmp(script->module, module) != 0)
+			continue;
+		if (luaL_loadbufferx(L, (const char *)script->code, script->size, module, "b") != LUA_OK)
+			return 0;
+		lua_pushliteral(L, ":keel:"); /* what the loader and package.loaded see as the place of the file */
+		return 2;
+	}
+	return 0;
+}
+
+void host_add_scripts(lua_State *L)
+{
+	if (!host_scripts[0].module)
+		return;
+	lua_getglobal(L, "package");
+	lua_getfield(L, -1, "searchers");
+	for (lua_Integer i = luaL_len(L, -1); i >= 2; i--) { /* the first knows package.preload */
+		lua_geti(L, -1, i);
+		lua_seti(L, -2, i + 1);
+	}
+	lua_pushcfunction(L, search);
+	lua_seti(L, -2, 2);
+	lua_pop(L, 2);
+}

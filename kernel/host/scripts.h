@@ -1,0 +1,23 @@
+/* scripts.h - the Lua files that the program carries, compiled: precompile.lua makes the list at build time.
+ *
+ * A command should start as fast as a shell's built-in tools do, and compiling its Lua files would take longer than all
+ * the rest. */
+#ifndef KEEL_HOST_SCRIPTS_H
+#define KEEL_HOST_SCRIPTS_H
+
+#include <stddef.h>
+
+#include <lua.h>
+
+struct host_script {
+	const char *module; /* NULL ends the list */
+	const unsigned char *code;
+	size_t size;
+};
+
+extern const struct host_script host_scripts[];
+
+/* Lets require find what the program carries before it looks for files. [-0, +0, m] */
+void host_add_scripts(lua_State *L);
+
+#endif
