@@ -289,5 +289,8 @@ int host_open(lua_State *L)
 	lua_pushcfunction(L, supervise);
 	lua_setfield(L, -2, "supervise");
 	host_add_system(L);
+	host_add_interrupts(L);
+	host_add_history(L);
+	host_add_prompt(L);
 	return 1;
 }
