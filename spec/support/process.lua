@@ -75,6 +75,7 @@ end
 
 --- Starts any command, a list, in a new process. options: `env` (a table), `cwd`.
 function M.start(command, options)
+  options = options or {}
   local child = setmetatable({ output = "", errors = "", pipes = {} }, Child)
   for i = 1, 3 do child.pipes[i] = uv.new_pipe() end
   local handle, pid = uv.spawn(command[1], {

@@ -1,6 +1,6 @@
 --- Which store a subcommand works on, and opening it.
-local host = require "keel.host"
 local kernel = require "keel.kernel"
+local state = require "keel.cli.state"
 
 require "keel.store"
 
@@ -10,42 +10,22 @@ local function fail(code, message)
   return nil, { code = code, message = message, transient = false }
 end
 
-local function given(name)
-  local value = os.getenv(name)
-  return value ~= "" and value or nil
-end
-
--- Where programs keep what should outlive a restart, by the XDG base directory specification.
-local function state_directory()
-  local home = given "HOME"
-  return given "XDG_STATE_HOME" or home and home .. "/.local/state"
-end
-
--- Makes a directory and those above it.
-local function make_directories(path)
-  local made, problem, number = host.make_directory(path)
-  local parent = path:match "^(.+)/[^/]+$"
-  if not made and number == 2 and parent then -- ENOENT
-    made, problem = make_directories(parent)
-    if made then made, problem = host.make_directory(path) end
-  end
-  return made, problem
-end
-
 --- The path of the store, and whether it is the default one.
 ---@param options { store?: string }
 ---@return string? path
 ---@return keel.Error|boolean is_default
 function opening.path(options)
-  local path = options.store or given "KEEL_STORE"
+  local path = options.store or state.given "KEEL_STORE"
   if path == "" then return fail("usage", "--store needs the name of a file") end
   if path == ":memory:" then
     return fail("usage", "a store in memory would end with this command; give --store a file")
   end
   if path then return path, false end
-  local state = state_directory()
-  if not state then return fail("usage", "there is no HOME to keep a store in; give --store FILE or set KEEL_STORE") end
-  return state .. "/keel/keel.db", true
+  local folder = state.directory()
+  if not folder then
+    return fail("usage", "there is no HOME to keep a store in; give --store FILE or set KEEL_STORE")
+  end
+  return folder .. "/keel.db", true
 end
 
 --- Opens the store. The default one's directory is made if need be, 0700.
@@ -58,7 +38,7 @@ function opening.store(options, how)
   if not path then return nil, is_default end
   if how == "make" and is_default then
     local folder = path:match "^(.*)/"
-    local made, problem = make_directories(folder)
+    local made, problem = state.make_directories(folder)
     if not made then return fail("io", ("cannot make %s: %s"):format(folder, problem)) end
   end
   local store, err = kernel.open(path, { create = how == "make", readonly = how == "read",

@@ -1,0 +1,61 @@
+--- Chunks of Lua as they are typed: compiling them, running them, telling what went wrong.
+local host = require "keel.host"
+local show = require "keel.cli.repl.show"
+
+local chunk = {}
+
+local NAME = "=stdin"
+
+--- Compiles a text: an expression, whose value it gives, or statements.
+---@param text string `= expression` is the same as the expression
+---@param line? integer the one that it begins on, default 1
+---@return function? compiled
+---@return string? problem
+---@return boolean? is_incomplete true: more lines may mend it
+function chunk.compile(text, line)
+  local above = ("\n"):rep((line or 1) - 1)
+  text = text:gsub("^%s*=", "return ", 1)
+  local compiled = load(above .. "return " .. text, NAME, "t")
+  if compiled then return compiled end
+  local problem
+  compiled, problem = load(above .. text, NAME, "t")
+  return compiled, problem, problem and problem:find "<eof>$" ~= nil
+end
+
+-- The frames of the user's chunk: those of the prompt are below the call that runs it, those of the error above it.
+local function frames()
+  local lines = {}
+  for line in debug.traceback("", 4):gmatch "\n\t([^\n]*)" do lines[#lines + 1] = line end
+  local last = #lines
+  while last > 0 and not lines[last]:find "^%[C%]: in .*'keel%.host%.call'" do last = last - 1 end
+  for i = #lines, math.max(last, 1), -1 do lines[i] = nil end
+  if lines[1] == "[C]: in function 'error'" or lines[1] == "[C]: in function 'assert'" then table.remove(lines, 1) end
+  if #lines == 1 and lines[1]:find "in main chunk$" then return {} end -- the message says as much
+  return lines
+end
+
+local function message_of(err)
+  if type(err) == "string" then return err end
+  local meta = debug.getmetatable(err)
+  local text = show.text(err)
+  if type(meta) == "table" and rawget(meta, "__tostring") then return text end
+  return ("a %s was raised: %s"):format(type(err), text)
+end
+
+local function explain(err)
+  return { value = err, message = message_of(err), frames = frames() }
+end
+
+--- Runs a compiled chunk.
+---@param compiled function
+---@return table? results from table.pack
+---@return { value: any, message: string, frames: string[] }? failure
+function chunk.run(compiled)
+  local results = table.pack(host.call(compiled, explain))
+  local is_interrupted, has_returned = results[1], results[2]
+  if not has_returned then return nil, results[3] end
+  if is_interrupted then return nil, { message = "interrupted", frames = {} } end -- what it gave is not what it is
+  return table.pack(table.unpack(results, 3, results.n))
+end
+
+return chunk

@@ -1,0 +1,141 @@
+--- The documentation as text: the comments above functions, and the sections of the reference. Both are read from the
+--- files that run, so that what help() says is of this version.
+local documents = {}
+
+local files = {} -- name of a file → its lines, false when it cannot be read
+
+local function lines_of(path)
+  if files[path] == nil then
+    local file = io.open(path, "r")
+    local lines = file and {}
+    if file then
+      for line in file:lines() do lines[#lines + 1] = line end
+      file:close()
+    end
+    files[path] = lines or false
+  end
+  return files[path]
+end
+
+-- A comment of these lines as { signature, text, parameters = {}, returns = {} }.
+local function parse(comment, signature)
+  local doc = { signature = signature, text = "", parameters = {}, returns = {} }
+  local list
+  for _, line in ipairs(comment) do
+    local tag, rest = line:match "^%s?@(%l+)%s*(.*)$"
+    if tag == "param" or tag == "return" then
+      list = tag == "param" and doc.parameters or doc.returns
+      list[#list + 1] = rest
+    elseif tag then
+      list = {}
+    elseif list and #list > 0 then
+      list[#list] = list[#list] .. " " .. line:gsub("^%s+", "")
+    elseif not list then
+      doc.text = doc.text .. line:gsub("^%s", "") .. "\n"
+    end
+  end
+  return doc
+end
+
+-- The comment of --- lines that ends above line `number`.
+local function comment_above(lines, number)
+  local comment = {}
+  for i = number - 1, 1, -1 do
+    local line = lines[i]:match "^%s*%-%-%-(.*)$"
+    if not line then break end
+    table.insert(comment, 1, line)
+  end
+  return #comment > 0 and comment or nil
+end
+
+local function signature_of(line)
+  local name, arguments = line:match "([%a_][%w_]*)%s*=%s*function%s*(%b())"
+  if not name then name, arguments = line:match "function%s+[%w_.:]-([%a_][%w_]*)%s*(%b())" end
+  return name and name .. arguments or line:match "^%s*(.-)%s*$"
+end
+
+-- The file that a function of Lua is from. What the program carries compiled has names as seen from the Lua folder.
+local function file_of(source)
+  local path = source:match "^@(.*)$"
+  if not path or lines_of(path) then return path end
+  return package.searchpath(path:gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", "."), package.path)
+end
+
+--- What stands above the definition of a function of Lua.
+---@param fn function
+---@return { signature: string, text: string, parameters: string[], returns: string[] }?
+function documents.of_function(fn)
+  local info = debug.getinfo(fn, "S")
+  local path = file_of(info.source)
+  local lines = path and lines_of(path)
+  local comment = lines and lines[info.linedefined] and comment_above(lines, info.linedefined)
+  return comment and parse(comment, signature_of(lines[info.linedefined])) or nil
+end
+
+--- What the types of the C module say of one of its functions.
+---@param names string[] full names it may have there: "Store:put"
+---@return { signature: string, text: string, parameters: string[], returns: string[] }?
+function documents.of_type(names)
+  local path = package.searchpath("keel._meta.kernel", package.path)
+  local lines = path and lines_of(path)
+  for _, name in ipairs(names) do
+    for i, line in ipairs(lines or {}) do
+      if line:find("function " .. name .. "(", 1, true) == 1 then
+        local comment = comment_above(lines, i)
+        return comment and parse(comment, signature_of(line)) or nil
+      end
+    end
+  end
+end
+
+-- The pages of the reference that are installed.
+local function pages()
+  local init = package.searchpath("keel", package.path)
+  local folder = init and init:match "^(.*)/[^/]*$"
+  return folder and { folder .. "/README.md", folder .. "/cli/README.md" } or {}
+end
+
+--- The sections of the reference whose title has a word in it; one whose title is that word alone.
+---@param word string
+---@return { title: string, text: string }[] sections
+---@return boolean is_there whether the reference is
+function documents.sections(word)
+  local found, exact, is_there = {}, nil, false
+  word = word:lower()
+  for _, path in ipairs(pages()) do
+    local lines, section, level, in_code = lines_of(path), nil, 0, false
+    is_there = is_there or lines ~= false
+    for _, line in ipairs(lines or {}) do
+      in_code = in_code ~= (line:find "^```" ~= nil)
+      local marks, title = line:match "^(##+) (.*)$"
+      if marks and not in_code and (not section or #marks <= level) then
+        section = nil
+        if title:lower():find(word, 1, true) then
+          section, level = { title = title, text = "" }, #marks
+          found[#found + 1] = section
+          if title:lower() == word then exact = section end
+        end
+      end
+      if section then section.text = section.text .. line .. "\n" end
+    end
+  end
+  if exact then found = { exact } end
+  return found, is_there
+end
+
+--- The titles of the sections there are.
+---@return string[]
+function documents.titles()
+  local titles = {}
+  for _, path in ipairs(pages()) do
+    local in_code = false
+    for _, line in ipairs(lines_of(path) or {}) do
+      in_code = in_code ~= (line:find "^```" ~= nil)
+      local title = not in_code and line:match "^## (.*)$"
+      if title then titles[#titles + 1] = title end
+    end
+  end
+  return titles
+end
+
+return documents

@@ -1,0 +1,145 @@
+--- help() at the prompt: what is at hand, and what the documentation says of a thing.
+local documents = require "keel.cli.repl.documents"
+local kernel = require "keel.kernel"
+
+-- The section of the reference on each kind of object, by the name of its metatable, and the names under which the
+-- types of the C module describe its functions.
+local kinds = {
+  ["keel.store"] = { section = "The store", types = { "Store:", "Operations:" } },
+  ["keel.transaction"] = { section = "Transactions", types = { "Transaction:", "Operations:" } },
+  ["keel.run_manager"] = { section = "The run manager" },
+  ["keel.executor"] = { section = "The executor" },
+  ["keel.dispatcher"] = { section = "The test dispatcher" },
+  ["keel.runtime"] = { section = "Worker runtimes" },
+  ["keel.subscription"] = { section = "Worker runtimes" },
+  ["keel.lease"] = { section = "Leases" },
+  ["keel.retry_policy"] = { section = "Retry policies" },
+  ["keel.policy"] = { section = "Scripts from files" },
+  ["keel.cli.events"] = { section = "Events and cursors" },
+}
+
+-- --- Names of functions of C ----------------------------------------------------------------------------------------
+
+local function name_in(functions, fn)
+  for name, value in pairs(functions) do
+    if value == fn then return name end
+  end
+end
+
+-- The names that a function of C may have in the types.
+local function type_names(fn)
+  local transaction = debug.getregistry()["keel.transaction"]
+  local tables = { { kernel.store_methods, { "Store:", "Operations:" } },
+    { transaction and transaction.__index or {}, { "Transaction:", "Operations:" } },
+    { kernel.json, { "json." } }, { kernel, { "kernel." } } }
+  local names = {}
+  for _, entry in ipairs(tables) do
+    local name = name_in(entry[1], fn)
+    for _, prefix in ipairs(name and entry[2] or {}) do names[#names + 1] = prefix .. name end
+  end
+  return names
+end
+
+local function document_of(fn)
+  if debug.getinfo(fn, "S").what == "C" then return documents.of_type(type_names(fn)) end
+  return documents.of_function(fn) or documents.of_type(type_names(fn))
+end
+
+-- --- Printing -------------------------------------------------------------------------------------------------------
+
+local function print_function(fn)
+  local doc = document_of(fn)
+  if not doc then
+    print "there is no text about this function: nothing stands above it, or its file is not there to be read"
+    return
+  end
+  print(doc.signature .. "\n\n" .. doc.text:gsub("%s+$", ""))
+  for _, part in ipairs { { "Parameters", doc.parameters }, { "Returns", doc.returns } } do
+    if #part[2] > 0 then print(("\n%s\n  %s"):format(part[1], table.concat(part[2], "\n  "))) end
+  end
+end
+
+local function first_sentence(text)
+  text = text:gsub("%s+", " ")
+  return text:match "^(.-[.:])%s" or text:match "^(.-)%s*$"
+end
+
+-- The functions of an object or a module by name.
+local function functions_of(thing)
+  local found = {}
+  local levels = 0
+  while thing ~= nil and levels < 8 do
+    if type(thing) == "table" then
+      for name, value in next, thing do
+        if type(value) == "function" and type(name) == "string" and not name:find "^_" and not found[name] then
+          found[name] = value
+        end
+      end
+    end
+    local meta = debug.getmetatable(thing)
+    thing, levels = type(meta) == "table" and rawget(meta, "__index") or nil, levels + 1
+  end
+  return found
+end
+
+local function print_object(thing)
+  local found, names, width = functions_of(thing), {}, 0
+  for name in pairs(found) do
+    names[#names + 1], width = name, math.max(width, #name)
+  end
+  table.sort(names)
+  local meta = debug.getmetatable(thing)
+  local kind = kinds[type(meta) == "table" and rawget(meta, "__name") or ""]
+  if #names == 0 and not kind then
+    print("there is no text about this: it is a " .. type(thing))
+    return
+  end
+  for _, name in ipairs(names) do
+    local doc = document_of(found[name])
+    print(("%-" .. width .. "s  %s"):format(name, doc and first_sentence(doc.text) or ""))
+  end
+  if kind then print(("\nAll of it: help %q. One of these: help(it.%s)"):format(kind.section, names[1])) end
+end
+
+local function print_titles(word, is_there)
+  if not is_there then
+    print "the reference is not here: it belongs beside keel's Lua files, as README.md"
+    return
+  end
+  if word then print(("no section of the reference is called %q; there are:"):format(word)) end
+  print("  " .. table.concat(documents.titles(), "\n  "))
+end
+
+local function print_section(word)
+  local found, is_there = documents.sections(word)
+  if #found == 0 then return print_titles(word, is_there) end
+  if #found == 1 then return print((found[1].text:gsub("%s+$", ""))) end
+  print "there are several:"
+  for _, section in ipairs(found) do print(("  help %q"):format(section.title)) end
+end
+
+--- Tells what is at hand: a table of { name, what it is } in order.
+---@param at_hand { [1]: string, [2]: string }[]
+---@return fun(...: any) help
+return function(at_hand)
+  --- Explains a thing: help() lists what is at hand, help(runs) what an object can do, help(runs.create) a function,
+  --- help "strategies" gives a section of the reference.
+  ---@param thing? any
+  local function help(...)
+    local thing = ...
+    if select("#", ...) == 0 then
+      for _, entry in ipairs(at_hand) do print(("  %-12s %s"):format(entry[1], entry[2])) end
+      print "\nhelp(thing) explains one of these or a function, help \"strategies\" gives a section of the reference:"
+      print_titles(nil, (select(2, documents.sections "")))
+    elseif type(thing) == "string" then
+      print_section(thing)
+    elseif type(thing) == "function" then
+      print_function(thing)
+    elseif thing == nil then
+      print "there is nothing of that name: it is nil"
+    else
+      print_object(thing)
+    end
+  end
+  return help
+end

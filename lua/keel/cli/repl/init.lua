@@ -1,0 +1,202 @@
+--- keel repl: a prompt for Lua with a store at hand.
+local chunk = require "keel.cli.repl.chunk"
+local host = require "keel.host"
+local kernel = require "keel.kernel"
+local opening = require "keel.cli.opening"
+local output = require "keel.cli.output"
+local show = require "keel.cli.repl.show"
+
+local at_hand = {
+  { "runs", "a run manager on the store: runs:create_or_reject(thread, options), runs:list_by_thread(thread)" },
+  { "store", "the open store: store:list_runs(), store:stats()" },
+  { "events", "its log: events:last(20), events:wait(), events:follow()" },
+  { "workers", "a worker runtime: workers:create_worker{…}. It is made when it is first used" },
+  { "dispatcher", "the dispatcher of test runs" },
+  { "keel", "require \"keel\"" },
+  { "_", "the first result of the chunk before" },
+  { "show", "show(value, depth): all of a value, of which results show what fits" },
+  { "help", "help(), help(thing), help \"a section of the reference\"" },
+}
+
+local function open_store(given)
+  if given.store ~= ":memory:" then return opening.store(given, "make") end
+  return kernel.open(":memory:", { durability = given.durability })
+end
+
+--- Puts what is at hand where chunks find it.
+local function furnish(store, given)
+  local keel = require "keel"
+  local runs, err = keel.run_manager { store = store }
+  if not runs then return nil, err end
+  local globals = _G
+  globals.keel, globals.store, globals.runs = keel, store, runs
+  globals.events = require("keel.cli.repl.events").new(store)
+  globals.dispatcher = assert(keel.dispatcher { store = store })
+  globals.help = require "keel.cli.repl.help"(at_hand)
+  --- Prints all of a value, of which results show what fits.
+  ---@param value any
+  ---@param depth? integer tables in tables that are shown; default 4
+  function globals.show(value, depth) print(show.text(value, depth or 4)) end
+  -- Looking at a store writes nothing; a runtime is a row of it.
+  setmetatable(globals, { __index = function(t, name)
+    if name ~= "workers" then return nil end
+    local workers = assert(keel.runtime { store = store, runtime_id = given.runtime or "default" })
+    rawset(t, name, workers)
+    return workers
+  end })
+  return { workers = require "keel.runtime" }
+end
+
+-- --- Reading --------------------------------------------------------------------------------------------------------
+
+-- Lines from what is no terminal, or one that cannot be edited on.
+local function plain_reader(prompts)
+  local reader = { remember = function() end, line = not prompts and 0 or nil }
+  function reader.read(_, text)
+    if prompts then io.stderr:write(text) end
+    local line = io.read "l"
+    if line then
+      reader.line = reader.line and reader.line + 1
+      return line
+    end
+    return nil, host.is_interrupted() and "interrupt" or "end"
+  end
+  return reader
+end
+
+-- A line editor with what was typed before.
+local function editing_reader(stands_for, given)
+  local complete = require "keel.cli.repl.complete"(_G, stands_for, host.size)
+  local prompt = host.prompt(complete)
+  if not prompt then return plain_reader(true) end
+  local history = require("keel.cli.repl.history").open()
+  for _, entry in ipairs(history.entries) do prompt:remember(entry) end
+  local reader = { read = function(_, text) return prompt:read(text) end }
+  local told = false
+  function reader.remember(_, entry)
+    local kept, problem = history:add(entry)
+    if kept ~= false then prompt:remember(entry) end
+    if problem and not told then output.note(given, "keel repl: " .. problem) end
+    told = told or problem ~= nil
+  end
+  return reader
+end
+
+local function ends(text)
+  local word = text:match "^%s*(%l+)%s*;?%s*$"
+  return (word == "exit" or word == "quit") and rawget(_G, word) == nil
+end
+
+-- Reads lines until they are a chunk. Returns it; else nil, what is wrong with it ("" when it was dropped), and whether
+-- that was all.
+local function read_chunk(reader)
+  local text, what = reader:read "keel> "
+  if not text then return nil, "", what == "end" end
+  if ends(text) then return nil, "", true end
+  local begins = reader.line
+  while true do
+    local compiled, problem, is_incomplete = chunk.compile(text, begins)
+    if compiled or not is_incomplete then
+      reader:remember(text)
+      return compiled, problem, false
+    end
+    local more
+    more, what = reader:read "   >> "
+    if not more then
+      if what == "end" then return nil, problem, true end
+      return nil, "", false
+    end
+    text = text .. "\n" .. more
+  end
+end
+
+-- --- Telling --------------------------------------------------------------------------------------------------------
+
+local function report_failure(failure, as_json)
+  io.stdout:flush()
+  if as_json then
+    local fields = {}
+    if type(failure.value) == "table" and type(failure.value.code) == "string" then
+      for name, value in pairs(failure.value) do fields[name] = value end
+    else
+      fields.code, fields.message = "error", failure.message
+    end
+    io.stderr:write(kernel.json.encode { error = fields } or
+      assert(kernel.json.encode { error = { code = "error", message = failure.message } }), "\n")
+    return
+  end
+  io.stderr:write(failure.message, "\n")
+  if #failure.frames > 0 then io.stderr:write("\t", table.concat(failure.frames, "\n\t"), "\n") end
+end
+
+local function json_of(value)
+  if type(value) == "table" then
+    local copy = require("keel.cli.shape").fields(value)
+    if getmetatable(value) == nil and kernel.json.encode(copy) then return copy end
+  end
+  return kernel.json.encode(value) and value or show.text(value)
+end
+
+local function report_results(results, as_json)
+  if not as_json then return show.results(results) end
+  if results.n == 0 then return end
+  local values = kernel.array()
+  for i = 1, results.n do values[i] = results[i] == nil and kernel.null or json_of(results[i]) end
+  output.json { results = values }
+end
+
+-- Runs chunks until there are no more. Returns whether all went well.
+local function converse(reader, given)
+  local all_well = true
+  while true do
+    host.begin()
+    local compiled, problem, is_last = read_chunk(reader)
+    local results, failure
+    if compiled then
+      results, failure = chunk.run(compiled)
+    elseif problem ~= "" then
+      failure = { message = problem, frames = {} }
+    end
+    if failure then
+      report_failure(failure, given.json)
+      all_well = false
+    elseif results then
+      _G._ = results[1]
+      local _, why = chunk.run(function() report_results(results, given.json) end)
+      if why then report_failure({ message = why.message, frames = {} }, given.json) end
+    elseif given.on_terminal then
+      print() -- behind the ^C, and before the shell's prompt
+    end
+    if is_last then return all_well end
+  end
+end
+
+return {
+  about = "A prompt for Lua with the store at hand, as `runs`, `store`, `events`, `workers` and `dispatcher`. What is"
+    .. " no terminal is read as chunks, whose results are printed.",
+  more = "Tab completes, the arrow keys find what was typed before, Ctrl-C ends what runs, Ctrl-D ends the prompt."
+    .. " `help()` tells more. The exit code is 1 when a chunk of what is no terminal has failed.",
+  options = {
+    { "--runtime", value = "ID", about = "the worker runtime that `workers` is (default: default)" },
+  },
+  run = function(given)
+    given.on_terminal = host.is_terminal(0)
+    if given.on_terminal then
+      require("keel.cli.repl.waits").prepare()
+      host.catch_interrupts()
+    end
+    local store <close>, err = open_store(given)
+    if not store then return nil, err end
+    local stands_for
+    stands_for, err = furnish(store, given)
+    if not stands_for then return nil, err end
+    if not given.on_terminal then return converse(plain_reader(false), given) and 0 or 1 end
+    local can_edit = host.prompt and host.is_terminal(1) and os.getenv "TERM" ~= "dumb"
+    local reader = can_edit and editing_reader(stands_for, given) or plain_reader(true)
+    local path = store:path()
+    output.note(given, ("keel %s on %s. help() tells what is at hand, Ctrl-D ends."):format(kernel.version,
+      path ~= "" and path or "a store in memory"))
+    converse(reader, given)
+    return 0
+  end,
+}

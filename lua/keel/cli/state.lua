@@ -1,0 +1,39 @@
+--- The folder of the user in which programs keep what should outlive a restart, by the XDG base directory
+--- specification.
+local host = require "keel.host"
+
+local state = {}
+
+local ENOENT = 2
+
+--- An environment variable, if it says anything.
+---@param name string
+---@return string?
+function state.given(name)
+  local value = os.getenv(name)
+  return value ~= "" and value or nil
+end
+
+--- The folder for what Keel keeps; it need not be there. Nil when the user has no home.
+---@return string? path
+function state.directory()
+  local home = state.given "HOME"
+  local base = state.given "XDG_STATE_HOME" or home and home .. "/.local/state"
+  return base and base .. "/keel"
+end
+
+--- Makes a directory and those above it, 0700.
+---@param path string
+---@return boolean? done
+---@return string? problem
+function state.make_directories(path)
+  local made, problem, number = host.make_directory(path)
+  local parent = path:match "^(.+)/[^/]+$"
+  if not made and number == ENOENT and parent then
+    made, problem = state.make_directories(parent)
+    if made then made, problem = host.make_directory(path) end
+  end
+  return made, problem
+end
+
+return state

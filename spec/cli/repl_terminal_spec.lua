@@ -1,0 +1,214 @@
+--- keel repl on a terminal: editing, completion, history, Ctrl-C.
+local command = require "support.command"
+local files = require "support.files"
+local lfs = require "lfs"
+local process = require "support.process"
+local support = require "support"
+local terminal = require "support.terminal"
+
+-- A prompt on a store and a history of the test's own.
+local function open(env)
+  local given = { KEEL_STORE = support.path(), XDG_STATE_HOME = support.dir(), HOME = support.dir() }
+  for name, value in pairs(env or {}) do given[name] = value end
+  local prompt = terminal.keel({ "repl" }, { env = given })
+  prompt:expect_last "keel>"
+  return prompt, given
+end
+
+-- Enters a line, waits for its result and for the next prompt.
+local function gives(prompt, line, result)
+  prompt:enter(line)
+  prompt:wait_until(function(screen)
+    return screen:find("> " .. line .. "\n" .. result .. "\nkeel>", 1, true)
+  end, line .. " does not give " .. result)
+end
+
+-- Enters a chunk that says when it runs, interrupts it, and waits for the prompt.
+local function interrupts(prompt, code, says_so)
+  prompt:press "C-l"
+  prompt:enter((says_so and "" or "io.write('o', 'n\\n'); ") .. code)
+  prompt:expect "\non"
+  prompt:press "C-c"
+  prompt:wait_until(function(screen)
+    return screen:find "interrupted.*\nkeel>$"
+  end, "not interrupted: " .. code)
+end
+
+describe("keel repl on a terminal", function()
+  after_each(function()
+    terminal.close_all()
+    support.clean_up()
+  end)
+
+  it("says where it is, gives results, and ends with Ctrl-D", function()
+    local prompt, env = open()
+    prompt:expect(env.KEEL_STORE)
+    gives(prompt, "1 + 1", "2")
+    gives(prompt, "x = { 1, b = 'c' }; return x", '{ 1, b = "c" }')
+    gives(prompt, "_.b", "c")
+    gives(prompt, "='ä' .. 'ö'", "äö")
+    prompt:press "C-d"
+    assert.equal(0, prompt:ended())
+  end)
+
+  it("takes a chunk of several lines", function()
+    local prompt = open()
+    prompt:enter "for i = 1, 2 do"
+    prompt:expect_last "   >>"
+    prompt:enter "print('turn ' .. i)"
+    prompt:enter "end"
+    prompt:expect "turn 1\nturn 2\nkeel>"
+  end)
+
+  it("edits the line", function()
+    local prompt = open()
+    prompt:type "print('b'"
+    prompt:press("Left", "Left", "Left")
+    prompt:type "a"
+    prompt:press "End"
+    prompt:enter ")"
+    prompt:expect "print(a'b')"
+    prompt:press "Up"
+    prompt:press "Home"
+    prompt:press "DC"
+    prompt:type "P"
+    prompt:expect_last "keel> Print(a'b')"
+  end)
+
+  it("completes globals, methods and fields of what is there", function()
+    local prompt = open()
+    for typed, whole in pairs { ["dispat"] = "dispatcher", ["runs:heart"] = "runs:heartbeat(",
+      ["x = store:list_inf"] = "x = store:list_inflight(", ["keel.json.enc"] = "keel.json.encode(",
+      ["workers:create_w"] = "workers:create_worker(", ["events:fo"] = "events:follow(", ["whi"] = "while",
+      ["print(#store:pa"] = "print(#store:path(" } do
+      prompt:type(typed)
+      prompt:press "Tab"
+      prompt:expect_last("keel> " .. whole)
+      prompt:press "C-u"
+      prompt:expect_last "keel>"
+    end
+    -- Only looking makes no runtime.
+    gives(prompt, "rawget(_G, 'workers')", "nil")
+  end)
+
+  it("completes what was made a moment ago, inherits with __index, and calls none of a user's functions", function()
+    local prompt = open()
+    prompt:enter "base = { inherited = 1 }; own = setmetatable({ depth = { deeper = 2 } }, { __index = base })"
+    prompt:enter "bad = setmetatable({}, { __index = function() print 'called' error 'called' end })"
+    prompt:type "own.inh"
+    prompt:press "Tab"
+    prompt:expect_last "keel> own.inherited"
+    prompt:press "C-u"
+    prompt:type "own.depth.dee"
+    prompt:press "Tab"
+    prompt:expect_last "keel> own.depth.deeper"
+    prompt:press "C-u"
+    prompt:type "bad.x"
+    prompt:press "Tab"
+    prompt:type "y"
+    local screen = prompt:expect_last "keel> bad.xy"
+    assert.is_nil(screen:find("\ncalled", 1, true))
+  end)
+
+  it("shows what there is when there are several", function()
+    local prompt = open()
+    prompt:type "runs:create"
+    prompt:press "Tab"
+    prompt:wait_until(function(screen)
+      return screen:find "\ncreate%s+create_or_reject\nkeel> runs:create$"
+    end)
+  end)
+
+  it("keeps what was typed, for the next prompt, readable for nobody else", function()
+    local prompt, env = open()
+    prompt:enter "'first'"
+    prompt:enter "do local x = 1"
+    prompt:enter "print('back\\\\slash') end"
+    prompt:expect "\nback\\slash"
+    prompt:enter " 'not this one'"
+    prompt:press "C-d"
+    prompt:ended()
+    local path = env.XDG_STATE_HOME .. "/keel/history"
+    assert.equal("rw-------", lfs.attributes(path, "permissions"))
+    assert.is_nil(files.read(path):find "not this")
+
+    local second = open(env)
+    second:press "Up"
+    second:expect "print('back\\\\slash') end"
+    second:press "Up"
+    second:expect_last "keel> 'first'"
+    second:press "Enter"
+    second:expect "'first'\nfirst\nkeel>"
+  end)
+
+  it("keeps what several prompts at once were told", function()
+    local first, env = open()
+    local second = open(env)
+    for i = 1, 3 do
+      gives(first, ("'one %d'"):format(i), ("one %d"):format(i))
+      gives(second, ("'two %d'"):format(i), ("two %d"):format(i))
+    end
+    second:press "C-d"
+    second:ended()
+    assert.equal("'one 1'\n'two 1'\n'one 2'\n'two 2'\n'one 3'\n'two 3'\n",
+      files.read(env.XDG_STATE_HOME .. "/keel/history"))
+  end)
+
+  it("drops the line, and the chunk, with Ctrl-C", function()
+    local prompt = open()
+    prompt:type "error 'not run'"
+    prompt:expect_last "keel> error 'not run'"
+    prompt:press "C-c"
+    prompt:wait_until(function(screen) return screen:find "not run'[^\n]*\nkeel>$" end)
+    prompt:enter "if true then"
+    prompt:expect_last "   >>"
+    prompt:press "C-c"
+    prompt:expect_last "keel>"
+    gives(prompt, "'still here'", "still here")
+  end)
+
+  it("ends what runs with Ctrl-C, and goes on", function()
+    local prompt = open()
+    interrupts(prompt, "while true do end")
+    interrupts(prompt, "coroutine.wrap(function() while true do end end)()")
+    interrupts(prompt, "while true do pcall(function() while true do end end) end")
+    interrupts(prompt, "local tx <close> = store:begin() while true do end")
+    gives(prompt, "#store:list_runs()", "0") -- the transaction is gone
+  end)
+
+  it("ends what waits with Ctrl-C: for a run, for an event, for the lock, for a process, for the loop", function()
+    local prompt, env = open()
+    prompt:enter "run = runs:create 'thread'"
+    interrupts(prompt, "return runs:wait(run.run_id)")
+    interrupts(prompt, "return events:wait()")
+    interrupts(prompt, "events:follow()")
+    interrupts(prompt, "return store:wait_events({ next_event_id = 100, epoch = store:epoch() })")
+    interrupts(prompt, "uv = require 'luv' uv.new_timer():start(100000, 0, function() end) uv.run()")
+    local other = support.open(env.KEEL_STORE)
+    local tx <close> = assert(other:begin())
+    interrupts(prompt, "return keel.open(store:path(), { lock_timeout = 1000 }):put('r', { thread_id = 't' })")
+    interrupts(prompt, "io.read()")
+    interrupts(prompt, [[os.execute "echo o''n; exec sleep 100" error 'interrupted']], true)
+    tx:rollback()
+    gives(prompt, "runs:get(run.run_id).status", "pending")
+  end)
+
+  it("leaves the terminal as it was, however it ends", function()
+    local _, _, env = command.on_store { KEEL = command.program, XDG_STATE_HOME = support.dir(), PS1 = "shell> " }
+    local shell = terminal.start({ "/bin/sh" }, { env = env })
+    shell:enter "stty -a >$XDG_STATE_HOME/before"
+    for _, way in ipairs { "end", "TERM", "HUP" } do
+      shell:enter [["$KEEL" repl & echo $! >$XDG_STATE_HOME/pid; wait -n 2>/dev/null; fg]]
+      shell:expect_last "keel>"
+      if way == "end" then
+        shell:press "C-d"
+      else
+        process.start({ "kill", "-" .. way, (files.read(env.XDG_STATE_HOME .. "/pid"):gsub("%s", "")) }):wait()
+      end
+      shell:wait_until(function(screen) return screen:find "shell> ?$" end)
+      shell:enter "clear; stty -a >$XDG_STATE_HOME/after; echo do''ne"
+      shell:expect "done"
+      assert.equal(files.read(env.XDG_STATE_HOME .. "/before"), files.read(env.XDG_STATE_HOME .. "/after"), way)
+    end
+  end)
+end)

@@ -1,0 +1,117 @@
+--- A terminal of the spec's own: tmux without a screen, typed into and looked at. What is waited for is looked for
+--- again and again until a deadline; nothing sleeps for a fixed time.
+local command = require "support.command"
+local files = require "support.files"
+local process = require "support.process"
+local support = require "support"
+
+local M = {}
+local Terminal = {}
+Terminal.__index = Terminal
+
+local open = {}
+
+local SETTINGS = [[
+set -g remain-on-exit on
+set -g status off
+set -g default-terminal screen-256color
+set -g default-shell /bin/sh
+set -s escape-time 0
+]]
+
+-- The command that starts the server gives what runs there its environment.
+local function tmux(self, ...)
+  local child = process.start({ "tmux", "-u", "-S", self.folder .. "/socket", "-f", self.folder .. "/settings", ... },
+    { env = self.env })
+  local code = child:wait()
+  return code == 0 and child.output, child.errors
+end
+
+--- Starts a command, a list, on a terminal. options: `env`, `width` (100), `height` (30).
+function M.start(words, options)
+  options = options or {}
+  local env = { LUA_PATH = ";;", LUA_CPATH = ";;", NO_COLOR = "1", LC_ALL = "C.UTF-8", TMUX = "" }
+  for name, value in pairs(options.env or {}) do env[name] = value end
+  local self = setmetatable({ folder = support.dir(), env = env }, Terminal)
+  files.write(self.folder .. "/settings", SETTINGS)
+  local arguments = { "new-session", "-d", "-x", tostring(options.width or 100), "-y", tostring(options.height or 30),
+    "--" }
+  table.move(words, 1, #words, #arguments + 1, arguments)
+  open[#open + 1] = self
+  assert(tmux(self, table.unpack(arguments)))
+  return self
+end
+
+--- Starts `keel WORDS` on a terminal.
+function M.keel(words, options)
+  return M.start({ command.program, table.unpack(words) }, options)
+end
+
+--- Presses keys by tmux's names: "Enter", "Tab", "C-c", "Up".
+function Terminal:press(...)
+  assert(tmux(self, "send-keys", "-t", ":", ...))
+end
+
+--- Types a text as it is.
+function Terminal:type(text)
+  assert(tmux(self, "send-keys", "-t", ":", "-l", "--", text))
+end
+
+--- Types a line and Enter.
+function Terminal:enter(line)
+  self:type(line)
+  self:press "Enter"
+end
+
+--- What is on the screen, without the empty lines at its end.
+function Terminal:screen()
+  return (assert(tmux(self, "capture-pane", "-p", "-t", ":")):gsub("%s+$", ""))
+end
+
+--- One of tmux's formats: "alternate_on", "cursor_flag", "pane_dead", "pane_dead_status", "pane_pid".
+function Terminal:ask(name)
+  return (assert(tmux(self, "display-message", "-p", "-t", ":", "#{" .. name .. "}")):gsub("\n$", ""))
+end
+
+function Terminal:resize(width, height)
+  assert(tmux(self, "resize-window", "-t", ":", "-x", tostring(width), "-y", tostring(height)))
+end
+
+--- Waits until `check(screen)` holds.
+function Terminal:wait_until(check, what)
+  local screen
+  local found = process.poll_until(function()
+    screen = self:screen()
+    return check(screen)
+  end)
+  if not found then error(("%s; the screen is:\n%s"):format(what or "it did not come about", screen), 2) end
+  return screen
+end
+
+--- Waits until a plain text is on the screen.
+function Terminal:expect(text)
+  return self:wait_until(function(screen) return screen:find(text, 1, true) end, "not there: " .. text)
+end
+
+--- Waits until the last line is this.
+function Terminal:expect_last(text)
+  return self:wait_until(function(screen)
+    return screen:match "[^\n]*$" == text
+  end, "the last line is not: " .. text)
+end
+
+--- Waits until the command has ended; gives its exit code.
+function Terminal:ended()
+  assert(process.poll_until(function() return self:ask "pane_dead" == "1" end), "it has not ended:\n" .. self:screen())
+  return tonumber(self:ask "pane_dead_status")
+end
+
+--- Ends all terminals, and what runs on them.
+function M.close_all()
+  for i = #open, 1, -1 do
+    tmux(open[i], "kill-server")
+    open[i] = nil
+  end
+end
+
+return M
