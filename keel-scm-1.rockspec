@@ -15,6 +15,7 @@ the kernel makes the decision and its effect one transaction, and knows at once 
 supported_platforms = { "linux" }
 dependencies = {
   "lua ~> 5.4",
+  "argparse ~> 0.7", -- the keel command
 }
 external_dependencies = {
   SQLITE3 = { header = "sqlite3.h" },

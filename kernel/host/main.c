@@ -2,8 +2,8 @@
  *
  * What is built to be installed carries its Lua files, compiled (scripts.h). Those it does not carry, such as the
  * strategies, are found from where this program is: under the prefix it was installed in, or in the source tree it was
- * built in. LUA_PATH and LUA_CPATH are for a user's modules; they come behind, so that the command never runs with the
- * files of another version.
+ * built in. LUA_PATH and LUA_CPATH are for what else is needed (argparse, a user's modules); they come behind, so
+ * that the command never runs with the files of another version.
  */
 #include "host.h"
 #include "scripts.h"

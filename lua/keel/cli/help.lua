@@ -3,8 +3,6 @@ local commands = require "keel.cli.commands"
 local suggest = require "keel.cli.suggest"
 local usage = require "keel.cli.usage"
 
-local WIDTH, COLUMN = 100, 28
-
 local options = { { "--man", about = "print the manual page, keel(1), in the language of man(7)" } }
 
 local function print_list(name, known)
@@ -16,53 +14,6 @@ local function print_list(name, known)
   local codes = {}
   for i, code in ipairs(usage.exit_codes) do codes[i] = ("%d %s"):format(code[1], code[2]) end
   print(("Exit codes: %s."):format(table.concat(codes, ", ")))
-end
-
--- A text in lines that are not wider than a width.
-local function wrap(text, width)
-  local lines, line = {}, nil
-  for word in text:gmatch "%S+" do
-    if line and utf8.len(line) + 1 + utf8.len(word) > width then
-      lines[#lines + 1], line = line, nil
-    end
-    line = line and line .. " " .. word or word
-  end
-  lines[#lines + 1] = line
-  return lines
-end
-
--- Names on the left, what they mean beside them.
-local function print_terms(title, terms)
-  if #terms == 0 then return end
-  print("\n" .. title .. ":")
-  for _, term in ipairs(terms) do
-    local left = "   " .. term[1]
-    local lines = wrap(term[2] or "", WIDTH - COLUMN)
-    if #left > COLUMN - 2 then
-      print(left)
-      left = ""
-    end
-    for _, line in ipairs(lines) do
-      print(left .. (" "):rep(COLUMN - #left) .. line)
-      left = ""
-    end
-  end
-end
-
-local function print_command(name, command)
-  print(("Usage: %s %s\n"):format(name, usage.synopsis(command)))
-  print(table.concat(wrap(command.about, WIDTH), "\n"))
-  local arguments, terms = {}, {}
-  for i, argument in ipairs(command.arguments or {}) do arguments[i] = { argument[1]:upper(), argument[2] } end
-  print_terms("Arguments", arguments)
-  for _, list in ipairs { command.options or {}, usage.common } do
-    for _, option in ipairs(list) do
-      local names = option[2] and option[1] .. ", " .. option[2] or option[1]
-      terms[#terms + 1] = { option.value and names .. " " .. option.value or names, usage.meaning(option) }
-    end
-  end
-  print_terms("Options", terms)
-  if command.more then print("\n" .. command.more) end
 end
 
 local function complain(message)
@@ -102,7 +53,9 @@ local function show(words, find)
   table.move(words, 1, #words, #full + 1, full)
   local entry, found, err = find(table.move(full, 2, #full, 1, {}))
   if not entry then return complain(err.message) end
-  print_command(found, require(entry.module))
+  local command = require(entry.module)
+  print(usage.parser(found, command):get_help())
+  if command.more then print("\n" .. command.more) end
   return 0
 end
 

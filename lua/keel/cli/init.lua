@@ -4,7 +4,6 @@
 --- (nothing: 0), or nil and an error. Nothing is loaded before it is known to be needed: `keel exec` starts a command,
 --- and should take no longer than that.
 local commands = require "keel.cli.commands"
-local read = require "keel.cli.reading"
 local suggest = require "keel.cli.suggest"
 local usage = require "keel.cli.usage"
 
@@ -100,7 +99,7 @@ return function(words)
   if not entry then return complain(name, err, as_json) end
   local command = require(entry.module)
   local options
-  options, err = read(name, command, table.move(rest, 1, #rest, #front + 1, front))
+  options, err = usage.read(name, command, table.move(rest, 1, #rest, #front + 1, front))
   if not options then return complain(name, err, as_json) end
   local code
   if options.help then return print_help(name:sub(#"keel " + 1)) end

@@ -1,8 +1,8 @@
---- The arguments of a subcommand, declared as data.
+--- The arguments of a subcommand: declared as data, read by argparse, complained about on one line.
 ---
---- An option is { "--name", "-n", value = "WORD" (none: a flag), about, convert, choices, many, target }, an argument
---- { "name", about, optional, many, convert, choices }. reading.lua reads a command line by them; what help, completion
---- and the manual page say comes from the same. What completion offers follows from the WORD or name (complete.lua).
+--- An option is { "--name", value = "WORD" (none: a flag), about, convert, choices, many, target }, an argument
+--- { "name", about, optional, many, convert }. What help, completion and the man page say comes from the same.
+local suggest = require "keel.cli.suggest"
 
 local usage = {}
 
@@ -53,32 +53,98 @@ function usage.takes_value(options, word)
   return option ~= nil and option.value ~= nil
 end
 
---- The name of an option in what was read.
----@param option table
----@return string
-function usage.target(option)
-  return option.target or (option[1]:gsub("^%-+", ""):gsub("%-", "_"))
-end
-
---- What an option is about, with the values it may have.
----@param option table
----@return string
-function usage.meaning(option)
-  if not option.choices then return option.about end
-  return ("%s (%s: %s)"):format(option.about, option.value, table.concat(option.choices, ", "))
-end
-
---- The words behind a command's name, as its usage line has them.
----@param command table
----@return string
-function usage.synopsis(command)
-  if command.usage then return command.usage end
-  local words = { "[OPTION …]" }
-  for _, argument in ipairs(command.arguments or {}) do
-    local word = argument[1]:upper() .. (argument.many and " …" or "")
-    words[#words + 1] = argument.optional and "[" .. word .. "]" or word
+-- The words up to the command that is to be run, and that command: behind "--", or from the first word that is neither
+-- an option nor its value.
+local function split_command(options, words)
+  local i = 1
+  while words[i] and words[i] ~= "--" and words[i]:find "^%-." do
+    local takes = usage.takes_value(options, words[i]) or usage.takes_value(usage.common, words[i])
+    i = i + (takes and 2 or 1)
   end
-  return table.concat(words, " ")
+  local first = words[i] == "--" and i + 1 or i
+  return table.move(words, 1, math.min(i - 1, #words), 1, {}), table.move(words, first, #words, 1, {})
+end
+
+-- The words, with negative numbers joined to the options before them: argparse takes them for options.
+local function join_negative(options, words)
+  local joined = {}
+  for _, word in ipairs(words) do
+    local option = joined[#joined]
+    local takes = option and (usage.takes_value(options, option) or usage.takes_value(usage.common, option))
+    if takes and word:find "^%-%d" then
+      joined[#joined] = option .. (option:find "^%-%-" and "=" or "") .. word
+    else
+      joined[#joined + 1] = word
+    end
+  end
+  return joined
+end
+
+-- Declares one thing of a parser; what is nil stays as argparse has it.
+local function declare(element, properties)
+  for name, value in pairs(properties) do element[name](element, value) end
+end
+
+--- The parser of a subcommand.
+---@param name string its full name
+---@param command table
+---@return table parser
+function usage.parser(name, command)
+  local found, argparse = pcall(require, "argparse")
+  if not found then error("the command line needs argparse (Debian: lua-argparse, LuaRocks: argparse)", 0) end
+  local parser = argparse(name, command.about):add_help(false):usage_max_width(100):help_max_width(100)
+  if command.usage then parser:usage(("Usage: %s %s"):format(name, command.usage)) end
+  for _, argument in ipairs(command.arguments or {}) do
+    declare(parser:argument(argument[1], argument[2]), { convert = argument.convert, choices = argument.choices,
+      args = argument.many and (argument.optional and "*" or "+") or argument.optional and "?" or 1 })
+  end
+  if command.takes_command then parser:argument("command", "the command and its arguments"):args "*" end
+  for _, list in ipairs { command.options or {}, usage.common } do
+    for _, option in ipairs(list) do
+      local names = option[2] and option[1] .. " " .. option[2] or option[1]
+      if option.value then
+        declare(parser:option(names, option.about), { argname = option.value, convert = option.convert,
+          choices = option.choices, count = option.many and "*" or "?" })
+      else
+        parser:flag(names, option.about)
+      end
+    end
+  end
+  return parser
+end
+
+-- One line that names the way out, of what argparse says.
+local function explain(name, command, message)
+  local unknown = message:match "^unknown option '(.-)'"
+  local text = message:gsub("\n.*", "")
+  if unknown then
+    local names = {}
+    for _, list in ipairs { command.options or {}, usage.common } do
+      for _, option in ipairs(list) do names[#names + 1] = option[1] end
+    end
+    local nearest = suggest.nearest(unknown, names)
+    if nearest then return ("%s; did you mean '%s'?"):format(text, nearest) end
+  end
+  return ("%s; '%s' tells what there is"):format(text, name:gsub("^keel", "keel help"))
+end
+
+--- Reads the words behind a subcommand's name.
+---@param name string its full name
+---@param command table
+---@param words string[]
+---@return table? options by name, with "_" for "-"; `command` is the command to be run; `help` when that was asked for
+---@return keel.Error? err
+function usage.read(name, command, words)
+  local rest
+  if command.takes_command then words, rest = split_command(command.options or {}, words) end
+  for _, word in ipairs(words) do
+    if word == "--help" or word == "-h" then return { help = true } end -- whatever else is missing
+  end
+  local parser = usage.parser(name, command)
+  local ok, result = parser:pparse(join_negative(command.options or {}, words))
+  if not ok then return nil, usage.error(explain(name, command, result)) end
+  if rest then result.command = rest end
+  return result
 end
 
 -- --- Values ---------------------------------------------------------------------------------------------------------

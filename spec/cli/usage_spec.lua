@@ -1,0 +1,66 @@
+--- Command lines, by the tables of a subcommand: what argparse makes of them.
+local usage = require "keel.cli.usage"
+
+local command = {
+  about = "About.",
+  arguments = { { "run", "ids", many = true } },
+  options = {
+    { "--status", "-s", value = "STATUS", many = true, choices = { "done", "failed" } },
+    { "--keep-last", "-n", value = "N", convert = usage.integer(-10) },
+    { "--flag", "-f" },
+  },
+}
+
+local function given(...)
+  return assert(usage.read("keel runs it", command, { ... }))
+end
+
+local function problem(...)
+  local result, err = usage.read("keel runs it", command, { ... })
+  assert.is_nil(result)
+  assert.equal("usage", err.code)
+  return err.message
+end
+
+describe("a command line", function()
+  it("has options in every way of writing them", function()
+    local same = { run = { "a" }, status = { "done" }, keep_last = 5, flag = true }
+    assert.same(same, given("a", "--status", "done", "--keep-last", "5", "--flag"))
+    assert.same(same, given("--status=done", "--keep-last=5", "--flag", "a"))
+    assert.same(same, given("-sdone", "-fn5", "a"))
+    assert.same(same, given("-s", "done", "-fn", "5", "a"))
+  end)
+
+  it("may give an option a negative number", function()
+    for _, words in ipairs { { "-n", "-5" }, { "-n-5" }, { "--keep-last", "-5" }, { "--keep-last=-5" } } do
+      assert.equal(-5, given("a", table.unpack(words)).keep_last)
+    end
+  end)
+
+  it("ends where a command to be run begins", function()
+    local runs = { about = "About.", takes_command = true, options = command.options }
+    local function rest(...) return assert(usage.read("keel it", runs, { ... })).command end
+    assert.same({ "ls", "--flag" }, rest("-f", "-n", "1", "ls", "--flag"))
+    assert.same({ "ls", "--", "-n", "-1" }, rest("ls", "--", "-n", "-1"))
+    assert.same({ "-x" }, rest("-f", "--", "-x"))
+    assert.same({}, rest("-f"))
+    assert.is_nil(assert(usage.read("keel it", runs, { "ls", "--help" })).help)
+  end)
+
+  it("is complained about on one line that names the way out", function()
+    for expected, words in pairs {
+      ["missing argument 'run'; 'keel help runs it' tells what there is"] = {},
+      ["unknown option '--keep-lats'; did you mean '--keep-last'?"] = { "a", "--keep-lats", "3" },
+      ["unknown option '-x'; 'keel help runs it' tells what there is"] = { "a", "-fx" },
+      ["option '--keep-last' requires an argument; 'keel help runs it' tells what there is"] = { "--keep-last" },
+      ["'x' is no whole number from -10 up; 'keel help runs it' tells what there is"] = { "a", "-nx" },
+    } do
+      assert.equal(expected, problem(table.unpack(words)))
+    end
+    assert.is_truthy(problem("a", "-s", "gone"):find("must be one of 'done', 'failed'", 1, true))
+  end)
+
+  it("may ask for help, whatever else is missing", function()
+    assert.same({ help = true }, given "--help")
+  end)
+end)
