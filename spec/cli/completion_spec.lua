@@ -80,6 +80,27 @@ describe("completion in bash", function()
     assert.same({ "some folder" }, in_bash({ keel, "exec", "--keep", "so" }, here))
   end)
 
+  it("offers what is in the store", function()
+    local _, path = command.on_store()
+    for _, thread in ipairs { "plain", "with a space", "team:deploy" } do
+      assert.equal(0, command.run({ "exec", "--store", path, "-t", thread, "true" }).code)
+    end
+    local store = support.open(path)
+    local ids = {}
+    for i, thread in ipairs { "plain", "team:deploy", "with a space" } do
+      ids[i] = store:list_by_thread(thread)[1].run_id
+    end
+    local offered = in_bash { keel, "runs", "--store", path, "show", "" }
+    table.sort(ids)
+    assert.same(ids, offered)
+    assert.same({ ids[1] }, in_bash { keel, "--store", path, "runs", "cancel", "x", ids[1] })
+    assert.same({ "plain", "team:deploy", "with\\ a\\ space" }, in_bash { keel, "exec", "--store", path, "-t", "" })
+    -- Readline has put "team" and the colon behind it already.
+    assert.same({ "deploy" }, in_bash({ keel, "exec", "--store", path, "-t", "team", ":", "d" },
+      { line = ("%s exec --store %s -t team:d"):format(keel, path) }))
+    assert.same({}, in_bash { keel, "runs", "show", "--store", support.dir() .. "/none.db", "" })
+  end)
+
   it("leaves the command that is run, and its arguments, to the shell", function()
     local folder = support.dir()
     write(folder .. "/a file", "")

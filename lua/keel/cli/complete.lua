@@ -17,11 +17,42 @@ local function built_in(kind)
   return list_of(require "keel.policies".built_in(kind), "built in")
 end
 
+local RECENT = 100 -- runs that are looked at
+
+-- The newest runs of the store that the words name so far; none when it cannot be read.
+local function recent_runs(given)
+  local path = given["--store"]
+  if path then path = path:gsub("^~/", (os.getenv "HOME" or "~") .. "/") end
+  path = require "keel.cli.opening".path { store = path }
+  local store <close> = path and require "keel.kernel".open(path, { readonly = true, create = false })
+  return store and store:list_runs { limit = RECENT } or {}
+end
+
+local function runs_of(given)
+  local list, what = {}, require "keel.cli.describe".what
+  for i, run in ipairs(recent_runs(given)) do
+    list[i] = { run.run_id, ("%s on %s: %s"):format(run.status, run.thread_id, what(run)) }
+  end
+  return list
+end
+
+local function threads_of(given)
+  local list, seen = {}, {}
+  for _, run in ipairs(recent_runs(given)) do
+    if not seen[run.thread_id] then list[#list + 1] = { run.thread_id } end
+    seen[run.thread_id] = true
+  end
+  return list
+end
+
 -- What an option's value, or an argument, is by its name in the tables.
 local by_name = {
   FILE = function() return {}, "files" end,
   DIR = function() return {}, "folders" end,
+  KEY = threads_of,
+  NAME = function() return built_in "reconcilers" end,
   ["NAME|FILE"] = function() return built_in "strategies", "files" end,
+  RUN = runs_of,
 }
 
 local function values_of(option, given)
@@ -122,7 +153,10 @@ return function(words)
   if not done then return 1 end
   local lines = { kind or "words" }
   for _, candidate in ipairs(list) do
-    lines[#lines + 1] = candidate[1] .. "\t" .. (candidate[2] or "")
+    -- A name with control characters cannot be offered on a line.
+    if not candidate[1]:find "%c" then
+      lines[#lines + 1] = candidate[1] .. "\t" .. (candidate[2] or ""):gsub("%c", " ")
+    end
   end
   io.stdout:write(table.concat(lines, "\n"), "\n")
   return 0
