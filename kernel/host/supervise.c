@@ -291,6 +291,7 @@ int host_open(lua_State *L)
 	host_add_system(L);
 	host_add_interrupts(L);
 	host_add_history(L);
+	host_add_screen(L);
 	host_add_prompt(L);
 	return 1;
 }

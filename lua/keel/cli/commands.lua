@@ -20,6 +20,7 @@ return {
   { name = "stats", module = "keel.cli.stats", summary = "how much is in the store" },
   { name = "backup", module = "keel.cli.backup", summary = "copy the store while it is used" },
   { name = "run", module = "keel.cli.run", summary = "run a Lua script with keel in it" },
+  { name = "top", module = "keel.cli.top", summary = "a live screen of what runs and waits" },
   { name = "repl", module = "keel.cli.repl", summary = "a prompt for Lua with the store at hand" },
   { name = "version", module = "keel.cli.version", summary = "tell which version this is" },
   { name = "help", module = "keel.cli.help", summary = "explain a command" },

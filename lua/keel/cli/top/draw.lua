@@ -1,0 +1,124 @@
+--- A picture of a store as lines of text, for a screen or for a pipe.
+local describe = require "keel.cli.describe"
+local output = require "keel.cli.output"
+local width = require "keel.cli.width"
+
+local draw = {}
+
+local SHORT = 24 -- columns of a name, where others come behind it
+
+-- At most so many of the rows, under their titles.
+local function block(titles, rows, columns, most)
+  local shown = table.move(rows, 1, math.min(#rows, most), 1, {})
+  local lines = output.lines(titles, shown, columns)
+  if #rows > most then lines[#lines + 1] = output.paint(("… %d more"):format(#rows - most), "grey") end
+  return lines
+end
+
+-- A value that must not take all of a row.
+local function short(value)
+  return width.cut(output.plain(value), SHORT)
+end
+
+local function since(shot, time)
+  return output.duration(output.between(time, shot.at))
+end
+
+-- Who owns what a session runs.
+local function owner_of(run, names)
+  local name = names[run.session_id] or run.session_id and "session " .. run.session_id or "nobody"
+  return run.owner_alive and name or name .. " (gone)"
+end
+
+local function thread_rows(shot, names)
+  local rows = {}
+  for i, thread in ipairs(shot.threads) do
+    local owner = ""
+    if thread.run_id then owner = owner_of(thread, names) end
+    rows[i] = { short(thread.thread_id), thread.running, thread.pending, since(shot, thread.oldest_at),
+      since(shot, thread.waiting_since), owner }
+  end
+  return rows
+end
+
+local function run_row(shot, run, names, mark)
+  return { mark, run.status, run.run_id, short(run.thread_id), since(shot, run.started_at or run.created_at),
+    short(run.claimable and "anybody" or owner_of(run, names)), describe.what(run) }
+end
+
+local function session_rows(shot)
+  local rows = {}
+  for i, session in ipairs(shot.sessions) do
+    rows[i] = { session.session_id, session.pid, session.alive and "alive" or "gone", session.running,
+      session.pending, since(shot, session.started_at), session.owner }
+  end
+  return rows
+end
+
+local function ended_rows(shot)
+  local rows = {}
+  for i, run in ipairs(shot.ended) do
+    rows[i] = { run.status, run.run_id, short(run.thread_id), since(shot, run.ended_at),
+      output.duration(output.between(run.started_at, run.ended_at)), describe.what(run) }
+  end
+  return rows
+end
+
+local thread_titles = { "THREAD", ">RUNNING", ">WAITING", ">AGE", ">QUEUED", "OWNER" }
+local run_titles = { " ", "STATUS", "RUN", "THREAD", ">FOR", "OWNER", "WHAT" }
+local ended_titles = { "ENDED", "RUN", "THREAD", ">AGO", ">TOOK", "WHAT" }
+local session_titles = { ">SESSION", ">PID", "PROCESS", ">RUNNING", ">WAITING", ">UP", "NAME" }
+
+local function head(shot)
+  local more = shot.has_more and " or more" or ""
+  return ("keel top  %s  %s"):format(shot.at:match "T(%d+:%d+:%d+)", output.plain(shot.store)),
+    ("%d running, %d waiting%s, %d of them for anybody; %d processes; event %d"):format(shot.running, shot.pending,
+      more, shot.claimable, #shot.sessions, shot.event_id)
+end
+
+-- How many rows each block gets: what it needs, and when that is too much, a fair part.
+local function share(room, needs)
+  local given, open = {}, #needs
+  for i = 1, #needs do given[i] = 0 end
+  while room > 0 and open > 0 do
+    open = 0
+    for i, need in ipairs(needs) do
+      if given[i] < need and room > 0 then given[i], room, open = given[i] + 1, room - 1, open + 1 end
+    end
+  end
+  return given
+end
+
+--- The lines of a picture.
+---@param shot table
+---@param columns integer
+---@param height? integer lines there is room for; nil: as many as it takes
+---@param selected? string the run that is marked
+---@return string[]
+function draw.lines(shot, columns, height, selected)
+  local names = {}
+  for _, session in ipairs(shot.sessions) do names[session.session_id] = session.owner end
+  local threads, sessions, ended = thread_rows(shot, names), session_rows(shot), ended_rows(shot)
+  local room = height and math.max(height - 2 - 4 * 3, 4) or math.huge -- a title, an empty line and "more" a block
+  local rows = height and share(room, { #threads, #shot.runs, #ended, #sessions }) or
+    { #threads, #shot.runs, #ended, #sessions }
+  local runs, first = {}, 1
+  for i, run in ipairs(shot.runs) do
+    if run.run_id == selected then first = math.max(1, i - rows[2] + 1) end -- so that it is seen
+  end
+  for i = first, #shot.runs do
+    local run = shot.runs[i]
+    runs[#runs + 1] = run_row(shot, run, names, run.run_id == selected and ">" or " ")
+  end
+  local title, counts = head(shot)
+  local lines = { output.paint(width.cut(title, columns), "bold"), width.cut(counts, columns) }
+  for i, part in ipairs { { thread_titles, threads }, { run_titles, runs }, { ended_titles, ended },
+    { session_titles, sessions } } do
+    lines[#lines + 1] = ""
+    table.move(block(part[1], part[2], columns, rows[i]), 1, rows[i] + 2, #lines + 1, lines)
+  end
+  for i = #lines, (height or math.huge) + 1, -1 do lines[i] = nil end
+  return lines
+end
+
+return draw

@@ -1,0 +1,53 @@
+--- keel top: who runs what, as it changes.
+local host = require "keel.host"
+local opening = require "keel.cli.opening"
+local output = require "keel.cli.output"
+local read = require "keel.cli.top.snapshot"
+local usage = require "keel.cli.usage"
+
+local LIMIT, LIMIT_MAX, RATE, RATE_MAX = 200, 1000, 5, 20
+
+local function number_to(most)
+  local whole = usage.integer(1)
+  return function(text)
+    local number, problem = whole(text)
+    if number and number <= most then return number end
+    return nil, problem or ("'%s' is more than %d"):format(text, most)
+  end
+end
+
+-- One picture, as text or as JSON.
+local function print_once(store, given)
+  local shot, err = read(store, given.limit)
+  if not shot then return nil, err end
+  if given.json then return output.json(shot) end
+  local lines = require("keel.cli.top.draw").lines(shot, host.size() or math.huge)
+  for _, line in ipairs(lines) do print((line:gsub("%s+$", ""))) end
+end
+
+return {
+  about = "A live screen of threads, runs and processes: what runs, who owns it, what waits. It only looks; `c` cancels"
+    .. " the run that is chosen, after a question.",
+  more = "Keys: j, k or the arrows choose a run, g and G the first and the last, c cancels it, r reads again, q leaves."
+    .. " On what is no terminal, and with --json, it shows one picture, as with --once.",
+  options = {
+    { "--once", about = "show one picture as text, and end" },
+    { "--rate", value = "N", convert = number_to(RATE_MAX),
+      about = ("draw at most N times a second (default %d, at most %d)"):format(RATE, RATE_MAX) },
+    { "--limit", "-n", value = "N", convert = number_to(LIMIT_MAX),
+      about = ("look at the N oldest runs in flight (default %d, at most %d)"):format(LIMIT, LIMIT_MAX) },
+  },
+  run = function(given)
+    given.limit, given.rate = given.limit or LIMIT, given.rate or RATE
+    local store <close>, err = opening.store(given, "read")
+    if not store then return nil, err end
+    if given.once or given.json or not (host.is_terminal(0) and host.is_terminal(1)) then
+      return print_once(store, given)
+    end
+    local number
+    number, err = require("keel.cli.top.live").new(store, given):run()
+    if err then return nil, err end
+    if number then host.die_of(number) end
+    return 0
+  end,
+}

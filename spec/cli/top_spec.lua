@@ -1,0 +1,239 @@
+--- keel top: one picture as text and as JSON, and the live screen.
+local command = require "support.command"
+local files = require "support.files"
+local keel = require "keel"
+local process = require "support.process"
+local support = require "support"
+local terminal = require "support.terminal"
+
+local run, path, env
+
+local function fresh_store()
+  run, path, env = command.on_store { XDG_STATE_HOME = support.dir() }
+end
+
+-- A manager on the store whose process is said to be called "tester".
+local function manager()
+  return support.manager(support.open(path, { owner = "tester" }))
+end
+
+local function started(runs, thread, options)
+  local record = assert(runs:create_or_reject(thread, options))
+  assert(runs:try_start(record.run_id))
+  return record
+end
+
+describe("keel top --once", function()
+  before_each(fresh_store)
+  after_each(support.clean_up)
+
+  it("shows threads, runs, what has ended, and processes", function()
+    local runs = manager()
+    started(runs, "deploy", { kwargs = { command = { "make", "all" } } })
+    assert(runs:create_or_reject("deploy", { multitask_strategy = "enqueue" }))
+    assert(runs:create("batch", { claimable = true }))
+    local done = started(runs, "done")
+    assert(runs:update_run_completion(done.run_id, { status = "error", error = "it broke" }))
+    local result = run("top", "--once")
+    assert.same({ 0, "" }, { result.code, result.errors })
+    assert.is_truthy(result.output:find("1 running, 2 waiting, 1 of them for anybody; 1 processes", 1, true))
+    assert.is_truthy(result.output:find "\ndeploy +1 +1 +[%d.]+s +[%d.]+s +tester\n")
+    assert.is_truthy(result.output:find "\n +running +[%x-]+ +deploy +[%d.]+s +tester +make all\n")
+    assert.is_truthy(result.output:find "\n +pending +[%x-]+ +batch +[%d.]+s +anybody\n")
+    assert.is_truthy(result.output:find "\nerror +[%x-]+ +done +[%d.]+s +[%d.]+s +it broke\n")
+    assert.is_truthy(result.output:find "\n +1 +%d+ +alive +1 +1 +[%d.]+s +tester\n")
+    assert.is_nil(result.output:find("\27", 1, true))
+    assert.equal(result.output:gsub("[%d.]+s", ""):gsub("%d+:%d+:%d+", ""),
+      (run("top").output:gsub("[%d.]+s", ""):gsub("%d+:%d+:%d+", ""))) -- what is no terminal gets the same
+  end)
+
+  it("tells whose process is gone", function()
+    local child = support.spawn([[
+      local runs = keel.run_manager { store = assert(keel.open(..., { owner = "victim" })) }
+      runs:try_start(runs:create("t").run_id)
+      say "up" hear()
+    ]], { path })
+    child:expect "up"
+    assert.is_truthy(run("top").output:find "victim\n")
+    child:kill()
+    local output = run("top").output
+    assert.is_truthy(output:find("victim (gone)", 1, true))
+    assert.is_truthy(output:find "gone +1 +0 .*victim")
+  end)
+
+  it("gives the same as one object of JSON", function()
+    local runs = manager()
+    local record = started(runs, "deploy")
+    assert(runs:create_or_reject("deploy", { multitask_strategy = "enqueue" }))
+    local shot = keel.json.decode(run("top", "--json").output)
+    assert.same({ 1, 1, 0, false, path }, { shot.running, shot.pending, shot.claimable, shot.has_more, shot.store })
+    assert.same({ record.run_id, "deploy", "running", true },
+      { shot.runs[1].run_id, shot.runs[1].thread_id, shot.runs[1].status, shot.runs[1].owner_alive })
+    local thread = shot.threads[1]
+    assert.same({ "deploy", 1, 1, record.run_id, true, record.created_at },
+      { thread.thread_id, thread.running, thread.pending, thread.run_id, thread.owner_alive, thread.oldest_at })
+    local session = shot.sessions[1]
+    assert.same({ "tester", true, 1, 1 }, { session.owner, session.alive, session.running, session.pending })
+    assert.equal("[]", keel.json.encode(keel.array(shot.ended)))
+  end)
+
+  it("reads no more than the limit", function()
+    local runs = manager()
+    for i = 1, 12 do assert(runs:create("thread " .. i)) end
+    local shot = keel.json.decode(run("top", "--json", "--limit", "5").output)
+    assert.same({ 5, 5, true }, { #shot.runs, shot.pending, shot.has_more })
+    assert.is_truthy(run("top", "-n", "5").output:find("5 waiting or more", 1, true))
+  end)
+
+  it("keeps control characters from the terminal", function()
+    local runs = manager()
+    started(runs, "t", { kwargs = { command = { "echo", "\27[31mred\nnew" } } })
+    local output = run("top").output
+    assert.is_nil(output:find("\27", 1, true))
+    assert.is_truthy(output:find("echo  [31mred new", 1, true))
+  end)
+
+  it("refuses wrong input with 2, on one line, and has nothing to show without a store", function()
+    manager()
+    for _, words in ipairs { { "--rate", "0" }, { "--rate", "21" }, { "--rate", "fast" }, { "--limit", "0" },
+      { "--limit", "1001" }, { "--onse" }, { "thread" }, { "--store" } } do
+      local result = run("top", table.unpack(words))
+      assert.equal(2, result.code, table.concat(words, " "))
+      assert.is_truthy(result.errors:find "^keel[ top]*: [^\n]+\n$", result.errors)
+      assert.equal("", result.output)
+    end
+    local missing = run("top", "--store", support.dir() .. "/none.db")
+    assert.equal(1, missing.code)
+    assert.is_truthy(missing.errors:find "^keel top: there is no store [^\n]+\n$")
+  end)
+end)
+
+describe("keel top on a terminal", function()
+  before_each(fresh_store)
+  after_each(function()
+    terminal.close_all()
+    support.clean_up()
+  end)
+
+  local function open(options)
+    local screen = terminal.keel({ "top" }, { env = env, width = options and options.width,
+      height = options and options.height })
+    screen:expect "keel top"
+    return screen
+  end
+
+  it("shows what happens in other processes, and leaves with q", function()
+    local runs = manager()
+    local record = started(runs, "deploy")
+    local screen = open()
+    screen:expect "1 running, 0 waiting"
+    assert.same({ "1", "0" }, { screen:ask "alternate_on", screen:ask "cursor_flag" })
+    assert(runs:create_or_reject("deploy", { multitask_strategy = "enqueue" }))
+    screen:expect "1 running, 1 waiting"
+    assert(runs:update_run_completion(record.run_id, { status = "success" }))
+    screen:wait_until(function(text) return text:find "\nsuccess +[%x-]+ +deploy" end)
+    screen:press "q"
+    assert.equal(0, screen:ended())
+  end)
+
+  it("notices a process that dies, which leaves no event", function()
+    local child = support.spawn([[
+      local runs = keel.run_manager { store = assert(keel.open(..., { owner = "victim" })) }
+      runs:try_start(runs:create("t").run_id)
+      say "up" hear()
+    ]], { path })
+    child:expect "up"
+    local screen = open()
+    screen:expect "victim"
+    child:kill()
+    screen:expect "victim (gone)"
+  end)
+
+  it("lets one choose a run and cancel it, after a question", function()
+    local runs = manager()
+    local first, second = assert(runs:create "one"), assert(runs:create "two")
+    local screen = open()
+    screen:press "c"
+    screen:expect "choose a run first"
+    screen:press "j"
+    screen:wait_until(function(text) return text:find("\n> +pending +" .. first.run_id:gsub("%-", "%%-")) end)
+    screen:press "Down"
+    screen:wait_until(function(text) return text:find("\n> +pending +" .. second.run_id:gsub("%-", "%%-")) end)
+    screen:press "c"
+    screen:expect(("cancel %s?"):format(second.run_id))
+    screen:press "n"
+    screen:expect "nothing was cancelled"
+    assert.equal("pending", support.open(path):get(second.run_id).status)
+    screen:press "c"
+    screen:expect(("cancel %s?"):format(second.run_id))
+    screen:press "y"
+    screen:expect "0 running, 1 waiting"
+    assert.is_not.equal("pending", support.open(path):get(second.run_id).status)
+    assert.equal("pending", support.open(path):get(first.run_id).status)
+  end)
+
+  it("fits the screen, also when that changes", function()
+    local runs = manager()
+    for i = 1, 60 do assert(runs:create("thread-" .. i)) end
+    local screen = open { width = 120, height = 40 }
+    screen:expect "q leaves"
+    for _, size in ipairs { { 60, 12 }, { 200, 50 }, { 20, 5 }, { 100, 30 } } do
+      screen:resize(size[1], size[2])
+      screen:wait_until(function(text)
+        local lines = select(2, text:gsub("\n", "\n")) + 1
+        return lines == size[2] and text:find "^keel top" and text:find(("q leaves"):sub(1, size[1]), 1, true)
+      end, ("not drawn at %d x %d"):format(size[1], size[2]))
+    end
+    for _ = 1, 30 do screen:press "j" end -- further down than there is room
+    screen:wait_until(function(text) return text:find "\n> +pending" end)
+  end)
+
+  it("leaves the screen and the terminal as they were, however it ends", function()
+    local shell_env = { KEEL = command.program, PS1 = "shell> " }
+    for name, value in pairs(env) do shell_env[name] = value end
+    manager():create "t"
+    local shell = terminal.start({ "/bin/sh" }, { env = shell_env })
+    local state = env.XDG_STATE_HOME
+    files.write(state .. "/broken.lua", [[
+      local store, reads = assert(keel.open(os.getenv "KEEL_STORE")), 0
+      local failing = setmetatable({}, { __index = function(_, name)
+        return function(_, ...)
+          reads = reads + (name == "sessions" and 1 or 0)
+          if reads > 1 then error "failed on purpose" end
+          return store[name](store, ...)
+        end
+      end })
+      require("keel.cli.top.live").new(failing, { limit = 10, rate = 5 }):run()
+    ]])
+    shell:expect_last "shell>"
+    shell:enter "stty -a >$XDG_STATE_HOME/before; clear; echo be''fore"
+    shell:expect "before\nshell>"
+    for _, way in ipairs { "q", "C-c", "TERM", "HUP", "stop", "error" } do
+      shell:enter(([[sh -c 'echo $$ >$XDG_STATE_HOME/pid; exec "$KEEL" %s']]):format(
+        way == "error" and "run $XDG_STATE_HOME/broken.lua" or "top"))
+      shell:expect "keel top"
+      local pid = files.read(state .. "/pid"):gsub("%s", "")
+      if way == "stop" then
+        shell:press "C-z"
+        shell:expect "Stopped"
+        assert.equal("0", shell:ask "alternate_on")
+        shell:enter "fg"
+        shell:expect "1 waiting"
+        shell:press "q"
+      elseif way == "error" then
+        shell:expect "on purpose"
+      elseif #way <= 3 and way ~= "HUP" then
+        shell:press(way)
+      else
+        process.start({ "kill", "-" .. way, pid }):wait()
+      end
+      shell:wait_until(function(text) return text:find "before\n.*shell> ?$" end, "not left: " .. way)
+      assert.same({ "0", "1" }, { shell:ask "alternate_on", shell:ask "cursor_flag" })
+      shell:enter "stty -a >$XDG_STATE_HOME/after; echo af''ter"
+      shell:expect "\nafter"
+      assert.equal(files.read(state .. "/before"), files.read(state .. "/after"), way)
+      shell:enter "clear; echo be''fore"
+      shell:expect "before"
+    end
+  end)
+end)
