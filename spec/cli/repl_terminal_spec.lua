@@ -193,6 +193,28 @@ describe("keel repl on a terminal", function()
     gives(prompt, "runs:get(run.run_id).status", "pending")
   end)
 
+  it("ends an executor with Ctrl-C, which can then be stopped in good order", function()
+    local prompt = open()
+    prompt:enter "x = keel.executor { manager = runs, handlers = function(c) print('o' .. 'n') c.sleep(1000) end }"
+    prompt:enter "run = runs:create 'thread'"
+    interrupts(prompt, "x:run()", true)
+    gives(prompt, "x:stats().running", "1")
+    gives(prompt, "#x:stop({ timeout = 0 }).interrupted", "1")
+  end)
+
+  it("can be ended with Ctrl-C where no Lua runs", function()
+    local prompt = open()
+    prompt:enter "io.write('o', 'n\\n') return ('a'):rep(50):find(('a?'):rep(50) .. ('a'):rep(50))"
+    prompt:expect "\non"
+    -- Signals that come before the first one is heard are one.
+    prompt:wait_until(function(screen)
+      if not screen:find("once more ends keel", 1, true) then prompt:press "C-c" end
+      return screen:find("once more ends keel", 1, true)
+    end)
+    prompt:press "C-c"
+    assert.equal(130, prompt:ended())
+  end)
+
   it("leaves the terminal as it was, however it ends", function()
     local _, _, env = command.on_store { KEEL = command.program, XDG_STATE_HOME = support.dir(), PS1 = "shell> " }
     local shell = terminal.start({ "/bin/sh" }, { env = env })

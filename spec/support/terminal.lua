@@ -12,7 +12,6 @@ Terminal.__index = Terminal
 local open = {}
 
 local SETTINGS = [[
-set -g remain-on-exit on
 set -g status off
 set -g default-terminal screen-256color
 set -g default-shell /bin/sh
@@ -42,9 +41,10 @@ function M.start(words, options)
   return self
 end
 
---- Starts `keel WORDS` on a terminal.
+--- Starts `keel WORDS` on a terminal. A shell waits for it: tmux forgets exit codes now and then.
 function M.keel(words, options)
-  return M.start({ command.program, table.unpack(words) }, options)
+  return M.start({ "/bin/sh", "-c", [[trap : INT; "$@"; echo "ended with $?"; read -r _]], "sh", command.program,
+    table.unpack(words) }, options)
 end
 
 --- Presses keys by tmux's names: "Enter", "Tab", "C-c", "Up".
@@ -68,7 +68,7 @@ function Terminal:screen()
   return (assert(tmux(self, "capture-pane", "-p", "-t", ":")):gsub("%s+$", ""))
 end
 
---- One of tmux's formats: "alternate_on", "cursor_flag", "pane_dead", "pane_dead_status", "pane_pid".
+--- One of tmux's formats: "alternate_on", "cursor_flag".
 function Terminal:ask(name)
   return (assert(tmux(self, "display-message", "-p", "-t", ":", "#{" .. name .. "}")):gsub("\n$", ""))
 end
@@ -100,10 +100,10 @@ function Terminal:expect_last(text)
   end, "the last line is not: " .. text)
 end
 
---- Waits until the command has ended; gives its exit code.
+--- Waits until `keel` has ended; gives its exit code.
 function Terminal:ended()
-  assert(process.poll_until(function() return self:ask "pane_dead" == "1" end), "it has not ended:\n" .. self:screen())
-  return tonumber(self:ask "pane_dead_status")
+  local screen = self:wait_until(function(screen) return screen:find "ended with %d+$" end, "it has not ended")
+  return tonumber(screen:match "%d+$")
 end
 
 --- Ends all terminals, and what runs on them.
