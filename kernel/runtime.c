@@ -1,6 +1,7 @@
 /* runtime.c - runtimes: opening, looking, stopping and starting. Uses: event, worker. */
 #include "runtime.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -255,6 +256,36 @@ enum keel_code keel_runtime_get(struct keel_store *store, struct keel_text runti
 	if (code == KEEL_OK)
 		*runtime = row.about;
 	return code;
+}
+
+enum keel_code keel_runtime_next(struct keel_store *store, struct keel_text after, struct keel_runtime *runtime,
+								 bool *found, struct keel_error *err)
+{
+	static const char text[] = "SELECT runtime_id FROM runtimes WHERE runtime_id > ?1 ORDER BY runtime_id LIMIT 1";
+	char id[KEEL_WORKER_ID_MAX + 1];
+	struct keel_statement *select;
+	enum keel_code code = KEEL_OK;
+	*found = false;
+	if (after.data)
+		code = keel_check_worker_id(after, "after", err);
+	if (code == KEEL_OK)
+		code = keel_store_check(store, err);
+	if (code == KEEL_OK)
+		code = keel_query(store, text, &select, err, keel_text(after.data ? after : keel_text_of("")));
+	if (code != KEEL_OK)
+		return code;
+	code = keel_first_step(store, select, found, err);
+	if (code == KEEL_OK && *found) {
+		struct keel_text name = keel_column_text(select, 0);
+		if (!name.data)
+			code = keel_fail_memory(err);
+		else if (name.size > KEEL_WORKER_ID_MAX)
+			code = damaged(store, name, err);
+		else
+			snprintf(id, sizeof id, "%.*s", (int)name.size, name.data);
+	}
+	keel_reset(select);
+	return code == KEEL_OK && *found ? keel_runtime_get(store, keel_text_of(id), runtime, err) : code;
 }
 
 /* --- Stopping and starting --------------------------------------------------------------------------------------- */

@@ -62,6 +62,11 @@ KEEL_API enum keel_code keel_runtime_open(struct keel_store *store, struct keel_
 KEEL_API enum keel_code keel_runtime_get(struct keel_store *store, struct keel_text runtime_id,
                                          struct keel_runtime *runtime, struct keel_error *err);
 
+/* Looks at the runtime whose id follows `after` in byte order; data NULL: the first. *found is false when there is
+ * none. */
+KEEL_API enum keel_code keel_runtime_next(struct keel_store *store, struct keel_text after,
+                                          struct keel_runtime *runtime, bool *found, struct keel_error *err);
+
 /* Stops a runtime: every active worker becomes stopped, each with its event, then the runtime. Takes time in proportion
  * to its active workers. Start makes it run again; its workers stay as they are. *event_id is the event that gave it
  * the status, which of one that has it already is an old one. */

@@ -83,6 +83,30 @@ static int op_runtime_summary(lua_State *L, struct keel_store *store, struct kee
 	return 1;
 }
 
+/* list_runtimes{ after }: summaries of the runtimes in order of their ids, KEEL_LIST_DEFAULT at a time, each as it is
+ * when it is read. Parameters: after (a runtime_id: go on behind it). Fails with invalid_request. */
+static int op_list_runtimes(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	static const char *const known[] = {"after", NULL};
+	keel_lua_check_options(L, 2, known);
+	struct keel_text after = keel_lua_option_text(L, 2, "after");
+	struct keel_runtime runtime;
+	bool found;
+	lua_newtable(L);
+	for (int i = 1; i <= KEEL_LIST_DEFAULT; i++) {
+		if (keel_runtime_next(store, after, &runtime, &found, err) != KEEL_OK)
+			return -1;
+		if (!found)
+			break;
+		push_runtime(L, store, &runtime);
+		lua_getfield(L, -1, "runtime_id");
+		after = (struct keel_text){lua_tostring(L, -1), lua_rawlen(L, -1)}; /* the list keeps it */
+		lua_pop(L, 1);
+		lua_rawseti(L, -2, i);
+	}
+	return 1;
+}
+
 /* stop_runtime(runtime_id): stops it and its active workers. Returns the id of the event; of one that was stopped
  * already, the event of then. Fails with not_found. */
 static int op_stop_runtime(lua_State *L, struct keel_store *store, struct keel_error *err)
@@ -182,6 +206,7 @@ static int op_list_diagnostics(lua_State *L, struct keel_store *store, struct ke
 const struct keel_lua_method keel_lua_runtime_methods[] = {
 	{"open_runtime", op_open_runtime},
 	{"runtime_summary", op_runtime_summary},
+	{"list_runtimes", op_list_runtimes},
 	{"stop_runtime", op_stop_runtime},
 	{"start_runtime", op_start_runtime},
 	{"record_diagnostic", op_record_diagnostic},

@@ -147,6 +147,7 @@ static void work_everything(void)
 	const struct keel_worker_ref ref = {text("rt"), text("w")};
 	struct keel_input input = {.role = text("user"), .content = text("hi")};
 	struct keel_runtime runtime;
+	bool found;
 	struct keel_workers workers = {0};
 	struct keel_transcript part = {0};
 	struct keel_diagnostics diagnostics = {0};
@@ -159,6 +160,7 @@ static void work_everything(void)
 	succeed(keel_runtime_open(world.store, text("rt"), &(struct keel_runtime_options){.display_name = text("rt")},
 							  &runtime, &why));
 	succeed(keel_runtime_start(world.store, text("rt"), &id, &why));
+	succeed(keel_runtime_next(world.store, nothing, &runtime, &found, &why));
 	keel_worker_create(world.store, text("rt"), &request, &workers, &reused, &why); /* the second time it is there */
 	request.worker_id = nothing;
 	request.idempotency_key = text("k");
@@ -182,6 +184,7 @@ static void work_everything(void)
 	succeed(keel_worker_end(world.store, text("rt"), ref, KEEL_WORKER_STOPPED, nothing, &end, &why));
 	succeed(keel_runtime_stop(world.store, text("rt"), &id, &why));
 	succeed(keel_runtime_start(world.store, text("rt"), &id, &why));
+	succeed(keel_runtime_next(world.store, nothing, &runtime, &found, &why));
 	keel_workers_clear(&workers);
 	keel_transcript_clear(&part);
 	keel_diagnostics_clear(&diagnostics);

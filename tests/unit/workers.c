@@ -128,6 +128,22 @@ TEST(bad_runtimes)
 	refuse(NOT_FOUND, keel_runtime_get(world.store, text("x"), &runtime, &why));
 }
 
+/* One after the other, in order of their ids. */
+TEST(runtimes_are_listed)
+{
+	bool found;
+	succeed(keel_runtime_open(world.store, text("a"), NULL, &runtime, &why));
+	succeed(keel_runtime_next(world.store, nothing, &runtime, &found, &why));
+	assert_true(found);
+	assert_string_equal(runtime.runtime_id, "a");
+	succeed(keel_runtime_next(world.store, text("a"), &runtime, &found, &why));
+	assert_true(found);
+	assert_string_equal(runtime.runtime_id, "rt");
+	succeed(keel_runtime_next(world.store, text("rt"), &runtime, &found, &why));
+	assert_false(found);
+	refuse_field("after", keel_runtime_next(world.store, text(""), &runtime, &found, &why));
+}
+
 /* WORKER-9 */
 /* Stopping ends what is active, with an event each; everything then is refused and changes nothing. */
 TEST(stopping)
@@ -276,6 +292,7 @@ TEST(projections)
 /* An entry that is gone, or has another number, is damage and not a shorter transcript. */
 TEST(damaged_transcripts)
 {
+	bool found;
 	create("a");
 	for (int i = 0; i < 3; i++)
 		say_to("a", "hi");
@@ -288,6 +305,8 @@ TEST(damaged_transcripts)
 	refuse(STORE_CORRUPT, keel_worker_get(world.store, text("rt"), ref_of("a"), &workers, &why));
 	raw("UPDATE runtimes SET batch_max = 0");
 	refuse(STORE_CORRUPT, keel_runtime_get(world.store, text("rt"), &runtime, &why));
+	raw("UPDATE runtimes SET runtime_id = hex(zeroblob(100))");
+	refuse(STORE_CORRUPT, keel_runtime_next(world.store, nothing, &runtime, &found, &why));
 }
 
 /* --- Diagnostics ------------------------------------------------------------------------------------------------- */
@@ -371,6 +390,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH_RUNTIME(opening_again),
 		WITH_RUNTIME(bad_runtimes),
+		WITH_RUNTIME(runtimes_are_listed),
 		WITH_RUNTIME(stopping),
 		WITH_RUNTIME(transactions),
 		WITH_RUNTIME(refs),

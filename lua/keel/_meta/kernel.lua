@@ -515,6 +515,12 @@ function Operations:open_runtime(runtime_id, options) end
 ---@return keel.Error? err
 function Operations:runtime_summary(runtime_id) end
 
+--- The runtimes in order of their ids, 100 at a time. Fails with invalid_request (after).
+---@param options? { after?: string } after: go on behind this runtime
+---@return keel.RuntimeSummary[]? runtimes
+---@return keel.Error? err
+function Operations:list_runtimes(options) end
+
 --- Stops a runtime and its active workers, each with its own event. Fails with not_found.
 ---@param runtime_id string
 ---@return integer? event_id of one that was stopped already, the event of then
