@@ -8,8 +8,8 @@
 #include "host.h"
 #include "scripts.h"
 
-#include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,7 +130,9 @@ int main(int argc, char **argv)
 	/* Stores are closed by whoever opened them; the memory goes with the process. */
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return code;
-	if (errno != EPIPE) /* a reader that has seen enough is no news */
-		fprintf(stderr, "keel: cannot write the output: %s\n", strerror(errno));
+	struct pollfd out = {.fd = STDOUT_FILENO};
+	bool is_unread = poll(&out, 1, 0) == 1 && (out.revents & POLLERR);
+	if (!is_unread) /* a reader that has seen enough is no news */
+		fputs("keel: not all of the output could be written: is the disk full?\n", stderr);
 	return EXIT_FAILURE;
 }
