@@ -47,6 +47,10 @@ function opening.store(options, how)
     return fail("store_missing", ("there is no store at %s yet; 'keel exec' makes one, --store names another"):format(
       path))
   end
+  if not store and err.code == "store_version" and how == "read" and err.message:find "older" then
+    return fail("store_version", ("%s was made by an older version; 'keel reconcile' brings it up to date"):format(
+      path))
+  end
   return store, err
 end
 
@@ -56,6 +60,20 @@ end
 function opening.no_run(run_id)
   return { code = "not_found", message = ("there is no run %s; 'keel runs list' lists them"):format(run_id),
     run_id = run_id, transient = false }
+end
+
+--- What to tell when a worker or its runtime is not there; other errors stay as they are.
+---@param err keel.Error? nil: there is no such worker
+---@param runtime_id string
+---@param worker_id? string
+---@return keel.Error
+function opening.no_worker(err, runtime_id, worker_id)
+  if err and err.code ~= "not_found" then return err end
+  local message = ("there is no worker %s; 'keel workers list %s' lists them"):format(worker_id, runtime_id)
+  if not worker_id or err and err.message:find "no runtime" then
+    message = ("there is no runtime %s; 'keel workers list' lists them"):format(runtime_id)
+  end
+  return { code = "not_found", message = message, transient = false }
 end
 
 --- Whether the process that has a run in flight is gone.

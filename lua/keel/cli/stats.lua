@@ -2,7 +2,7 @@
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 
-local order = { "bytes", "runs", "pending_runs", "running_runs", "runtimes", "workers", "active_workers",
+local order = { "path", "bytes", "runs", "pending_runs", "running_runs", "runtimes", "workers", "active_workers",
   "transcript_entries", "diagnostics", "leases", "sessions", "alive_sessions", "events", "event_low_water",
   "event_high_water" }
 
@@ -16,14 +16,14 @@ return {
     if not stats then return nil, err end
     sessions, err = store:sessions()
     if not sessions then return nil, err end
-    stats.alive_sessions = 0
+    stats.path, stats.alive_sessions = store:path(), 0
     for _, session in ipairs(sessions) do
       if session.alive then stats.alive_sessions = stats.alive_sessions + 1 end
     end
     if given.json then return output.json(stats) end
-    local rows = { { "store", store:path() } }
-    for _, name in ipairs(order) do
-      rows[#rows + 1] = { (name:gsub("_", " ")), name == "bytes" and output.size(stats.bytes) or stats[name] }
+    local rows = {}
+    for i, name in ipairs(order) do
+      rows[i] = { (name:gsub("_", " ")), name == "bytes" and output.size(stats.bytes) or stats[name] }
     end
     output.fields(rows)
   end,

@@ -11,7 +11,7 @@ return {
     local worker
     worker, err = store:get_worker(given.runtime, { runtime_id = given.runtime, worker_id = given.worker })
     if not worker then
-      return nil, err or { code = "not_found", message = ("there is no worker %s"):format(given.worker) }
+      return nil, opening.no_worker(err, given.runtime, given.worker)
     end
     if given.json then return output.json(worker) end
     local names, rows = {}, {}

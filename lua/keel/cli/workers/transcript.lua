@@ -25,7 +25,7 @@ return {
     while start and left > 0 do
       local part
       part, err = store:read_transcript(given.runtime, ref, { start = start })
-      if not part then return nil, err end
+      if not part then return nil, opening.no_worker(err, given.runtime, given.worker) end
       for _, item in ipairs(part.items) do
         if left <= 0 then break end
         left = left - 1

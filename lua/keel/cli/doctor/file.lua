@@ -1,0 +1,77 @@
+--- What can be wrong with the file of a store, seen without opening it.
+local host = require "keel.host"
+local output = require "keel.cli.output"
+
+local file = {}
+
+local LOW_SPACE = 64 << 20 -- bytes
+local BIG_LOG = 64 << 20   -- bytes of F-wal: it is begun anew at some 4 MiB unless a reader holds on to it
+
+local advices = {
+  store_corrupt = "if it is to be a store, use a backup; if it is another program's file, give --store another name",
+  store_version = "an older store is brought up to date by 'keel reconcile'; for a newer one use the newer Keel",
+  io = "look at its permissions, and at the disk",
+  busy = "another process holds the lock: try again, and look at what is running",
+}
+
+--- What to do about an error of opening or reading.
+---@param code string
+---@return string
+function file.advice(code)
+  return advices[code] or "look it up under 'Results and errors' in the reference"
+end
+
+--- Looks at who may use a file that is a store.
+---@param path string
+---@param findings table
+function file.look_at_rights(path, findings)
+  local about = host.stat(path)
+  if not about then return end
+  if about.mode & 63 ~= 0 then -- 077
+    findings:add("warning", "permissions", ("others than its owner may use %s (mode %03o)"):format(path, about.mode),
+      ("unless that is meant: chmod 600 '%s'"):format(path))
+  end
+  if about.uid ~= host.user_id() then
+    findings:add("warning", "owner", ("%s belongs to another user (number %d)"):format(path, about.uid),
+      "use it as that user, or the files beside it get two owners")
+  end
+end
+
+local function look_at_disk(path, findings)
+  local free, is_remote = host.space(path)
+  if free and free < LOW_SPACE then
+    findings:add("warning", "space", ("only %s are free where the store is"):format(output.size(free)),
+      "make room; a store on a full disk refuses every change")
+  end
+  if is_remote then
+    findings:add("error", "file_system", ("%s is on another machine's file system"):format(path),
+      "move it to a local disk: its locks do not work over the network")
+  end
+  local log = host.stat(path .. "-wal")
+  if log and log.size > BIG_LOG then
+    findings:add("warning", "log_size", ("the log beside the store, %s-wal, has grown to %s"):format(path,
+      output.size(log.size)), "a process reads for very long, or is stopped while it reads: end it, and the next"
+      .. " changes write the log back")
+  end
+end
+
+--- Looks at the file. False when there is nothing to open.
+---@param path string
+---@param findings table
+---@return boolean
+function file.look(path, findings)
+  local about, problem = host.stat(path)
+  if not about then
+    findings:add("error", "store_missing", ("there is no store at %s: %s"):format(path, problem),
+      "'keel exec' makes one; --store and KEEL_STORE name another")
+    return false
+  end
+  if about.kind ~= "file" then
+    findings:add("error", "io", ("%s is no file"):format(path), "give the path of the store's file")
+    return false
+  end
+  look_at_disk(path, findings)
+  return true
+end
+
+return file

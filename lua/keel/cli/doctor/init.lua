@@ -1,0 +1,59 @@
+--- keel doctor: what is wrong, in plain words, and what to do about it.
+---
+--- A finding is { severity, code, message, advice }, and where it is about runs, { count, run_ids }.
+local about_file = require "keel.cli.doctor.file"
+local kernel = require "keel.kernel"
+local opening = require "keel.cli.opening"
+local output = require "keel.cli.output"
+
+local function print_finding(finding)
+  print(("%s: %s"):format(output.paint(finding.severity), output.plain(finding.message)))
+  print("  " .. output.plain(finding.advice))
+end
+
+-- What reading all of it finds.
+local function verify(store, findings)
+  local problems, err = store:verify()
+  if not problems then return findings:add("error", err.code, err.message, about_file.advice(err.code)) end
+  for _, problem in ipairs(problems) do
+    findings:add("error", problem.code, problem.message,
+      "use a backup; 'keel backup FILE' saves what can still be read of this store")
+  end
+end
+
+local Findings = {}
+Findings.__index = Findings
+
+function Findings:add(severity, code, message, advice, more)
+  local finding = { severity = severity, code = code, message = message, advice = advice }
+  for name, value in pairs(more or {}) do finding[name] = value end
+  self[#self + 1] = finding
+end
+
+local function look(path, findings)
+  if not about_file.look(path, findings) then return end
+  local store <close>, err = kernel.open(path, { create = false, readonly = true })
+  if not store then
+    return findings:add("error", err.code, "the store cannot be opened: " .. err.message, about_file.advice(err.code))
+  end
+  about_file.look_at_rights(path, findings)
+  verify(store, findings)
+  require "keel.cli.doctor.runs"(store, findings)
+  require "keel.cli.doctor.runtimes"(store, findings)
+end
+
+return {
+  about = "Looks at the store and at what is in it, and says what is wrong and what to do. It changes nothing.",
+  more = "The exit code is 1 when something is wrong. It reads the whole store: that takes time in proportion.",
+  run = function(given)
+    local path, problem = opening.path(given)
+    if not path then return nil, problem end
+    local findings = setmetatable({}, Findings)
+    look(path, findings)
+    for _, finding in ipairs(findings) do
+      if given.json then output.json(finding) else print_finding(finding) end
+    end
+    if #findings > 0 then return 1 end
+    if not given.json and not given.quiet then print(("%s: all is well"):format(path)) end
+  end,
+}

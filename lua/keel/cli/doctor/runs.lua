@@ -1,0 +1,138 @@
+--- What can be wrong with what is in flight: owners that are gone or stuck, times that have passed, work nobody takes.
+local output = require "keel.cli.output"
+
+local LONG_CLAIM = 600 -- seconds that work may lie there for anybody to claim
+local LONG_STOP = 60   -- seconds that a run that was asked to stop may go on
+local SHOWN = 3        -- runs that are named
+
+-- Whether a process is stopped, by SIGSTOP or Ctrl-Z. Nil: it cannot be seen.
+local function is_stopped(pid)
+  local file <close> = io.open(("/proc/%d/stat"):format(pid))
+  local state = file and file:read "a":match "%) (%a)"
+  return state and (state == "T" or state == "t")
+end
+
+-- Sessions by id, with whether their process is stopped.
+local function sessions_of(store)
+  local sessions, err = store:sessions()
+  if not sessions then return nil, err end
+  local by_id = {}
+  for _, session in ipairs(sessions) do
+    session.stopped = session.alive and is_stopped(session.pid)
+    by_id[session.session_id] = session
+  end
+  return by_id
+end
+
+local function has_passed(time, now)
+  return time ~= nil and time < now -- both are texts that sort
+end
+
+local function older(time, seconds, now)
+  return time ~= nil and output.between(time, now) > seconds
+end
+
+-- What is wrong with a run in flight: the name of a kind, or nil.
+local function kind_of(store, run, sessions, now)
+  local owner = sessions[run.session_id or 0]
+  if run.claimable then
+    if has_passed(run.deadline, now) then return "overdue" end
+    if not older(run.created_at, LONG_CLAIM, now) then return nil end
+    local gate = store:gate(run.run_id)
+    return gate and gate.gate == "open" and "unclaimed" or nil
+  end
+  if not owner or not owner.alive then return "orphans" end
+  if has_passed(run.deadline, now) then return "overdue" end
+  if has_passed(run.lease_expires_at, now) then return "expired" end
+  if owner.stopped then return "stopped" end
+  if older(run.cancel_requested_at, LONG_STOP, now) then return "not_stopping" end
+end
+
+local kinds = {
+  { "orphans", "%s in flight, but the process is gone",
+    "'keel reconcile' recovers them; a newcomer on their thread does so, too" },
+  { "overdue", "%s past the deadline", "'keel reconcile' ends them as timeout" },
+  { "expired", "%s with a lease that was not renewed in time",
+    "the process does not get to it; 'keel reconcile' takes such runs away from it" },
+  { "stopped", "%s of a process that is stopped (as by Ctrl-Z)",
+    "let it go on with 'fg' or 'kill -CONT', or end it and run 'keel reconcile'" },
+  { "not_stopping", "%s asked to stop more than a minute ago and still going on",
+    "the process does not listen: end it, then run 'keel reconcile'" },
+  { "unclaimed", "%s ready for more than ten minutes, and nobody claims it",
+    "start the program that claims such work, or stop them with 'keel runs cancel'" },
+}
+
+-- Reads what is in flight, page by page. Returns lists of runs by kind, and how many are pending on each thread.
+local function collect(store, sessions, now)
+  local found, pending, after = {}, {}, nil
+  repeat
+    local rows, err = store:list_inflight { limit = 1000, after = after }
+    if not rows then return nil, err end
+    for _, run in ipairs(rows) do
+      local kind = kind_of(store, run, sessions, now)
+      if kind then
+        found[kind] = found[kind] or {}
+        table.insert(found[kind], run)
+      elseif run.status == "pending" then
+        pending[run.thread_id] = (pending[run.thread_id] or 0) + 1
+      end
+    end
+    after = #rows == 1000 and rows[#rows].run_id or nil
+  until not after
+  return found, pending
+end
+
+-- What is good about the pending runs of these runs' threads, but has to wait.
+local function behind(runs, pending)
+  local count, seen = 0, {}
+  for _, run in ipairs(runs) do
+    if not seen[run.thread_id] then count = count + (pending[run.thread_id] or 0) end
+    seen[run.thread_id] = true
+  end
+  return count
+end
+
+local function owners_of(runs, sessions)
+  local pids, seen = {}, {}
+  for _, run in ipairs(runs) do
+    local session = sessions[run.session_id or 0]
+    if session and session.alive and not seen[session.pid] then
+      seen[session.pid] = true
+      pids[#pids + 1] = session.pid
+    end
+  end
+  return pids
+end
+
+local function describe(sentence, runs, pids, waiting)
+  local ids = {}
+  for i = 1, math.min(#runs, SHOWN) do ids[i] = runs[i].run_id end
+  local text = sentence:format(output.count(#runs, "run")) .. ": " .. table.concat(ids, ", ")
+  if #runs > SHOWN then text = text .. ", …" end
+  if #pids > 0 then text = ("%s (process %s)"):format(text, table.concat(pids, ", ", 1, math.min(#pids, SHOWN))) end
+  if waiting > 0 then text = ("%s; %s on the same thread"):format(text, output.count(waiting, "more run")) end
+  return text
+end
+
+---@param store keel.Store
+---@param findings table
+return function(store, findings)
+  local now = store:now()
+  local sessions, err = sessions_of(store)
+  local found, pending
+  if sessions then found, pending = collect(store, sessions, now) end
+  if not found then
+    err = err or pending
+    return findings:add("error", err.code, "what is in flight cannot be read: " .. err.message,
+      require("keel.cli.doctor.file").advice(err.code))
+  end
+  for _, kind in ipairs(kinds) do
+    local runs = found[kind[1]]
+    if runs then
+      local ids = {}
+      for i, run in ipairs(runs) do ids[i] = run.run_id end
+      findings:add("warning", kind[1], describe(kind[2], runs, owners_of(runs, sessions), behind(runs, pending)),
+        kind[3], { count = #runs, run_ids = require("keel.kernel").array(ids) })
+    end
+  end
+end

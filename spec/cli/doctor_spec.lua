@@ -1,0 +1,178 @@
+--- keel doctor: each thing that can be wrong, made real, is found, and named with what to do.
+local command = require "support.command"
+local files = require "support.files"
+local keel = require "keel"
+local support = require "support"
+
+local json = keel.json
+
+-- What it finds, by code; asserts that the exit code fits, and that people are told the same.
+local function findings(run)
+  local result = run("doctor", "--json")
+  local found, count = {}, 0
+  for line in result.output:gmatch "[^\n]+" do
+    local finding = assert(json.decode(line))
+    found[finding.code], count = finding, count + 1
+  end
+  assert.equal(count > 0 and 1 or 0, result.code, result.errors)
+  assert.equal("", result.errors)
+  local text = run("doctor").output
+  for _, finding in pairs(found) do
+    assert.is_truthy(text:find(finding.message, 1, true), text)
+    assert.is_truthy(text:find("\n  " .. finding.advice, 1, true), text)
+  end
+  return found
+end
+
+-- A run of `keel exec` that is running.
+local function busy(env, thread)
+  local child = command.start({ "exec", "-t", thread, "--", "sh", "-c", "echo up; sleep 30" }, { env = env })
+  child:expect "up"
+  return child
+end
+
+describe("keel doctor", function()
+  after_each(support.clean_up)
+
+  it("is content with a sound store in use", function()
+    local run, path, env = command.on_store()
+    busy(env, "x")
+    assert.same({ code = 0, output = path .. ": all is well\n", errors = "" }, run("doctor"))
+    assert.same({ code = 0, output = "", errors = "" }, run("doctor", "--quiet"))
+    assert.same({}, findings(run))
+  end)
+
+  it("finds what a killed process has left, and who waits behind it", function()
+    local run, path, env = command.on_store()
+    local child = busy(env, "x")
+    local store = support.open(path)
+    local id = store:list_runs()[1].run_id
+    assert(store:put("next", { thread_id = "x", claimable = true }))
+    child:kill()
+    local finding = findings(run).orphans
+    assert.same({ id }, finding.run_ids)
+    assert.equal(1, finding.count)
+    assert.is_truthy(finding.message:find("1 more run on the same thread", 1, true))
+    assert.equal(0, run("reconcile").code)
+    assert.same({}, findings(run))
+  end)
+
+  it("finds a process that is stopped with a run", function()
+    local run, path, env = command.on_store()
+    local child = busy(env, "x")
+    local id = support.open(path):list_runs()[1].run_id
+    child.handle:kill "sigstop"
+    local finding
+    assert.is_true(require("support.process").poll_until(function()
+      finding = findings(run).stopped
+      return finding
+    end))
+    assert.same({ id }, finding.run_ids)
+    assert.is_truthy(finding.message:find("process " .. child.pid, 1, true))
+    child.handle:kill "sigcont"
+  end)
+
+  it("finds deadlines and leases that have passed, and runs that do not stop", function()
+    local run, path = command.on_store()
+    local clock = keel.testing.clock(os.time() - 120)
+    local store = support.open(path, { clock = clock.read })
+    local runs = support.manager(store, { lease_ttl = 30 })
+    local late = assert(runs:create("a", { deadline = store:now() }))
+    local leased = assert(runs:create("b"))
+    local plain = support.manager(store)
+    local deaf = assert(plain:create("c"))
+    assert(plain:try_start(deaf.run_id))
+    assert(store:request_cancel(deaf.run_id))
+    local found = findings(run)
+    assert.same({ late.run_id }, found.overdue.run_ids)
+    assert.same({ leased.run_id }, found.expired.run_ids)
+    assert.same({ deaf.run_id }, found.not_stopping.run_ids)
+  end)
+
+  it("finds work that nobody claims, but not what has to wait", function()
+    local run, path = command.on_store()
+    local clock = keel.testing.clock(os.time() - 3600)
+    local store = support.open(path, { clock = clock.read })
+    assert(store:put("left", { thread_id = "a", claimable = true }))
+    assert(store:put("later", { thread_id = "b", claimable = true, scheduled_at = "2100-01-01T00:00:00Z" }))
+    assert.same({ "left" }, findings(run).unclaimed.run_ids)
+  end)
+
+  it("finds damage", function()
+    local run, path = command.on_store()
+    local store = support.open(path)
+    for i = 1, 300 do assert(store:put("r" .. i, { thread_id = "t" .. i, claimable = true })) end
+    store:close()
+    local text = files.read(path)
+    files.write(path, text:sub(1, #text // 2) .. ("x"):rep(#text - #text // 2))
+    local finding = findings(run).store_corrupt
+    assert.equal("error", finding.severity)
+  end)
+
+  it("finds what breaks the invariants", function()
+    local run, path = command.on_store()
+    local store = support.open(path)
+    assert(store:put("r", { thread_id = "t", claimable = true }))
+    store:close()
+    if not os.execute(("sqlite3 %s 'UPDATE runs SET revision = 0' 2>/dev/null"):format(path)) then
+      return pending "there is no sqlite3 to do damage with"
+    end
+    assert.is_truthy(findings(run).store_corrupt.message:find("a run has no fence or revision: r", 1, true))
+  end)
+
+  it("finds a file that others may read, but gives no advice about what is no store", function()
+    local run, path = command.on_store()
+    keel.open(path):close()
+    assert(os.execute("chmod 644 " .. path))
+    local finding = findings(run).permissions
+    assert.equal(("unless that is meant: chmod 600 '%s'"):format(path), finding.advice)
+    files.write(path .. ".txt", "not a store")
+    local result = run("doctor", "--json", "--store", path .. ".txt")
+    assert.equal("store_corrupt", json.decode(result.output).code)
+  end)
+
+  it("finds a log that has grown", function()
+    local run, path = command.on_store()
+    keel.open(path):close()
+    assert(os.execute(("truncate -s 100M %s-wal"):format(path)))
+    assert.is_truthy(findings(run).log_size.message:find "100.0 MiB")
+  end)
+
+  it("finds that there is hardly any room", function()
+    local directory = support.dir()
+    if not os.execute(("mount -t tmpfs -o size=8m,mode=755 tmpfs %s 2>/dev/null"):format(directory)) then
+      return pending "mounting is not allowed here"
+    end
+    local path = directory .. "/keel.db"
+    keel.open(path):close()
+    local function run(...) return command.run({ "--store", path, ... }) end
+    local ok, found = pcall(findings, run)
+    os.execute("umount -l " .. directory)
+    assert.is_true(ok, found)
+    assert.is_truthy(found.space)
+  end)
+
+  it("passes on what rules have remarked, but not what is for information only", function()
+    local run, path = command.on_store()
+    local rt = assert(keel.runtime { store = support.open(path), runtime_id = "farm",
+      diagnostics = {
+        crowd = function()
+          return { { severity = "warning", code = "crowd", message = "too many" } }
+        end,
+      } })
+    assert(rt:create_worker())
+    assert(rt:create_worker())
+    local found = findings(run)
+    assert.equal("runtime farm: too many (2 times)", found.crowd.message)
+    found.crowd = nil
+    assert.same({}, found)
+  end)
+
+  it("says what to do when there is nothing to look at", function()
+    local run, path = command.on_store()
+    assert.is_truthy(findings(run).store_missing.advice:find("'keel exec'", 1, true))
+    local folder = path:match "^(.*)/"
+    assert.equal("io", json.decode(run("doctor", "--json", "--store", folder).output).code)
+    assert.equal(2, run("doctor", "--store", ":memory:").code)
+  end)
+end)

@@ -1,0 +1,212 @@
+--- keel runs: looking at runs, stopping them, waiting for them, trying them again, deleting them.
+local command = require "support.command"
+local files = require "support.files"
+local json = require("keel").json
+local keel = require "keel"
+local support = require "support"
+
+-- The objects of an output, one a line.
+local function objects(output)
+  local list = {}
+  for line in output:gmatch "[^\n]+" do list[#list + 1] = assert(json.decode(line)) end
+  return list
+end
+
+-- A store with a run of each sort, and a function that runs the command on it.
+local function prepared()
+  local run, path, env = command.on_store()
+  local store = support.open(path)
+  assert(store:put("done", { thread_id = "a", status = "success", user_id = "u", claimable = true }))
+  assert(store:put("failed", { thread_id = "a", status = "error", error = "it\27[31m broke", claimable = true }))
+  assert(store:put("waiting", { thread_id = "b", claimable = true, kwargs = { command = { "cc", "x.c" } } }))
+  return run, store, env, path
+end
+
+local function starts(child)
+  child:expect "up"
+  return child
+end
+
+describe("keel runs list", function()
+  after_each(support.clean_up)
+
+  it("shows the newest first, aligned, without control characters", function()
+    local run = prepared()
+    local result = run("runs", "list")
+    local lines = {}
+    for line in result.output:gmatch "[^\n]+" do lines[#lines + 1] = line end
+    assert.equal(4, #lines)
+    assert.is_truthy(lines[1]:find "^STATUS +RUN +THREAD +AGE +TOOK +CODE +WHAT$")
+    local column = lines[1]:find("RUN", 1, true)
+    for i, id in ipairs { "waiting", "failed", "done" } do
+      assert.equal(column, lines[i + 1]:find(id, 1, true))
+    end
+    assert.is_truthy(lines[2]:find("cc x.c", 1, true))
+    assert.is_truthy(lines[3]:find("it [31m broke", 1, true))
+    assert.is_nil(result.output:find "\27")
+  end)
+
+  it("gives objects with the names of the reference, filtered and paged", function()
+    local run, store = prepared()
+    local all = objects(run("runs", "list", "--json").output)
+    assert.same({ "waiting", "failed", "done" }, support.pluck(all, "run_id"))
+    assert.same(store:get "failed", all[2])
+    local function ids(...) return support.pluck(objects(run("runs", "list", "--json", ...).output), "run_id") end
+    assert.same({ "failed", "done" }, ids("--thread", "a"))
+    assert.same({ "failed" }, ids("--thread", "a", "--status", "error"))
+    assert.same({ "done" }, ids("--user", "u"))
+    assert.same({ "failed" }, ids("--after", "waiting", "--limit", "1"))
+    local none = run("runs", "list", "--thread", "nobody")
+    assert.same({ code = 0, output = "", errors = "there is no such run\n" }, none)
+    assert.equal("", run("runs", "list", "--quiet", "--thread", "nobody").errors)
+  end)
+end)
+
+describe("keel runs show", function()
+  after_each(support.clean_up)
+
+  it("shows the fields, what happened, and why a run is not running", function()
+    local run = prepared()
+    local shown = run("runs", "show", "waiting")
+    assert.equal(0, shown.code)
+    for _, text in ipairs { "\nthread_id +b\n", "\nwhy +it may start: it waits to be claimed\n", "run_created" } do
+      assert.is_truthy(shown.output:find(text), text .. "\n" .. shown.output)
+    end
+    local object = objects(run("runs", "show", "--json", "waiting").output)[1]
+    assert.equal("claim", object.explanation.waits_for)
+    assert.same({ "cc", "x.c" }, object.kwargs.command)
+  end)
+
+  it("tells when the process of a run is gone", function()
+    local run, path, env = command.on_store()
+    local child = starts(command.start({ "exec", "-t", "x", "--", "sh", "-c", "echo up; sleep 30" }, { env = env }))
+    child:kill()
+    local id = support.open(path):list_runs()[1].run_id
+    assert.is_truthy(run("runs", "show", id).output:find("its process is gone", 1, true))
+  end)
+end)
+
+describe("keel runs cancel", function()
+  after_each(support.clean_up)
+
+  it("stops what waits and what runs in another process", function()
+    local run, path, env = command.on_store()
+    local child = starts(command.start({ "exec", "-t", "x", "--", "sh", "-c", "echo up; sleep 30" }, { env = env }))
+    local store = support.open(path)
+    assert(store:put("waiting", { thread_id = "y", claimable = true }))
+    local id = store:list_runs({ thread_id = "x" })[1].run_id
+    local result = run("runs", "cancel", id, "waiting")
+    assert.equal(0, result.code)
+    assert.equal(id .. ": its process was asked to stop it\n"
+      .. "waiting: it was pending, or had been stopped already: it is interrupted\n", result.output)
+    assert.equal(143, (child:wait()))
+    assert.equal("interrupted", store:get(id).status)
+    assert.equal("interrupted", store:get("waiting").status)
+  end)
+
+  it("fails for what has ended or never was, and does the rest", function()
+    local run, store = prepared()
+    local result = run("runs", "cancel", "done", "nobody", "waiting")
+    assert.equal(1, result.code)
+    assert.equal("done: it has ended by itself\nnobody: there is no such run\n", result.errors)
+    assert.equal("interrupted", store:get("waiting").status)
+    local verdicts = support.pluck(objects(run("runs", "cancel", "--json", "done", "nobody").output), "verdict")
+    assert.same({ "not_cancellable", "unknown" }, verdicts)
+  end)
+end)
+
+describe("keel runs wait", function()
+  after_each(support.clean_up)
+
+  it("ends with the run, and tells by the exit code how", function()
+    local run, store, env = prepared()
+    assert.same({ code = 0, output = "done  success\n", errors = "" }, run("runs", "wait", "done"))
+    assert.equal(1, run("runs", "wait", "done", "failed").code)
+    assert(store:put("mine", { thread_id = "m", session_id = store:session_id(), status = "running" }))
+    local child = command.start({ "runs", "wait", "--quiet", "mine" }, { env = env })
+    assert(store:update_status("mine", "success"))
+    assert.equal(0, (child:wait()))
+    assert.equal("", child.output)
+    assert.equal("success", objects(run("runs", "wait", "--json", "mine").output)[1].status)
+  end)
+
+  it("gives up when the time is over, and when nobody can end it", function()
+    local run, store = prepared()
+    local late = run("runs", "wait", "--timeout", "0.05", "waiting")
+    assert.equal(124, late.code)
+    assert.is_truthy(late.errors:find "has not ended in time")
+    assert(store:put("lost", { thread_id = "l", status = "running" }))
+    local lost = run("runs", "wait", "lost")
+    assert.equal(1, lost.code)
+    assert.is_truthy(lost.errors:find("'keel reconcile' recovers it", 1, true))
+    assert.equal("orphan", json.decode(run("runs", "wait", "--json", "lost").errors).error.code)
+  end)
+end)
+
+describe("keel runs retry", function()
+  after_each(support.clean_up)
+
+  it("runs a command again, where it ran, from wherever it is asked to", function()
+    local folder = support.dir()
+    local env = { KEEL_STORE = "keel.db" } -- from where we are
+    local first = command.run({ "exec", "--user", "u", "-t", "x", "--", "sh", "-c", "pwd; test -e ok" },
+      { env = env, cwd = folder })
+    assert.equal(1, first.code)
+    local elsewhere = support.dir()
+    files.write(folder .. "/ok", "")
+    local store = support.open(folder .. "/keel.db")
+    local old = store:list_runs()[1]
+    local again = command.run({ "--store", folder .. "/keel.db", "runs", "retry", old.run_id }, { cwd = elsewhere })
+    assert.same({ 0, first.output }, { again.code, again.output })
+    env.KEEL_STORE = "../" .. folder:match "[^/]+$" .. "/keel.db"
+    again = command.run({ "runs", "retry", old.run_id, "--keep", "kept" }, { env = env, cwd = elsewhere })
+    assert.equal(0, again.code)
+    local runs = store:list_runs()
+    assert.equal(3, #runs)
+    assert.same({ "success", "u", "x" }, { runs[1].status, runs[1].user_id, runs[1].thread_id })
+    assert.equal(first.output, files.read(("%s/kept/%s/stdout"):format(elsewhere, runs[1].run_id)))
+  end)
+
+  it("puts the work of others in line", function()
+    local run, store = prepared()
+    assert(store:put("job", { thread_id = "j", status = "error", kwargs = { url = "x" }, priority = 3 }))
+    local result = run("runs", "retry", "job")
+    local id = result.output:match "^(%S+)\n$"
+    local new = store:get(id)
+    assert.same({ "pending", true, 3, "x" }, { new.status, new.claimable, new.priority, new.kwargs.url })
+    assert.equal(2, run("runs", "retry", "job", "--timeout", "3").code)
+    local object = objects(run("runs", "retry", "--json", "--strategy", "allow", "job").output)[1]
+    assert.equal("job", object.retry_of)
+  end)
+
+  it("leaves alone what has not ended, and what is gone", function()
+    local run = prepared()
+    local busy = run("runs", "retry", "waiting")
+    assert.equal(75, busy.code)
+    assert.is_truthy(busy.errors:find("'keel runs cancel'", 1, true))
+    assert.equal(1, run("runs", "retry", "nobody").code)
+  end)
+end)
+
+describe("keel runs prune", function()
+  after_each(support.clean_up)
+
+  it("deletes what is old, and tells how much", function()
+    local run, path = command.on_store()
+    local clock = keel.testing.clock()
+    local store = support.open(path, { clock = clock.read })
+    for _, id in ipairs { "one", "two", "three" } do
+      assert(store:put(id, { thread_id = "t" }))
+      assert(store:update_status(id, id == "two" and "error" or "success"))
+    end
+    local result = run("runs", "prune", "--before", "1h", "--status", "error")
+    assert.equal("deleted: 1 run, 0 workers, 0 diagnostics, 6 events\n", result.output)
+    assert.is_nil(store:get "two")
+    local counts = objects(run("runs", "prune", "--json", "--keep-last", "1").output)[1]
+    assert.equal(1, counts.runs)
+    assert.is_truthy(store:get "three")
+    assert.same({ code = 0, output = "", errors = "" },
+      run("runs", "prune", "--quiet", "--before", "2100-01-01T00:00:00Z"))
+    assert.is_nil(store:get "three")
+  end)
+end)
