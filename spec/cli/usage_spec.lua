@@ -49,11 +49,11 @@ describe("a command line", function()
 
   it("is complained about on one line that names the way out", function()
     for expected, words in pairs {
-      ["missing argument 'run'; 'keel help runs it' tells what there is"] = {},
+      ["missing argument 'run'; write: keel runs it [OPTION …] RUN …"] = {},
       ["unknown option '--keep-lats'; did you mean '--keep-last'?"] = { "a", "--keep-lats", "3" },
       ["unknown option '-x'; 'keel help runs it' tells what there is"] = { "a", "-fx" },
-      ["option '--keep-last' requires an argument; 'keel help runs it' tells what there is"] = { "--keep-last" },
-      ["'x' is no whole number from -10 up; 'keel help runs it' tells what there is"] = { "a", "-nx" },
+      ["option '--keep-last' needs a value; write: --keep-last N"] = { "--keep-last" },
+      ["option '--keep-last': 'x' is no whole number from -10 up"] = { "a", "-nx" },
     } do
       assert.equal(expected, problem(table.unpack(words)))
     end

@@ -27,11 +27,20 @@ local function complain(name, err, as_json)
   return exit_codes[err.code] or EXIT_FAILED
 end
 
--- Options that every subcommand has may stand in front of it. Returns them, and the words behind.
+local common_names = { "--version" }
+for i, option in ipairs(usage.common) do common_names[i + 1] = option[1] end
+
+-- Options that every subcommand has may stand in front of it. Returns them, and the words behind; or nil and the error.
 local function split_common(words)
   local front, i = {}, 1
   while words[i] and words[i]:find "^%-" and words[i] ~= "--" do
     front[#front + 1] = words[i]
+    local name = words[i]:match "^(%-%-[^=]+)=" or words[i]
+    if name ~= "--version" and not usage.option_named(usage.common, name) then
+      local nearest = suggest.nearest(name, common_names)
+      return nil, usage.error(("unknown option '%s'; %s"):format(name, nearest and
+        ("did you mean '%s'?"):format(nearest) or "the options of a command stand behind it"))
+    end
     if usage.takes_value(usage.common, words[i]) then
       i = i + 1
       front[#front + 1] = words[i]
@@ -87,13 +96,14 @@ return function(words)
   if words[1] == "__complete" then -- what a shell asks when Tab was pressed
     return require "keel.cli.complete"(table.move(words, 2, #words, 1, {}))
   end
+  local as_json = asks(words, "--json")
   local front, rest = split_common(words)
+  if not front then return complain("keel", rest, as_json) end
   if asks(front, "--version") then rest = { "version" } end
   if #rest == 0 and (#front == 0 or asks(front, "-h", "--help")) then rest = { "help" } end
   if rest[1] == "help" or asks(front, "-h", "--help") then
     return print_help(table.concat(rest, " ", rest[1] == "help" and 2 or 1))
   end
-  local as_json = asks(words, "--json")
   local entry, name, err = find(rest)
   if not entry and name ~= "keel" and asks(rest, "-h", "--help") then return print_help(name:sub(#"keel " + 1)) end
   if not entry then return complain(name, err, as_json) end

@@ -47,6 +47,9 @@ function opening.store(options, how)
     return fail("store_missing", ("there is no store at %s yet; 'keel exec' makes one, --store names another"):format(
       path))
   end
+  if not store and (err.code == "store_corrupt" or err.code == "io") then
+    return fail(err.code, err.message .. "; --store names another file")
+  end
   if not store and err.code == "store_version" and how == "read" and err.message:find "older" then
     return fail("store_version", ("%s was made by an older version; 'keel reconcile' brings it up to date"):format(
       path))

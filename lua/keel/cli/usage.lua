@@ -80,6 +80,17 @@ local function join_negative(options, words)
   return joined
 end
 
+-- A value that is wrong is named with what it was for.
+local function naming(option)
+  local convert = option.convert
+  if not convert then return nil end
+  return function(text)
+    local value, problem = convert(text)
+    if value == nil and problem then return nil, ("option '%s': %s"):format(option[1], problem) end
+    return value
+  end
+end
+
 -- Declares one thing of a parser; what is nil stays as argparse has it.
 local function declare(element, properties)
   for name, value in pairs(properties) do element[name](element, value) end
@@ -103,7 +114,7 @@ function usage.parser(name, command)
     for _, option in ipairs(list) do
       local names = option[2] and option[1] .. " " .. option[2] or option[1]
       if option.value then
-        declare(parser:option(names, option.about), { argname = option.value, convert = option.convert,
+        declare(parser:option(names, option.about), { argname = option.value, convert = naming(option),
           choices = option.choices, count = option.many and "*" or "?" })
       else
         parser:flag(names, option.about)
@@ -113,19 +124,41 @@ function usage.parser(name, command)
   return parser
 end
 
--- One line that names the way out, of what argparse says.
-local function explain(name, command, message)
-  local unknown = message:match "^unknown option '(.-)'"
-  local text = message:gsub("\n.*", "")
-  if unknown then
-    local names = {}
-    for _, list in ipairs { command.options or {}, usage.common } do
-      for _, option in ipairs(list) do names[#names + 1] = option[1] end
-    end
-    local nearest = suggest.nearest(unknown, names)
-    if nearest then return ("%s; did you mean '%s'?"):format(text, nearest) end
+-- How a command is written, in short.
+local function pattern(name, command)
+  if command.usage then return name .. " " .. command.usage end
+  local words = { name, command.options and "[OPTION …]" }
+  for _, argument in ipairs(command.arguments or {}) do
+    local word = argument[1]:upper() .. (argument.many and " …" or "")
+    words[#words + 1] = argument.optional and "[" .. word .. "]" or word
   end
-  return ("%s; '%s' tells what there is"):format(text, name:gsub("^keel", "keel help"))
+  return table.concat(words, " ")
+end
+
+-- What to write instead of an option that there is not.
+local function suggestion(name, command, unknown)
+  local names = {}
+  for _, list in ipairs { command.options or {}, usage.common } do
+    for _, option in ipairs(list) do names[#names + 1] = option[1] end
+  end
+  local nearest = suggest.nearest(unknown, names)
+  return nearest and ("did you mean '%s'?"):format(nearest) or
+    ("'%s' tells what there is"):format((name:gsub("^keel", "keel help")))
+end
+
+-- One line that names the way out, of what argparse says. What our own converters say names it already.
+local function explain(name, command, message)
+  local text = message:gsub("\n.*", "")
+  local unknown, lacking = text:match "^unknown option '(.-)'", text:match "^option '(.-)' requires an argument"
+  if unknown then return text .. "; " .. suggestion(name, command, unknown) end
+  if lacking then
+    local option = usage.option_named(command.options or {}, lacking) or usage.option_named(usage.common, lacking)
+    return ("option '%s' needs a value; write: %s %s"):format(lacking, lacking, option.value)
+  end
+  if text:find "^missing argument" or text:find "^too many arguments" then
+    return ("%s; write: %s"):format(text, pattern(name, command))
+  end
+  return text
 end
 
 --- Reads the words behind a subcommand's name.

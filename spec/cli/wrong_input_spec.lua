@@ -1,0 +1,234 @@
+--- Wrong input of each kind for each subcommand: exit code 2, one line on standard error, and the way out named.
+local command = require "support.command"
+local files = require "support.files"
+local json = require("keel").json
+local keel = require "keel"
+local lfs = require "lfs"
+local support = require "support"
+
+-- The arguments a subcommand needs, and whether it opens the store with them. What is not listed needs none.
+local needs = {
+  ["exec"] = { "true" }, ["run"] = { "script.lua" }, ["backup"] = { "copy" },
+  ["runs show"] = { "r" }, ["runs cancel"] = { "r" }, ["runs wait"] = { "r" }, ["runs retry"] = { "r" },
+  ["runs prune"] = { "--before", "1d" }, ["workers list"] = { "farm" }, ["workers show"] = { "farm", "w" },
+  ["workers transcript"] = { "farm", "w" },
+}
+local storeless = { run = true, version = true, help = true, doctor = true, repl = true }
+
+-- What the command itself says there is: { name, arguments, options, takes_command }.
+local DUMP = [[
+local function dump(known, before)
+  for _, entry in ipairs(known) do
+    local name = before .. entry.name
+    if entry.commands then
+      dump(entry.commands, name .. " ")
+    else
+      local module = require(entry.module)
+      local options = keel.array {}
+      for _, list in ipairs { module.options or {}, require "keel.cli.usage".common } do
+        for _, option in ipairs(list) do
+          options[#options + 1] = { name = option[1], value = option.value, has_choices = option.choices ~= nil }
+        end
+      end
+      print(keel.json.encode { name = name, count = #(module.arguments or {}), options = options,
+        takes_command = module.takes_command or false, optional = module.arguments and module.arguments[1] and
+        module.arguments[1].optional or false, many = module.arguments and module.arguments[1] and
+        module.arguments[1].many or false })
+    end
+  end
+end
+dump(require "keel.cli.commands", "")
+]]
+
+local subcommands
+
+local function each(body)
+  if not subcommands then
+    local path = support.dir() .. "/dump.lua"
+    files.write(path, DUMP)
+    subcommands = {}
+    for line in command.run({ "run", path }).output:gmatch "[^\n]+" do
+      subcommands[#subcommands + 1] = json.decode(line)
+    end
+    assert.is_true(#subcommands >= 17)
+  end
+  for _, subcommand in ipairs(subcommands) do body(subcommand) end
+end
+
+-- The words of a subcommand's name with others behind.
+local function words_of(name, ...)
+  local words = {}
+  for word in name:gmatch "%S+" do words[#words + 1] = word end
+  for _, list in ipairs { ... } do table.move(list, 1, #list, #words + 1, words) end
+  return words
+end
+
+-- Runs it and asserts how it is refused.
+local function refused(code, text, words, options)
+  local result = command.run(words, options)
+  local shown = table.concat(words, " ") .. "\n" .. result.output .. result.errors
+  assert.equal(code, result.code, shown)
+  assert.equal("", result.output, shown)
+  assert.is_truthy(result.errors:find "^keel[^\n]*: [^\n]+\n$", shown)
+  assert.is_truthy(result.errors:find(text, 1, true), shown)
+end
+
+describe("Wrong input:", function()
+  after_each(support.clean_up)
+
+  it("an option there is not", function()
+    each(function(subcommand)
+      local name = subcommand.name
+      refused(2, ("unknown option '--frobnicate'; 'keel help %s' tells what there is"):format(name),
+        words_of(name, { "--frobnicate" }, needs[name] or {}))
+    end)
+  end)
+
+  it("a misspelled option; the right one is suggested", function()
+    each(function(subcommand)
+      if subcommand.name == "help" then return end
+      for _, option in ipairs(subcommand.options) do
+        local typed = option.name:gsub("^(%-%-.)(.)(.)", "%1%3%2")
+        if typed ~= option.name and #typed > 5 then
+          refused(2, ("unknown option '%s'; did you mean '%s'?"):format(typed, option.name),
+            words_of(subcommand.name, { typed }))
+        end
+      end
+    end)
+  end)
+
+  it("an option without its value, or with one that is none of those there are", function()
+    each(function(subcommand)
+      if subcommand.name == "help" then return end
+      for _, option in ipairs(subcommand.options) do
+        if option.value then
+          refused(2, ("option '%s' needs a value; write: %s "):format(option.name, option.name),
+            words_of(subcommand.name, { option.name }))
+        end
+        if option.has_choices then
+          refused(2, ("argument for option '%s' must be one of '"):format(option.name),
+            words_of(subcommand.name, { option.name, "nonsense" }, needs[subcommand.name] or {}))
+        end
+      end
+    end)
+  end)
+
+  it("an argument too few, or too many", function()
+    each(function(subcommand)
+      local name = subcommand.name
+      if subcommand.takes_command then
+        refused(2, "? Write: keel " .. name, words_of(name))
+      elseif subcommand.count > 0 and not subcommand.optional then
+        refused(2, "missing argument '", words_of(name))
+      end
+      if not subcommand.takes_command and not subcommand.many and name ~= "help" then
+        refused(2, "too many arguments; write: keel " .. name, words_of(name, needs[name] or {}, { "a", "b", "c" }))
+      end
+    end)
+  end)
+
+  it("a misspelled command; the right one is suggested", function()
+    each(function(subcommand)
+      local words = words_of(subcommand.name)
+      words[#words] = words[#words]:sub(1, 1) .. words[#words]:sub(3)
+      local result = command.run(words)
+      assert.equal(2, result.code)
+      assert.is_truthy(result.errors:find("there is no command '" .. words[#words], 1, true))
+      assert.is_truthy(result.errors:find("did you mean '", 1, true) or result.errors:find("there are:", 1, true))
+    end)
+    refused(2, "did you mean 'runs'?", { "rnus", "list" })
+    refused(2, "There are: list, show,", { "runs" })
+    refused(2, "There are: exec, runs,", { "--quiet" })
+    refused(2, "did you mean '--store'?", { "--sotre", "x", "runs", "list" })
+    refused(2, "the options of a command stand behind it", { "--limit", "3", "runs", "list" })
+  end)
+
+  it("a value that makes no sense", function()
+    local _, path, env = command.on_store()
+    keel.open(path):close()
+    for line, text in pairs {
+      ["runs list --limit 0"] = "option '--limit': '0' is no whole number from 1 up",
+      ["runs list --limit many"] = "option '--limit': 'many' is no whole number from 1 up",
+      ["runs list --limit 1001"] = "1000",
+      ["runs wait r --timeout soon"] = "option '--timeout': 'soon' is no duration; write 30, 1.5s, 10m, 2h or 1d",
+      ["runs prune"] = "--keep-last 1000",
+      ["runs prune --before yesterday"] = "option '--before': 'yesterday' is no time; write 30d",
+      ["runs prune --keep-last few"] = "option '--keep-last': 'few' is no whole number",
+      ["runs retry r --set max"] = "option '--set': 'max' is not NAME=VALUE",
+      ["events --after x"] = "option '--after': 'x' is no whole number",
+      ["events --all --after 1"] = "give one",
+      ["reconcile --reconciler undertaker"] = "known are: ",
+      ["workers list --active"] = "give its id, too",
+      ["exec --metadata [] true"] = "option '--metadata': '[]' is no JSON object",
+      ["exec --strategy nonsense true"] = "nonsense",
+      ["run missing.lua"] = "missing.lua",
+      ["doctor --store :memory:"] = "give --store a file",
+    } do
+      local words = {}
+      for word in line:gmatch "%S+" do words[#words + 1] = word end
+      refused(2, text, words, { env = env })
+    end
+    refused(2, "run_id", { "runs", "show", "" }, { env = env })
+  end)
+end)
+
+describe("What is not there:", function()
+  after_each(support.clean_up)
+
+  it("a run, a worker, a runtime, named on one line", function()
+    local _, path, env = command.on_store()
+    keel.open(path):close()
+    for line, text in pairs {
+      ["runs show r"] = "there is no run r; 'keel runs list' lists them",
+      ["runs wait r"] = "there is no run r; 'keel runs list' lists them",
+      ["runs retry r"] = "there is no run r; 'keel runs list' lists them",
+      ["runs list --after r"] = "there is no run r",
+      ["workers list farm"] = "there is no runtime farm; 'keel workers list' lists them",
+      ["workers show farm w"] = "there is no runtime farm; 'keel workers list' lists them",
+      ["workers transcript farm w"] = "there is no runtime farm; 'keel workers list' lists them",
+    } do
+      local words = {}
+      for word in line:gmatch "%S+" do words[#words + 1] = word end
+      refused(1, text, words, { env = env })
+    end
+  end)
+
+  -- Runs each subcommand that opens the store on `path`.
+  local function on(path, text, options)
+    each(function(subcommand)
+      local name = subcommand.name
+      if not storeless[name] and not (name == "exec" and text:find "yet") then
+        refused(1, text, words_of(name, { "--store", path }, needs[name] or {}), options)
+      end
+    end)
+  end
+
+  it("a store that nobody has made yet is made by none but exec", function()
+    local path = support.path()
+    on(path, "there is no store at " .. path .. " yet; 'keel exec' makes one, --store names another")
+    assert.is_nil(lfs.attributes(path))
+  end)
+
+  it("a store that is another file, or a folder", function()
+    local path = support.path()
+    files.write(path, "this is no store, and no database either, but a text\n")
+    on(path, "--store names another file")
+    assert.equal("this is no store", files.read(path):sub(1, 16))
+    on(path:match "^(.*)/", "--store names another file")
+  end)
+
+  it("a store that may not be read", function()
+    local path = support.path()
+    keel.open(path):close()
+    local prefix = {}
+    if os.execute "test -w /" then -- root may read everything
+      prefix = { "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups" }
+      if not os.execute(table.concat(prefix, " ") .. " " .. command.program .. " version >/dev/null 2>&1") then
+        return pending "the program cannot be run as another user"
+      end
+    else
+      assert(os.execute("chmod 000 " .. path))
+    end
+    on(path, "Permission denied", { prefix = prefix, env = { HOME = "/" } })
+  end)
+end)
