@@ -3,7 +3,7 @@ local host = require "keel.host"
 local usage = require "keel.cli.usage"
 
 return {
-  about = "Runs a Lua script. `require \"keel\"` works wherever it is, `keel` is there already, and `arg` and `...`"
+  about = "Runs a Lua script. `require \"keel\"` works, `keel` is there already, and `arg` and `...`"
     .. " are its arguments. $KEEL_STORE tells it which store, when --store was given.",
   usage = "[--] SCRIPT.lua [ARGUMENT …]",
   takes_command = true,
