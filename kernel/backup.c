@@ -56,12 +56,21 @@ static enum keel_code make_own(struct keel_store *store, struct keel_sql *copy, 
 	return code;
 }
 
+static void tell(void *data, int64_t done, int64_t total)
+{
+	keel_store_tell(data, done, total);
+}
+
 static enum keel_code copy_to(struct keel_store *store, const char *path, struct keel_error *err)
 {
 	const struct keel_sql_driver *driver = store->sql->driver;
 	const struct keel_sql_config config = {path, KEEL_DURABILITY_FULL, false, false};
 	struct keel_sql *copy = NULL;
-	enum keel_code code = driver->copy(store->sql, path, err);
+	enum keel_code code = keel_read_begin(store, err);
+	if (code != KEEL_OK)
+		return code;
+	code = driver->copy(store->sql, path, tell, store, err);
+	keel_read_end(store);
 	if (code == KEEL_OK)
 		code = driver->open(&config, &copy, err);
 	if (code == KEEL_OK)

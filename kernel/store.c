@@ -326,6 +326,12 @@ enum keel_code keel_execute_values(struct keel_store *store, const char *text, s
 	return code == KEEL_OK ? keel_run_statement(statement, err) : code;
 }
 
+void keel_store_watch(struct keel_store *store, keel_progress *progress, void *data)
+{
+	store->progress = progress;
+	store->progress_data = data;
+}
+
 enum keel_code keel_store_check(struct keel_store *store, struct keel_error *err)
 {
 	if (store->side.forked)

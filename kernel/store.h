@@ -29,10 +29,19 @@ struct keel_store {
 	bool open;                   /* a transaction of the caller's is open */
 	enum keel_code broken;       /* why it can only roll back; KEEL_OK while it can commit */
 	int savepoints;              /* how many are open in it */
+	keel_progress *progress;     /* hears of what takes long; NULL: nobody does */
+	void *progress_data;
 	struct keel_run_texts *run_texts; /* statements made from sets of fields */
 	struct keel_buffer scratch;  /* JSON of the event being written */
 	struct keel_buffer claimed_from; /* the thread where claiming goes on, when there are many */
 };
+
+/* Tells whoever watches how far something has come. */
+static inline void keel_store_tell(const struct keel_store *store, int64_t done, int64_t total)
+{
+	if (store->progress)
+		store->progress(store->progress_data, done, total);
+}
 
 /* The store's time in a while; a time too far off is the last there is. */
 int64_t keel_store_after(const struct keel_store *store, int64_t duration_us);

@@ -125,10 +125,14 @@ enum keel_code keel_store_verify(struct keel_store *store, struct keel_problems 
 	enum keel_code code = keel_read_begin(store, err);
 	if (code != KEEL_OK)
 		return code;
+	const size_t count = sizeof invariants / sizeof invariants[0];
+	keel_store_tell(store, 0, (int64_t)count + 1);
 	code = store->sql->driver->check(store->sql, found, &to, &why);
-	for (size_t i = 0; code == KEEL_OK && !to.failed && i < sizeof invariants / sizeof invariants[0]; i++)
+	for (size_t i = 0; code == KEEL_OK && !to.failed && i < count; i++) {
+		keel_store_tell(store, (int64_t)i + 1, (int64_t)count + 1);
 		if (list->count < KEEL_PROBLEMS_MAX)
 			code = check_invariant(store, i, &to, &why);
+	}
 	keel_read_end(store);
 	/* Damage that stops the look is what was looked for. */
 	if (code == KEEL_STORE_CORRUPT) {

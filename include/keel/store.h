@@ -139,6 +139,12 @@ KEEL_API enum keel_code keel_store_sessions(struct keel_store *store, struct kee
                                             struct keel_error *err);
 KEEL_API void keel_sessions_clear(struct keel_sessions *list);
 
+/* Hears how far something long has come: `done` of `total`, in units of its own. Must not use the store. */
+typedef void keel_progress(void *data, int64_t done, int64_t total);
+
+/* Who hears it while this handle makes a backup or verifies; NULL: nobody. */
+KEEL_API void keel_store_watch(struct keel_store *store, keel_progress *progress, void *data);
+
 /* Something verify found. */
 struct keel_problem {
 	enum keel_code code;   /* KEEL_STORE_CORRUPT, KEEL_STORE_MISSING */

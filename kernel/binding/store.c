@@ -14,7 +14,8 @@
 
 static const char STORE[] = "keel.store", TRANSACTION[] = "keel.transaction";
 
-enum { SLEEP = 1, CLOCK, LOG, CALLBACKS = LOG }; /* user values of a store */
+/* User values of a store. What PROGRESS raises takes its place until the operation is over. */
+enum { SLEEP = 1, CLOCK, LOG, CALLBACKS = LOG, PROGRESS, USER_VALUES = PROGRESS };
 
 struct keel_lua_store {
 	struct keel_store *store; /* NULL: closed */
@@ -22,6 +23,9 @@ struct keel_lua_store {
 	bool has_clock;
 	int64_t now;              /* what the host's clock said before this operation */
 	lua_Integer transactions; /* how many were begun */
+	lua_State *caller;        /* of the operation under way, who may be told of its progress; NULL: nobody */
+	bool telling;             /* of progress, just now */
+	bool raised;              /* by whom it was told to */
 };
 
 struct keel_lua_transaction {
@@ -37,10 +41,17 @@ static void check_process(lua_State *L, const struct keel_lua_store *self)
 		luaL_error(L, "the store was opened before the fork: open it in a new program (exec)");
 }
 
+/* Who is told of progress is called from the middle of an operation. */
+static void check_idle(lua_State *L, const struct keel_lua_store *self, int argument)
+{
+	luaL_argcheck(L, !self->telling, argument, "the store is at work, and tells of its progress");
+}
+
 static struct keel_lua_store *check_store(lua_State *L, int argument)
 {
 	struct keel_lua_store *self = luaL_checkudata(L, argument, STORE);
 	luaL_argcheck(L, self->store, argument, "the store is closed");
+	check_idle(L, self, argument);
 	check_process(L, self);
 	return self;
 }
@@ -249,7 +260,7 @@ static int store_open(lua_State *L)
 		!keel_lua_duration(lua_tonumber(L, -1), &lock_timeout))
 		return keel_lua_fail_field(L, "lock_timeout", "must be a number of seconds, at least 0");
 	lua_settop(L, 2);
-	struct keel_lua_store *self = lua_newuserdatauv(L, sizeof *self, CALLBACKS);
+	struct keel_lua_store *self = lua_newuserdatauv(L, sizeof *self, USER_VALUES);
 	memset(self, 0, sizeof *self);
 	luaL_setmetatable(L, STORE);
 	self->lock_timeout_us = lock_timeout;
@@ -265,7 +276,9 @@ static int store_open(lua_State *L)
 /* store:close(): ends the session and closes the file. Safe to call again. */
 static int store_close(lua_State *L)
 {
-	release(luaL_checkudata(L, 1, STORE));
+	struct keel_lua_store *self = luaL_checkudata(L, 1, STORE);
+	check_idle(L, self, 1);
+	release(self);
 	return 0;
 }
 
@@ -307,11 +320,52 @@ static bool may_try(lua_State *L, struct keel_lua_store *self, struct keel_error
 	return false;
 }
 
+/* Calls who watches. No error of Lua may leave through the kernel: it is kept, and raised when the operation is
+ * over. */
+static void tell_progress(void *data, int64_t done, int64_t total)
+{
+	struct keel_lua_store *self = data;
+	lua_State *L = self->caller;
+	if (!L || self->raised || !lua_checkstack(L, 4))
+		return;
+	lua_getiuservalue(L, 1, PROGRESS);
+	lua_pushinteger(L, done);
+	lua_pushinteger(L, total);
+	self->telling = true;
+	self->raised = lua_pcall(L, 2, 0, 0) != LUA_OK;
+	self->telling = false;
+	if (self->raised)
+		lua_setiuservalue(L, 1, PROGRESS);
+}
+
+/* store:watch(fn): calls fn(done, total) now and then while the store makes a backup or verifies; nil: nobody. fn must
+ * not use the store and cannot yield; what it raises passes through when the operation is over. */
+static int store_watch(lua_State *L)
+{
+	struct keel_lua_store *self = check_store(L, 1);
+	if (!lua_isnoneornil(L, 2))
+		luaL_checktype(L, 2, LUA_TFUNCTION);
+	lua_settop(L, 2);
+	keel_store_watch(self->store, lua_isnil(L, 2) ? NULL : tell_progress, self);
+	lua_setiuservalue(L, 1, PROGRESS);
+	return 0;
+}
+
 static int try_operation(lua_State *L, struct keel_lua_store *self, struct keel_error *err)
 {
 	if (self->store)
 		ask_clock(L, self, 1);
-	return may_try(L, self, err) ? method(L)->operation(L, self->store, err) : -1;
+	if (!may_try(L, self, err))
+		return -1;
+	self->caller = L;
+	int results = method(L)->operation(L, self->store, err);
+	if (self->raised) {
+		self->raised = false;
+		keel_store_watch(self->store, NULL, NULL);
+		lua_getiuservalue(L, 1, PROGRESS);
+		lua_error(L);
+	}
+	return results;
 }
 
 static int call_on_store(lua_State *L)
@@ -334,6 +388,7 @@ static int call_in_transaction(lua_State *L)
 		/* The clock is the host's code: it may have ended the transaction. */
 		store = check_transaction(L, 1);
 	}
+	store->caller = NULL;
 	int results = method(L)->operation(L, store->store, &err);
 	return results >= 0 ? results : keel_lua_fail(L, &err);
 }
@@ -530,6 +585,7 @@ void keel_lua_store_open(lua_State *L)
 											   {"backend", store_backend},
 											   {"sleep", store_sleep},
 											   {"log", store_log},
+											   {"watch", store_watch},
 											   {"wait_events", keel_lua_wait_events},
 											   {NULL, NULL}};
 	static const luaL_Reg transaction_meta[] = {{"__gc", transaction_rollback},

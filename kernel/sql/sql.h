@@ -76,9 +76,11 @@ struct keel_sql_driver {
 	enum keel_code (*savepoint)(struct keel_sql *sql, struct keel_error *err);
 	enum keel_code (*release)(struct keel_sql *sql, struct keel_error *err);
 	enum keel_code (*rollback_to)(struct keel_sql *sql, struct keel_error *err);
-	/* Copies the database as it is now into the empty file `path`, which nobody has open; others go on writing. The
-	 * copy is on the disk when this returns, and whole without any other file. */
-	enum keel_code (*copy)(struct keel_sql *sql, const char *path, struct keel_error *err);
+	/* Copies the database as the open reading transaction sees it into the empty file `path`, which nobody has open;
+	 * others go on writing. `tell` hears how many pages there are, and how many are done. The copy is on the disk when
+	 * this returns, and whole without any other file. */
+	enum keel_code (*copy)(struct keel_sql *sql, const char *path,
+	                       void (*tell)(void *data, int64_t done, int64_t total), void *data, struct keel_error *err);
 	/* The size of the database in bytes. */
 	enum keel_code (*size)(struct keel_sql *sql, int64_t *bytes, struct keel_error *err);
 };

@@ -594,25 +594,34 @@ static const char *sqlite_path(struct keel_sql *base)
 	return path ? path : "";
 }
 
-/* In one step, which reads one picture: in several, each write of another connection would start it anew. */
-static enum keel_code copy_pages(struct sqlite_sql *sql, struct sqlite_sql *to, struct keel_error *err)
+/* In steps, to be able to tell of them. The caller's transaction holds the picture: without it, each write of another
+ * connection would start the copy anew. */
+static enum keel_code copy_pages(struct sqlite_sql *sql, struct sqlite_sql *to,
+								 void (*tell)(void *data, int64_t done, int64_t total), void *data,
+								 struct keel_error *err)
 {
+	enum { STEP_PAGES = 256 }; /* a megabyte */
 	sqlite3_backup *backup = sqlite3_backup_init(to->db, "main", sql->db, "main");
 	if (!backup)
 		return fail(to, sqlite3_extended_errcode(to->db), err);
-	sqlite3_backup_step(backup, -1);
+	while (sqlite3_backup_step(backup, STEP_PAGES) == SQLITE_OK) {
+		int64_t total = sqlite3_backup_pagecount(backup);
+		tell(data, total - sqlite3_backup_remaining(backup), total);
+	}
 	int rc = sqlite3_backup_finish(backup);
 	return rc == SQLITE_OK ? KEEL_OK : fail(to, rc, err);
 }
 
-static enum keel_code sqlite_copy(struct keel_sql *base, const char *path, struct keel_error *err)
+static enum keel_code sqlite_copy(struct keel_sql *base, const char *path,
+								  void (*tell)(void *data, int64_t done, int64_t total), void *data,
+								  struct keel_error *err)
 {
 	const struct keel_sql_config config = {path, KEEL_DURABILITY_FULL, false, false};
 	struct keel_sql *to;
 	enum keel_code code = sqlite_open(&config, &to, err);
 	if (code != KEEL_OK)
 		return code;
-	code = copy_pages(own(base), own(to), err);
+	code = copy_pages(own(base), own(to), tell, data, err);
 	/* As long as it has no log it is one file; making it ready for writing gives it one. */
 	if (code == KEEL_OK)
 		code = exec(own(to), "PRAGMA journal_mode = DELETE", err);

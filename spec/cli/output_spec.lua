@@ -77,8 +77,13 @@ describe("Output", function()
   it("of what takes long has a bar, on a terminal only", function()
     local run, store, env = prepared()
     assert(store:transaction(function(tx)
-      for _ = 1, 2500 do assert(tx:append_event { kind = "k" }) end
+      for _ = 1, 2500 do assert(tx:append_event { kind = "k", data = { text = ("x"):rep(1000) } }) end
     end))
+    for label, line in pairs { copying = "backup copy", verifying = "doctor" } do
+      local shown = on_terminal(env, ('cd "$(dirname "$KEEL_STORE")" && "$KEEL" %s'):format(line))
+      assert.is_truthy(shown:find(("\r%s [%%[][#.]+%%] +%%d+%%%%\27%%[K"):format(label)), shown)
+      assert.is_truthy(shown:find "\r\27%[K[^\r\n]*: [^\r\n]+\n$", shown) -- and is gone again
+    end
     local shown = on_terminal(env, '"$KEEL" runs prune --keep-last 100')
     assert.is_truthy(shown:find("\rpruning [", 1, true))
     assert.is_truthy(shown:find("%] +%d+%%\27%[K"))

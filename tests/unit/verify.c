@@ -36,6 +36,28 @@ static size_t look(void)
 	return problems.count;
 }
 
+static void note(void *data, int64_t done, int64_t total)
+{
+	int64_t *heard = data;
+	assert_int_equal(done, heard[0]);
+	heard[0]++;
+	heard[1] = total;
+}
+
+/* Who watches hears of each check before it is made, and nothing once he has gone. */
+TEST(progress_is_told)
+{
+	int64_t heard[2] = {0, 0};
+	put_history();
+	keel_store_watch(world.store, note, heard);
+	assert_int_equal(look(), 0);
+	assert_true(heard[0] > 10);
+	assert_int_equal(heard[0], heard[1]);
+	keel_store_watch(world.store, NULL, NULL);
+	assert_int_equal(look(), 0);
+	assert_int_equal(heard[0], heard[1]);
+}
+
 /* The damage is found, as one problem that says these words. */
 static void finds(const char *sql, const char *words)
 {
@@ -191,6 +213,7 @@ TEST(lists_are_reused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		WITH_STORE(progress_is_told),
 		DAMAGED(sound_stores),     DAMAGED(pruned_logs_are_sound),    DAMAGED(holes_in_the_log),
 		DAMAGED(unknown_statuses), DAMAGED(ends_of_runs_in_flight),   DAMAGED(fences_and_revisions),
 		DAMAGED(epochs),           DAMAGED(runs_without_a_beginning), DAMAGED(wiped_pages),

@@ -759,6 +759,11 @@ function Store:backend() end
 ---@param seconds number
 function Store:sleep(seconds) end
 
+--- Calls fn(done, total) now and then while this handle makes a backup or verifies; without fn, nobody. fn must not use
+--- the store and cannot yield; what it raises passes through when the operation is over.
+---@param fn? fun(done: integer, total: integer)
+function Store:watch(fn) end
+
 --- Calls the store's `log`, if it was given one.
 ---@param level "info"|"warn"|"error"
 ---@param message string

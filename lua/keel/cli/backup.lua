@@ -2,15 +2,20 @@
 local host = require "keel.host"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
+local progress = require "keel.cli.progress"
 
 return {
   about = "Copies the store as it is now into a new file, while others go on. The copy is a store of its own.",
   arguments = { { "file", "where to; must not be there yet" } },
   run = function(given)
-    local store <close>, err = opening.store(given, "change")
+    local store <close>, err = opening.store(given, "read")
     if not store then return nil, err end
     local done
-    done, err = store:backup(given.file)
+    do
+      local bar <close> = progress.new(given, "copying")
+      bar:watch(store)
+      done, err = store:backup(given.file)
+    end
     if not done then return nil, err end
     local about = host.stat(given.file) or { size = 0 }
     if given.json then

@@ -32,8 +32,18 @@ function Progress:show(done, total)
   io.stderr:write("\r", line, "\27[K")
 end
 
+--- Shows how far a backup or verify of the store has come, until the bar is closed.
+---@param store keel.Store
+function Progress:watch(store)
+  if not self.is_wanted then return end
+  self.store = store
+  store:watch(function(done, total) self:show(done, total) end)
+end
+
 --- Takes the bar off the screen.
 function Progress:close()
+  if self.store then self.store:watch() end
+  self.store = nil
   if self.shown then io.stderr:write "\r\27[K" end
   self.shown = nil
 end

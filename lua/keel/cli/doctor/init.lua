@@ -5,6 +5,7 @@ local about_file = require "keel.cli.doctor.file"
 local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
+local progress = require "keel.cli.progress"
 
 local function print_finding(finding)
   print(("%s: %s"):format(output.paint(finding.severity), output.plain(finding.message)))
@@ -12,7 +13,9 @@ local function print_finding(finding)
 end
 
 -- What reading all of it finds.
-local function verify(store, findings)
+local function verify(store, findings, given)
+  local bar <close> = progress.new(given, "verifying")
+  bar:watch(store)
   local problems, err = store:verify()
   if not problems then return findings:add("error", err.code, err.message, about_file.advice(err.code)) end
   for _, problem in ipairs(problems) do
@@ -30,14 +33,14 @@ function Findings:add(severity, code, message, advice, more)
   self[#self + 1] = finding
 end
 
-local function look(path, findings)
+local function look(path, findings, given)
   if not about_file.look(path, findings) then return end
   local store <close>, err = kernel.open(path, { create = false, readonly = true })
   if not store then
     return findings:add("error", err.code, "the store cannot be opened: " .. err.message, about_file.advice(err.code))
   end
   about_file.look_at_rights(path, findings)
-  verify(store, findings)
+  verify(store, findings, given)
   require "keel.cli.doctor.runs"(store, findings)
   require "keel.cli.doctor.runtimes"(store, findings)
 end
@@ -49,7 +52,7 @@ return {
     local path, problem = opening.path(given)
     if not path then return nil, problem end
     local findings = setmetatable({}, Findings)
-    look(path, findings)
+    look(path, findings, given)
     for _, finding in ipairs(findings) do
       if given.json then output.json(finding) else print_finding(finding) end
     end
