@@ -142,10 +142,16 @@ static enum keel_code prune_workers(struct keel_store *store, struct keel_prune 
 				   keel_int(prune->before), keel_int(prune->keep_last), keel_int(KEEL_PRUNE_MAX), keel_int(low));
 	if (code == KEEL_OK)
 		code = walk(select, found, &prune->next_worker, &pruned->more, err);
-	for (int i = 0; code == KEEL_OK && i < found->count; i++)
+	for (int i = 0; code == KEEL_OK && i < found->count; i++) {
+		if (pruned->entries >= KEEL_PRUNE_MAX) { /* transcripts go whole, but not all of them in one step */
+			prune->next_worker = found->seq[i - 1];
+			pruned->more = true;
+			break;
+		}
 		code =
 			drop_worker(store, found->seq[i], found->owner[i], (enum keel_worker_status)found->status[i], pruned, err);
-	pruned->workers = found->count;
+		pruned->workers++;
+	}
 	return code;
 }
 

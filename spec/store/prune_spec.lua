@@ -200,6 +200,29 @@ support.each_store(function(open)
     assert.same({}, store:verify())
   end)
 
+  it("takes few workers in a step when their transcripts are long", function()
+    local runtime, refs = runtimes.open(store), {}
+    for i = 1, 3 do refs[i] = runtimes.worker(runtime) end
+    assert(store:transaction(function(tx)
+      for _, ref in ipairs(refs) do
+        for _ = 1, 600 do
+          assert(tx:send_worker_input(runtime:runtime_id(), ref, { kind = "user", content = "x" }))
+        end
+        assert(tx:end_worker(runtime:runtime_id(), ref, "stopped"))
+      end
+      return true
+    end))
+    clock.advance(10)
+    local before, steps = store:now(), {}
+    local place = { more = true }
+    while place.more do
+      place = assert(store:prune_step { before = before, next_run = place.next_run, next_worker = place.next_worker })
+      steps[#steps + 1] = place.workers
+    end
+    assert.same({ 0, 2, 1 }, steps)
+    assert.same({}, store:verify())
+  end)
+
   it("refuses nonsense", function()
     support.invalid("before", store:prune {})
     support.invalid("before", store:prune { before = "yesterday" })
