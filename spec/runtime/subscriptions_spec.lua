@@ -109,6 +109,18 @@ support.each_store(function(open)
     support.refused("store_corrupt", subscription:next(0))
     assert.equal("runtime_started", subscription:next(0).kind)
   end)
+
+  it("WORKER-17: as an iterator raises what kept it from reading: a loop that ended would look complete", function()
+    local wrapped = support.wrap(store, { read_events = support.fail(1, support.broken()) })
+    local subscription, kinds = assert(runtimes.open(wrapped):subscribe_events()), {}
+    local function follow()
+      for event in subscription, 0 do kinds[#kinds + 1] = event.kind end
+    end
+    local ok, err = pcall(follow)
+    assert.same({ false, "store_corrupt" }, { ok, err.code })
+    follow()
+    assert.same({ "runtime_started" }, kinds)
+  end)
 end)
 
 describe("[#sqlite]", function()

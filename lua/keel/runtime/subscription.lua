@@ -78,12 +78,13 @@ function Subscription:next(timeout)
 end
 
 --- So that `for event in subscription, seconds do` gives events until none came for so long; without the seconds, until
---- it is left.
+--- it is left. A loop that ended could not tell why: it raises what `next` fails with.
 ---@param timeout? number
 ---@return keel.Event?
----@return keel.Error? err
 function Subscription:__call(timeout)
-  return self:next(timeout)
+  local event, err = self:next(timeout)
+  if err then error(err) end
+  return event
 end
 
 --- Lets go of the page; `next` then raises. Safe to call again. Leaving the scope of a `local subscription <close>`
