@@ -19,54 +19,76 @@ struct record {
 
 /* --- In ---------------------------------------------------------------------------------------------------------- */
 
-/* Pushes a copy of the host's value at `index`. False: it is over the bounds, and the caller cleans both stacks. */
-static bool copy_in(lua_State *S, struct intake *in, int index, int depth, lua_Integer *nodes, lua_Integer *bytes)
+/* Whether the host's value at `index` is within bounds. Looked at before anything is copied: what does not fit is to
+ * cost nothing of the script's bytes. On false something may be on the host's stack. */
+static bool fits(const struct intake *in, int index, int depth, lua_Integer *nodes, lua_Integer *bytes)
 {
 	lua_State *L = in->host;
-	size_t size;
 	if (--*nodes < 0)
 		return false;
 	switch (lua_type(L, index)) {
 	case LUA_TNIL:
-		lua_pushnil(S);
-		return true;
 	case LUA_TBOOLEAN:
-		lua_pushboolean(S, lua_toboolean(L, index));
-		return true;
 	case LUA_TNUMBER:
-		if (lua_isinteger(L, index))
-			lua_pushinteger(S, lua_tointeger(L, index));
-		else
-			lua_pushnumber(S, lua_tonumber(L, index));
 		return true;
-	case LUA_TSTRING: {
-		const char *text = lua_tolstring(L, index, &size);
-		*bytes -= (lua_Integer)size;
-		if (*bytes < 0)
-			return false;
-		lua_pushlstring(S, text, size);
-		return true;
-	}
+	case LUA_TSTRING:
+		*bytes -= (lua_Integer)lua_rawlen(L, index);
+		return *bytes >= 0;
 	case LUA_TUSERDATA:
-		lua_pushlightuserdata(S, (void *)(uintptr_t)&KEEL_SANDBOX_NULL);
 		return lua_touserdata(L, index) == in->null;
 	case LUA_TTABLE:
 		break;
 	default:
 		return false;
 	}
-	if (depth >= SANDBOX_DEPTH_MAX)
+	if (depth >= SANDBOX_DEPTH_MAX || lua_rawlen(L, index) > (lua_Unsigned)*nodes)
 		return false;
+	for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+		int key = lua_gettop(L) - 1;
+		if (lua_type(L, key) == LUA_TTABLE || !fits(in, key, depth, nodes, bytes) ||
+			!fits(in, key + 1, depth + 1, nodes, bytes))
+			return false;
+	}
+	return true;
+}
+
+/* Pushes a copy of the host's value at `index`, which fits. [-0, +1, e] */
+static void copy_in(lua_State *S, const struct intake *in, int index)
+{
+	lua_State *L = in->host;
+	size_t size;
+	switch (lua_type(L, index)) {
+	case LUA_TBOOLEAN:
+		lua_pushboolean(S, lua_toboolean(L, index));
+		return;
+	case LUA_TNUMBER:
+		if (lua_isinteger(L, index))
+			lua_pushinteger(S, lua_tointeger(L, index));
+		else
+			lua_pushnumber(S, lua_tonumber(L, index));
+		return;
+	case LUA_TSTRING: {
+		const char *text = lua_tolstring(L, index, &size);
+		lua_pushlstring(S, text, size);
+		return;
+	}
+	case LUA_TUSERDATA:
+		lua_pushlightuserdata(S, (void *)(uintptr_t)&KEEL_SANDBOX_NULL);
+		return;
+	case LUA_TTABLE:
+		break;
+	default:
+		lua_pushnil(S);
+		return;
+	}
 	luaL_checkstack(S, 4, NULL);
 	lua_createtable(S, (int)lua_rawlen(L, index), lua_rawlen(L, index) == 0 ? 4 : 0);
 	for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
 		int key = lua_gettop(L) - 1;
-		if (lua_type(L, key) == LUA_TTABLE || !copy_in(S, in, key, depth, nodes, bytes) ||
-			!copy_in(S, in, key + 1, depth + 1, nodes, bytes))
-			return false;
+		copy_in(S, in, key);
+		copy_in(S, in, key + 1);
 		lua_rawset(S, -3);
 	}
-	return true;
 }
 
 static void push_list(lua_State *S, struct intake *in, int index, struct record *records, int argument);
@@ -100,19 +122,19 @@ static void push_document(lua_State *S, struct intake *in, int key)
 	lua_Integer nodes = in->nodes < SANDBOX_NODES_MAX ? in->nodes : SANDBOX_NODES_MAX;
 	lua_Integer bytes = in->bytes < SANDBOX_TEXT_MAX ? in->bytes : SANDBOX_TEXT_MAX;
 	lua_Integer nodes_before = nodes, bytes_before = bytes;
-	int record = lua_gettop(S), host = lua_gettop(in->host);
+	int host = lua_gettop(in->host);
 	size_t size;
 	const char *name = lua_tolstring(in->host, key, &size);
 	lua_pushlstring(S, name, size);
-	if (copy_in(S, in, key + 1, 0, &nodes, &bytes)) {
-		lua_rawset(S, -3);
-		in->nodes -= nodes_before - nodes;
-		in->bytes -= bytes_before - bytes;
+	if (!fits(in, key + 1, 0, &nodes, &bytes)) {
+		lua_settop(in->host, host);
+		omit(S);
 		return;
 	}
-	lua_settop(in->host, host);
-	lua_settop(S, record + 1);
-	omit(S);
+	copy_in(S, in, key + 1);
+	lua_rawset(S, -3);
+	in->nodes -= nodes_before - nodes;
+	in->bytes -= bytes_before - bytes;
 }
 
 /* A record: its fields, each within bounds of its own. `level` 0: a list of tables in it is a list of records. */
@@ -143,8 +165,7 @@ static void push_record(lua_State *S, struct intake *in, int index, int level)
 			const char *text = lua_tolstring(L, key + 1, &size);
 			lua_pushlstring(S, text, size);
 		} else {
-			lua_Integer nodes = 1, bytes = 0;
-			copy_in(S, in, key + 1, 0, &nodes, &bytes);
+			copy_in(S, in, key + 1);
 		}
 		lua_rawset(S, -3);
 	}
@@ -188,8 +209,9 @@ void keel_sandbox_push_arguments(lua_State *S, struct intake *in)
 			push_record(S, in, i, 0);
 		} else {
 			lua_Integer nodes = 1, bytes = SANDBOX_TEXT_MAX;
-			if (!copy_in(S, in, i, 0, &nodes, &bytes))
+			if (!fits(in, i, 0, &nodes, &bytes))
 				luaL_error(S, "argument %d cannot be shown to the script", i - in->first + 1);
+			copy_in(S, in, i);
 		}
 	}
 }

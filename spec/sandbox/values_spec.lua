@@ -87,6 +87,7 @@ describe("What a script is shown", function()
     ["too deep"] = (function() local t = {} for _ = 1, 9 do t = { t } end return t end)(),
     ["endless"] = (function() local t = {} t.t = t return t end)(),
     ["too many values"] = (function() local t = {} for i = 1, 2000 do t[i] = i end return t end)(),
+    ["too long for one block of memory"] = (function() local t = {} for i = 1, 70000 do t[i] = 0 end return t end)(),
     ["too much text"] = { ("x"):rep(70000) },
     ["no document at all"] = { f = print },
   }
@@ -100,6 +101,18 @@ describe("What a script is shown", function()
       end]], {}, { run }))
     end)
   end
+
+  it("lacks any number of documents that are too large, and they cost it nothing", function()
+    local list, names, inflight = {}, {}, {}
+    for i = 1, 2001 do list[i], names["name " .. i] = {}, { x = {} } end
+    for i = 1, 256 do
+      inflight[i] = { run_id = "r" .. i, metadata = list, kwargs = names, token_usage_by_model = { ("x"):rep(60000),
+        ("y"):rep(60000) } }
+    end
+    local ok, result, reason = sandbox.call({ bytes = 1 << 20 },
+      "return function(_, inflight) return { #inflight, #inflight[256].omitted } end", {}, inflight)
+    assert.same({ true, { 256, 3 } }, { ok, result, reason })
+  end)
 
   it("lacks documents beyond a mebibyte in all, and every record is there", function()
     local inflight = {}
