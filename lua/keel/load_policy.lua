@@ -14,6 +14,8 @@ LoadedPolicy.__name = "keel.policy"
 -- Loading runs the chunk once, to see that it gives a function: it gets what a decision gets by default.
 local load_budget = { instructions = 1000000, seconds = 0.05, bytes = 16 << 20 }
 
+local TRIES = 3 -- of a text whose loading ran out of time
+
 local NAME_MAX = 64 -- bytes of a name that becomes a run's multitask_strategy
 
 -- The name a file's policy goes by: that of the file, as far as it can be an id.
@@ -71,7 +73,7 @@ function LoadedPolicy.load(path, options)
   local version, err = version_of(name, source)
   if not version then return nil, err end
   local self = setmetatable({ _path = path, _name = name, _reload = options.reload or false, _stamp = stamp,
-    _settled = settled, _seen = source, _problem = nil }, LoadedPolicy)
+    _settled = settled, _seen = source, _problem = nil, _slow = nil, _tries = 0 }, LoadedPolicy)
   use(self, version)
   return self
 end
@@ -111,12 +113,18 @@ function LoadedPolicy:refresh(log)
   if source == self._seen then return end
   local version, err = version_of(self._name, source)
   if not version then
-    -- Memory may be there next time; the text is to be tried again.
-    self._seen = err.code ~= "no_memory" and source or nil
+    -- Memory may be there next time, and so may time on a busy machine: the text is to be tried again, the latter not
+    -- for ever.
+    local slow = err.limit == "seconds"
+    self._tries = slow and self._slow == source and self._tries + 1 or 1
+    self._slow = slow and source or nil
+    local again = err.code == "no_memory" or (slow and self._tries < TRIES)
+    self._seen = not again and source or nil
+    if again then self._stamp = nil end
     return keep(self, err, log)
   end
   local changed = version.version ~= self._version.version
-  self._seen, self._problem = source, nil
+  self._seen, self._problem, self._slow = source, nil, nil
   if not changed then return end
   use(self, version)
   if log then

@@ -294,8 +294,9 @@ end
 
 local function conflict(thread_id, outcome)
   local run_id = outcome.run and outcome.run.run_id
+  local what = run_id and "is busy with run " .. run_id or "takes no run now"
   local why = outcome.reason and (": " .. outcome.reason) or ""
-  return errors.new("conflict", ("thread %s is busy with run %s%s"):format(thread_id, run_id or "?", why),
+  return errors.new("conflict", ("thread %s %s%s"):format(thread_id, what, why),
     { thread_id = thread_id, run_id = run_id, position = outcome.position, reason = outcome.reason })
 end
 

@@ -46,6 +46,11 @@ support.each_store(function(open)
         { created(store, two).strategy, created(store, two).strategy_version })
     end)
 
+    it("refuses with its reason, and names no run when there is none", function()
+      local _, err = manager:create_or_reject("t", { multitask_strategy = load_policy(REFUSE) })
+      assert.same({ "conflict: thread t takes no run now: full" }, { tostring(err), err.run_id })
+    end)
+
     it("goes by the name the manager gives it", function()
       local policy = load_policy(ADMIT)
       manager = support.manager(store, { strategies = { mine = policy } })
@@ -272,6 +277,35 @@ support.each_store(function(open)
       assert(decide())
       assert.matches("not a regular file", policy:diagnostics()[1].message)
       assert(lfs.rmdir(path))
+    end)
+
+    it("that could not be loaded for want of time or memory is tried again, the former three times", function()
+      local kernel = require "keel.kernel"
+      local sandbox, read, calls, answer = kernel.sandbox, kernel.script_read, 0, { false, "budget", "seconds" }
+      finally(function() kernel.sandbox, kernel.script_read = sandbox, read end)
+      kernel.sandbox = function()
+        calls = calls + 1
+        return { check = function() return table.unpack(answer) end }
+      end
+      -- As if the file had been there for a while: the same stamp means the same text.
+      kernel.script_read = function(...)
+        local source, stamp = read(...)
+        return source, stamp, true
+      end
+      files.write(path, REFUSE)
+      for _ = 1, 5 do assert(decide()) end
+      assert.equal(3, calls)
+      assert.equal(1, #lines)
+      files.write(path, ADMIT .. " -- another text")
+      for _ = 1, 5 do assert(decide()) end
+      assert.equal(6, calls)
+      answer = { false, "memory" }
+      files.write(path, REFUSE .. " --")
+      for _ = 1, 5 do assert(decide()) end
+      assert.equal(11, calls)
+      kernel.sandbox = sandbox
+      support.refused("conflict", decide())
+      assert.same({}, policy:diagnostics())
     end)
 
     it("is not looked for without reload", function()
