@@ -154,6 +154,37 @@ describe("keel repl on a terminal", function()
       files.read(env.XDG_STATE_HOME .. "/keel/history"))
   end)
 
+  it("gives a chunk of several lines back, to be run again or dropped", function()
+    local prompt = open()
+    prompt:enter "for i = 1, 2 do"
+    prompt:enter "print('turn ' .. i)"
+    prompt:enter "end"
+    prompt:expect "turn 1\nturn 2\nkeel>"
+    prompt:press("Up", "Enter")
+    prompt:wait_until(function(screen) return screen:find "turn 1\nturn 2\nkeel>.*turn 1\nturn 2\nkeel>$" end)
+    prompt:press("Up", "Home")
+    prompt:expect "keel> for i = 1, 2 do\nprint('turn ' .. i)\nend"
+    prompt:press "C-c"
+    prompt:expect_last "keel>"
+  end)
+
+  it("forgets the older half of a history that has grown long", function()
+    local folder = support.dir()
+    assert(lfs.mkdir(folder .. "/keel"))
+    local lines = {}
+    for i = 1, 6000 do lines[i] = ("'%05d%s'"):format(i, ("x"):rep(100)) end
+    files.write(folder .. "/keel/history", table.concat(lines, "\n") .. "\n")
+    local prompt = open { XDG_STATE_HOME = folder }
+    prompt:press "Up"
+    prompt:expect "keel> '06000x"
+    prompt:press "C-u"
+    gives(prompt, "'new'", "new")
+    local kept = files.read(folder .. "/keel/history")
+    assert.is_true(#kept <= 256 * 1024 + 100 and #kept > 200 * 1024)
+    assert.is_truthy(kept:find "^'0%d+x+'\n")
+    assert.is_truthy(kept:find "x'\n'new'\n$")
+  end)
+
   it("drops the line, and the chunk, with Ctrl-C", function()
     local prompt = open()
     prompt:type "error 'not run'"

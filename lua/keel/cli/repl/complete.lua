@@ -99,6 +99,7 @@ end
 ---@return fun(before: string): string?, string? complete gives what to insert behind the text, and what to show below
 return function(globals, stands_for, width)
   return function(before)
+    if before:find "^%s+$" then return "  " end -- who indents wants no list of all there is
     local chain, sign, prefix = before:match "([%a_][%w_.]*)([.:])([%w_]*)$"
     local names, values
     if chain then

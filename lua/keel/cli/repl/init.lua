@@ -71,7 +71,8 @@ local function editing_reader(stands_for, given)
   if not prompt then return plain_reader(true) end
   local history = require("keel.cli.repl.history").open()
   for _, entry in ipairs(history.entries) do prompt:remember(entry) end
-  local reader = { read = function(_, text) return prompt:read(text) end }
+  -- Of a line that goes over several rows, those below the cursor are left when it is dropped.
+  local reader = { read = function(_, text) return prompt:read(text) end, clear = "\27[J" }
   local told = false
   function reader.remember(_, entry)
     local kept, problem = history:add(entry)
@@ -165,7 +166,7 @@ local function converse(reader, given)
       local _, why = chunk.run(function() report_results(results, given.json) end)
       if why then report_failure({ message = why.message, frames = {} }, given.json) end
     elseif given.on_terminal then
-      print() -- behind the ^C, and before the shell's prompt
+      io.stdout:write("\n", reader.clear or "") -- behind the ^C, and before the shell's prompt
     end
     if is_last then return all_well end
   end

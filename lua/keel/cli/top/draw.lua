@@ -9,6 +9,7 @@ local SHORT = 24 -- columns of a name, where others come behind it
 
 -- At most so many of the rows, under their titles.
 local function block(titles, rows, columns, most)
+  if #rows == most + 1 then most = #rows end -- it takes no more room than saying that there is one more
   local shown = table.move(rows, 1, math.min(#rows, most), 1, {})
   local lines = output.lines(titles, shown, columns)
   if #rows > most then lines[#lines + 1] = output.paint(("… %d more"):format(#rows - most), "grey") end
