@@ -3,6 +3,7 @@
 --- `concurrency` workers, each a coroutine, take a run, call its handler and write its end, over and over; with nothing
 --- to take they rest until somebody tells of news: the log, a tick, or a record that became live. What they write in a
 --- turn of the loop shares a commit.
+local Claims = require "keel.executor.claims"
 local Loop = require "keel.executor.loop"
 local Queue = require "keel.executor.queue"
 local Retry = require "keel.retry"
@@ -79,10 +80,27 @@ local function share(self)
   self._store = client.store
   if SharedCommits.is(client.store) then return end
   client:use(SharedCommits.new(client.store, {
-    defer = function(fn) loop:defer(fn) end,
+    defer = function(fn) loop:defer_to_end(fn) end,
     sleep = function(seconds) loop:sleep(seconds) end,
     shares = function(thread) return loop:drives(thread) end,
   }))
+end
+
+-- What the log tells.
+local function told_of(self)
+  local manager = self._manager
+  return {
+    made = function(run_id)
+      if not manager._live:get(run_id) then self:_expect() end -- else it is known here, or was claimed meanwhile
+    end,
+    given_back = function(delay) self:_expect(delay) end,
+    made_room = function(thread_id)
+      self._claims:expect_some()
+      if thread_id then self._queue:ready(thread_id) end
+      self:_look()
+    end,
+    concerns = function(run_id) if self._tasks[run_id] then self:_beat() end end,
+  }
 end
 
 --- Makes an executor. It does nothing until `start`, `run` or `drain`.
@@ -104,19 +122,21 @@ function Executor.new(options)
   local uv = options.loop or find_luv()
   local manager = options.manager
   local function log(...) manager._client:log(...) end
+  local concurrency = options.concurrency or CONCURRENCY
+  local interval = options.interval or math.min(INTERVAL, (manager._lease or math.huge) / 3)
   local self = setmetatable({
     _manager = manager,
     _handlers = options.handlers,
-    _concurrency = options.concurrency or CONCURRENCY,
-    _threads = options.threads,
+    _concurrency = concurrency,
     _reconciler = options.reconciler,
-    _interval = options.interval or math.min(INTERVAL, (manager._lease or math.huge) / 3),
+    _interval = interval,
     _poll = options.poll or POLL,
     _kill_grace = options.kill_grace or KILL_GRACE,
     _backoff = options.backoff or Retry.new { initial_delay = 1, max_delay = 300 },
     _log = log,
     _loop = Loop.new(uv, log),
     _queue = Queue.new(manager),
+    _claims = Claims.new(manager, { threads = options.threads, most = concurrency, patience = interval }),
     _state = "new",     -- new -> started -> stopping -> stopped
     _workers = 0,       -- coroutines
     _idle = {},         -- waiters of those that rest
@@ -124,26 +144,21 @@ function Executor.new(options)
     _sleepers = {},     -- waiters of handlers that sleep by a manual clock -> when they wake up
     _tasks = {},        -- run_id -> task
     _news = 0,          -- counts what was told, so that no worker rests on old knowledge
-    _claimable = true,  -- a claim may find something
-    _claim_at = nil,    -- when a run that was given back may be claimed, in seconds
     _moves = 0,         -- counts what happened, for drain
     _counts = { started = 0, ended = 0 },
   }, Executor)
   manager._executor = self
   share(self)
-  self._watch = Watch.new(manager._client, {
-    may_claim = function(delay) self:_look_in(delay or 0) end,
-    changed = function(thread_id) if self._queue:ready(thread_id) then self:_look() end end,
-    concerns = function(run_id) if self._tasks[run_id] then self:_beat() end end,
-  })
+  self._watch = Watch.new(manager._client, told_of(self))
   for _, record in ipairs(manager._live:in_flight()) do
     if record.status == "pending" then self._queue:add(record) end
   end
   manager._live.on_add = function(record)
     if record.status ~= "pending" or record.operation_kind ~= "run" then return end
     self._queue:add(record)
-    self:_look(true)
+    self:_look()
   end
+  manager._live.on_claimable = function() self:_expect() end
   return self
 end
 
@@ -209,42 +224,34 @@ local function call_worker(self)
   end)
 end
 
--- There may be something to take. `own`: only among the runs that this process owns.
-function Executor:_look(own)
+-- Whether a worker would find something, or should look at least.
+local function has_work(self)
+  return self._queue:has_ready() or self._claims:is_worth_it()
+end
+
+-- There may be something to take.
+function Executor:_look()
   self._news = self._news + 1
-  if not own then self._claimable = true end
-  if self._state == "started" or self._draining then call_worker(self) end
+  if (self._state == "started" or self._draining) and has_work(self) then call_worker(self) end
 end
 
--- There may be something to claim in so many seconds.
-function Executor:_look_in(delay)
-  if delay <= 0 then return self:_look() end
-  local at = self:_now() + delay
-  self._claim_at = math.min(self._claim_at or at, at)
-end
-
--- Takes a run that may start: one's own, or one that is to be claimed.
-local function take(self)
-  local record = self._queue:start()
-  if record or not self._claimable then return record end
-  local seen = self._news
-  local claimed, err = self._manager:claim_next { threads = self._threads }
-  if not claimed and seen == self._news then
-    self._claimable = false
-    if err then self._claim_at = self:_now() + self._interval end
-  end
-  return claimed
+-- There may be one more to claim, in so many seconds.
+function Executor:_expect(delay)
+  if delay and delay > 0 then return self._claims:expect_at(self:_now() + delay) end
+  self._claims:expect()
+  self:_look()
 end
 
 function Executor:_work()
   while self._state == "new" or self._state == "started" do
     local seen = self._news
-    local record = take(self)
+    local record = self._queue:start() or self._claims:take()
     if record then
       self._moves = self._moves + 1
       -- Where there was one there may be more: twice as many look next.
-      call_worker(self)
-      call_worker(self)
+      for _ = 1, 2 do
+        if has_work(self) then call_worker(self) end
+      end
       self:_drive(record)
     elseif seen == self._news then
       local waiter = self._loop:waiter()
@@ -262,7 +269,7 @@ function Executor:_drive(record)
   counts.ended = counts.ended + 1
   self._moves = self._moves + 1
   if self._tasks[record.run_id] == task then self._tasks[record.run_id] = nil end
-  if self._queue:ready(record.thread_id) then self:_look(true) end
+  if self._queue:ready(record.thread_id) then self:_look() end
 end
 
 -- --- Keeping an eye on things ---------------------------------------------------------------------------------------
@@ -273,6 +280,7 @@ local function tend(self, method)
   if method == "tick" then
     report = self._manager:tick { reconciler = self._reconciler }
     self._queue:sweep(SWEPT)
+    self._claims:expect_some()
     self:_look()
   else
     report = self._manager:heartbeat()
@@ -285,11 +293,8 @@ end
 -- The delays that are over by now.
 local function look_at_clock(self)
   local now = self:_now()
-  if self._claim_at and self._claim_at <= now then
-    self._claim_at = nil
-    self:_look()
-  end
-  if self._queue:delay(now) == nil and self._queue:has_ready() then self:_look(true) end
+  if self._claims:is_due(now) then self:_expect() end
+  if self._queue:delay(now) == nil and self._queue:has_ready() then self:_look() end
 end
 
 -- Something concerns a run that works here: a heartbeat, at once.
@@ -405,7 +410,8 @@ local function shut_down(self, timeout)
   end
   while is_left() and kernel.monotonic() < deadline do self._loop:sleep(0.005) end
   self._state = "stopped"
-  self._manager._executor, self._manager._live.on_add = nil, nil
+  local live = self._manager._live
+  self._manager._executor, live.on_add, live.on_claimable = nil, nil, nil
   if not SharedCommits.is(self._store) then self._manager._client:use(self._store) end
   for _, waiter in ipairs(self._stop_waiters) do waiter:wake() end
   self._loop:close()

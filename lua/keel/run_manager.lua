@@ -248,7 +248,10 @@ local function adopt(self, request, written)
   record.kwargs = fields.kwargs and copy(fields.kwargs) or {}
   record.worker_ref = fields.worker_ref and copy(fields.worker_ref)
   -- Nobody owns what may be claimed: it can be anybody's the next moment, so it is not live here.
-  if fields.claimable then return LiveRuns.equip(record, true) end
+  if fields.claimable then
+    if self._live.on_claimable then self._live.on_claimable() end
+    return LiveRuns.equip(record, true)
+  end
   self._live:add(LiveRuns.equip(record, false))
   return record
 end

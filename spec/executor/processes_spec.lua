@@ -69,6 +69,71 @@ describe("Executors among processes", function()
     end
   end)
 
+  it("OWN-3: one that is killed leaves runs at every stage, and another brings all of them to an end", function()
+    local child = support.spawn([[
+      local store = assert(keel.open(..., { durability = "off" }))
+      local runs = keel.run_manager { store = store }
+      local hold = function(context) say("runs " .. context.run.thread_id) context.sleep(60) end
+      local executor = assert(keel.executor { manager = runs, concurrency = 5, interval = 0.05, handlers = {
+        hold = hold,
+        spawning = function(context)
+          assert(context.spawn "exec sleep 2")
+          hold(context)
+        end,
+        failing = function(context)
+          if context.run.attempt == 1 then error "once" end
+          hold(context)
+        end,
+        deaf = function(context)
+          say "runs deaf"
+          repeat context.sleep(60) until false
+        end,
+      }, backoff = keel.retry_policy { initial_delay = 1.5 } })
+      local function make(thread_id, handler, options)
+        options = options or {}
+        options.kwargs = { handler = handler }
+        return assert(runs:create_or_reject(thread_id, options))
+      end
+      make("running", "hold")
+      make("spawning", "spawning")
+      make("claimed", "hold", { claimable = true })
+      make("tried again", "failing", { max_attempts = 2 })
+      make("deaf", "deaf")
+      executor:start()
+      local uv = require "luv"
+      while executor:stats().started < 5 or executor:stats().ended < 1 do uv.run "once" end
+      assert(runs:cancel(runs:list_by_thread("deaf")[1].run_id))
+      make("full up", "hold") -- the fifth handler
+      while executor:stats().started < 6 do uv.run "once" end
+      make("waiting", "hold")
+      make("waiting", "hold", { multitask_strategy = "enqueue" })
+      make("deaf", "hold", { multitask_strategy = "interrupt" })
+      make("delayed", "hold", { scheduled_at = os.date("!%Y-%m-%dT%H:%M:%SZ", os.time() + 1) })
+      make("unclaimed", "hold", { claimable = true })
+      say "all there"
+      while true do uv.run "once" end
+    ]], { path })
+    local line
+    repeat line = child:hear() until line == "all there"
+    child:kill()
+    local ids, stages = {}, {}
+    for _, event in ipairs(support.events(store, { kinds = { "run_created" } })) do
+      local row = store:get(event.run_id)
+      ids[#ids + 1] = row.run_id
+      local stage = row.finalizing and "finalizing" or row.claimable and row.status .. ", claimable" or row.status
+      stages[stage] = (stages[stage] or 0) + 1
+    end
+    assert.same({ finalizing = 1, running = 4, pending = 4, ["pending, claimable"] = 2 }, stages)
+    executors.started(runs, function() return { exit_code = 0 } end, { reconciler = "requeue_orphans" })
+    local stopped = table.remove(ids, 5)
+    executors.await_status(store, ids, "success")
+    assert.same({ "interrupted", false }, { store:get(stopped).status, store:get(stopped).finalizing or false })
+    for _, id in ipairs(ids) do
+      assert.equal(1, #support.events(store, { run_id = id, kinds = { "run_finished" } }))
+    end
+    assert.same({}, store:verify())
+  end)
+
   it("OWN-9: a handler hears at once that another process wants its run to stop", function()
     local id = claimable("t", "wait", { max_attempts = 5 })
     local child = worker()

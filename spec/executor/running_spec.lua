@@ -44,6 +44,20 @@ support.each_store(function(open)
       assert.equal(4, #support.events(store, { kinds = { "run_started" } }))
     end)
 
+    it("needs no look at the log for what its own process makes, gives back and ends", function()
+      local ended = {}
+      executors.started(runs, function(context)
+        ended[#ended + 1] = context.run.thread_id
+        if context.run.thread_id == "first" then claimable("second", { max_attempts = 2 }) end
+        if context.run.thread_id == "second" and context.run.attempt == 1 then error "once" end
+      end, { interval = 60, poll = 60, backoff = keel.retry_policy { initial_delay = 0 } })
+      executors.await(function() return store:session_id() end, "the session")
+      local first = assert(runs:create "first")
+      executors.await_status(store, first.run_id, "success")
+      executors.await(function() return #ended == 3 end, "the second attempt")
+      assert.same({ "first", "second", "second" }, ended)
+    end)
+
     it("runs as many at once as it may, and no more", function()
       local now, most = 0, 0
       local ids = {}

@@ -1,9 +1,15 @@
 --- Coroutines on libuv: driving them, parking them, and what is done at the end of a turn.
 ---
+--- A turn runs all coroutines that can go on, and what that lets go on, and then what was left for the end: writing, so
+--- that a commit has the calls of all of them.
+---
 --- Every callback of libuv goes through `guard`: an error that leaves one would end the process.
 ---@class keel.ExecutorLoop
 local Loop = {}
 Loop.__index = Loop
+
+local ROUNDS = 8      -- rounds of coroutines in a turn: those that keep waking each other must not hold it up
+local TURNS_LEFT = 32 -- turns after the end
 
 ---@param uv table luv, or a module with its functions
 ---@param log fun(level: string, message: string, fields: table)
@@ -12,7 +18,8 @@ function Loop.new(uv, log)
     uv = uv,
     _log = log,
     _threads = setmetatable({}, { __mode = "k" }), -- the coroutines driven here
-    _deferred = {},
+    _deferred = {}, -- functions to be called in this turn
+    _last = {},     -- those to be called at its end
     _idle = uv.new_idle(),
     _idles = false,
     _closed = false,
@@ -36,24 +43,50 @@ function Loop:drives(thread)
   return self._threads[thread] == true
 end
 
--- Calls what was deferred. An idle handle keeps the loop from waiting while there is something to do.
-local function run_deferred(self)
-  local due = self._deferred
-  self._deferred = {}
-  self._idle:stop()
-  self._idles = false
+local function call_all(self, name)
+  local due = self[name]
+  self[name] = {}
   for _, fn in ipairs(due) do self:guard(fn)() end
-  if self._closed and not self._idles and not self._idle:is_closing() then self._idle:close() end
 end
 
---- Calls fn once, at the end of this turn of the loop.
----@param fn fun()
-function Loop:defer(fn)
+-- From now on nothing goes on.
+local function let_go(self)
+  self._deferred, self._last = {}, {}
+  if not self._idle:is_closing() then self._idle:close() end
+end
+
+-- A turn. An idle handle keeps the loop from waiting while there is something to do.
+local function turn(self)
+  self._idle:stop()
+  self._idles = false
+  for _ = 1, ROUNDS do
+    if #self._deferred == 0 then break end
+    call_all(self, "_deferred")
+  end
+  call_all(self, "_last")
+  if not self._closed then return end
+  self._turns_left = self._turns_left - 1
+  if not self._idles or self._turns_left <= 0 then let_go(self) end
+end
+
+local function defer(self, list, fn)
   if self._idle:is_closing() then return end -- after the end nothing goes on
-  table.insert(self._deferred, fn)
+  table.insert(list, fn)
   if self._idles then return end
   self._idles = true
-  self._idle:start(self:guard(function() run_deferred(self) end))
+  self._idle:start(self:guard(function() turn(self) end))
+end
+
+--- Calls fn once, in the next turn of the loop, or later in this one.
+---@param fn fun()
+function Loop:defer(fn)
+  defer(self, self._deferred, fn)
+end
+
+--- Calls fn once, when all that can go on in this turn, or the next, has.
+---@param fn fun()
+function Loop:defer_to_end(fn)
+  defer(self, self._last, fn)
 end
 
 local function resume(self, thread)
@@ -64,7 +97,7 @@ local function resume(self, thread)
   end
 end
 
---- Runs fn in a coroutine of its own, from the next turn on.
+--- Runs fn in a coroutine of its own, as something deferred.
 ---@param fn fun()
 function Loop:go(fn)
   local thread = coroutine.create(fn)
@@ -78,8 +111,8 @@ end
 local Waiter = {}
 Waiter.__index = Waiter
 
---- Something the running coroutine can wait for once. It goes on in the turn after `wake`, never inside of it: whoever
---- wakes is not interrupted.
+--- Something the running coroutine can wait for once. It goes on after `wake`, never inside of it: whoever wakes is
+--- not interrupted.
 ---@return keel.ExecutorWaiter
 function Loop:waiter()
   return setmetatable({ _loop = self, _thread = coroutine.running(), _woken = false, _waits = false }, Waiter)
@@ -95,6 +128,13 @@ function Waiter:wake()
   if self._woken then return end
   self._woken = true
   if self._waits then self._loop:defer(function() resume(self._loop, self._thread) end) end
+end
+
+--- Parks the running coroutine until the next turn.
+function Loop:give_way()
+  local waiter = self:waiter()
+  self:defer_to_end(function() waiter:wake() end)
+  waiter:wait()
 end
 
 --- Calls fn after so many seconds. Returns a function that keeps it from being called.
@@ -139,7 +179,7 @@ end
 
 --- Whether nothing is deferred.
 function Loop:is_quiet()
-  return #self._deferred == 0
+  return #self._deferred == 0 and #self._last == 0
 end
 
 --- Turns the loop until `done()`.
@@ -148,10 +188,10 @@ function Loop:turn_until(done)
   while not done() do self.uv.run "once" end
 end
 
---- Lets go of libuv, after what is deferred now.
+--- Lets go of libuv, when what goes on now has come to its end. Who never does is left behind.
 function Loop:close()
-  self._closed = true
-  if not self._idles and not self._idle:is_closing() then self._idle:close() end
+  self._closed, self._turns_left = true, TURNS_LEFT
+  if not self._idles then let_go(self) end
 end
 
 return Loop

@@ -82,7 +82,10 @@ local function context_of(self)
   function context.sleep(seconds)
     check.type(seconds, "number", 1, "sleep")
     check_thread(self, "sleep")
-    if self:is_cancelled() then return nil, cancelled(self) end
+    if self:is_cancelled() then -- the others get their turn all the same: it may not be listened to
+      executor._loop:give_way()
+      return nil, cancelled(self)
+    end
     self._sleep = executor._loop:waiter()
     executor:_rest(self._sleep, seconds)
     self._sleep = nil
@@ -142,15 +145,25 @@ local function give_back(self, outcome)
   local run, err = insist(self, function()
     return executor._manager:requeue(record.run_id, { delay = delay, error = outcome.error })
   end)
-  if run then executor:_look_in(delay) end
+  if run then executor:_expect(delay) end
   return run ~= nil or err.code == "stale_owner" or executor:_is_over()
+end
+
+-- Whether the run has taken longer than it may, and nobody has noticed: its handler has let nobody else work.
+local function is_late(self)
+  local record = self._record
+  return record.deadline and not LiveRuns.is_final(record.status) and not self:is_cancelled() and
+    kernel.time_seconds(record.deadline) <= self._executor:_now()
 end
 
 local function write_end(self, outcome)
   local executor, record = self._executor, self._record
   local failed = outcome.failed
   outcome.failed = nil
-  if failed and self:is_cancelled() then
+  if is_late(self) then
+    outcome.status, outcome.stop_reason, outcome.error_code = "timeout", "deadline", nil
+    outcome.error = "the deadline of the run has passed"
+  elseif failed and self:is_cancelled() then
     outcome.status, outcome.stop_reason = "interrupted", "cancelled"
   elseif failed and may_retry(record) then
     outcome.status = "error"

@@ -32,7 +32,7 @@ local function end_of_log(client)
   return { epoch = epoch, next_event_id = high }
 end
 
---- `told` has the functions that are called: may_claim(seconds?), changed(thread_id), concerns(run_id).
+--- `told` has the functions that are called: made(run_id), given_back(delay?), made_room(thread_id?), concerns(run_id).
 ---@param client keel.StoreClient
 ---@param told table
 function Watch.new(client, told)
@@ -43,17 +43,13 @@ end
 local function tell(self, event)
   local told, kind = self._told, event.kind
   if kind == "run_created" or kind == "run_rescheduled" then
-    told.may_claim()
+    told.made(event.run_id)
   elseif kind == "run_requeued" then
-    told.may_claim(event.data and event.data.delay)
-    if event.thread_id then told.changed(event.thread_id) end
-    if event.run_id then told.concerns(event.run_id) end
-  elseif kind == "run_cancel_requested" then
-    if event.run_id then told.concerns(event.run_id) end
-  else
-    told.may_claim()
-    if event.thread_id then told.changed(event.thread_id) end
-    if event.run_id then told.concerns(event.run_id) end
+    told.given_back(event.data and event.data.delay)
+  end
+  if kind ~= "run_created" and kind ~= "run_rescheduled" then
+    if kind ~= "run_cancel_requested" then told.made_room(event.thread_id) end
+    told.concerns(event.run_id)
   end
 end
 

@@ -8,6 +8,7 @@ local kernel = require "keel.kernel"
 
 ---@class keel.LiveRuns
 ---@field on_add? fun(record: keel.Run) an executor's: told of each new record; must not raise
+---@field on_claimable? fun() an executor's: told when a run was made that anybody may claim; must not raise
 local LiveRuns = {}
 LiveRuns.__index = LiveRuns
 

@@ -1,0 +1,76 @@
+--- When it is worth looking for a run that anybody may claim, and for how many at once.
+---
+--- Whoever has nothing to do would look for one; where there are none, that is a transaction each for nothing. So looks
+--- are counted: what is told of allows one more, one that found a run allows two, as where there was one there may be
+--- more, and one that found none ends it until something is told again.
+local kernel = require "keel.kernel"
+
+---@class keel.ExecutorClaims
+local Claims = {}
+Claims.__index = Claims
+
+---@param manager keel.RunManager
+---@param options { threads?: string[], most: integer, patience: number } most: looks at once; patience: seconds until
+--- it is tried again after the store has failed
+function Claims.new(manager, options)
+  return setmetatable({
+    _manager = manager,
+    _threads = options.threads,
+    _most = options.most,
+    _patience = options.patience,
+    _looks = 1,  -- that are worth it now
+    _news = 0,   -- counts what was told: a look that began before it says nothing about it
+    _due = nil,  -- when a run that was given back may be claimed, in seconds
+  }, Claims)
+end
+
+--- One more run may be there to claim.
+function Claims:expect()
+  self._looks = math.min(self._looks + 1, self._most)
+  self._news = self._news + 1
+end
+
+--- A run that waited may have got its turn.
+function Claims:expect_some()
+  self._looks = math.max(self._looks, 1)
+  self._news = self._news + 1
+end
+
+--- One will be there to claim.
+---@param time number
+function Claims:expect_at(time)
+  self._due = math.min(self._due or time, time)
+end
+
+--- Whether one that was expected for a later time is to be looked for now.
+---@param now number
+---@return boolean
+function Claims:is_due(now)
+  if not self._due or self._due > now then return false end
+  self._due = nil
+  return true
+end
+
+--- Whether to look for one.
+---@return boolean
+function Claims:is_worth_it()
+  return self._looks > 0
+end
+
+--- Claims a run, if that is worth a try. In a coroutine that may wait.
+---@return keel.Run? record running
+function Claims:take()
+  if self._looks <= 0 then return nil end
+  self._looks = self._looks - 1
+  local seen = self._news
+  local record, err = self._manager:claim_next { threads = self._threads }
+  if record then
+    self._looks = math.min(self._looks + 2, self._most)
+  elseif seen == self._news then
+    self._looks = 0
+    if err then self:expect_at(kernel.time_seconds(self._manager._client:now()) + self._patience) end
+  end
+  return record
+end
+
+return Claims
