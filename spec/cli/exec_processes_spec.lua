@@ -5,74 +5,29 @@ local lfs = require "lfs"
 local process = require "support.process"
 local support = require "support"
 
-local SHELLS, EACH, THREADS = 8, 25, 5
+local ROOT = debug.getinfo(1, "S").source:match "^@(.-)spec/cli/[^/]*$"
 
--- What runs on a thread: it fails the test if it is not alone there, then does some real work and exits with a code
--- of its own.
-local WORK = [[
-mkdir "$1/lock-$2" || { echo overlap >>"$1/wrong"; exit 99; }
-printf '%s' "$3" | sha256sum >"$1/sum-$3"
-rmdir "$1/lock-$2"
-exit $(($3 % 7))
-]]
-
--- One shell: its commands one after the other; what came back is written down.
-local SHELL = [[
-folder=$1 shell=$2 each=$3 threads=$4 program=$5
-i=0
-while [ $i -lt $each ]; do
-	n=$((shell * each + i))
-	"$program" exec --durability normal --thread "t$((n % threads))" --strategy enqueue -- \
-		sh "$folder/work.sh" "$folder" $((n % threads)) $n
-	echo "$n $?" >>"$folder/codes-$shell"
-	i=$((i + 1))
-done
-]]
+-- Runs the torture of keel exec (tests/torture).
+local function torture(...)
+  local child = support.spawn([[
+    arg = { [0] = ..., select(2, ...) }
+    dofile(arg[0])
+  ]], { ROOT .. "tests/torture/exec.lua", ... }, { env = { KEEL_PROGRAM = command.program } })
+  process.turn_until(function() return child.code end, 120000)
+  local code, _, output = child:wait()
+  assert(code == 0, output .. child.errors)
+  assert.is_truthy(output:find "; 0 wrong\n$", output)
+end
 
 describe("Many keel exec at once", function()
   after_each(support.clean_up)
 
   it("200 real commands from 8 shells on 5 threads: codes right, no overlap, none lost", function()
-    local folder, path = support.dir(), support.path()
-    files.write(folder .. "/work.sh", WORK)
-    files.write(folder .. "/shell.sh", SHELL)
-    local shells = {}
-    for shell = 0, SHELLS - 1 do
-      shells[#shells + 1] = process.start({ "sh", folder .. "/shell.sh", folder, tostring(shell), tostring(EACH),
-        tostring(THREADS), command.program }, { env = { KEEL_STORE = path, LUA_PATH = ";;", LUA_CPATH = ";;" } })
-    end
-    process.turn_until(function()
-      for _, child in ipairs(shells) do
-        if not child.code then return false end
-      end
-      return true
-    end, 120000)
-    local count = 0
-    for shell, child in ipairs(shells) do
-      assert.equal(0, child.code, child.errors)
-      for n, code in files.read(("%s/codes-%d"):format(folder, shell - 1)):gmatch "(%d+) (%d+)" do
-        count = count + 1
-        assert.equal(n % 7, tonumber(code), "command " .. n)
-        assert.is_true(files.exists(folder .. "/sum-" .. n))
-      end
-    end
-    assert.equal(SHELLS * EACH, count)
-    assert.is_false(files.exists(folder .. "/wrong"))
-    local store = support.open(path)
-    assert.equal(count, #support.events(store, { kinds = { "run_finished" } }))
-    for thread = 0, THREADS - 1 do
-      local running
-      for _, event in ipairs(support.events(store, { thread_id = "t" .. thread })) do
-        if event.kind == "run_started" then
-          assert.is_nil(running)
-          running = event.run_id
-        elseif event.kind == "run_finished" then
-          assert.equal(running, event.run_id)
-          running = nil
-        end
-      end
-    end
-    assert.same({}, store:verify())
+    torture()
+  end)
+
+  it("and killed at random, with their guardians and commands: none goes on, nobody else is hit", function()
+    torture("--kills", 40, "--each", 10)
   end)
 
   -- SIGKILL after so many milliseconds: before the store is open, in admission, in line, while it runs, at its end.
@@ -80,7 +35,7 @@ describe("Many keel exec at once", function()
     local folder, path = support.dir(), support.path()
     local env = { KEEL_STORE = path }
     local stages, n = {}, 0
-    for delay = 0, 45, 1 do
+    for delay = 0, 45, 2 do
       n = n + 1
       local child = command.start({ "exec", "--durability", "normal", "-t", "t", "-s", "enqueue", "--", "sh", "-c",
         ("echo $$ >%s/pid-%d; sleep 0.02 & wait; echo %d >>%s/done"):format(folder, n, n, folder) }, { env = env })
@@ -105,6 +60,69 @@ describe("Many keel exec at once", function()
       assert.is_falsy(pid and lfs.attributes("/proc/" .. pid .. "/exe"), "a command outlived its run")
     end
     assert.same({}, store:verify())
+  end)
+
+  -- SIGKILL on entering a system call, each one in turn: before a commit reaches the disk (the store's making,
+  -- admission, start, end), before the command is made, and when its end is asked for.
+  it("killed between any two steps: its run is an orphan or not there at all, no command is left", function()
+    if not os.execute "strace -f -o /dev/null true 2>/dev/null" then
+      return pending "strace is not here, or may not trace"
+    end
+    local stages = {}
+    for _, call in ipairs { "fdatasync", "vfork", "waitid" } do
+      local count = 0
+      repeat
+        count = count + 1
+        local folder, path = support.dir(), support.path()
+        local env = { KEEL_STORE = path }
+        local child = command.start({ "exec", "-t", "t", "--", "sh", "-c",
+          ("echo $$ >%s/pid; sleep 0.01; echo >%s/done"):format(folder, folder) }, { env = env, prefix = { "strace",
+            "-o", "/dev/null", "-e", "trace=" .. call, "-e", ("inject=%s:signal=KILL:when=%d"):format(call, count) } })
+        local code, signal = child:wait()
+        assert.is_true(signal == 9 or code == 0, child.errors)
+        local pid = files.exists(folder .. "/pid") and files.read(folder .. "/pid"):match "%d+"
+        assert.is_true(process.poll_until(function()
+          return not (pid and lfs.attributes("/proc/" .. pid .. "/exe"))
+        end))
+        local after = command.run({ "exec", "-t", "t", "-s", "enqueue", "--wait", "20", "true" }, { env = env })
+        assert.equal(0, after.code, after.errors)
+        local store = support.open(path)
+        local runs = support.pluck(support.events(store, { kinds = { "run_created" } }), "run_id")
+        local row = #runs == 2 and store:get(runs[1])
+        local stage = not row and "no run" or row.stop_reason ~= "orphan_recovered" and row.status or
+          not row.started_at and "not started" or not pid and "started, no command" or
+          files.exists(folder .. "/done") and "command ended, not written" or "command running"
+        stages[stage] = true
+        assert.equal("success", store:get(runs[#runs]).status)
+        assert.same({}, store:verify())
+        store:close()
+      until signal ~= 9
+    end
+    for _, stage in ipairs { "no run", "not started", "started, no command", "command ended, not written",
+      "success" } do
+      assert.is_true(stages[stage], stage)
+    end
+  end)
+
+  it("robbed of its guardian: it goes on, ends the group, and the command dies with it", function()
+    local env = { KEEL_STORE = support.path() }
+    local function start(...)
+      local child = command.start({ "exec", ... }, { env = env })
+      local pid = child:hear()
+      local guardian = files.read(("/proc/%d/task/%d/children"):format(child.pid, child.pid)):match "%d+"
+      assert.not_equal(pid, guardian)
+      os.execute("kill -9 " .. guardian)
+      return child, pid
+    end
+    local child = start("--", "sh", "-c", "echo $$; read line; exit 5")
+    child:say "end"
+    assert.equal(5, (child:wait()))
+    child = start("--timeout", "0.2", "--grace", "3600", "--", "sh", "-c", "echo $$; sleep 30 & wait; sleep 30")
+    assert.equal(124, (child:wait()))
+    local pid
+    child, pid = start("--", "sh", "-c", "echo $$; exec sleep 30")
+    child:kill()
+    assert.is_true(process.poll_until(function() return not lfs.attributes(("/proc/%s/exe"):format(pid)) end))
   end)
 
   it("killed in line: those behind it go on", function()
