@@ -136,7 +136,9 @@ bool group_has_others(const struct group *group)
 	if (!file)
 		return false;
 	while (!found && fscanf(file, "%ld", &pid) == 1)
-		found = pid != group->leader && pid != group->command && getpgid((pid_t)pid) == group->leader;
+		/* What has ended is reaped: group_look gets no further than the guardian when somebody has killed that. */
+		found = pid != group->leader && pid != group->command && waitpid((pid_t)pid, NULL, WNOHANG) == 0 &&
+				getpgid((pid_t)pid) == group->leader;
 	fclose(file);
 	return found;
 }

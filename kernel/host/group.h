@@ -38,7 +38,7 @@ int group_start(struct group *group, char *const command[], const int output[2])
  * when the user stopped it. */
 void group_look(struct group *group);
 
-/* Whether something in the group is there besides guardian and command. */
+/* Whether something in the group is there besides guardian and command. Reaps what has ended. */
 bool group_has_others(const struct group *group);
 
 /* Sends a signal to all in the group. */
