@@ -8,6 +8,7 @@
 #include "host.h"
 #include "scripts.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdbool.h>
@@ -110,8 +111,20 @@ static int run(lua_State *L)
 	return 1;
 }
 
+/* What we were started without, of input, output and errors, must not become the number of a file of ours: messages
+ * would end up in it. The command is started without it all the same. */
+static bool fill_standard(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR | O_CLOEXEC) < 0)
+			return false;
+	return true;
+}
+
 int main(int argc, char **argv)
 {
+	if (!fill_standard())
+		return EXIT_FAILURE;
 	lua_State *L = luaL_newstate();
 	if (!L) {
 		fputs("keel: out of memory\n", stderr);

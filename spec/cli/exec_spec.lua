@@ -65,6 +65,35 @@ describe("keel exec passes through", function()
       { run.status, run.exit_code, run.user_id, run.thread_id, run.metadata })
   end)
 
+  it("bytes of any kind, as many as there are", function()
+    local _, _, env = command.on_store()
+    local bytes = {}
+    for i = 0, 255 do bytes[#bytes + 1] = string.char(i):rep(i + 1) end
+    local text = table.concat(bytes):rep(40)
+    for _, keep in ipairs { false, support.dir() } do
+      local words = keep and { "exec", "--keep", keep, "cat" } or { "exec", "cat" }
+      local result = command.run(words, { env = env }, text)
+      assert.is_true(result.code == 0 and result.output == text)
+    end
+  end)
+
+  it("what is closed, closed, and writes into no file of its own for it", function()
+    local _, path, env = command.on_store()
+    local folder = support.dir()
+    local function run(redirections, ...)
+      local shell = { prefix = { "sh", "-c", '"$@" ' .. redirections, "sh" }, env = env }
+      return command.run({ "exec", ... }, shell)
+    end
+    assert.equal("0\n", run("<&-", "sh", "-c", "test -e /proc/self/fd/0; echo $((1 - $?))").output)
+    for _, words in ipairs { { "sh", "-c", "echo out; echo err >&2; exit 3" },
+      { "--keep", folder, "sh", "-c", "echo out; echo err >&2; exit 3" }, { "--json", "sh", "-c", "exit 3" } } do
+      assert.equal(3, run("<&- >&- 2>&-", table.unpack(words)).code)
+    end
+    local runs, store = runs_of(path)
+    assert.equal("out\nerr\n", files.read(runs[3].logs_path .. "/stdout") .. files.read(runs[3].logs_path .. "/stderr"))
+    assert.same({}, store:verify())
+  end)
+
   it("the end by a signal", function()
     local exec, path = command.on_store()
     assert.equal(128 + 9, exec("exec", "--", "sh", "-c", "kill -9 $$").code)
@@ -369,7 +398,7 @@ describe("keel exec", function()
       { "exec", "--thread", "", "true" }, { "exec", "--user", "", "true" }, { "exec", "--key", "", "true" },
       { "exec", "--priority", "high", "true" }, { "exec", "--grace", "x", "true" }, { "exec", "--wait", "x", "true" },
       { "exec", "--quite", "true" }, { "exec", "--durability", "some", "true" },
-      { "exec", "echo", "\xff" },
+      { "exec", "echo", "\xff" }, { "exec", "--strategy", "limit", "--set", "max=-1", "true" },
     }
     for _, words in ipairs(wrong) do
       local result = exec(table.unpack(words))
@@ -377,6 +406,31 @@ describe("keel exec", function()
       assert.equal(2, result.code, shown)
       assert.is_truthy(result.errors:find "^keel exec: [^\n]+\n$", shown .. ": " .. result.errors)
       assert.equal("", result.output, shown)
+    end
+  end)
+
+  it("names what to write instead", function()
+    local exec = command.on_store()
+    local advice = {
+      [{ "--timeout", "5x" }] = "write 30, 1.5s, 10m, 2h or 1d",
+      [{ "--attempts", "0" }] = "'0' is no whole number from 1 up",
+      [{ "--priority", "high" }] = "'high' is no whole number",
+      [{ "--metadata", "{" }] = 'write {"name": value}',
+      [{ "--metadata", "[]" }] = 'write {"name": value}',
+      [{ "--set", "max" }] = "write max=3",
+      [{ "--strategy", "limit", "--set", "max=no" }] = "see --set",
+      [{ "--strategy", "enqeue" }] = "known are: allow, debounce, enqueue",
+      [{ "--strategy", "./none.lua" }] = "./none.lua cannot be read",
+      [{ "--thread", "" }] = "--thread must not be empty",
+      [{ "--user", "" }] = "--user must not be empty",
+      [{ "--key", "" }] = "--key must not be empty",
+      [{ "--durability", "some" }] = "'full', 'normal', 'off'",
+      [{ "--quite" }] = "did you mean '--quiet'?",
+    }
+    for words, text in pairs(advice) do
+      local result = exec("exec", table.unpack(table.move({ "true" }, 1, 1, #words + 1, words)))
+      assert.equal(2, result.code, text)
+      assert.is_truthy(result.errors:find(text, 1, true), result.errors)
     end
   end)
 end)

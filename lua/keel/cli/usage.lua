@@ -202,7 +202,8 @@ function usage.integer(least)
   return function(text)
     local number = text:find "^%-?%d+$" and math.tointeger(tonumber(text))
     if number and number >= least then return number end
-    return nil, ("'%s' is no whole number from %d up"):format(text, least)
+    local from = least > math.mininteger and " from " .. least .. " up" or ""
+    return nil, ("'%s' is no whole number%s"):format(text, from)
   end
 end
 

@@ -13,7 +13,9 @@ local json = kernel.json
 -- An object of JSON.
 local function object(text)
   local value, err = json.decode(text)
-  if value == nil and err then return nil, ("'%s' is no JSON: %s"):format(text, err.message) end
+  if value == nil and err then
+    return nil, ("'%s' is no JSON: %s; write {\"name\": value}"):format(text, err.message)
+  end
   if not text:find "^%s*{" then return nil, ("'%s' is no JSON object; write {\"name\": value}"):format(text) end
   return value
 end
@@ -21,7 +23,7 @@ end
 -- NAME=VALUE; numbers, true and false are what they look like.
 local function assignment(text)
   local name, value = text:match "^([%w_-]+)=(.*)$"
-  if not name then return nil, ("'%s' is not NAME=VALUE"):format(text) end
+  if not name then return nil, ("'%s' is not NAME=VALUE; write max=3"):format(text) end
   if tonumber(value) then value = tonumber(value) end
   if value == "true" or value == "false" then value = value == "true" end
   return { name = name:gsub("-", "_"), value = value }
@@ -72,6 +74,19 @@ local function request_of(given, directory)
     strategy_options = next(set) and set or nil }
 end
 
+local option_of = { thread_id = "--thread", user_id = "--user", idempotency_key = "--key" }
+
+-- An error of admission that is about what was typed, in the words of who typed it.
+local function in_their_words(err, given)
+  local option = err.code == "invalid_request" and option_of[err.field]
+  if option then return usage.error((err.message:gsub(err.field, option))) end
+  local built_in = not (given.strategy or ""):find "[/.]"
+  if err.code == "policy_failed" and given.set and built_in then
+    return usage.error(err.message .. "; see --set")
+  end
+  return err
+end
+
 local function run(given)
   if #given.command == 0 then
     return nil, usage.error "which command? Write: keel exec [OPTION …] -- COMMAND [ARGUMENT …]"
@@ -92,7 +107,7 @@ local function run(given)
   if not store then return nil, failure end
   local manager = require("keel.run_manager").new { store = store }
   local admitted, verdict = manager:create_or_reject(thread, request)
-  if not admitted then return nil, verdict end
+  if not admitted then return nil, in_their_words(verdict, given) end
   local course = { manager = manager, store = store, supervisor = supervisor, run = admitted, options = given }
   local outcome
   if verdict == "reused" then
