@@ -249,9 +249,10 @@ describe("keel repl on a terminal", function()
   it("leaves the terminal as it was, however it ends", function()
     local _, _, env = command.on_store { KEEL = command.program, XDG_STATE_HOME = support.dir(), PS1 = "shell> " }
     local shell = terminal.start({ "/bin/sh" }, { env = env })
+    shell:expect_last "shell>"
     shell:enter "stty -a >$XDG_STATE_HOME/before"
     for _, way in ipairs { "end", "TERM", "HUP" } do
-      shell:enter [["$KEEL" repl & echo $! >$XDG_STATE_HOME/pid; wait -n 2>/dev/null; fg]]
+      shell:enter [[sh -c 'echo $$ >$XDG_STATE_HOME/pid; exec "$KEEL" repl']]
       shell:expect_last "keel>"
       if way == "end" then
         shell:press "C-d"
@@ -260,7 +261,7 @@ describe("keel repl on a terminal", function()
       end
       shell:wait_until(function(screen) return screen:find "shell> ?$" end)
       shell:enter "clear; stty -a >$XDG_STATE_HOME/after; echo do''ne"
-      shell:expect "done"
+      shell:expect "done\nshell>"
       assert.equal(files.read(env.XDG_STATE_HOME .. "/before"), files.read(env.XDG_STATE_HOME .. "/after"), way)
     end
   end)
