@@ -4,6 +4,7 @@ local files = require "support.files"
 local lfs = require "lfs"
 local process = require "support.process"
 local support = require "support"
+local uv = require "luv"
 
 local ROOT = debug.getinfo(1, "S").source:match "^@(.-)spec/cli/[^/]*$"
 
@@ -30,13 +31,19 @@ describe("Many keel exec at once", function()
     torture("--kills", 40, "--each", 10)
   end)
 
-  -- SIGKILL after so many milliseconds: before the store is open, in admission, in line, while it runs, at its end.
+  -- SIGKILL at moments spread over the time that one takes: before the store is open, in admission, while it runs, at
+  -- its end.
   it("killed at every stage: the thread is free at once, and no command goes on", function()
     local folder, path = support.dir(), support.path()
     local env = { KEEL_STORE = path }
     local stages, n = {}, 0
-    for delay = 0, 45, 2 do
+    local function now() return uv.hrtime() / 1e6 end
+    local started = now()
+    assert.equal(0, command.run({ "exec", "--durability", "normal", "-t", "t", "sleep", "0.02" }, { env = env }).code)
+    local whole = now() - started
+    for part = 0, 23 do
       n = n + 1
+      local delay = math.floor(whole * part / 20)
       local child = command.start({ "exec", "--durability", "normal", "-t", "t", "-s", "enqueue", "--", "sh", "-c",
         ("echo $$ >%s/pid-%d; sleep 0.02 & wait; echo %d >>%s/done"):format(folder, n, n, folder) }, { env = env })
       process.turn_until(function() return child.code end, delay)

@@ -195,12 +195,12 @@ describe("Executors among processes", function()
   end)
 
   it("go on turning the loop while another holds the store, and write the end when it is free", function()
-    local turns, ended = 0, false
+    local turns, held, ended = 0, false, false
     local blocking = support.open(path, { durability = "off" }) -- given no sleep: it would block the thread
     local mine = support.manager(blocking)
     local run = assert(mine:create "t")
     executors.started(mine, function(context)
-      assert(context.sleep(0.05))
+      while not held do assert(context.sleep(0.005)) end
       ended = true
       return { exit_code = 0 }
     end)
@@ -213,6 +213,7 @@ describe("Executors among processes", function()
       say "free" hear()
     ]], { path })
     holder:expect "held"
+    held = true
     local timer = uv.new_timer()
     timer:start(1, 1, function() turns = turns + 1 end)
     local slowest, last = 0, uv.hrtime()

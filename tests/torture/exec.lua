@@ -79,12 +79,12 @@ for work; do
 done
 ]])
 
-local environment = { "KEEL_STORE=" .. path, "PATH=" .. os.getenv "PATH" }
+uv.os_setenv("KEEL_STORE", path)
 local shells, running = {}, 0
 
 local function start(words, detached)
   local child = {}
-  child.handle, child.pid = uv.spawn(words[1], { args = table.move(words, 2, #words, 1, {}), env = environment,
+  child.handle, child.pid = uv.spawn(words[1], { args = table.move(words, 2, #words, 1, {}),
     stdio = { nil, 1, 2 }, detached = detached }, function(code)
     child.code = code
     if child.is_shell then running = running - 1 end
