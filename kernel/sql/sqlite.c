@@ -55,15 +55,11 @@ static struct sqlite_statement *own_statement(struct keel_statement *statement)
 
 /* --- Errors ------------------------------------------------------------------------------------------------------ */
 
-/* Whether an error says that the schema is not what its version says: something is missing, or was made already. */
-static bool is_about_schema(const char *message)
+/* Whether an error of a statement is about its use. Our statements are always the same and fit the schema: what SQLite
+ * finds wrong with one otherwise (no such table, unknown function, a syntax error in an index) is in the file. */
+static bool is_about_use(const char *message)
 {
-	static const char *const words[] = {"no such ",       "malformed",        "has no column named ",
-										"already exists", "duplicate column", "unsupported file format"};
-	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-		if (strstr(message, words[i]))
-			return true;
-	return false;
+	return strncmp(message, "cannot ", 7) == 0 || strcmp(message, sqlite3_errstr(SQLITE_ERROR)) == 0;
 }
 
 static enum keel_code classify(int rc, const char *message)
@@ -88,7 +84,7 @@ static enum keel_code classify(int rc, const char *message)
 	case SQLITE_TOOBIG:
 		return KEEL_LIMIT_TOO_LARGE;
 	case SQLITE_ERROR:
-		return is_about_schema(message) ? KEEL_STORE_CORRUPT : KEEL_IO;
+		return is_about_use(message) ? KEEL_IO : KEEL_STORE_CORRUPT;
 	default:
 		return KEEL_IO;
 	}
