@@ -36,7 +36,7 @@ struct side {
 static struct keel_error err;
 static struct keel_workers made;
 
-static void die(const char *what, const char *why)
+_Noreturn static void die(const char *what, const char *why)
 {
 	fprintf(stderr, "workers: %s: %s\n", what, why);
 	exit(1);
@@ -185,6 +185,16 @@ static void read_events(struct side *side)
 	keel_events_clear(&events);
 }
 
+static enum keel_durability durability_of(const char *name)
+{
+	static const char *const names[] = {"full", "normal", "off"};
+	static const enum keel_durability all[] = {KEEL_DURABILITY_FULL, KEEL_DURABILITY_NORMAL, KEEL_DURABILITY_OFF};
+	for (int i = 0; i < 3; i++)
+		if (strcmp(name, names[i]) == 0)
+			return all[i];
+	die(name, "no durability; there are full, normal and off (and --memory)");
+}
+
 int main(int argc, char **argv)
 {
 	static struct side sides[SIDES_MAX];
@@ -213,9 +223,7 @@ int main(int argc, char **argv)
 		else if (value && strcmp(argv[i], "--folder") == 0)
 			folder = value;
 		else if (value && strcmp(argv[i], "--durability") == 0)
-			durability = strcmp(value, "off") == 0      ? KEEL_DURABILITY_OFF
-						 : strcmp(value, "normal") == 0 ? KEEL_DURABILITY_NORMAL
-														: KEEL_DURABILITY_FULL;
+			durability = durability_of(value);
 		else
 			die(argv[i], "unknown option, or no value; the top of tests/bench/workers.c has the usage");
 		i++;
