@@ -100,6 +100,19 @@ function policies.built_in(kind)
   return { table.unpack(built_in[kind]) }
 end
 
+-- What the built-in strategies look at in a request's options; those that are not here, at nothing.
+local strategy_options = { enqueue = { "max_waiting" }, limit = { "max", "max_waiting" },
+  debounce = { "wait", "max_wait" } }
+
+--- The names of the `strategy_options` that a built-in strategy knows.
+---@param name string
+---@return string[]? names nil: it is not built in
+function policies.strategy_options(name)
+  for _, known in ipairs(built_in.strategies) do
+    if known == name then return { table.unpack(strategy_options[name] or {}) } end
+  end
+end
+
 --- Whether a value may stand where a policy is asked for: a function, or a loaded one.
 ---@param value any
 ---@return boolean

@@ -387,6 +387,12 @@ describe("keel exec", function()
     assert.same({ 3, only_run(path).run_id, "error" }, { run.exit_code, run.run_id, run.status })
   end)
 
+  it("says with --quiet what went wrong, and not how the command did", function()
+    local exec = command.on_store()
+    assert.equal("", exec("exec", "--quiet", "--timeout", "0.01", "sleep", "60").errors)
+    assert.equal("keel exec: cannot run ./none: No such file or directory\n", exec("exec", "--quiet", "./none").errors)
+  end)
+
   it("refuses wrong input with 2, on one line, and makes no run", function()
     local exec = command.on_store()
     local wrong = {
@@ -419,6 +425,10 @@ describe("keel exec", function()
       [{ "--metadata", "[]" }] = 'write {"name": value}',
       [{ "--set", "max" }] = "write max=3",
       [{ "--strategy", "limit", "--set", "max=no" }] = "see --set",
+      [{ "--strategy", "limit", "--set", "maxx=2" }] = "strategy limit has no option 'maxx'; it has max and max_waiting",
+      [{ "--set", "max-waiting=2" }] = "strategy reject has no option 'max_waiting'; it has none",
+      [{ "--timeout", "0" }] = "leave the option out for no limit",
+      [{ "--keep", "" }] = "option '--keep': it needs the name of a folder",
       [{ "--strategy", "enqeue" }] = "known are: allow, debounce, enqueue",
       [{ "--strategy", "./none.lua" }] = "./none.lua cannot be read",
       [{ "--thread", "" }] = "--thread must not be empty",

@@ -55,6 +55,13 @@ describe("keel", function()
     assert.equal(2, command.run({ "--durability", "none", "--store", path, "exec", "true" }).code)
   end)
 
+  it("tells its version, as an option too", function()
+    local plain = command.run({ "version" }).output
+    assert.is_truthy(plain:find "^keel %d+%.%d+%.%d+\n$")
+    assert.equal(plain, command.run({ "--version" }).output)
+    assert.is_truthy(command.run({ "--json", "--version" }).output:find '^{"version":"')
+  end)
+
   it("gives errors as JSON too", function()
     local result = command.run { "--json", "exec", "--timeout", "soon", "true" }
     assert.equal(2, result.code)

@@ -74,7 +74,12 @@ describe("keel top --once", function()
       { thread.thread_id, thread.running, thread.pending, thread.run_id, thread.owner_alive, thread.oldest_at })
     local session = shot.sessions[1]
     assert.same({ "tester", true, 1, 1 }, { session.owner, session.alive, session.running, session.pending })
-    assert.equal("[]", keel.json.encode(keel.array(shot.ended)))
+    assert.equal("[]", keel.json.encode(shot.ended))
+    keel.open(path .. ".empty"):close()
+    shot = keel.json.decode(run("top", "--json", "--store", path .. ".empty").output)
+    for _, name in ipairs { "runs", "threads", "ended", "sessions" } do
+      assert.equal("[]", keel.json.encode(shot[name]), name)
+    end
   end)
 
   it("reads no more than the limit", function()

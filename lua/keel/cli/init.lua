@@ -99,7 +99,7 @@ return function(words)
   local as_json = asks(words, "--json")
   local front, rest = split_common(words)
   if not front then return complain("keel", rest, as_json) end
-  if asks(front, "--version") then rest = { "version" } end
+  if asks(front, "--version") then front, rest = {}, { "version", as_json and "--json" or nil } end
   if #rest == 0 and (#front == 0 or asks(front, "-h", "--help")) then rest = { "help" } end
   if rest[1] == "help" or asks(front, "-h", "--help") then
     return print_help(table.concat(rest, " ", rest[1] == "help" and 2 or 1))

@@ -102,7 +102,7 @@ local function attempt(course)
     local text = at_exec and ("cannot run %s: %s"):format(given.command[1], problem) or
       ("cannot keep the output in %s: %s"):format(folder, problem)
     return { code = code, message = text, status = "error", error = text, error_code = "not_started",
-      exit_code = code, hopeless = true }
+      exit_code = code, hopeless = true, is_failure = true }
   end
   watch(course, given.timeout and kernel.monotonic() + given.timeout or math.huge)
   drain(course)
@@ -182,6 +182,7 @@ local function write_down(course, outcome)
   if ok then return end
   outcome.message = ("the outcome (%s) could not be written down: %s"):format(outcome.status,
     err and tostring(err) or "the run is gone")
+  outcome.is_failure, outcome.is_unwritten = true, true
   if outcome.code == 0 then outcome.code = 1 end
 end
 
@@ -193,7 +194,8 @@ return function(course)
   if course.options.keep then
     local made, problem = make_folder(course)
     if not made then
-      outcome = { code = 1, status = "error", error = problem, error_code = "not_started", message = problem }
+      outcome = { code = 1, status = "error", error = problem, error_code = "not_started", message = problem,
+        is_failure = true }
     end
   end
   while not outcome do
@@ -206,7 +208,7 @@ return function(course)
     end
   end
   write_down(course, outcome)
-  if course.unkept and not course.options.quiet then
+  if course.unkept then
     io.stderr:write("keel exec: not all of the output could be kept: ", course.unkept, "\n")
   end
   return outcome

@@ -29,6 +29,18 @@ local function assignment(text)
   return { name = name:gsub("-", "_"), value = value }
 end
 
+-- How long a command may take. None would be no time at all.
+local function time_limit(text)
+  local seconds, problem = usage.duration(text)
+  if seconds ~= 0 then return seconds, problem end
+  return nil, ("'%s' leaves it no time; leave the option out for no limit, or write 30, 1.5s, 10m"):format(text)
+end
+
+local function folder(text)
+  if text == "" then return nil, "it needs the name of a folder" end
+  return text
+end
+
 local options = {
   { "--thread", "-t", value = "KEY", about = "what the command needs for itself; default: the command itself" },
   { "--strategy", "-s", value = "NAME|FILE",
@@ -37,8 +49,8 @@ local options = {
     about = "an option of the strategy, such as max=3 or max_waiting=10" },
   { "--wait", "-w", value = "TIME", convert = usage.duration,
     about = "wait in line no longer than this, then give up with 75 (default: as long as it takes)" },
-  { "--timeout", value = "TIME", convert = usage.duration,
-    about = "end the command with SIGTERM after this time, exit code 124" },
+  { "--timeout", value = "TIME", convert = time_limit,
+    about = "end an attempt with SIGTERM after this time, exit code 124 (default: no limit)" },
   { "--grace", value = "TIME", convert = usage.duration,
     about = "seconds between SIGTERM and SIGKILL (default 5)" },
   { "--attempts", value = "N", convert = usage.integer(1), about = "try up to N times, until it exits with 0" },
@@ -48,7 +60,8 @@ local options = {
   { "--user", value = "U", about = "the user it is for" },
   { "--priority", value = "N", convert = usage.integer(math.mininteger), about = "its place in the queue (default 0)" },
   { "--metadata", value = "JSON", convert = object, about = "an object that is kept with the run" },
-  { "--keep", value = "DIR", about = "keep the output in DIR/RUN/stdout and stderr too; shown as logs_path" },
+  { "--keep", value = "DIR", convert = folder,
+    about = "keep the output in DIR/RUN/stdout and stderr too; shown as logs_path" },
 }
 
 -- The strategy: a name, or what a file makes of a sandbox.
@@ -74,6 +87,23 @@ local function request_of(given, directory)
     strategy_options = next(set) and set or nil }
 end
 
+-- A strategy of ours ignores what it does not know; somebody who misspelled it should hear of it.
+local function check_set(given)
+  if #(given.set or {}) == 0 then return true end
+  local name = given.strategy or "reject"
+  local known = require("keel.policies").strategy_options(name)
+  if not known then return true end
+  local is_known = {}
+  for _, option in ipairs(known) do is_known[option] = true end
+  for _, assigned in ipairs(given.set) do
+    if not is_known[assigned.name] then
+      return nil, usage.error(("option '--set': strategy %s has no option '%s'; it has %s"):format(name, assigned.name,
+        #known > 0 and table.concat(known, " and ") or "none"))
+    end
+  end
+  return true
+end
+
 local option_of = { thread_id = "--thread", user_id = "--user", idempotency_key = "--key" }
 
 -- An error of admission that is about what was typed, in the words of who typed it.
@@ -87,10 +117,24 @@ local function in_their_words(err, given)
   return err
 end
 
+-- Tells how it ended: the run as JSON, or a line when there is something to say.
+local function report(record, outcome, given)
+  if given.json then
+    if record then io.stderr:write(require "keel.cli.shape".run(record), "\n") end
+    if outcome.is_unwritten then
+      io.stderr:write(json.encode { error = { code = "io", message = outcome.message } }, "\n")
+    end
+  elseif outcome.message and (outcome.is_failure or not given.quiet) then
+    io.stderr:write("keel exec: ", outcome.message, "\n")
+  end
+end
+
 local function run(given)
   if #given.command == 0 then
     return nil, usage.error "which command? Write: keel exec [OPTION …] -- COMMAND [ARGUMENT …]"
   end
+  local right, wrong = check_set(given)
+  if not right then return nil, wrong end
   -- The guardian is forked first: there is little to copy, and no store is open yet.
   local supervisor <close>, problem = host.supervise()
   if not supervisor then return nil, { code = "io", message = "cannot watch over a command: " .. problem } end
@@ -117,12 +161,7 @@ local function run(given)
     if outcome == true then outcome, err = require "keel.cli.exec.course"(course) end
   end
   if not outcome then return nil, err end
-  if given.json then
-    local record = manager:get(admitted.run_id)
-    if record then io.stderr:write(require "keel.cli.shape".run(record), "\n") end
-  elseif outcome.message and not given.quiet then
-    io.stderr:write("keel exec: ", outcome.message, "\n")
-  end
+  report(manager:get(admitted.run_id), outcome, given)
   supervisor:close()
   store:close()
   if outcome.interrupted then host.die_of_interrupt() end

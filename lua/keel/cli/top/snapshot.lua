@@ -1,11 +1,12 @@
 --- What keel top shows, as a table: one picture of a store, by reads that are bounded whatever is in it.
+local kernel = require "keel.kernel"
 local shape = require "keel.cli.shape"
 
 local ENDED = 20 -- of the newest runs, those that have ended
 
 -- What is there of each thread, in the order of its oldest run.
 local function threads_of(runs, alive)
-  local threads, by_id = {}, {}
+  local threads, by_id = kernel.array(), {}
   for _, run in ipairs(runs) do
     local thread = by_id[run.thread_id]
     if not thread then
@@ -26,7 +27,7 @@ end
 
 -- The processes there are, with what each has in flight.
 local function sessions_of(known, runs)
-  local sessions, by_id = {}, {}
+  local sessions, by_id = kernel.array(), {}
   for _, session in ipairs(known) do
     session.running, session.pending = 0, 0
     by_id[session.session_id] = session
@@ -59,7 +60,7 @@ return function(store, limit)
   local alive = {}
   for _, session in ipairs(known) do alive[session.session_id] = session.alive end
   local shot = { at = store:now(), store = store:path(), event_id = newest, running = 0, pending = 0, claimable = 0,
-    has_more = #runs == limit, runs = {}, ended = {} }
+    has_more = #runs == limit, runs = kernel.array(), ended = kernel.array() }
   for i, run in ipairs(runs) do
     shot[run.status] = shot[run.status] + 1
     if run.claimable then shot.claimable = shot.claimable + 1 end
