@@ -425,7 +425,7 @@ describe("keel exec", function()
       [{ "--metadata", "[]" }] = 'write {"name": value}',
       [{ "--set", "max" }] = "write max=3",
       [{ "--strategy", "limit", "--set", "max=no" }] = "see --set",
-      [{ "--strategy", "limit", "--set", "maxx=2" }] = "strategy limit has no option 'maxx'; it has max and max_waiting",
+      [{ "--strategy", "limit", "--set", "maxx=2" }] = "limit has no option 'maxx'; it has max and max_waiting",
       [{ "--set", "max-waiting=2" }] = "strategy reject has no option 'max_waiting'; it has none",
       [{ "--timeout", "0" }] = "leave the option out for no limit",
       [{ "--keep", "" }] = "option '--keep': it needs the name of a folder",

@@ -32,8 +32,15 @@ describe("keel repl on a pipe", function()
       "2\ntwo\n3\tnil\tfalse\n4\nnil\n")
   end)
 
+  it("prints no nils behind the last result", function()
+    prints("1, nil\nnil, nil\nruns:list_by_thread 'none'\nrun = runs:create 't'\n", "1\nnil\n{}\n")
+    local result = repl "runs:list_by_thread 't'"
+    assert.is_truthy(result.output:find "^STATUS%s+RUN%s+THREAD")
+  end)
+
   it("takes chunks of several lines, without a last end of line, and until exit", function()
     prints("for i = 1, 2 do\n  print(i)\nend\nf = function(a)\n  return a\nend\nf [[\nlong]]", "1\n2\nlong\n")
+    prints("1 +\n2\n'a' ..\n'b'\n(store:path() ==\nnil)", "3\nab\nfalse\n")
     prints("1\nexit\n2\n", "1\n")
     prints("", "")
   end)
@@ -78,6 +85,10 @@ f(]]
     assert.is_truthy(result.errors:find "^invalid_request: run_id must not be empty\na table was raised: { 1 }\n")
     assert.is_truthy(result.errors:find("near <eof>\n$"))
     assert.is_nil(result.errors:find("keel/cli", 1, true))
+    result = repl "f = function() return (runs:create(1)) end\nf()\nstore:put 'a'\n1 +"
+    assert.is_truthy(result.errors:find("\n\tstdin:1: in function 'f'\nstdin:3: [^\n]+\n"
+      .. "stdin:4: unexpected symbol near <eof>\n$"), result.errors)
+    assert.is_nil(result.errors:find("keel/", 1, true))
   end)
 
   it("shows values as bounded text, on one line where they fit", function()

@@ -51,6 +51,14 @@ describe("keel repl on a terminal", function()
     assert.equal(0, prompt:ended())
   end)
 
+  it("tells what it leaves in flight when it ends", function()
+    local prompt = open()
+    gives(prompt, "run = runs:create 'a'; return runs:try_start(run.run_id)", "started")
+    prompt:press "C-d"
+    assert.equal(0, prompt:ended())
+    prompt:expect "1 run of this prompt in flight: nobody owns it now, and 'keel reconcile' recovers it"
+  end)
+
   it("takes a chunk of several lines", function()
     local prompt = open()
     prompt:enter "for i = 1, 2 do"
@@ -212,6 +220,7 @@ describe("keel repl on a terminal", function()
     prompt:enter "run = runs:create 'thread'"
     interrupts(prompt, "return runs:wait(run.run_id)")
     interrupts(prompt, "return events:wait()")
+    assert.is_nil(prompt:screen():find("[C]", 1, true))
     interrupts(prompt, "events:follow()")
     interrupts(prompt, "return store:wait_events({ next_event_id = 100, epoch = store:epoch() })")
     interrupts(prompt, "uv = require 'luv' uv.new_timer():start(100000, 0, function() end) uv.run()")

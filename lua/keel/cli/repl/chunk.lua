@@ -5,6 +5,7 @@ local show = require "keel.cli.repl.show"
 local chunk = {}
 
 local NAME = "=stdin"
+local TAIL_CALLS = "(...tail calls...)" -- as Lua's tracebacks have it
 
 --- Compiles a text: an expression, whose value it gives, or statements.
 ---@param text string `= expression` is the same as the expression
@@ -15,11 +16,19 @@ local NAME = "=stdin"
 function chunk.compile(text, line)
   local above = ("\n"):rep((line or 1) - 1)
   text = text:gsub("^%s*=", "return ", 1)
-  local compiled = load(above .. "return " .. text, NAME, "t")
+  local compiled, of_expression = load(above .. "return " .. text, NAME, "t")
   if compiled then return compiled end
   local problem
   compiled, problem = load(above .. text, NAME, "t")
-  return compiled, problem, problem and problem:find "<eof>$" ~= nil
+  if compiled then return compiled end
+  if of_expression:find "<eof>$" then problem = of_expression end -- one that goes on: `1 +`
+  return nil, problem, problem:find "<eof>$" ~= nil
+end
+
+-- Whether a frame is none of the user's: of C, of Keel's Lua files, carried or installed, or of tail calls.
+local function is_foreign(line)
+  return line:find "^%[C%]: in" or line:find "^keel/" or line:find "^%S*lua[%d./]*/keel/%S*%.lua:" or
+    line == TAIL_CALLS
 end
 
 -- The frames of the user's chunk: those of the prompt are below the call that runs it, those of the error above it.
@@ -29,7 +38,8 @@ local function frames()
   local last = #lines
   while last > 0 and not lines[last]:find "^%[C%]: in .*'keel%.host%.call'" do last = last - 1 end
   for i = #lines, math.max(last, 1), -1 do lines[i] = nil end
-  if lines[1] == "[C]: in function 'error'" or lines[1] == "[C]: in function 'assert'" then table.remove(lines, 1) end
+  while lines[1] and is_foreign(lines[1]) do table.remove(lines, 1) end
+  if lines[#lines] == TAIL_CALLS then lines[#lines] = nil end -- the chunk, when it returns what a function gives
   if #lines == 1 and lines[1]:find "in main chunk$" then return {} end -- the message says as much
   return lines
 end

@@ -172,6 +172,21 @@ local function converse(reader, given)
   end
 end
 
+-- Says what the prompt leaves behind when it ends.
+local function tell_orphans(store, given)
+  local stat <close> = store:path() ~= "" and io.open "/proc/self/stat" or nil
+  local pid, count = stat and stat:read "n", 0
+  for _, session in ipairs(pid and store:sessions() or {}) do
+    if session.pid == pid and session.alive then
+      count = count + #(store:list_inflight { session_id = session.session_id, limit = 1000 } or {})
+    end
+  end
+  if count > 0 then
+    output.note(given, ("%s of this prompt in flight: nobody owns %s now, and 'keel reconcile' recovers %s"):format(
+      output.count(count, "run"), count == 1 and "it" or "them", count == 1 and "it" or "them"))
+  end
+end
+
 return {
   about = "A prompt for Lua with the store at hand, as `runs`, `store`, `events`, `workers` and `dispatcher`. What is"
     .. " no terminal is read as chunks, whose results are printed.",
@@ -198,6 +213,7 @@ return {
     output.note(given, ("keel %s on %s. help() tells what is at hand, Ctrl-D ends."):format(kernel.version,
       path ~= "" and path or "a store in memory"))
     converse(reader, given)
+    tell_orphans(store, given)
     return 0
   end,
 }

@@ -160,16 +160,18 @@ local function result_text(value)
     quoted(value, math.huge) or value
 end
 
---- Prints what a chunk gave.
+--- Prints what a chunk gave, without the nils at its end: the error that there was not.
 ---@param results table from table.pack
 function show.results(results)
-  if results.n == 1 and print_list(results[1]) then return end
+  local count = results.n
+  while count > 1 and results[count] == nil do count = count - 1 end
+  if count == 1 and print_list(results[1]) then return end
   local texts, lines = {}, false
-  for i = 1, results.n do
+  for i = 1, count do
     texts[i] = result_text(results[i])
     lines = lines or texts[i]:find "\n" ~= nil
   end
-  if results.n > 0 then print(table.concat(texts, lines and "\n" or "\t")) end
+  if count > 0 then print(table.concat(texts, lines and "\n" or "\t")) end
 end
 
 return show
