@@ -127,15 +127,6 @@ static int screen_wait(lua_State *L)
 	return 2;
 }
 
-/* host.die_of(number): ends us as that signal does. */
-static int die_of(lua_State *L)
-{
-	int number = (int)luaL_checkinteger(L, 1);
-	signal(number, SIG_DFL);
-	raise(number);
-	return 0;
-}
-
 static const luaL_Reg methods[] = {
 	{"wait", screen_wait}, {"close", screen_close}, {"__gc", screen_close}, {"__close", screen_close}, {NULL, NULL},
 };
@@ -150,6 +141,4 @@ void host_add_screen(lua_State *L)
 	lua_pop(L, 1);
 	lua_pushcfunction(L, open_screen);
 	lua_setfield(L, -2, "screen");
-	lua_pushcfunction(L, die_of);
-	lua_setfield(L, -2, "die_of");
 }

@@ -129,12 +129,13 @@ static int user_id(lua_State *L)
 	return 1;
 }
 
-/* host.die_of_interrupt(): ends us as SIGINT does, so that a shell that runs a script stops it. */
-static int die_of_interrupt(lua_State *L)
+/* host.die_of(number): ends us as that signal does, so that who started us hears of it: a shell that runs a script
+ * stops it after SIGINT. */
+static int die_of(lua_State *L)
 {
-	(void)L;
-	signal(SIGINT, SIG_DFL);
-	raise(SIGINT);
+	int number = (int)luaL_checkinteger(L, 1);
+	signal(number, SIG_DFL);
+	raise(number);
 	return 0;
 }
 
@@ -149,7 +150,7 @@ static const luaL_Reg functions[] = {
 	{"is_broken", is_broken},
 	{"size", size},
 	{"user_id", user_id},
-	{"die_of_interrupt", die_of_interrupt},
+	{"die_of", die_of},
 	{NULL, NULL},
 };
 

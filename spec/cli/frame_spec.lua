@@ -19,7 +19,8 @@ describe("keel", function()
       count = count + 1
       local help = command.run { "help", name }
       assert.equal(0, help.code, name)
-      assert.is_truthy(help.output:lower():find("usage: keel " .. name, 1, true), name)
+      assert.is_truthy(help.output:find("Usage: keel " .. name, 1, true), name)
+      for line in help.output:gmatch "[^\n]+" do assert.is_true(utf8.len(line) <= 100, line) end
       if name ~= "help" then assert.equal(help.output, command.run({ name, "--help" }).output, name) end
     end
     assert.is_true(count >= 3)
@@ -37,6 +38,10 @@ describe("keel", function()
     assert.equal(2, result.code)
     assert.is_truthy(result.errors:find("there are: exec", 1, true))
     assert.equal(2, command.run({ "help", "exek" }).code)
+    assert.equal("keel help: keel runs list has no command 'old'\n",
+      command.run({ "help", "runs", "list", "old" }).errors)
+    result = command.run { "runs", "retry", "r", "--key", "k" }
+    assert.equal("keel runs retry: unknown option '--key'; 'keel help runs retry' tells what there is\n", result.errors)
     assert.is_truthy(command.run({ "help", "--mna" }).errors:find("did you mean '--man'?", 1, true))
   end)
 

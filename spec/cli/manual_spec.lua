@@ -39,7 +39,7 @@ describe("the manual page", function()
     local function look(name)
       local help = command.run({ "help", table.unpack(name) }).output
       local full = "keel " .. table.concat(name, " ")
-      if help:find "^usage: .- COMMAND …" then
+      if help:find "^Usage: .- COMMAND …" then
         for word in help:gmatch "\n  (%l+) " do
           local longer = table.move(name, 1, #name, 1, {})
           longer[#longer + 1] = word

@@ -38,7 +38,7 @@ describe("a command line", function()
   end)
 
   it("ends where a command to be run begins", function()
-    local runs = { about = "About.", takes_command = true, options = command.options }
+    local runs = { about = "About.", takes_command = "command", options = command.options }
     local function rest(...) return assert(usage.read("keel it", runs, { ... })).command end
     assert.same({ "ls", "--flag" }, rest("-f", "-n", "1", "ls", "--flag"))
     assert.same({ "ls", "--", "-n", "-1" }, rest("ls", "--", "-n", "-1"))

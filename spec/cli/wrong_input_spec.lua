@@ -149,7 +149,7 @@ describe("Wrong input:", function()
     for line, text in pairs {
       ["runs list --limit 0"] = "option '--limit': '0' is no whole number from 1 up",
       ["runs list --limit many"] = "option '--limit': 'many' is no whole number from 1 up",
-      ["runs list --limit 1001"] = "1000",
+      ["runs list --limit 1001"] = "option '--limit': '1001' is more than 1000",
       ["runs wait r --timeout soon"] = "option '--timeout': 'soon' is no duration; write 30, 1.5s, 10m, 2h or 1d",
       ["runs prune"] = "--keep-last 1000",
       ["runs prune --before yesterday"] = "option '--before': 'yesterday' is no time; write 30d",

@@ -2,6 +2,7 @@
 local describe = require "keel.cli.describe"
 local host = require "keel.host"
 local kernel = require "keel.kernel"
+local log = require "keel.cli.log"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 local usage = require "keel.cli.usage"
@@ -9,35 +10,11 @@ local usage = require "keel.cli.usage"
 local PAGE, LAST = 1000, 20
 local STEP = 1 -- seconds between looks at whether somebody still reads; events come at once
 
--- A cursor before an event.
-local function cursor_at(store, id)
-  return { next_event_id = math.max(id, 1), epoch = store:epoch() }
-end
-
--- Where the last `count` events that pass the filter begin: looks back in steps that grow.
-local function back_from_end(store, filter, count)
-  local first, high = math.max(store:event_low_water(), 1), store:event_high_water()
-  local from, step = high + 1, math.max(count, 64)
-  while true do
-    from = math.max(from - step, first)
-    local ids, cursor = {}, cursor_at(store, from)
-    repeat
-      local page, err = store:read_events(cursor, PAGE, filter)
-      if not page then return nil, err end
-      for _, event in ipairs(page.events) do ids[#ids + 1] = event.id end
-      cursor = page.cursor
-    until not page.has_more
-    if #ids >= count then return cursor_at(store, count > 0 and ids[#ids - count + 1] or high + 1) end
-    if from <= first then return cursor_at(store, from) end
-    step = step * 4
-  end
-end
-
 -- Where to begin, and how many events to show from there.
 local function beginning(store, filter, given)
-  if given.after then return cursor_at(store, given.after + 1), given.limit end
-  if given.all then return cursor_at(store, math.max(store:event_low_water(), 1)), given.limit end
-  local cursor, err = back_from_end(store, filter, given.limit or LAST)
+  if given.after then return log.cursor_at(store, given.after + 1), given.limit end
+  if given.all then return log.cursor_at(store, math.max(store:event_low_water(), 1)), given.limit end
+  local cursor, err = log.cursor_before_last(store, given.limit or LAST, filter)
   if not cursor then return nil, err end
   return cursor
 end

@@ -2,14 +2,15 @@
 local commands = require "keel.cli.commands"
 local suggest = require "keel.cli.suggest"
 local usage = require "keel.cli.usage"
+local width = require "keel.cli.width"
 
 local options = { { "--man", about = "print the manual page, keel(1), in the language of man(7)" } }
 
 local function print_list(name, known)
-  local width = 0
-  for _, entry in ipairs(known) do width = math.max(width, #entry.name) end
-  print(("usage: %s COMMAND …\n"):format(name))
-  for _, entry in ipairs(known) do print(("  %-" .. width .. "s  %s"):format(entry.name, entry.summary)) end
+  local widest = 0
+  for _, entry in ipairs(known) do widest = math.max(widest, #entry.name) end
+  print(("Usage: %s COMMAND …\n"):format(name))
+  for _, entry in ipairs(known) do print(("  %-" .. widest .. "s  %s"):format(entry.name, entry.summary)) end
   print(("\n'%s COMMAND' explains one."):format((name:gsub("^keel", "keel help"))))
   local codes = {}
   for i, code in ipairs(usage.exit_codes) do codes[i] = ("%d %s"):format(code[1], code[2]) end
@@ -19,6 +20,26 @@ end
 local function complain(message)
   io.stderr:write(("keel help: %s\n"):format(message))
   return 2
+end
+
+-- A text with its paragraphs filled to the width that argparse fills them to.
+local function filled(text)
+  local paragraphs = {}
+  for paragraph in (text .. "\n\n"):gmatch "(.-)\n\n+" do
+    local lines = { "" }
+    for word in paragraph:gmatch "%S+" do
+      local line = lines[#lines]
+      if line == "" then
+        lines[#lines] = word
+      elseif width.of(line) + 1 + width.of(word) <= usage.WIDTH then
+        lines[#lines] = line .. " " .. word
+      else
+        lines[#lines + 1] = word
+      end
+    end
+    paragraphs[#paragraphs + 1] = table.concat(lines, "\n")
+  end
+  return table.concat(paragraphs, "\n\n")
 end
 
 --- Prints the help for the command that the words name, or what an option asks for.
@@ -51,11 +72,13 @@ local function show(words, find)
   local full = {}
   for word in name:gmatch "%S+" do full[#full + 1] = word end
   table.move(words, 1, #words, #full + 1, full)
-  local entry, found, err = find(table.move(full, 2, #full, 1, {}))
+  local rest = table.move(full, 2, #full, 1, {})
+  local entry, found, err = find(rest)
   if not entry then return complain(err.message) end
+  if rest[1] and not rest[1]:find "^%-" then return complain(("%s has no command '%s'"):format(found, rest[1])) end
   local command = require(entry.module)
   print(usage.parser(found, command):get_help())
-  if command.more then print("\n" .. command.more) end
+  if command.more then print("\n" .. filled(command.more)) end
   return 0
 end
 

@@ -6,7 +6,7 @@ return {
   about = "Runs a Lua script. `require \"keel\"` works, `keel` is there already, and `arg` and `...`"
     .. " are its arguments. $KEEL_STORE tells it which store, when --store was given.",
   usage = "[--] SCRIPT.lua [ARGUMENT …]",
-  takes_command = true,
+  takes_command = "script",
   run = function(given)
     local path = given.command[1]
     if not path then return nil, usage.error "which script? Write: keel run SCRIPT.lua [ARGUMENT …]" end

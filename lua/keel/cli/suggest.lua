@@ -1,6 +1,8 @@
 --- "Did you mean …?"
 local suggest = {}
 
+local SHORT = 4 -- letters; two mistakes in so few make any word of another
+
 -- How many letters have to be changed, added, left out or swapped with their neighbour to make one word of another.
 local function distance(a, b)
   local rows = { [0] = {} }
@@ -23,18 +25,20 @@ local function name_of(item)
   return type(item) == "table" and item.name or item
 end
 
---- The known word that was probably meant: one that begins like it, or is at most two mistakes away.
+--- The known word that was probably meant: one that begins like it, or is at most two mistakes away, one if it is
+--- short. The dashes of options do not count.
 ---@param word string
 ---@param known (string|{ name: string })[]
 ---@return string?
 function suggest.nearest(word, known)
-  local best, least = nil, math.min(3, #word)
   if #word > 64 then return nil end -- nobody mistypes that much
-  word = word:lower()
+  word = word:lower():gsub("^%-+", "")
+  local best, least = nil, math.min(#word, #word <= SHORT and 2 or 3)
   for _, item in ipairs(known) do
     local name = name_of(item)
-    local far = distance(word, name)
-    if #word >= 2 and name:sub(1, #word) == word then far = 1 end
+    local bare = name:gsub("^%-+", "")
+    local far = distance(word, bare)
+    if #word >= 2 and bare:sub(1, #word) == word then far = 1 end
     if far < least then best, least = name, far end
   end
   return best

@@ -1,10 +1,14 @@
 --- The arguments of a subcommand: declared as data, read by argparse, complained about on one line.
 ---
---- An option is { "--name", value = "WORD" (none: a flag), about, convert, choices, many, target }, an argument
---- { "name", about, optional, many, convert }. What help, completion and the man page say comes from the same.
+--- An option is { "--name", value = "WORD" (none: a flag), about, convert, choices, many }, an argument
+--- { "name", about, optional, many, convert }. `takes_command` is what the words behind the options are called, when
+--- they are a command's own. What help, completion and the man page say comes from the same.
 local suggest = require "keel.cli.suggest"
 
 local usage = {}
+
+--- How wide help is.
+usage.WIDTH = 100
 
 --- What every subcommand takes.
 usage.common = {
@@ -103,13 +107,15 @@ end
 function usage.parser(name, command)
   local found, argparse = pcall(require, "argparse")
   if not found then error("the command line needs argparse (Debian: lua-argparse, LuaRocks: argparse)", 0) end
-  local parser = argparse(name, command.about):add_help(false):usage_max_width(100):help_max_width(100)
+  local parser = argparse(name, command.about):add_help(false):usage_max_width(usage.WIDTH)
+    :help_max_width(usage.WIDTH)
   if command.usage then parser:usage(("Usage: %s %s"):format(name, command.usage)) end
   for _, argument in ipairs(command.arguments or {}) do
     declare(parser:argument(argument[1], argument[2]), { convert = argument.convert, choices = argument.choices,
       args = argument.many and (argument.optional and "*" or "+") or argument.optional and "?" or 1 })
   end
-  if command.takes_command then parser:argument("command", "the command and its arguments"):args "*" end
+  local words = command.takes_command
+  if words then parser:argument(words, ("the %s and its arguments"):format(words)):args "*" end
   for _, list in ipairs { command.options or {}, usage.common } do
     for _, option in ipairs(list) do
       local names = option[2] and option[1] .. " " .. option[2] or option[1]
@@ -195,12 +201,14 @@ function usage.duration(text)
   return number * (seconds_of[unit] or 1)
 end
 
---- A whole number that is not smaller than `least`.
+--- A whole number that is not smaller than `least`, and not larger than `most`.
 ---@param least integer
+---@param most? integer
 ---@return fun(text: string): integer?, string?
-function usage.integer(least)
+function usage.integer(least, most)
   return function(text)
     local number = text:find "^%-?%d+$" and math.tointeger(tonumber(text))
+    if number and most and number > most then return nil, ("'%s' is more than %d"):format(text, most) end
     if number and number >= least then return number end
     local from = least > math.mininteger and " from " .. least .. " up" or ""
     return nil, ("'%s' is no whole number%s"):format(text, from)

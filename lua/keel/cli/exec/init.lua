@@ -10,6 +10,8 @@ local usage = require "keel.cli.usage"
 
 local json = kernel.json
 
+local SIGINT = 2
+
 -- An object of JSON.
 local function object(text)
   local value, err = json.decode(text)
@@ -164,7 +166,7 @@ local function run(given)
   report(manager:get(admitted.run_id), outcome, given)
   supervisor:close()
   store:close()
-  if outcome.interrupted then host.die_of_interrupt() end
+  if outcome.interrupted then host.die_of(SIGINT) end
   return outcome.code
 end
 
@@ -178,7 +180,7 @@ not started; 124: timed out; 126, 127: the command cannot be run, or was not fou
 What the command leaves running in its process group is ended with it; a daemon that calls setsid is on its own.]],
   usage = "[OPTION …] [--] COMMAND [ARGUMENT …]",
   options = options,
-  takes_command = true,
+  takes_command = "command",
   run = run,
   strategy_of = strategy_of,
 }

@@ -1,11 +1,11 @@
 --- `events` at the prompt: the log of the store, to look at and to wait for.
 local describe = require "keel.cli.describe"
+local log = require "keel.cli.log"
 
 local Events = { __name = "keel.cli.events" }
 Events.__index = Events
 
 local PAGE, LAST = 1000, 20
-local STEP_MOST = 64000 -- how many events are looked at at once, going back
 
 ---@param store keel.Store
 function Events.new(store)
@@ -16,11 +16,6 @@ function Events:__tostring()
   return ("the events of %s: %d so far"):format(self._store:path(), self._store:event_high_water() or 0)
 end
 
-local function read_from(self, id, filter, limit)
-  local store = self._store
-  return store:read_events({ next_event_id = math.max(id, 1), epoch = store:epoch() }, limit or PAGE, filter)
-end
-
 --- The last events that pass a filter, oldest first. It looks back as far as it takes to find them.
 ---@param count? integer at most so many; default 20
 ---@param filter? keel.EventFilter
@@ -28,25 +23,16 @@ end
 ---@return keel.Error? err
 function Events:last(count, filter)
   count = count or LAST
-  local store = self._store
-  local from, low, step = (store:event_high_water() or 0) + 1, store:event_low_water() or 1, math.max(count, 64)
+  local cursor, err = log.cursor_before_last(self._store, count, filter)
+  if not cursor then return nil, err end
   local found = {}
-  while from > low and #found < count do
-    local till = from
-    from = math.max(low, from - step)
-    local part, id = {}, from
-    repeat
-      local page, err = read_from(self, id, filter)
-      if not page then return nil, err end
-      for _, event in ipairs(page.events) do
-        if event.id < till then part[#part + 1] = event end
-      end
-      id = page.cursor.next_event_id
-    until not page.has_more or id >= till
-    table.move(found, 1, #found, #part + 1, part)
-    found, step = part, math.min(step * 4, STEP_MOST)
+  while true do
+    local page, failure = self._store:read_events(cursor, PAGE, filter)
+    if not page then return nil, failure end
+    table.move(page.events, 1, math.min(#page.events, count - #found), #found + 1, found)
+    if not page.has_more or #found >= count then return found end
+    cursor = page.cursor
   end
-  return table.move(found, math.max(1, #found - count + 1), #found, 1, {})
 end
 
 --- Waits for the next event that passes a filter, from now on or behind the one that it gave last.
@@ -59,7 +45,7 @@ function Events:wait(filter, timeout)
   local deadline = timeout and kernel.monotonic() + timeout
   self._next = self._next or (self._store:event_high_water() or 0) + 1
   while true do
-    local page, err = read_from(self, self._next, filter, 1)
+    local page, err = self._store:read_events(log.cursor_at(self._store, self._next), 1, filter)
     if not page then return nil, err end
     self._next = page.cursor.next_event_id
     if page.events[1] then return page.events[1] end

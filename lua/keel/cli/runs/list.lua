@@ -12,7 +12,7 @@ return {
     { "--status", value = "STATUS", choices = { "pending", "running", "success", "error", "timeout", "interrupted" },
       about = "only those in this status" },
     { "--user", value = "U", about = "only those for this user" },
-    { "--limit", "-n", value = "N", convert = usage.integer(1), about = "how many (default 20, at most 1000)" },
+    { "--limit", "-n", value = "N", convert = usage.integer(1, 1000), about = "how many (default 20, at most 1000)" },
     { "--after", value = "RUN", about = "go on behind this run, with older ones" },
   },
   run = function(given)

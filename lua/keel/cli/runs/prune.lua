@@ -7,11 +7,15 @@ local usage = require "keel.cli.usage"
 
 local STEP_ROWS = 1000 -- of each sort, as a step of store:prune looks at
 
--- A point in time: RFC 3339, or so long ago.
+-- A point in time: RFC 3339, the beginning of a day, or so long ago.
 local function moment(text)
-  if kernel.time_seconds(text) then return text end
+  for _, time in ipairs { text, text .. "T00:00:00Z" } do
+    if kernel.time_seconds(time) then return time end
+  end
   local seconds = usage.duration(text)
-  if not seconds then return nil, ("'%s' is no time; write 30d, 12h or 2026-01-31T00:00:00Z"):format(text) end
+  if not seconds then
+    return nil, ("'%s' is no time; write 30d, 12h, 2026-01-31 or 2026-01-31T00:00:00Z"):format(text)
+  end
   return kernel.time_text(kernel.time_seconds(kernel.now()) - seconds)
 end
 

@@ -7,15 +7,6 @@ local usage = require "keel.cli.usage"
 
 local LIMIT, LIMIT_MAX, RATE, RATE_MAX = 200, 1000, 5, 20
 
-local function number_to(most)
-  local whole = usage.integer(1)
-  return function(text)
-    local number, problem = whole(text)
-    if number and number <= most then return number end
-    return nil, problem or ("'%s' is more than %d"):format(text, most)
-  end
-end
-
 -- One picture, as text or as JSON.
 local function print_once(store, given)
   local shot, err = read(store, given.limit)
@@ -32,9 +23,9 @@ return {
     .. " On what is no terminal, and with --json, it shows one picture, as with --once.",
   options = {
     { "--once", about = "show one picture as text, and end" },
-    { "--rate", value = "N", convert = number_to(RATE_MAX),
+    { "--rate", value = "N", convert = usage.integer(1, RATE_MAX),
       about = ("draw at most N times a second (default %d, at most %d)"):format(RATE, RATE_MAX) },
-    { "--limit", "-n", value = "N", convert = number_to(LIMIT_MAX),
+    { "--limit", "-n", value = "N", convert = usage.integer(1, LIMIT_MAX),
       about = ("look at the N oldest runs in flight (default %d, at most %d)"):format(LIMIT, LIMIT_MAX) },
   },
   run = function(given)

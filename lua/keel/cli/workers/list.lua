@@ -42,7 +42,7 @@ return {
   arguments = { { "runtime", "the id of the runtime", optional = true } },
   options = {
     { "--active", about = "only those that run" },
-    { "--limit", "-n", value = "N", convert = usage.integer(1), about = "how many (default 100, at most 1000)" },
+    { "--limit", "-n", value = "N", convert = usage.integer(1, 1000), about = "how many (default 100, at most 1000)" },
     { "--after", value = "WORKER", about = "go on behind this worker" },
   },
   run = function(given)
