@@ -42,6 +42,11 @@ describe("keel run", function()
     assert.is_truthy(result.errors:find("script.lua:2: in main chunk", 1, true))
     local err = json.decode(command.run({ "--json", "run", path }).errors).error
     assert.equal("script", err.code)
+    assert.is_nil(result.errors:find("keel/", 1, true) or result.errors:find("xpcall", 1, true))
+    result = command.run { "run", script "error { code = 3 }" }
+    assert.is_truthy(result.errors:find("keel run: a table was raised: { code = 3 }\nstack traceback:", 1, true))
+    result = command.run { "run", script "assert(keel.open '')" }
+    assert.is_truthy(result.errors:find "^keel run: invalid_request: [^\n]+\nstack traceback:")
   end)
 
   it("says in a line what is wrong with the script's file", function()

@@ -2,6 +2,12 @@
 local host = require "keel.host"
 local usage = require "keel.cli.usage"
 
+-- An error with the frames of the script: those behind it are of the command.
+local function explain(err)
+  local trace = debug.traceback(require("keel.cli.repl.chunk").message_of(err), 2)
+  return (trace:gsub("\n\t%[C%]: in function 'xpcall'\n.*$", ""))
+end
+
 return {
   about = "Runs a Lua script. `require \"keel\"` works, `keel` is there already, and `arg` and `...`"
     .. " are its arguments. $KEEL_STORE tells it which store, when --store was given.",
@@ -15,10 +21,10 @@ return {
     if given.store then host.set_environment("KEEL_STORE", given.store) end
     _G.arg = table.move(given.command, 1, #given.command, 0, {})
     _G.keel = require "keel"
-    local result = table.pack(xpcall(chunk, debug.traceback, table.unpack(given.command, 2)))
-    if not result[1] and given.json then return nil, { code = "script", message = tostring(result[2]) } end
+    local result = table.pack(xpcall(chunk, explain, table.unpack(given.command, 2)))
+    if not result[1] and given.json then return nil, { code = "script", message = result[2] } end
     if not result[1] then
-      io.stderr:write("keel run: ", tostring(result[2]), "\n")
+      io.stderr:write("keel run: ", result[2], "\n")
       return 1
     end
     -- As for os.exit: a code, or whether it went well.

@@ -89,7 +89,8 @@ local function request_of(given, directory)
     strategy_options = next(set) and set or nil }
 end
 
--- A strategy of ours ignores what it does not know; somebody who misspelled it should hear of it.
+-- A strategy of ours ignores what it does not know, and looks at a value when it needs it, on a busy thread; somebody
+-- who mistyped should hear of it at once. All their options are numbers.
 local function check_set(given)
   if #(given.set or {}) == 0 then return true end
   local name = given.strategy or "reject"
@@ -101,6 +102,9 @@ local function check_set(given)
     if not is_known[assigned.name] then
       return nil, usage.error(("option '--set': strategy %s has no option '%s'; it has %s"):format(name, assigned.name,
         #known > 0 and table.concat(known, " and ") or "none"))
+    elseif math.type(assigned.value) == nil or assigned.value < 0 then
+      return nil, usage.error(("option '--set': '%s' is a number from 0 up; write %s=3"):format(assigned.name,
+        assigned.name))
     end
   end
   return true

@@ -44,7 +44,10 @@ local function frames()
   return lines
 end
 
-local function message_of(err)
+--- What a value that was raised says.
+---@param err any
+---@return string
+function chunk.message_of(err)
   if type(err) == "string" then return err end
   local meta = debug.getmetatable(err)
   local text = show.text(err)
@@ -53,7 +56,7 @@ local function message_of(err)
 end
 
 local function explain(err)
-  return { value = err, message = message_of(err), frames = frames() }
+  return { value = err, message = chunk.message_of(err), frames = frames() }
 end
 
 --- Runs a compiled chunk.
