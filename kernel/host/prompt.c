@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <histedit.h>
+#include <langinfo.h>
 #include <locale.h>
 #include <poll.h>
 #include <signal.h>
@@ -179,6 +180,15 @@ static void bind_keys(EditLine *editor)
 	el_source(editor, NULL);
 }
 
+/* What bytes the terminal sends for a character. The C locale, which is what there is when nothing is set, as in most
+ * containers, knows none beyond ASCII; the terminal sends UTF-8 all the same. */
+static void set_characters(void)
+{
+	setlocale(LC_CTYPE, "");
+	if (strcmp(nl_langinfo(CODESET), "ANSI_X3.4-1968") == 0)
+		setlocale(LC_CTYPE, "C.UTF-8");
+}
+
 /* host.prompt(complete): a line editor on the terminal. complete(text before the cursor) gives a text to insert, or
  * nil, and a text to show, or nil. Returns it; nil and a text when this terminal cannot be used. */
 static int open_prompt(lua_State *L)
@@ -190,7 +200,7 @@ static int open_prompt(lua_State *L)
 	luaL_setmetatable(L, PROMPT);
 	lua_pushvalue(L, 1);
 	lua_setiuservalue(L, -2, 1);
-	setlocale(LC_CTYPE, "");
+	set_characters();
 	self->history = history_init();
 	self->editor = self->history ? el_init("keel", stdin, stdout, stderr) : NULL;
 	if (!self->editor)

@@ -59,6 +59,11 @@ describe("keel repl on a terminal", function()
     prompt:expect "1 run of this prompt in flight: nobody owns it now, and 'keel reconcile' recovers it"
   end)
 
+  it("takes characters of UTF-8 where no locale is set", function()
+    local prompt = open { LC_ALL = "C" }
+    gives(prompt, "#'ä' .. 'ö'", "2ö")
+  end)
+
   it("takes a chunk of several lines", function()
     local prompt = open()
     prompt:enter "for i = 1, 2 do"

@@ -16,7 +16,7 @@ local WIDTH, HEIGHT = 80, 24 -- of a terminal that does not say
 
 local keys_of = { ["\27[A"] = "up", ["\27OA"] = "up", k = "up", ["\27[B"] = "down", ["\27OB"] = "down", j = "down",
   ["\27[H"] = "first", g = "first", ["\27[F"] = "last", G = "last", q = "quit", Q = "quit", c = "cancel",
-  ["\12"] = "redraw", r = "redraw", y = "yes", ["?"] = "help", h = "help" }
+  ["\12"] = "redraw", r = "redraw", y = "yes" }
 
 -- The names of the keys in what was typed.
 local function keys_in(typed)
