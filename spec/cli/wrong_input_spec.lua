@@ -147,6 +147,8 @@ describe("Wrong input:", function()
     local _, path, env = command.on_store()
     keel.open(path):close()
     for line, text in pairs {
+      ["runs list --thread="] = "keel runs list: --thread must not be empty",
+      ["events --runtime="] = "keel events: --runtime must not be empty",
       ["runs list --limit 0"] = "option '--limit': '0' is no whole number from 1 up",
       ["runs list --limit many"] = "option '--limit': 'many' is no whole number from 1 up",
       ["runs list --limit 1001"] = "option '--limit': '1001' is more than 1000",
@@ -168,7 +170,7 @@ describe("Wrong input:", function()
       for word in line:gmatch "%S+" do words[#words + 1] = word end
       refused(2, text, words, { env = env })
     end
-    refused(2, "run_id", { "runs", "show", "" }, { env = env })
+    refused(2, "RUN must", { "runs", "show", "" }, { env = env })
   end)
 end)
 

@@ -114,6 +114,6 @@ return function(words)
   local code
   if options.help then return print_help(name:sub(#"keel " + 1)) end
   code, err = command.run(options)
-  if err then return complain(name, err, options.json) end
+  if err then return complain(name, usage.reword(command, err), options.json) end
   return code or 0
 end

@@ -186,6 +186,26 @@ function usage.read(name, command, words)
   return result
 end
 
+-- What fields of the interface are called on the command line.
+local words_of = { thread_id = "thread", user_id = "user", idempotency_key = "key", run_id = "run",
+  runtime_id = "runtime", worker_id = "worker", path = "file" }
+
+--- An error that is about what was typed, in the words of who typed it; another as it is.
+---@param command table
+---@param err keel.Error
+---@return keel.Error
+function usage.reword(command, err)
+  local field = err.code == "invalid_request" and err.field
+  local from, to = (field and err.message or ""):find(field or "", 1, true)
+  if not field or not from then return err end
+  local word, shown = words_of[field] or field, nil
+  if usage.option_named(command.options or {}, "--" .. word) then shown = "--" .. word end
+  for _, argument in ipairs(command.arguments or {}) do
+    if argument[1] == word then shown = word:upper() end
+  end
+  return shown and usage.error(err.message:sub(1, from - 1) .. shown .. err.message:sub(to + 1)) or err
+end
+
 -- --- Values ---------------------------------------------------------------------------------------------------------
 
 local seconds_of = { s = 1, m = 60, h = 3600, d = 86400 }

@@ -110,12 +110,8 @@ local function check_set(given)
   return true
 end
 
-local option_of = { thread_id = "--thread", user_id = "--user", idempotency_key = "--key" }
-
--- An error of admission that is about what was typed, in the words of who typed it.
-local function in_their_words(err, given)
-  local option = err.code == "invalid_request" and option_of[err.field]
-  if option then return usage.error((err.message:gsub(err.field, option))) end
+-- An error of a strategy of ours is about the numbers it was given.
+local function name_set(err, given)
   local built_in = not (given.strategy or ""):find "[/.]"
   if err.code == "policy_failed" and given.set and built_in then
     return usage.error(err.message .. "; see --set")
@@ -157,7 +153,7 @@ local function run(given)
   if not store then return nil, failure end
   local manager = require("keel.run_manager").new { store = store }
   local admitted, verdict = manager:create_or_reject(thread, request)
-  if not admitted then return nil, in_their_words(verdict, given) end
+  if not admitted then return nil, name_set(verdict, given) end
   local course = { manager = manager, store = store, supervisor = supervisor, run = admitted, options = given }
   local outcome
   if verdict == "reused" then
