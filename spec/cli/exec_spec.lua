@@ -378,6 +378,9 @@ describe("keel exec", function()
     assert.equal(100001, select(2, result.output:gsub("\n", "\n")))
     assert.equal("err\n", files.read(run.logs_path .. "/stderr"))
     assert.equal("rw-------", lfs.attributes(run.logs_path .. "/stdout", "permissions"))
+    local refused = exec("exec", "--keep", path, "true")
+    assert.same({ 1, ("keel exec: cannot keep the output in %s: File exists\n"):format(path) },
+      { refused.code, refused.errors })
   end)
 
   it("gives the run as JSON on standard error", function()

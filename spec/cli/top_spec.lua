@@ -165,12 +165,12 @@ describe("keel top on a terminal", function()
     screen:press "Down"
     screen:wait_until(function(text) return text:find("\n> +pending +" .. second.run_id:gsub("%-", "%%-")) end)
     screen:press "c"
-    screen:expect(("cancel %s?"):format(second.run_id))
+    screen:expect(("y cancels %s"):format(second.run_id))
     screen:press "n"
     screen:expect "nothing was cancelled"
     assert.equal("pending", support.open(path):get(second.run_id).status)
     screen:press "c"
-    screen:expect(("cancel %s?"):format(second.run_id))
+    screen:expect(("y cancels %s"):format(second.run_id))
     screen:press "y"
     screen:expect "0 running, 1 waiting"
     assert.is_not.equal("pending", support.open(path):get(second.run_id).status)

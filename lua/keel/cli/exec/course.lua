@@ -163,9 +163,10 @@ end
 local function make_folder(course)
   local host, run = require "keel.host", course.run
   local folder = course.options.keep .. "/" .. run.run_id
-  local made, problem = host.make_directory(course.options.keep)
-  if made then made, problem = host.make_directory(folder) end
-  if not made then return nil, ("cannot keep the output in %s: %s"):format(folder, problem) end
+  for _, path in ipairs { course.options.keep, folder } do
+    local made, problem = host.make_directory(path)
+    if not made then return nil, ("cannot keep the output in %s: %s"):format(path, problem) end
+  end
   if not folder:find "^/" then folder = course.run.kwargs.directory .. "/" .. folder end
   local ok, err = course.store:put(run.run_id, { logs_path = folder, fence = run.fence })
   if not ok then return nil, tostring(err) end

@@ -93,7 +93,7 @@ function Live:_draw()
   local lines = draw.lines(self._shot, width, height - 2, self._selected)
   for i = #lines + 1, height - 2 do lines[i] = "" end
   lines[height - 1] = ""
-  lines[height] = self._asked and output.paint(("cancel %s? y: yes, any other key: no"):format(self._asked), "yellow")
+  lines[height] = self._asked and output.paint(("y cancels %s, any other key does not"):format(self._asked), "yellow")
     or self._note or output.paint(self._hint, "grey")
   io.stdout:write("\27[H", table.concat(lines, "\27[K\r\n", 1, height), "\27[K")
   io.stdout:flush()
