@@ -188,16 +188,12 @@ static enum keel_code read_page(struct keel_store *store, struct keel_statement 
 			list->has_more = true;
 			break;
 		}
-		if (list->count == list->capacity) {
-			size_t capacity = list->capacity ? list->capacity * 2 : 16;
-			struct keel_event *items = keel_resize(list->items, capacity * sizeof *items);
-			if (!items) {
-				code = keel_fail_memory(err);
-				break;
-			}
-			list->items = items;
-			list->capacity = capacity;
+		struct keel_event *items = keel_make_room(list->items, list->count, &list->capacity, sizeof *items);
+		if (!items) {
+			code = keel_fail_memory(err);
+			break;
 		}
+		list->items = items;
 		code = read_event(select, &list->items[list->count], &arena, err);
 		if (code != KEEL_OK)
 			break;

@@ -208,16 +208,12 @@ enum keel_code keel_run_read(struct keel_store *store, struct keel_statement *se
 	keel_arena_reset(&arena);
 	for (code = keel_first_step(store, select, &row, err); code == KEEL_OK && row;
 		 code = keel_step(select, &row, err)) {
-		if (list->count == list->capacity) {
-			size_t capacity = list->capacity ? list->capacity * 2 : 4;
-			struct keel_run *items = keel_resize(list->items, capacity * sizeof *items);
-			if (!items) {
-				code = keel_fail_memory(err);
-				break;
-			}
-			list->items = items;
-			list->capacity = capacity;
+		struct keel_run *items = keel_make_room(list->items, list->count, &list->capacity, sizeof *items);
+		if (!items) {
+			code = keel_fail_memory(err);
+			break;
 		}
+		list->items = items;
 		code = read_row(select, &list->items[list->count], &arena, err);
 		if (code != KEEL_OK)
 			break;

@@ -240,15 +240,12 @@ enum keel_code keel_store_sessions(struct keel_store *store, struct keel_session
 	for (code = keel_first_step(store, statement, &row, err); code == KEEL_OK && row;
 		 code = keel_step(statement, &row, err)) {
 		struct session_row found;
-		if (list->count == capacity) {
-			capacity = capacity ? capacity * 2 : 16;
-			struct keel_session *items = keel_resize(list->items, capacity * sizeof *items);
-			if (!items) {
-				code = keel_fail_memory(err);
-				break;
-			}
-			list->items = items;
+		struct keel_session *items = keel_make_room(list->items, list->count, &capacity, sizeof *items);
+		if (!items) {
+			code = keel_fail_memory(err);
+			break;
 		}
+		list->items = items;
 		struct keel_session *item = &list->items[list->count];
 		item->session_id = keel_column_int(statement, 0);
 		item->pid = keel_column_int(statement, 2);

@@ -29,6 +29,17 @@ void *keel_resize(void *memory, size_t size)
 	return current.resize(current.data, memory, size);
 }
 
+void *keel_make_room(void *items, size_t count, size_t *capacity, size_t item_size)
+{
+	if (count < *capacity)
+		return items;
+	size_t more = *capacity ? *capacity * 2 : 4;
+	void *moved = keel_resize(items, more * item_size);
+	if (moved)
+		*capacity = more;
+	return moved;
+}
+
 void *keel_new(size_t size)
 {
 	void *memory = keel_resize(NULL, size);

@@ -9,6 +9,10 @@ void *keel_new(size_t size);
 void *keel_resize(void *memory, size_t size);
 void keel_free(void *memory); /* NULL is fine */
 
+/* The items of a list, with room for one more behind `count`: the list doubles when it is full. NULL: out of memory,
+ * and the list is as it was. */
+void *keel_make_room(void *items, size_t count, size_t *capacity, size_t item_size);
+
 /* A copy of a zero-terminated text, to be freed with keel_free; NULL when out of memory. */
 char *keel_copy_text(const char *text);
 

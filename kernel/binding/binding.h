@@ -72,6 +72,10 @@ struct keel_text keel_lua_check_text(lua_State *L, int argument, const char *nam
 /* A time as text; leaves nil for no value. [-0, +1, m] */
 void keel_lua_push_time(lua_State *L, int64_t time);
 
+/* Sets a field of the table on top; a text without data sets none. [-0, +0, m] */
+void keel_lua_set_count(lua_State *L, const char *name, int64_t count);
+void keel_lua_set_text(lua_State *L, const char *name, struct keel_text text);
+
 /* Seconds as microseconds; false for what is not a finite number of at least 0. */
 bool keel_lua_duration(lua_Number seconds, int64_t *duration_us);
 

@@ -62,14 +62,6 @@ static int op_append_event(lua_State *L, struct keel_store *store, struct keel_e
 	return 1;
 }
 
-static void set_text(lua_State *L, const char *name, struct keel_text text)
-{
-	if (text.data) {
-		lua_pushlstring(L, text.data, text.size);
-		lua_setfield(L, -2, name);
-	}
-}
-
 static bool set_json(lua_State *L, const char *name, struct keel_text text)
 {
 	char why[KEEL_JSON_WHY_SIZE];
@@ -87,13 +79,13 @@ static bool push_event(lua_State *L, const struct keel_event *event)
 	lua_createtable(L, 0, 8);
 	lua_pushinteger(L, event->id);
 	lua_setfield(L, -2, "id");
-	set_text(L, "kind", event->kind);
+	keel_lua_set_text(L, "kind", event->kind);
 	keel_lua_push_time(L, event->at);
 	lua_setfield(L, -2, "at");
-	set_text(L, "runtime_id", event->runtime_id);
-	set_text(L, "thread_id", event->thread_id);
-	set_text(L, "run_id", event->run_id);
-	set_text(L, "message", event->message);
+	keel_lua_set_text(L, "runtime_id", event->runtime_id);
+	keel_lua_set_text(L, "thread_id", event->thread_id);
+	keel_lua_set_text(L, "run_id", event->run_id);
+	keel_lua_set_text(L, "message", event->message);
 	return set_json(L, "worker_ref", event->worker_ref) && set_json(L, "data", event->data);
 }
 

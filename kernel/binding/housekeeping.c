@@ -3,12 +3,6 @@
 
 #include <string.h>
 
-static void set_count(lua_State *L, const char *name, int64_t count)
-{
-	lua_pushinteger(L, count);
-	lua_setfield(L, -2, name);
-}
-
 /* backup(path): copies the store as it is now into a new file, while others go on. The copy is a store of its own, with
  * another epoch and without sessions. Returns true. Fails with invalid_request (path: there is a file of that name),
  * store_missing (no such directory), store_full, io, and busy in a transaction. */
@@ -71,13 +65,13 @@ static int op_prune_step(lua_State *L, struct keel_store *store, struct keel_err
 	if (keel_store_prune(store, &prune, &pruned, err) != KEEL_OK)
 		return -1;
 	lua_createtable(L, 0, 8);
-	set_count(L, "runs", pruned.runs);
-	set_count(L, "workers", pruned.workers);
-	set_count(L, "transcript_entries", pruned.entries);
-	set_count(L, "diagnostics", pruned.diagnostics);
-	set_count(L, "events", pruned.events);
-	set_count(L, "next_run", prune.next_run);
-	set_count(L, "next_worker", prune.next_worker);
+	keel_lua_set_count(L, "runs", pruned.runs);
+	keel_lua_set_count(L, "workers", pruned.workers);
+	keel_lua_set_count(L, "transcript_entries", pruned.entries);
+	keel_lua_set_count(L, "diagnostics", pruned.diagnostics);
+	keel_lua_set_count(L, "events", pruned.events);
+	keel_lua_set_count(L, "next_run", prune.next_run);
+	keel_lua_set_count(L, "next_worker", prune.next_worker);
 	lua_pushboolean(L, pruned.more);
 	lua_setfield(L, -2, "more");
 	return 1;
@@ -90,20 +84,20 @@ static int op_stats(lua_State *L, struct keel_store *store, struct keel_error *e
 	if (keel_store_stats(store, &stats, err) != KEEL_OK)
 		return -1;
 	lua_createtable(L, 0, 14);
-	set_count(L, "bytes", stats.bytes);
-	set_count(L, "runs", stats.runs);
-	set_count(L, "pending_runs", stats.pending_runs);
-	set_count(L, "running_runs", stats.running_runs);
-	set_count(L, "runtimes", stats.runtimes);
-	set_count(L, "workers", stats.workers);
-	set_count(L, "active_workers", stats.active_workers);
-	set_count(L, "transcript_entries", stats.entries);
-	set_count(L, "diagnostics", stats.diagnostics);
-	set_count(L, "leases", stats.leases);
-	set_count(L, "sessions", stats.sessions);
-	set_count(L, "events", stats.event_high_water - stats.event_low_water + 1);
-	set_count(L, "event_low_water", stats.event_low_water);
-	set_count(L, "event_high_water", stats.event_high_water);
+	keel_lua_set_count(L, "bytes", stats.bytes);
+	keel_lua_set_count(L, "runs", stats.runs);
+	keel_lua_set_count(L, "pending_runs", stats.pending_runs);
+	keel_lua_set_count(L, "running_runs", stats.running_runs);
+	keel_lua_set_count(L, "runtimes", stats.runtimes);
+	keel_lua_set_count(L, "workers", stats.workers);
+	keel_lua_set_count(L, "active_workers", stats.active_workers);
+	keel_lua_set_count(L, "transcript_entries", stats.entries);
+	keel_lua_set_count(L, "diagnostics", stats.diagnostics);
+	keel_lua_set_count(L, "leases", stats.leases);
+	keel_lua_set_count(L, "sessions", stats.sessions);
+	keel_lua_set_count(L, "events", stats.event_high_water - stats.event_low_water + 1);
+	keel_lua_set_count(L, "event_low_water", stats.event_low_water);
+	keel_lua_set_count(L, "event_high_water", stats.event_high_water);
 	return 1;
 }
 

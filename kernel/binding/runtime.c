@@ -5,20 +5,6 @@
 
 static const char LIST[] = "keel.diagnostics";
 
-static void set_count(lua_State *L, const char *name, int64_t count)
-{
-	lua_pushinteger(L, count);
-	lua_setfield(L, -2, name);
-}
-
-static void set_text(lua_State *L, const char *name, struct keel_text text)
-{
-	if (text.data) {
-		lua_pushlstring(L, text.data, text.size);
-		lua_setfield(L, -2, name);
-	}
-}
-
 /* --- Runtimes ---------------------------------------------------------------------------------------------------- */
 
 /* [-0, +1, m] */
@@ -33,15 +19,15 @@ static void push_runtime(lua_State *L, const struct keel_store *store, const str
 	lua_setfield(L, -2, "backend");
 	lua_pushstring(L, runtime->stopped ? "stopped" : "running");
 	lua_setfield(L, -2, "status");
-	set_count(L, "worker_count",
-			  runtime->active_worker_count + runtime->stopped_worker_count + runtime->cancelled_worker_count);
-	set_count(L, "active_worker_count", runtime->active_worker_count);
-	set_count(L, "stopped_worker_count", runtime->stopped_worker_count);
-	set_count(L, "cancelled_worker_count", runtime->cancelled_worker_count);
-	set_count(L, "diagnostic_count", runtime->diagnostic_count);
+	keel_lua_set_count(L, "worker_count",
+					   runtime->active_worker_count + runtime->stopped_worker_count + runtime->cancelled_worker_count);
+	keel_lua_set_count(L, "active_worker_count", runtime->active_worker_count);
+	keel_lua_set_count(L, "stopped_worker_count", runtime->stopped_worker_count);
+	keel_lua_set_count(L, "cancelled_worker_count", runtime->cancelled_worker_count);
+	keel_lua_set_count(L, "diagnostic_count", runtime->diagnostic_count);
 	lua_createtable(L, 0, 2);
-	set_count(L, "max_transcript_projection_items", runtime->max_transcript_projection_items);
-	set_count(L, "max_event_batch_items", runtime->max_event_batch_items);
+	keel_lua_set_count(L, "max_transcript_projection_items", runtime->max_transcript_projection_items);
+	keel_lua_set_count(L, "max_event_batch_items", runtime->max_event_batch_items);
 	lua_setfield(L, -2, "limits");
 }
 
@@ -185,12 +171,12 @@ static int op_list_diagnostics(lua_State *L, struct keel_store *store, struct ke
 	for (size_t i = 0; i < list->count; i++) {
 		const struct keel_diagnostic *item = &list->items[i];
 		lua_createtable(L, 0, 6);
-		set_count(L, "id", item->id);
-		set_text(L, "severity", item->severity);
-		set_text(L, "code", item->code);
-		set_text(L, "message", item->message);
-		set_count(L, "count", item->count);
-		set_text(L, "subject", item->run_id);
+		keel_lua_set_count(L, "id", item->id);
+		keel_lua_set_text(L, "severity", item->severity);
+		keel_lua_set_text(L, "code", item->code);
+		keel_lua_set_text(L, "message", item->message);
+		keel_lua_set_count(L, "count", item->count);
+		keel_lua_set_text(L, "subject", item->run_id);
 		if (item->worker_id.data) {
 			keel_lua_push_ref(L, runtime_id, item->worker_id);
 			lua_setfield(L, -2, "subject");
@@ -204,12 +190,8 @@ static int op_list_diagnostics(lua_State *L, struct keel_store *store, struct ke
 }
 
 const struct keel_lua_method keel_lua_runtime_methods[] = {
-	{"open_runtime", op_open_runtime},
-	{"runtime_summary", op_runtime_summary},
-	{"list_runtimes", op_list_runtimes},
-	{"stop_runtime", op_stop_runtime},
-	{"start_runtime", op_start_runtime},
-	{"record_diagnostic", op_record_diagnostic},
-	{"list_diagnostics", op_list_diagnostics},
-	{NULL, NULL},
+	{"open_runtime", op_open_runtime},         {"runtime_summary", op_runtime_summary},
+	{"list_runtimes", op_list_runtimes},       {"stop_runtime", op_stop_runtime},
+	{"start_runtime", op_start_runtime},       {"record_diagnostic", op_record_diagnostic},
+	{"list_diagnostics", op_list_diagnostics}, {NULL, NULL},
 };

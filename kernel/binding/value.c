@@ -241,3 +241,19 @@ void keel_lua_value_open(lua_State *L)
 										 {NULL, NULL}};
 	luaL_setfuncs(L, functions, 0);
 }
+
+/* --- Fields ------------------------------------------------------------------------------------------------------ */
+
+void keel_lua_set_count(lua_State *L, const char *name, int64_t count)
+{
+	lua_pushinteger(L, count);
+	lua_setfield(L, -2, name);
+}
+
+void keel_lua_set_text(lua_State *L, const char *name, struct keel_text text)
+{
+	if (text.data) {
+		lua_pushlstring(L, text.data, text.size);
+		lua_setfield(L, -2, name);
+	}
+}

@@ -6,20 +6,6 @@
 
 static const char LIST[] = "keel.workers", PART[] = "keel.transcript";
 
-static void set_count(lua_State *L, const char *name, int64_t count)
-{
-	lua_pushinteger(L, count);
-	lua_setfield(L, -2, name);
-}
-
-static void set_text(lua_State *L, const char *name, struct keel_text text)
-{
-	if (text.data) {
-		lua_pushlstring(L, text.data, text.size);
-		lua_setfield(L, -2, name);
-	}
-}
-
 struct keel_worker_ref keel_lua_check_ref(lua_State *L, int argument)
 {
 	struct keel_worker_ref ref;
@@ -37,8 +23,8 @@ struct keel_worker_ref keel_lua_check_ref(lua_State *L, int argument)
 void keel_lua_push_ref(lua_State *L, struct keel_text runtime_id, struct keel_text worker_id)
 {
 	lua_createtable(L, 0, 2);
-	set_text(L, "runtime_id", runtime_id);
-	set_text(L, "worker_id", worker_id);
+	keel_lua_set_text(L, "runtime_id", runtime_id);
+	keel_lua_set_text(L, "worker_id", worker_id);
 }
 
 /* --- Pushing workers --------------------------------------------------------------------------------------------- */
@@ -79,12 +65,12 @@ static bool push_common(lua_State *L, struct keel_text runtime_id, const struct 
 	lua_createtable(L, 0, 16);
 	keel_lua_push_ref(L, runtime_id, worker->worker_id);
 	lua_setfield(L, -2, "worker_ref");
-	set_text(L, "runtime_id", runtime_id);
-	set_text(L, "worker_id", worker->worker_id);
+	keel_lua_set_text(L, "runtime_id", runtime_id);
+	keel_lua_set_text(L, "worker_id", worker->worker_id);
 	lua_pushstring(L, keel_worker_status_name(worker->status));
 	lua_setfield(L, -2, "status");
-	set_count(L, "transcript_len", worker->transcript_len);
-	set_count(L, "last_event_id", worker->last_event_id);
+	keel_lua_set_count(L, "transcript_len", worker->transcript_len);
+	keel_lua_set_count(L, "last_event_id", worker->last_event_id);
 	keel_lua_push_time(L, worker->created_at);
 	lua_setfield(L, -2, "created_at");
 	return set_json(L, worker, "intent", worker->intent, err) && set_json(L, worker, "profile", worker->profile, err);
@@ -189,7 +175,7 @@ static int op_list_workers(lua_State *L, struct keel_store *store, struct keel_e
 		const struct keel_worker *worker = &list->items[i];
 		if (!push_common(L, runtime_id, worker, err))
 			return -1;
-		set_count(L, "requested_capability_count", worker->requested_capability_count);
+		keel_lua_set_count(L, "requested_capability_count", worker->requested_capability_count);
 		lua_pushboolean(L, worker->config_bundle.data != NULL);
 		lua_setfield(L, -2, "has_config_bundle");
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
@@ -208,7 +194,7 @@ static void push_ack(lua_State *L, struct keel_worker_ref ref, enum keel_worker_
 	lua_setfield(L, -2, "worker_ref");
 	lua_pushstring(L, keel_worker_status_name(status));
 	lua_setfield(L, -2, "status");
-	set_count(L, "event_id", event_id);
+	keel_lua_set_count(L, "event_id", event_id);
 }
 
 /* end_worker(runtime_id, worker_ref, status, reason): ends a worker as "stopped" or "cancelled". Returns
@@ -252,7 +238,7 @@ static int op_send_worker_input(lua_State *L, struct keel_store *store, struct k
 	if (keel_worker_send(store, runtime_id, ref, &input, &ack, err) != KEEL_OK)
 		return -1;
 	push_ack(L, ref, ack.status, ack.event_id);
-	set_count(L, "transcript_sequence", ack.transcript_sequence);
+	keel_lua_set_count(L, "transcript_sequence", ack.transcript_sequence);
 	lua_pushboolean(L, ack.reused);
 	return 2;
 }
@@ -283,22 +269,22 @@ static int op_read_transcript(lua_State *L, struct keel_store *store, struct kee
 	lua_createtable(L, 0, 6);
 	keel_lua_push_ref(L, ref.runtime_id, ref.worker_id);
 	lua_setfield(L, -2, "worker_ref");
-	set_count(L, "start", part->start);
-	set_count(L, "limit", part->limit);
-	set_count(L, "total_items", part->total_items);
+	keel_lua_set_count(L, "start", part->start);
+	keel_lua_set_count(L, "limit", part->limit);
+	keel_lua_set_count(L, "total_items", part->total_items);
 	if (part->count > 0 && part->start + (int64_t)part->count < part->total_items)
-		set_count(L, "next_start", part->start + (int64_t)part->count);
+		keel_lua_set_count(L, "next_start", part->start + (int64_t)part->count);
 	lua_createtable(L, (int)part->count, 0);
 	for (size_t i = 0; i < part->count; i++) {
 		const struct keel_entry *entry = &part->items[i];
 		lua_createtable(L, 0, 6);
-		set_count(L, "sequence", entry->sequence);
+		keel_lua_set_count(L, "sequence", entry->sequence);
 		keel_lua_push_ref(L, ref.runtime_id, ref.worker_id);
 		lua_setfield(L, -2, "worker_ref");
-		set_text(L, "role", entry->role);
-		set_text(L, "content", entry->content);
-		set_text(L, "run_id", entry->run_id);
-		set_count(L, "event_id", entry->event_id);
+		keel_lua_set_text(L, "role", entry->role);
+		keel_lua_set_text(L, "content", entry->content);
+		keel_lua_set_text(L, "run_id", entry->run_id);
+		keel_lua_set_count(L, "event_id", entry->event_id);
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	lua_setfield(L, -2, "items");
