@@ -83,6 +83,7 @@ describe("keel runs show", function()
     child:kill()
     local id = support.open(path):list_runs()[1].run_id
     assert.is_truthy(run("runs", "show", id).output:find("its process is gone", 1, true))
+    assert.is_truthy(run("runs", "list").output:find("its process is gone: sh -c", 1, true))
   end)
 end)
 

@@ -8,35 +8,36 @@ local describe = {}
 
 --- What a run is about, in a few words: its command, and how it ended.
 ---@param run table
+---@param is_orphan? boolean
 ---@return string
-function describe.what(run)
+function describe.what(run, is_orphan)
   local command = type(run.kwargs) == "table" and run.kwargs.command
   local words = {}
   for i, word in ipairs(type(command) == "table" and command or {}) do words[i] = tostring(word) end
   local text = table.concat(words, " ")
+  if is_orphan then return "its process is gone" .. (text ~= "" and ": " .. text or "") end
   if run.error and run.status ~= "success" then return run.error .. (text ~= "" and ": " .. text or "") end
   return text
 end
 
---- The titles of a table of runs.
-describe.run_titles = { "STATUS", "RUN", "THREAD", ">AGE", ">TOOK", ">CODE", "WHAT" }
+-- The titles of a table of runs.
+local run_titles = { "STATUS", "RUN", "THREAD", ">AGE", ">TOOK", ">CODE", "WHAT" }
 
---- A run as a row under them.
----@param run table
----@param now string
----@return table row
-function describe.run_row(run, now)
+-- A run as a row under them.
+local function run_row(run, now, is_orphan)
   return { run.status, run.run_id, run.thread_id, output.duration(output.between(run.created_at, now)),
-    output.duration(output.between(run.started_at, run.ended_at or now)), run.exit_code, describe.what(run) }
+    output.duration(output.between(run.started_at, run.ended_at or now)), run.exit_code,
+    describe.what(run, is_orphan) }
 end
 
 --- Prints a table of runs.
 ---@param runs table[]
 ---@param now string
-function describe.print_runs(runs, now)
+---@param orphans? table<string, boolean> by id
+function describe.print_runs(runs, now, orphans)
   local rows = {}
-  for i, run in ipairs(runs) do rows[i] = describe.run_row(run, now) end
-  output.table(describe.run_titles, rows)
+  for i, run in ipairs(runs) do rows[i] = run_row(run, now, orphans and orphans[run.run_id]) end
+  output.table(run_titles, rows)
 end
 
 -- --- Events ---------------------------------------------------------------------------------------------------------

@@ -27,7 +27,9 @@ return {
     elseif #runs == 0 then
       output.note(given, "there is no such run")
     else
-      describe.print_runs(runs, store:now())
+      local orphans = {}
+      for _, run in ipairs(runs) do orphans[run.run_id] = opening.is_orphan(store, run) end
+      describe.print_runs(runs, store:now(), orphans)
     end
   end,
 }
