@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs everything that is checked, from a fresh clone on: installs what is missing (.ci/setup), builds with warnings as
 # errors, lints, and runs the C tests, the C tests again under AddressSanitizer and UBSan (those of tests/fault only
-# then), and the Lua specs.
+# then, those of tests/crash only before), and the Lua specs.
 #
 # Usage: tests/run.sh [--fast] [--asan-specs] [SPEC ...]
 #
@@ -122,7 +122,7 @@ if [ ${#specs[@]} -eq 0 ]; then
 	else
 		# Those that fail everything in turn are the longest, and miss nothing under the sanitizers.
 		run_ctest dev --label-exclude fault
-		build asan && run_ctest asan
+		build asan && run_ctest asan --label-exclude crash # slow starters under the sanitizers, and about processes
 	fi
 fi
 run_busted dev

@@ -21,9 +21,9 @@ function M.started(...)
   return executor
 end
 
---- Turns the loop until `done()`, or fails.
+--- Turns the loop until `done()`, or fails. What other processes do is no event of this loop.
 function M.await(done, what)
-  if not process.turn_until(done, 10000) then error("in vain waited for " .. (what or "something"), 2) end
+  if not process.poll_until(done, 10000) then error("in vain waited for " .. (what or "something"), 2) end
 end
 
 --- Turns the loop until runs have a status in the store.
