@@ -11,7 +11,7 @@ end
 -- What bash offers for a line, by the function that it would call. Words are what readline makes of the line.
 local function in_bash(words, options)
   local script = ([=[
-    source %s/completion/keel.bash
+    source %s/lua/keel/cli/completion/keel.bash
     COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE=$LINE COMP_POINT=${#LINE}
     test "$(complete -p keel)" = "complete -F _keel keel" && _keel
     printf '%%s\n' "${COMPREPLY[@]}"]=]):format(command.root)
@@ -122,7 +122,7 @@ describe("completion in zsh", function()
     assert(os.execute("chmod +x " .. folder .. "/say-what-is-there"))
     assert(os.execute(("ln -s '%s' %s/keel"):format(keel, folder)))
     write(folder .. "/.zshrc", ([[
-      PS1='ready%%# ' fpath=(%s/completion $fpath) path=(%s $path)
+      PS1='ready%%# ' fpath=(%s/lua/keel/cli/completion $fpath) path=(%s $path)
       autoload -U compinit && compinit -D -u
     ]]):format(command.root, folder))
     env.ZDOTDIR, env.HOME = folder, folder
