@@ -108,23 +108,28 @@ enum keel_code keel_run_list_inflight(struct keel_store *store, const struct kee
 	return code == KEEL_OK ? keel_run_read(store, select, list, err) : code;
 }
 
+/* The number in the first row of a bound statement, which is reset; 0: there is no row. */
+static enum keel_code first_number(struct keel_store *store, struct keel_statement *select, int64_t *number,
+								   struct keel_error *err)
+{
+	bool row;
+	enum keel_code code = keel_first_step(store, select, &row, err);
+	if (code == KEEL_OK && row)
+		*number = keel_column_int(select, 0);
+	keel_reset(select);
+	return code;
+}
+
 enum keel_code keel_run_next_owner(struct keel_store *store, int64_t after, int64_t *session_id, struct keel_error *err)
 {
 	static const char text[] = "SELECT session_id FROM runs WHERE " KEEL_INFLIGHT " AND session_id > ?1"
 							   " ORDER BY session_id LIMIT 1";
 	struct keel_statement *select;
-	bool row;
 	*session_id = 0;
 	enum keel_code code = keel_store_check(store, err);
 	if (code == KEEL_OK)
 		code = keel_query(store, text, &select, err, keel_int(after));
-	if (code != KEEL_OK)
-		return code;
-	code = keel_first_step(store, select, &row, err);
-	if (code == KEEL_OK && row)
-		*session_id = keel_column_int(select, 0);
-	keel_reset(select);
-	return code;
+	return code == KEEL_OK ? first_number(store, select, session_id, err) : code;
 }
 
 enum keel_code keel_run_count_inflight(struct keel_store *store, struct keel_text thread_id, int64_t *count,
@@ -132,18 +137,11 @@ enum keel_code keel_run_count_inflight(struct keel_store *store, struct keel_tex
 {
 	static const char text[] = "SELECT count(*) FROM runs WHERE thread_id = ?1 AND " KEEL_INFLIGHT;
 	struct keel_statement *select;
-	bool row;
 	*count = 0;
 	enum keel_code code = keel_check_id(thread_id, "thread_id", err);
 	if (code == KEEL_OK)
 		code = keel_store_check(store, err);
 	if (code == KEEL_OK)
 		code = keel_query(store, text, &select, err, keel_text(thread_id));
-	if (code != KEEL_OK)
-		return code;
-	code = keel_first_step(store, select, &row, err);
-	if (code == KEEL_OK && row)
-		*count = keel_column_int(select, 0);
-	keel_reset(select);
-	return code;
+	return code == KEEL_OK ? first_number(store, select, count, err) : code;
 }
