@@ -257,6 +257,24 @@ TEST(flipped)
 	must(opened > 0);
 }
 
+/* A letter of a function's name in the schema: what SQLite says of that has no word of damage in it. */
+TEST(flipped_in_schema)
+{
+	static const char name[] = "coalesce";
+	int names = 0;
+	for (size_t at = 0; at + sizeof name <= image_size; at++) {
+		if (memcmp(image + at, name, sizeof name - 1) != 0)
+			continue;
+		image[at] = 'a';
+		put_file(image, image_size);
+		look();
+		write_to_it();
+		image[at] = name[0];
+		names++;
+	}
+	must(names > 0 && refused + found > 0);
+}
+
 /* In the parts of a page that say where everything is, a flip is found or harmless. */
 TEST(flipped_in_headers)
 {
@@ -372,8 +390,14 @@ int main(int argc, char **argv)
 {
 	static const struct role roles[] = {{"writer", play_writer}, {0}};
 	const struct CMUnitTest tests[] = {
-		ON_IMAGE(truncated),   ON_IMAGE(flipped), ON_IMAGE(flipped_in_headers),    ON_IMAGE(log_deleted),
-		ON_IMAGE(log_flipped), ON_IMAGE(swapped), ON_IMAGE(swapped_under_its_log),
+		ON_IMAGE(truncated),
+		ON_IMAGE(flipped),
+		ON_IMAGE(flipped_in_headers),
+		ON_IMAGE(log_deleted),
+		ON_IMAGE(flipped_in_schema),
+		ON_IMAGE(log_flipped),
+		ON_IMAGE(swapped),
+		ON_IMAGE(swapped_under_its_log),
 	};
 	return RUN_TESTS(argc, argv, roles, tests);
 }
