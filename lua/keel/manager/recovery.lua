@@ -158,22 +158,20 @@ end
 ---@return keel.Error? err the last failure; the runs it was about stay as they are
 ---@return table? position where to go on; nil: that was all
 function recovery.sweep(context)
-  local recovered, seen = {}, {}
+  local recovered = {}
+  local seen = {} -- a page starts over when the run to go on behind was deleted
   local at, failure = context.position or { owner = context.next_owner and 0 }, nil
   local left = context.page or math.huge
   repeat
     local page, err = next_page(context, at, math.min(left, PAGE))
     if err then return recovered, err, nil end
-    local fresh = 0
     for _, run in ipairs(page or {}) do
       if not seen[run.run_id] then
         seen[run.run_id] = true
-        fresh = fresh + 1
         local cause = recovery.cause_of(context, run, context.is_alive)
         if cause then failure = recover_run(context, run, cause, recovered) or failure end
       end
     end
-    if page and fresh == 0 then at.after = nil end -- it started over: the run to go on behind was deleted
     if not page or at.done then return recovered, clear_ways(context, recovered) or failure, nil end
     left = left - #page
   until left <= 0
