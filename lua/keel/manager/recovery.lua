@@ -114,7 +114,7 @@ end
 
 -- The next page of what may be orphaned, and moves `at` behind it: the runs of one dead owner after the other, then
 -- what is overdue or nobody's. However many runs wait or are looked after, they are not looked at; in a store that
--- cannot tell who owns runs, all are. Nil, without an error, at the end.
+-- cannot tell who owns runs, all are. The last page sets `at.done`.
 local function next_page(context, at, limit)
   while at.owner do
     if not at.after then
@@ -130,7 +130,6 @@ local function next_page(context, at, limit)
       if #page > 0 then return page end
     end
   end
-  if at.done then return nil end
   local page, err = context.list { overdue = context.next_owner and true, before = context.before, limit = limit,
     after = at.after }
   if not page then return nil, err end
@@ -164,15 +163,15 @@ function recovery.sweep(context)
   local left = context.page or math.huge
   repeat
     local page, err = next_page(context, at, math.min(left, PAGE))
-    if err then return recovered, err, nil end
-    for _, run in ipairs(page or {}) do
+    if not page then return recovered, err, nil end
+    for _, run in ipairs(page) do
       if not seen[run.run_id] then
         seen[run.run_id] = true
         local cause = recovery.cause_of(context, run, context.is_alive)
         if cause then failure = recover_run(context, run, cause, recovered) or failure end
       end
     end
-    if not page or at.done then return recovered, clear_ways(context, recovered) or failure, nil end
+    if at.done then return recovered, clear_ways(context, recovered) or failure, nil end
     left = left - #page
   until left <= 0
   return recovered, failure, at
