@@ -65,16 +65,15 @@ local budget_options = { instructions = "integer", seconds = "number", bytes = "
 local default_budget = merged(merged({}, policies.default_budget), { seconds = 10 })
 
 local function find(kind, policy)
-  if type(policy) ~= "string" then return policies.find(kind, policy) end
+  local found, known = policies.find(kind, policy)
+  if found then return found end
   if policy:find "[/.]" then
     local loaded, err = LoadedPolicy.load(policy)
     if not loaded then return nil, err end
     return loaded:as_policy()
   end
-  local found, known = policies.find(kind, policy)
-  if found then return found end
   error(("there is no %s among the built-in %s (%s); a file has its path"):format(policy, kind,
-    table.concat(known, ", ")), 3)
+    table.concat(known, ", ")), 4)
 end
 
 -- Calls a policy. Gives what it returned, the error, what it used, and the policy.

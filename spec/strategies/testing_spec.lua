@@ -77,6 +77,8 @@ describe("keel.testing", function()
   it("asks built-in reconcilers and rules too", function()
     assert.equal("error", testing.reconcile("fail_orphans", testing.run "a").status)
     assert.is_nil(testing.reconcile("expire_deadlines", testing.run "a"))
+    local snapshot = { cause = "worker_created", worker = { worker_ref = "w", requested_capabilities = {} } }
+    assert.equal("worker.tools_less", assert(testing.diagnose("worker.tools_less", snapshot))[1].code)
   end)
 
   it("has a clock that stands still, and a store in memory on it", function()
