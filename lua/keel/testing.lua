@@ -59,6 +59,8 @@ end
 
 -- --- Calling one ----------------------------------------------------------------------------------------------------
 
+local POLICY = "string|function|policy"
+
 local budget_options = { instructions = "integer", seconds = "number", bytes = "number" }
 
 -- A machine that runs tests may be slow; what a policy costs is told by its instructions.
@@ -77,13 +79,11 @@ local function find(kind, policy)
 end
 
 -- Calls a policy. Gives what it returned, the error, what it used, and the policy.
-local function call(kind, name, given, budget, ...)
-  check.type(given, "string|function|policy", 1, name)
-  budget = merged(merged({}, default_budget), check.options(budget, budget_options, 4, name))
+local function call(kind, given, budget, ...)
   local policy, err = find(kind, given)
   if not policy then return nil, err end
   local result
-  result, err = policies.call(policy, budget, ...)
+  result, err = policies.call(policy, merged(merged({}, default_budget), budget), ...)
   local usage
   if policy.box then
     usage = {}
@@ -112,12 +112,14 @@ end
 ---@return keel.Error? err
 ---@return { instructions: integer, bytes: integer }? usage of a file
 function testing.decide(policy, fields, inflight, budget)
+  check.type(policy, POLICY, 1, "decide")
   check.type(fields or {}, "table", 2, "decide")
   check.type(inflight or {}, "table", 3, "decide")
+  budget = check.options(budget, budget_options, 4, "decide")
   local runs = testing.inflight(inflight or {})
   local request = testing.request(fields, runs)
   local finalizing = request.finalizing
-  local result, err, usage, asked = call("strategies", "decide", policy, budget, request, runs)
+  local result, err, usage, asked = call("strategies", policy, budget, request, runs)
   if err then return nil, err, usage end
   local decision, problem = decisions.check(result, runs, finalizing)
   if not decision then return nil, policies.failed(asked, problem), usage end
@@ -134,10 +136,12 @@ end
 ---@return keel.Error? err
 ---@return { instructions: integer, bytes: integer }? usage of a file
 function testing.reconcile(policy, run, context, budget)
+  check.type(policy, POLICY, 1, "reconcile")
   check.type(run, "table", 2, "reconcile")
   check.type(context or {}, "table", 3, "reconcile")
+  budget = check.options(budget, budget_options, 4, "reconcile")
   context = merged({ now = testing.now, cause = "owner" }, context)
-  local outcome, err, usage, asked = call("reconcilers", "reconcile", policy, budget, run, context)
+  local outcome, err, usage, asked = call("reconcilers", policy, budget, run, context)
   if err or outcome == nil then return nil, err, usage end
   local problem = recovery.problem_with(outcome)
   if problem then return nil, policies.failed(asked, problem), usage end
@@ -153,8 +157,10 @@ end
 ---@return keel.Error? err
 ---@return { instructions: integer, bytes: integer }? usage of a file
 function testing.diagnose(policy, snapshot, budget)
+  check.type(policy, POLICY, 1, "diagnose")
   check.type(snapshot, "table", 2, "diagnose")
-  local noticed, err, usage, asked = call("diagnostics", "diagnose", policy, budget, snapshot)
+  budget = check.options(budget, budget_options, 3, "diagnose")
+  local noticed, err, usage, asked = call("diagnostics", policy, budget, snapshot)
   if err then return nil, err, usage end
   local problem = type(noticed) ~= "table" and "a rule returns a list of diagnostics, not a " .. type(noticed)
   for _, diagnostic in ipairs(problem and {} or noticed) do problem = problem or rules.problem_with(diagnostic) end
