@@ -153,7 +153,7 @@ end
 ---@param policy string|keel.DiagnosticRule|keel.LoadedPolicy a file's path, the name of a built-in one, or the rule
 ---@param snapshot table
 ---@param budget? { instructions?: integer, seconds?: number, bytes?: number }
----@return { severity: string, code: string, message: string, subject: any }[]? diagnostics
+---@return { severity: string, code: string, message: string, subject: any }[]? diagnostics empty for nil
 ---@return keel.Error? err
 ---@return { instructions: integer, bytes: integer }? usage of a file
 function testing.diagnose(policy, snapshot, budget)
@@ -162,6 +162,7 @@ function testing.diagnose(policy, snapshot, budget)
   budget = check.options(budget, budget_options, 3, "diagnose")
   local noticed, err, usage, asked = call("diagnostics", policy, budget, snapshot)
   if err then return nil, err, usage end
+  if noticed == nil then return {}, nil, usage end
   local problem = type(noticed) ~= "table" and "a rule returns a list of diagnostics, not a " .. type(noticed)
   for _, diagnostic in ipairs(problem and {} or noticed) do problem = problem or rules.problem_with(diagnostic) end
   if problem then return nil, policies.failed(asked, problem), usage end

@@ -47,6 +47,7 @@ describe("keel.testing", function()
     assert.same({ "policy_failed", "a diagnostic's code must be a string" }, { err.code, err.reason })
     _, err = testing.diagnose(write "return function() return 1 end", {})
     assert.matches("list of diagnostics", err.reason)
+    assert.same({}, testing.diagnose(write "return function() end", {}))
   end)
 
   it("has the sandbox and the budget of a manager, and tells what a file used", function()
