@@ -221,6 +221,23 @@ support.each_store(function(open)
       end
     end)
 
+    it("that leaves the stamp as it was is picked up while the file is young; later it is not read", function()
+      local kernel = require "keel.kernel"
+      local stamp, read, old, reads = kernel.script_stamp, kernel.script_read, false, 0
+      finally(function() kernel.script_stamp, kernel.script_read = stamp, read end)
+      kernel.script_stamp = function() return "the same" end
+      kernel.script_read = function(...)
+        reads = reads + 1
+        return read(...), "the same", old
+      end
+      assert(decide())
+      files.write(path, REFUSE)
+      support.refused("conflict", decide())
+      old = true
+      for _ = 1, 3 do support.refused("conflict", decide()) end
+      assert.equal(3, reads)
+    end)
+
     it("is picked up when the file was replaced by another one", function()
       local other = write(REFUSE)
       assert(os.rename(other, path))
