@@ -104,6 +104,14 @@ support.each_store(function(open)
       assert.same({ 300, 256, "r1", "r256" }, seen)
     end)
 
+    it("is shown a document that holds itself, which is then refused", function()
+      local endless = {}
+      endless.again = endless
+      local err = support.refused("invalid_request", support.manager(open()):create_or_reject("t",
+        { metadata = endless, multitask_strategy = function() return { admit = true } end }))
+      assert.matches("holds itself", err.message)
+    end)
+
     it("may spoil what it is shown without harm", function()
       local store = open()
       local manager = support.manager(store)
