@@ -118,6 +118,21 @@ describe("tick", function()
     assert.equal(1, sum)
   end)
 
+  it("comes to an end in a sweep of all, too, when such a run is deleted meanwhile", function()
+    local reads = 0
+    local store, calls = support.wrap(pair.ours_store, { list_inflight = function(forward, query)
+      reads = reads + 1
+      if reads > 10 then error "it reads for ever" end
+      local page = forward(query)
+      if reads == 2 then assert(pair.ours_store:delete(page[#page].run_id)) end
+      return page
+    end })
+    leave(ids(600))
+    local alone = { reconciler = function() end }
+    assert.same({}, assert(support.manager(store):reconcile_orphaned_inflight_runs(alone)))
+    assert.is_true(calls.list_inflight <= 7)
+  end)
+
   it("tells of what it recovered because it held others up", function()
     local busy = pair.started(nil, "t", pair.theirs)
     local next = assert(pair.theirs:create_or_reject("t", { multitask_strategy = "enqueue", claimable = true }))
