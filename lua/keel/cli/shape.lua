@@ -1,6 +1,4 @@
 --- The JSON of what is printed with --json: one object a line, with the names of the reference.
-local kernel = require "keel.kernel"
-
 local shape = {}
 
 -- What of a record is of this process only.
@@ -15,13 +13,6 @@ function shape.fields(run)
     if not process_local[name] then fields[name] = value end
   end
   return fields
-end
-
---- A run as a line of JSON.
----@param run table
----@return string
-function shape.run(run)
-  return assert(kernel.json.encode(shape.fields(run)))
 end
 
 return shape
