@@ -53,19 +53,8 @@ local function add_option(page, option)
   add_item(page, term, option.about .. choices)
 end
 
--- The words behind a command's name, as its usage line has them.
-local function synopsis(command)
-  if command.usage then return command.usage end
-  local words = { "[OPTION …]" }
-  for _, argument in ipairs(command.arguments or {}) do
-    local word = argument[1]:upper() .. (argument.many and " …" or "")
-    words[#words + 1] = argument.optional and "[" .. word .. "]" or word
-  end
-  return table.concat(words, " ")
-end
-
 local function add_command(page, name, command)
-  request(page, "SS", plain(name .. " " .. synopsis(command)))
+  request(page, "SS", plain(name .. " " .. usage.synopsis(command)))
   add_text(page, command.about)
   for _, argument in ipairs(command.arguments or {}) do
     add_item(page, italic(argument[1]:upper()), argument[2])

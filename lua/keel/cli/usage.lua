@@ -130,10 +130,12 @@ function usage.parser(name, command)
   return parser
 end
 
--- How a command is written, in short.
-local function pattern(name, command)
-  if command.usage then return name .. " " .. command.usage end
-  local words = { name, command.options and "[OPTION …]" }
+--- The words behind a command's name, in short.
+---@param command table
+---@return string
+function usage.synopsis(command)
+  if command.usage then return command.usage end
+  local words = { "[OPTION …]" }
   for _, argument in ipairs(command.arguments or {}) do
     local word = argument[1]:upper() .. (argument.many and " …" or "")
     words[#words + 1] = argument.optional and "[" .. word .. "]" or word
@@ -162,7 +164,7 @@ local function explain(name, command, message)
     return ("option '%s' needs a value; write: %s %s"):format(lacking, lacking, option.value)
   end
   if text:find "^missing argument" or text:find "^too many arguments" then
-    return ("%s; write: %s"):format(text, pattern(name, command))
+    return ("%s; write: %s %s"):format(text, name, usage.synopsis(command))
   end
   return text
 end
