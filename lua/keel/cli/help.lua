@@ -56,6 +56,7 @@ local function show(words, find)
     return complain(("unknown option '%s'; %s"):format(words[1], nearest and ("did you mean '%s'?"):format(nearest) or
       "'keel help help' tells what there is"))
   end
+  local rest = table.move(words, 1, #words, 1, {})
   local name, known = "keel", commands
   while words[1] and known do -- a group is explained by what is in it
     local group
@@ -69,10 +70,6 @@ local function show(words, find)
     print_list(name, known)
     return 0
   end
-  local full = {}
-  for word in name:gmatch "%S+" do full[#full + 1] = word end
-  table.move(words, 1, #words, #full + 1, full)
-  local rest = table.move(full, 2, #full, 1, {})
   local entry, found, err = find(rest)
   if not entry then return complain(err.message) end
   if rest[1] and not rest[1]:find "^%-" then return complain(("%s has no command '%s'"):format(found, rest[1])) end

@@ -111,8 +111,8 @@ return function(words)
   local options
   options, err = usage.read(name, command, table.move(rest, 1, #rest, #front + 1, front))
   if not options then return complain(name, err, as_json) end
-  local code
   if options.help then return print_help(name:sub(#"keel " + 1)) end
+  local code
   code, err = command.run(options)
   if err then return complain(name, usage.reword(command, err), options.json) end
   return code or 0
