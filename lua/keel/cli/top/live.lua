@@ -54,7 +54,7 @@ function Live:_cancel(run_id)
   local store <close>, manager = opening.manager(self._given, "change")
   local done, verdict
   if store then done, verdict = manager:cancel(run_id) else verdict = manager end
-  if done == nil then return tostring(verdict) end
+  if done == nil then return verdict.message end
   return ("%s: %s"):format(run_id, verdict)
 end
 
