@@ -111,6 +111,7 @@ describe("keel runs cancel", function()
     assert.equal(1, result.code)
     assert.equal("done: it has ended by itself\nnobody: there is no such run\n", result.errors)
     assert.equal("interrupted", store:get("waiting").status)
+    assert.equal(0, #run("runs", "cancel", "--quiet", "waiting").output)
     local verdicts = support.pluck(objects(run("runs", "cancel", "--json", "done", "nobody").output), "verdict")
     assert.same({ "not_cancellable", "unknown" }, verdicts)
   end)
@@ -178,6 +179,8 @@ describe("keel runs retry", function()
     assert.equal(2, run("runs", "retry", "job", "--timeout", "3").code)
     local object = objects(run("runs", "retry", "--json", "--strategy", "allow", "job").output)[1]
     assert.equal("job", object.retry_of)
+    object = objects(run("runs", "retry", "--json", "--strategy", "allow", "--attempts", "4", "job").output)[1]
+    assert.equal(4, store:get(object.run_id).max_attempts)
   end)
 
   it("leaves alone what has not ended, and what is gone", function()
