@@ -294,7 +294,8 @@ end
 local function look_at_clock(self)
   local now = self:_now()
   if self._claims:is_due(now) then self:_expect() end
-  if self._queue:delay(now) == nil and self._queue:has_ready() then self:_look() end
+  self._queue:take_due(now)
+  if self._queue:has_ready() then self:_look() end
 end
 
 -- Something concerns a run that works here: a heartbeat, at once.

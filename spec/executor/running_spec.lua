@@ -91,6 +91,13 @@ support.each_store(function(open)
       assert.is_true(row.started_at >= row.scheduled_at)
     end)
 
+    it("starts a run when its delay is over, though another waits longer", function()
+      local soon = assert(runs:create("soon", { scheduled_at = in_seconds(0.2) })).run_id
+      assert(runs:create("late", { scheduled_at = in_seconds(3600) }))
+      executors.started(runs, function() end, { interval = 60 })
+      executors.await_status(store, soon, "success")
+    end)
+
     it("claims only from its threads", function()
       local mine, other = claimable "mine", claimable "other"
       executors.started(runs, function() end, { threads = { "mine" } })

@@ -57,22 +57,19 @@ function Queue:sweep(max)
   self._swept = id
 end
 
---- The seconds until a delay is over; nil when nobody waits for one. Threads whose delay is over are looked at.
+--- Puts the threads whose delay is over among those to be looked at.
 ---@param now number
----@return number?
-function Queue:delay(now)
-  local soonest
-  if not self._due or self._due > now then return self._due and self._due - now end
+function Queue:take_due(now)
+  if not self._due or self._due > now then return end
+  self._due = nil
   for thread_id, thread in pairs(self._threads) do
     if thread.due and thread.due <= now then
       thread.due = nil
       self:ready(thread_id)
     elseif thread.due then
-      soonest = math.min(soonest or thread.due, thread.due)
+      self._due = math.min(self._due or thread.due, thread.due)
     end
   end
-  self._due = soonest
-  return soonest and soonest - now
 end
 
 local function wait_until(self, thread, time)
