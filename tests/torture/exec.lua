@@ -13,27 +13,14 @@
 -- something real, and exits with a code of its own. What the shells saw is compared with the store: every code is
 -- right, one run at a time on each thread, none lost, none in flight in the end, no command is left, and processes that
 -- have nothing to do with it are alive. The last line says how much was wrong; the exit status is 1 if anything was.
+package.path = (arg[0]:match "^(.*)/[^/]*$" or ".") .. "/?.lua;" .. package.path
+
 local keel = require "keel"
+local read_options = require "options"
 local uv = require "luv"
 
-local options = { seed = os.time(), shells = 8, each = 25, threads = 5, kills = 0, strategy = "enqueue", keep = false }
-do
-  local i = 1
-  while arg[i] do
-    local name = arg[i]:match "^%-%-(.+)$"
-    if name == nil or options[name] == nil then
-      io.stderr:write("torture: unknown option ", arg[i], "\n")
-      os.exit(2)
-    end
-    if type(options[name]) == "boolean" then
-      options[name] = true
-    else
-      i = i + 1
-      options[name] = type(options[name]) == "number" and math.tointeger(tonumber(arg[i])) or arg[i]
-    end
-    i = i + 1
-  end
-end
+local options = read_options { seed = os.time(), shells = 8, each = 25, threads = 5, kills = 0, strategy = "enqueue",
+  keep = false }
 math.randomseed(options.seed)
 
 local program = os.getenv "KEEL_PROGRAM" or "build/release/keel"
@@ -184,7 +171,7 @@ repeat
 until not page.has_more
 check(next(running_on) == nil, "something still runs")
 check(read "overlap" == "", "commands overlapped: %s", read "overlap")
-for _, problem in ipairs(assert(store:verify())) do check(false, "verify: %s", problem) end
+for _, found in ipairs(assert(store:verify())) do check(false, "verify: %s", found.message) end
 store:close()
 
 local commands, ended_by_kill = 0, 0

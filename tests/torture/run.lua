@@ -17,31 +17,11 @@ package.path = folder_of_this .. "/?.lua;" .. package.path
 
 local keel = require "keel"
 local model = require "model"
+local read_options = require "options"
 local uv = require "luv"
 
-local options = { seed = os.time(), seconds = 30, processes = 8, lease = false, durability = "normal", threads = "",
-  kills = 0, keep = false }
-do
-  local i = 1
-  while arg[i] do
-    local name = arg[i]:match "^%-%-(.+)$"
-    if name == nil or options[name] == nil then
-      io.stderr:write("torture: unknown option ", arg[i], "\n")
-      os.exit(2)
-    end
-    if type(options[name]) == "boolean" then
-      options[name] = true
-    else
-      i = i + 1
-      options[name] = type(options[name]) == "number" and tonumber(arg[i]) or arg[i]
-      if options[name] == nil then
-        io.stderr:write("torture: --", name, " needs a value\n")
-        os.exit(2)
-      end
-    end
-    i = i + 1
-  end
-end
+local options = read_options { seed = os.time(), seconds = 30, processes = 8, lease = false, durability = "normal",
+  threads = "", kills = 0, keep = false }
 math.randomseed(math.tointeger(options.seed))
 
 local LEASE = 0.3
@@ -137,7 +117,6 @@ for _, child in pairs(children) do
 end
 
 -- --- The end ---------------------------------------------------------------------------------------------------------
--- ----------------------------------------------------------------------------
 
 local store = assert(keel.open(path, { durability = options.durability }))
 local runs = keel.run_manager { store = store, settle_timeout = 0 }
@@ -157,7 +136,6 @@ repeat
 until #recovered == 0 and #assert(store:list_inflight { limit = 1 }) == 0
 
 -- --- The judgement ---------------------------------------------------------------------------------------------------
--- -------------------------------------------------------------------------------------------------------
 
 local events, cursor = {}, nil
 local page
