@@ -11,6 +11,7 @@ local Task = {}
 Task.__index = Task
 
 local STEP, STEP_LAST = 0.05, 5 -- seconds between two tries at writing how a run ended
+local EARLY = 0.002             -- seconds that a timer of the loop may be early, at most
 
 -- Answers that another try does not change.
 local refusals = { stale_owner = true, invalid_transition = true, not_found = true, invalid_request = true,
@@ -203,7 +204,8 @@ function Task:drive(handlers)
   local cancel_deadline
   if record.deadline and not executor:_is_manual() then
     local left = kernel.time_seconds(record.deadline) - executor:_now()
-    cancel_deadline = executor._loop:after(math.max(left, 0), function() executor:_beat() end)
+    -- The loop counts whole milliseconds: its timers may be one early, and a beat before the deadline finds nothing.
+    cancel_deadline = executor._loop:after(math.max(left, 0) + EARLY, function() executor:_beat() end)
   end
   local handler, outcome = outcome_of_handler.handler_of(handlers, record)
   if handler then
