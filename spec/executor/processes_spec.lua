@@ -146,6 +146,24 @@ describe("Executors among processes", function()
     assert.equal("cancelled", store:get(id).stop_reason)
   end)
 
+  it("hear from the log what others have finished and want to stop, long before the next tick", function()
+    local other = support.manager(support.open(path, { durability = "off" }))
+    local theirs = assert(other:create "t").run_id
+    assert.equal("started", other:try_start(theirs))
+    local mine = assert(runs:create_or_reject("t", { multitask_strategy = "enqueue" })).run_id
+    local told
+    executors.started(runs, function(context)
+      if context.run.run_id == mine then told = select(2, context.sleep(60)) end
+    end, { interval = 60 })
+    executors.await_status(store, assert(runs:create "first").run_id, "success")
+    assert.equal("pending", store:get(mine).status)
+    assert(other:update_run_completion(theirs, { status = "success" }))
+    executors.await_status(store, mine, "running")
+    assert.same({ true, "requested" }, { other:cancel(mine) })
+    executors.await(function() return told end, "the request")
+    assert.equal("cancelled", told.code)
+  end)
+
   it("OWN-7: one that hangs loses its runs, and does not write what became of them", function()
     local leased = support.manager(store, { lease_ttl = 0.3 })
     local id = assert(leased:create("t", { claimable = true, kwargs = { handler = "wait" } })).run_id
