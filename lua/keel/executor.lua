@@ -136,7 +136,7 @@ function Executor.new(options)
     _log = log,
     _loop = Loop.new(uv, log),
     _queue = Queue.new(manager),
-    _claims = Claims.new(manager, { threads = options.threads, most = concurrency, patience = interval }),
+    _claims = Claims.new(manager, { threads = options.threads, most = concurrency }),
     _state = "new",     -- new -> started -> stopping -> stopped
     _workers = 0,       -- coroutines
     _idle = {},         -- waiters of those that rest

@@ -2,22 +2,18 @@
 ---
 --- Whoever has nothing to do would look for one; where there are none, that is a transaction each for nothing. So looks
 --- are counted: what is told of allows one more, one that found a run allows two, as where there was one there may be
---- more, and one that found none ends it until something is told again.
-local kernel = require "keel.kernel"
-
+--- more, and one that found none, or failed, ends it until something is told again: the next tick does.
 ---@class keel.ExecutorClaims
 local Claims = {}
 Claims.__index = Claims
 
 ---@param manager keel.RunManager
----@param options { threads?: string[], most: integer, patience: number } most: looks at once; patience: seconds until
---- it is tried again after the store has failed
+---@param options { threads?: string[], most: integer } most: looks at once
 function Claims.new(manager, options)
   return setmetatable({
     _manager = manager,
     _threads = options.threads,
     _most = options.most,
-    _patience = options.patience,
     _looks = 1,  -- that are worth it now
     _news = 0,   -- counts what was told: a look that began before it says nothing about it
     _due = nil,  -- when a run that was given back may be claimed, in seconds
@@ -63,12 +59,11 @@ function Claims:take()
   if self._looks <= 0 then return nil end
   self._looks = self._looks - 1
   local seen = self._news
-  local record, err = self._manager:claim_next { threads = self._threads }
+  local record = self._manager:claim_next { threads = self._threads }
   if record then
     self._looks = math.min(self._looks + 2, self._most)
   elseif seen == self._news then
     self._looks = 0
-    if err then self:expect_at(kernel.time_seconds(self._manager._client:now()) + self._patience) end
   end
   return record
 end
