@@ -26,14 +26,6 @@ local function eventually(what)
   assert.is_true(process.poll_until(what), "it did not happen")
 end
 
-local function is_there(pid)
-  local file = io.open(("/proc/%s/stat"):format(pid))
-  if not file then return false end
-  local state = file:read("a"):match "%) (%u)"
-  file:close()
-  return state ~= "Z" and state ~= "X"
-end
-
 describe("keel exec passes through", function()
   after_each(support.clean_up)
 
@@ -164,7 +156,7 @@ describe("keel exec ends", function()
     local result = exec("exec", "--timeout", "0.2", "--grace", "0.2", "--", "sh", "-c",
       "trap '' TERM; sleep 30 & echo $!; wait; sleep 30")
     assert.equal(124, result.code)
-    assert.is_false(is_there(result.output:match "%d+"))
+    assert.is_true(process.is_gone(result.output:match "%d+"))
     assert.equal(137, only_run(path).exit_code)
   end)
 
@@ -174,8 +166,8 @@ describe("keel exec ends", function()
       "sleep 30 >&- 2>&- & echo $!; setsid sh -c 'echo $$; exec sleep 30 >&- 2>&-' & sleep 0.2")
     local left, daemon = result.output:match "(%d+)\n(%d+)"
     assert.equal(0, result.code)
-    assert.is_false(is_there(left))
-    assert.is_true(is_there(daemon))
+    assert.is_true(process.is_gone(left))
+    assert.is_false(process.is_gone(daemon))
     os.execute("kill -9 " .. daemon)
   end)
 
@@ -185,7 +177,7 @@ describe("keel exec ends", function()
       { env = env })
     local grandchild, pid = child:hear():match "(%d+) (%d+)"
     child:kill()
-    eventually(function() return not is_there(grandchild) and not is_there(pid) end)
+    eventually(function() return process.is_gone(grandchild) and process.is_gone(pid) end)
     local run, store = only_run(path)
     assert.equal("running", run.status)
     assert.is_false(store:session_alive(run.session_id))

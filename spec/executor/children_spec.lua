@@ -1,6 +1,7 @@
 --- Real processes of real handlers: their output, and that none outlives its run.
 local keel = require "keel"
 local executors = require "support.executor"
+local process = require "support.process"
 local support = require "support"
 local uv = require "luv"
 
@@ -33,15 +34,6 @@ describe("A process of a handler", function()
   end
 
   local function is_alive(pid) return uv.kill(pid, 0) == 0 end
-
-  -- Whether a process is gone, or a zombie that its new parent has yet to wait for.
-  local function is_gone(pid)
-    local file = io.open("/proc/" .. pid .. "/stat")
-    if not file then return true end
-    local state = file:read("a"):match "%) (%a)"
-    file:close()
-    return state == "Z" or state == "X"
-  end
 
   it("says what it has to say, and how it ended", function()
     assert.same({ code = 3, signal = 0, output = "out\n", errors = "err\n", dropped = 0 },
@@ -92,7 +84,7 @@ describe("A process of a handler", function()
     assert(runs:cancel(record.run_id))
     executors.await(function() return not record.finalizing end, "settling")
     assert.same({ 7, true }, { told.code, told.output:find "bye" ~= nil })
-    executors.await(function() return is_gone(grandchild) end, "the grandchild's end")
+    executors.await(function() return process.is_gone(grandchild) end, "the grandchild's end")
   end)
 
   it("is killed after the grace when it is deaf, and the run is not settled before", function()
@@ -107,7 +99,7 @@ describe("A process of a handler", function()
     assert(runs:cancel(record.run_id))
     executors.await(function() return not record.finalizing end, "settling")
     assert.is_true((uv.hrtime() - started) / 1e9 >= 0.14)
-    assert.same({ 9, true }, { child.signal, is_gone(child.pid) })
+    assert.same({ 9, true }, { child.signal, process.is_gone(child.pid) })
     assert.is_false(child:kill())
   end)
 
@@ -117,8 +109,8 @@ describe("A process of a handler", function()
       child = assert(context.spawn "sleep 100")
       left = tonumber(assert(context.spawn "sleep 100 >/dev/null 2>&1 & echo $!"):wait().output)
     end)
-    assert.same({ 15, true }, { child.signal, is_gone(child.pid) })
-    executors.await(function() return is_gone(left) end, "the end of what was left")
+    assert.same({ 15, true }, { child.signal, process.is_gone(child.pid) })
+    executors.await(function() return process.is_gone(left) end, "the end of what was left")
   end)
 
   it("holds nobody up with pipes that a daemon keeps open", function()
@@ -148,7 +140,7 @@ describe("A process of a handler", function()
     end, { kill_grace = 60 })
     executors.await(function() return child and child._output() ~= "" end, "the process")
     assert.equal(1, #assert(executor:stop { timeout = 0.05 }).interrupted)
-    assert.same({ 9, true }, { child.signal, is_gone(child.pid) })
+    assert.same({ 9, true }, { child.signal, process.is_gone(child.pid) })
     assert.is_string(keel.version)
   end)
 end)

@@ -38,6 +38,14 @@ function M.poll_until(done, milliseconds)
   return found
 end
 
+--- Whether a process is gone, or a zombie that its parent has yet to wait for.
+function M.is_gone(pid)
+  local file <close> = io.open(("/proc/%s/stat"):format(pid))
+  if not file then return true end
+  local state = file:read("a"):match "%) (%a)"
+  return state == "Z" or state == "X"
+end
+
 local function collect(child, pipe, name)
   pipe:read_start(function(_, data)
     if data then child[name] = child[name] .. data else child[name .. "_ended"] = true end
