@@ -13,15 +13,16 @@ local function name_of(runtime_id, epoch)
   return ("%s (epoch %s)"):format(runtime_id, epoch)
 end
 
--- Whether a cursor is this runtime's, in this store.
-local function check_cursor(self, cursor)
+-- The cursor to read from: one that was given must be this runtime's, in this store; without one, the start.
+local function place_of(self, cursor)
+  if cursor == nil then return self:event_cursor_from_start() end
   if type(cursor.runtime_id) ~= "string" or type(cursor.epoch) ~= "string" then
     return invalid("cursor", "must have runtime_id and epoch, texts")
   end
   if math.type(cursor.next_event_id) ~= "integer" or cursor.next_event_id < 1 then
     return invalid("cursor", "must have next_event_id, a whole number from 1")
   end
-  if cursor.runtime_id == self._id and cursor.epoch == self._epoch then return true end
+  if cursor.runtime_id == self._id and cursor.epoch == self._epoch then return cursor end
   local expected, actual = name_of(self._id, self._epoch), name_of(cursor.runtime_id, cursor.epoch)
   return nil, errors.new("wrong_runtime", ("the cursor is of %s, this is %s"):format(actual, expected),
     { expected = expected, actual = actual })
@@ -82,15 +83,10 @@ return function(Runtime)
   ---@return keel.RuntimeEvents? batch
   ---@return keel.Error? err
   function Runtime:read_events(cursor, limit)
-    local ok, err = true
-    if cursor == nil then
-      cursor, err = self:event_cursor_from_start()
-    else
-      check.type(cursor, "table", 1, "read_events")
-      ok, err = check_cursor(self, cursor)
-    end
-    if not ok or not cursor then return nil, err end
+    if cursor ~= nil then check.type(cursor, "table", 1, "read_events") end
     if limit ~= nil then check.type(limit, "integer", 2, "read_events") end
+    local place, err = place_of(self, cursor)
+    if not place then return nil, err end
     local summary
     summary, err = self:summary()
     if not summary then return nil, err end
@@ -100,7 +96,7 @@ return function(Runtime)
       return nil, errors.new("limit_too_large", ("limit: %d is more than the maximum of %d"):format(limit, max),
         { field = "limit", requested = limit, max = max })
     end
-    return read(self, cursor, limit or max)
+    return read(self, place, limit or max)
   end
 
   --- A subscription to the runtime's events from a cursor on; see keel.Subscription.
@@ -109,17 +105,12 @@ return function(Runtime)
   ---@return keel.Subscription? subscription
   ---@return keel.Error? err
   function Runtime:subscribe_events(cursor)
-    local ok, err = true
-    if cursor == nil then
-      cursor, err = self:event_cursor_from_start()
-    else
-      check.type(cursor, "table", 1, "subscribe_events")
-      ok, err = check_cursor(self, cursor)
-    end
-    if not ok or not cursor then return nil, err end
-    return Subscription.new(cursor_at(self, cursor.next_event_id),
-      function(place) return self:read_events(place) end,
-      function(place, timeout) return wait(self, place, timeout) end)
+    if cursor ~= nil then check.type(cursor, "table", 1, "subscribe_events") end
+    local place, err = place_of(self, cursor)
+    if not place then return nil, err end
+    return Subscription.new(cursor_at(self, place.next_event_id),
+      function(from) return self:read_events(from) end,
+      function(from, timeout) return wait(self, from, timeout) end)
   end
 
 end
