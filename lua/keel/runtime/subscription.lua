@@ -87,9 +87,10 @@ function Subscription:__call(timeout)
   return event
 end
 
---- Lets go of the page; `next` then raises. Safe to call again. Leaving the scope of a `local subscription <close>`
---- does the same.
+--- Lets go of the page, but not of the place: `next` then raises, and `cursor` is what it was. Safe to call again.
+--- Leaving the scope of a `local subscription <close>` does the same.
 function Subscription:close()
+  self._cursor = self:cursor()
   self._closed, self._page, self._next = true, {}, 1
 end
 
