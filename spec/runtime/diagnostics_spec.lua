@@ -105,6 +105,25 @@ support.each_store(function(open)
       "worker_stopped stopped 1 0 -", "worker_created running 0 1 -", "worker_cancelled cancelled 0 0 -" }, seen)
   end)
 
+  it("rules are asked in order of their names, each with a snapshot of its own", function()
+    local asked, rules, names = {}, {}, { "a", "b", "c", "d", "e", "f", "g", "h" }
+    for _, name in ipairs(names) do
+      rules[name] = function(snapshot)
+        asked[#asked + 1] = name
+        assert(snapshot.worker.status == "running" and snapshot.runtime.status == "running")
+        snapshot.worker.status, snapshot.runtime.status = "changed", "changed"
+        if snapshot.input then snapshot.input.content = "changed" end
+      end
+    end
+    local runtime = runtimes.open(store, { diagnostics = rules })
+    local worker = assert(runtime:create_worker(runtimes.request()))
+    assert.same(names, asked)
+    assert.equal("running", worker.status)
+    local input = { kind = "user", content = "hi" }
+    assert(runtime:send_input(worker, input))
+    assert.equal("hi", input.content)
+  end)
+
   it("a built-in rule can be replaced, and switched off", function()
     local runtime = runtimes.open(store, {
       diagnostics = {
@@ -147,6 +166,9 @@ support.each_store(function(open)
       [function() return { { severity = "info", code = "c", message = "m", subject = 5 } } end] = "policy_failed",
       [function()
         return { { severity = "info", code = "c", message = "m", subject = subject_of_another() } }
+      end] = "policy_failed",
+      [function()
+        return { { severity = "info", code = "c", message = "m", subject = { runtime_id = "rt", worker_id = "w" } } }
       end] = "policy_failed",
     }
     for rule, code in pairs(rules) do

@@ -2,6 +2,7 @@
 ---
 --- A rule is a policy: pure, called under a budget with a snapshot of what has just happened. One that fails, overruns
 --- or returns nonsense rolls the change back, like any policy.
+local kernel = require "keel.kernel"
 local policies = require "keel.policies"
 
 local rules = {}
@@ -65,9 +66,9 @@ function rules.problem_with(diagnostic)
   end
 end
 
--- Asks one rule, and records what it noticed.
+-- Asks one rule, and records what it noticed. It gets a copy: what it writes there is nobody else's.
 local function ask(tx, runtime_id, rule, snapshot)
-  local noticed, err = policies.call(rule, policies.default_budget, snapshot)
+  local noticed, err = policies.call(rule, policies.default_budget, kernel.json.copy(snapshot))
   if err then return nil, err end
   if noticed == nil then return true end
   if type(noticed) ~= "table" then
