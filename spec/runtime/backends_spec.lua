@@ -44,9 +44,12 @@ support.each_store(function(open)
   end)
 
   it("WORKER-18: is not told again what a key repeats", function()
-    for _ = 1, 2 do
+    for i = 1, 2 do
+      local reused = i == 2 or nil
       local worker = assert(runtime:create_worker(runtimes.request { idempotency_key = "k" }))
-      assert(runtime:send_input(worker, { kind = "user", content = "hi", idempotency_key = "k" }))
+      assert.equal(reused, worker.idempotency_reused)
+      local ack = assert(runtime:send_input(worker, { kind = "user", content = "hi", idempotency_key = "k" }))
+      assert.equal(reused, ack.idempotency_reused)
     end
     assert.equal("spawn dispatch_input", names(backend))
   end)
@@ -60,6 +63,24 @@ support.each_store(function(open)
     assert.same(c, backend.told[6].ref)
     assert.equal(event_id, runtime:stop())
     assert.equal(6, #backend.told)
+  end)
+
+  it("WORKER-18: is told of every active worker, of however many", function()
+    local request = require("keel.runtime.request").worker(runtimes.request())
+    assert(store:transaction(function(tx)
+      for _ = 1, 1001 do assert(tx:create_worker("rt", request)) end
+      return true
+    end))
+    assert(runtime:stop())
+    assert.equal(1001, #backend.told)
+  end)
+
+  it("WORKER-18: what it does to the worker it is told of stays with it", function()
+    backend.answers.spawn = function(_, worker)
+      worker.status = "changed"
+      return true
+    end
+    assert.equal("running", assert(runtime:create_worker(runtimes.request())).status)
   end)
 
   describe("WORKER-18: what it refuses has not happened:", function()
