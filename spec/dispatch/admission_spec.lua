@@ -26,7 +26,8 @@ support.each_store(function(open)
 
   it("DISPATCH-1: a free machine gets a pending run, made by one call of make", function()
     local make, calls = counting { test_dir = "/srv/t", batch_id = "b", plan_entry = "1", status = "running",
-      id = "of-the-caller", revision = 7, machine = "m1", logs_path = "/log" }
+      id = "of-the-caller", revision = 7, machine = "m1", logs_path = "/log", started_at = "2026-01-01T00:00:00Z",
+      ended_at = "2026-01-01T00:00:01Z" }
     local run, verdict = assert(dispatcher:prepare_atomic("m1", "h1", make))
     assert.same({ "created", 1 }, { verdict, calls.count })
     assert.same({ id = run.id, machine = "m1", test_dir = "/srv/t", test_dir_hash = "h1", status = "pending",

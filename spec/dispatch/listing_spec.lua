@@ -89,6 +89,15 @@ support.each_store(function(open)
     support.invalid("batch_id", dispatcher:batch "")
   end)
 
+  it("DISPATCH-13: leading zeros do not count, and equal entries stay in the order of insertion", function()
+    local entries = { "11", "0010" }
+    for i = 3, 40 do entries[i] = "5" end
+    for i, entry in ipairs(entries) do add("m" .. i, { batch_id = "b", plan_entry = entry }) end
+    local machines = support.pluck(assert(dispatcher:batch "b"), "machine")
+    for i = 1, 38 do assert.equal("m" .. i + 2, machines[i]) end
+    assert.same({ "m2", "m1" }, { machines[39], machines[40] })
+  end)
+
   it("a batch is bounded", function()
     assert(store:transaction(function(tx)
       for i = 1, 10001 do
