@@ -113,6 +113,18 @@ support.each_store(function(open)
     assert.same({ "worker_created" }, heard(assert(runtime:subscribe_events(subscription:cursor()))))
   end)
 
+  it("waits on a store that cannot wait", function()
+    local plain = setmetatable({}, { __index = function(_, name)
+      local method = name ~= "wait_events" and store[name]
+      return method and function(_, ...) return method(store, ...) end
+    end })
+    local subscription = assert(runtimes.open(plain):subscribe_events(assert(runtime:event_cursor_now())))
+    assert.is_nil(subscription:next(0))
+    assert.is_nil(subscription:next(0.02))
+    worker_of(runtime)
+    assert.equal("worker_created", subscription:next(1).kind)
+  end)
+
   it("says what kept it from reading", function()
     local wrapped = support.wrap(store, { read_events = support.fail(1, support.broken()) })
     local subscription = assert(runtimes.open(wrapped):subscribe_events())
