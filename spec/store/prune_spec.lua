@@ -200,6 +200,24 @@ support.each_store(function(open)
     assert.same({}, store:verify())
   end)
 
+  it("goes on behind what stays, and lets others in between two steps", function()
+    local slept, steps = 0, 0
+    store = open { clock = clock.read, sleep = function() slept = slept + 1 end }
+    assert(store:transaction(function(tx)
+      for i = 1, 1500 do assert(tx:put("stays-" .. i, { thread_id = "t" .. i })) end
+      return true
+    end))
+    ended "goes"
+    local counts = assert(store:prune({ keep_last = 0 }, function()
+      steps = steps + 1
+      assert(steps < 10)
+    end))
+    assert.equal(1, counts.runs)
+    assert.equal(1500, store:stats().runs)
+    assert.is_true(steps > 1)
+    assert.equal(steps - 1, slept)
+  end)
+
   it("takes few workers in a step when their transcripts are long", function()
     local runtime, refs = runtimes.open(store), {}
     for i = 1, 3 do refs[i] = runtimes.worker(runtime) end
