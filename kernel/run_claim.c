@@ -5,8 +5,6 @@
  */
 #include <keel/run.h>
 
-#include <string.h>
-
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -58,11 +56,6 @@ static enum keel_code read_candidate(struct keel_statement *select, struct keel_
 	return KEEL_OK;
 }
 
-static bool is_same(struct keel_text a, struct keel_text b)
-{
-	return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
-}
-
 /* Tries the best of all threads in order. *run_id is the one that was written to, also when that failed. *more: there
  * are others behind them. */
 static enum keel_code claim_best(struct keel_store *store, const struct keel_claim *claim, struct keel_arena **arena,
@@ -87,7 +80,7 @@ static enum keel_code claim_best(struct keel_store *store, const struct keel_cla
 	for (size_t i = 0; code == KEEL_OK && !taken && i < count; i++) {
 		bool blocked = false; /* by one of the same thread before it */
 		for (size_t k = 0; k < i && !blocked; k++)
-			blocked = is_same(tried[k].thread_id, tried[i].thread_id);
+			blocked = keel_text_same(tried[k].thread_id, tried[i].thread_id);
 		if (!blocked)
 			code = claim_one(store, tried[i].run_id, claim, arena, &taken, err);
 		if (taken)
@@ -174,7 +167,7 @@ static enum keel_code best_of_heads(struct keel_store *store, const struct keel_
 		if (code != KEEL_OK || !thread_id.data)
 			break;
 		code = consider(store, thread_id, arena, best, err);
-		if (wrapped && from.size && is_same(thread_id, from))
+		if (wrapped && from.size && keel_text_same(thread_id, from))
 			break; /* once around */
 	}
 	struct keel_buffer *place = &store->claimed_from;

@@ -26,11 +26,6 @@ static enum keel_code check_input(const struct keel_input *input, struct keel_er
 	return code;
 }
 
-static bool same(struct keel_text a, struct keel_text b)
-{
-	return a.size == b.size && !a.data == !b.data && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
-}
-
 /* Finds the entry of a client key; it must be the same input. */
 static enum keel_code find_by_key(struct keel_store *store, int64_t worker, const struct keel_input *input,
 								  struct keel_input_ack *ack, struct keel_error *err)
@@ -53,7 +48,8 @@ static enum keel_code find_by_key(struct keel_store *store, int64_t worker, cons
 		ack->event_id = keel_column_int(select, 4);
 		if (!role.data || !content.data || (has_run && !run_id.data))
 			code = keel_fail_memory(err);
-		else if (!same(role, input->role) || !same(content, input->content) || !same(run_id, input->run_id))
+		else if (!keel_text_same(role, input->role) || !keel_text_same(content, input->content) ||
+				 !keel_text_same(run_id, input->run_id))
 			code = keel_fail(err, KEEL_IDEMPOTENCY_MISMATCH, "the idempotency key %.*s was used for another input",
 							 (int)key.size, key.data);
 	}

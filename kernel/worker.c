@@ -25,8 +25,7 @@ enum keel_code keel_worker_check_ref(struct keel_text runtime_id, struct keel_wo
 		code = keel_check_worker_id(ref.runtime_id, "worker_ref.runtime_id", err);
 	if (code == KEEL_OK)
 		code = keel_check_id(ref.worker_id, "worker_ref.worker_id", err);
-	if (code != KEEL_OK ||
-		(ref.runtime_id.size == runtime_id.size && memcmp(ref.runtime_id.data, runtime_id.data, runtime_id.size) == 0))
+	if (code != KEEL_OK || keel_text_same(ref.runtime_id, runtime_id))
 		return code;
 	keel_fail(err, KEEL_WRONG_RUNTIME, "the worker belongs to runtime %.*s, not to %.*s", (int)ref.runtime_id.size,
 			  ref.runtime_id.data, (int)runtime_id.size, runtime_id.data);
@@ -225,11 +224,6 @@ static enum keel_code check_request(const struct keel_worker_request *request, s
 	return code;
 }
 
-static bool same(struct keel_text a, struct keel_text b)
-{
-	return a.size == b.size && !a.data == !b.data && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
-}
-
 /* Finds the worker of a client key; it must have been made from the same request. */
 static enum keel_code find_by_key(struct keel_store *store, int64_t runtime, const struct keel_worker_request *request,
 								  struct keel_workers *list, struct keel_error *err)
@@ -243,10 +237,11 @@ static enum keel_code find_by_key(struct keel_store *store, int64_t runtime, con
 	if (code != KEEL_OK || list->count == 0)
 		return code;
 	const struct keel_worker *known = &list->items[0];
-	if (same(known->intent, request->intent) && same(known->profile, request->profile) &&
-		same(known->config_bundle, request->config_bundle) &&
-		same(known->requested_capabilities, request->requested_capabilities) &&
-		same(known->workspace_refs, request->workspace_refs) && same(known->mount_refs, request->mount_refs))
+	if (keel_text_same(known->intent, request->intent) && keel_text_same(known->profile, request->profile) &&
+		keel_text_same(known->config_bundle, request->config_bundle) &&
+		keel_text_same(known->requested_capabilities, request->requested_capabilities) &&
+		keel_text_same(known->workspace_refs, request->workspace_refs) &&
+		keel_text_same(known->mount_refs, request->mount_refs))
 		return KEEL_OK;
 	list->count = 0;
 	return keel_fail(err, KEEL_IDEMPOTENCY_MISMATCH, "the idempotency key %.*s was used for another request",

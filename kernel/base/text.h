@@ -16,6 +16,12 @@ static inline bool keel_text_is(struct keel_text text, const char *other)
 	return text.data && text.size == strlen(other) && memcmp(text.data, other, text.size) == 0;
 }
 
+/* Whether two texts are the same bytes, or both none: an empty text is another than none. */
+static inline bool keel_text_same(struct keel_text a, struct keel_text b)
+{
+	return a.size == b.size && !a.data == !b.data && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
 /* The first `characters` characters of a valid UTF-8 text. */
 struct keel_text keel_text_cut(struct keel_text text, size_t characters);
 
