@@ -14,6 +14,14 @@ function errors.new(code, message, fields)
   return setmetatable(err, kernel.error_metatable)
 end
 
+--- The error about a field that was given.
+---@param field string its name, or its place
+---@param problem string what is wrong with it
+---@return keel.Error
+function errors.invalid(field, problem)
+  return errors.new("invalid_request", field .. " " .. problem, { field = field })
+end
+
 --- The error about a run that is not there.
 ---@param run_id string
 ---@return keel.Error

@@ -46,7 +46,7 @@ function changing.replace(tx, run_id, checked, problem)
   if not row then return nil, err end
   err = problem or record.missing(checked, "revision", "machine", "test_dir_hash", "status")
   if not err and record.thread_of(checked.machine) ~= row.thread_id then
-    err = record.refuse("machine", "of a run cannot change")
+    err = errors.invalid("machine", "of a run cannot change")
   end
   if err then return nil, err end
   if checked.revision ~= row.revision then

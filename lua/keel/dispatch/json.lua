@@ -44,7 +44,7 @@ end
 function json.decode(text)
   local given, err = kernel.json.decode(text)
   if err then return nil, err end
-  if type(given) ~= "table" or #given > 0 then return nil, record.refuse("text", "is not a JSON object") end
+  if type(given) ~= "table" or #given > 0 then return nil, errors.invalid("text", "is not a JSON object") end
   local names = {}
   for name in pairs(given) do names[#names + 1] = name end
   table.sort(names) -- of several unknown keys, always the same is named
@@ -52,7 +52,7 @@ function json.decode(text)
     if not known[name] then
       return nil, errors.new("invalid_request", ("unknown key %q"):format(name), { field = name })
     end
-    if given[name] == kernel.null and not nullable[name] then return nil, record.refuse(name, "must not be null") end
+    if given[name] == kernel.null and not nullable[name] then return nil, errors.invalid(name, "must not be null") end
   end
   local checked
   checked, err = record.check(given)
@@ -61,7 +61,7 @@ function json.decode(text)
     return nil, err
   end
   for _, name in ipairs(keys) do
-    if given[name] == nil then return nil, record.refuse(name, "must be given") end
+    if given[name] == nil then return nil, errors.invalid(name, "must be given") end
   end
   return checked
 end

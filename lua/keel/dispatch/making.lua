@@ -1,5 +1,6 @@
 --- Making test runs: a request for admission, the record that a caller builds for it, and what came of it.
 local admission = require "keel.manager.admission"
+local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 local policies = require "keel.policies"
 local record = require "keel.dispatch.record"
@@ -89,7 +90,7 @@ function making.build(make, machine, hash, fields)
   if problem then return { value = problem } end
   for name, wanted in pairs { machine = machine, test_dir_hash = hash } do
     if checked[name] and checked[name] ~= wanted then
-      return { value = record.refuse(name, "of the record is another than the one that was asked for") }
+      return { value = errors.invalid(name, "of the record is another than the one that was asked for") }
     end
   end
   checked.status, checked.test_dir_hash, checked.started_at, checked.ended_at = "pending", hash, nil, nil

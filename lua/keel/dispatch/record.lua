@@ -105,21 +105,13 @@ local rules = {
 -- Texts that are "" when they are unset.
 local texts = { "test_dir", "artifacts_path", "logs_path", "error_code", "error_msg" }
 
---- An error about one field.
----@param field string
----@param problem string what is wrong with it
----@return keel.Error
-function record.refuse(field, problem)
-  return errors.new("invalid_request", field .. " " .. problem, { field = field })
-end
-
 local function fits(value, expected)
   if expected == "integer" then return math.type(value) == "integer" end
   return type(value) == expected
 end
 
 local function misuse(field, problem)
-  local err = record.refuse(field, problem)
+  local err = errors.invalid(field, problem)
   err.misuse = true
   return err
 end
@@ -142,7 +134,7 @@ function record.check(given)
       end
       local problem
       checked[name], problem = rule[2](value)
-      if problem then return nil, record.refuse(name, problem) end
+      if problem then return nil, errors.invalid(name, problem) end
     end
   end
   for _, name in ipairs(texts) do checked[name] = checked[name] or "" end
@@ -155,7 +147,7 @@ end
 ---@return keel.Error? err
 function record.check_field(name, value)
   local _, problem = rules[name][2](value)
-  if problem then return record.refuse(name, problem) end
+  if problem then return errors.invalid(name, problem) end
 end
 
 --- The error when a field that a record needs is not there.
@@ -164,7 +156,7 @@ end
 ---@return keel.Error? err
 function record.missing(checked, ...)
   for _, name in ipairs { ... } do
-    if checked[name] == nil then return record.refuse(name, "must be given") end
+    if checked[name] == nil then return errors.invalid(name, "must be given") end
   end
 end
 

@@ -6,7 +6,7 @@ local errors = require "keel.errors"
 local WAIT_STEP = 0.01 -- seconds between two looks at a store that cannot wait
 
 local function invalid(field, problem)
-  return nil, errors.new("invalid_request", field .. " " .. problem, { field = field })
+  return nil, errors.invalid(field, problem)
 end
 
 local function name_of(runtime_id, epoch)

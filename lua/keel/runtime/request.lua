@@ -12,7 +12,7 @@ local null, array = kernel.null, kernel.array
 local ID_MAX = 128 -- bytes, as KEEL_WORKER_ID_MAX
 
 local function invalid(field, problem)
-  return nil, errors.new("invalid_request", field .. " " .. problem, { field = field })
+  return nil, errors.invalid(field, problem)
 end
 
 -- --- Members --------------------------------------------------------------------------------------------------------

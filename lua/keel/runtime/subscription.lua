@@ -59,7 +59,7 @@ function Subscription:next(timeout)
   if self._closed then error("the subscription is closed", 2) end
   if timeout ~= nil then check.type(timeout, "number", 1, "next") end
   if timeout and not (timeout >= 0 and timeout < math.huge) then
-    return nil, errors.new("invalid_request", "timeout must be a number of seconds, at least 0", { field = "timeout" })
+    return nil, errors.invalid("timeout", "must be a number of seconds, at least 0")
   end
   local deadline = timeout and kernel.monotonic() + timeout
   while not self._page[self._next] do
