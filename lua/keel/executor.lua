@@ -399,9 +399,14 @@ function Executor:drain(options)
   return self._counts.ended - before
 end
 
--- The last coroutine.
+-- The last coroutine. Whatever becomes of the manager's shutdown, nothing is left hanging.
 local function shut_down(self, timeout)
-  self._report, self._failure = self._manager:shutdown { timeout = timeout }
+  local ok, report, failure = pcall(self._manager.shutdown, self._manager, { timeout = timeout })
+  if not ok then
+    self._log("error", "the executor could not stop in good order", { error = tostring(report) })
+    report, failure = nil, errors.from(report)
+  end
+  self._report, self._failure = report, failure
   for _, task in pairs(self._tasks) do task:kill() end
   local deadline = kernel.monotonic() + REAP_TIMEOUT
   local function is_left()
@@ -437,13 +442,7 @@ function Executor:stop(options)
     for _, waiter in ipairs(self._idle) do wake_up(self, waiter) end
     self._idle = {}
     for _, waiter in ipairs { self._keeper or nil, self._watcher or nil } do waiter:wake() end
-    go(self, function()
-      local ok, err = pcall(shut_down, self, timeout)
-      if not ok then
-        self._state, self._failure = "stopped", errors.from(err)
-        self._log("error", "the executor could not stop in good order", { error = tostring(err) })
-      end
-    end)
+    go(self, function() shut_down(self, timeout) end)
   end
   if self._state ~= "stopped" then
     if not self._loop:runs() then

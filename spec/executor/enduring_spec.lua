@@ -163,4 +163,20 @@ describe("An executor in trouble", function()
     executors.started(runs, function() end, { reconciler = "requeue_orphans" })
     executors.await_status(store, ids, "success")
   end)
+
+  it("leaves nothing hanging when the manager cannot shut down", function()
+    runs = support.manager(store, { log = support.log() })
+    claimable "t"
+    runs.shutdown = function() error "no way out" end
+    local executor, report, err, heard
+    executor = executors.started(runs, function()
+      report, err = executor:stop()
+      heard = true
+    end)
+    executors.await(function() return heard end, "the end of the stop")
+    assert.is_nil(report)
+    assert.matches("no way out", err.message)
+    runs.shutdown = nil
+    executors.new(runs, function() end) -- the manager is free for another
+  end)
 end)
