@@ -77,6 +77,15 @@ describe("keel runs show", function()
     assert.same({ "cc", "x.c" }, object.kwargs.command)
   end)
 
+  it("shows all that happened, however much", function()
+    local run, store = prepared()
+    assert(store:transaction(function(tx)
+      for i = 1, 1001 do assert(tx:append_event { kind = "said", run_id = "waiting", message = "no " .. i }) end
+      return true
+    end))
+    assert.is_truthy(run("runs", "show", "waiting").output:find("no 1001\n", 1, true))
+  end)
+
   it("tells when the process of a run is gone", function()
     local run, path, env = command.on_store()
     local child = starts(command.start({ "exec", "-t", "x", "--", "sh", "-c", "echo up; sleep 30" }, { env = env }))
@@ -103,6 +112,16 @@ describe("keel runs cancel", function()
     assert.equal(143, (child:wait()))
     assert.equal("interrupted", store:get(id).status)
     assert.equal("interrupted", store:get("waiting").status)
+  end)
+
+  it("makes the outcome an error when it is rolled back", function()
+    local run, path, env = command.on_store()
+    local child = starts(command.start({ "exec", "-t", "x", "--", "sh", "-c", "echo up; sleep 30" }, { env = env }))
+    local store = support.open(path)
+    local id = store:list_runs({ thread_id = "x" })[1].run_id
+    assert.equal(0, run("runs", "cancel", "--action", "rollback", id).code)
+    child:wait()
+    assert.equal("error", store:get(id).status)
   end)
 
   it("fails for what has ended or never was, and does the rest", function()

@@ -34,8 +34,12 @@ end
 ---@return keel.Cursor? cursor
 ---@return keel.Error? err
 function log.cursor_before_last(store, count, filter)
-  local first = math.max(store:event_low_water() or 1, 1)
-  local from, step = (store:event_high_water() or 0) + 1, math.max(math.min(count, STEP_MOST), STEP_LEAST)
+  local first, problem = store:event_low_water()
+  if not first then return nil, problem end
+  local last
+  last, problem = store:event_high_water()
+  if not last then return nil, problem end
+  local from, step = last + 1, math.max(math.min(count, STEP_MOST), STEP_LEAST)
   while count > 0 and from > first do
     local till = from
     from = math.max(from - step, first)

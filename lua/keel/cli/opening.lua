@@ -98,7 +98,10 @@ function opening.manager(options, how)
   if not store then return nil, err end
   local manager
   manager, err = require("keel.run_manager").new { store = store }
-  if not manager then return nil, err end
+  if not manager then
+    store:close()
+    return nil, err
+  end
   return store, manager
 end
 

@@ -62,10 +62,13 @@ return {
       return output.json(fields)
     end
     print_run(run, answer)
-    local page
-    page, err = store:read_events(nil, 1000, { run_id = run.run_id })
-    if not page then return nil, err end
     print()
-    for _, event in ipairs(page.events) do print(describe.event(event, false)) end
+    local page, cursor
+    repeat
+      page, err = store:read_events(cursor, 1000, { run_id = run.run_id })
+      if not page then return nil, err end
+      for _, event in ipairs(page.events) do print(describe.event(event, false)) end
+      cursor = page.cursor
+    until not page.has_more
   end,
 }
