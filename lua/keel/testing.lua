@@ -163,8 +163,7 @@ function testing.diagnose(policy, snapshot, budget)
   local noticed, err, usage, asked = call("diagnostics", policy, budget, snapshot)
   if err then return nil, err, usage end
   if noticed == nil then return {}, nil, usage end
-  local problem = type(noticed) ~= "table" and "a rule returns a list of diagnostics, not a " .. type(noticed)
-  for _, diagnostic in ipairs(problem and {} or noticed) do problem = problem or rules.problem_with(diagnostic) end
+  local problem = rules.problem_with(noticed)
   if problem then return nil, policies.failed(asked, problem), usage end
   return noticed, nil, usage
 end

@@ -47,6 +47,9 @@ describe("keel.testing", function()
     assert.same({ "policy_failed", "a diagnostic's code must be a string" }, { err.code, err.reason })
     _, err = testing.diagnose(write "return function() return 1 end", {})
     assert.matches("list of diagnostics", err.reason)
+    local loud = "return function() return { { severity = 'loud', code = 'c', message = 'm' } } end"
+    _, err = testing.diagnose(write(loud), {})
+    assert.same({ "policy_failed", "a diagnostic's severity must be info, warning or error" }, { err.code, err.reason })
     assert.same({}, testing.diagnose(write "return function() end", {}))
   end)
 

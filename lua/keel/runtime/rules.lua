@@ -48,11 +48,9 @@ local function is_ref(subject)
 end
 
 local members = { severity = true, code = true, message = true, subject = true }
+local severities = { info = true, warning = true, error = true }
 
---- What is wrong with a diagnostic; nil when nothing is.
----@param diagnostic any
----@return string? problem
-function rules.problem_with(diagnostic)
+local function problem_with_one(diagnostic)
   if type(diagnostic) ~= "table" then return "a diagnostic must be a table, got " .. type(diagnostic) end
   for name in pairs(diagnostic) do
     if not members[name] then return "a diagnostic has the unknown member " .. tostring(name) end
@@ -60,9 +58,21 @@ function rules.problem_with(diagnostic)
   for _, name in ipairs { "severity", "code", "message" } do
     if type(diagnostic[name]) ~= "string" then return ("a diagnostic's %s must be a string"):format(name) end
   end
+  if not severities[diagnostic.severity] then return "a diagnostic's severity must be info, warning or error" end
   local subject = diagnostic.subject
   if subject ~= nil and type(subject) ~= "string" and not is_ref(subject) then
     return "a diagnostic's subject must be a worker ref, a run id or nil"
+  end
+end
+
+--- What is wrong with what a rule returned; nil when nothing is.
+---@param noticed any
+---@return string? problem
+function rules.problem_with(noticed)
+  if type(noticed) ~= "table" then return "a rule returns a list of diagnostics, not a " .. type(noticed) end
+  for _, diagnostic in ipairs(noticed) do
+    local problem = problem_with_one(diagnostic)
+    if problem then return problem end
   end
 end
 
@@ -71,12 +81,9 @@ local function ask(tx, runtime_id, rule, snapshot)
   local noticed, err = policies.call(rule, policies.default_budget, kernel.json.copy(snapshot))
   if err then return nil, err end
   if noticed == nil then return true end
-  if type(noticed) ~= "table" then
-    return nil, policies.failed(rule, "a rule returns a list of diagnostics, not a " .. type(noticed))
-  end
+  local problem = rules.problem_with(noticed)
+  if problem then return nil, policies.failed(rule, problem) end
   for _, diagnostic in ipairs(noticed) do
-    local problem = rules.problem_with(diagnostic)
-    if problem then return nil, policies.failed(rule, problem) end
     local id
     id, err = tx:record_diagnostic(runtime_id, diagnostic)
     if not id and (err.code == "invalid_request" or err.code == "limit_too_large" or err.code == "not_found") then
