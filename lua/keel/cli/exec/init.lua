@@ -122,7 +122,7 @@ end
 -- Tells how it ended: the run as JSON, or a line when there is something to say.
 local function report(record, outcome, given)
   if given.json then
-    if record then io.stderr:write(require "keel.cli.shape".run(record), "\n") end
+    if record then io.stderr:write(json.encode(require("keel.cli.shape").fields(record)), "\n") end
     if outcome.is_unwritten then
       io.stderr:write(json.encode { error = { code = "io", message = outcome.message } }, "\n")
     end
