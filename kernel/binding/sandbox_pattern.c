@@ -111,20 +111,32 @@ static char escaped(struct reader *r)
 	return *r->at++;
 }
 
-/* Reads a set, behind its "[". The first character is never the end of it. */
+/* The "]" that ends a set, behind its "[" and "^": the first that is neither its first character nor behind a "%". */
+static const char *end_of_set(struct reader *r)
+{
+	const char *at = r->at;
+	do {
+		at += at < r->end && *at == '%' ? 2 : 1;
+		if (at >= r->end)
+			malformed(r, "missing ']'");
+	} while (*at != ']');
+	return at;
+}
+
+/*
+ * Reads a set, behind its "[". Where it ends is settled before what it holds, as Lua does: a "%" that ends a range escapes
+ * nothing in it, and still hides a "]" behind it from the end.
+ */
 static void read_set(struct reader *r, struct item *item)
 {
 	bool complement = r->at < r->end && *r->at == '^';
 	r->at += complement;
-	for (bool first = true;; first = false) {
-		if (r->at == r->end)
-			malformed(r, "missing ']'");
+	const char *end = end_of_set(r);
+	while (r->at < end) {
 		char c = *r->at++;
-		if (c == ']' && !first)
-			break;
 		if (c == '%') {
-			add_escaped(item, escaped(r));
-		} else if (r->end - r->at >= 2 && r->at[0] == '-' && r->at[1] != ']') {
+			add_escaped(item, *r->at++);
+		} else if (end - r->at >= 2 && r->at[0] == '-') {
 			for (int i = (unsigned char)c; i <= (unsigned char)r->at[1]; i++)
 				add(item, (unsigned char)i);
 			r->at += 2;
@@ -132,6 +144,7 @@ static void read_set(struct reader *r, struct item *item)
 			add(item, (unsigned char)c);
 		}
 	}
+	r->at = end + 1;
 	for (int i = 0; complement && i < 32; i++)
 		item->set[i] = (unsigned char)~item->set[i];
 }
