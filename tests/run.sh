@@ -65,7 +65,7 @@ run_ctest() { # PRESET [OPTION OF CTEST ...]
 	shift
 	step "C tests: $preset"
 	ctest --preset "$preset" "$@" --parallel "$(nproc)" 2>&1 | tee "$work/ctest"
-	line=$(grep -E '^[0-9]+% tests passed, [0-9]+ tests? failed out of [0-9]+' "$work/ctest" | tail -n 1)
+	line=$(grep -aE '^[0-9]+% tests passed, [0-9]+ tests? failed out of [0-9]+' "$work/ctest" | tail -n 1)
 	if [[ $line =~ ([0-9]+)\ tests?\ failed\ out\ of\ ([0-9]+) ]] && [ "${BASH_REMATCH[2]}" -gt 0 ]; then
 		summary+=("ctest $preset: $line")
 		passed=$((passed + BASH_REMATCH[2] - BASH_REMATCH[1]))
@@ -85,7 +85,7 @@ run_busted() { # PRESET [NAME=VALUE ...] runs the specs with the module of that 
 		LUA_CPATH="$root/build/$preset/lua/?.so;${LUA_CPATH:-;}" \
 		"$lua" "$(command -v busted)" "${specs[@]}" 2>&1 | tee "$work/busted"
 	line=$(sed 's/\x1b\[[0-9;]*m//g' "$work/busted" |
-		grep -E '^[0-9]+ success(es)? / [0-9]+ failures? / [0-9]+ errors? / [0-9]+ pending' | tail -n 1)
+		grep -aE '^[0-9]+ success(es)? / [0-9]+ failures? / [0-9]+ errors? / [0-9]+ pending' | tail -n 1)
 	if [[ $line =~ ^([0-9]+)[^0-9]+([0-9]+)[^0-9]+([0-9]+) ]] &&
 		[ $((BASH_REMATCH[1] + BASH_REMATCH[2] + BASH_REMATCH[3])) -gt 0 ]; then
 		summary+=("busted $preset: $line")

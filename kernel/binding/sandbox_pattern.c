@@ -124,8 +124,8 @@ static const char *end_of_set(struct reader *r)
 }
 
 /*
- * Reads a set, behind its "[". Where it ends is settled before what it holds, as Lua does: a "%" that ends a range escapes
- * nothing in it, and still hides a "]" behind it from the end.
+ * Reads a set, behind its "[". Where it ends is settled before what it holds, as Lua does: a "%" that ends a range
+ * escapes nothing in it, and still hides a "]" behind it from the end.
  */
 static void read_set(struct reader *r, struct item *item)
 {
