@@ -343,6 +343,42 @@ describe("keel exec", function()
     assert.equal(127, exec("exec", "-t", "3", "--attempts", "100", "no-such-command").code) -- not worth another try
   end)
 
+  describe("between two attempts", function()
+    -- A command that has failed once and would be tried again a minute later.
+    local function waiting()
+      local _, path, env = command.on_store()
+      local words = { "exec", "--attempts", "2", "--delay", "60", "--", "sh", "-c", "exit 3" }
+      local child = command.start(words, { env = env })
+      local store = support.open(path)
+      eventually(function() return support.events(store, { kinds = { "attempt_failed" } })[1] ~= nil end)
+      return child, store, support.events(store, { kinds = { "run_created" } })[1].run_id
+    end
+
+    it("ends by a signal as the command would", function()
+      for _, case in ipairs { { "sigterm", { 143, 0 }, "SIGTERM" }, { "sigint", { 0, 2 }, "SIGINT" } } do
+        local child, store, run_id = waiting()
+        child.handle:kill(case[1])
+        local code, signal = child:wait()
+        assert.same(case[2], { code, signal })
+        local run = store:get(run_id)
+        assert.same({ "interrupted", case[3], 3 }, { run.status, run.stop_reason, run.exit_code })
+        assert.is_nil(run.error)
+      end
+    end)
+
+    it("ends when it is asked to stop, and says so", function()
+      local ends = { interrupt = { "interrupted", nil, 3 }, rollback = { "error", "rolled back", 3 } }
+      for action, expected in pairs(ends) do
+        local child, store, run_id = waiting()
+        assert(store:request_cancel(run_id, { action = action }))
+        assert.equal(143, (child:wait()))
+        assert.equal("keel exec: the run was asked to stop\n", child.errors)
+        local run = store:get(run_id)
+        assert.same(expected, { run.status, run.error, run.exit_code })
+      end
+    end)
+  end)
+
   it("runs once for a key, and gives the first outcome ever after", function()
     local exec, path = command.on_store()
     local folder = support.dir()

@@ -1,14 +1,12 @@
 --- The course of a command: started, watched over, ended if need be, tried again, and its outcome written down.
 local kernel = require "keel.kernel"
+local signals = require "keel.cli.exec.signals"
 
 local STEP = 0.05      -- seconds between looks at whether the run was asked to stop
 local SHORT_STEP = 0.01 -- the same while something is being ended
 local GRACE = 5
 local DELAY, DELAY_MAX = 1, 3600
 local ENOENT = 2
-
--- What ends most commands. The others (USR1, …) are only passed on.
-local fatal = { HUP = true, INT = true, QUIT = true, TERM = true }
 
 -- SIGTERM for the command's group. What is stopped has to go on to hear of it.
 local function terminate(course)
@@ -73,7 +71,7 @@ local function watch(course, deadline)
       end
     elseif news == "signal" then
       supervisor:signal(name)
-      if fatal[name] then
+      if signals.fatal[name] then
         course.signalled = name
         supervisor:signal "CONT" -- what is stopped would not hear it
       end
@@ -87,8 +85,20 @@ end
 local function drain(course)
   while course.supervisor:is_saying() do
     local news, name = course.supervisor:wait(STEP)
-    if news == "signal" and fatal[name] then return end
+    if news == "signal" and signals.fatal[name] then return end
   end
+end
+
+-- The outcome of a run that somebody asked to stop or took away, with the exit code the command left.
+local function stopped(course, exit_code)
+  local outcome = { code = exit_code ~= 0 and exit_code or 143, exit_code = exit_code, status = "interrupted",
+    hopeless = true, message = "the run was asked to stop" }
+  if course.lost then
+    outcome.message = "the run was taken over by somebody else"
+  elseif course.asked == "rollback" then
+    outcome.status, outcome.error = "error", "rolled back"
+  end
+  return outcome
 end
 
 -- One attempt. Returns its outcome: the fields of the run's completion, and the exit code.
@@ -108,14 +118,10 @@ local function attempt(course)
   drain(course)
   local exit_code, signal, code, unkept = supervisor:result()
   if unkept then course.unkept = unkept end
-  local outcome = { code = code, exit_code = code, signal = signal }
   local why = course.ending and course.ending.why
-  if why == "asked" or why == "lost" then
-    outcome.code = code ~= 0 and code or 143
-    outcome.status, outcome.hopeless = "interrupted", true
-    outcome.message = why == "lost" and "the run was taken over by somebody else" or "the run was asked to stop"
-    if course.asked == "rollback" then outcome.status, outcome.error = "error", "rolled back" end
-  elseif why == "timeout" then
+  if why == "asked" or why == "lost" then return stopped(course, code) end
+  local outcome = { code = code, exit_code = code }
+  if why == "timeout" then
     outcome.code, outcome.status = 124, "timeout"
     outcome.error = ("it took longer than %g s"):format(given.timeout)
     outcome.message = "timed out: " .. outcome.error
@@ -132,28 +138,30 @@ local function attempt(course)
 end
 
 -- Writes down that another attempt is made, and waits before it. Returns the outcome instead when that is disturbed.
-local function wait_for_next(course, number, outcome)
+local function wait_for_next(course, number, failed)
   local given, run = course.options, course.run
   local seconds = math.min((given.delay or DELAY) * 2 ^ (number - 1), DELAY_MAX)
   local ok, err = course.store:transaction(function(tx)
     local written, failure = tx:put(run.run_id, { attempt = number + 1, fence = run.fence })
     if not written then return nil, failure end
     return tx:append_event { kind = "attempt_failed", run_id = run.run_id, thread_id = run.thread_id,
-      data = { attempt = number, exit_code = outcome.exit_code, error = outcome.error, delay = seconds } }
+      data = { attempt = number, exit_code = failed.exit_code, error = failed.error, delay = seconds } }
   end)
   if not ok then io.stderr:write("keel exec: the attempt could not be written down: ", tostring(err), "\n") end
   local until_then = kernel.monotonic() + seconds
   repeat
     local left = until_then - kernel.monotonic()
     local news, name = course.supervisor:wait(math.min(math.max(left, 0), STEP))
-    if news == "signal" and fatal[name] then
-      outcome.status, outcome.stop_reason, outcome.error = "interrupted", "SIG" .. name, nil
-      return outcome
+    if news == "signal" and signals.fatal[name] then
+      local ended = signals.outcome(name)
+      ended.status, ended.stop_reason, ended.exit_code = "interrupted", "SIG" .. name, failed.exit_code
+      return ended
     end
     look_for_stop(course)
     if course.ending then
-      outcome.status, outcome.error = "interrupted", nil
-      if course.asked == "rollback" then outcome.status, outcome.error = "error", "rolled back" end
+      -- The exit code is the last attempt's in the record; for our caller it is a stop, not the failure of an attempt.
+      local outcome = stopped(course, failed.exit_code)
+      outcome.code = 143
       return outcome
     end
   until left <= 0

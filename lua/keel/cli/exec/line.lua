@@ -1,25 +1,19 @@
 --- Waiting in line: until the run may start, or until somebody else's run with the same work has ended.
 local kernel = require "keel.kernel"
+local signals = require "keel.cli.exec.signals"
 
 local line = {}
 
 local STEP = 0.1      -- seconds between looks at signals; news of the store come at once
 local BACKSTOP = 0.25 -- seconds after which it is tried without news: an owner that is killed says nothing
 
--- A signal that ends the wait.
-local ends = { HUP = 1, INT = 2, QUIT = 3, TERM = 15 }
-
 -- The first signal that ends the wait, if one has come.
 local function signal_of(supervisor)
   while true do
     local news, name = supervisor:wait(0)
     if news ~= "signal" then return nil end
-    if ends[name] then return name end
+    if signals.fatal[name] then return name end
   end
-end
-
-local function ended_by(name)
-  return { code = 128 + ends[name], interrupted = name == "INT" }
 end
 
 -- What happened to a thread's or a run's events since the last look. Errors are left to the next operation.
@@ -104,7 +98,7 @@ function line.wait(course)
       if name then
         err = leave(course, "SIG" .. name)
         if err then return nil, err end
-        return ended_by(name)
+        return signals.outcome(name)
       end
     end
   end
@@ -132,7 +126,7 @@ function line.follow(course)
     end
     local name
     cursor, name = wait_for_news(course, cursor, { run_id = run_id }, BACKSTOP)
-    if name then return ended_by(name) end
+    if name then return signals.outcome(name) end
     -- Its owner may have been killed: then nobody else will say how it ended.
     if row.session_id and course.store:session_alive(row.session_id) == false then
       course.manager:reconcile_orphaned_inflight_runs {}
