@@ -7,8 +7,8 @@
 
 /* What is filtered out is passed over one by one, so an answer takes time in proportion to how far back its last run
  * is. For what is in flight there is another listing. */
-#define PASSES                                                                                                         \
-	" AND coalesce(operation_kind, 'run') IN ('run', 'dispatch')"                                                      \
+#define PASSES                                                    \
+	" AND coalesce(operation_kind, 'run') IN ('run', 'dispatch')" \
 	" AND (?3 IS NULL OR coalesce(status, 0) = ?3) AND (?4 IS NULL OR user_id = ?4)"
 
 /* Back in the order of insertion from a place on. */
@@ -17,8 +17,8 @@ static const char of_store[] = KEEL_RUN_SELECT "WHERE seq < ?1" PASSES " ORDER B
 /* In the order of the index, which is that of the thread's own listing. Without a place ?1 is no run's. */
 #define CREATED "coalesce((SELECT created_at FROM runs WHERE seq = ?1), 9223372036854775807)"
 static const char of_thread[] =
-	KEEL_RUN_SELECT "WHERE thread_id = ?5 AND created_at <= " CREATED
-					" AND (created_at < " CREATED " OR seq > ?1)" PASSES " ORDER BY created_at DESC, seq LIMIT ?2";
+	KEEL_RUN_SELECT "WHERE thread_id = ?5 AND created_at <= " CREATED " AND (created_at < " CREATED
+					" OR seq > ?1)" PASSES " ORDER BY created_at DESC, seq LIMIT ?2";
 
 enum keel_code keel_run_place(struct keel_store *store, struct keel_text run_id, int64_t *seq, struct keel_error *err)
 {

@@ -69,6 +69,9 @@ void keel_lua_check_type(lua_State *L, int argument, const char *name, int type)
 /* A string argument, borrowed from the stack; raises for other types (a number is no string here). */
 struct keel_text keel_lua_check_text(lua_State *L, int argument, const char *name);
 
+/* Whether a text is this one, to its last byte. */
+bool keel_lua_is(struct keel_text text, const char *other);
+
 /* A time as text; leaves nil for no value. [-0, +1, m] */
 void keel_lua_push_time(lua_State *L, int64_t time);
 
@@ -99,6 +102,10 @@ bool keel_lua_option_duration(lua_State *L, int argument, const char *name, int6
 
 /* An option that is a text, borrowed from the table; data NULL when it is nil. [-0, +0, e] */
 struct keel_text keel_lua_option_text(lua_State *L, int argument, const char *name);
+
+/* An option that is a table, as JSON with its names in byte order; data NULL when it is nil. The text stays on the
+ * stack, which has one value more in any case. False, with *err, for a table that JSON cannot say. [-0, +1, e] */
+bool keel_lua_option_json(lua_State *L, int argument, const char *name, struct keel_text *json, struct keel_error *err);
 
 /* The small functions of the module table on the top: clocks, ids, hashes, times. [-0, +0, m] */
 void keel_lua_value_open(lua_State *L);

@@ -18,21 +18,6 @@ static struct keel_events *new_list(lua_State *L)
 	return keel_lua_take(L, LIST, sizeof(struct keel_events), list_gc);
 }
 
-/* Encodes an option that is a table, names in byte order: a filter compares texts. The text stays on the stack.
- * [-0, +(0|1), e] */
-static bool json_option(lua_State *L, int argument, const char *name, struct keel_text *text, const char **why)
-{
-	*text = (struct keel_text){NULL, 0};
-	*why = NULL;
-	if (keel_lua_option(L, argument, name, LUA_TTABLE) == LUA_TNIL)
-		return true;
-	if (!keel_lua_json_encode(L, -1, true, why))
-		return false;
-	lua_remove(L, -2);
-	text->data = lua_tolstring(L, -1, &text->size);
-	return true;
-}
-
 /* append_event{ kind, thread_id, run_id, runtime_id, worker_ref, message, data }: adds an event of the caller's own to
  * the log. Parameters: kind (1 to 256 bytes); the others may be left out; worker_ref and data are tables. Returns the
  * id of the event. Fails with invalid_request. */
@@ -41,7 +26,6 @@ static int op_append_event(lua_State *L, struct keel_store *store, struct keel_e
 	static const char *const known[] = {"kind",       "thread_id", "run_id", "runtime_id",
 										"worker_ref", "message",   "data",   NULL};
 	struct keel_event event = {0};
-	const char *why;
 	int64_t id;
 	keel_lua_check_type(L, 2, "event", LUA_TTABLE);
 	keel_lua_check_options(L, 2, known);
@@ -52,10 +36,9 @@ static int op_append_event(lua_State *L, struct keel_store *store, struct keel_e
 	event.run_id = keel_lua_option_text(L, 2, "run_id");
 	event.runtime_id = keel_lua_option_text(L, 2, "runtime_id");
 	event.message = keel_lua_option_text(L, 2, "message");
-	if (!json_option(L, 2, "worker_ref", &event.worker_ref, &why))
-		return keel_lua_refuse(err, "worker_ref", why);
-	if (!json_option(L, 2, "data", &event.data, &why))
-		return keel_lua_refuse(err, "data", why);
+	if (!keel_lua_option_json(L, 2, "worker_ref", &event.worker_ref, err) ||
+		!keel_lua_option_json(L, 2, "data", &event.data, err))
+		return -1;
 	if (keel_event_append(store, &event, &id, err) != KEEL_OK)
 		return -1;
 	lua_pushinteger(L, id);
@@ -99,20 +82,21 @@ bool keel_lua_read_cursor(lua_State *L, struct keel_store *store, int64_t *next_
 	lua_getfield(L, 2, "next_event_id");
 	*next_event_id = lua_tointegerx(L, -1, &whole);
 	lua_getfield(L, 2, "epoch");
-	size_t size = 0;
-	const char *epoch = lua_type(L, -1) == LUA_TSTRING ? lua_tolstring(L, -1, &size) : NULL;
+	struct keel_text epoch = {NULL, 0};
+	if (lua_type(L, -1) == LUA_TSTRING)
+		epoch.data = lua_tolstring(L, -1, &epoch.size);
 	lua_pop(L, 2); /* the table keeps them */
-	if (!whole || !epoch) {
+	if (!whole || !epoch.data) {
 		keel_lua_refuse(err, "cursor", "must have next_event_id, a whole number, and epoch, a text");
 		return false;
 	}
-	if (strcmp(epoch, keel_store_epoch(store)) != 0) {
+	if (!keel_lua_is(epoch, keel_store_epoch(store))) {
 		memset(err, 0, sizeof *err);
 		err->code = KEEL_WRONG_RUNTIME;
 		snprintf(err->message, sizeof err->message, "the cursor is of the store with epoch %.40s, this one has %s",
-				 epoch, keel_store_epoch(store));
+				 epoch.data, keel_store_epoch(store));
 		snprintf(err->expected, sizeof err->expected, "%s", keel_store_epoch(store));
-		snprintf(err->actual, sizeof err->actual, "%.40s", epoch);
+		snprintf(err->actual, sizeof err->actual, "%.40s", epoch.data);
 		return false;
 	}
 	return true;
@@ -142,7 +126,6 @@ static int op_read_events(lua_State *L, struct keel_store *store, struct keel_er
 {
 	static const char *const known[] = {"runtime_id", "run_id", "thread_id", "worker_ref", "kinds", NULL};
 	struct keel_text kinds[KEEL_EVENT_KINDS_MAX];
-	const char *why;
 	struct keel_event_query query = {0};
 	if (!keel_lua_read_cursor(L, store, &query.next_event_id, err))
 		return -1;
@@ -152,8 +135,8 @@ static int op_read_events(lua_State *L, struct keel_store *store, struct keel_er
 	query.runtime_id = keel_lua_option_text(L, 4, "runtime_id");
 	query.run_id = keel_lua_option_text(L, 4, "run_id");
 	query.thread_id = keel_lua_option_text(L, 4, "thread_id");
-	if (!json_option(L, 4, "worker_ref", &query.worker_ref, &why))
-		return keel_lua_refuse(err, "worker_ref", why);
+	if (!keel_lua_option_json(L, 4, "worker_ref", &query.worker_ref, err))
+		return -1;
 	read_kinds(L, &query, kinds);
 	struct keel_events *list = new_list(L);
 	int index = lua_gettop(L);

@@ -193,8 +193,8 @@ static int op_list_by_thread(lua_State *L, struct keel_store *store, struct keel
  * (1000). */
 static int op_list_inflight(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	static const char *const known[] = {"thread_id",  "before",  "session_id", "limit", "after", "active",
-										"finalizing", "overdue", "held_up",    NULL};
+	static const char *const known[] = {"thread_id", "before",     "session_id", "limit",   "after",
+										"active",    "finalizing", "overdue",    "held_up", NULL};
 	struct keel_inflight_query query = {0};
 	keel_lua_check_options(L, 2, known);
 	query.thread_id = keel_lua_option_text(L, 2, "thread_id");

@@ -211,15 +211,24 @@ static const struct {
 	enum keel_durability durability;
 } durabilities[] = {{"full", KEEL_DURABILITY_FULL}, {"normal", KEEL_DURABILITY_NORMAL}, {"off", KEEL_DURABILITY_OFF}};
 
+/* Reads the option into *durability, which stays as it is when it is not given. False when it names none. */
+static bool read_durability(lua_State *L, enum keel_durability *durability)
+{
+	struct keel_text name = keel_lua_option_text(L, 2, "durability");
+	for (size_t i = 0; name.data && i < sizeof durabilities / sizeof durabilities[0]; i++)
+		if (keel_lua_is(name, durabilities[i].name)) {
+			*durability = durabilities[i].durability;
+			return true;
+		}
+	return !name.data;
+}
+
 /* One try at opening: uri at 1, options at 2, the closed store at 3. */
 static int try_open(lua_State *L, struct keel_lua_store *self, struct keel_error *err)
 {
 	struct keel_store_options options;
 	keel_store_options_init(&options);
-	struct keel_text durability = keel_lua_option_text(L, 2, "durability");
-	for (size_t i = 0; durability.data && i < sizeof durabilities / sizeof durabilities[0]; i++)
-		if (strcmp(durability.data, durabilities[i].name) == 0)
-			options.durability = durabilities[i].durability;
+	read_durability(L, &options.durability);
 	if (keel_lua_option(L, 2, "readonly", LUA_TBOOLEAN) != LUA_TNIL)
 		options.readonly = lua_toboolean(L, -1);
 	if (keel_lua_option(L, 2, "create", LUA_TBOOLEAN) != LUA_TNIL)
@@ -248,9 +257,8 @@ static int store_open(lua_State *L)
 	keel_lua_check_options(L, 2, known);
 	if (memchr(uri.data, '\0', uri.size) || !keel_text_is_utf8(uri))
 		return keel_lua_fail_field(L, "uri", "must be UTF-8 without zero bytes");
-	struct keel_text durability = keel_lua_option_text(L, 2, "durability");
-	if (durability.data && strcmp(durability.data, "full") != 0 && strcmp(durability.data, "normal") != 0 &&
-		strcmp(durability.data, "off") != 0)
+	enum keel_durability durability;
+	if (!read_durability(L, &durability))
 		return keel_lua_fail_field(L, "durability", "must be one of: full, normal, off");
 	struct keel_text owner = keel_lua_option_text(L, 2, "owner");
 	if (owner.data && memchr(owner.data, '\0', owner.size))

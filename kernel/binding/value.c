@@ -23,6 +23,11 @@ struct keel_text keel_lua_check_text(lua_State *L, int argument, const char *nam
 	return text;
 }
 
+bool keel_lua_is(struct keel_text text, const char *other)
+{
+	return text.data && text.size == strlen(other) && memcmp(text.data, other, text.size) == 0;
+}
+
 void keel_lua_push_time(lua_State *L, int64_t time)
 {
 	char text[KEEL_TIME_SIZE];
@@ -46,11 +51,13 @@ void keel_lua_check_options(lua_State *L, int argument, const char *const *known
 	keel_lua_check_type(L, argument, "options", LUA_TTABLE);
 	lua_pushnil(L);
 	while (lua_next(L, argument)) {
-		const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL;
+		struct keel_text name = {NULL, 0};
+		if (lua_type(L, -2) == LUA_TSTRING)
+			name.data = lua_tolstring(L, -2, &name.size);
 		int i = 0;
-		while (name && known[i] && strcmp(known[i], name) != 0)
+		while (name.data && known[i] && !keel_lua_is(name, known[i]))
 			i++;
-		if (!name || !known[i])
+		if (!name.data || !known[i])
 			luaL_argerror(L, argument, lua_pushfstring(L, "unknown option '%s'", luaL_tolstring(L, -2, NULL)));
 		lua_pop(L, 1);
 	}
@@ -110,6 +117,21 @@ struct keel_text keel_lua_option_text(lua_State *L, int argument, const char *na
 		text.data = lua_tolstring(L, -1, &text.size);
 	lua_pop(L, 1); /* the table keeps it */
 	return text;
+}
+
+bool keel_lua_option_json(lua_State *L, int argument, const char *name, struct keel_text *json, struct keel_error *err)
+{
+	const char *why;
+	*json = (struct keel_text){NULL, 0};
+	if (keel_lua_option(L, argument, name, LUA_TTABLE) == LUA_TNIL)
+		return true;
+	if (!keel_lua_json_encode(L, -1, true, &why)) {
+		keel_lua_refuse(err, name, why);
+		return false;
+	}
+	lua_remove(L, -2);
+	json->data = lua_tolstring(L, -1, &json->size);
+	return true;
 }
 
 /* now(): the system's clock as a time. */

@@ -89,22 +89,6 @@ static bool push_detail(lua_State *L, struct keel_text runtime_id, const struct 
 
 /* --- Workers ----------------------------------------------------------------------------------------------------- */
 
-/* Encodes a member of the request at 3, names in byte order: a repeated request is compared by its texts. The text
- * stays on the stack. [-0, +1, e] */
-static bool document(lua_State *L, const char *name, struct keel_text *text, struct keel_error *err)
-{
-	const char *why;
-	if (keel_lua_option(L, 3, name, LUA_TTABLE) == LUA_TNIL)
-		return true;
-	if (!keel_lua_json_encode(L, -1, true, &why)) {
-		keel_lua_refuse(err, name, why);
-		return false;
-	}
-	lua_remove(L, -2);
-	text->data = lua_tolstring(L, -1, &text->size);
-	return true;
-}
-
 /* create_worker(runtime_id, { worker_id, intent, profile, config_bundle, requested_capabilities, workspace_refs,
  * mount_refs, idempotency_key }): makes a worker. Parameters: the documents are tables that are kept as they are;
  * intent, profile and the three lists must be given. Returns the worker's detail, and whether it was made before, with
@@ -124,11 +108,12 @@ static int op_create_worker(lua_State *L, struct keel_store *store, struct keel_
 	request.idempotency_key = keel_lua_option_text(L, 3, "idempotency_key");
 	if (keel_lua_option(L, 3, "requested_capabilities", LUA_TTABLE) != LUA_TNIL)
 		request.requested_capability_count = (int64_t)lua_rawlen(L, -1);
-	if (!document(L, "intent", &request.intent, err) || !document(L, "profile", &request.profile, err) ||
-		!document(L, "config_bundle", &request.config_bundle, err) ||
-		!document(L, "requested_capabilities", &request.requested_capabilities, err) ||
-		!document(L, "workspace_refs", &request.workspace_refs, err) ||
-		!document(L, "mount_refs", &request.mount_refs, err))
+	if (!keel_lua_option_json(L, 3, "intent", &request.intent, err) ||
+		!keel_lua_option_json(L, 3, "profile", &request.profile, err) ||
+		!keel_lua_option_json(L, 3, "config_bundle", &request.config_bundle, err) ||
+		!keel_lua_option_json(L, 3, "requested_capabilities", &request.requested_capabilities, err) ||
+		!keel_lua_option_json(L, 3, "workspace_refs", &request.workspace_refs, err) ||
+		!keel_lua_option_json(L, 3, "mount_refs", &request.mount_refs, err))
 		return -1;
 	struct keel_workers *list = new_list(L);
 	int index = lua_gettop(L);
@@ -206,8 +191,8 @@ static int op_end_worker(lua_State *L, struct keel_store *store, struct keel_err
 	struct keel_text runtime_id = keel_lua_check_text(L, 2, "runtime_id"), reason = {NULL, 0};
 	struct keel_worker_ref ref = keel_lua_check_ref(L, 3);
 	struct keel_text status = keel_lua_check_text(L, 4, "status");
-	bool stop = strcmp(status.data, "stopped") == 0;
-	if (!stop && strcmp(status.data, "cancelled") != 0)
+	bool stop = keel_lua_is(status, "stopped");
+	if (!stop && !keel_lua_is(status, "cancelled"))
 		return keel_lua_refuse(err, "status", "must be one of: stopped, cancelled");
 	if (!lua_isnil(L, 5))
 		reason = keel_lua_check_text(L, 5, "reason");

@@ -69,6 +69,18 @@ describe("An error", function()
     end
   end)
 
+  it("refuses a name that goes on behind a zero byte", function()
+    support.invalid("durability", keel.open(":memory:", { durability = "full\0x" }))
+    local store = support.open ":memory:"
+    local before = store:now()
+    support.invalid("statuses", store:prune { before = before, statuses = { "stopped\0x" } })
+    local ref = { runtime_id = "rt", worker_id = "w" }
+    support.invalid("status", store:end_worker("rt", ref, "stopped\0x"))
+    local epoch = assert(store:read_events()).cursor.epoch
+    support.refused("wrong_runtime", store:read_events { next_event_id = 1, epoch = epoch .. "\0x" })
+    support.raises("unknown option", store.read_events, store, nil, 1, { ["run_id\0x"] = "r" })
+  end)
+
   it("says busy, transient, while the handle's own transaction is open", function()
     local store = support.open ":memory:"
     local tx <close> = assert(store:begin())

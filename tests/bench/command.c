@@ -135,7 +135,7 @@ static void report(int rounds)
 		}
 		double median = subject->wall_ms[rounds / 2];
 		printf("%-24s %10.2f %10.2f %10.2f %10.1f\n", subject->name, median, subject->wall_ms[0],
-		       subject->cpu_ms / rounds, median / baseline);
+			   subject->cpu_ms / rounds, median / baseline);
 	}
 }
 
