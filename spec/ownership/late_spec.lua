@@ -1,4 +1,5 @@
 --- What a process that was late must not do, nor be spared.
+local LiveRuns = require "keel.manager.live_runs"
 local support = require "support"
 
 describe("A run with a deadline that has passed", function()
@@ -64,5 +65,26 @@ describe("An owner", function()
     local after = assert(mine:claim_next())
     assert.equal(before.run_id, after.run_id)
     assert.same({ true, false }, { before.abort_event:is_set(), after.abort_event:is_set() })
+  end)
+end)
+
+describe("The runs that a process has lost", function()
+  it("OWN-8: are remembered, the last 1024 of them", function()
+    local live = LiveRuns.new()
+    local function lose(run_id)
+      local record = { run_id = run_id, thread_id = "t", status = "running" }
+      live:add(record)
+      live:lose(record)
+    end
+    lose "first"
+    lose "again"
+    for i = 1, 1022 do lose("r" .. i) end
+    assert.is_true(live:is_lost "first")
+    lose "again" -- claimed here once more, and lost once more: it counts from now
+    assert.is_false(live:is_lost "first")
+    lose "another"
+    assert.is_true(live:is_lost "again")
+    lose "third"
+    assert.is_false(live:is_lost "r1")
   end)
 end)

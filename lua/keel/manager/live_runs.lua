@@ -1,8 +1,8 @@
 --- The live records of a process: runs in flight that it made or claimed, and a few that have just ended.
 ---
 --- A live record mirrors its row. What is here cannot be stored: the abort signal, the coroutine. The table is bounded
---- by what is in flight plus FINISHED_KEPT. A run that this process has lost is remembered for as long as somebody
---- holds its record, so that he is told when he writes it.
+--- by what is in flight plus FINISHED_KEPT. The last LOST_KEPT runs that this process has lost are remembered, so that
+--- whoever still holds the record of one is told when he writes it.
 local AbortEvent = require "keel.manager.abort_event"
 local kernel = require "keel.kernel"
 
@@ -28,7 +28,7 @@ end
 ---@return keel.LiveRuns
 function LiveRuns.new()
   return setmetatable({ _by_id = {}, _by_thread = {}, _finished = {}, _first = 1, _last = 0,
-    _lost = {}, _lost_ids = {}, _lost_next = 1 }, LiveRuns)
+    _lost = {}, _lost_ids = {}, _lost_next = 1 }, LiveRuns) -- lost: run_id -> its place among lost_ids, a ring
 end
 
 --- The counters of a run; a record has them all, from 0.
@@ -118,11 +118,12 @@ end
 function LiveRuns:lose(record)
   local run_id = record.run_id
   if not self._lost[run_id] then
-    local oldest = self._lost_ids[self._lost_next]
-    if oldest then self._lost[oldest] = nil end
-    self._lost_ids[self._lost_next] = run_id
-    self._lost_next = self._lost_next % LOST_KEPT + 1
-    self._lost[run_id] = true
+    local place = self._lost_next
+    local oldest = self._lost_ids[place]
+    -- One that was made anew here and lost again has a later place as well.
+    if oldest and self._lost[oldest] == place then self._lost[oldest] = nil end
+    self._lost_ids[place], self._lost[run_id] = run_id, place
+    self._lost_next = place % LOST_KEPT + 1
   end
   if not final[record.status] and self._by_id[record.run_id] == record then self:drop(record.run_id) end
 end
