@@ -131,6 +131,14 @@ describe("keel doctor", function()
     assert.equal("store_corrupt", json.decode(result.output).code)
   end)
 
+  it("finds a store that belongs to another user", function()
+    local run, path = command.on_store()
+    keel.open(path):close()
+    assert.is_nil(findings(run).owner)
+    if not os.execute(("chown 1 '%s' 2>&-"):format(path)) then pending "only root may give a file away" end
+    assert.is_truthy(findings(run).owner.message:find("another user (number 1)", 1, true))
+  end)
+
   it("finds a log that has grown", function()
     local run, path = command.on_store()
     keel.open(path):close()

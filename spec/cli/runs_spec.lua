@@ -17,7 +17,7 @@ local function prepared()
   local run, path, env = command.on_store()
   local store = support.open(path)
   assert(store:put("done", { thread_id = "a", status = "success", user_id = "u", claimable = true }))
-  assert(store:put("failed", { thread_id = "a", status = "error", error = "it\27[31m broke", claimable = true }))
+  assert(store:put("failed", { thread_id = "a", status = "error", error = "it\27[31m\u{9B}broke", claimable = true }))
   assert(store:put("waiting", { thread_id = "b", claimable = true, kwargs = { command = { "cc", "x.c" } } }))
   return run, store, env, path
 end
@@ -43,7 +43,7 @@ describe("keel runs list", function()
     end
     assert.is_truthy(lines[2]:find("cc x.c", 1, true))
     assert.is_truthy(lines[3]:find("it [31m broke", 1, true))
-    assert.is_nil(result.output:find "\27")
+    assert.is_nil(result.output:find "[\27\x9B]")
   end)
 
   it("gives objects with the names of the reference, filtered and paged", function()
