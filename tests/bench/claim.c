@@ -10,17 +10,13 @@
  *   --delayed      runs of the second store, before all others, whose time has not come (default 0)
  *   --rounds       slices a side (default 9)
  *   --slice        seconds a slice (default 0.5)
- *   --folder       where the stores are made, and removed again (default: a new folder in $TMPDIR or /tmp)
+ *   --folder       where a folder with the stores is made, and removed again (default: $TMPDIR or /tmp)
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <keel/keel.h>
 
 #include "base/text.h"
+#include "bench.h"
 #include "run_rows.h"
 
 enum { THREADS = 10, ROUNDS_MAX = 999 };
@@ -32,25 +28,12 @@ struct side {
 	long made;
 };
 
-static void die(const char *what, const char *why)
-{
-	fprintf(stderr, "claim: %s: %s\n", what, why);
-	exit(1);
-}
-
 static struct keel_error err;
 
 static void check(enum keel_code code, const char *what)
 {
 	if (code != KEEL_OK)
 		die(what, err.message);
-}
-
-static double now(void)
-{
-	struct timespec time;
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
 /* --- A turn ------------------------------------------------------------------------------------------------------ */
@@ -117,33 +100,15 @@ static void make(struct side *side, const char *folder, const char *name, long w
 
 static void drop(struct side *side)
 {
-	static const char *const endings[] = {"", "-wal", "-shm", "-sessions", "-turns", "-wake"};
 	keel_runs_clear(&side->claimed);
 	keel_store_close(side->store);
-	for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
-		char name[1200];
-		snprintf(name, sizeof name, "%s%s", side->path, endings[i]);
-		unlink(name);
-	}
-}
-
-static int ascending(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
-static double median(double *values, int count)
-{
-	qsort(values, (size_t)count, sizeof *values, ascending);
-	return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
 }
 
 int main(int argc, char **argv)
 {
 	struct side sides[2] = {0};
-	const char *folder = NULL;
-	char made[256];
+	const char *parent = NULL;
+	char folder[FOLDER_SIZE];
 	long few = 10, many = 10000, delayed = 0;
 	int rounds = 9;
 	double seconds = 0.5, rates[2][ROUNDS_MAX];
@@ -160,19 +125,13 @@ int main(int argc, char **argv)
 		else if (value && strcmp(argv[i], "--slice") == 0)
 			seconds = atof(value);
 		else if (value && strcmp(argv[i], "--folder") == 0)
-			folder = value;
+			parent = value;
 		else
 			die(argv[i], "unknown option, or no value; the top of tests/bench/claim.c has the usage");
 	}
 	if (rounds < 1 || rounds > ROUNDS_MAX || few < 1 || many < 1)
 		die("--rounds, --few, --many", "rounds from 1 to 999, runs from 1");
-	if (!folder) {
-		const char *base = getenv("TMPDIR");
-		snprintf(made, sizeof made, "%s/keel-bench-XXXXXX", base ? base : "/tmp");
-		folder = mkdtemp(made);
-		if (!folder)
-			die(made, "cannot make the folder");
-	}
+	make_folder(folder, parent);
 	make(&sides[0], folder, "few", few, 0);
 	make(&sides[1], folder, "many", many, delayed);
 	for (int side = 0; side < 2; side++)
@@ -182,7 +141,7 @@ int main(int argc, char **argv)
 			rates[side][i] = slice(&sides[side], seconds);
 	for (int side = 0; side < 2; side++)
 		drop(&sides[side]);
-	rmdir(folder); /* stays if it was somebody's, with things in it */
+	drop_folder(folder);
 	double short_queues = median(rates[0], rounds), long_queues = median(rates[1], rounds);
 	printf("%d threads   %ld waiting each %7.0f claims/s   %ld waiting each, %ld delayed %7.0f claims/s   ratio %.3f\n",
 		   THREADS, few, short_queues, many, delayed, long_queues, long_queues / short_queues);

@@ -3,7 +3,7 @@
  * Usage: command [--rounds N] [--keel FILE] [--folder DIR]
  *   --rounds  how often each is run (default 100): in turns, so that the load of the machine falls on all of them
  *   --keel    the command (default: the one that was built with this program)
- *   --folder  where the stores are made, and removed again (default: a new folder in $TMPDIR or /tmp)
+ *   --folder  where a folder with the stores is made, and removed again (default: $TMPDIR or /tmp)
  *
  * Prints the median and the least of the wall time, and the CPU time of the program and all that it waited for; and how
  * many times that of `flock FILE true` the medians are. "in use": another process has the store open, as on a busy
@@ -11,19 +11,15 @@
  * task-spooler; what is not installed is left out. tsp hands the command to a server that runs already, whose CPU time
  * is not in its line.
  */
-#include <errno.h>
 #include <limits.h>
 #include <spawn.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <keel/keel.h>
+
+#include "bench.h"
 
 enum { WORDS = 8, BASELINE = 1 };
 
@@ -50,19 +46,6 @@ enum { SUBJECTS = sizeof subjects / sizeof subjects[0] };
 
 extern char **environ;
 
-static void die(const char *what, const char *why)
-{
-	fprintf(stderr, "command: %s: %s\n", what, why);
-	exit(1);
-}
-
-static double now_ms(void)
-{
-	struct timespec time;
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec * 1e3 + (double)time.tv_nsec / 1e6;
-}
-
 static double ms(struct timeval time)
 {
 	return (double)time.tv_sec * 1e3 + (double)time.tv_usec / 1e3;
@@ -75,7 +58,7 @@ static int run(const char *const *words, double *wall_ms, double *cpu_ms)
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", 1 /* O_WRONLY */, 0);
 	pid_t pid;
-	double begin = now_ms();
+	double begin = now() * 1e3;
 	int problem = posix_spawnp(&pid, words[0], &actions, NULL, (char *const *)words, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	if (problem == ENOENT)
@@ -88,7 +71,7 @@ static int run(const char *const *words, double *wall_ms, double *cpu_ms)
 		if (errno != EINTR)
 			die(words[0], strerror(errno));
 	}
-	*wall_ms = now_ms() - begin;
+	*wall_ms = now() * 1e3 - begin;
 	*cpu_ms = ms(used.ru_utime) + ms(used.ru_stime);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
@@ -164,7 +147,7 @@ static void find_keel(void)
 int main(int argc, char **argv)
 {
 	int rounds = 100;
-	const char *folder = NULL;
+	const char *parent = NULL;
 	find_keel();
 	for (int i = 1; i < argc; i += 2) {
 		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
@@ -173,23 +156,20 @@ int main(int argc, char **argv)
 		else if (value && strcmp(argv[i], "--keel") == 0)
 			snprintf(keel, sizeof keel, "%s", value);
 		else if (value && strcmp(argv[i], "--folder") == 0)
-			folder = value;
+			parent = value;
 		else
 			die(argv[i], "unknown option, or no value; the top of tests/bench/command.c has the usage");
 	}
 	if (rounds < 1)
 		die("--rounds", "at least 1");
 
-	char own[PATH_MAX], socket[PATH_MAX];
-	const char *temporary = getenv("TMPDIR");
-	name(own, folder ? folder : temporary ? temporary : "/tmp", "keel-command-XXXXXX");
-	if (!mkdtemp(own))
-		die(own, strerror(errno));
-	name(lock, own, "lock");
-	name(normal, own, "normal.db");
-	name(busy, own, "busy.db");
-	name(full, own, "full.db");
-	name(socket, own, "tsp");
+	char folder[FOLDER_SIZE], socket[PATH_MAX];
+	make_folder(folder, parent);
+	name(lock, folder, "lock");
+	name(normal, folder, "normal.db");
+	name(busy, folder, "busy.db");
+	name(full, folder, "full.db");
+	name(socket, folder, "tsp");
 	setenv("TS_SOCKET", socket, 1);
 	for (int i = 0; i < SUBJECTS; i++) {
 		subjects[i].wall_ms = calloc((size_t)rounds, sizeof *subjects[i].wall_ms);
@@ -207,7 +187,7 @@ int main(int argc, char **argv)
 
 	double wall, cpu;
 	run((const char *const[]){"tsp", "-K", NULL}, &wall, &cpu);
-	run((const char *const[]){"rm", "-rf", own, NULL}, &wall, &cpu);
+	drop_folder(folder);
 	for (int i = 0; i < SUBJECTS; i++)
 		free(subjects[i].wall_ms);
 	return 0;

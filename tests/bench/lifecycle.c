@@ -10,14 +10,9 @@
  *   --rounds      slices a side (default 9)
  *   --slice       seconds a slice (default 0.5)
  *   --durability  full, normal, off or memory (default: all four; memory only without stored runs)
- *   --folder      where the stores are made, and removed again (default: a new folder in $TMPDIR or /tmp)
+ *   --folder      where a folder with the stores is made, and removed again (default: $TMPDIR or /tmp)
  * Needs LUA_PATH and LUA_CPATH to find keel, built with the release preset; tests/bench/run.sh does all that.
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -26,6 +21,8 @@
 
 #include <keel/keel.h>
 
+#include "bench.h"
+
 enum { THREADS = 100, ROUNDS_MAX = 999 };
 
 static const char metadata[] =
@@ -33,19 +30,6 @@ static const char metadata[] =
 	"\"tags\":[\"nightly\",\"batch\",\"eu-west\"],\"attempt\":1,\"temperature\":0.7,\"stream\":true,"
 	"\"client\":{\"name\":\"bench\",\"version\":\"1.4.2\"},\"note\":\"three hundred bytes of what callers attach to a "
 	"run\"}";
-
-static void die(const char *what, const char *why)
-{
-	fprintf(stderr, "lifecycle: %s: %s\n", what, why);
-	exit(1);
-}
-
-static double now(void)
-{
-	struct timespec time;
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
 
 /* --- Plain C ----------------------------------------------------------------------------------------------------- */
 
@@ -233,18 +217,6 @@ static double plain_slice(struct plain *plain, double seconds)
 
 /* --- Side by side ------------------------------------------------------------------------------------------------ */
 
-static int ascending(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
-static double median(double *values, int count)
-{
-	qsort(values, (size_t)count, sizeof *values, ascending);
-	return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
-}
-
 /* Makes a store by opening it with Keel, and fills it with finished runs, three events each, on a thousand threads. */
 static void make_store(const char *path, long runs)
 {
@@ -278,16 +250,6 @@ static void make_store(const char *path, long runs)
 	sqlite3_close(db);
 }
 
-static void remove_store(const char *path)
-{
-	static const char *const endings[] = {"", "-wal", "-shm", "-sessions"};
-	for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
-		char name[1100];
-		snprintf(name, sizeof name, "%s%s", path, endings[i]);
-		unlink(name);
-	}
-}
-
 static void measure(const char *durability, const char *folder, long runs, int rounds, double seconds)
 {
 	bool memory = strcmp(durability, "memory") == 0;
@@ -308,8 +270,6 @@ static void measure(const char *durability, const char *folder, long runs, int r
 	}
 	lua_close(L);
 	plain_close(&plain);
-	for (int side = 0; side < 2; side++)
-		remove_store(path[side]);
 	double in_c = median(rates[0], rounds), in_lua = median(rates[1], rounds);
 	printf("%-8s %9ld stored   plain C %7.0f/s   Lua %7.0f/s   ratio %.3f\n", durability, memory ? 0 : runs, in_c,
 		   in_lua, in_lua / in_c);
@@ -319,8 +279,8 @@ static void measure(const char *durability, const char *folder, long runs, int r
 int main(int argc, char **argv)
 {
 	static const char *const all[] = {"full", "normal", "off", "memory"};
-	const char *only = NULL, *folder = NULL;
-	char made[256];
+	const char *only = NULL, *parent = NULL;
+	char folder[FOLDER_SIZE];
 	long runs = 0;
 	int rounds = 9;
 	double seconds = 0.5;
@@ -335,22 +295,16 @@ int main(int argc, char **argv)
 		else if (value && strcmp(argv[i], "--durability") == 0)
 			only = value;
 		else if (value && strcmp(argv[i], "--folder") == 0)
-			folder = value;
+			parent = value;
 		else
 			die(argv[i], "unknown option, or no value; the top of tests/bench/lifecycle.c has the usage");
 	}
 	if (rounds < 1 || rounds > ROUNDS_MAX)
 		die("--rounds", "1 to 999");
-	if (!folder) {
-		const char *base = getenv("TMPDIR");
-		snprintf(made, sizeof made, "%s/keel-bench-XXXXXX", base ? base : "/tmp");
-		folder = mkdtemp(made);
-		if (!folder)
-			die(made, "cannot make the folder");
-	}
+	make_folder(folder, parent);
 	for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
 		if (only ? strcmp(only, all[i]) == 0 : runs == 0 || i < 3)
 			measure(all[i], folder, runs, rounds, seconds);
-	rmdir(folder); /* stays if it was somebody's, with things in it */
+	drop_folder(folder);
 	return 0;
 }

@@ -4,20 +4,16 @@
  * Usage: wake [--rounds N] [--idle SECONDS] [--folder DIR]
  *   --rounds  commits that are waited for, and commits timed a side (default 2000)
  *   --idle    how long the waiter has nothing to do (default 3)
- *   --folder  where the store is made, and removed again (default: a new folder in $TMPDIR or /tmp)
+ *   --folder  where a folder with the store is made, and removed again (default: $TMPDIR or /tmp)
  */
-#include <errno.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <keel/keel.h>
+
+#include "bench.h"
 
 /* Pages that parent and child share. */
 struct shared {
@@ -26,12 +22,6 @@ struct shared {
 	_Atomic int stop;
 	_Atomic int64_t idle_ns; /* CPU time of the child while it had nothing to do */
 };
-
-static void die(const char *what, const char *why)
-{
-	fprintf(stderr, "wake: %s: %s\n", what, why);
-	exit(1);
-}
 
 static int64_t clock_ns(clockid_t clock)
 {
@@ -133,8 +123,8 @@ static void time_commits(const char *what, struct keel_store *store, double *us,
 int main(int argc, char **argv)
 {
 	int rounds = 2000, idle = 3;
-	const char *parent = getenv("TMPDIR");
-	char folder[256] = "", path[300], command[300];
+	const char *parent = NULL;
+	char folder[FOLDER_SIZE], path[300];
 	for (int i = 1; i < argc; i++) {
 		const char *value = i + 1 < argc ? argv[i + 1] : "";
 		if (strcmp(argv[i], "--rounds") == 0)
@@ -142,16 +132,13 @@ int main(int argc, char **argv)
 		else if (strcmp(argv[i], "--idle") == 0)
 			idle = atoi(value), i++;
 		else if (strcmp(argv[i], "--folder") == 0)
-			snprintf(folder, sizeof folder, "%s/wake-XXXXXX", value), i++;
+			parent = value, i++;
 		else
 			die("unknown option", argv[i]);
 	}
 	if (rounds < 1 || idle < 1)
 		die("bad option", "see the top of wake.c");
-	if (!folder[0])
-		snprintf(folder, sizeof folder, "%s/keel-bench-XXXXXX", parent ? parent : "/tmp");
-	if (!mkdtemp(folder))
-		die(folder, strerror(errno));
+	make_folder(folder, parent);
 	snprintf(path, sizeof path, "%s/store", folder);
 	struct shared *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	double *us = calloc((size_t)rounds, sizeof *us);
@@ -189,6 +176,6 @@ int main(int argc, char **argv)
 	time_commits("a commit while nobody does", store, us, rounds);
 	keel_store_close(store);
 	free(us);
-	snprintf(command, sizeof command, "rm -rf '%s'", folder);
-	return system(command) == 0 ? 0 : 1;
+	drop_folder(folder);
+	return 0;
 }

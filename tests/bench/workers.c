@@ -12,17 +12,13 @@
  *   --memory      stores in memory
  *   --rounds      slices a store (default 41)
  *   --slice       seconds a slice (default 0.1)
- *   --folder      where the stores are made, and removed again (default: a new folder in $TMPDIR or /tmp)
+ *   --folder      where a folder with the stores is made, and removed again (default: $TMPDIR or /tmp)
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <keel/keel.h>
 
 #include "base/text.h"
+#include "bench.h"
 
 enum { SIDES_MAX = 8, ROUNDS_MAX = 999 };
 
@@ -36,23 +32,10 @@ struct side {
 static struct keel_error err;
 static struct keel_workers made;
 
-_Noreturn static void die(const char *what, const char *why)
-{
-	fprintf(stderr, "workers: %s: %s\n", what, why);
-	exit(1);
-}
-
 static void check(enum keel_code code, const char *what)
 {
 	if (code != KEEL_OK)
 		die(what, err.message);
-}
-
-static double now(void)
-{
-	struct timespec time;
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
 /* --- What is timed ----------------------------------------------------------------------------------------------- */
@@ -134,29 +117,6 @@ static void make(struct side *side, const char *folder, bool memory, enum keel_d
 	}
 }
 
-static void drop(struct side *side)
-{
-	static const char *const endings[] = {"", "-wal", "-shm", "-sessions", "-wake"};
-	keel_store_close(side->store);
-	for (size_t i = 0; side->path[0] != ':' && i < sizeof endings / sizeof endings[0]; i++) {
-		char name[600];
-		snprintf(name, sizeof name, "%.511s%s", side->path, endings[i]);
-		unlink(name);
-	}
-}
-
-static int ascending(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-	return (x > y) - (x < y);
-}
-
-static double median(double *values, int count)
-{
-	qsort(values, (size_t)count, sizeof *values, ascending);
-	return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
-}
-
 /* --- Reading ----------------------------------------------------------------------------------------------------- */
 
 static void read_events(struct side *side)
@@ -199,8 +159,8 @@ int main(int argc, char **argv)
 {
 	static struct side sides[SIDES_MAX];
 	static const char *const names[] = {"full", "normal", "off"};
-	char made_folder[256], default_entries[] = "100,10000,1000000", *entries = default_entries;
-	const char *folder = NULL;
+	char folder[FOLDER_SIZE], default_entries[] = "100,10000,1000000", *entries = default_entries;
+	const char *parent = NULL;
 	enum keel_durability durability = KEEL_DURABILITY_FULL;
 	bool memory = false;
 	long workers = 10;
@@ -221,7 +181,7 @@ int main(int argc, char **argv)
 		else if (value && strcmp(argv[i], "--slice") == 0)
 			seconds = atof(value);
 		else if (value && strcmp(argv[i], "--folder") == 0)
-			folder = value;
+			parent = value;
 		else if (value && strcmp(argv[i], "--durability") == 0)
 			durability = durability_of(value);
 		else
@@ -232,13 +192,7 @@ int main(int argc, char **argv)
 		die("--rounds, --workers", "rounds from 1 to 999, workers from 1");
 	for (char *at = strtok(entries, ","); at && count < SIDES_MAX; at = strtok(NULL, ","))
 		sides[count++] = (struct side){.entries = atol(at), .workers = workers};
-	if (!folder) {
-		const char *base = getenv("TMPDIR");
-		snprintf(made_folder, sizeof made_folder, "%s/keel-bench-XXXXXX", base ? base : "/tmp");
-		folder = mkdtemp(made_folder);
-		if (!folder)
-			die(made_folder, "cannot make the folder");
-	}
+	make_folder(folder, parent);
 	for (int i = 0; i < count; i++)
 		make(&sides[i], folder, memory, durability);
 	for (int round = -1; round < rounds; round++) /* one to warm up */
@@ -256,8 +210,8 @@ int main(int argc, char **argv)
 	}
 	read_events(&sides[count - 1]);
 	for (int i = 0; i < count; i++)
-		drop(&sides[i]);
+		keel_store_close(sides[i].store);
 	keel_workers_clear(&made);
-	rmdir(folder); /* stays if it was somebody's, with things in it */
+	drop_folder(folder);
 	return 0;
 }

@@ -10,23 +10,19 @@
  *   --processes   default 16, at most 64
  *   --seconds     a side (default 10)
  *   --durability  full or normal (default: both)
- *   --folder      where the stores are made, and removed again (default: a new folder in $TMPDIR or /tmp)
+ *   --folder      where a folder with the stores is made, and removed again (default: $TMPDIR or /tmp)
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <sqlite3.h>
 
 #include <keel/keel.h>
+
+#include "bench.h"
 
 enum {
 	PROCESSES_MAX = 64,
@@ -46,12 +42,6 @@ struct shared {
 		_Atomic int64_t waits[BUCKETS];
 	} writers[PROCESSES_MAX];
 };
-
-static void die(const char *what, const char *why)
-{
-	fprintf(stderr, "writers: %s: %s\n", what, why);
-	exit(1);
-}
 
 static int64_t now_us(void)
 {
@@ -307,8 +297,8 @@ static void print(const char *side, const char *durability, struct result result
 int main(int argc, char **argv)
 {
 	int processes = 16, seconds = 10;
-	const char *only = NULL, *parent = getenv("TMPDIR");
-	char folder[256] = "", command[300];
+	const char *only = NULL, *parent = NULL;
+	char folder[FOLDER_SIZE];
 	bool stop = false;
 	if (argc == 7 && strcmp(argv[1], "--write") == 0) {
 		struct shared *shared = map(argv[5]);
@@ -325,7 +315,7 @@ int main(int argc, char **argv)
 		else if (strcmp(argv[i], "--durability") == 0)
 			only = value, i++;
 		else if (strcmp(argv[i], "--folder") == 0)
-			snprintf(folder, sizeof folder, "%s/writers-XXXXXX", value), i++;
+			parent = value, i++;
 		else
 			die("unknown option", argv[i]);
 	}
@@ -333,10 +323,7 @@ int main(int argc, char **argv)
 		(only && strcmp(only, "full") != 0 && strcmp(only, "normal") != 0))
 		die("bad option", "see the top of writers.c");
 	int slices = stop || seconds < SLICE_S ? 1 : seconds / SLICE_S;
-	if (!folder[0])
-		snprintf(folder, sizeof folder, "%s/keel-bench-XXXXXX", parent ? parent : "/tmp");
-	if (!mkdtemp(folder))
-		die(folder, strerror(errno));
+	make_folder(folder, parent);
 	printf("%d processes, %d s a side%s\n", processes, seconds, stop ? ", one stopped for 2 s" : "");
 	printf("%-7s %-5s %9s %12s %10s %8s %8s\n", "", "", "commits/s", "longest, ms", "p99, ms", "least", "most");
 	static const char *const names[] = {"full", "normal"};
@@ -354,6 +341,6 @@ int main(int argc, char **argv)
 		printf("%-7s keel/raw: %.2f of the commits, %.3f of the longest wait\n", names[i], ours.rate / raw.rate,
 			   ours.longest_ms / raw.longest_ms);
 	}
-	snprintf(command, sizeof command, "rm -rf '%s'", folder);
-	return system(command) == 0 ? 0 : 1;
+	drop_folder(folder);
+	return 0;
 }
