@@ -8,6 +8,7 @@ struct keel_event_waiter {
 	struct keel_waiter waiter;
 	struct keel_store *store; /* looked at by looks only, so that it may be closed first */
 	int64_t next_event_id;
+	bool ready; /* it is there */
 };
 
 static enum keel_code check(struct keel_store *store, int64_t next_event_id, struct keel_error *err)
@@ -55,13 +56,32 @@ enum keel_code keel_event_waiter_look(struct keel_event_waiter *self, bool *read
 	*ready = false;
 	if (store->side.forked)
 		return keel_store_check(store, err);
+	if (self->ready) {
+		*ready = true;
+		return KEEL_OK;
+	}
 	/* What a transaction of the handle has written so far is not news yet: its end is a wake-up. */
 	if (store->open || !keel_waiter_due(&self->waiter, &store->wake, store->wake_path))
 		return KEEL_OK;
 	enum keel_code code = look(store, self->next_event_id, ready, err);
+	self->ready = *ready;
 	if (code == KEEL_BUSY)
 		keel_waiter_again(&self->waiter);
 	return code;
+}
+
+void keel_event_waiter_move(struct keel_event_waiter *self, int64_t next_event_id)
+{
+	self->next_event_id = next_event_id;
+	self->ready = false;
+	self->waiter.started = false; /* what has woken it was for another */
+}
+
+int keel_event_waiter_descriptor(struct keel_event_waiter *self)
+{
+	if (self->store->side.forked)
+		return -1;
+	return keel_waiter_descriptor(&self->waiter, &self->store->wake, self->store->wake_path);
 }
 
 void keel_event_waiter_close(struct keel_event_waiter *self)

@@ -91,6 +91,15 @@ KEEL_API enum keel_code keel_event_waiter_open(struct keel_store *store, int64_t
  * While the handle has a transaction open, not yet. A failure with KEEL_BUSY will pass: look again. */
 KEEL_API enum keel_code keel_event_waiter_look(struct keel_event_waiter *waiter, bool *ready, struct keel_error *err);
 
+/* Has it wait for this event from now on, or a later one; an id below 1 is 1. The next look touches the database. */
+KEEL_API void keel_event_waiter_move(struct keel_event_waiter *waiter, int64_t next_event_id);
+
+/* For event loops: a descriptor that becomes readable when it is time for a look, which makes it unreadable again. It
+ * is the waiter's, not to be read or closed. -1 when nobody can wake the waiter (a store in memory; the cases in which
+ * keel_event_wait polls): ask again later. A wake-up can be lost: look a few times a second all the same.
+ * The store must be open. Each waiter that was asked takes an inotify instance, of which users have 128 or so. */
+KEEL_API int keel_event_waiter_descriptor(struct keel_event_waiter *waiter);
+
 /* NULL is a no-op. */
 KEEL_API void keel_event_waiter_close(struct keel_event_waiter *waiter);
 

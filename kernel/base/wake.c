@@ -45,28 +45,33 @@ void keel_wake_all(struct keel_wake *wake)
 
 /* --- Waiting ----------------------------------------------------------------------------------------------------- */
 
+static int inotify_of(const struct keel_waiter *waiter, const struct keel_wake *wake)
+{
+	return waiter->inotify >= 0 ? waiter->inotify : wake->inotify;
+}
+
 /* Locks and watches; without success the waiter polls, and tries again whenever it looks. */
 static void watch(struct keel_waiter *waiter, struct keel_wake *wake, const char *path)
 {
 	if (keel_sidefile_open(&waiter->lock, path, false, NULL) != KEEL_OK)
 		return;
-	if (wake->inotify < 0)
+	if (inotify_of(waiter, wake) < 0)
 		wake->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	int inotify = inotify_of(waiter, wake);
 	/* Adding a watch that is there already changes nothing; a file made anew gets one. */
-	waiter->watching = wake->inotify >= 0 && keel_sidefile_share(&waiter->lock, KEEL_WAKE_BYTE, NULL) == KEEL_OK &&
-					   inotify_add_watch(wake->inotify, path, IN_MODIFY) >= 0;
+	waiter->watching = inotify >= 0 && keel_sidefile_share(&waiter->lock, KEEL_WAKE_BYTE, NULL) == KEEL_OK &&
+					   inotify_add_watch(inotify, path, IN_MODIFY) >= 0;
 	if (!waiter->watching)
 		keel_sidefile_drop(&waiter->lock);
 }
 
 /* Takes note of wake-ups by others. What exactly happened to the file does not matter. */
-static void drain(struct keel_wake *wake)
+static void drain(struct keel_wake *wake, int inotify)
 {
 	char events[4096];
 	bool woken = false;
 	ssize_t got = 0;
-	while (wake->inotify >= 0 &&
-		   ((got = read(wake->inotify, events, sizeof events)) > 0 || (got < 0 && errno == EINTR)))
+	while (inotify >= 0 && ((got = read(inotify, events, sizeof events)) > 0 || (got < 0 && errno == EINTR)))
 		woken = true;
 	wake->count += woken;
 }
@@ -74,7 +79,7 @@ static void drain(struct keel_wake *wake)
 enum keel_code keel_waiter_start(struct keel_waiter *waiter, struct keel_wake *wake, const char *path,
 								 struct keel_error *err)
 {
-	*waiter = (struct keel_waiter){.lock = {.fd = -1}};
+	*waiter = (struct keel_waiter){.lock = {.fd = -1}, .inotify = -1};
 	enum keel_code code = keel_sidefile_watch(&waiter->lock, err);
 	if (code == KEEL_OK && path)
 		watch(waiter, wake, path);
@@ -84,7 +89,7 @@ enum keel_code keel_waiter_start(struct keel_waiter *waiter, struct keel_wake *w
 bool keel_waiter_due(struct keel_waiter *waiter, struct keel_wake *wake, const char *path)
 {
 	if (waiter->watching)
-		drain(wake);
+		drain(wake, inotify_of(waiter, wake));
 	int64_t now = keel_monotonic_us();
 	if (waiter->started && waiter->seen == wake->count && now < waiter->due)
 		return false;
@@ -103,7 +108,7 @@ void keel_waiter_again(struct keel_waiter *waiter)
 
 void keel_waiter_block(const struct keel_waiter *waiter, const struct keel_wake *wake, int64_t deadline)
 {
-	struct pollfd descriptor = {.fd = waiter->watching ? wake->inotify : -1, .events = POLLIN};
+	struct pollfd descriptor = {.fd = waiter->watching ? inotify_of(waiter, wake) : -1, .events = POLLIN};
 	int64_t until = waiter->due < deadline ? waiter->due : deadline;
 	int64_t left = until - keel_monotonic_us();
 	if (left <= 0)
@@ -112,8 +117,23 @@ void keel_waiter_block(const struct keel_waiter *waiter, const struct keel_wake 
 	ppoll(&descriptor, 1, &time, NULL);
 }
 
+int keel_waiter_descriptor(struct keel_waiter *waiter, struct keel_wake *wake, const char *path)
+{
+	if (path && (waiter->inotify < 0 || !waiter->watching)) {
+		if (waiter->inotify < 0)
+			waiter->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+		keel_sidefile_drop(&waiter->lock);
+		watch(waiter, wake, path);
+		waiter->started = false; /* what came while nobody watched */
+	}
+	return waiter->watching ? waiter->inotify : -1;
+}
+
 void keel_waiter_end(struct keel_waiter *waiter)
 {
+	if (waiter->inotify >= 0)
+		close(waiter->inotify);
+	waiter->inotify = -1;
 	keel_sidefile_close(&waiter->lock);
 	waiter->watching = false;
 }

@@ -28,6 +28,7 @@ struct keel_wake {
 struct keel_waiter {
 	struct keel_sidefile lock; /* a descriptor of its own: a handle wakes those who wait on itself too */
 	bool watching;             /* the lock is held and the file is watched */
+	int inotify;               /* its own, for a host that polls it; -1: the handle's, which others may read */
 	bool started;
 	uint64_t seen;             /* of the count */
 	int64_t due;               /* when to look without having been woken; monotonic */
@@ -55,6 +56,9 @@ void keel_waiter_again(struct keel_waiter *waiter);
 
 /* Blocks until it may be due, or the deadline (monotonic) is over, or a signal came. */
 void keel_waiter_block(const struct keel_waiter *waiter, const struct keel_wake *wake, int64_t deadline);
+
+/* A descriptor of its own that becomes readable with a wake-up; -1 while nobody can wake it. */
+int keel_waiter_descriptor(struct keel_waiter *waiter, struct keel_wake *wake, const char *path);
 
 /* Ends waiting. Needs no handle any more. */
 void keel_waiter_end(struct keel_waiter *waiter);

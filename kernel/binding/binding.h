@@ -161,6 +161,11 @@ bool keel_lua_read_cursor(lua_State *L, struct keel_store *store, int64_t *next_
 /* store:wait_events(cursor, { timeout }). */
 int keel_lua_wait_events(lua_State *L);
 
+/* --- event_waiter.c ---------------------------------------------------------------------------------------------- */
+
+/* store:event_waiter(). */
+int keel_lua_event_waiter(lua_State *L);
+
 /* --- worker.c ---------------------------------------------------------------------------------------------------- */
 
 /* Reads the worker ref at `argument`: any table with runtime_id and worker_id. [-0, +0, e] */

@@ -595,6 +595,7 @@ void keel_lua_store_open(lua_State *L)
 											   {"log", store_log},
 											   {"watch", store_watch},
 											   {"wait_events", keel_lua_wait_events},
+											   {"event_waiter", keel_lua_event_waiter},
 											   {NULL, NULL}};
 	static const luaL_Reg transaction_meta[] = {{"__gc", transaction_rollback},
 												{"__close", transaction_rollback},

@@ -21,7 +21,8 @@ Executor.__name = "keel.executor"
 
 local CONCURRENCY, CONCURRENCY_MAX = 16, 1000
 local INTERVAL = 1        -- seconds between two ticks; with leases shorter, as two may come late
-local POLL = 0.01         -- seconds between two looks at the log
+local POLL = 0.01         -- seconds between two looks at the log where nobody wakes
+local GATHER = 0.01       -- seconds between two looks where news come one after the other
 local KILL_GRACE = 5      -- seconds between SIGTERM and SIGKILL
 local SWEPT = 256         -- threads looked at again with each tick
 local DRAIN_LIMIT = 10000 -- runs of one drain: handlers may make runs for ever
@@ -110,8 +111,8 @@ end
 --- loop?: table, threads?: string[], reconciler?: string|function, interval?: number, poll?: number,
 --- kill_grace?: number, backoff?: keel.RetryPolicy } concurrency: runs at once, default 16; loop: a module with luv's
 --- functions, default luv; threads: claim only runs of these; reconciler: as RunManager:tick; interval: seconds between
---- ticks, default 1; poll: seconds between looks at the log, default 0.01; kill_grace: seconds between SIGTERM and
---- SIGKILL, default 5; backoff: the delays between attempts, default 1 s, doubling up to 300 s
+--- ticks, default 1; poll: seconds between looks at the log where nobody wakes it, default 0.01; kill_grace: seconds
+--- between SIGTERM and SIGKILL, default 5; backoff: the delays between attempts, default 1 s, doubling up to 300 s
 ---@return keel.Executor? executor
 ---@return keel.Error? err
 function Executor.new(options)
@@ -150,6 +151,7 @@ function Executor.new(options)
   manager._executor = self
   share(self)
   self._watch = Watch.new(manager._client, told_of(self))
+  self._queue.on_due = function() self:_wake_watch() end
   for _, record in ipairs(manager._live:in_flight()) do
     if record.status == "pending" then self._queue:add(record) end
   end
@@ -322,12 +324,31 @@ local function keep(self)
   end
 end
 
+function Executor:_wake_watch()
+  if self._watcher then self._watcher:wake() end
+end
+
+local function watch_sleeps(self, seconds)
+  self._watcher = self._loop:waiter()
+  self._loop:wait_for(self._watcher, math.max(seconds, 0))
+end
+
+-- Seconds until a delay is over, and at most so many.
+local function until_due(self, most)
+  local due = math.min(self._queue:due() or math.huge, self._claims:due() or math.huge)
+  return due == math.huge and most or math.min(due - self:_now(), most)
+end
+
 local function watch(self)
-  while self._state == "started" do
+  self._watch:listen(self._loop, function() self:_wake_watch() end)
+  while true do
+    local looked = kernel.monotonic()
     self._watch:look()
     look_at_clock(self)
-    self._watcher = self._loop:waiter()
-    self._loop:wait_for(self._watcher, self._poll)
+    if self._state ~= "started" then return end
+    watch_sleeps(self, until_due(self, self._watch:pause(self._poll)))
+    local early = looked + math.min(GATHER, self._poll) - kernel.monotonic()
+    if early > 0 and self._state == "started" then watch_sleeps(self, early) end
   end
 end
 
@@ -419,6 +440,7 @@ local function shut_down(self, timeout)
   local live = self._manager._live
   self._manager._executor, live.on_add, live.on_claimable = nil, nil, nil
   if not SharedCommits.is(self._store) then self._manager._client:use(self._store) end
+  self._watch:close()
   for _, waiter in ipairs(self._stop_waiters) do waiter:wake() end
   self._loop:close()
 end

@@ -1,4 +1,5 @@
 --- Executors in real processes: death, requests to stop, a store that somebody holds, and a queue for several.
+local keel = require "keel"
 local executors = require "support.executor"
 local support = require "support"
 local uv = require "luv"
@@ -53,6 +54,27 @@ describe("Executors among processes", function()
     for name, value in pairs(options or {}) do given[name] = value end
     return assert(runs:create(thread_id, given)).run_id
   end
+
+  it("hears at once of what another process makes, however rarely it looks by itself", function()
+    local wrapped, calls = support.wrap(store)
+    executors.started(support.manager(wrapped), function() end, { interval = 60, poll = 60 })
+    for i = 1, 3 do
+      local looks = calls.read_events
+      local child = support.spawn([[
+        local runs = keel.run_manager { store = assert(keel.open((...))) }
+        say(assert(runs:create("t", { claimable = true })).run_id)
+      ]], { path })
+      executors.await_status(store, child:hear(), "success")
+      assert.is_true(i == 1 or calls.read_events > looks)
+    end
+  end)
+
+  it("claims what was given back when its delay is over, though it has no other reason to look", function()
+    executors.started(runs, function(context)
+      if context.run.attempt == 1 then error "once" end
+    end, { interval = 60, poll = 60, backoff = keel.retry_policy { initial_delay = 0.1 } })
+    executors.await_status(store, claimable("t", nil, { max_attempts = 2 }), "success")
+  end)
 
   it("OWN-3: the runs of one that is killed are orphans at once, and another finishes them", function()
     local ids = {}

@@ -7,14 +7,19 @@ local support = require "support"
 support.each_store(function(open)
   describe("An executor", function()
     local store, runs, calls
+    local deaf = false -- nobody wakes its executor when there is something new in the store
 
     before_each(function()
       local wrapped
-      wrapped, calls = support.wrap(open())
+      wrapped, calls = support.wrap(open(), { event_waiter = function(forward, ...)
+        if deaf then return nil end
+        return forward(...)
+      end })
       store = wrapped
       runs = support.manager(store)
     end)
     after_each(executors.clean_up)
+    after_each(function() deaf = false end)
 
     local function claimable(thread_id, options)
       local given = { claimable = true }
@@ -46,16 +51,33 @@ support.each_store(function(open)
 
     it("needs no look at the log for what its own process makes, gives back and ends", function()
       local ended = {}
+      deaf = true
       executors.started(runs, function(context)
         ended[#ended + 1] = context.run.thread_id
         if context.run.thread_id == "first" then claimable("second", { max_attempts = 2 }) end
         if context.run.thread_id == "second" and context.run.attempt == 1 then error "once" end
       end, { interval = 60, poll = 60, backoff = keel.retry_policy { initial_delay = 0 } })
-      executors.await(function() return store:session_id() end, "the session")
+      executors.await(function() return calls.event_waiter > 0 and store:session_id() end, "the session")
       local first = assert(runs:create "first")
       executors.await_status(store, first.run_id, "success")
       executors.await(function() return #ended == 3 end, "the second attempt")
       assert.same({ "first", "second", "second" }, ended)
+    end)
+
+    it("looks by itself where nobody wakes it", function()
+      deaf = true
+      executors.started(runs, function() end, { interval = 60 })
+      executors.await(function() return calls.read_events > 0 end, "the first look")
+      local id = assert(support.manager(store):create("t", { claimable = true })).run_id
+      executors.await_status(store, id, "success")
+    end)
+
+    it("starts what is put off when its time has come, though it has no other reason to look", function()
+      executors.started(runs, function() end, { interval = 60, poll = 60 })
+      executors.await(function() return calls.event_waiter > 0 end, "the watch")
+      local late = assert(runs:create("late", { scheduled_at = in_seconds(0.3) })).run_id
+      local soon = assert(runs:create("soon", { scheduled_at = in_seconds(0.1) })).run_id
+      executors.await_status(store, { late, soon }, "success")
     end)
 
     it("runs as many at once as it may, and no more", function()

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <sys/inotify.h>
@@ -481,12 +482,96 @@ TEST(killed_waiters_are_gone)
 	assert_false(is_awaited());
 }
 
+/* --- For event loops --------------------------------------------------------------------------------------------- */
+
+static bool is_readable(int descriptor)
+{
+	struct pollfd polled = {.fd = descriptor, .events = POLLIN};
+	return poll(&polled, 1, 0) == 1;
+}
+
+/* EVENT-5 */
+/* Readable with a commit of this handle or another, until the waiter looks; whoever else waits takes nothing away. */
+TEST(a_descriptor_tells)
+{
+	append("first", NULL);
+	struct keel_store *mine = world.store, *other = open_another();
+	struct keel_event_waiter *polled = start_waiting(2), *beside = start_waiting(2);
+	int descriptor = keel_event_waiter_descriptor(polled);
+	assert_true(descriptor >= 0);
+	assert_int_equal(keel_event_waiter_descriptor(polled), descriptor);
+	assert_false(look(polled));
+	assert_false(is_readable(descriptor));
+	world.store = other;
+	append("b", NULL);
+	world.store = mine;
+	assert_true(look(beside));
+	assert_true(is_readable(descriptor));
+	assert_true(look(polled));
+	assert_false(is_readable(descriptor));
+	keel_event_waiter_move(polled, 3);
+	assert_false(look(polled));
+	append("c", NULL);
+	assert_true(is_readable(descriptor));
+	assert_true(look(polled));
+	keel_event_waiter_move(polled, 2);
+	assert_true(look(polled)); /* what is there already needs no wake-up */
+	keel_event_waiter_close(polled);
+	keel_event_waiter_close(beside);
+	assert_false(is_awaited());
+	keel_store_close(other);
+}
+
+/* What is committed before there is a descriptor is seen by the next look. */
+TEST(a_descriptor_misses_nothing)
+{
+	append("first", NULL);
+	struct keel_store *mine = world.store, *other = open_another();
+	struct keel_event_waiter *waiter = start_waiting(2);
+	assert_false(look(waiter));
+	world.store = other;
+	append("b", NULL);
+	world.store = mine;
+	assert_true(keel_event_waiter_descriptor(waiter) >= 0);
+	assert_true(look(waiter));
+	keel_event_waiter_close(waiter);
+	keel_store_close(other);
+}
+
+/* There is none where nobody can wake; a later look finds the file that the first session makes. */
+TEST(no_descriptor)
+{
+	struct keel_store *file = world.store;
+	struct keel_event_waiter *waiter = start_waiting(1);
+	assert_int_equal(keel_event_waiter_descriptor(waiter), -1); /* no session yet, so no file */
+	append("a", NULL);
+	while (!look(waiter))
+		usleep(1000);
+	assert_true(keel_event_waiter_descriptor(waiter) >= 0);
+	keel_event_waiter_close(waiter);
+	no_inotify = true;
+	waiter = start_waiting(2);
+	assert_int_equal(keel_event_waiter_descriptor(waiter), -1);
+	assert_false(look(waiter));
+	no_inotify = false;
+	assert_true(keel_event_waiter_descriptor(waiter) >= 0);
+	keel_event_waiter_close(waiter);
+	succeed(keel_store_open(":memory:", &world.options, &world.store, &why));
+	waiter = start_waiting(1);
+	assert_int_equal(keel_event_waiter_descriptor(waiter), -1);
+	keel_event_waiter_close(waiter);
+	close_store();
+	world.store = file;
+}
+
 /* A waiter may outlive its store, as long as nobody looks. */
 TEST(the_store_may_go_first)
 {
-	struct keel_event_waiter *waiter = start_waiting(1);
+	struct keel_event_waiter *waiter = start_waiting(1), *polled = start_waiting(1);
+	keel_event_waiter_descriptor(polled);
 	close_store();
 	keel_event_waiter_close(waiter);
+	keel_event_waiter_close(polled);
 }
 
 int main(int argc, char **argv)
@@ -510,6 +595,9 @@ int main(int argc, char **argv)
 		WITH_STORE(a_file_that_cannot_be_made),
 		WITH_STORE(forked_children_do_not_wait),
 		WITH_STORE(killed_waiters_are_gone),
+		WITH_STORE(a_descriptor_tells),
+		WITH_STORE(a_descriptor_misses_nothing),
+		WITH_STORE(no_descriptor),
 		WITH_STORE(the_store_may_go_first),
 	};
 	if (support_is_child(argc, argv))

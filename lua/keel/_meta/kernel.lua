@@ -727,6 +727,32 @@ function Store:transaction(fn) end
 ---@return keel.Error? err
 function Store:wait_events(cursor, options) end
 
+---@class keel.EventWaiter
+local EventWaiter = {}
+
+--- Whether read_events has something for the cursor. Never waits; a look that nobody has woken leaves the database
+--- alone.
+--- Raises when the waiter or its store is closed. Fails with invalid_request, wrong_runtime, and busy, which will pass.
+---@param cursor? keel.Cursor nil: the start
+---@return boolean? ready
+---@return keel.Error? err
+function EventWaiter:look(cursor) end
+
+--- A descriptor for an event loop, such as luv's new_poll: readable when it is time for a look, which makes it
+--- unreadable again. It is the waiter's, not to be read or closed; stop polling it before the waiter is closed. A
+--- wake-up can be lost: look a few times a second all the same.
+---@return integer? descriptor nil while nobody can wake the waiter, as in memory: look every few milliseconds then
+function EventWaiter:descriptor() end
+
+--- Safe to call again; __close and the collector do it as well.
+function EventWaiter:close() end
+
+--- For hosts with an event loop: tells when there is something to read, without waiting. While it is open, writers know
+--- that somebody waits. Fails with no_memory, and with busy while a transaction of this handle is open.
+---@return keel.EventWaiter? waiter
+---@return keel.Error? err
+function Store:event_waiter() end
+
 --- Deletes what is old, in steps: events from the beginning of the log, and runs and workers that have ended. In
 --- lua/keel/store.lua. Fails with invalid_request.
 --- @param options { before?: string, keep_last?: integer, statuses?: string[] } before: a time, default now; keep_last:

@@ -38,6 +38,12 @@ function Claims:expect_at(time)
   self._due = math.min(self._due or time, time)
 end
 
+--- When the next is expected.
+---@return number? seconds
+function Claims:due()
+  return self._due
+end
+
 --- Whether one that was expected for a later time is to be looked for now.
 ---@param now number
 ---@return boolean

@@ -155,6 +155,22 @@ function Loop:after(seconds, fn)
   return cancel
 end
 
+--- Watches a descriptor.
+---@param descriptor integer
+---@return { arm: fun(fn: fun()), close: fun() }? readable arm: fn is called once, when there is something to read; nil:
+--- it cannot be watched
+function Loop:readable(descriptor)
+  local poll = self.uv.new_poll(descriptor)
+  if not poll then return nil end
+  local function arm(fn)
+    poll:start("r", self:guard(function()
+      poll:stop()
+      fn()
+    end))
+  end
+  return { arm = arm, close = function() poll:close() end }
+end
+
 --- Parks the running coroutine.
 ---@param seconds number
 function Loop:sleep(seconds)

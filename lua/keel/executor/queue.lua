@@ -5,6 +5,7 @@
 local kernel = require "keel.kernel"
 
 ---@class keel.ExecutorQueue
+---@field on_due? fun() told when a delay is over sooner than all before
 local Queue = {}
 Queue.__index = Queue
 
@@ -74,7 +75,15 @@ end
 
 local function wait_until(self, thread, time)
   thread.due = math.min(thread.due or time, time)
-  self._due = math.min(self._due or time, time)
+  if self._due and self._due <= time then return end
+  self._due = time
+  if self.on_due then self.on_due() end
+end
+
+--- When the next delay is over.
+---@return number? seconds
+function Queue:due()
+  return self._due
 end
 
 -- The best first, equal ones as they were made: nearly always the order of the gate.

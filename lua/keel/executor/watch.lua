@@ -4,6 +4,8 @@ local PAGE = 1000 -- events of one look's page
 local kinds = { "run_created", "run_requeued", "run_rescheduled", "run_finished", "run_settled", "run_deleted",
   "run_cancel_requested" }
 
+local BACKSTOP = 0.25 -- seconds between two looks of one who is woken: a wake-up can be lost
+
 ---@class keel.ExecutorWatch
 local Watch = {}
 Watch.__index = Watch
@@ -53,13 +55,56 @@ local function tell(self, event)
   end
 end
 
+--- Has wake called, in a callback of the loop, when there may be something new: where the store can tell.
+---@param loop keel.ExecutorLoop
+---@param wake fun()
+function Watch:listen(loop, wake)
+  self._loop, self._wake = loop, wake
+  if not (self._can and self._client:has "event_waiter") then return end
+  self._client:session_id() -- with the store's first session comes the file that wakes
+  self._waiter = self._client:call "event_waiter"
+end
+
+-- The waiter's descriptor in the loop, as soon as there is one.
+local function hear(self)
+  if not self._waiter or self._readable then return end
+  local ok, descriptor = pcall(self._waiter.descriptor, self._waiter)
+  if ok and descriptor then self._readable = self._loop:readable(descriptor) end
+end
+
+--- How long to wait for the next look, if nothing comes. What comes calls wake, once.
+---@param poll number seconds between two looks where nobody wakes
+---@return number seconds
+function Watch:pause(poll)
+  if not self._readable then return poll end
+  self._readable.arm(self._wake)
+  return math.max(poll, BACKSTOP)
+end
+
+--- Hears no more.
+function Watch:close()
+  if self._readable then self._readable.close() end
+  if self._waiter then self._waiter:close() end
+  self._readable, self._waiter = nil, nil
+end
+
+-- Whether the waiter says that there is nothing new. One that is of no use any more is given up.
+local function has_none(self)
+  if not self._waiter then return false end
+  local ok, ready = pcall(self._waiter.look, self._waiter, self._cursor)
+  if not ok then self:close() end
+  return ok and ready == false
+end
+
 --- Reads what is new, and tells. Fails silently: the next look goes on, and the ticks find all of it as well.
 function Watch:look()
   if not self._can then return end
+  hear(self) -- before the look, so that nothing comes between the two
   if not self._cursor then
     self._cursor = end_of_log(self._client)
     return
   end
+  if has_none(self) then return end
   repeat
     local page = self._client:call("read_events", self._cursor, PAGE, { kinds = kinds })
     if not page then return end
