@@ -44,18 +44,19 @@ end
 ---@param known table<string, string|true> name -> type, several joined by "|", or true for any
 ---@param argument integer
 ---@param name string the function's
+---@param depth? integer how many functions lie between that function and this one; default 0
 ---@return table options the same, or an empty table that nobody may write to; without what is keel.null
-function check.options(options, known, argument, name)
+function check.options(options, known, argument, name, depth)
   if options == nil then return none end
-  local has_null = false
-  if type(options) ~= "table" then misuse(3, argument, name, "table expected, got " .. type(options)) end
+  local has_null, level = false, 3 + (depth or 0)
+  if type(options) ~= "table" then misuse(level, argument, name, "table expected, got " .. type(options)) end
   for key, value in pairs(options) do
     local expected = known[key]
-    if expected == nil then misuse(3, argument, name, ("unknown option '%s'"):format(tostring(key))) end
+    if expected == nil then misuse(level, argument, name, ("unknown option '%s'"):format(tostring(key))) end
     if value == null then
       has_null = true
     elseif type(value) ~= expected and expected ~= true and not fits(value, expected) then
-      misuse(3, argument, name, ("option '%s' must be a %s, got %s"):format(key, expected, type(value)))
+      misuse(level, argument, name, ("option '%s' must be a %s, got %s"):format(key, expected, type(value)))
     end
   end
   if not has_null then return options end

@@ -5,6 +5,11 @@ require "keel.store"
 
 local keel = {
   version = kernel.version,
+  --- Opens a store, and makes it or brings it up to date if need be.
+  --- Raises for an unknown option or a wrong type. Fails with invalid_request, store_missing, store_corrupt,
+  --- store_version, store_readonly, store_full, io, busy, no_memory.
+  ---@type fun(uri: string, options?: keel.StoreOptions): keel.Store?, keel.Error?
+  open = kernel.open,
   --- JSON null, in tables that become JSON.
   null = kernel.null,
   --- Marks a table as a JSON array.
@@ -21,16 +26,5 @@ local keel = {
   dispatcher = require "keel.dispatcher",
   runtime = require("keel.runtime").new,
 }
-
---- Opens a store, and makes it or brings it up to date if need be.
---- Raises for an unknown option or a wrong type.
---- Fails with invalid_request, store_missing, store_corrupt, store_version, store_readonly, io, busy, no_memory.
----@param uri string a path, or ":memory:"
----@param options? keel.StoreOptions
----@return keel.Store? store
----@return keel.Error? err
-function keel.open(uri, options)
-  return kernel.open(uri, options)
-end
 
 return keel

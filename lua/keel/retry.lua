@@ -61,6 +61,7 @@ end
 ---@return number seconds
 function Retry:delay(attempt, chance)
   check.type(attempt, "integer", 1, "delay")
+  if chance ~= nil then check.type(chance, "number", 2, "delay") end
   return kernel.retry_delay(self, attempt, chance or 0)
 end
 

@@ -69,7 +69,7 @@ local budget_options = { instructions = "integer", seconds = "number", bytes = "
 
 local function budget_of(given)
   local default = policies.default_budget
-  given = check.options(given, budget_options, 1, "run_manager")
+  given = check.options(given, budget_options, 1, "run_manager", 1)
   local budget = {
     instructions = given.instructions or default.instructions,
     seconds = given.seconds or default.seconds,
@@ -208,7 +208,7 @@ end
 
 -- Finds the strategy, and makes the fields of a new run of what was asked for.
 function Manager:_prepare(thread_id, options, name)
-  options = check.options(options, create_options, 2, name)
+  options = check.options(options, create_options, 2, name, 1)
   for _, field in ipairs { "scheduled_at", "deadline" } do
     if options[field] and not kernel.time_seconds(options[field]) then
       return nil, errors.new("invalid_request", field .. " is not an RFC 3339 time", { field = field })

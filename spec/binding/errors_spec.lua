@@ -153,6 +153,28 @@ describe("Misuse raises and names", function()
     assert.same({}, manager:list_by_thread "t")
   end)
 
+  it("the line that did it", function()
+    local store = support.open ":memory:"
+    local manager = support.manager(store)
+    local policy = keel.retry_policy()
+    for what, misuse in pairs {
+      open = function() return (keel.open(":memory:", { colour = 1 })) end,
+      run_manager = function() return (keel.run_manager { colour = 1 }) end,
+      policy_budget = function() return (keel.run_manager { policy_budget = { colour = 1 } }) end,
+      create = function() return (manager:create("t", { colour = 1 })) end,
+      create_or_reject = function() return (manager:create_or_reject("t", { colour = 1 })) end,
+      dry_run = function() return (manager:dry_run("t", { colour = 1 })) end,
+      list_by_thread = function() return (manager:list_by_thread("t", { colour = 1 })) end,
+      put = function() return (store:put("r", { colour = 1 })) end,
+      delay = function() return (policy:delay(1, "colour")) end,
+    } do
+      local ok, message = pcall(misuse)
+      assert.is_false(ok, what)
+      local line = debug.getinfo(misuse, "S").linedefined
+      assert.truthy(message:find(("errors_spec.lua:%d: bad argument"):format(line), 1, true), what .. ": " .. message)
+    end
+  end)
+
   it("a method called on something else", function()
     local store = support.open ":memory:"
     assert.is_false(pcall(store.get, io.stdout, "r"))
