@@ -69,6 +69,9 @@ void keel_lua_check_type(lua_State *L, int argument, const char *name, int type)
 /* A string argument, borrowed from the stack; raises for other types (a number is no string here). */
 struct keel_text keel_lua_check_text(lua_State *L, int argument, const char *name);
 
+/* A whole number; raises for anything else, a text of digits too. [-0, +0, e] */
+lua_Integer keel_lua_check_integer(lua_State *L, int argument, const char *name);
+
 /* Whether a text is this one, to its last byte. */
 bool keel_lua_is(struct keel_text text, const char *other);
 

@@ -130,7 +130,7 @@ static int op_read_events(lua_State *L, struct keel_store *store, struct keel_er
 	if (!keel_lua_read_cursor(L, store, &query.next_event_id, err))
 		return -1;
 	query.from_oldest = lua_isnil(L, 2);
-	query.limit = luaL_optinteger(L, 3, KEEL_EVENTS_DEFAULT);
+	query.limit = lua_isnoneornil(L, 3) ? KEEL_EVENTS_DEFAULT : keel_lua_check_integer(L, 3, "limit");
 	keel_lua_check_options(L, 4, known);
 	query.runtime_id = keel_lua_option_text(L, 4, "runtime_id");
 	query.run_id = keel_lua_option_text(L, 4, "run_id");

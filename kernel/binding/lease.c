@@ -19,12 +19,6 @@ static bool read_ttl(lua_State *L, int64_t *ttl_us, struct keel_error *err)
 	return true;
 }
 
-static lua_Integer check_token(lua_State *L, int argument)
-{
-	keel_lua_check_type(L, argument, "token", LUA_TNUMBER);
-	return luaL_checkinteger(L, argument);
-}
-
 /* Sets owner and expires_at in the table on the top. [-0, +0, m] */
 static void set_holder(lua_State *L, const struct keel_lease *lease)
 {
@@ -84,7 +78,7 @@ static int op_renew_lease(lua_State *L, struct keel_store *store, struct keel_er
 {
 	int64_t ttl_us, expires_at;
 	struct keel_text name = keel_lua_check_text(L, 2, "name");
-	lua_Integer token = check_token(L, 3);
+	lua_Integer token = keel_lua_check_integer(L, 3, "token");
 	if (!lua_isnil(L, 4))
 		keel_lua_check_type(L, 4, "ttl", LUA_TNUMBER);
 	lua_pushvalue(L, 4);
@@ -99,7 +93,7 @@ static int op_renew_lease(lua_State *L, struct keel_store *store, struct keel_er
 static int op_release_lease(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
 	struct keel_text name = keel_lua_check_text(L, 2, "name");
-	if (keel_lease_release(store, name, check_token(L, 3), err) != KEEL_OK)
+	if (keel_lease_release(store, name, keel_lua_check_integer(L, 3, "token"), err) != KEEL_OK)
 		return -1;
 	lua_pushboolean(L, 1);
 	return 1;

@@ -20,7 +20,7 @@ static int op_session_id(lua_State *L, struct keel_store *store, struct keel_err
 static int op_session_alive(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
 	bool alive;
-	if (keel_store_session_alive(store, luaL_checkinteger(L, 2), &alive, err) != KEEL_OK)
+	if (keel_store_session_alive(store, keel_lua_check_integer(L, 2, "session_id"), &alive, err) != KEEL_OK)
 		return -1;
 	lua_pushboolean(L, alive);
 	return 1;

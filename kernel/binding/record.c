@@ -11,8 +11,9 @@ static const char NAMES[] = "keel.run.names"; /* field number + 1 -> name, and n
 
 static int wrong_type(lua_State *L, int argument, const char *name, const char *expected)
 {
-	return luaL_argerror(L, argument,
-						 lua_pushfstring(L, "field '%s' must be a %s, got %s", name, expected, luaL_typename(L, -1)));
+	bool number = lua_type(L, -1) == LUA_TNUMBER && strcmp(expected, "whole number") == 0;
+	const char *got = number ? luaL_tolstring(L, -1, NULL) : luaL_typename(L, -1);
+	return luaL_argerror(L, argument, lua_pushfstring(L, "field '%s' must be a %s, got %s", name, expected, got));
 }
 
 /* Pushes the ids of the list on the top, one a line; or nothing, when an item is no id. [-0, +(0|1), m] */

@@ -220,8 +220,8 @@ static int op_list_inflight(lua_State *L, struct keel_store *store, struct keel_
 /* next_owner(after = 0): the lowest session above `after` that owns a run in flight; nil: there is none. */
 static int op_next_owner(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	int64_t session_id;
-	if (keel_run_next_owner(store, luaL_optinteger(L, 2, 0), &session_id, err) != KEEL_OK)
+	int64_t session_id, after = lua_isnoneornil(L, 2) ? 0 : keel_lua_check_integer(L, 2, "after");
+	if (keel_run_next_owner(store, after, &session_id, err) != KEEL_OK)
 		return -1;
 	if (session_id)
 		lua_pushinteger(L, session_id);
@@ -398,7 +398,8 @@ static int op_settle(lua_State *L, struct keel_store *store, struct keel_error *
 static int op_renew_runs(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
 	int64_t lease_us, renewed;
-	if (!keel_lua_duration(luaL_checknumber(L, 2), &lease_us))
+	keel_lua_check_type(L, 2, "lease_ttl", LUA_TNUMBER);
+	if (!keel_lua_duration(lua_tonumber(L, 2), &lease_us))
 		return keel_lua_refuse(err, "lease_ttl", "must be a number of seconds greater than 0");
 	if (keel_run_renew(store, lease_us, &renewed, err) != KEEL_OK)
 		return -1;

@@ -482,7 +482,7 @@ static int end_savepoint(lua_State *L,
 {
 	struct keel_error err;
 	struct keel_lua_store *store = check_transaction(L, 1);
-	lua_Integer mark = luaL_checkinteger(L, 2);
+	lua_Integer mark = keel_lua_check_integer(L, 2, "mark");
 	if (end(store->store, mark > 0 && mark <= KEEL_SAVEPOINTS_MAX ? (int)mark : 0, &err) != KEEL_OK)
 		return keel_lua_fail(L, &err);
 	lua_pushboolean(L, 1);
@@ -545,7 +545,8 @@ static int store_sleep(lua_State *L)
 {
 	int64_t duration;
 	luaL_checkudata(L, 1, STORE);
-	luaL_argcheck(L, keel_lua_duration(luaL_checknumber(L, 2), &duration), 2, "seconds must be at least 0");
+	keel_lua_check_type(L, 2, "seconds", LUA_TNUMBER);
+	luaL_argcheck(L, keel_lua_duration(lua_tonumber(L, 2), &duration), 2, "seconds must be at least 0");
 	if (lua_getiuservalue(L, 1, SLEEP) == LUA_TNIL) {
 		block((lua_Number)duration / 1e6);
 		return 0;

@@ -28,6 +28,17 @@ bool keel_lua_is(struct keel_text text, const char *other)
 	return text.data && text.size == strlen(other) && memcmp(text.data, other, text.size) == 0;
 }
 
+lua_Integer keel_lua_check_integer(lua_State *L, int argument, const char *name)
+{
+	int whole;
+	keel_lua_check_type(L, argument, name, LUA_TNUMBER);
+	lua_Integer value = lua_tointegerx(L, argument, &whole);
+	if (!whole)
+		luaL_argerror(L, argument,
+					  lua_pushfstring(L, "%s: whole number expected, got %f", name, lua_tonumber(L, argument)));
+	return value;
+}
+
 void keel_lua_push_time(lua_State *L, int64_t time)
 {
 	char text[KEEL_TIME_SIZE];
@@ -84,7 +95,8 @@ lua_Integer keel_lua_option_integer(lua_State *L, int argument, const char *name
 	if (keel_lua_option(L, argument, name, LUA_TNUMBER) != LUA_TNIL)
 		value = lua_tointegerx(L, -1, &whole);
 	if (!whole)
-		luaL_argerror(L, argument, lua_pushfstring(L, "option '%s' must be a whole number", name));
+		luaL_argerror(L, argument,
+					  lua_pushfstring(L, "option '%s' must be a whole number, got %f", name, lua_tonumber(L, -1)));
 	lua_pop(L, 1);
 	return value;
 }

@@ -17,7 +17,7 @@ end
 
 -- Whether a value has one of the types that Lua does not know by that name.
 local function fits(value, expected)
-  if expected == "integer" then return math.type(value) == "integer" end
+  if expected == "integer" then return type(value) == "number" and math.tointeger(value) ~= nil end
   if expected == "callable" then
     local meta = getmetatable(value)
     return type(value) == "function" or (type(meta) == "table" and meta.__call ~= nil)
@@ -28,14 +28,23 @@ local function fits(value, expected)
   return false
 end
 
---- Raises unless a value has a type ("integer" and "callable" count as types).
+-- What a value should have been, and what it is.
+local function wanted(expected)
+  return expected == "integer" and "whole number" or expected
+end
+
+local function kind_of(value, expected)
+  return expected == "integer" and type(value) == "number" and tostring(value) or type(value)
+end
+
+--- Raises unless a value has a type ("integer", any whole number, and "callable" count as types).
 ---@param value any
 ---@param expected string
 ---@param argument integer its number, for the message
 ---@param name string the function's
 function check.type(value, expected, argument, name)
   if type(value) ~= expected and not fits(value, expected) then
-    misuse(3, argument, name, ("%s expected, got %s"):format(expected, type(value)))
+    misuse(3, argument, name, ("%s expected, got %s"):format(wanted(expected), kind_of(value, expected)))
   end
 end
 
@@ -45,24 +54,27 @@ end
 ---@param argument integer
 ---@param name string the function's
 ---@param depth? integer how many functions lie between that function and this one; default 0
----@return table options the same, or an empty table that nobody may write to; without what is keel.null
+---@return table options the same, or an empty table that nobody may write to; without what is keel.null, and 2 for 2.0
 function check.options(options, known, argument, name, depth)
   if options == nil then return none end
-  local has_null, level = false, 3 + (depth or 0)
+  local as_given, level = true, 3 + (depth or 0)
   if type(options) ~= "table" then misuse(level, argument, name, "table expected, got " .. type(options)) end
   for key, value in pairs(options) do
     local expected = known[key]
     if expected == nil then misuse(level, argument, name, ("unknown option '%s'"):format(tostring(key))) end
     if value == null then
-      has_null = true
+      as_given = false
     elseif type(value) ~= expected and expected ~= true and not fits(value, expected) then
-      misuse(level, argument, name, ("option '%s' must be a %s, got %s"):format(key, expected, type(value)))
+      misuse(level, argument, name,
+        ("option '%s' must be a %s, got %s"):format(key, wanted(expected), kind_of(value, expected)))
+    elseif expected == "integer" and math.type(value) == "float" then
+      as_given = false
     end
   end
-  if not has_null then return options end
+  if as_given then return options end
   local given = {}
   for key, value in pairs(options) do
-    if value ~= null then given[key] = value end
+    if value ~= null then given[key] = known[key] == "integer" and math.tointeger(value) or value end
   end
   return given
 end

@@ -153,6 +153,32 @@ describe("Misuse raises and names", function()
     assert.same({}, manager:list_by_thread "t")
   end)
 
+  it("a number that is not whole, or a text of digits, where a whole number belongs", function()
+    local store = support.open ":memory:"
+    local manager = support.manager(store)
+    support.raises("'priority' must be a whole number, got 1.5", manager.create, manager, "t", { priority = 1.5 })
+    support.raises("'priority' must be a whole number, got string", manager.create, manager, "t", { priority = "1" })
+    support.raises("'priority' must be a whole number, got 1.5", store.put, store, "r", { priority = 1.5 })
+    support.raises("'limit' must be a whole number, got 1.5", store.list_by_thread, store, "t", { limit = 1.5 })
+    support.raises("session_id: number expected, got string", store.session_alive, store, "1")
+    support.raises("limit: number expected, got string", store.read_events, store, nil, "1")
+    support.raises("limit: whole number expected, got 1.5", store.read_events, store, nil, 1.5)
+    support.raises("mark: number expected, got string", store.transaction, store, function(tx)
+      tx:savepoint()
+      return tx:release "1"
+    end)
+  end)
+
+  it("nothing for a whole number that is a float", function()
+    local store = support.open ":memory:"
+    local manager = support.manager(store)
+    local run = assert(manager:create("t", { priority = 6 / 2 }))
+    assert.equal("integer", math.type(run.priority))
+    assert.equal(3, assert(store:get(run.run_id)).priority)
+    assert.equal(1, #manager:list_by_thread("t", { limit = 2 / 2 }))
+    assert.equal(1, #assert(store:read_events(nil, 2 / 2)).events)
+  end)
+
   it("the line that did it", function()
     local store = support.open ":memory:"
     local manager = support.manager(store)
