@@ -10,9 +10,9 @@ local function misuse(level, argument, name, problem)
   error(("bad argument #%d to '%s' (%s)"):format(argument, name, problem), level + 1)
 end
 
-local function is_loaded_policy(value)
+local function is_named(value, name)
   local meta = getmetatable(value)
-  return type(meta) == "table" and meta.__name == "keel.policy"
+  return type(meta) == "table" and meta.__name == name
 end
 
 -- Whether a value has one of the types that Lua does not know by that name.
@@ -22,8 +22,9 @@ local function fits(value, expected)
     local meta = getmetatable(value)
     return type(value) == "function" or (type(meta) == "table" and meta.__call ~= nil)
   end
+  if expected == "retry policy" then return is_named(value, "keel.retry_policy") end
   for one in expected:gmatch("[^|]+") do
-    if type(value) == one or (one == "policy" and is_loaded_policy(value)) then return true end
+    if type(value) == one or (one == "policy" and is_named(value, "keel.policy")) then return true end
   end
   return false
 end
@@ -37,7 +38,7 @@ local function kind_of(value, expected)
   return expected == "integer" and type(value) == "number" and tostring(value) or type(value)
 end
 
---- Raises unless a value has a type ("integer", any whole number, and "callable" count as types).
+--- Raises unless a value has a type ("integer", any whole number, "callable" and "retry policy" count as types).
 ---@param value any
 ---@param expected string
 ---@param argument integer its number, for the message

@@ -22,7 +22,7 @@ Dispatcher.__name = "keel.dispatcher"
 local PAGE = 1000      -- rows of one read, when all are wanted
 local ALL_MAX = 10000  -- runs of a batch, or of a directory on a machine, that are given at once
 
-local dispatcher_options = { store = "userdata|table", retry = "table", log = "callable" }
+local dispatcher_options = { store = "userdata|table", retry = "retry policy", log = "callable" }
 
 --- Makes a dispatcher. Several may share a store, in this process and in others. Raises for unknown options and wrong
 --- types. Fails with what opening a store in memory fails with.

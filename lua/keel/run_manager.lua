@@ -29,7 +29,7 @@ require "keel.manager.explaining"(Manager)
 
 local manager_options = {
   store = "userdata|table",
-  retry = "table",
+  retry = "retry policy",
   strategies = "table",
   fallback_strategy = "string|function|policy",
   reconcilers = "table",

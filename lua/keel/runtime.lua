@@ -29,7 +29,7 @@ local runtime_options = {
   limits = "table",
   diagnostics = "table",
   backend = "userdata|table",
-  retry = "table",
+  retry = "retry policy",
   log = "callable",
 }
 local limit_options = { max_transcript_projection_items = "integer", max_event_batch_items = "integer" }

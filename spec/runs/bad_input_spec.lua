@@ -145,6 +145,13 @@ describe("keel.run_manager", function()
     support.raises({ "options", "#1" }, keel.run_manager, "store")
   end)
 
+  it("raises for the options of a retry policy where a policy belongs, as dispatchers and runtimes do", function()
+    for _, make in ipairs { keel.run_manager, keel.dispatcher, keel.runtime } do
+      support.raises("'retry' must be a retry policy, got table", make,
+        { store = support.open ":memory:", retry = { max_attempts = 3 } })
+    end
+  end)
+
   it("refuses times that are none, naming the option", function()
     for name, values in pairs { lease_ttl = { 0, -1, 0 / 0, math.huge }, lease_grace = { -1, 0 / 0, math.huge },
       settle_timeout = { -0.5, 0 / 0, math.huge } } do
