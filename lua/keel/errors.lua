@@ -47,11 +47,16 @@ function errors.is_transient(err)
   return type(err) == "string" and is_transient_text(err)
 end
 
---- Makes an error of whatever a store returned or raised.
+--- Makes an error of whatever a store returned or raised. What has a code keeps it, and reads like any other.
 ---@param err any
 ---@return keel.Error
 function errors.from(err)
-  if type(err) == "table" and err.code then return err end
+  if type(err) == "table" and type(err.code) == "string" then
+    if getmetatable(err) then return err end
+    local made = errors.new(err.code, "", err)
+    made.message, made.transient = tostring(err.message or err.code), err.transient == true
+    return made
+  end
   local message = tostring(type(err) == "table" and err.message or err)
   local transient = errors.is_transient(err) or is_transient_text(message)
   return errors.new(transient and "busy" or "io", message)

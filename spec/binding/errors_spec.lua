@@ -25,6 +25,22 @@ describe("An error", function()
     assert.equal(tostring(err), tostring(raised))
   end)
 
+  it("reads so too when a store of the program's own made it as a plain table", function()
+    local store = support.open ":memory:"
+    local full = { code = "store_full", message = "no room", disk = 2 }
+    local wrapped = support.wrap(store, { put = support.fail(1, full) })
+    local err = support.refused("store_full", support.manager(wrapped):create "t")
+    assert.equal("store_full: no room", tostring(err))
+    assert.is_false(err.transient)
+    assert.equal(2, err.disk)
+  end)
+
+  it("names the method that a store of the program's own lacks", function()
+    local manager = keel.run_manager { store = { put = function() return true end, get = function() end } }
+    local err = support.refused("io", manager:create_or_reject "t")
+    assert.equal("the store has no method 'begin'", err.message)
+  end)
+
   it("carries the fields named with its code: conflict", function()
     local err, run = conflict()
     assert.equal("t", err.thread_id)

@@ -48,7 +48,9 @@ function Client:log(level, message, fields)
 end
 
 local function guarded(object, method, ...)
-  local ok, result, second, third = pcall(object[method], object, ...)
+  local fn = object[method]
+  if fn == nil then return nil, errors.new("io", ("the store has no method '%s'"):format(method)) end
+  local ok, result, second, third = pcall(fn, object, ...)
   if not ok then return nil, errors.from(result) end
   if result == nil and second ~= nil then return nil, errors.from(second) end
   return result, second, third
