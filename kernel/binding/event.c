@@ -114,6 +114,10 @@ static void read_kinds(lua_State *L, struct keel_event_query *query, struct keel
 		kinds[i].data = lua_tolstring(L, -1, &kinds[i].size);
 		lua_pop(L, 1); /* the list keeps it */
 	}
+	if (query->kinds_count == 0) { /* to the kernel that is every kind; a list of none is not */
+		kinds[0] = (struct keel_text){"", 0};
+		query->kinds_count = 1;
+	}
 }
 
 /* read_events(cursor, limit, filter): one page of the log, oldest first.

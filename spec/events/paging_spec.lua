@@ -22,7 +22,7 @@ local function matches(event, filter)
   for _, name in ipairs { "run_id", "thread_id", "runtime_id" } do
     if filter[name] and event[name] ~= filter[name] then return false end
   end
-  if not filter.kinds or #filter.kinds == 0 then return true end
+  if not filter.kinds then return true end
   for _, kind in ipairs(filter.kinds) do
     if event.kind == kind then return true end
   end

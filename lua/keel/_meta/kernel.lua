@@ -263,7 +263,7 @@
 ---@field thread_id? string
 ---@field runtime_id? string
 ---@field worker_ref? keel.WorkerRef
----@field kinds? string[] at most 32
+---@field kinds? string[] at most 32; an empty list passes none
 
 ---@class keel.InflightQuery
 ---@field thread_id? string
