@@ -183,6 +183,17 @@ static enum keel_code note_identity(struct keel_store *store, struct keel_error 
 	return KEEL_OK;
 }
 
+static enum keel_code check_options(const struct keel_store_options *options, struct keel_error *err)
+{
+	int durability = (int)options->durability;
+	if (durability < KEEL_DURABILITY_FULL || durability > KEEL_DURABILITY_OFF)
+		return keel_fail_field(err, "durability", "%d is no durability", durability);
+	const char *missing = !options->clock.now ? "clock" : !options->ids.next ? "ids" : !options->sleep ? "sleep" : NULL;
+	if (missing)
+		return keel_fail_field(err, missing, "options start as keel_store_options_init makes them");
+	return KEEL_OK;
+}
+
 enum keel_code keel_store_open(const char *uri, const struct keel_store_options *options, struct keel_store **out,
 							   struct keel_error *err)
 {
@@ -199,7 +210,9 @@ enum keel_code keel_store_open(const char *uri, const struct keel_store_options 
 		return keel_fail_memory(err);
 	store->options = *options;
 	store->side.fd = store->wake.file.fd = store->wake.inotify = -1;
-	enum keel_code code = keel_sidefile_watch(&store->side, &why);
+	enum keel_code code = check_options(options, &why);
+	if (code == KEEL_OK)
+		code = keel_sidefile_watch(&store->side, &why);
 	if (code == KEEL_OK)
 		code = keel_wake_init(&store->wake, &why);
 	if (code == KEEL_OK)

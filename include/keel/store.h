@@ -40,14 +40,16 @@ struct keel_store_options {
 	void *sleep_data;
 };
 
-/* Fills in the defaults: full, writable, create, 5 s, host:pid, system clock, UUIDv7, nanosleep. */
+/* Fills in the defaults: full, writable, create, 5 s, host:pid, system clock, UUIDv7, nanosleep. Options start so: a
+ * struct of zeros is refused. */
 KEEL_API void keel_store_options_init(struct keel_store_options *options);
 
 /* Opens the store at `uri`, a path or ":memory:", and brings its schema up to date; waits for locks like an operation.
  * `options` NULL: the defaults. On success *store is a handle the caller closes with keel_store_close; on failure NULL.
- * Fails with KEEL_INVALID_REQUEST (an empty uri, an unknown scheme), KEEL_STORE_MISSING (no such file and create is
- * false, or no parent directory), KEEL_STORE_CORRUPT (not a database, truncated, another application's),
- * KEEL_STORE_VERSION (schema newer than this library), KEEL_STORE_READONLY, KEEL_IO (a directory, no permission). */
+ * Fails with KEEL_INVALID_REQUEST (an empty uri, an unknown scheme, options that are none), KEEL_STORE_MISSING (no such
+ * file and create is false, or no parent directory), KEEL_STORE_CORRUPT (not a database, truncated, another
+ * application's), KEEL_STORE_VERSION (schema newer than this library), KEEL_STORE_READONLY, KEEL_IO (a directory, no
+ * permission). */
 KEEL_API enum keel_code keel_store_open(const char *uri, const struct keel_store_options *options,
                                         struct keel_store **store, struct keel_error *err);
 

@@ -364,6 +364,27 @@ TEST(bad_owners)
 	assert_false(file_exists(world.path));
 }
 
+static void refused_options(const char *field)
+{
+	assert_int_equal(try_open(":memory:"), KEEL_INVALID_REQUEST);
+	assert_string_equal(why.field, field);
+}
+
+/* A durability that is none, and options that nobody has filled in, are refused. */
+TEST(bad_options)
+{
+	world.options.durability = (enum keel_durability)3;
+	refused_options("durability");
+	world.options.durability = (enum keel_durability)-1;
+	refused_options("durability");
+	world.options = (struct keel_store_options){0};
+	refused_options("clock");
+	world.options.clock = keel_clock_system();
+	refused_options("ids");
+	world.options.ids = keel_ids_uuid7();
+	refused_options("sleep");
+}
+
 static enum keel_code no_id(void *data, char id[KEEL_UUID_SIZE])
 {
 	(void)data;
@@ -456,6 +477,7 @@ int main(int argc, char **argv)
 		WITH_FOLDER(wrong_schemas),
 		WITH_FOLDER(bad_uris),
 		WITH_FOLDER(bad_owners),
+		WITH_FOLDER(bad_options),
 		WITH_FOLDER(failing_ids),
 		WITH_FOLDER(optional_arguments),
 		WITH_FOLDER(permissions),
