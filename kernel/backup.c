@@ -114,7 +114,7 @@ static enum keel_code publish(const char *made, const char *path, struct keel_er
 enum keel_code keel_store_backup(struct keel_store *store, const char *path, struct keel_error *err)
 {
 	static const char ending[] = "-XXXXXX";
-	if (!path[0])
+	if (!path || !path[0])
 		return keel_fail_field(err, "path", "path must not be empty");
 	enum keel_code code = keel_store_check(store, err);
 	if (code == KEEL_OK && store->open)

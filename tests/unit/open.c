@@ -353,6 +353,15 @@ TEST(bad_uris)
 	assert_int_equal(try_open(NULL), KEEL_INVALID_REQUEST);
 }
 
+/* Nor is no path for a backup. */
+TEST(bad_backup_paths)
+{
+	world.store = open_at(":memory:");
+	assert_int_equal(keel_store_backup(world.store, NULL, &why), KEEL_INVALID_REQUEST);
+	assert_int_equal(keel_store_backup(world.store, "", &why), KEEL_INVALID_REQUEST);
+	assert_string_equal(why.field, "path");
+}
+
 /* An owner's name that cannot be is refused. */
 TEST(bad_owners)
 {
@@ -476,6 +485,7 @@ int main(int argc, char **argv)
 		WITH_FOLDER(newer_stores),
 		WITH_FOLDER(wrong_schemas),
 		WITH_FOLDER(bad_uris),
+		WITH_FOLDER(bad_backup_paths),
 		WITH_FOLDER(bad_owners),
 		WITH_FOLDER(bad_options),
 		WITH_FOLDER(failing_ids),
