@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -469,6 +470,22 @@ static void sqlite_close(struct keel_sql *base)
 	keel_free(sql);
 }
 
+/* Readers share the index of the log, in a file beside the database. When nobody has that file open and it cannot be
+ * made, SQLite's words are about writing, which nobody asked for. */
+static bool lacks_index(const struct sqlite_sql *sql)
+{
+	const char *path = sql->db ? sqlite3_db_filename(sql->db, "main") : NULL;
+	const char *slash = path ? strrchr(path, '/') : NULL;
+	char name[PATH_MAX];
+	if (!slash || strlen(path) + sizeof "-shm" > sizeof name)
+		return false;
+	snprintf(name, sizeof name, "%s-shm", path);
+	if (access(name, F_OK) == 0)
+		return false;
+	snprintf(name, sizeof name, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+	return faccessat(AT_FDCWD, name, W_OK, AT_EACCESS) != 0;
+}
+
 static enum keel_code sqlite_open(const struct keel_sql_config *config, struct keel_sql **out, struct keel_error *err)
 {
 	bool memory = strcmp(config->uri, ":memory:") == 0;
@@ -494,6 +511,9 @@ static enum keel_code sqlite_open(const struct keel_sql_config *config, struct k
 	code = rc == SQLITE_OK ? configure(sql, config, err) : fail(sql, rc, err);
 	if (code == KEEL_OK)
 		code = check_size(sql, err);
+	if ((code == KEEL_STORE_READONLY || code == KEEL_IO) && config->readonly && lacks_index(sql))
+		code = keel_fail(err, KEEL_IO, "%s: its folder cannot be written, so it is only read while others use it",
+						 sqlite3_db_filename(sql->db, "main"));
 	keel_free(path);
 	if (code != KEEL_OK) {
 		sqlite_close(&sql->head);

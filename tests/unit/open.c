@@ -433,21 +433,25 @@ static int play_nobody(int argc, char **argv)
 		must(setgroups(0, NULL) == 0 && setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0);
 	for (int i = 0; i + 1 < argc; i += 2) {
 		options.readonly = strcmp(argv[i], "read") == 0;
-		child_says("%s", keel_code_name(keel_store_open(argv[i + 1], &options, &store, &why)));
+		const char *code = keel_code_name(keel_store_open(argv[i + 1], &options, &store, &why));
+		const char *folder = strstr(why.message, "its folder");
+		child_says("%s%s%s", code, folder ? ": " : "", folder ? folder : "");
 		keel_store_close(store);
 	}
 	_exit(0); /* LeakSanitizer cannot look at a process that changed its user */
 }
 
-/* Who may not read or write the file, or not make one in its folder, gets io. */
+/* Who may not read or write the file, or not make one in its folder, gets io; also who only wants to read, for SQLite
+ * makes a file for that, but is told of the folder. */
 TEST(permissions)
 {
 	world.store = open_at(world.path);
 	close_store();
 	assert_int_equal(chmod(world.path, 0444), 0);
 	assert_int_equal(chmod(world.folder, 0555), 0);
-	struct child child = start("nobody", "write", world.path, "write", in_folder("new"), NULL);
+	struct child child = start("nobody", "write", world.path, "read", world.path, "write", in_folder("new"), NULL);
 	await(&child, "io");
+	await(&child, "io: its folder cannot be written, so it is only read while others use it");
 	await(&child, "io");
 	assert_int_equal(finish_child(&child), 0);
 	assert_int_equal(chmod(world.path, 0), 0);
