@@ -87,13 +87,19 @@ enum keel_code keel_runtime_find(struct keel_store *store, struct keel_text runt
 	return code;
 }
 
+enum keel_code keel_runtime_check_running(const struct keel_runtime_row *row, struct keel_text runtime_id,
+										  struct keel_error *err)
+{
+	if (!row->about.stopped)
+		return KEEL_OK;
+	return keel_fail(err, KEEL_RUNTIME_STOPPED, "runtime %.*s is stopped", (int)runtime_id.size, runtime_id.data);
+}
+
 enum keel_code keel_runtime_find_running(struct keel_store *store, struct keel_text runtime_id,
 										 struct keel_runtime_row *row, struct keel_error *err)
 {
 	enum keel_code code = keel_runtime_find(store, runtime_id, row, err);
-	if (code == KEEL_OK && row->about.stopped)
-		code = keel_fail(err, KEEL_RUNTIME_STOPPED, "runtime %.*s is stopped", (int)runtime_id.size, runtime_id.data);
-	return code;
+	return code == KEEL_OK ? keel_runtime_check_running(row, runtime_id, err) : code;
 }
 
 enum keel_code keel_runtime_count_worker(struct keel_store *store, int64_t runtime, enum keel_worker_status from,

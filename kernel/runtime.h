@@ -20,7 +20,11 @@ enum keel_code keel_check_worker_id(struct keel_text text, const char *field, st
 enum keel_code keel_runtime_find(struct keel_store *store, struct keel_text runtime_id, struct keel_runtime_row *row,
                                  struct keel_error *err);
 
-/* The same for a change of what belongs to it: KEEL_RUNTIME_STOPPED when it is stopped. */
+/* KEEL_RUNTIME_STOPPED when it is stopped: nothing that belongs to it may change. */
+enum keel_code keel_runtime_check_running(const struct keel_runtime_row *row, struct keel_text runtime_id,
+                                          struct keel_error *err);
+
+/* Both. */
 enum keel_code keel_runtime_find_running(struct keel_store *store, struct keel_text runtime_id,
                                          struct keel_runtime_row *row, struct keel_error *err);
 

@@ -93,15 +93,15 @@ enum keel_code keel_worker_send(struct keel_store *store, struct keel_text runti
 	bool wrote = false;
 	memset(ack, 0, sizeof *ack);
 	enum keel_code code = keel_worker_check_ref(runtime_id, ref, err);
-	if (code == KEEL_OK)
-		code = check_input(input, err);
+	if (code == KEEL_OK && check_input(input, NULL) != KEEL_OK) {
+		code = keel_worker_exists(store, ref, err);
+		return code == KEEL_OK ? check_input(input, err) : code;
+	}
 	if (code == KEEL_OK)
 		code = keel_write_begin(store, err);
 	if (code != KEEL_OK)
 		return code;
-	code = keel_runtime_find_running(store, runtime_id, &row, err);
-	if (code == KEEL_OK)
-		code = keel_worker_find(store, row.seq, ref.worker_id, &core, err);
+	code = keel_worker_find_running(store, ref, &row, &core, err);
 	if (code == KEEL_OK && input->idempotency_key.data)
 		code = find_by_key(store, core.seq, input, ack, err);
 	if (code == KEEL_OK && !ack->reused && core.status != KEEL_WORKER_RUNNING)

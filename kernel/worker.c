@@ -145,6 +145,30 @@ enum keel_code keel_worker_find(struct keel_store *store, int64_t runtime, struc
 	return code;
 }
 
+enum keel_code keel_worker_find_running(struct keel_store *store, struct keel_worker_ref ref,
+										struct keel_runtime_row *row, struct keel_worker_core *core,
+										struct keel_error *err)
+{
+	enum keel_code code = keel_runtime_find(store, ref.runtime_id, row, err);
+	if (code == KEEL_OK)
+		code = keel_worker_find(store, row->seq, ref.worker_id, core, err);
+	return code == KEEL_OK ? keel_runtime_check_running(row, ref.runtime_id, err) : code;
+}
+
+enum keel_code keel_worker_exists(struct keel_store *store, struct keel_worker_ref ref, struct keel_error *err)
+{
+	struct keel_runtime_row row;
+	struct keel_worker_core core;
+	enum keel_code code = keel_read_begin(store, err);
+	if (code != KEEL_OK)
+		return code;
+	code = keel_runtime_find(store, ref.runtime_id, &row, err);
+	if (code == KEEL_OK)
+		code = keel_worker_find(store, row.seq, ref.worker_id, &core, err);
+	keel_read_end(store);
+	return code;
+}
+
 enum keel_code keel_worker_get(struct keel_store *store, struct keel_text runtime_id, struct keel_worker_ref ref,
 							   struct keel_workers *list, struct keel_error *err)
 {
@@ -365,15 +389,15 @@ enum keel_code keel_worker_end(struct keel_store *store, struct keel_text runtim
 	enum keel_code code = keel_worker_check_ref(runtime_id, ref, err);
 	if (code == KEEL_OK && status != KEEL_WORKER_STOPPED && status != KEEL_WORKER_CANCELLED)
 		code = keel_fail_field(err, "status", "a worker ends as stopped or cancelled");
-	if (code == KEEL_OK)
-		code = keel_check_text(reason, "reason", err);
+	if (code == KEEL_OK && keel_check_text(reason, "reason", NULL) != KEEL_OK) {
+		code = keel_worker_exists(store, ref, err);
+		return code == KEEL_OK ? keel_check_text(reason, "reason", err) : code;
+	}
 	if (code == KEEL_OK)
 		code = keel_write_begin(store, err);
 	if (code != KEEL_OK)
 		return code;
-	code = keel_runtime_find_running(store, runtime_id, &row, err);
-	if (code == KEEL_OK)
-		code = keel_worker_find(store, row.seq, ref.worker_id, &core, err);
+	code = keel_worker_find_running(store, ref, &row, &core, err);
 	if (code == KEEL_OK && core.status == KEEL_WORKER_RUNNING) {
 		wrote = true;
 		code = end(store, runtime_id, row.seq, ref.worker_id, &core, status, reason, &ack->event_id, err);

@@ -81,6 +81,17 @@ support.each_store(function(open)
         assert.equal("other", err.actual)
         support.refused("not_found", runtime[name](runtime, unknown, table.unpack(arguments)))
       end
+      local own = worker_of(runtime)
+      for _, state in ipairs { "running", "stopped" } do
+        for name, argument in pairs { send_input = { kind = "user", content = "" }, stop_worker = "\xff" } do
+          support.refused("wrong_runtime", runtime[name](runtime, theirs, argument))
+          support.refused("not_found", runtime[name](runtime, unknown, argument))
+          support.refused("invalid_request", runtime[name](runtime, own, argument))
+        end
+        support.refused("not_found", runtime:cancel_worker(unknown))
+        if state == "running" then assert(runtime:stop()) end
+      end
+      assert(runtime:start())
       support.refused("wrong_runtime", runtime:list_workers { after = theirs, limit = 0 })
       support.refused("not_found", runtime:list_workers { after = unknown, limit = 0 })
       -- A ref that only says it is ours gives no access.
