@@ -152,6 +152,18 @@ describe("keel.run_manager", function()
     end
   end)
 
+  it("a whole number may be a float, and is kept as an integer", function()
+    local manager = support.manager(support.open ":memory:")
+    local other = assert(manager:create("t", { priority = 2.0 }))
+    assert.equal("integer", math.type(other.priority))
+    assert(manager:try_start(other.run_id))
+    assert.is_true(manager:update_run_progress(other.run_id, { total_tokens = 5.0 }))
+    assert.equal("integer", math.type(other.total_tokens))
+    for _, value in ipairs { 5.5, 2 ^ 63, "5" } do
+      support.raises("whole number", manager.update_run_progress, manager, other.run_id, { total_tokens = value })
+    end
+  end)
+
   it("refuses times that are none, naming the option", function()
     for name, values in pairs { lease_ttl = { 0, -1, 0 / 0, math.huge }, lease_grace = { -1, 0 / 0, math.huge },
       settle_timeout = { -0.5, 0 / 0, math.huge } } do

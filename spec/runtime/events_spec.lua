@@ -39,6 +39,23 @@ support.each_store(function(open)
     assert.same({ "worker_created" }, support.pluck(runtime:read_events(cursor).events, "kind"))
   end)
 
+  it("EVENT-3: a cursor and a limit may come from a decoder of JSON that knows no integers", function()
+    local cursor = assert(runtime:event_cursor_from_start())
+    cursor.next_event_id = cursor.next_event_id + 0.0
+    worker_of(runtime)
+    local batch = assert(runtime:read_events(cursor, 1.0))
+    assert.same({ "runtime_started" }, support.pluck(batch.events, "kind"))
+    assert.equal("integer", math.type(batch.cursor.next_event_id))
+    local subscription = assert(runtime:subscribe_events(cursor))
+    assert.equal("integer", math.type(subscription:cursor().next_event_id))
+    assert.equal("runtime_started", subscription:next(0).kind)
+    assert.equal(1, #assert(runtime:list_workers { limit = 1.0 }))
+    support.raises("must be a whole number, got 1.5", runtime.list_workers, runtime, { limit = 1.5 })
+    for _, id in ipairs { 1.5, 0.0, 2 ^ 63 } do
+      support.invalid("cursor", runtime:read_events { runtime_id = "rt", epoch = cursor.epoch, next_event_id = id })
+    end
+  end)
+
   it("limits are the runtime's", function()
     local err = support.refused("limit_too_large", runtime:read_events(nil, 17))
     assert.equal(17, err.requested)

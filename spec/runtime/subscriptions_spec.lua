@@ -83,6 +83,8 @@ support.each_store(function(open)
     assert.is_true(waited >= 0.05 and waited < 1)
     support.invalid("timeout", subscription:next(-1))
     support.invalid("timeout", subscription:next(0 / 0))
+    worker_of(runtime)
+    assert.equal("worker_created", subscription:next(math.huge).kind)
     support.raises("next", subscription.next, subscription, "soon")
   end)
 

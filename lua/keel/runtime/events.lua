@@ -13,23 +13,24 @@ local function name_of(runtime_id, epoch)
   return ("%s (epoch %s)"):format(runtime_id, epoch)
 end
 
+local function cursor_at(self, next_event_id)
+  return { runtime_id = self._id, epoch = self._epoch, next_event_id = next_event_id }
+end
+
 -- The cursor to read from: one that was given must be this runtime's, in this store; without one, the start.
 local function place_of(self, cursor)
   if cursor == nil then return self:event_cursor_from_start() end
   if type(cursor.runtime_id) ~= "string" or type(cursor.epoch) ~= "string" then
     return invalid("cursor", "must have runtime_id and epoch, texts")
   end
-  if math.type(cursor.next_event_id) ~= "integer" or cursor.next_event_id < 1 then
+  local next_event_id = type(cursor.next_event_id) == "number" and math.tointeger(cursor.next_event_id)
+  if not next_event_id or next_event_id < 1 then
     return invalid("cursor", "must have next_event_id, a whole number from 1")
   end
-  if cursor.runtime_id == self._id and cursor.epoch == self._epoch then return cursor end
+  if cursor.runtime_id == self._id and cursor.epoch == self._epoch then return cursor_at(self, next_event_id) end
   local expected, actual = name_of(self._id, self._epoch), name_of(cursor.runtime_id, cursor.epoch)
   return nil, errors.new("wrong_runtime", ("the cursor is of %s, this is %s"):format(actual, expected),
     { expected = expected, actual = actual })
-end
-
-local function cursor_at(self, next_event_id)
-  return { runtime_id = self._id, epoch = self._epoch, next_event_id = next_event_id }
 end
 
 -- One page, with the cursor in this runtime's form.

@@ -58,9 +58,10 @@ end
 function Subscription:next(timeout)
   if self._closed then error("the subscription is closed", 2) end
   if timeout ~= nil then check.type(timeout, "number", 1, "next") end
-  if timeout and not (timeout >= 0 and timeout < math.huge) then
+  if timeout and (timeout ~= timeout or timeout < 0) then
     return nil, errors.invalid("timeout", "must be a number of seconds, at least 0")
   end
+  if timeout == math.huge then timeout = nil end
   local deadline = timeout and kernel.monotonic() + timeout
   while not self._page[self._next] do
     local found, err = fill(self)
