@@ -30,7 +30,7 @@ local REAP_TIMEOUT = 1    -- seconds that killed processes have to be gone, at t
 
 local known = { manager = "table", handlers = "function|table", concurrency = "integer", loop = "table",
   threads = "table", reconciler = "string|function", interval = "number", poll = "number", kill_grace = "number",
-  backoff = "table" }
+  backoff = "retry policy" }
 
 -- --- Making one -----------------------------------------------------------------------------------------------------
 

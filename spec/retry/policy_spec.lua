@@ -187,3 +187,16 @@ describe("keel.retry_policy refuses", function()
     assert.is_false(pcall(keel.retry_policy().call, keel.retry_policy(), "not a function"))
   end)
 end)
+
+describe("The options of a retry policy", function()
+  it("are none yet: what takes a policy raises for them at once, and not at the first busy moment", function()
+    local options = { max_attempts = 2 }
+    for _, name in ipairs { "run_manager", "dispatcher", "runtime" } do
+      support.raises("'retry' must be a retry policy", keel[name], { retry = options })
+      assert.truthy(keel[name] { retry = keel.retry_policy(options) })
+    end
+    local manager = assert(keel.run_manager {})
+    support.raises("'backoff' must be a retry policy", keel.executor,
+      { manager = manager, handlers = {}, backoff = options })
+  end)
+end)
