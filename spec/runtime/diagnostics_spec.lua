@@ -160,6 +160,8 @@ support.each_store(function(open)
       [function() while true do end end] = "policy_budget",
       [function() return "text" end] = "policy_failed",
       [function() return { "text" } end] = "policy_failed",
+      [function() return { severity = "info", code = "c", message = "not in a list" } end] = "policy_failed",
+      [function() return { nil, { severity = "info", code = "c", message = "m" } } end] = "policy_failed",
       [function() return { { severity = "fatal", code = "c", message = "m" } } end] = "policy_failed",
       [function() return { { severity = "info", message = "m" } } end] = "policy_failed",
       [function() return { { severity = "info", code = "c", message = "m", level = 1 } } end] = "policy_failed",

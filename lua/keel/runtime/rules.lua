@@ -70,6 +70,9 @@ end
 ---@return string? problem
 function rules.problem_with(noticed)
   if type(noticed) ~= "table" then return "a rule returns a list of diagnostics, not a " .. type(noticed) end
+  local count = 0
+  for _ in pairs(noticed) do count = count + 1 end
+  if count ~= #noticed then return "a rule returns a list of diagnostics, not a table with names or gaps" end
   for _, diagnostic in ipairs(noticed) do
     local problem = problem_with_one(diagnostic)
     if problem then return problem end
