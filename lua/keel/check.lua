@@ -15,13 +15,19 @@ local function is_named(value, name)
   return type(meta) == "table" and meta.__name == name
 end
 
--- Whether a value has one of the types that Lua does not know by that name.
+--- Whether a value can be called.
+---@param value any
+---@return boolean
+function check.is_callable(value)
+  local meta = getmetatable(value)
+  return type(value) == "function" or (type(meta) == "table" and meta.__call ~= nil)
+end
+
+-- Whether a value has one of the types that Lua does not know by that name. A whole number may be a float, as it may
+-- anywhere in Lua: many decoders of JSON make nothing else.
 local function fits(value, expected)
   if expected == "integer" then return type(value) == "number" and math.tointeger(value) ~= nil end
-  if expected == "callable" then
-    local meta = getmetatable(value)
-    return type(value) == "function" or (type(meta) == "table" and meta.__call ~= nil)
-  end
+  if expected == "callable" then return check.is_callable(value) end
   if expected == "retry policy" then return is_named(value, "keel.retry_policy") end
   for one in expected:gmatch("[^|]+") do
     if type(value) == one or (one == "policy" and is_named(value, "keel.policy")) then return true end

@@ -129,6 +129,15 @@ support.each_store(function(open)
       refusal { code = "busy", message = "not now", transient = true, queue = "long" })
     assert.same({ "own: the backend refused", "own", false }, refusal { code = "own" })
     assert.same({ "io: too late", "io", false }, refusal { code = 5, message = "too late" })
+    assert.same({ "io: the backend refused", "io", false }, refusal {})
+  end)
+
+  it("WORKER-18: has methods that can be called; functions they need not be", function()
+    local stub = setmetatable({}, { __call = function() return true end })
+    local given = { spawn = stub, dispatch_input = stub, stop = stub, cancel = stub }
+    assert(runtimes.open(store, { backend = given }):create_worker())
+    given.stop = {}
+    support.raises("no method 'stop'", runtimes.open, store, { backend = given })
   end)
 
   it("WORKER-18: is asked last, when nothing else can refuse", function()

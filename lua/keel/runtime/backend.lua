@@ -4,6 +4,7 @@
 --- happened. So it is told of inputs in the order of the transcript. It must be quick, cannot yield, and must not use
 --- the store's handle. A commit that fails after it agreed is the one thing it cannot know: a worker it spawned is then
 --- cancelled again; of the others it is told anew when the caller tries again.
+local check = require "keel.check"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 
@@ -16,7 +17,7 @@ local methods = { "spawn", "dispatch_input", "stop", "cancel" }
 function backend.check(object)
   for _, name in ipairs(methods) do
     local ok, method = pcall(function() return object[name] end)
-    if not ok or type(method) ~= "function" then
+    if not ok or not check.is_callable(method) then
       error(("bad argument #1 to 'runtime' (option 'backend' has no method '%s')"):format(name), 3)
     end
   end
@@ -32,7 +33,7 @@ local function refusal_of(err)
     return errors.new(err.code, tostring(err.message or "the backend refused"), err)
   end
   if err == nil then return errors.new("conflict", "the backend refused") end
-  return errors.from(type(err) == "table" and tostring(err.message or err) or err)
+  return errors.from(type(err) == "table" and tostring(err.message or "the backend refused") or err)
 end
 
 --- Tells a backend. Returns true when it agrees.
