@@ -116,6 +116,8 @@ enum keel_code keel_store_backup(struct keel_store *store, const char *path, str
 	static const char ending[] = "-XXXXXX";
 	if (!path || !path[0])
 		return keel_fail_field(err, "path", "path must not be empty");
+	if (strcmp(path, ":memory:") == 0) /* a file that no store could be opened from */
+		return keel_fail_field(err, "path", "path must be a file's: a copy in memory would be lost at once");
 	enum keel_code code = keel_store_check(store, err);
 	if (code == KEEL_OK && store->open)
 		code = keel_fail(err, KEEL_BUSY, "this handle has a transaction open");

@@ -13,7 +13,7 @@ extern "C" {
  * own: it has another epoch and no sessions, so that in it whatever was in flight has lost its owner. The file gets its
  * name when it is whole and on the disk; a backup that fails, or whose process dies, leaves none of that name. Takes
  * time in proportion to the store.
- * Fails with KEEL_INVALID_REQUEST (path: empty, or there is a file of that name), KEEL_STORE_MISSING (no such
+ * Fails with KEEL_INVALID_REQUEST (path: empty, ":memory:", or the name of a file), KEEL_STORE_MISSING (no such
  * directory), and KEEL_BUSY while this handle has a transaction open. */
 KEEL_API enum keel_code keel_store_backup(struct keel_store *store, const char *path, struct keel_error *err);
 
