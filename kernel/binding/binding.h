@@ -85,6 +85,10 @@ void keel_lua_set_text(lua_State *L, const char *name, struct keel_text text);
 /* Seconds as microseconds; false for what is not a finite number of at least 0. */
 bool keel_lua_duration(lua_Number seconds, int64_t *duration_us);
 
+/* Pushes what a table itself has under a name, and returns its type. Operations read all tables so: no metamethod runs
+ * in their middle, and a text that was popped is kept by its table. [-0, +1, m] */
+int keel_lua_member(lua_State *L, int table, const char *name);
+
 /* Reads options from the table at `argument` (nil: an empty one): raises for a key that is not in `known`, a list of
  * names that ends with NULL. [-0, +0, e] */
 void keel_lua_check_options(lua_State *L, int argument, const char *const *known);
@@ -171,7 +175,11 @@ int keel_lua_event_waiter(lua_State *L);
 
 /* --- worker.c ---------------------------------------------------------------------------------------------------- */
 
-/* Reads the worker ref at `argument`: any table with runtime_id and worker_id. [-0, +0, e] */
+/* Reads the worker ref at `index`, any table with runtime_id and worker_id, which keeps the texts. False: it is none.
+ * [-0, +0, m] */
+bool keel_lua_read_ref(lua_State *L, int index, struct keel_worker_ref *ref);
+
+/* The same of an argument; raises. [-0, +0, e] */
 struct keel_worker_ref keel_lua_check_ref(lua_State *L, int argument);
 
 /* Pushes the ref of a worker. [-0, +1, m] */

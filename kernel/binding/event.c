@@ -79,9 +79,9 @@ bool keel_lua_read_cursor(lua_State *L, struct keel_store *store, int64_t *next_
 	if (lua_isnil(L, 2))
 		return true;
 	keel_lua_check_type(L, 2, "cursor", LUA_TTABLE);
-	lua_getfield(L, 2, "next_event_id");
+	keel_lua_member(L, 2, "next_event_id");
 	*next_event_id = lua_tointegerx(L, -1, &whole);
-	lua_getfield(L, 2, "epoch");
+	keel_lua_member(L, 2, "epoch");
 	struct keel_text epoch = {NULL, 0};
 	if (lua_type(L, -1) == LUA_TSTRING)
 		epoch.data = lua_tolstring(L, -1, &epoch.size);

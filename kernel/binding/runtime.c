@@ -137,11 +137,13 @@ static int op_record_diagnostic(lua_State *L, struct keel_store *store, struct k
 	diagnostic.severity = keel_lua_option_text(L, 3, "severity");
 	diagnostic.code = keel_lua_option_text(L, 3, "code");
 	diagnostic.message = keel_lua_option_text(L, 3, "message");
-	int subject = lua_getfield(L, 3, "subject");
+	int subject = keel_lua_member(L, 3, "subject");
 	if (subject == LUA_TSTRING) {
 		diagnostic.run_id.data = lua_tolstring(L, -1, &diagnostic.run_id.size);
 	} else if (subject != LUA_TNIL) {
-		struct keel_worker_ref ref = keel_lua_check_ref(L, lua_gettop(L));
+		struct keel_worker_ref ref;
+		if (!keel_lua_read_ref(L, lua_gettop(L), &ref))
+			luaL_argerror(L, 3, "option 'subject' must be a worker's ref or a run's id");
 		if (ref.runtime_id.size != runtime_id.size ||
 			memcmp(ref.runtime_id.data, runtime_id.data, runtime_id.size) != 0)
 			return keel_lua_refuse(err, "subject", "is a worker of another runtime");

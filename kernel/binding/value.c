@@ -74,13 +74,20 @@ void keel_lua_check_options(lua_State *L, int argument, const char *const *known
 	}
 }
 
+int keel_lua_member(lua_State *L, int table, const char *name)
+{
+	table = lua_absindex(L, table);
+	lua_pushstring(L, name);
+	return lua_rawget(L, table);
+}
+
 int keel_lua_option(lua_State *L, int argument, const char *name, int type)
 {
 	if (lua_isnoneornil(L, argument)) {
 		lua_pushnil(L);
 		return LUA_TNIL;
 	}
-	int found = lua_getfield(L, argument, name);
+	int found = keel_lua_member(L, argument, name);
 	if (found != LUA_TNIL && found != type)
 		luaL_argerror(L, argument,
 					  lua_pushfstring(L, "option '%s' must be a %s, got %s", name, lua_typename(L, type),

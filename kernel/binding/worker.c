@@ -6,17 +6,28 @@
 
 static const char LIST[] = "keel.workers", PART[] = "keel.transcript";
 
+bool keel_lua_read_ref(lua_State *L, int index, struct keel_worker_ref *ref)
+{
+	memset(ref, 0, sizeof *ref);
+	if (lua_type(L, index) != LUA_TTABLE)
+		return false;
+	bool good = keel_lua_member(L, index, "runtime_id") == LUA_TSTRING;
+	if (good)
+		ref->runtime_id.data = lua_tolstring(L, -1, &ref->runtime_id.size);
+	lua_pop(L, 1); /* the table keeps it */
+	good = keel_lua_member(L, index, "worker_id") == LUA_TSTRING && good;
+	if (good)
+		ref->worker_id.data = lua_tolstring(L, -1, &ref->worker_id.size);
+	lua_pop(L, 1);
+	return good;
+}
+
 struct keel_worker_ref keel_lua_check_ref(lua_State *L, int argument)
 {
 	struct keel_worker_ref ref;
 	keel_lua_check_type(L, argument, "worker_ref", LUA_TTABLE);
-	bool good = lua_getfield(L, argument, "runtime_id") == LUA_TSTRING;
-	ref.runtime_id.data = good ? lua_tolstring(L, -1, &ref.runtime_id.size) : NULL;
-	good = lua_getfield(L, argument, "worker_id") == LUA_TSTRING && good;
-	ref.worker_id.data = good ? lua_tolstring(L, -1, &ref.worker_id.size) : NULL;
-	if (!good)
+	if (!keel_lua_read_ref(L, argument, &ref))
 		luaL_argerror(L, argument, "worker_ref: runtime_id and worker_id must be strings");
-	lua_pop(L, 2); /* the table keeps them */
 	return ref;
 }
 

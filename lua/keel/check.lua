@@ -55,17 +55,28 @@ function check.type(value, expected, argument, name)
   end
 end
 
+-- The options of a table with a metatable, those it inherits too, in one without: operations of the kernel look at
+-- what a table itself has.
+local function flat(options, known)
+  local plain = {}
+  for name in pairs(known) do plain[name] = options[name] end
+  for name, value in next, options do plain[name] = value end
+  return plain
+end
+
 --- Raises unless options are nil or a table of known names with the right types.
 ---@param options table?
 ---@param known table<string, string|true> name -> type, several joined by "|", or true for any
 ---@param argument integer
 ---@param name string the function's
 ---@param depth? integer how many functions lie between that function and this one; default 0
----@return table options the same, or an empty table that nobody may write to; without what is keel.null, and 2 for 2.0
+---@return table options the same, or an empty table that nobody may write to; without a metatable and what is keel.null,
+--- and 2 for 2.0
 function check.options(options, known, argument, name, depth)
   if options == nil then return none end
   local as_given, level = true, 3 + (depth or 0)
   if type(options) ~= "table" then misuse(level, argument, name, "table expected, got " .. type(options)) end
+  if getmetatable(options) ~= nil then options = flat(options, known) end
   for key, value in pairs(options) do
     local expected = known[key]
     if expected == nil then misuse(level, argument, name, ("unknown option '%s'"):format(tostring(key))) end

@@ -37,6 +37,21 @@ describe("A store handle", function()
     end
   end)
 
+  it("runs no metamethod of its arguments in the middle of an operation", function()
+    local store = support.open ":memory:"
+    assert(store:open_runtime "rt")
+    local function nasty() return setmetatable({}, { __index = function() store:close() end }) end
+    assert.equal(1, #assert(store:read_events(nil, 5, nasty())).events)
+    support.raises("kind", store.append_event, store, nasty())
+    support.raises("worker_ref", store.get_worker, store, "rt", nasty())
+    support.invalid("cursor", store:read_events(nasty()))
+    local runtime = assert(keel.runtime { store = store, runtime_id = "rt" })
+    local worker = assert(runtime:create_worker())
+    local defaults = { __index = { kind = "user" } }
+    assert(runtime:send_input(worker, setmetatable({ content = "hi" }, defaults)))
+    support.raises("kynd", runtime.send_input, runtime, worker, setmetatable({ kynd = "user" }, defaults))
+  end)
+
   it("is released when its scope is left, and when an error leaves it", function()
     local path = support.path()
     local witness = support.open(path)
