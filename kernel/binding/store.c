@@ -19,6 +19,7 @@ enum { SLEEP = 1, CLOCK, LOG, CALLBACKS = LOG, PROGRESS, USER_VALUES = PROGRESS 
 
 struct keel_lua_store {
 	struct keel_store *store; /* NULL: closed */
+	bool closing;             /* closed by a finalizer, perhaps in the middle of an operation: to be released */
 	int64_t lock_timeout_us;
 	bool has_clock;
 	int64_t now;              /* what the host's clock said before this operation */
@@ -41,6 +42,28 @@ static void check_process(lua_State *L, const struct keel_lua_store *self)
 		luaL_error(L, "the store was opened before the fork: open it in a new program (exec)");
 }
 
+static void release(struct keel_lua_store *self)
+{
+	struct keel_store *store = self->store;
+	self->store = NULL;
+	keel_store_close(store);
+}
+
+/* Whether a finalizer is running: the collector may have called it while an operation made its result, or read its
+ * arguments. (Before Lua 5.4.4 there is no telling.) */
+static bool in_finalizer(lua_State *L)
+{
+	return lua_gc(L, LUA_GCISRUNNING) < 0;
+}
+
+/* Releases what a finalizer closed, once that is over. False: the store is closed. */
+static bool is_usable(lua_State *L, struct keel_lua_store *self)
+{
+	if (self->closing && !self->telling && !in_finalizer(L))
+		release(self);
+	return self->store && !self->closing;
+}
+
 /* Who is told of progress is called from the middle of an operation. */
 static void check_idle(lua_State *L, const struct keel_lua_store *self, int argument)
 {
@@ -50,7 +73,7 @@ static void check_idle(lua_State *L, const struct keel_lua_store *self, int argu
 static struct keel_lua_store *check_store(lua_State *L, int argument)
 {
 	struct keel_lua_store *self = luaL_checkudata(L, argument, STORE);
-	luaL_argcheck(L, self->store, argument, "the store is closed");
+	luaL_argcheck(L, is_usable(L, self), argument, "the store is closed");
 	check_idle(L, self, argument);
 	check_process(L, self);
 	return self;
@@ -86,7 +109,7 @@ static struct keel_lua_store *check_transaction(lua_State *L, int argument)
 {
 	struct keel_lua_transaction *self = luaL_checkudata(L, argument, TRANSACTION);
 	struct keel_lua_store *store = store_of(L, argument);
-	luaL_argcheck(L, store && store->store, argument, "the store of the transaction is closed");
+	luaL_argcheck(L, store && is_usable(L, store), argument, "the store of the transaction is closed");
 	check_process(L, store);
 	luaL_argcheck(L, is_open(self, store), argument, "the transaction is over");
 	return store;
@@ -193,13 +216,6 @@ static int start(lua_State *L, const struct attempt *attempt)
 
 /* --- Opening and closing ----------------------------------------------------------------------------------------- */
 
-static void release(struct keel_lua_store *self)
-{
-	struct keel_store *store = self->store;
-	self->store = NULL;
-	keel_store_close(store);
-}
-
 static int store_gc(lua_State *L)
 {
 	release(luaL_checkudata(L, 1, STORE));
@@ -286,14 +302,16 @@ static int store_close(lua_State *L)
 {
 	struct keel_lua_store *self = luaL_checkudata(L, 1, STORE);
 	check_idle(L, self, 1);
-	release(self);
+	self->closing = self->store && in_finalizer(L);
+	if (!self->closing)
+		release(self);
 	return 0;
 }
 
 static int store_tostring(lua_State *L)
 {
 	struct keel_lua_store *self = luaL_checkudata(L, 1, STORE);
-	if (!self->store)
+	if (!self->store || self->closing)
 		lua_pushliteral(L, "keel.store (closed)");
 	else if (!keel_store_usable(self->store))
 		lua_pushliteral(L, "keel.store (of another process)");
@@ -318,7 +336,7 @@ static const struct keel_lua_method *method(lua_State *L)
 /* What every try begins with. False, with *err: the handle's own transaction is in the way. */
 static bool may_try(lua_State *L, struct keel_lua_store *self, struct keel_error *err)
 {
-	luaL_argcheck(L, self->store, 1, "the store is closed"); /* perhaps while it waited, or by the clock */
+	luaL_argcheck(L, is_usable(L, self), 1, "the store is closed"); /* perhaps while it waited, or by the clock */
 	if (!keel_store_in_transaction(self->store))
 		return true;
 	memset(err, 0, sizeof *err);
@@ -586,7 +604,7 @@ static void add_methods(lua_State *L, int list, const struct keel_lua_method *me
 void keel_lua_store_open(lua_State *L)
 {
 	static const luaL_Reg store_meta[] = {
-		{"__gc", store_gc}, {"__close", store_gc}, {"__tostring", store_tostring}, {NULL, NULL}};
+		{"__gc", store_gc}, {"__close", store_close}, {"__tostring", store_tostring}, {NULL, NULL}};
 	static const luaL_Reg store_functions[] = {{"close", store_close},
 											   {"begin", store_begin},
 											   {"now", store_now},

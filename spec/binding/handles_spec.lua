@@ -52,6 +52,25 @@ describe("A store handle", function()
     support.raises("kynd", runtime.send_input, runtime, worker, setmetatable({ kynd = "user" }, defaults))
   end)
 
+  it("may be closed by a finalizer that the collector calls in the middle of an operation", function()
+    for round = 1, 40 do
+      local store = support.open ":memory:"
+      for _ = 1, 30 do assert(store:append_event { kind = "k", data = { 1, 2, 3 } }) end
+      local closed = false
+      for _ = 1, round do local _ = {} end -- so that the collector comes to it at another place each time
+      setmetatable({}, { __gc = function()
+        store:close()
+        closed = true
+      end })
+      while not closed do
+        pcall(store.read_events, store, nil, 100, { kinds = { "k" } })
+        pcall(store.append_event, store, { kind = "k", data = { a = { b = {} } } })
+      end
+      support.raises("closed", store.read_events, store)
+      assert.matches("closed", tostring(store))
+    end
+  end)
+
   it("is released when its scope is left, and when an error leaves it", function()
     local path = support.path()
     local witness = support.open(path)
