@@ -111,7 +111,8 @@ bool keel_lua_option_duration(lua_State *L, int argument, const char *name, int6
 struct keel_text keel_lua_option_text(lua_State *L, int argument, const char *name);
 
 /* An option that is a table, as JSON with its names in byte order; data NULL when it is nil. The text stays on the
- * stack, which has one value more in any case. False, with *err, for a table that JSON cannot say. [-0, +1, e] */
+ * stack, which has one value more in any case. For a `worker_ref` a worker's detail will do as well. False, with *err,
+ * for a table that JSON cannot say. [-0, +1, e] */
 bool keel_lua_option_json(lua_State *L, int argument, const char *name, struct keel_text *json, struct keel_error *err);
 
 /* The small functions of the module table on the top: clocks, ids, hashes, times. [-0, +0, m] */
@@ -181,6 +182,9 @@ bool keel_lua_read_ref(lua_State *L, int index, struct keel_worker_ref *ref);
 
 /* The same of an argument; raises. [-0, +0, e] */
 struct keel_worker_ref keel_lua_check_ref(lua_State *L, int argument);
+
+/* Puts the ref in the place of the detail or summary of a worker on the top; any other table stays. [-1, +1, m] */
+void keel_lua_reduce_to_ref(lua_State *L);
 
 /* Pushes the ref of a worker. [-0, +1, m] */
 void keel_lua_push_ref(lua_State *L, struct keel_text runtime_id, struct keel_text worker_id);

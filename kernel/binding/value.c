@@ -144,6 +144,8 @@ bool keel_lua_option_json(lua_State *L, int argument, const char *name, struct k
 	*json = (struct keel_text){NULL, 0};
 	if (keel_lua_option(L, argument, name, LUA_TTABLE) == LUA_TNIL)
 		return true;
+	if (strcmp(name, "worker_ref") == 0)
+		keel_lua_reduce_to_ref(L);
 	if (!keel_lua_json_encode(L, -1, true, &why)) {
 		keel_lua_refuse(err, name, why);
 		return false;

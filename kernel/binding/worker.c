@@ -31,6 +31,19 @@ struct keel_worker_ref keel_lua_check_ref(lua_State *L, int argument)
 	return ref;
 }
 
+void keel_lua_reduce_to_ref(lua_State *L)
+{
+	static const char *const names[] = {"runtime_id", "worker_id"};
+	bool reduce = keel_lua_member(L, -1, "worker_ref") == LUA_TTABLE;
+	for (int i = 0; reduce && i < 2; i++) {
+		reduce = keel_lua_member(L, -1, names[i]) == LUA_TSTRING;
+		keel_lua_member(L, -3, names[i]);
+		reduce = reduce && lua_rawequal(L, -1, -2);
+		lua_pop(L, 2);
+	}
+	lua_remove(L, reduce ? -2 : -1);
+}
+
 void keel_lua_push_ref(lua_State *L, struct keel_text runtime_id, struct keel_text worker_id)
 {
 	lua_createtable(L, 0, 2);

@@ -70,8 +70,8 @@ end
 ---@param argument integer
 ---@param name string the function's
 ---@param depth? integer how many functions lie between that function and this one; default 0
----@return table options the same, or an empty table that nobody may write to; without a metatable and what is keel.null,
---- and 2 for 2.0
+---@return table options the same, or an empty table that nobody may write to; without a metatable and what is
+--- keel.null, and 2 for 2.0
 function check.options(options, known, argument, name, depth)
   if options == nil then return none end
   local as_given, level = true, 3 + (depth or 0)

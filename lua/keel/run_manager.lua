@@ -206,6 +206,13 @@ local function add_key(self, fields, options)
   if ttl then fields.idempotency_expires_at = later(self, ttl) end
 end
 
+-- What names a worker: of its detail or summary, the ref. Anything else is the caller's own, and stays.
+local function ref_of(given)
+  local ref = given.worker_ref
+  if type(ref) ~= "table" or type(ref.worker_id) ~= "string" then return given end
+  return ref.worker_id == given.worker_id and ref.runtime_id == given.runtime_id and ref or given
+end
+
 -- Finds the strategy, and makes the fields of a new run of what was asked for.
 function Manager:_prepare(thread_id, options, name)
   options = check.options(options, create_options, 2, name, 1)
@@ -231,6 +238,7 @@ function Manager:_prepare(thread_id, options, name)
     multitask_strategy = policy.name, attempt = 1, metadata = options.metadata }
   for field, value in pairs(options) do fields[field] = value end
   fields.strategy_options, fields.idempotency_ttl, fields.multitask_strategy = nil, nil, policy.name
+  fields.worker_ref = fields.worker_ref and ref_of(fields.worker_ref)
   err = add_key(self, fields, options)
   if err then return nil, err end
   return { run_id = run_id, thread_id = thread_id, fields = fields, policy = policy,

@@ -56,6 +56,23 @@ support.each_store(function(open)
     end
   end)
 
+  it("a worker's detail or summary names it to runs, events and filters as well as its ref", function()
+    local worker = assert(runtime:create_worker(runtimes.request()))
+    local manager = support.manager(store)
+    for _, given in ipairs { worker, assert(runtime:list_workers())[1], worker.worker_ref } do
+      local run = assert(manager:create("t", { worker_ref = given }))
+      assert.same(worker.worker_ref, run.worker_ref)
+      assert.same(worker.worker_ref, store:get(run.run_id).worker_ref)
+      assert(store:append_event { kind = "note", worker_ref = given, data = worker })
+      local last = assert(store:read_events(nil, 100, { worker_ref = given, kinds = { "note" } })).events
+      assert.same({ worker.worker_ref, worker }, { last[#last].worker_ref, last[#last].data })
+    end
+    assert.equal(7, #assert(store:read_events(nil, 100, { worker_ref = worker })).events)
+    local own = { worker_ref = { name = "somebody else's" } }
+    assert.same(own, manager:create("t", { worker_ref = own }).worker_ref)
+    assert.equal(1, #assert(store:read_events(nil, 100, { worker_ref = own })).events)
+  end)
+
   it("limits are the runtime's", function()
     local err = support.refused("limit_too_large", runtime:read_events(nil, 17))
     assert.equal(17, err.requested)
