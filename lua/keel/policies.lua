@@ -1,6 +1,7 @@
 --- Policies by name: the built-in scripts, those given to a manager, functions, and loaded files. And how one is
 --- called: with a budget.
 local LoadedPolicy = require "keel.load_policy"
+local check = require "keel.check"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 
@@ -29,6 +30,31 @@ local built_in = {
 --- The budget of a policy when none is given.
 ---@type keel.PolicyBudget
 policies.default_budget = { instructions = 1000000, seconds = 0.05, bytes = 16 << 20 }
+
+-- `bytes` bounds what a loaded policy allocates in its own state; a function of the host shares the host's memory.
+local budget_options = { instructions = "integer", seconds = "number", bytes = "number" }
+
+--- The budget that a caller gave as an argument of a function, or as an option in it.
+--- Raises for wrong types and unknown fields, with the caller of the function as the place. Fails with invalid_request
+--- (policy_budget).
+---@param given? { instructions?: integer, seconds?: number, bytes?: number }
+---@param default keel.PolicyBudget for what is not given
+---@param argument integer
+---@param name string the function's
+---@return keel.PolicyBudget? budget
+---@return keel.Error? err
+function policies.budget(given, default, argument, name)
+  given = check.options(given, budget_options, argument, name, 1)
+  local budget = {
+    instructions = given.instructions or default.instructions,
+    seconds = given.seconds or default.seconds,
+    bytes = math.tointeger(given.bytes or default.bytes) or given.bytes,
+  }
+  local positive = budget.instructions >= 1 and budget.seconds > 0 and budget.bytes >= 1 -- false for NaN as well
+  if positive then return budget end
+  return nil, errors.new("invalid_request", "policy_budget must have more than 0 instructions, seconds and bytes",
+    { field = "policy_budget" })
+end
 
 local function short_hash(text)
   return kernel.sha256(text):sub(1, 16)

@@ -64,25 +64,6 @@ local function check_functions(map, name)
   end
 end
 
--- `bytes` bounds what a loaded policy allocates in its own state; a function of the host shares the host's memory.
-local budget_options = { instructions = "integer", seconds = "number", bytes = "number" }
-
-local function budget_of(given)
-  local default = policies.default_budget
-  given = check.options(given, budget_options, 1, "run_manager", 1)
-  local budget = {
-    instructions = given.instructions or default.instructions,
-    seconds = given.seconds or default.seconds,
-    bytes = given.bytes or default.bytes,
-  }
-  local positive = budget.instructions >= 1 and budget.seconds > 0 and budget.bytes >= 1 -- false for NaN as well
-  if not positive then
-    return nil, errors.new("invalid_request", "policy_budget must have more than 0 instructions, seconds and bytes",
-      { field = "policy_budget" })
-  end
-  return budget
-end
-
 -- The times a manager is given, in seconds. Returns the error when one is none.
 local function check_times(options)
   local ttl = options.lease_ttl
@@ -137,7 +118,7 @@ function Manager.new(options)
   check_functions(options.strategies, "strategies")
   check_functions(options.reconcilers, "reconcilers")
   local budget, store, err
-  budget, err = budget_of(options.policy_budget)
+  budget, err = policies.budget(options.policy_budget, policies.default_budget, 1, "run_manager")
   err = err or check_times(options)
   if err then return nil, err end
   local fallback, known

@@ -61,8 +61,6 @@ end
 
 local POLICY = "string|function|policy"
 
-local budget_options = { instructions = "integer", seconds = "number", bytes = "number" }
-
 -- A machine that runs tests may be slow; what a policy costs is told by its instructions.
 local default_budget = merged(merged({}, policies.default_budget), { seconds = 10 })
 
@@ -83,7 +81,7 @@ local function call(kind, given, budget, ...)
   local policy, err = find(kind, given)
   if not policy then return nil, err end
   local result
-  result, err = policies.call(policy, merged(merged({}, default_budget), budget), ...)
+  result, err = policies.call(policy, budget, ...)
   local usage
   if policy.box then
     usage = {}
@@ -103,7 +101,7 @@ local function written(decision)
 end
 
 --- Asks a strategy, as admission does, and checks its decision.
---- Raises for wrong types. Fails with policy_failed and policy_budget.
+--- Raises for wrong types. Fails with policy_failed, policy_budget and invalid_request (policy_budget).
 ---@param policy string|keel.AnyStrategy the path of a file, the name of a built-in one, or the strategy
 ---@param fields? table<string, any> of the request; see testing.request
 ---@param inflight? (string|keel.Run)[] see testing.inflight
@@ -115,11 +113,12 @@ function testing.decide(policy, fields, inflight, budget)
   check.type(policy, POLICY, 1, "decide")
   check.type(fields or {}, "table", 2, "decide")
   check.type(inflight or {}, "table", 3, "decide")
-  budget = check.options(budget, budget_options, 4, "decide")
+  local bounds, wrong = policies.budget(budget, default_budget, 4, "decide")
+  if not bounds then return nil, wrong end
   local runs = testing.inflight(inflight or {})
   local request = testing.request(fields, runs)
   local finalizing = request.finalizing
-  local result, err, usage, asked = call("strategies", policy, budget, request, runs)
+  local result, err, usage, asked = call("strategies", policy, bounds, request, runs)
   if err then return nil, err, usage end
   local decision, problem = decisions.check(result, runs, finalizing)
   if not decision then return nil, policies.failed(asked, problem), usage end
@@ -127,7 +126,7 @@ function testing.decide(policy, fields, inflight, budget)
 end
 
 --- Asks a reconciler, as recovery does, and checks its outcome.
---- Raises for wrong types. Fails with policy_failed and policy_budget.
+--- Raises for wrong types. Fails with policy_failed, policy_budget and invalid_request (policy_budget).
 ---@param policy string|keel.AnyReconciler the path of a file, the name of a built-in one, or the reconciler
 ---@param run keel.Run
 ---@param context? { now?: string, error?: string, cause?: "owner"|"lease"|"deadline" } default: the owner is gone
@@ -139,9 +138,10 @@ function testing.reconcile(policy, run, context, budget)
   check.type(policy, POLICY, 1, "reconcile")
   check.type(run, "table", 2, "reconcile")
   check.type(context or {}, "table", 3, "reconcile")
-  budget = check.options(budget, budget_options, 4, "reconcile")
+  local bounds, wrong = policies.budget(budget, default_budget, 4, "reconcile")
+  if not bounds then return nil, wrong end
   context = merged({ now = testing.now, cause = "owner" }, context)
-  local outcome, err, usage, asked = call("reconcilers", policy, budget, run, context)
+  local outcome, err, usage, asked = call("reconcilers", policy, bounds, run, context)
   if err or outcome == nil then return nil, err, usage end
   local problem = recovery.problem_with(outcome)
   if problem then return nil, policies.failed(asked, problem), usage end
@@ -149,7 +149,7 @@ function testing.reconcile(policy, run, context, budget)
 end
 
 --- Asks a diagnostic rule, and checks what it noticed.
---- Raises for wrong types. Fails with policy_failed and policy_budget.
+--- Raises for wrong types. Fails with policy_failed, policy_budget and invalid_request (policy_budget).
 ---@param policy string|keel.DiagnosticRule|keel.LoadedPolicy a file's path, the name of a built-in one, or the rule
 ---@param snapshot table
 ---@param budget? { instructions?: integer, seconds?: number, bytes?: number }
@@ -159,8 +159,9 @@ end
 function testing.diagnose(policy, snapshot, budget)
   check.type(policy, POLICY, 1, "diagnose")
   check.type(snapshot, "table", 2, "diagnose")
-  budget = check.options(budget, budget_options, 3, "diagnose")
-  local noticed, err, usage, asked = call("diagnostics", policy, budget, snapshot)
+  local bounds, wrong = policies.budget(budget, default_budget, 3, "diagnose")
+  if not bounds then return nil, wrong end
+  local noticed, err, usage, asked = call("diagnostics", policy, bounds, snapshot)
   if err then return nil, err, usage end
   if noticed == nil then return {}, nil, usage end
   local problem = rules.problem_with(noticed)

@@ -72,6 +72,15 @@ support.each_store(function(open)
       assert.same({ list = { 1, 2 } }, store:get(run.run_id).metadata)
     end)
 
+    it("takes a whole number however Lua writes it, and says whose call was wrong", function()
+      local manager = support.manager(open())
+      local run = assert(manager:create("t", { priority = 2.0, max_attempts = 1e1 }))
+      assert.equal("integer integer", math.type(run.priority) .. " " .. math.type(run.max_attempts))
+      local _, message = pcall(function() return (manager:create("t", { priority = 2.5 })) end)
+      assert.matches("create_spec%.lua:%d+: bad argument #2 to 'create' %(option 'priority' must be an integer",
+        message)
+    end)
+
     it("RUN-4: needs no free thread: two creates both succeed and both list", function()
       local manager = support.manager(open())
       local one, two = assert(manager:create "t"), assert(manager:create "t")
