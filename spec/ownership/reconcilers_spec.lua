@@ -164,6 +164,8 @@ describe("What a reconciler decides", function()
 
   for what, outcome in pairs {
     ["delay"] = { status = "error", delay = 3 },
+    ["both"] = { status = "error", requeue = true },
+    ["error is not valid UTF-8"] = { status = "error", error = "\xff" },
     ["status"] = { status = "pending" },
     ["colour"] = { status = "error", colour = "red" },
     ["error"] = { status = "error", error = 5 },
@@ -191,11 +193,11 @@ describe("What a reconciler decides", function()
 
   it("and the store refuses leaves the run, and does not keep newcomers from their answer", function()
     local manager = support.manager(store, { reconcilers = {
-      fail_orphans = function() return { status = "error", error = "\xff" } end,
+      fail_orphans = function() return { status = "error", error = ("x"):rep((16 << 20) + 1) } end,
     } })
     support.refused("conflict", manager:create_or_reject "t")
     assert.equal("running", store:get("r").status)
     local found, err = manager:reconcile_orphaned_inflight_runs()
-    assert.same({ 0, "invalid_request" }, { #found, err.code })
+    assert.same({ 0, "limit_too_large" }, { #found, err.code })
   end)
 end)

@@ -16,7 +16,7 @@ support.each_store(function(open)
       ["a concurrency of 0"] = { { admit = true, concurrency = 0 }, "concurrency" },
       ["a negative concurrency"] = { { admit = true, concurrency = -1 }, "concurrency" },
       ["a concurrency of 1.5"] = { { admit = true, concurrency = 1.5 }, "concurrency" },
-      ["a concurrency of 1.0"] = { { admit = true, concurrency = 1.0 }, "concurrency" },
+      ["an endless concurrency"] = { { admit = true, concurrency = math.huge }, "concurrency" },
       ["a concurrency that is a text"] = { { admit = true, concurrency = "x" }, "concurrency" },
       ["a concurrency that is NaN"] = { { admit = true, concurrency = 0 / 0 }, "concurrency" },
       ["a negative delay"] = { { admit = true, delay = -1 }, "delay" },
@@ -31,6 +31,10 @@ support.each_store(function(open)
       ["a position of 2.5"] = { { admit = false, position = 2.5 }, "position" },
       ["a position that is a text"] = { { admit = false, position = "last" }, "position" },
       ["a reason that is no text"] = { { admit = false, reason = 42 }, "reason" },
+      ["a reason in another encoding"] = { { admit = true, reason = "\xe9t\xe9" }, "UTF-8" },
+      ["a list with a hole"] = { function(_, inflight)
+        return { admit = true, cancel = { inflight[1], nil, inflight[2] } }
+      end, "holes" },
       ["to replace an unknown run"] = { { admit = true, replace = "nobody" }, "replace" },
       ["to replace a number"] = { { admit = true, replace = 42 }, "replace" },
       ["to replace nothing, with false"] = { { admit = true, replace = false }, "replace" },
@@ -86,7 +90,7 @@ support.each_store(function(open)
 
     it("may bound how many run", function()
       for i = 1, 3 do
-        local run = create { admit = true, concurrency = 2 }
+        local run = create { admit = true, concurrency = i == 1 and 4 / 2 or 2 }
         assert.equal(i < 3 and "started" or "waiting", manager:try_start(run.run_id))
       end
     end)

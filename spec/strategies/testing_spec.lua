@@ -45,8 +45,14 @@ describe("keel.testing", function()
     assert.same({ "policy_failed", "mine" }, { err.code, err.policy })
     _, err = testing.diagnose(write "return function() return { { severity = 'info' } } end", {})
     assert.same({ "policy_failed", "a diagnostic's code must be a string" }, { err.code, err.reason })
-    _, err = testing.diagnose(write "return function() return 1 end", {})
-    assert.matches("list of diagnostics", err.reason)
+    for _, noticed in ipairs { "1", "{ severity = 'info', code = 'c', message = 'm' }" } do
+      _, err = testing.diagnose(write("return function() return " .. noticed .. " end"), {})
+      assert.matches("list of diagnostics", err.reason)
+    end
+    for _, one in ipairs { "code = '', message = 'm'", "code = 'c', message = '\\xff'" } do
+      _, err = testing.diagnose(write("return function() return { { severity = 'info', " .. one .. " } } end"), {})
+      assert.matches("UTF%-8", err.reason)
+    end
     local loud = "return function() return { { severity = 'loud', code = 'c', message = 'm' } } end"
     _, err = testing.diagnose(write(loud), {})
     assert.same({ "policy_failed", "a diagnostic's severity must be info, warning or error" }, { err.code, err.reason })

@@ -14,21 +14,25 @@ local function id_of(run, shown)
 end
 
 local function ids_of(list, name, shown)
-  local ids = {}
+  local ids, count = {}, 0
   for key, run in pairs(list) do
     if math.type(key) ~= "integer" or key < 1 or key > #list then return nil, name .. " must be a list" end
-    ids[key] = id_of(run, shown)
+    ids[key], count = id_of(run, shown), count + 1
     if not ids[key] then return nil, name .. " names a run that is not in flight on the thread" end
   end
+  -- The length of a list with a hole may be that of all of it; what is behind the hole must not go unnoticed.
+  if count < #list then return nil, name .. " must be a list without holes" end
   return ids
 end
 
 local LONGEST = 1e9 -- seconds, some thirty years; also keeps infinity and NaN out
 
-local function check_numbers(given)
+-- Puts whole numbers in as integers: half of four is 2.0 in Lua.
+local function check_numbers(made, given)
   for _, name in ipairs { "concurrency", "position" } do
     local value = given[name]
-    if value and (math.type(value) ~= "integer" or value < 1) then return name .. " must be a whole number from 1" end
+    made[name] = value and math.tointeger(value)
+    if value and (not made[name] or value < 1) then return name .. " must be a whole number from 1" end
   end
   for _, name in ipairs { "delay", "within" } do
     local value = given[name]
@@ -98,10 +102,10 @@ function decision.check(given, inflight, finalizing)
   if given.action and given.action ~= "interrupt" and given.action ~= "rollback" then
     return nil, "action must be interrupt or rollback"
   end
+  if given.reason and not utf8.len(given.reason) then return nil, "reason is not valid UTF-8" end
   local made = { admit = given.admit, action = given.action or "interrupt", reason = given.reason, cancel = none,
-    after = none, all = given.cancel == "all", concurrency = given.concurrency, delay = given.delay,
-    within = given.within, position = given.position }
-  local problem = check_numbers(given)
+    after = none, all = given.cancel == "all", delay = given.delay, within = given.within }
+  local problem = check_numbers(made, given)
   if not problem and (given.cancel or given.after or given.reuse ~= nil or given.replace ~= nil) then
     problem = resolve(made, given, inflight, finalizing)
   end

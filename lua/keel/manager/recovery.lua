@@ -21,11 +21,12 @@ function recovery.problem_with(outcome)
     local expected = outcome_fields[key]
     if not expected then return ("the outcome has the unknown field '%s'"):format(tostring(key)) end
     if type(value) ~= expected then return ("%s must be a %s, got %s"):format(key, expected, type(value)) end
+    if expected == "string" and not utf8.len(value) then return key .. " is not valid UTF-8" end
   end
   if outcome.delay and not (outcome.delay >= 0 and outcome.delay < math.huge) then
     return "delay must be a number of seconds, at least 0"
   end
-  if outcome.requeue then return nil end
+  if outcome.requeue then return outcome.status and "an outcome has a status, or requeues; not both" or nil end
   if outcome.delay then return "delay is for outcomes that requeue" end
   if not final[outcome.status] then return "status must be success, error, timeout or interrupted, or requeue true" end
 end

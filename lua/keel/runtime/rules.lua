@@ -59,6 +59,11 @@ local function problem_with_one(diagnostic)
     if type(diagnostic[name]) ~= "string" then return ("a diagnostic's %s must be a string"):format(name) end
   end
   if not severities[diagnostic.severity] then return "a diagnostic's severity must be info, warning or error" end
+  local code = diagnostic.code
+  if code == "" or #code > 256 or code:find "[\0-\31\127]" or not utf8.len(code) then
+    return "a diagnostic's code must be 1 to 256 bytes of UTF-8 without control characters"
+  end
+  if not utf8.len(diagnostic.message) then return "a diagnostic's message is not valid UTF-8" end
   local subject = diagnostic.subject
   if subject ~= nil and type(subject) ~= "string" and not is_ref(subject) then
     return "a diagnostic's subject must be a worker ref, a run id or nil"
@@ -72,9 +77,9 @@ function rules.problem_with(noticed)
   if type(noticed) ~= "table" then return "a rule returns a list of diagnostics, not a " .. type(noticed) end
   local count = 0
   for _ in pairs(noticed) do count = count + 1 end
-  if count ~= #noticed then return "a rule returns a list of diagnostics, not a table with names or gaps" end
-  for _, diagnostic in ipairs(noticed) do
-    local problem = problem_with_one(diagnostic)
+  for i = 1, count do
+    if noticed[i] == nil then return "a rule returns a list of diagnostics, also when it noticed one thing" end
+    local problem = problem_with_one(noticed[i])
     if problem then return problem end
   end
 end
