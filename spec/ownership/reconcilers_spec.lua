@@ -34,6 +34,23 @@ support.each_store(function(open)
       assert.same({ "timeout", "too late", "E1", "mine" }, { run.status, run.error, run.error_code, run.stop_reason })
     end)
 
+    it("is shown a copy: what it changes there changes nothing else", function()
+      local store = open()
+      local function meddles(run)
+        run.run_id, run.thread_id, run.status, run.metadata.k = "another", "u", "success", nil
+        return { status = "error", error = "lost" }
+      end
+      orphan(store, "r", { metadata = { k = "v" } })
+      assert.same({ "r" }, support.pluck(recover(store, { reconciler = meddles }), "run_id"))
+      assert.same({ "error", "v" }, { store:get("r").status, store:get("r").metadata.k })
+      orphan(store, "s")
+      local manager = support.manager(store, { reconcilers = { fail_orphans = function(run) meddles(run) end } })
+      assert(manager:create_or_reject("t", { multitask_strategy = function(_, inflight)
+        return { admit = true, cancel = { inflight[1] } }
+      end }))
+      assert.equal("interrupt", store:get("s").cancel_action)
+    end)
+
     it("that gives nil leaves the run alone", function()
       local store = open()
       orphan(store, "r")

@@ -1,6 +1,7 @@
 --- Recovery: what becomes of runs whose owner is gone, or whose time is over. A reconciler decides, the kernel judges
 --- and writes.
 local errors = require "keel.errors"
+local kernel = require "keel.kernel"
 local policies = require "keel.policies"
 
 local recovery = {}
@@ -53,7 +54,9 @@ local function outcome_of(context, run, cause)
       ("run %s names the reconciler %s; known are: %s"):format(run.run_id, wanted, table.concat(known, ", ")),
       { policy = wanted, reason = "unknown reconciler" })
   end
-  local outcome, err = policies.call(policy, context.budget, run,
+  -- A function of the host could change the row, which is looked at again.
+  local shown = policy.of_host and kernel.json.copy(run) or run
+  local outcome, err = policies.call(policy, context.budget, shown,
     { now = context.now(), error = context.error, cause = cause })
   if err or outcome == nil then return nil, err end
   local problem = recovery.problem_with(outcome)
