@@ -1,6 +1,7 @@
 --- For the tests of policies: requests and runs to show them, a policy called as a manager calls it, under the real
 --- sandbox and checks, a clock that stands still, and a store in memory. Nothing here needs a database or waits.
 local LoadedPolicy = require "keel.load_policy"
+local admission = require "keel.manager.admission"
 local check = require "keel.check"
 local decisions = require "keel.manager.decision"
 local kernel = require "keel.kernel"
@@ -36,6 +37,7 @@ end
 ---@param fields? table<string, any>
 ---@return keel.Run
 function testing.pending(run_id, fields)
+  check.type(run_id, "string", 1, "pending")
   return testing.run(run_id, merged({ status = "pending" }, fields))
 end
 
@@ -43,8 +45,12 @@ end
 ---@param runs (string|keel.Run)[]
 ---@return keel.Run[]
 function testing.inflight(runs)
+  check.type(runs, "table", 1, "inflight")
   local list = {}
-  for i, run in ipairs(runs) do list[i] = type(run) == "string" and testing.run(run) or run end
+  for i, run in ipairs(runs) do
+    check.type(run, "string|table", 1, "inflight")
+    list[i] = type(run) == "string" and testing.run(run) or run
+  end
   return list
 end
 
@@ -73,21 +79,28 @@ local function find(kind, policy)
     return loaded:as_policy()
   end
   error(("there is no %s among the built-in %s (%s); a file has its path"):format(policy, kind,
-    table.concat(known, ", ")), 4)
+    table.concat(known, ", ")), 3)
 end
 
--- Calls a policy. Gives what it returned, the error, what it used, and the policy.
-local function call(kind, given, budget, ...)
-  local policy, err = find(kind, given)
-  if not policy then return nil, err end
-  local result
-  result, err = policies.call(policy, budget, ...)
+-- Calls a policy. Gives what it returned, the error, and what it used.
+local function call(policy, budget, ...)
+  local result, err = policies.call(policy, budget, ...)
   local usage
   if policy.box then
     usage = {}
     usage.instructions, usage.bytes = policy.box:usage()
   end
-  return result, err, usage, policy
+  return result, err, usage
+end
+
+-- The runs that a strategy is shown of those in flight. They are the caller's: what is added is added to copies.
+local function shown(inflight, now)
+  local runs = table.move(inflight, 1, math.min(#inflight, admission.SHOWN), 1, {})
+  for i, run in ipairs(runs) do
+    if run.start_by then runs[i] = merged({}, run) end
+  end
+  admission.show_time_left(runs, now)
+  return runs
 end
 
 -- A decision as its author would write it, with the ids of runs.
@@ -113,14 +126,19 @@ function testing.decide(policy, fields, inflight, budget)
   check.type(policy, POLICY, 1, "decide")
   check.type(fields or {}, "table", 2, "decide")
   check.type(inflight or {}, "table", 3, "decide")
-  local bounds, wrong = policies.budget(budget, default_budget, 4, "decide")
-  if not bounds then return nil, wrong end
-  local runs = testing.inflight(inflight or {})
-  local request = testing.request(fields, runs)
-  local finalizing = request.finalizing
-  local result, err, usage, asked = call("strategies", policy, bounds, request, runs)
+  local bounds, err = policies.budget(budget, default_budget, 4, "decide")
+  if not bounds then return nil, err end
+  local asked
+  asked, err = find("strategies", policy)
+  if not asked then return nil, err end
+  local all = testing.inflight(inflight or {})
+  local request = testing.request(merged({ multitask_strategy = asked.name }, fields), all)
+  local runs, finalizing = shown(all, request.now), request.finalizing
+  local known = admission.outline(runs)
+  local result, usage
+  result, err, usage = call(asked, bounds, request, runs)
   if err then return nil, err, usage end
-  local decision, problem = decisions.check(result, runs, finalizing)
+  local decision, problem = decisions.check(result, known, finalizing)
   if not decision then return nil, policies.failed(asked, problem), usage end
   return written(decision), nil, usage
 end
@@ -138,10 +156,14 @@ function testing.reconcile(policy, run, context, budget)
   check.type(policy, POLICY, 1, "reconcile")
   check.type(run, "table", 2, "reconcile")
   check.type(context or {}, "table", 3, "reconcile")
-  local bounds, wrong = policies.budget(budget, default_budget, 4, "reconcile")
-  if not bounds then return nil, wrong end
+  local bounds, err = policies.budget(budget, default_budget, 4, "reconcile")
+  if not bounds then return nil, err end
+  local asked
+  asked, err = find("reconcilers", policy)
+  if not asked then return nil, err end
   context = merged({ now = testing.now, cause = "owner" }, context)
-  local outcome, err, usage, asked = call("reconcilers", policy, bounds, run, context)
+  local outcome, usage
+  outcome, err, usage = call(asked, bounds, run, context)
   if err or outcome == nil then return nil, err, usage end
   local problem = recovery.problem_with(outcome)
   if problem then return nil, policies.failed(asked, problem), usage end
@@ -159,9 +181,13 @@ end
 function testing.diagnose(policy, snapshot, budget)
   check.type(policy, POLICY, 1, "diagnose")
   check.type(snapshot, "table", 2, "diagnose")
-  local bounds, wrong = policies.budget(budget, default_budget, 3, "diagnose")
-  if not bounds then return nil, wrong end
-  local noticed, err, usage, asked = call("diagnostics", policy, bounds, snapshot)
+  local bounds, err = policies.budget(budget, default_budget, 3, "diagnose")
+  if not bounds then return nil, err end
+  local asked
+  asked, err = find("diagnostics", policy)
+  if not asked then return nil, err end
+  local noticed, usage
+  noticed, err, usage = call(asked, bounds, snapshot)
   if err then return nil, err, usage end
   if noticed == nil then return {}, nil, usage end
   local problem = rules.problem_with(noticed)
@@ -181,7 +207,10 @@ function testing.clock(start)
   if type(now) == "string" then now = assert(kernel.time_seconds(now)) end
   return {
     read = function() return now end,
-    advance = function(seconds) now = now + seconds end,
+    advance = function(seconds)
+      check.type(seconds, "number", 1, "advance")
+      now = now + seconds
+    end,
     text = function() return kernel.time_text(now) end,
   }
 end
@@ -191,6 +220,7 @@ end
 ---@return keel.Store store
 ---@return { read: fun(): number, advance: fun(seconds: number), text: fun(): string } clock
 function testing.store(clock)
+  check.type(clock or {}, "table", 1, "store")
   clock = clock or testing.clock()
   return assert(kernel.open(":memory:", { clock = clock.read })), clock
 end

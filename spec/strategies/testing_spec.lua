@@ -37,6 +37,21 @@ describe("keel.testing", function()
     assert.same({ 9, "2030-01-01T00:00:00+00:00" }, { seen[3], seen[4] })
   end)
 
+  it("shows a strategy its name, 256 runs, and the time they have left, as a manager does", function()
+    local function look(request, inflight)
+      local left = inflight[1].start_within
+      table.remove(inflight, 1)
+      return { admit = true, cancel = { "1" },
+        reason = ("%s %d %d %s"):format(request.multitask_strategy, #inflight, request.inflight_count, left) }
+    end
+    local runs = { testing.pending("1", { start_by = "2026-01-01T00:00:03.500000Z" }) }
+    for i = 2, 300 do runs[i] = testing.pending(tostring(i)) end
+    assert.equal("custom 255 300 3.5", assert(testing.decide(look, {}, runs)).reason)
+    assert.is_nil(runs[1].start_within)
+    local decision = testing.decide("debounce", {}, { testing.pending("a", { multitask_strategy = "debounce" }) })
+    assert.equal("a", decision.replace)
+  end)
+
   it("checks a decision as admission does, and an outcome as recovery does", function()
     assert.matches("unknown field", support.refused("policy_failed",
       (function(decision, err) return decision, err end)(
@@ -80,6 +95,11 @@ describe("keel.testing", function()
     support.raises("#3 to 'diagnose' (unknown option", testing.diagnose, "worker.tools_less", {}, { time = 1 })
     support.raises("#2 to 'decide' (table expected", testing.decide, "reject", "fields")
     support.raises("#3 to 'decide' (table expected", testing.decide, "reject", {}, "a run")
+    support.raises("(string|table expected, got number", testing.decide, "reject", {}, { 5 })
+    support.raises("#1 to 'inflight' (table expected", testing.inflight)
+    support.raises("#1 to 'pending' (string expected", testing.pending)
+    support.raises("#1 to 'advance' (number expected, got table", testing.clock().advance, testing.clock(), 5)
+    support.raises("#1 to 'store' (table expected", testing.store, os.time)
     support.raises("#2 to 'reconcile' (table expected", testing.reconcile, "fail_orphans", "a run")
     support.raises("#3 to 'reconcile' (table expected", testing.reconcile, "fail_orphans", testing.run "a", "now")
     support.raises("#2 to 'diagnose' (table expected", testing.diagnose, "worker.tools_less")

@@ -7,7 +7,9 @@ local recovery = require "keel.manager.recovery"
 
 local admission = {}
 
-local SHOWN = 256 -- in-flight runs a strategy is shown, oldest first; it also gets the exact count
+--- Runs in flight that a strategy is shown, oldest first; it also gets the exact count.
+admission.SHOWN = 256
+local SHOWN = admission.SHOWN
 local NAMED = 16  -- runs ahead that an event names; a long queue should not fill the log
 
 -- --- Reading --------------------------------------------------------------------------------------------------------
@@ -107,8 +109,10 @@ local function describe(context, policy, request, inflight)
   }
 end
 
--- A strategy has no clock: how long a run may still be put off is worked out for it.
-local function show_time_left(runs, now)
+--- A strategy has no clock: how long a run may still be put off is worked out for it.
+---@param runs table[] what it is shown; written to
+---@param now string a time
+function admission.show_time_left(runs, now)
   for _, run in ipairs(runs) do
     if run.start_by then
       run.start_within = math.max(0, kernel.time_seconds(run.start_by) - kernel.time_seconds(now))
@@ -116,8 +120,10 @@ local function show_time_left(runs, now)
   end
 end
 
--- What matters of a run when it is cancelled; kept apart from what the strategy is shown and could change.
-local function outline(runs)
+--- What matters of a run when it is cancelled; kept apart from what the strategy is shown and could change.
+---@param runs table[]
+---@return { run_id: string, status: string, session_id: integer?, priority: integer? }[]
+function admission.outline(runs)
   local outlines = {}
   for i, run in ipairs(runs) do
     outlines[i] = { run_id = run.run_id, status = run.status, session_id = run.session_id, priority = run.priority }
@@ -319,7 +325,7 @@ end
 -- Asks a strategy. Returns a decision whose runs are ids.
 local function ask(context, policy, request, inflight, shown)
   local description = describe(context, policy, request, inflight)
-  show_time_left(inflight.runs, description.now)
+  admission.show_time_left(inflight.runs, description.now)
   local given, err = policies.call(policy, context.budget, description, inflight.runs)
   if err then return nil, err end
   local decision, problem = decisions.check(given, shown, inflight.finalizing)
@@ -362,7 +368,7 @@ local function carry_out(context, tx, request, inflight)
     return refuse(context, tx, request, { reason = "the thread is reserved for a " .. reserved.operation_kind },
       reserved)
   end
-  local shown = outline(inflight.runs)
+  local shown = admission.outline(inflight.runs)
   local decision, err = decide(context, tx, request, inflight, shown)
   if not decision then return nil, err end
   if decision.admit then return admit(context, tx, request, decision, inflight, shown) end
