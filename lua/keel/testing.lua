@@ -59,8 +59,8 @@ end
 ---@param inflight? keel.Run[] what it is shown beside it; `inflight_count` is their number
 ---@return keel.Request
 function testing.request(fields, inflight)
-  return merged({ thread_id = "t", metadata = {}, kwargs = {}, options = {}, priority = 0, finalizing = {},
-    multitask_strategy = "custom", now = testing.now, inflight_count = #(inflight or {}) }, fields)
+  return merged({ thread_id = "t", metadata = {}, kwargs = {}, on_disconnect = "cancel", options = {}, priority = 0,
+    finalizing = {}, multitask_strategy = "custom", now = testing.now, inflight_count = #(inflight or {}) }, fields)
 end
 
 -- --- Calling one ----------------------------------------------------------------------------------------------------

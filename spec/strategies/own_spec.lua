@@ -72,6 +72,37 @@ support.each_store(function(open)
       assert.truthy(seen.now)
     end)
 
+    it("sees all that may be asked for, as a function and as a file, and tables where nothing was", function()
+      local asked = { assistant_id = "a", user_id = "u", model_name = "m", on_disconnect = "continue",
+        fingerprint = "f", batch_id = "b", plan_entry = "p", max_attempts = 2, max_losses = 3, claimable = true,
+        priority = 4, reconciler = "requeue_orphans", idempotency_key = "k", scheduled_at = "2030-01-01T00:00:00Z",
+        deadline = "2031-01-01T00:00:00Z", worker_ref = { worker_id = "w" } }
+      local source = [[return function(request, _)
+        local seen = {}
+        for name in pairs(request) do seen[#seen + 1] = name end
+        table.sort(seen)
+        return { admit = false, reason = table.concat(seen, " ") }
+      end]]
+      local names = { "finalizing", "inflight_count", "kwargs", "metadata", "multitask_strategy", "now", "options",
+        "priority", "thread_id", "on_disconnect" }
+      local plain = { table.unpack(names) }
+      for name in pairs(asked) do
+        if name ~= "priority" and name ~= "on_disconnect" then names[#names + 1] = name end
+      end
+      table.sort(names)
+      table.sort(plain)
+      local path = support.dir() .. "/look.lua"
+      require("support.files").write(path, source)
+      local manager = support.manager(open())
+      for _, strategy in ipairs { assert(load(source))(), assert(keel.load_policy(path)) } do
+        asked.multitask_strategy = strategy
+        local _, err = manager:create_or_reject("t", asked)
+        assert.equal(table.concat(names, " "), err.reason)
+        _, err = manager:create_or_reject("t", { multitask_strategy = strategy })
+        assert.equal(table.concat(plain, " "), err.reason)
+      end
+    end)
+
     it("sees the thread's pending and running runs, oldest first, and no others", function()
       local seen
       local manager = support.manager(open())

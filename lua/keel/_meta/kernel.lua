@@ -163,9 +163,17 @@
 ---@field thread_id string
 ---@field assistant_id? string
 ---@field user_id? string
----@field metadata? table the caller's table, not a copy
----@field kwargs? table the caller's table, not a copy
+---@field metadata table a copy; {} unless given
+---@field kwargs table a copy; {} unless given
+---@field worker_ref? table a copy
 ---@field model_name? string
+---@field on_disconnect "cancel"|"continue"
+---@field claimable? boolean
+---@field max_attempts? integer
+---@field max_losses? integer
+---@field reconciler? string
+---@field plan_entry? string
+---@field idempotency_key? string
 ---@field priority integer 0 unless given
 ---@field fingerprint? string
 ---@field batch_id? string

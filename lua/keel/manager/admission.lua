@@ -86,27 +86,27 @@ end
 
 local function as_it_is(document) return document end
 
+-- What a caller may ask for, beside what is shown under another name or as a copy.
+local asked_for = { "assistant_id", "user_id", "model_name", "on_disconnect", "fingerprint", "batch_id", "plan_entry",
+  "max_attempts", "max_losses", "scheduled_at", "deadline", "claimable", "reconciler", "idempotency_key" }
+
 -- What a strategy is told of the newcomer. Built-in ones change nothing, and files are shown copies by the sandbox.
 local function describe(context, policy, request, inflight)
-  local shown = policy.of_host and copied or as_it_is
-  return {
+  local shown, fields = policy.of_host and copied or as_it_is, request.fields
+  local description = {
     thread_id = request.thread_id,
-    assistant_id = request.fields.assistant_id,
-    user_id = request.fields.user_id,
-    metadata = shown(request.fields.metadata),
-    kwargs = shown(request.fields.kwargs),
-    model_name = request.fields.model_name,
-    priority = request.fields.priority or 0,
-    fingerprint = request.fields.fingerprint,
-    batch_id = request.fields.batch_id,
-    scheduled_at = request.fields.scheduled_at,
-    deadline = request.fields.deadline,
+    metadata = shown(fields.metadata or {}),
+    kwargs = shown(fields.kwargs or {}),
+    worker_ref = shown(fields.worker_ref),
+    priority = fields.priority or 0,
     multitask_strategy = policy.name,
     options = shown(request.strategy_options or {}),
     inflight_count = inflight.count,
     finalizing = table.move(inflight.finalizing, 1, #inflight.finalizing, 1, {}),
     now = context.now(),
   }
+  for _, name in ipairs(asked_for) do description[name] = fields[name] end
+  return description
 end
 
 --- A strategy has no clock: how long a run may still be put off is worked out for it.
