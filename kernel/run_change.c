@@ -55,7 +55,7 @@ enum keel_code keel_run_check_fence(const struct keel_run_core *core, struct kee
 
 /* The event that goes with a change of status, with its data in the store's scratch buffer. */
 static const char *status_event(struct keel_store *store, const struct keel_run_core *core,
-								const struct keel_run *delta)
+								const struct keel_run *delta, struct keel_text members)
 {
 	struct keel_buffer *data = &store->scratch;
 	int64_t fence = delta->given & KEEL_RUN_BIT(FENCE) ? delta->fence : core->fence;
@@ -78,6 +78,9 @@ static const char *status_event(struct keel_store *store, const struct keel_run_
 		keel_buffer_json(data, "successor", delta->successor);
 	if ((delta->valued & KEEL_RUN_BIT(FINALIZING)) && delta->finalizing)
 		keel_buffer_put(data, ",\"finalizing\":true");
+	if (members.size)
+		keel_buffer_put(data, ",");
+	keel_buffer_add(data, members.data, members.size);
 	keel_buffer_put(data, "}");
 	return "run_finished";
 }
@@ -97,7 +100,7 @@ enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id,
 			KEEL_RUN_SET(delta, STARTED_AT, started_at, now);
 		if (final && !(delta->given & KEEL_RUN_BIT(ENDED_AT)))
 			KEEL_RUN_SET(delta, ENDED_AT, ended_at, now);
-		kind = status_event(store, core, delta);
+		kind = status_event(store, core, delta, data);
 		if (store->scratch.failed)
 			return keel_fail_memory(err);
 		data = keel_buffer_text(&store->scratch);

@@ -22,8 +22,9 @@ enum keel_code keel_run_check_fence(const struct keel_run_core *core, struct kee
                                     struct keel_error *err);
 
 /* Writes the fields of `delta` into the row, stamps times and revision, and appends the event of the change: one of
- * `kind` with `data`, or with kind NULL the one that goes with a new status, if there is a new one. In the open
- * transaction; what may be changed was checked before. What was written comes back in *written (NULL: not wanted). */
+ * `kind` with `data`, or with kind NULL the one that goes with a new status, if there is a new one, and `data` the JSON
+ * members that one has besides. In the open transaction; what may be changed was checked before. What was written comes
+ * back in *written (NULL: not wanted). */
 enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id, const struct keel_run_core *core,
                               struct keel_run *delta, const char *kind, struct keel_text data, struct keel_run *written,
                               struct keel_error *err);
@@ -36,7 +37,7 @@ struct keel_run_change {
 	struct keel_run *delta;           /* what to write; empty: nothing */
 	int64_t fence;                    /* the asker's; 0: somebody who is not the owner */
 	const char *kind;                 /* of the event; NULL: the one that goes with a new status, if there is one */
-	struct keel_text data;            /* of the event, with a kind */
+	struct keel_text data;            /* of the event; without a kind members for it, not in the store's scratch */
 	void *context;                    /* the operation's own */
 };
 typedef enum keel_code (*keel_run_decision)(struct keel_run_change *change, struct keel_error *err);

@@ -36,7 +36,8 @@ static enum keel_code is_orphan(struct keel_store *store, const struct keel_run_
 }
 
 /* Makes a lost run one that anybody may claim, as if it had not started. */
-static void give_back(struct keel_run_change *change, const struct keel_takeover *takeover, struct keel_text reason)
+static void give_back(struct keel_run_change *change, const struct keel_takeover *takeover, struct keel_text reason,
+					  struct keel_text members)
 {
 	const struct keel_run_core *core = change->core;
 	struct keel_run *delta = change->delta;
@@ -45,6 +46,9 @@ static void give_back(struct keel_run_change *change, const struct keel_takeover
 	keel_buffer_format(data, "{\"losses\":%lld", (long long)delta->losses);
 	keel_buffer_json(data, "error", takeover->error);
 	keel_buffer_json(data, "stop_reason", reason);
+	if (members.size)
+		keel_buffer_put(data, ",");
+	keel_buffer_add(data, members.data, members.size);
 	keel_buffer_put(data, "}");
 	keel_run_make_claimable(change->store, delta, takeover->delay_us);
 	change->kind = "run_requeued";
@@ -53,6 +57,7 @@ static void give_back(struct keel_run_change *change, const struct keel_takeover
 
 struct takeover {
 	const struct keel_takeover *asked;
+	struct keel_text members; /* who decided it, for the event */
 	bool orphan;
 };
 
@@ -75,15 +80,32 @@ static enum keel_code decide_takeover(struct keel_run_change *change, struct kee
 	else if (delta->status == KEEL_RUN_PENDING && is_over(core->deadline, keel_store_now(change->store)))
 		delta->status = KEEL_RUN_TIMEOUT; /* it could never start again */
 	if (delta->status == KEEL_RUN_PENDING)
-		give_back(change, takeover->asked, reason);
+		give_back(change, takeover->asked, reason, takeover->members);
+	else
+		change->data = takeover->members;
 	return KEEL_OK;
+}
+
+/* Who decided it, as members of the event. */
+static enum keel_code note_reconciler(const struct keel_takeover *takeover, struct keel_buffer *members,
+									  struct keel_error *err)
+{
+	enum keel_code code = keel_check_text(takeover->reconciler, "reconciler", err);
+	if (code == KEEL_OK)
+		code = keel_check_text(takeover->reconciler_version, "reconciler_version", err);
+	if (code != KEEL_OK)
+		return code;
+	keel_buffer_json(members, "reconciler", takeover->reconciler);
+	keel_buffer_json(members, "reconciler_version", takeover->reconciler_version);
+	return members->failed ? keel_fail_memory(err) : KEEL_OK;
 }
 
 enum keel_code keel_run_claim_for_takeover(struct keel_store *store, struct keel_text run_id,
 										   const struct keel_takeover *takeover, bool *taken, struct keel_error *err)
 {
 	struct keel_run delta = {0};
-	struct takeover context = {takeover, false};
+	struct takeover context = {.asked = takeover};
+	struct keel_buffer members = {0};
 	bool found;
 	*taken = false;
 	struct keel_text reason = takeover->stop_reason.data ? takeover->stop_reason : keel_text_of("orphan_recovered");
@@ -97,7 +119,11 @@ enum keel_code keel_run_claim_for_takeover(struct keel_store *store, struct keel
 		KEEL_RUN_SET(&delta, CANCEL_ACTION, cancel_action, takeover->cancel_action);
 	if (takeover->status == KEEL_RUN_RUNNING)
 		return keel_fail_field(err, "status", "an orphan can only end, or become pending again");
-	enum keel_code code = keel_run_change_row(store, run_id, &delta, 0, decide_takeover, &context, &found, NULL, err);
+	enum keel_code code = note_reconciler(takeover, &members, err);
+	context.members = keel_buffer_text(&members);
+	if (code == KEEL_OK)
+		code = keel_run_change_row(store, run_id, &delta, 0, decide_takeover, &context, &found, NULL, err);
+	keel_buffer_free(&members);
 	*taken = code == KEEL_OK && context.orphan;
 	return code;
 }

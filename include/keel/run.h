@@ -404,6 +404,8 @@ struct keel_takeover {
 	int64_t delay_us;             /* with KEEL_RUN_PENDING: before it can start again */
 	bool overdue;                 /* a run whose owner was asked to stop longer than patience_us ago counts too */
 	int64_t patience_us;
+	struct keel_text reconciler;  /* who decided it, for the event; data NULL: not told */
+	struct keel_text reconciler_version;
 };
 
 /* Recovers an orphan: an in-flight run whose session is dead, that has neither a session nor `claimable`, or whose

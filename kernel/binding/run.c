@@ -241,14 +241,16 @@ static int op_count_inflight(lua_State *L, struct keel_store *store, struct keel
 }
 
 /* claim_for_takeover(run_id, { status = "error", error, error_code, stop_reason = "orphan_recovered",
- * cancel_action, requeue, delay, patience }): ends a run whose owner is gone; with requeue = true gives it back,
- * pending and claimable, with one loss more. Parameters: delay (seconds before it can start again), patience
- * (seconds: a run whose owner was asked to stop longer ago counts too). Returns true when it was an orphan and now
- * is not, else false. */
+ * cancel_action, requeue, delay, patience, reconciler, reconciler_version }): ends a run whose owner is gone; with
+ * requeue = true gives it back, pending and claimable, with one loss more. Parameters: delay (seconds before it can
+ * start again), patience (seconds: a run whose owner was asked to stop longer ago counts too), reconciler and
+ * reconciler_version (who decided it, for the event). Returns true when it was an orphan and now is not, else false.
+ */
 static int op_claim_for_takeover(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
 	static const char *const known[] = {"status",  "error", "error_code", "stop_reason", "cancel_action",
-										"requeue", "delay", "patience",   NULL};
+										"requeue", "delay", "patience",   "reconciler",  "reconciler_version",
+										NULL};
 	struct keel_takeover takeover = {.status = KEEL_RUN_ERROR};
 	bool taken;
 	struct keel_text run_id = keel_lua_check_text(L, 2, "run_id");
@@ -262,6 +264,8 @@ static int op_claim_for_takeover(lua_State *L, struct keel_store *store, struct 
 	takeover.error_code = keel_lua_option_text(L, 3, "error_code");
 	takeover.stop_reason = keel_lua_option_text(L, 3, "stop_reason");
 	takeover.cancel_action = keel_lua_option_text(L, 3, "cancel_action");
+	takeover.reconciler = keel_lua_option_text(L, 3, "reconciler");
+	takeover.reconciler_version = keel_lua_option_text(L, 3, "reconciler_version");
 	if (!keel_lua_option_duration(L, 3, "delay", &takeover.delay_us, err))
 		return -1;
 	takeover.overdue = keel_lua_option(L, 3, "patience", LUA_TNUMBER) != LUA_TNIL;

@@ -193,7 +193,11 @@ describe("requeue_orphans", function()
     pair.clock.advance(10)
     recover()
     local events = support.events(pair.ours_store, { run_id = run.run_id, kinds = { "run_requeued" } })
-    assert.same({ { losses = 1, error = "lost", stop_reason = "orphan_recovered" } }, support.pluck(events, "data"))
+    local data = events[1].data
+    assert.matches("^%x+$", data.reconciler_version)
+    assert.same({ losses = 1, error = "lost", stop_reason = "orphan_recovered", reconciler = "requeue_orphans",
+      reconciler_version = data.reconciler_version }, data)
+    assert.equal(1, #events)
   end)
 
   it("OWN-12: interrupts an orphan that was asked to stop", function()

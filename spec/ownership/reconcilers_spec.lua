@@ -1,4 +1,5 @@
 --- Who recovers a run decides what becomes of it: the built-in reconciler, a function, or the run's own choice.
+local keel = require "keel"
 local support = require "support"
 
 support.each_store(function(open)
@@ -49,6 +50,29 @@ support.each_store(function(open)
         return { admit = true, cancel = { inflight[1] } }
       end }))
       assert.equal("interrupt", store:get("s").cancel_action)
+    end)
+
+    it("POLICY-10: is in the event of what it decided, with its version", function()
+      local store = open()
+      local path = support.dir() .. "/tidy.lua"
+      require("support.files").write(path, "return function(run) return run.losses < 1 and { requeue = true } or " ..
+        "{ status = 'error', error = 'lost twice' } end")
+      local tidy = assert(keel.load_policy(path))
+      local manager = { reconcilers = { again = tidy } }
+      for losses = 0, 1 do orphan(store, "r" .. losses, { reconciler = "again", losses = losses }) end
+      orphan(store, "plain")
+      assert(support.manager(store, manager):create_or_reject("t", { multitask_strategy = "allow" }))
+      local decided = {}
+      for _, event in ipairs(support.events(store, { kinds = { "run_finished", "run_requeued" } })) do
+        decided[event.run_id] = { event.kind, event.data.reconciler, event.data.reconciler_version, event.data.error }
+      end
+      local built_in = decided.plain[3]
+      assert.matches("^%x+$", built_in)
+      assert.same({
+        plain = { "run_finished", "fail_orphans", built_in, "the owner of the run is gone" },
+        r0 = { "run_requeued", "again", tidy:version() },
+        r1 = { "run_finished", "again", tidy:version(), "lost twice" },
+      }, decided)
     end)
 
     it("that gives nil leaves the run alone", function()

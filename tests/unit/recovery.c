@@ -144,6 +144,23 @@ TEST(orphans_are_given_back)
 	assert_false(take_over("r", requeue_it));
 }
 
+/* The event tells who decided, whatever became of the run. */
+TEST(takeovers_tell_who_decided)
+{
+	struct keel_takeover by_name = {
+		.status = KEEL_RUN_PENDING, .reconciler = text("a \"name\""), .reconciler_version = text("12ab")};
+	put_orphan("r", KEEL_RUN_RUNNING);
+	assert_true(take_over("r", by_name));
+	assert_true(same_text(last_event().data,
+						  text("{\"losses\":1,\"stop_reason\":\"orphan_recovered\",\"reconciler\":\"a \\\"name\\\"\","
+							   "\"reconciler_version\":\"12ab\"}")));
+	by_name = (struct keel_takeover){.status = KEEL_RUN_ERROR, .reconciler = text("b")};
+	put_orphan("s", KEEL_RUN_RUNNING);
+	assert_true(take_over("s", by_name));
+	assert_true(same_text(last_event().data, text("{\"status\":\"error\",\"stop_reason\":\"orphan_recovered\","
+												  "\"reconciler\":\"b\"}")));
+}
+
 /* An orphan cannot be left running, and bad values are refused before anything is read. */
 TEST(takeovers_are_checked)
 {
@@ -153,6 +170,8 @@ TEST(takeovers_are_checked)
 	refuse_field("status", keel_run_claim_for_takeover(world.store, text("r"), &takeover, &taken, &why));
 	takeover.status = KEEL_RUN_STATUS_COUNT;
 	refuse_field("status", keel_run_claim_for_takeover(world.store, text("r"), &takeover, &taken, &why));
+	takeover = (struct keel_takeover){.status = KEEL_RUN_ERROR, .reconciler = text("\xff")};
+	refuse_field("reconciler", keel_run_claim_for_takeover(world.store, text("r"), &takeover, &taken, &why));
 	takeover = (struct keel_takeover){.status = KEEL_RUN_ERROR, .cancel_action = text("stop")};
 	refuse_field("cancel_action", keel_run_claim_for_takeover(world.store, text("r"), &takeover, &taken, &why));
 	refuse_field("run_id", keel_run_claim_for_takeover(world.store, nothing, &fail_it, &taken, &why));
@@ -202,6 +221,7 @@ int main(void)
 		WITH_STORE(closed_handles_leave_orphans),
 		WITH_STORE(ownerless_runs_are_orphans),
 		WITH_STORE(orphans_are_given_back),
+		WITH_STORE(takeovers_tell_who_decided),
 		WITH_STORE(takeovers_are_checked),
 		WITH_STORE(first_request_wins),
 		WITH_STORE(requests_need_a_run_in_flight),

@@ -337,6 +337,8 @@
 ---@field requeue? boolean true: pending and claimable again, with one loss more
 ---@field delay? number with requeue: seconds before it can start again
 ---@field patience? number seconds: a run whose owner was asked to stop longer ago counts too
+---@field reconciler? string who decided it, for the event
+---@field reconciler_version? string
 
 --- What stores and transactions have in common. Each operation is atomic. All raise for wrong types, unknown fields and
 --- options, and a closed handle; all can fail with busy, store_corrupt, store_readonly, store_full, io and no_memory,

@@ -44,7 +44,8 @@ end
 -- A reservation is no run: nobody decides what becomes of it.
 local of_reservations = { status = "interrupted", error = "the holder of the reservation is gone" }
 
--- What the reconciler makes of a run: an outcome, or nil to leave it alone. A run's own reconciler wins.
+-- What the reconciler makes of a run: an outcome and who decided it, or nil to leave it alone. A run's own reconciler
+-- wins.
 local function outcome_of(context, run, cause)
   if recovery.is_reservation(run) then return of_reservations end
   local wanted = run.reconciler or context.reconciler or "fail_orphans"
@@ -61,7 +62,9 @@ local function outcome_of(context, run, cause)
   if err or outcome == nil then return nil, err end
   local problem = recovery.problem_with(outcome)
   if problem then return nil, policies.failed(policy, problem) end
-  return outcome
+  local decided = { reconciler = policy.name, reconciler_version = policy.version }
+  for name, value in pairs(outcome) do decided[name] = value end
+  return decided
 end
 
 --- Why a run in flight may be recovered: "deadline", "lease", "owner" (it is gone), or nil. The kernel judges again
