@@ -127,6 +127,16 @@ void keel_sandbox_charge(lua_State *S, size_t instructions)
 		stop(S);
 }
 
+/* Notes where an error comes from that nothing in the script catches, before the stack unwinds: one that C raises, in a
+ * comparison of table.sort or for a nil that is gone through, does not say it. */
+static int note_line(lua_State *S)
+{
+	struct sandbox *box = keel_sandbox_of(S);
+	if (!box->exceeded)
+		box->line = current_line(S);
+	return 1;
+}
+
 /* --- The state --------------------------------------------------------------------------------------------------- */
 
 struct source {
@@ -208,6 +218,15 @@ static void chunk_name(lua_State *L, int box, char *name)
 	lua_pop(L, 1);
 }
 
+/* Pushes the line, if it is known, after what went wrong and the reason. Returns how many values these are. */
+static int push_line(lua_State *L, lua_Integer line)
+{
+	if (line == 0)
+		return 2;
+	lua_pushinteger(L, line);
+	return 3;
+}
+
 /* Pushes "failed", the reason and the line. A message of Lua's starts with the name of the chunk and the line. */
 static int push_failure(lua_State *L, struct sandbox *box, const char *name)
 {
@@ -225,12 +244,12 @@ static int push_failure(lua_State *L, struct sandbox *box, const char *name)
 			lua_pop(S, 1);
 		}
 	}
+	lua_Integer line = 0;
 	if (lua_type(S, -1) != LUA_TSTRING) {
 		lua_pushfstring(L, "it raised a %s", luaL_typename(S, -1));
-		return 2;
+		return push_line(L, box->line);
 	}
 	const char *text = lua_tolstring(S, -1, &size);
-	lua_Integer line = 0;
 	if (size > prefix && memcmp(text, name + 1, prefix) == 0 && text[prefix] == ':') {
 		size_t at = prefix + 1;
 		while (at < size && text[at] >= '0' && text[at] <= '9' && line < 100000)
@@ -242,11 +261,11 @@ static int push_failure(lua_State *L, struct sandbox *box, const char *name)
 			line = 0;
 		}
 	}
-	lua_pushlstring(L, text, size < REASON_SIZE ? size : REASON_SIZE);
-	if (line == 0)
-		return 2;
-	lua_pushinteger(L, line);
-	return 3;
+	if (size > REASON_SIZE)
+		for (size = REASON_SIZE; size > REASON_SIZE - 4 && ((unsigned char)text[size] & 0xC0) == 0x80;)
+			size--; /* not in the middle of a character */
+	lua_pushlstring(L, text, size);
+	return push_line(L, line > 0 ? line : box->line);
 }
 
 /* Pushes why the script was stopped: "budget", the limit and the line; or "memory". */
@@ -258,10 +277,7 @@ static int push_stop(lua_State *L, const struct sandbox *box)
 	}
 	lua_pushliteral(L, "budget");
 	lua_pushstring(L, box->exceeded);
-	if (box->line == 0)
-		return 2;
-	lua_pushinteger(L, box->line);
-	return 3;
+	return push_line(L, box->line);
 }
 
 /* Makes the state, if there is none, and runs the chunk in it. The result, if any, is on the box's stack then. */
@@ -295,10 +311,11 @@ static int enter(lua_State *L, struct sandbox *box, const char *name, struct int
 	}
 	lua_State *S = box->S;
 	look_in(box, box->left + 1);
+	lua_pushcfunction(S, note_line);
 	lua_pushcfunction(S, run);
 	lua_pushvalue(S, CHUNK);
 	lua_pushlightuserdata(S, in);
-	return lua_pcall(S, 2, in ? 2 : 0, 0);
+	return lua_pcall(S, 2, in ? 2 : 0, CHUNK + 1);
 }
 
 /* After a call: all is as before it. What failed while the script was loaded has left nothing worth keeping. */

@@ -58,10 +58,8 @@ static int string_format(lua_State *S)
 			lua_replace(S, argument);
 		}
 	}
-	lua_pushvalue(S, lua_upvalueindex(1));
-	lua_insert(S, 1);
-	lua_call(S, count, 1);
-	return 1;
+	/* Not by lua_call: it is to say 'format', and the script's line, when it refuses an argument. */
+	return lua_tocfunction(S, lua_upvalueindex(1))(S);
 }
 
 void keel_sandbox_add_string(lua_State *S)

@@ -187,12 +187,24 @@ describe("The errors of a script", function()
   it("have the line and the reason", function()
     assert.same({ false, "failed", "attempt to index a nil value (local 'x')", 2 }, failure "local x; x.y = 1")
     assert.same({ false, "failed", "no idea", 2 }, failure "error 'no idea'")
-    assert.same({ false, "failed", "no idea" }, failure "error('no idea', 0)")
-    assert.same({ false, "failed", "no idea" }, failure "error { message = 'no idea' }")
-    assert.same({ false, "failed", "it raised a table" }, failure "error {}")
-    assert.same({ false, "failed", "it raised a nil" }, failure "error()")
+    assert.same({ false, "failed", "no idea", 2 }, failure "error('no idea', 0)")
+    assert.same({ false, "failed", "no idea", 2 }, failure "error { message = 'no idea' }")
+    assert.same({ false, "failed", "it raised a table", 2 }, failure "error {}")
+    assert.same({ false, "failed", "it raised a nil", 2 }, failure "error()")
     assert.same({ false, "failed", "syntax error near 'is'", 2 }, { sandbox.run "\nthis is no Lua" })
     assert.same({ false, "failed", "the script must return a function, not a table" }, { sandbox.run "return {}" })
+  end)
+
+  it("have the line of the script when they come from a function of the library", function()
+    assert.same({ false, "failed", "attempt to index a nil value", 3 }, failure "\nfor _ in ipairs(nil) do end")
+    assert.same({ false, "failed", "attempt to compare two table values", 3 }, failure "\ntable.sort { {}, {} }")
+    assert.same({ false, "failed", "bad argument #1 to 'format' (number has no integer representation)", 3 },
+      failure "\nreturn ('%d'):format(1.5)")
+    local sources = { gsub = "('x'):gsub('x', f)", sort = "table.sort({ 1, 2 }, f)", pcall = "select(2, pcall(f))" }
+    for name, call in pairs(sources) do
+      local result = failure(("local function f()\n local got = %s\n return error(got)\n end\n f()"):format(call))
+      assert.is_true(result[2] == "failed" and math.type(result[4]) == "integer", name)
+    end
   end)
 
   it("are cut: nobody reads a novel", function()
