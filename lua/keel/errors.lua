@@ -29,6 +29,19 @@ function errors.no_run(run_id)
   return errors.new("not_found", ("there is no run %s"):format(run_id), { run_id = run_id })
 end
 
+--- A text as it can be stored and shown: what is not valid UTF-8 in it, byte by byte, as "?".
+---@param text string
+---@return string
+function errors.readable(text)
+  local from, parts = 1, {}
+  while true do
+    local fine, bad = utf8.len(text, from)
+    if fine then return table.concat(parts) .. text:sub(from) end
+    parts[#parts + 1] = text:sub(from, bad - 1) .. "?"
+    from = bad + 1
+  end
+end
+
 -- What SQLite says, in whatever wrapping, when trying again may help. Nothing else is worth a retry.
 local transient_texts = { "database is locked", "database table is locked", "database is busy" }
 

@@ -27,9 +27,13 @@ local function name_of(path)
   return stem == "" and "policy" or stem
 end
 
+local function message_of(name, reason, line)
+  return ("policy %s cannot be used%s: %s"):format(name, line and (", line %d"):format(line) or "", reason)
+end
+
 local function failed(name, reason, line)
-  return errors.new("policy_failed", ("policy %s cannot be used%s: %s"):format(name,
-    line and (", line %d"):format(line) or "", reason), { policy = name, reason = reason, line = line })
+  reason = errors.readable(reason)
+  return errors.new("policy_failed", message_of(name, reason, line), { policy = name, reason = reason, line = line })
 end
 
 -- What Lua itself passes over in a file: a byte order mark, and a first line that begins with "#".
@@ -45,8 +49,9 @@ local function version_of(name, source)
   if ok then return { box = box, version = kernel.sha256(source):sub(1, 16) } end
   if what == "memory" then return nil, errors.new("no_memory", "there is no memory for policy " .. name) end
   if what == "budget" then
-    return nil, errors.new("policy_budget", ("policy %s spent its budget of %s while it was loaded"):format(name,
-      reason), { policy = name, limit = reason, line = line, reason = "it spent its budget of " .. reason })
+    local spent = ("it spent its budget of %s %s"):format(load_budget[reason], reason)
+    return nil, errors.new("policy_budget", message_of(name, spent, line),
+      { policy = name, limit = reason, line = line, reason = spent })
   end
   return nil, failed(name, reason, line)
 end

@@ -162,6 +162,11 @@ local function bounded(policy, budget, ...)
   return kernel.bounded_call(policy.call, budget.instructions, budget.seconds, ...)
 end
 
+-- Where in a script something went wrong, in words. What a function of the host raises has its place in the message.
+local function place(policy, line)
+  return policy.box and line and (", line %d"):format(line) or ""
+end
+
 --- Calls a policy under a budget.
 --- Fails with policy_failed (policy, line, reason), policy_budget (policy, limit, line, reason), and no_memory.
 ---@param policy keel.Policy
@@ -173,7 +178,8 @@ function policies.call(policy, budget, ...)
   if ok then return result end
   if result == "budget" then
     local what = ("it spent its budget of %s %s"):format(budget[reason], reason)
-    return nil, errors.new("policy_budget", ("policy %s was stopped: %s"):format(policy.name, what),
+    local message = ("policy %s was stopped%s: %s"):format(policy.name, place(policy, line), what)
+    return nil, errors.new("policy_budget", message,
       { policy = policy.name, limit = reason, line = line, reason = what })
   elseif result == "memory" then
     return nil, errors.new("no_memory", "there is no memory for policy " .. policy.name)
@@ -181,13 +187,15 @@ function policies.call(policy, budget, ...)
   return nil, policies.failed(policy, reason, line)
 end
 
---- The error of a policy that failed or decided nonsense.
+--- The error of a policy that failed or decided nonsense. The reason may be any bytes, and the error be part of an
+--- event.
 ---@param policy keel.Policy
 ---@param reason string
 ---@param line? integer
 ---@return keel.Error
 function policies.failed(policy, reason, line)
-  return errors.new("policy_failed", ("policy %s failed: %s"):format(policy.name, reason),
+  reason = errors.readable(reason)
+  return errors.new("policy_failed", ("policy %s failed%s: %s"):format(policy.name, place(policy, line), reason),
     { policy = policy.name, reason = reason, line = line })
 end
 

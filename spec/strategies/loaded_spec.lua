@@ -117,6 +117,7 @@ support.each_store(function(open)
           manager:create_or_reject("t", { multitask_strategy = load_policy(case[1]) }))
         assert.same({ "quota", case[3].line, case[3].limit, "string" },
           { err.policy, err.line, err.limit, type(err.reason) })
+        if err.line then assert.matches(("policy quota [%%w ]+, line %d: "):format(err.line), err.message) end
         assert.same({ "pending", events, 1 }, { run.status, #support.events(store), #store:list_by_thread "t" })
         assert.same({}, assert(store:verify()))
         assert(manager:create_or_reject("t", { multitask_strategy = "allow" }))
@@ -141,6 +142,17 @@ support.each_store(function(open)
         reason = "no idea" }, data.fallback_for)
       assert.same({ "warn", "quota", "enqueue" },
         { lines[1].level, lines[1].fields.strategy, lines[1].fields.fallback })
+    end)
+
+    it("decides also when what the strategy said is no text that could be stored", function()
+      local manager = support.manager(store, { fallback_strategy = "allow", log = support.log() })
+      local long = "x" .. ("\u{e9}"):rep(400) -- cut, and not in the middle of a character
+      for said, kept in pairs { ["\xffa\xe9"] = "?a?", [long] = long:sub(1, 499) } do
+        local source = ("return function() error(%q) end"):format(said)
+        local run = assert(manager:create_or_reject("t", { multitask_strategy = load_policy(source) }))
+        assert.equal(kept, created(store, run).fallback_for.reason)
+        assert(manager:create_or_reject("t", { multitask_strategy = function() error(said, 0) end }))
+      end
     end)
 
     it("decides for functions of the host that fail, too, and sees none of what they spoilt", function()

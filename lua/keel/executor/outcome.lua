@@ -1,4 +1,6 @@
 --- What the end of a handler means for its run. Pure.
+local errors = require "keel.errors"
+
 local outcome = {}
 
 local ERROR_MAX = 64 * 1024 -- bytes of an error that are kept: enough for any traceback
@@ -8,13 +10,7 @@ local ERROR_MAX = 64 * 1024 -- bytes of an error that are kept: enough for any t
 ---@return string
 function outcome.text(text)
   if #text > ERROR_MAX then text = text:sub(1, ERROR_MAX) .. "…" end
-  local from, parts = 1, {}
-  while true do
-    local fine, bad = utf8.len(text, from)
-    if fine then return table.concat(parts) .. text:sub(from) end
-    parts[#parts + 1] = text:sub(from, bad - 1) .. "?"
-    from = bad + 1
-  end
+  return errors.readable(text)
 end
 
 -- An error as a text, whatever it is.
