@@ -324,6 +324,19 @@ describe("keel exec on a busy thread", function()
     assert.is_truthy(result.errors:find("enough", 1, true))
     assert.equal("at_most", runs_of(path)[2].multitask_strategy)
   end)
+
+  it("lets nothing that a strategy says act on the terminal", function()
+    local name = support.dir() .. "/rude.lua"
+    local words = { "exec", "-t", "t", "-s", name, "true" }
+    local said = [["\27[31mred\xc2\x9b\nsecond\xff"]]
+    for source, code in pairs { ["{ admit = false, reason = %s }"] = 75, ["error(%s)"] = 1 } do
+      if code == 75 then said = said:gsub("\\xff", "") end
+      files.write(name, "return function() return " .. source:format(said) .. " end")
+      local result = command.run(words, { env = env })
+      assert.equal(code, result.code)
+      assert.matches("^keel exec: [^%c\xc2]+ %[31mred ; second%??\n$", result.errors)
+    end
+  end)
 end)
 
 describe("keel exec", function()

@@ -137,6 +137,9 @@ describe("Wrong input:", function()
       assert.is_truthy(result.errors:find("did you mean '", 1, true) or result.errors:find("there are:", 1, true))
     end)
     refused(2, "did you mean 'runs'?", { "rnus", "list" })
+    refused(2, "there is no command 'a? [31m'", { "a\xff\27[31m" }) -- and nothing that acts on a terminal
+    local result = command.run { "a\xff", "--json" }
+    assert.matches('^{"error":{"code":"usage","message":"there is no command \'a%?\'', result.errors)
     refused(2, "There are: list, show,", { "runs" })
     refused(2, "There are: exec, runs,", { "--quiet" })
     refused(2, "did you mean '--store'?", { "--sotre", "x", "runs", "list" })

@@ -13,15 +13,16 @@ local EXIT_FAILED, EXIT_USAGE = 1, 2
 local exit_codes = { usage = EXIT_USAGE, invalid_request = EXIT_USAGE, unsupported_strategy = EXIT_USAGE,
   limit_too_large = EXIT_USAGE, conflict = 75, busy = 75, lease_held = 75, timeout = 124 }
 
--- Tells what went wrong, on one line.
+-- Tells what went wrong, on one line. There may be anything in it, such as the reason of a policy.
 local function complain(name, err, as_json)
+  local readable = require("keel.errors").readable
   local message
   if as_json then
     local fields = {}
-    for key, value in pairs(err) do fields[key] = value end
+    for key, value in pairs(err) do fields[key] = type(value) == "string" and readable(value) or value end
     message = assert(require("keel.kernel").json.encode { error = fields })
   else
-    message = ("%s: %s"):format(name, (err.message:gsub("%s*\n%s*", "; ")))
+    message = require("keel.cli.output").plain(readable(("%s: %s"):format(name, err.message:gsub("%s*\n%s*", "; "))))
   end
   io.stderr:write(message, "\n")
   return exit_codes[err.code] or EXIT_FAILED

@@ -127,7 +127,7 @@ local function report(record, outcome, given)
       io.stderr:write(json.encode { error = { code = "io", message = outcome.message } }, "\n")
     end
   elseif outcome.message and (outcome.is_failure or not given.quiet) then
-    io.stderr:write("keel exec: ", outcome.message, "\n")
+    io.stderr:write("keel exec: ", require("keel.cli.output").plain(outcome.message), "\n")
   end
 end
 
