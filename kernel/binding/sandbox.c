@@ -268,16 +268,23 @@ static int push_failure(lua_State *L, struct sandbox *box, const char *name)
 	return push_line(L, line > 0 ? line : box->line);
 }
 
-/* Pushes why the script was stopped: "budget", the limit and the line; or "memory". */
+/* Pushes why the script was stopped: "budget", the limit, the line, and true when one block was too large; or
+ * "memory". */
 static int push_stop(lua_State *L, const struct sandbox *box)
 {
+	bool block = strcmp(box->exceeded, "block") == 0;
 	if (strcmp(box->exceeded, "memory") == 0) {
 		lua_pushliteral(L, "memory");
 		return 1;
 	}
 	lua_pushliteral(L, "budget");
-	lua_pushstring(L, box->exceeded);
-	return push_line(L, box->line);
+	lua_pushstring(L, block ? "bytes" : box->exceeded);
+	int count = push_line(L, box->line);
+	if (!block)
+		return count;
+	lua_settop(L, lua_gettop(L) + 3 - count); /* nil for a line that is not known */
+	lua_pushboolean(L, 1);
+	return 4;
 }
 
 /* Makes the state, if there is none, and runs the chunk in it. The result, if any, is on the box's stack then. */
@@ -402,7 +409,8 @@ static int call_protected(lua_State *L, lua_CFunction function)
 /* box:call(instructions, seconds, bytes, ...): runs the chunk and what it returned, on copies of the arguments: a list
  * of tables is a list of records, another table a record. Raises for wrong types only.
  * Returns true and a copy of the result; or false and "failed", the reason, the line, if known; "budget", the limit
- * ("instructions", "bytes" or "seconds"), the line, if known; "memory": the host's is used up. */
+ * ("instructions", "bytes" or "seconds"), the line, if known, and true when the bytes would have been enough, but not
+ * for one block; "memory": the host's is used up. */
 static int sandbox_call(lua_State *L)
 {
 	return call_protected(L, call_whole);

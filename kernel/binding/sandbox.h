@@ -49,7 +49,7 @@ struct sandbox {
 	int pace;                 /* instructions between two looks */
 	int every;                /* the hook's count: that, or what is left */
 	int64_t deadline_ns;
-	const char *exceeded; /* NULL, or what stops the script: "instructions", "bytes", "seconds"; "memory": the host's */
+	const char *exceeded; /* NULL, or why it stops: "instructions", "bytes", "block", "seconds"; "memory" (host's) */
 	int line;             /* of the script, where it was stopped; 0: unknown */
 };
 

@@ -48,8 +48,10 @@ static bool may_grow(struct sandbox *box, size_t size, size_t more)
 	if (size >= SANDBOX_LARGE)
 		keel_sandbox_hasten(box);
 	if (!box->exceeded) {
-		if (size > SANDBOX_BLOCK_MAX || more > box->limit || box->used > box->limit - more)
+		if (more > box->limit || box->used > box->limit - more)
 			keel_sandbox_trip(box, "bytes");
+		else if (size > SANDBOX_BLOCK_MAX)
+			keel_sandbox_trip(box, "block");
 		else
 			keel_sandbox_look(box, more);
 	}

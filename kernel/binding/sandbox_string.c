@@ -19,7 +19,7 @@ static int string_rep(lua_State *S)
 		return 1;
 	}
 	if (times > SANDBOX_BLOCK_MAX || (size + between) * (size_t)times > SANDBOX_BLOCK_MAX)
-		return keel_sandbox_stop(S, "bytes");
+		return keel_sandbox_stop(S, "block");
 	keel_sandbox_charge(S, 1 + (size_t)times / 16 + (size + between) * (size_t)times / COPIED);
 	luaL_Buffer buffer;
 	size_t total = (size + between) * (size_t)times - between;

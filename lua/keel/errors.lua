@@ -29,6 +29,16 @@ function errors.no_run(run_id)
   return errors.new("not_found", ("there is no run %s"):format(run_id), { run_id = run_id })
 end
 
+--- What a policy was stopped for, in words.
+---@param budget keel.PolicyBudget
+---@param limit "instructions"|"seconds"|"bytes"
+---@param is_block? boolean there were bytes left, but no script gets as many for one text or table
+---@return string
+function errors.spent(budget, limit, is_block)
+  if is_block then return "it needed more than 1 MiB for one text, one table or its stack" end
+  return ("it spent its budget of %s %s"):format(budget[limit], limit)
+end
+
 --- A text as it can be stored and shown: what is not valid UTF-8 in it, byte by byte, as "?".
 ---@param text string
 ---@return string

@@ -45,11 +45,11 @@ end
 local function version_of(name, source)
   local box, problem = kernel.sandbox(code_of(source), name)
   if not box then return nil, failed(name, problem) end
-  local ok, what, reason, line = box:check(load_budget.instructions, load_budget.seconds, load_budget.bytes)
+  local ok, what, reason, line, is_block = box:check(load_budget.instructions, load_budget.seconds, load_budget.bytes)
   if ok then return { box = box, version = kernel.sha256(source):sub(1, 16) } end
   if what == "memory" then return nil, errors.new("no_memory", "there is no memory for policy " .. name) end
   if what == "budget" then
-    local spent = ("it spent its budget of %s %s"):format(load_budget[reason], reason)
+    local spent = errors.spent(load_budget, reason, is_block)
     return nil, errors.new("policy_budget", message_of(name, spent, line),
       { policy = name, limit = reason, line = line, reason = spent })
   end

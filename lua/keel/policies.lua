@@ -174,10 +174,10 @@ end
 ---@return table? decision
 ---@return keel.Error? err
 function policies.call(policy, budget, ...)
-  local ok, result, reason, line = bounded(policy, budget, ...)
+  local ok, result, reason, line, is_block = bounded(policy, budget, ...)
   if ok then return result end
   if result == "budget" then
-    local what = ("it spent its budget of %s %s"):format(budget[reason], reason)
+    local what = errors.spent(budget, reason, is_block)
     local message = ("policy %s was stopped%s: %s"):format(policy.name, place(policy, line), what)
     return nil, errors.new("policy_budget", message,
       { policy = policy.name, limit = reason, line = line, reason = what })

@@ -73,8 +73,10 @@ describe("POLICY-8: a script that", function()
 
   it("makes one text of just under a mebibyte may, and one of more may not", function()
     assert.equal(900000, sandbox.eval "#('x'):rep(900000)")
-    assert.same({ false, "budget", "bytes" }, { (function(ok, what, limit) return ok, what, limit end)(
-      sandbox.run(("return function() return #('x'):rep(%d) end"):format(BLOCK + 1))) })
+    assert.same({ false, "budget", "bytes", 1, true },
+      { sandbox.run(("return function() return #('x'):rep(%d) end"):format(BLOCK + 1)) })
+    assert.same({ false, "budget", "bytes", 1, true },
+      { sandbox.run "return function() local s = 'x' while true do s = s .. s end end" })
   end)
 
   it("leaves garbage behind does not add up over calls", function()

@@ -98,6 +98,8 @@ support.each_store(function(open)
         { limit = "instructions", line = 2 } },
       ["allocates"] = { "return function()\n local t while true do t = { t } end\nend", "policy_budget",
         { limit = "bytes", line = 2 } },
+      ["asks for more than a mebibyte at once"] = { "return function() (''):rep(1 << 21, 'x') end", "policy_budget",
+        { limit = "bytes", line = 1, reason = "it needed more than 1 MiB for one text, one table or its stack" } },
       ["hangs in a pattern"] = { "return function() (('a'):rep(400)):find(('a*'):rep(30) .. 'b') end", "policy_budget",
         { limit = "instructions", line = 1 } },
       ["returns nothing"] = { "return function() end", "policy_failed", {} },
@@ -117,6 +119,7 @@ support.each_store(function(open)
           manager:create_or_reject("t", { multitask_strategy = load_policy(case[1]) }))
         assert.same({ "quota", case[3].line, case[3].limit, "string" },
           { err.policy, err.line, err.limit, type(err.reason) })
+        assert.equal(case[3].reason or err.reason, err.reason)
         if err.line then assert.matches(("policy quota [%%w ]+, line %d: "):format(err.line), err.message) end
         assert.same({ "pending", events, 1 }, { run.status, #support.events(store), #store:list_by_thread "t" })
         assert.same({}, assert(store:verify()))
