@@ -416,7 +416,8 @@ function Manager:_check_reconciler(wanted)
     ("unknown reconciler %s; known are: %s"):format(wanted, table.concat(known, ", ")), { field = "reconciler" })
 end
 
--- Picks up edits of loaded policies: files are read before a transaction, never in one.
+-- Picks up edits of loaded policies, those of the manager and `wanted`: files are read before a transaction, never in
+-- one.
 function Manager:_refresh_policies(wanted)
   local log = self._context.log
   policies.refresh(wanted, self._strategies, log)

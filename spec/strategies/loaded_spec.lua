@@ -358,6 +358,21 @@ support.each_store(function(open)
       assert.equal("second b", reconcile "b")
     end)
 
+    it("is picked up by what recovers the runs in its way: a start, a reservation", function()
+      local source = "return function() return { status = 'error', error = '%s' } end"
+      files.write(path, (source:format "first"))
+      manager = support.manager(store, { reconcilers = { mine = policy } })
+      assert(store:put("a", { thread_id = "t", reconciler = "mine" }))
+      assert(store:put("b", { thread_id = "t", session_id = store:session_id(), waits_for = { "a" } }))
+      files.write(path, (source:format "second"))
+      assert.equal("started", manager:try_start "b")
+      assert.equal("second", store:get("a").error)
+      assert(store:put("c", { thread_id = "u", reconciler = "mine" }))
+      files.write(path, (source:format "third!"))
+      assert(manager:reserve("u", "delete", function() return true end))
+      assert.equal("third!", store:get("c").error)
+    end)
+
     it("is read outside the transaction", function()
       local reading, inside, seen = require("keel.kernel").script_read, false, {}
       local kernel = require "keel.kernel"

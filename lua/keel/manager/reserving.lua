@@ -20,6 +20,7 @@ local function hold(self, thread_id, kind)
   session_id, err = self._client:session_id()
   if err then return nil, err end
   self._context.session_id = session_id
+  self:_refresh_policies()
   local held
   held, err = self._client:transaction("reserve", function(tx)
     local inflight, failure = admission.read_inflight(self._context, tx, thread_id)

@@ -65,6 +65,7 @@ end
 
 -- Starts a run, clearing away what may be. Returns what was found and written, and the gate.
 local function start_after_clearing(self, run_id, thread_id, options)
+  self:_refresh_policies()
   local started, err = self._client:transaction("try_start", function(tx)
     local found, written, gate
     local cleared = {}
