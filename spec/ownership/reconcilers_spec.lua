@@ -206,6 +206,7 @@ describe("What a reconciler decides", function()
   for what, outcome in pairs {
     ["delay"] = { status = "error", delay = 3 },
     ["both"] = { status = "error", requeue = true },
+    ["status must be"] = setmetatable({}, { __index = { status = "error" }, __pairs = error }),
     ["error is not valid UTF-8"] = { status = "error", error = "\xff" },
     ["status"] = { status = "pending" },
     ["colour"] = { status = "error", colour = "red" },

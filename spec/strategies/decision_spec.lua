@@ -32,6 +32,9 @@ support.each_store(function(open)
       ["a position that is a text"] = { { admit = false, position = "last" }, "position" },
       ["a reason that is no text"] = { { admit = false, reason = 42 }, "reason" },
       ["a reason in another encoding"] = { { admit = true, reason = "\xe9t\xe9" }, "UTF-8" },
+      ["something by a metamethod"] = { setmetatable({}, { __index = { admit = true }, __pairs = error }), "admit" },
+      ["a list that has no end"] = { { admit = true, after = setmetatable({}, { __len = error, __pairs = error }),
+        cancel = setmetatable({ 1 }, { __index = error, __len = function() return math.huge end }) }, "cancel" },
       ["a list with a hole"] = { function(_, inflight)
         return { admit = true, cancel = { inflight[1], nil, inflight[2] } }
       end, "holes" },

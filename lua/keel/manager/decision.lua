@@ -1,4 +1,5 @@
---- The decision of a strategy, checked: what it may say, and that it speaks of runs it was shown.
+--- The decision of a strategy, checked: what it may say, and that it speaks of runs it was shown. All is read without
+--- metamethods, as what comes out of a sandbox is: they would run outside of the strategy's budget.
 local decision = {}
 
 local known = { admit = "boolean", cancel = true, action = "string", after = "table", reuse = true, reason = "string",
@@ -8,20 +9,20 @@ local none = {} -- shared; nobody writes to it
 
 -- A run in a decision is one of the records that were shown, or its id.
 local function id_of(run, shown)
-  local id = type(run) == "table" and run.run_id or run
+  local id = type(run) == "table" and rawget(run, "run_id") or run
   if type(id) ~= "string" or not shown[id] then return nil end
   return id
 end
 
 local function ids_of(list, name, shown)
-  local ids, count = {}, 0
-  for key, run in pairs(list) do
-    if math.type(key) ~= "integer" or key < 1 or key > #list then return nil, name .. " must be a list" end
+  local ids, count, size = {}, 0, rawlen(list)
+  for key, run in next, list do
+    if math.type(key) ~= "integer" or key < 1 or key > size then return nil, name .. " must be a list" end
     ids[key], count = id_of(run, shown), count + 1
     if not ids[key] then return nil, name .. " names a run that is not in flight on the thread" end
   end
   -- The length of a list with a hole may be that of all of it; what is behind the hole must not go unnoticed.
-  if count < #list then return nil, name .. " must be a list without holes" end
+  if count < size then return nil, name .. " must be a list without holes" end
   return ids
 end
 
@@ -82,17 +83,19 @@ local function resolve(made, given, inflight, finalizing)
 end
 
 --- Checks what a strategy returned.
----@param given any
+---@param answer any
 ---@param inflight table[] the runs it was shown
 ---@param finalizing string[] ids that `after` may name as well
 ---@return { admit: boolean, all: boolean, cancel: string[], action: string, after: string[], reuse: string?,
 --- replace: string?, concurrency: integer?, delay: number?, within: number?, position: integer?,
 --- reason: string? }? decision ids in place of runs
 ---@return string? problem
-function decision.check(given, inflight, finalizing)
-  if type(given) ~= "table" then return nil, "the decision must be a table, got " .. type(given) end
-  for key, value in pairs(given) do
+function decision.check(answer, inflight, finalizing)
+  if type(answer) ~= "table" then return nil, "the decision must be a table, got " .. type(answer) end
+  local given = {}
+  for key, value in next, answer do
     local expected = known[key]
+    given[key] = value
     if not expected then return nil, ("the decision has the unknown field '%s'"):format(tostring(key)) end
     if expected ~= true and type(value) ~= expected then
       return nil, ("%s must be a %s, got %s"):format(key, expected, type(value))

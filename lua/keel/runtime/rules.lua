@@ -76,7 +76,7 @@ end
 function rules.problem_with(noticed)
   if type(noticed) ~= "table" then return "a rule returns a list of diagnostics, not a " .. type(noticed) end
   local count = 0
-  for _ in pairs(noticed) do count = count + 1 end
+  for _ in next, noticed do count = count + 1 end
   for i = 1, count do
     if noticed[i] == nil then return "a rule returns a list of diagnostics, also when it noticed one thing" end
     local problem = problem_with_one(noticed[i])
