@@ -77,7 +77,7 @@ support.each_store(function(open)
       local run = assert(manager:create("t", { priority = 2.0, max_attempts = 1e1 }))
       assert.equal("integer integer", math.type(run.priority) .. " " .. math.type(run.max_attempts))
       local _, message = pcall(function() return (manager:create("t", { priority = 2.5 })) end)
-      assert.matches("create_spec%.lua:%d+: bad argument #2 to 'create' %(option 'priority' must be an integer",
+      assert.matches("create_spec%.lua:%d+: bad argument #2 to 'create' %(option 'priority' must be a whole number",
         message)
     end)
 

@@ -62,7 +62,7 @@ describe("A strategy's budget", function()
     local _, err = admit(function() while true do end end, budget)
     assert.same({ "instructions", "it spent its budget of 100000 instructions" }, { err.limit, err.reason })
     assert.has_error(function() keel.run_manager { policy_budget = { instructions = 0.5 } } end,
-      "bad argument #1 to 'run_manager' (option 'instructions' must be an integer, got 0.5)")
+      "bad argument #1 to 'run_manager' (option 'instructions' must be a whole number, got 0.5)")
   end)
 
   it("leaves the host's own debug hook as it was", function()
