@@ -356,6 +356,18 @@ describe("keel exec", function()
     assert.equal(127, exec("exec", "-t", "3", "--attempts", "100", "no-such-command").code) -- not worth another try
   end)
 
+  it("tries again what it had to end: what took too long, what left something in its group", function()
+    local exec, path = command.on_store()
+    local failures = { { "sleep 30", 124 }, { "sleep 30 >&- 2>&- & exit 3", 3 } }
+    for number, case in ipairs(failures) do
+      local words = { "exec", "-t", tostring(number), "--timeout", "0.2", "--attempts", "2", "--delay", "0", "--", "sh",
+        "-c", "echo x; " .. case[1] }
+      local result = exec(table.unpack(words))
+      assert.same({ case[2], "x\nx\n" }, { result.code, result.output })
+      assert.equal(2, runs_of(path)[number].attempt)
+    end
+  end)
+
   describe("between two attempts", function()
     -- A command that has failed once and would be tried again a minute later.
     local function waiting()

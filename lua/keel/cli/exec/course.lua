@@ -148,6 +148,7 @@ local function wait_for_next(course, number, failed)
       data = { attempt = number, exit_code = failed.exit_code, error = failed.error, delay = seconds } }
   end)
   if not ok then io.stderr:write("keel exec: the attempt could not be written down: ", tostring(err), "\n") end
+  course.ending = nil -- what ended the attempt; from here on it is somebody who stops the run
   local until_then = kernel.monotonic() + seconds
   repeat
     local left = until_then - kernel.monotonic()
