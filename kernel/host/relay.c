@@ -49,6 +49,12 @@ static void keep(struct relay *relay, const char *data, size_t size)
 	}
 }
 
+static void stop_reading(struct relay *relay)
+{
+	close(relay->in);
+	relay->in = -1;
+}
+
 void relay_move(struct relay *relay, short ready)
 {
 	if (!ready)
@@ -59,7 +65,11 @@ void relay_move(struct relay *relay, short ready)
 		ssize_t written = write(relay->out, relay->buffer + relay->start, size);
 		if (written < 0 && (errno == EINTR || errno == EAGAIN))
 			return;
-		if (written < 0) { /* nobody reads it any more; it is still kept */
+		if (written < 0) {
+			/* A reader that is gone ends the command by SIGPIPE, as it would without us; it might go on for ever. When
+			 * a terminal hung up or a disk is full, the copy goes on. */
+			if (errno == EPIPE)
+				stop_reading(relay);
 			relay->out = -1;
 			relay->size = 0;
 			return;
@@ -72,8 +82,7 @@ void relay_move(struct relay *relay, short ready)
 	if (got < 0 && errno == EINTR)
 		return;
 	if (got <= 0) {
-		close(relay->in);
-		relay->in = -1;
+		stop_reading(relay);
 		return;
 	}
 	keep(relay, relay->buffer, (size_t)got);

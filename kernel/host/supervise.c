@@ -248,6 +248,17 @@ static int result(lua_State *L)
 	return failure ? 4 : 3;
 }
 
+/* What came too late must not end us, nor that nobody reads what the command said. */
+static void drop_signals(struct supervisor *self)
+{
+	sigset_t closed_pipe;
+	sigemptyset(&closed_pipe);
+	sigaddset(&closed_pipe, SIGPIPE);
+	while (next_signal(self))
+		;
+	sigtimedwait(&closed_pipe, NULL, &(struct timespec){0});
+}
+
 /* supervisor:close(): kills what is left, and lets signals through again. Twice is fine. */
 static int close_supervisor(lua_State *L)
 {
@@ -257,7 +268,7 @@ static int close_supervisor(lua_State *L)
 	group_close(&self->group);
 	for (int i = 0; self->keeps && i < 2; i++)
 		relay_close(&self->relays[i]);
-	next_signal(self); /* what came too late must not end us */
+	drop_signals(self);
 	close(self->signals);
 	self->signals = -1;
 	sigprocmask(SIG_SETMASK, &self->group.before, NULL);

@@ -419,6 +419,18 @@ describe("keel exec", function()
     assert.is_truthy(other.errors:find("k", 1, true))
   end)
 
+  it("ends by SIGPIPE what nobody reads any more, kept or not, and passes on the exit code", function()
+    local _, _, env = command.on_store()
+    local shell = { prefix = { "bash", "-c", '"$@" | head -n 1; echo "${PIPESTATUS[0]}"', "bash" }, env = env }
+    for _, keep in ipairs { false, support.dir() } do
+      for script, code in pairs { ["exec seq 1000000"] = 141, ["trap '' PIPE; seq 1000000 2>&-; exit 9"] = 9 } do
+        local words = { "exec", "sh", "-c", script }
+        if keep then table.insert(words, 2, "--keep=" .. keep) end
+        assert.equal(("1\n%d\n"):format(code), command.run(words, shell).output)
+      end
+    end
+  end)
+
   it("keeps the output in files, and shows it too", function()
     local exec, path = command.on_store()
     local folder = support.dir() .. "/kept"
