@@ -85,6 +85,9 @@ describe("keel", function()
     env.XDG_STATE_HOME = home .. "/elsewhere"
     assert.equal(0, command.run({ "exec", "true" }, { env = env }).code)
     assert.equal("rwx------", lfs.attributes(home .. "/elsewhere/keel", "permissions"))
+    env.XDG_STATE_HOME = "relative"
+    assert.equal(0, command.run({ "exec", "true" }, { env = env, cwd = home }).code)
+    assert.is_nil(lfs.attributes(home .. "/relative", "mode"))
   end)
 
   it("says what to do when there can be no store", function()

@@ -17,8 +17,9 @@ end
 --- The folder for what Keel keeps; it need not be there. Nil when the user has no home.
 ---@return string? path
 function state.directory()
-  local home = state.given "HOME"
-  local base = state.given "XDG_STATE_HOME" or home and home .. "/.local/state"
+  local home, base = state.given "HOME", state.given "XDG_STATE_HOME"
+  -- The specification has a relative path ignored: every folder would have a state of its own.
+  if not base or not base:find "^/" then base = home and home .. "/.local/state" end
   return base and base .. "/keel"
 end
 
