@@ -53,6 +53,34 @@ describe("A process of a handler", function()
     assert.equal(#big, #result_of({ "cat", input = big }).output)
   end)
 
+  it("need not read its input, whatever the program does about SIGPIPE", function()
+    local script = [[
+      local uv = require "luv"
+      local runs, seen = keel.run_manager {}, {}
+      local executor = keel.executor { manager = runs, handlers = function(context)
+        local children = {}
+        for i = 1, 3 do children[i] = assert(context.spawn { "true", input = ("x"):rep(2000000) }) end
+        for i = 1, 3 do seen[i] = children[i]:wait().code end
+      end }
+      local function disposition()
+        for line in io.lines "/proc/self/status" do
+          if line:find "^SigIgn" or line:find "^SigCgt" then io.write(line:match "(%x)%x%x%x$", " ") end
+        end
+      end
+      runs:create "t"
+      disposition()
+      executor:drain()
+      uv.run "nowait"
+      disposition()
+      say(table.concat(seen, ","))]]
+    -- The bit of SIGPIPE in the masks of what is ignored and what is caught, before and after.
+    local expected = { ["trap - PIPE"] = "0 0 0 0 0,0,0", ["trap '' PIPE"] = "1 0 1 0 0,0,0" }
+    for trap, said in pairs(expected) do
+      local child = support.spawn(script, {}, { prefix = { "sh", "-c", trap .. '; exec "$@"', "sh" } })
+      assert.equal(said, child:hear())
+    end
+  end)
+
   it("has its last words kept, as many as were asked for", function()
     local result = result_of { "/bin/sh", "-c", "seq 1 20000", max_output = 12 }
     assert.same({ "19999\n20000\n", true }, { result.output, result.dropped > 100000 })

@@ -3,6 +3,7 @@
 --- It leads a process group of its own, and signals go to that group. They are sent only while the leader has not
 --- been waited for: until then no stranger can have its number. When it has ended, what is left of its group is killed
 --- on the spot, for the same reason.
+local broken_pipe = require "keel.executor.broken_pipe"
 local check = require "keel.check"
 local errors = require "keel.errors"
 
@@ -109,8 +110,15 @@ function Child.spawn(loop, command, grace)
     collect(self, "_output", pipes[2], max)
     collect(self, "_errors", pipes[3], max)
   end
-  local function close_input() close_all { pipes[1] } end
-  if options.input then pipes[1]:write(options.input, loop:guard(close_input)) else close_input() end
+  if options.input then
+    local release = broken_pipe.catch(uv)
+    pipes[1]:write(options.input, loop:guard(function()
+      release()
+      close_all { pipes[1] }
+    end))
+  else
+    close_all { pipes[1] }
+  end
   return self
 end
 
