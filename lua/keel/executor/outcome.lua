@@ -13,8 +13,11 @@ function outcome.text(text)
   return errors.readable(text)
 end
 
--- An error as a text, whatever it is.
+-- An error as a text, whatever it is. A bare table made like an error of ours reads like one.
 local function in_words(err)
+  if type(err) == "table" and getmetatable(err) == nil and type(err.message) == "string" then
+    return type(err.code) == "string" and ("%s: %s"):format(err.code, err.message) or err.message
+  end
   local ok, text = pcall(tostring, err)
   return ok and text or "an error that cannot be shown"
 end
