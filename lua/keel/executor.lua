@@ -384,8 +384,8 @@ end
 
 --- For tests: runs all that is due by the store's clock, at once, and returns when nothing is left but what waits for
 --- the clock. Handlers that sleep go on in the drain after the clock was moved. Processes are waited for.
---- Raises when the executor was started, and inside of a running loop. Fails with limit_too_large after so many runs
---- that it looks endless.
+--- Raises when the executor was started, inside of a running loop, and when a handler has yielded by itself and nothing
+--- in the loop can go on with it. Fails with limit_too_large after so many runs that it looks endless.
 ---@param options? { limit?: integer } limit: runs, default 10000
 ---@return integer? attempts how many handlers have ended
 ---@return keel.Error? err
@@ -394,7 +394,7 @@ function Executor:drain(options)
   check_state(self, "drain")
   if self._loop:runs() then error("bad argument #1 to 'drain' (the loop runs already)", 2) end
   local limit, before = options.limit or DRAIN_LIMIT, self._counts.ended
-  local moves, too_many
+  local moves, too_many, stuck
   self._draining = true
   repeat
     moves = self._moves
@@ -409,10 +409,12 @@ function Executor:drain(options)
     go(self, function() tend(self, "tick") end)
     self._loop:turn_until(function()
       too_many = self._counts.ended - before > limit
-      return too_many or self._active <= 0 and self._loop:is_quiet()
+      stuck = self._active > 0 and self._loop:is_asleep()
+      return too_many or stuck or self._active <= 0 and self._loop:is_quiet()
     end)
-  until too_many or moves == self._moves
+  until too_many or stuck or moves == self._moves
   self._draining = false
+  if stuck then error("a handler waits for what nobody in the loop can tell it: did it yield by itself?", 2) end
   if too_many then
     return nil, errors.new("limit_too_large", ("more than %d runs came due"):format(limit),
       { field = "limit", requested = limit + 1, max = limit })

@@ -3,6 +3,7 @@ local keel = require "keel"
 local executors = require "support.executor"
 local kernel = require "keel.kernel"
 local support = require "support"
+local uv = require "luv"
 
 support.each_store(function(open)
   describe("drain", function()
@@ -137,6 +138,28 @@ support.each_store(function(open)
       claimable()
       local err = support.refused("limit_too_large", executor:drain { limit = 20 })
       assert.same({ "limit", 21, 20 }, { err.field, err.requested, err.max })
+    end)
+
+    it("tells of a handler that nobody can go on with", function()
+      local executor = executors.new(runs, function() coroutine.yield() end)
+      claimable()
+      support.raises("yield by itself", executor.drain, executor)
+      local report = assert(executor:stop { timeout = 0 })
+      assert.equal(1, #report.interrupted)
+    end)
+
+    it("waits for a handler that a callback of the loop goes on with", function()
+      local executor = executors.new(runs, function()
+        local thread, timer = coroutine.running(), uv.new_timer()
+        timer:start(20, 0, function()
+          timer:close()
+          coroutine.resume(thread)
+        end)
+        coroutine.yield()
+      end)
+      local id = claimable()
+      assert.equal(1, executor:drain())
+      assert.equal("success", status(id))
     end)
 
     it("is for executors that were not started", function()

@@ -198,6 +198,11 @@ function Loop:is_quiet()
   return #self._deferred == 0 and #self._last == 0
 end
 
+--- Whether nothing is deferred, and nothing in the loop will ever wake anybody.
+function Loop:is_asleep()
+  return self:is_quiet() and not self.uv.loop_alive()
+end
+
 --- Turns the loop until `done()`.
 ---@param done fun(): boolean
 function Loop:turn_until(done)
