@@ -53,6 +53,9 @@ local function check_needed(options)
         tostring(name), type(handler)), 3)
     end
   end
+  if options.loop and type(options.loop.new_idle) ~= "function" then
+    error("bad argument #1 to 'executor' (option 'loop' must be luv, or a module with its functions)", 3)
+  end
   if manager._executor then error("bad argument #1 to 'executor' (the manager has an executor)", 3) end
 end
 

@@ -21,6 +21,16 @@ local LAST_WORDS = 1           -- seconds for output that comes after the end: a
 local known = { cwd = "string", env = "table", input = "string", output = "string", max_output = "integer" }
 local outputs = { collect = true, inherit = true, ignore = true }
 
+-- A word as the system takes it: it would end at a zero byte.
+local function checked(word, i)
+  if type(word) ~= "string" and type(word) ~= "number" then
+    error(("bad argument #1 to 'spawn' (word %d is a %s)"):format(i, type(word)), 5)
+  elseif type(word) == "string" and word:find("\0", 1, true) then
+    error(("bad argument #1 to 'spawn' (word %d has a zero byte)"):format(i), 5)
+  end
+  return tostring(word)
+end
+
 -- The words of a command and its options.
 local function parse(command)
   if type(command) == "string" then command = { "/bin/sh", "-c", command } end
@@ -29,7 +39,7 @@ local function parse(command)
   for key, value in pairs(command) do
     if math.type(key) ~= "integer" then options[key] = value end
   end
-  for i, word in ipairs(command) do words[i] = tostring(word) end
+  for i, word in ipairs(command) do words[i] = checked(word, i) end
   check.options(options, known, 1, "spawn")
   if #words == 0 then error("bad argument #1 to 'spawn' (a command has at least one word)", 3) end
   if options.output and not outputs[options.output] then

@@ -82,6 +82,7 @@ local function context_of(self)
 
   function context.sleep(seconds)
     check.type(seconds, "number", 1, "sleep")
+    if seconds ~= seconds then error("bad argument #1 to 'sleep' (it is not a number of seconds)", 2) end
     check_thread(self, "sleep")
     if self:is_cancelled() then -- the others get their turn all the same: it may not be listened to
       executor._loop:give_way()
@@ -101,6 +102,7 @@ local function context_of(self)
   function context.event(event)
     check.type(event, "table", 1, "event")
     check.options(event, { kind = "string", message = "string", data = "table" }, 1, "event")
+    if not event.kind then error("bad argument #1 to 'event' (option 'kind' is missing)", 2) end
     if executor._manager._live:is_lost(record.run_id) then
       return nil, errors.new("stale_owner", ("run %s was lost to somebody else"):format(record.run_id),
         { run_id = record.run_id })
