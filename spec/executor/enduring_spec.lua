@@ -68,6 +68,42 @@ describe("An executor in trouble", function()
     assert.equal(1, #support.events(store, { kinds = { "run_finished" } }))
   end)
 
+  it("OWN-8: writes nothing of an attempt that is over when it has taken the run again", function()
+    runs = support.manager(store, { lease_ttl = 10 })
+    local ways = {
+      lost = function()
+        clock.advance(11)
+        assert(recover(10) == 1)
+      end,
+      given_back = function(context) assert(context.manager:requeue(context.run.run_id)) end,
+    }
+    local answers, second_runs, first_is_over = {}, {}, {}
+    executors.started(runs, function(context)
+      local name, attempt = context.run.thread_id, context.run.attempt + context.run.losses
+      if attempt > 1 then
+        second_runs[name] = true
+        while not first_is_over[name] do assert(context.sleep(0.005)) end
+        return { exit_code = 2 }
+      end
+      ways[name](context)
+      repeat context.sleep(0.005) until second_runs[name]
+      local _, progressed = context.progress { total_tokens = 7 }
+      local _, told = context.event { kind = "late" }
+      answers[name] = { progressed, told }
+      first_is_over[name] = true
+      error "the first attempt"
+    end)
+    for name in pairs(ways) do
+      local id = claimable(name)
+      executors.await_status(store, id, "success")
+      for i = 1, 2 do assert.equal("stale_owner", answers[name][i].code) end
+      local row = store:get(id)
+      assert.same({ 2, 0 }, { row.exit_code, row.total_tokens })
+      assert.is_nil(row.error)
+    end
+    assert.equal(0, #support.events(store, { kinds = { "late" } }))
+  end)
+
   it("RUN-39: a run whose handler lets nobody work until the deadline is over has timed out", function()
     local id = claimable("t", { deadline = in_seconds(60) })
     local failing = claimable("u", { deadline = in_seconds(60), max_attempts = 3 })

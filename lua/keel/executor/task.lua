@@ -34,6 +34,16 @@ local function cancelled(self)
     { run_id = record.run_id, action = record.abort_action })
 end
 
+-- Nil when the run is still this attempt's. One that was given back or lost is not, though this process may have taken
+-- it again: another attempt of it runs here then, and what is written by the run's id is written in its name.
+local function not_ours(self)
+  local live, record = self._executor._manager._live, self._record
+  local current = live:get(record.run_id)
+  if not live:is_lost(record.run_id) and (current == nil or current == record) then return nil end
+  return errors.new("stale_owner", ("this attempt of run %s is over: it was given back or lost"):format(record.run_id),
+    { run_id = record.run_id })
+end
+
 -- The signal to stop: whoever sleeps wakes up, and processes are ended.
 local function stop(self)
   if self._sleep then self._sleep:wake() end
@@ -96,6 +106,8 @@ local function context_of(self)
   end
 
   function context.progress(fields)
+    local err = not_ours(self)
+    if err then return nil, err end
     return executor._manager:update_run_progress(record.run_id, fields)
   end
 
@@ -103,10 +115,8 @@ local function context_of(self)
     check.type(event, "table", 1, "event")
     check.options(event, { kind = "string", message = "string", data = "table" }, 1, "event")
     if not event.kind then error("bad argument #1 to 'event' (option 'kind' is missing)", 2) end
-    if executor._manager._live:is_lost(record.run_id) then
-      return nil, errors.new("stale_owner", ("run %s was lost to somebody else"):format(record.run_id),
-        { run_id = record.run_id })
-    end
+    local err = not_ours(self)
+    if err then return nil, err end
     return executor._manager._client:call("append_event", { kind = event.kind, message = event.message,
       data = event.data, run_id = record.run_id, thread_id = record.thread_id })
   end
@@ -146,6 +156,8 @@ local function give_back(self, outcome)
   local backoff = executor._backoff
   local delay = backoff:delay(math.max(record.attempt or 1, 1), backoff.jitter > 0 and math.random() or 0)
   local run, err = insist(self, function()
+    local stale = not_ours(self)
+    if stale then return nil, stale end
     return executor._manager:requeue(record.run_id, { delay = delay, error = outcome.error })
   end)
   if run then executor:_expect(delay) end
@@ -163,6 +175,7 @@ local function write_end(self, outcome)
   local executor, record = self._executor, self._record
   local failed = outcome.failed
   outcome.failed = nil
+  if not_ours(self) and not self:is_cancelled() then return end -- its handler has given it back
   if is_late(self) then
     outcome.status, outcome.stop_reason, outcome.error_code = "timeout", "deadline", nil
     outcome.error = "the deadline of the run has passed"
@@ -174,7 +187,11 @@ local function write_end(self, outcome)
   elseif failed then
     outcome.status = "error"
   end
-  local function complete() return executor._manager:update_run_completion(record.run_id, outcome) end
+  local function complete()
+    local stale = not_ours(self)
+    if stale then return nil, stale end
+    return executor._manager:update_run_completion(record.run_id, outcome)
+  end
   local answered, done, err = pcall(insist, self, complete)
   local refused = not answered and done or done == nil and err.code ~= "stale_owner" and refusals[err.code] and err
   if refused then -- the handler returned what cannot be stored; that is how the run has ended, then
