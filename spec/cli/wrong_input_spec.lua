@@ -165,6 +165,7 @@ describe("Wrong input:", function()
       ["reconcile --reconciler undertaker"] = "known are: ",
       ["workers list --active"] = "give its id, too",
       ["exec --metadata [] true"] = "option '--metadata': '[]' is no JSON object",
+      ["exec --metadata {x true"] = "option '--metadata': '{x' is no JSON: string or '}' expected near 'x'",
       ["exec --strategy nonsense true"] = "nonsense",
       ["run missing.lua"] = "missing.lua",
       ["doctor --store :memory:"] = "give --store a file",

@@ -16,7 +16,7 @@ local SIGINT = 2
 local function object(text)
   local value, err = json.decode(text)
   if value == nil and err then
-    return nil, ("'%s' is no JSON: %s; write {\"name\": value}"):format(text, err.message)
+    return nil, ("'%s' is no JSON: %s; write {\"name\": value}"):format(text, err.message:gsub("^text ", ""))
   end
   if not text:find "^%s*{" then return nil, ("'%s' is no JSON object; write {\"name\": value}"):format(text) end
   return value
