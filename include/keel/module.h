@@ -1,5 +1,6 @@
 /* keel/module.h - the Lua module, for hosts that preload it with
- * luaL_requiref(L, "keel.kernel", luaopen_keel_kernel, 0). */
+ * luaL_requiref(L, "keel.kernel", luaopen_keel_kernel, 0). It is in a library of its own, so that programs without Lua
+ * need none: link keel-lua (pkg-config), or keel::keel_lua (CMake). */
 #ifndef KEEL_MODULE_H
 #define KEEL_MODULE_H
 
