@@ -27,6 +27,7 @@ struct supervisor {
 	struct group group;
 	int signals; /* -1: closed */
 	bool keeps;  /* the relays are in use */
+	bool told;   /* that the command has ended */
 	struct relay relays[2];
 };
 
@@ -117,7 +118,7 @@ static int start(lua_State *L)
 	int failure = paths[0] && paths[1] ? open_relays(self, paths, ends) : 0;
 	if (failure)
 		return host_fail(L, failure);
-	self->group.ended = false;
+	self->group.ended = self->told = false;
 	failure = group_start(&self->group, command, ends);
 	for (int i = 0; i < 2; i++)
 		if (ends[i] >= 0)
@@ -158,7 +159,6 @@ static int wait_for_news(lua_State *L)
 	struct supervisor *self = check(L);
 	lua_Number seconds = luaL_checknumber(L, 2);
 	int64_t deadline = monotonic_ms() + (int64_t)((seconds > 0 ? seconds < 3600 ? seconds : 3600 : 0) * 1000 + 0.999);
-	bool was_running = self->group.command != 0;
 	for (;;) {
 		struct pollfd descriptors[3] = {{.fd = self->signals, .events = POLLIN}, {.fd = -1}, {.fd = -1}};
 		int number = next_signal(self);
@@ -169,7 +169,8 @@ static int wait_for_news(lua_State *L)
 			lua_pushstring(L, sigabbrev_np(number));
 			return 2;
 		}
-		if (was_running && self->group.ended) {
+		if (self->group.ended && !self->told) {
+			self->told = true;
 			lua_pushliteral(L, "ended");
 			return 1;
 		}
@@ -181,7 +182,7 @@ static int wait_for_news(lua_State *L)
 		poll(descriptors, 3, (int)left);
 		for (int i = 0; self->keeps && i < 2; i++)
 			relay_move(&self->relays[i], descriptors[i + 1].revents);
-		if (!was_running && self->keeps && !relay_is_busy(&self->relays[0]) && !relay_is_busy(&self->relays[1]))
+		if (self->told && self->keeps && !relay_is_busy(&self->relays[0]) && !relay_is_busy(&self->relays[1]))
 			return 0; /* there is nothing else to wait for */
 	}
 }

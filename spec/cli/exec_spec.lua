@@ -5,6 +5,7 @@ local keel = require "keel"
 local lfs = require "lfs"
 local process = require "support.process"
 local support = require "support"
+local uv = require "luv"
 
 -- The runs of a store, oldest first, by their creation events.
 local function runs_of(path)
@@ -101,6 +102,20 @@ describe("keel exec passes through", function()
     child.handle:kill "sigusr1"
     child:expect "usr"
     child.handle:kill "sigterm"
+    assert.equal(128 + 15, (child:wait()))
+    local run = only_run(path)
+    assert.same({ "interrupted", "SIGTERM" }, { run.status, run.stop_reason })
+  end)
+
+  it("a signal that comes together with the end of the command, as when both are told", function()
+    local _, path, env = command.on_store()
+    local child = command.start({ "exec", "--", "sh", "-c", "echo $$; exec sleep 30" }, { env = env })
+    local pid = math.tointeger(child:hear())
+    child.handle:kill "sigstop"
+    uv.kill(pid, "sigterm")
+    eventually(function() return process.is_gone(pid) end)
+    child.handle:kill "sigterm"
+    child.handle:kill "sigcont"
     assert.equal(128 + 15, (child:wait()))
     local run = only_run(path)
     assert.same({ "interrupted", "SIGTERM" }, { run.status, run.stop_reason })
