@@ -66,5 +66,6 @@ for package in Keel keel; do # either way of writing it
 	quietly cmake -S "$here/consumer" -B "$folder/$package" -D "CMAKE_PREFIX_PATH=$prefix" -D "PACKAGE=$package"
 done
 quietly cmake --build "$folder/Keel"
-"$folder/Keel/shared" # it knows where the library is
+"$folder/Keel/shared" # it knows where the libraries are
+"$folder/Keel/preload"
 "$folder/Keel/static"
