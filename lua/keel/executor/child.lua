@@ -112,7 +112,8 @@ function Child.spawn(loop, command, grace)
   }, loop:guard(function(code, signal) self:_ended(code, signal) end))
   if not handle then
     close_all(pipes)
-    return nil, errors.new("io", ("cannot start %s: %s"):format(words[1], tostring(pid)))
+    local folder = options.cwd and " in " .. options.cwd or "" -- the fault may be either's
+    return nil, errors.new("io", ("cannot start %s%s: %s"):format(words[1], folder, tostring(pid)))
   end
   self._handle, self.pid = handle, pid
   local max = options.max_output or MAX_OUTPUT
