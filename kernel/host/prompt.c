@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 #include <wchar.h>
 
@@ -58,6 +59,44 @@ static struct prompt *check(lua_State *L)
 
 /* --- Keys -------------------------------------------------------------------------------------------------------- */
 
+/* How many rows the cursor is below the first of the line, on a terminal of the new width that breaks lines anew. */
+static int rows_above(const struct prompt *self, const LineInfoW *line)
+{
+	struct winsize size;
+	int rows = 0, columns = (int)strlen(self->text);
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
+		return 0;
+	for (const wchar_t *at = line->buffer; at < line->cursor; at++) {
+		int width = wcwidth(*at);
+		if (*at == L'\n') {
+			rows += columns / size.ws_col + 1;
+			columns = 0;
+		} else {
+			columns += width < 0 ? 2 : width; /* a control character is shown as ^X */
+		}
+	}
+	return rows + columns / size.ws_col;
+}
+
+/* Draws the line anew where it is. libedit would draw it behind itself: it does not know where the cursor is. */
+static void draw_again(EditLine *editor)
+{
+	struct prompt *self;
+	el_get(editor, EL_CLIENTDATA, &self);
+	int above = resized ? rows_above(self, el_wline(editor)) : 0;
+	if (above > 0)
+		printf("\033[%dA", above);
+	printf("\r\033[J");
+	if (resized)
+		el_resize(editor);
+	if (continued) { /* the shell has put the terminal back, which libedit does not know: it would leave it so */
+		el_set(editor, EL_PREP_TERM, 0);
+		el_set(editor, EL_PREP_TERM, 1);
+	}
+	resized = continued = 0;
+	el_set(editor, EL_REFRESH);
+}
+
 /* Waits for input; signals come in here only. False when the read is to end. */
 static bool wait_for_input(EditLine *editor, const sigset_t *open)
 {
@@ -65,18 +104,15 @@ static bool wait_for_input(EditLine *editor, const sigset_t *open)
 		struct pollfd descriptor = {.fd = STDIN_FILENO, .events = POLLIN};
 		if (interrupt_is_pending() || ending)
 			return false;
-		if (resized)
-			el_resize(editor);
-		if (continued)
-			el_set(editor, EL_PREP_TERM, 1);
 		if (resized || continued)
-			el_set(editor, EL_REFRESH);
-		resized = continued = 0;
+			draw_again(editor);
 		int ready = ppoll(&descriptor, 1, NULL, open);
-		if (ready > 0)
-			return true;
 		if (ready < 0 && errno != EINTR)
 			return false;
+		/* With both there, ppoll tells of the input and leaves the signal; but Ctrl-C was typed before it. */
+		ppoll(NULL, 0, &(struct timespec){0}, open);
+		if (ready > 0 && !interrupt_is_pending() && !ending)
+			return true;
 	}
 }
 

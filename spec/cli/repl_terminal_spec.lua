@@ -211,6 +211,53 @@ describe("keel repl on a terminal", function()
     gives(prompt, "'still here'", "still here")
   end)
 
+  it("takes what is typed right behind a Ctrl-C", function()
+    local prompt = open()
+    for turn = 1, 5 do
+      prompt:type "dropped"
+      prompt:expect_last "keel> dropped"
+      prompt:type("\3'kept " .. turn .. "'")
+      prompt:expect_last("keel> 'kept " .. turn .. "'")
+      prompt:press "Enter"
+      prompt:expect_last "keel>"
+    end
+  end)
+
+  it("stops with Ctrl-Z, and goes on with the line and its keys after fg", function()
+    local shell = terminal.start({ "/bin/sh" }, { env = { KEEL = command.program, KEEL_STORE = support.path(),
+      XDG_STATE_HOME = support.dir(), HOME = support.dir(), PS1 = "shell> " } })
+    shell:expect_last "shell>"
+    shell:enter '"$KEEL" repl'
+    shell:expect_last "keel>"
+    shell:type "'ad'"
+    shell:expect_last "keel> 'ad'"
+    shell:press "C-z"
+    shell:expect_last "shell>"
+    shell:enter "stty sane; fg" -- as most shells leave it
+    shell:expect_last "keel> 'ad'"
+    shell:press("Left", "Left")
+    shell:type "bc"
+    shell:expect_last "keel> 'abcd'"
+    shell:press "Enter"
+    shell:expect "'abcd'\nabcd\nkeel>"
+  end)
+
+  it("draws the line once when the terminal gets another size", function()
+    local prompt = open()
+    local line = "#'" .. ("ä字"):rep(30) .. "'"
+    prompt:type(line)
+    for _, width in ipairs { 70, 40, 41, 120, 60, 100 } do
+      prompt:resize(width, 30)
+      prompt:press "C-e"
+      prompt:wait_until(function(screen)
+        local _, prompts = screen:gsub("keel>", "")
+        return prompts == 1 and screen:gsub("\n", ""):find("keel> " .. line, 1, true)
+      end, "drawn badly at a width of " .. width)
+    end
+    prompt:press "Enter"
+    prompt:expect "\n150\nkeel>"
+  end)
+
   it("ends what runs with Ctrl-C, and goes on", function()
     local prompt = open()
     interrupts(prompt, "while true do end")
