@@ -68,27 +68,65 @@ local function measure(titles, rows)
   return texts, widths
 end
 
+-- Columns that a name, and what stands last, keep when room is short; and below which neither goes.
+local ENOUGH, LEAST = 16, 8
+
+-- Narrows the columns in `which`, the widest first, until so many columns are won or none is wider than `floor`.
+local function narrow(widths, which, wanted, floor)
+  while wanted > 0 do
+    local widest
+    for i in pairs(which) do
+      if widths[i] > floor and (not widest or widths[i] > widths[widest]) then widest = i end
+    end
+    if not widest then return end
+    widths[widest], wanted = widths[widest] - 1, wanted - 1
+  end
+end
+
+-- How many columns are missing for the last one to be so wide.
+local function lack(widths, shown, wish, room)
+  local sum = 0
+  for _, i in ipairs(shown) do sum = sum + widths[i] + 2 end
+  local last = shown[#shown]
+  return sum - widths[last] - 2 + math.min(wish, widths[last]) - room
+end
+
+-- Which columns are shown, and how wide, so that they fit: names are cut, then columns left out, then names cut more.
+local function fit(widths, marks, room)
+  local names, shown = {}, {}
+  for i in ipairs(widths) do
+    shown[i] = i
+    if marks[i]:find "~" then names[i] = true end
+  end
+  narrow(widths, names, lack(widths, shown, math.huge, room), ENOUGH)
+  narrow(widths, names, lack(widths, shown, LEAST, room), LEAST)
+  for i = #marks, 1, -1 do
+    if marks[i]:find "?" and lack(widths, shown, LEAST, room) > 0 then table.remove(shown, i) end
+  end
+  local last = shown[#shown]
+  widths[last] = math.max(widths[last] - math.max(lack(widths, shown, math.huge, room), 0), LEAST)
+  return shown
+end
+
 --- Rows under titles, the columns aligned, as lines without their ends.
----@param titles string[] one that begins with ">" is aligned to the right
+---@param titles string[] with marks in front: ">" aligned to the right; where the lines would not fit, "~" a column
+--- whose texts may be cut, as those of the last one are, "?" one that may be left out
 ---@param rows table[] lists of values
----@param columns? integer the last column is cut to what is left of so many; default: those of the terminal, if any
+---@param columns? integer what the lines are to fit in; default: the columns of the terminal, if it is one
 ---@return string[] lines the first is that of the titles
 function output.lines(titles, rows, columns)
-  local names, to_right = {}, {}
-  for i, title in ipairs(titles) do
-    to_right[i] = title:sub(1, 1) == ">"
-    names[i] = title:gsub("^>", "")
-  end
+  local names, marks = {}, {}
+  for i, title in ipairs(titles) do marks[i], names[i] = title:match "^([>~?]*)(.*)$" end
   local texts, widths = measure(names, rows)
-  local room = columns or host.size() or math.huge
-  for i = 1, #titles - 1 do room = room - widths[i] - 2 end
+  local shown = fit(widths, marks, columns or host.size() or math.huge)
   local function line(row, colour)
     local parts = {}
-    for i, text in ipairs(row) do
-      if i == #row then text = width.cut(text, math.max(room, 10)) end
-      local pad = i == #row and not to_right[i] and "" or (" "):rep(widths[i] - width.of(text))
+    for place, i in ipairs(shown) do
+      local text = width.cut(row[i], widths[i])
+      local to_right = marks[i]:find ">"
+      local pad = place == #shown and not to_right and "" or (" "):rep(widths[i] - width.of(text))
       local painted = output.paint(text, colour)
-      parts[i] = to_right[i] and pad .. painted or painted .. pad
+      parts[place] = to_right and pad .. painted or painted .. pad
     end
     return (table.concat(parts, "  "):gsub(" +$", ""))
   end
