@@ -100,6 +100,7 @@ f(]]
       setmetatable({ own = 1 }, { __index = function(_, k) return k end })
       setmetatable({}, { __tostring = function() return "called" end }), true
       "a\27[31mred"
+      "\u{9b}31mred", { "\u{85}" }
       runs:create_or_reject("t"); return select(2, runs:create_or_reject("t")).code
     ]], [[
 { 1, "two\n", { x = true }, [10] = 1.5, ["a b"] = keel.null, f = {} }
@@ -109,6 +110,7 @@ f(]]
 { own = 1 }
 called	true
 "a\x1b[31mred"
+"\u{9b}31mred"	{ "\u{85}" }
 conflict
 ]])
     local long = repl "t = {} for i = 1, 1e6 do t[i] = i end return t\nreturn { ('x'):rep(1e6) }"
@@ -153,6 +155,17 @@ events:wait(nil, 0)
 runs:create 'a'; runs:create 'b'
 events:wait({ thread_id = 'b' }, 10).thread_id
 events:wait(nil, 0)]], "nil\nb\nnil\n")
+  end)
+
+  it("names a wrong argument of events, and no line of its own", function()
+    for code, problem in pairs { ["events:last 'x'"] = "bad argument #1 to 'last' (integer expected, got string)",
+      ["events:last(1.5)"] = "bad argument #1 to 'last' (integer expected, got number)",
+      ["events:last(1, { kind = 'x' })"] = "bad argument #2 to 'last' (unknown option 'kind')",
+      ["events:wait({ kinds = 'x' }, 0)"] = "bad argument #1 to 'wait' (option 'kinds' must be a table, got string)",
+      ["events:wait(nil, 'x')"] = "bad argument #2 to 'wait' (number expected, got string)",
+      ["events:follow(1)"] = "bad argument #1 to 'follow' (table expected, got number)" } do
+      assert.equal("stdin:1: " .. problem .. "\n", repl("do local x = " .. code .. " end").errors)
+    end
   end)
 
   it("finds the last events that pass a filter, however far back they are", function()
@@ -208,6 +221,9 @@ describe("help at the prompt", function()
     tells("help(dispatcher)\nhelp(workers)\nhelp(events)\nhelp(keel)", "prepare_atomic", "subscribe_events", "follow",
       "run_manager")
     tells("help(nothing)\nhelp(1)", "it is nil", "it is a number")
+    tells("help(runs)", "One of these: help(runs.cancel)")
+    tells("help(store:lease('l', { ttl = 1 }))", "One of these: help(it.")
+    assert.is_nil(repl("help(runs)\nhelp(events)\nhelp(dispatcher)\nhelp(workers)").output:find "\nnew ")
   end)
 
   it("gives sections of the reference", function()

@@ -7,13 +7,14 @@ local LOOKED_AT = 5000 -- keys of a table
 local LEVELS = 16      -- of __index
 local SHOWN = 200
 
--- Calls visit(key, value) for each field that indexing a value could find, nearest first.
+-- Calls visit(key, value) for each field that indexing a value could find, nearest first. `new` of an object is what
+-- made it, and none of its methods.
 local function each_field(value, visit)
-  for _ = 1, LEVELS do
+  for level = 1, LEVELS do
     if type(value) == "table" then
       local count = 0
       for key, field in next, value do
-        visit(key, field)
+        if level == 1 or key ~= "new" then visit(key, field) end
         count = count + 1
         if count > LOOKED_AT then break end
       end

@@ -1,4 +1,5 @@
 --- `events` at the prompt: the log of the store, to look at and to wait for.
+local check = require "keel.check"
 local describe = require "keel.cli.describe"
 local log = require "keel.cli.log"
 
@@ -6,6 +7,8 @@ local Events = { __name = "keel.cli.events" }
 Events.__index = Events
 
 local PAGE, LAST = 1000, 20
+
+local filters = { runtime_id = "string", run_id = "string", thread_id = "string", kinds = "table" }
 
 ---@param store keel.Store
 function Events.new(store)
@@ -22,7 +25,9 @@ end
 ---@return keel.Event[]? events
 ---@return keel.Error? err
 function Events:last(count, filter)
-  count = count or LAST
+  count = math.tointeger(count or LAST) or count
+  check.type(count, "integer", 1, "last")
+  check.options(filter, filters, 2, "last")
   local cursor, err = log.cursor_before_last(self._store, count, filter)
   if not cursor then return nil, err end
   local found = {}
@@ -42,6 +47,8 @@ end
 ---@return keel.Error? err
 function Events:wait(filter, timeout)
   local kernel = require "keel.kernel"
+  check.options(filter, filters, 1, "wait")
+  check.type(timeout or 0, "number", 2, "wait")
   local deadline = timeout and kernel.monotonic() + timeout
   self._next = self._next or (self._store:event_high_water() or 0) + 1
   while true do
@@ -61,6 +68,7 @@ end
 ---@return nil
 ---@return keel.Error? err
 function Events:follow(filter)
+  check.options(filter, filters, 1, "follow")
   while true do
     local event, err = self:wait(filter)
     if not event then return nil, err end

@@ -64,22 +64,31 @@ local function first_sentence(text)
   return text:match "^(.-[.:])%s" or text:match "^(.-)%s*$"
 end
 
--- The functions of an object or a module by name.
+-- The functions of an object or a module by name. `new` of an object is what made it, and none of its methods.
 local function functions_of(thing)
   local found = {}
   local levels = 0
   while thing ~= nil and levels < 8 do
     if type(thing) == "table" then
       for name, value in next, thing do
-        if type(value) == "function" and type(name) == "string" and not name:find "^_" and not found[name] then
-          found[name] = value
-        end
+        local is_named = type(name) == "string" and not name:find "^_" and (levels == 0 or name ~= "new")
+        if type(value) == "function" and is_named and not found[name] then found[name] = value end
       end
     end
     local meta = debug.getmetatable(thing)
     thing, levels = type(meta) == "table" and rawget(meta, "__index") or nil, levels + 1
   end
   return found
+end
+
+-- A global that is this thing.
+local function name_of(thing)
+  local names = {}
+  for name, value in next, _G do
+    if rawequal(value, thing) and type(name) == "string" and name:find "^%a" then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names[1] or "it"
 end
 
 local function print_object(thing)
@@ -98,7 +107,9 @@ local function print_object(thing)
     local doc = document_of(found[name])
     print(("%-" .. width .. "s  %s"):format(name, doc and first_sentence(doc.text) or ""))
   end
-  if kind then print(("\nAll of it: help %q. One of these: help(it.%s)"):format(kind.section, names[1])) end
+  if kind then
+    print(("\nAll of it: help %q. One of these: help(%s.%s)"):format(kind.section, name_of(thing), names[1]))
+  end
 end
 
 local function print_titles(word, is_there)

@@ -30,6 +30,7 @@ local function quoted(text, limit)
   if cut then text = text:sub(1, utf8.offset(text, 0, limit + 1) - 1) end
   local escapes = { ["\n"] = "\\n", ["\t"] = "\\t", ["\r"] = "\\r", ['"'] = '\\"', ["\\"] = "\\\\" }
   text = text:gsub('[%c\127"\\]', function(c) return escapes[c] or ("\\x%02x"):format(c:byte()) end)
+  text = text:gsub("\xC2([\x80-\x9F])", function(c) return ("\\u{%x}"):format(c:byte()) end) -- control characters, too
   if not utf8.len(text) then text = text:gsub("[\128-\255]", function(c) return ("\\x%02x"):format(c:byte()) end) end
   return cut and ('"%s"… (%d bytes more)'):format(text, cut) or '"' .. text .. '"'
 end
@@ -39,7 +40,7 @@ local function named(value)
   if value == kernel.null then return "keel.null" end
   local ok, text = pcall(tostring, value)
   if not ok then text = type(value) .. " (its __tostring fails)" end
-  return (text:gsub("[%c\127]", " "))
+  return (text:gsub("[%c\127]", " "):gsub("\xC2[\x80-\x9F]", " "))
 end
 
 local array_metatable = getmetatable(kernel.array {})
@@ -156,8 +157,8 @@ end
 -- A text is shown as it is if that does a terminal no harm.
 local function result_text(value)
   if type(value) ~= "string" then return show.text(value) end
-  return (value:find "[%c\127]" and value:gsub("[\n\t]", ""):find "[%c\127]" or not utf8.len(value)) and
-    quoted(value, math.huge) or value
+  local harms = value:gsub("[\n\t]", ""):find "[%c\127]" or value:find "\xC2[\x80-\x9F]" or not utf8.len(value)
+  return harms and quoted(value, math.huge) or value
 end
 
 --- Prints what a chunk gave, without the nils at its end: the error that there was not.
