@@ -11,9 +11,10 @@ describe("keel", function()
   after_each(support.clean_up)
 
   it("says what there is, and explains each command", function()
-    local plain = command.run {}
+    local plain, path = command.run {}, support.path()
     assert.equal(0, plain.code)
     assert.equal(plain.output, command.run({ "help" }).output)
+    assert.equal(plain.output, command.run({ "help", "--json" }).output)
     local count = 0
     for name in plain.output:gmatch "\n  (%l+) " do
       count = count + 1
@@ -21,6 +22,7 @@ describe("keel", function()
       assert.equal(0, help.code, name)
       assert.is_truthy(help.output:find("Usage: keel " .. name, 1, true), name)
       for line in help.output:gmatch "[^\n]+" do assert.is_true(utf8.len(line) <= 100, line) end
+      assert.equal(help.output, command.run({ "help", "--json", name, "--store", path, "--quiet" }).output, name)
       if name ~= "help" then assert.equal(help.output, command.run({ name, "--help" }).output, name) end
     end
     assert.is_true(count >= 3)
@@ -56,7 +58,11 @@ describe("keel", function()
     assert.equal(0, command.run({ "--store", path, "exec", "true" }).code)
     assert.equal(0, command.run({ "exec", "--store=" .. path, "true" }).code)
     assert.equal("file", lfs.attributes(path, "mode"))
-    assert.equal(2, command.run({ "--store" }).code)
+    assert.same({ code = 2, output = "", errors = "keel: option '--store' needs a value; write: --store FILE\n" },
+      command.run { "--store" })
+    local between = command.run { "runs", "--quiet", "list" }
+    assert.equal(2, between.code)
+    assert.is_truthy(between.errors:find("Write: keel runs COMMAND --quiet; there are: list,", 1, true), between.errors)
     assert.equal(2, command.run({ "--durability", "none", "--store", path, "exec", "true" }).code)
   end)
 

@@ -42,16 +42,28 @@ local function filled(text)
   return table.concat(paragraphs, "\n\n")
 end
 
+-- The words without the options that every command has: they change nothing here.
+local function without_common(words)
+  local kept, i = {}, 1
+  while words[i] do
+    local option = usage.option_named(usage.common, words[i]:match "^[^=]*")
+    if not option then kept[#kept + 1] = words[i] end
+    i = i + (usage.takes_value(usage.common, words[i]) and 2 or 1)
+  end
+  return kept
+end
+
 --- Prints the help for the command that the words name, or what an option asks for.
 ---@param words string[]
 ---@param find fun(words: string[]): table?, string, keel.Error?
 ---@return integer exit_code
 local function show(words, find)
+  words = without_common(words)
   if words[1] == "--man" then
     io.stdout:write(require "keel.cli.manual"())
     return 0
   end
-  if words[1] and words[1]:find "^%-" and not usage.option_named(usage.common, words[1]) then
+  if words[1] and words[1]:find "^%-" then
     local nearest = suggest.nearest(words[1], { "--man", "--help" })
     return complain(("unknown option '%s'; %s"):format(words[1], nearest and ("did you mean '%s'?"):format(nearest) or
       "'keel help help' tells what there is"))

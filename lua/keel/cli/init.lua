@@ -43,6 +43,7 @@ local function split_common(words)
         ("did you mean '%s'?"):format(nearest) or "the options of a command stand behind it"))
     end
     if usage.takes_value(usage.common, words[i]) then
+      if not words[i + 1] then return nil, usage.lacks_value(usage.option_named(usage.common, name), name) end
       i = i + 1
       front[#front + 1] = words[i]
     end
@@ -68,7 +69,9 @@ local function find(words)
   while true do
     local word, entry = words[1], nil
     if not word or word:find "^%-" then
-      return nil, name, usage.error("which command? There are: " .. suggest.list(known))
+      local early = word and usage.option_named(usage.common, word:match "^[^=]*")
+      local what = early and ("Write: %s COMMAND %s; there are"):format(name, word) or "There are"
+      return nil, name, usage.error(("which command? %s: %s"):format(what, suggest.list(known)))
     end
     for _, candidate in ipairs(known) do
       if candidate.name == word then entry = candidate end

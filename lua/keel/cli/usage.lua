@@ -38,6 +38,14 @@ usage.environment = {
   { "NO_COLOR", "no colours, even on a terminal, when it is not empty" },
 }
 
+--- The error of an option without the value it needs.
+---@param option table
+---@param name string as it was written
+---@return keel.Error
+function usage.lacks_value(option, name)
+  return usage.error(("option '%s' needs a value; write: %s %s"):format(name, name, option.value))
+end
+
 --- The option with a name, long or short.
 ---@param options table[]
 ---@param name string
@@ -161,7 +169,7 @@ local function explain(name, command, message)
   if unknown then return text .. "; " .. suggestion(name, command, unknown) end
   if lacking then
     local option = usage.option_named(command.options or {}, lacking) or usage.option_named(usage.common, lacking)
-    return ("option '%s' needs a value; write: %s %s"):format(lacking, lacking, option.value)
+    return usage.lacks_value(option, lacking).message
   end
   if text:find "^missing argument" or text:find "^too many arguments" then
     return ("%s; write: %s %s"):format(text, name, usage.synopsis(command))
