@@ -107,8 +107,8 @@ static int run(lua_State *L)
 		lua_pushstring(L, argv[i]);
 		lua_rawseti(L, -2, i);
 	}
-	lua_call(L, 1, 1);
-	return 1;
+	lua_call(L, 1, 2);
+	return 2;
 }
 
 /* What we were started without, of input, output and errors, must not become the number of a file of ours: messages
@@ -136,11 +136,17 @@ int main(int argc, char **argv)
 	lua_pushinteger(L, argc);
 	lua_pushlightuserdata(L, argv);
 	int code = EXIT_FAILURE;
-	if (lua_pcall(L, 2, 1, 1) == LUA_OK)
-		code = (int)lua_tointeger(L, -1);
-	else
+	bool is_finalized = false;
+	if (lua_pcall(L, 2, 2, 1) == LUA_OK) {
+		code = (int)lua_tointeger(L, -2);
+		is_finalized = lua_toboolean(L, -1);
+	} else {
 		fprintf(stderr, "keel: %s\n", lua_tostring(L, -1));
-	/* Stores are closed by whoever opened them; the memory goes with the process. */
+	}
+	/* Our stores are closed by whoever opened them, and the memory goes with the process; but what a user's code has
+	 * made may count on its finalizers. */
+	if (is_finalized)
+		lua_close(L);
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return code;
 	struct pollfd out = {.fd = STDOUT_FILENO};

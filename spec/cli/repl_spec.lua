@@ -146,7 +146,7 @@ error 'e']], "--json")
     local first, second = result.errors:match "^([^\n]+)\n([^\n]+)\n$"
     assert.same({ "invalid_request", "run_id" },
       { keel.json.decode(first).error.code, keel.json.decode(first).error.field })
-    assert.equal("stdin:6: e", keel.json.decode(second).error.message)
+    assert.same({ code = "error", message = "stdin:6: e", transient = false }, keel.json.decode(second).error)
   end)
 
   it("waits for events of the log, by filter and with an end", function()

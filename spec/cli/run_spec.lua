@@ -29,9 +29,17 @@ describe("keel run", function()
   end)
 
   it("passes its outcome on", function()
-    for text, code in pairs { ["return 7"] = 7, ["return true"] = 0, ["return false"] = 1, ["os.exit(9)"] = 9 } do
+    for text, code in pairs { ["return 7"] = 7, ["return true"] = 0, ["return false"] = 1, ["return 6 / 2"] = 3,
+      ["return 0.5"] = 1, ["os.exit(9)"] = 9 } do
       assert.equal(code, command.run({ "run", script(text) }).code, text)
     end
+  end)
+
+  it("finalizes what a script leaves, as lua5.4 does", function()
+    local left = [[left = setmetatable({}, { __gc = function() print "finalized" end })]]
+    assert.equal("finalized\n", command.run({ "run", script(left) }).output)
+    assert.equal("finalized\n", command.run({ "run", script(left .. " error 'e'") }).output)
+    assert.equal("1\nfinalized\n", command.run({ "--store", ":memory:", "repl" }, {}, left .. "\n1\n").output)
   end)
 
   it("shows where a script failed", function()
@@ -41,7 +49,7 @@ describe("keel run", function()
     assert.is_truthy(result.errors:find("script.lua:1: no luck", 1, true))
     assert.is_truthy(result.errors:find("script.lua:2: in main chunk", 1, true))
     local err = json.decode(command.run({ "--json", "run", path }).errors).error
-    assert.equal("script", err.code)
+    assert.same({ "script", false }, { err.code, err.transient })
     assert.is_nil(result.errors:find("keel/", 1, true) or result.errors:find("xpcall", 1, true))
     result = command.run { "run", script "error { code = 3 }" }
     assert.is_truthy(result.errors:find("keel run: a table was raised: { code = 3 }\nstack traceback:", 1, true))

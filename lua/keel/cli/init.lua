@@ -1,8 +1,8 @@
 --- The keel command: finds the subcommand, reads its arguments, runs it, and makes an exit code of what comes back.
 ---
 --- A subcommand is a module of its own, { summary, about, options, arguments, run }. `run(options)` gives an exit code
---- (nothing: 0), or nil and an error. Nothing is loaded before it is known to be needed: `keel exec` starts a command,
---- and should take no longer than that.
+--- (nothing: 0), or nil and an error; `is_host` says that it runs code of the user's. Nothing is loaded before it is
+--- known to be needed: `keel exec` starts a command, and should take no longer than that.
 local commands = require "keel.cli.commands"
 local suggest = require "keel.cli.suggest"
 local usage = require "keel.cli.usage"
@@ -96,6 +96,7 @@ end
 
 ---@param words string[] what stands behind the name of the program
 ---@return integer exit_code
+---@return boolean? is_host whether objects of a user's are left, which want to be finalized
 return function(words)
   if words[1] == "__complete" then -- what a shell asks when Tab was pressed
     return require "keel.cli.complete"(table.move(words, 2, #words, 1, {}))
@@ -118,6 +119,6 @@ return function(words)
   if options.help then return print_help(name:sub(#"keel " + 1)) end
   local code
   code, err = command.run(options)
-  if err then return complain(name, usage.reword(command, err), options.json) end
-  return code or 0
+  if err then code = complain(name, usage.reword(command, err), options.json) end
+  return code or 0, command.is_host
 end

@@ -13,6 +13,7 @@ return {
     .. " are its arguments. $KEEL_STORE tells it which store, when --store was given.",
   usage = "[--] SCRIPT.lua [ARGUMENT …]",
   takes_command = "script",
+  is_host = true,
   run = function(given)
     local path = given.command[1]
     if not path then return nil, usage.error "which script? Write: keel run SCRIPT.lua [ARGUMENT …]" end
@@ -22,13 +23,13 @@ return {
     _G.arg = table.move(given.command, 1, #given.command, 0, {})
     _G.keel = require "keel"
     local result = table.pack(xpcall(chunk, explain, table.unpack(given.command, 2)))
-    if not result[1] and given.json then return nil, { code = "script", message = result[2] } end
+    if not result[1] and given.json then return nil, { code = "script", message = result[2], transient = false } end
     if not result[1] then
       io.stderr:write("keel run: ", result[2], "\n")
       return 1
     end
     -- As for os.exit: a code, or whether it went well.
-    if math.type(result[2]) == "integer" then return result[2] & 255 end
+    if type(result[2]) == "number" then return (math.tointeger(result[2]) or 1) & 255 end
     return result[2] == false and 1 or 0
   end,
 }

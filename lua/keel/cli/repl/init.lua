@@ -120,10 +120,10 @@ local function report_failure(failure, as_json)
     if type(failure.value) == "table" and type(failure.value.code) == "string" then
       for name, value in pairs(failure.value) do fields[name] = value end
     else
-      fields.code, fields.message = "error", failure.message
+      fields.code, fields.message, fields.transient = "error", failure.message, false
     end
     io.stderr:write(kernel.json.encode { error = fields } or
-      assert(kernel.json.encode { error = { code = "error", message = failure.message } }), "\n")
+      assert(kernel.json.encode { error = { code = "error", message = failure.message, transient = false } }), "\n")
     return
   end
   io.stderr:write(failure.message, "\n")
@@ -192,6 +192,7 @@ return {
     .. " no terminal is read as chunks, whose results are printed.",
   more = "Tab completes, the arrow keys find what was typed before, Ctrl-C ends what runs, Ctrl-D ends the prompt."
     .. " `help()` tells more. The exit code is 1 when a chunk of what is no terminal has failed.",
+  is_host = true,
   options = {
     { "--runtime", value = "ID", about = "the worker runtime that `workers` is (default: default)" },
   },
