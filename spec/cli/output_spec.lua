@@ -63,6 +63,15 @@ describe("Output", function()
     assert.is_truthy(run("runs", "list").output:find(("long"):rep(30), 1, true))
   end)
 
+  it("explains a command in the columns there are", function()
+    local _, _, env = prepared()
+    for _, name in ipairs { "exec", "runs list", "top" } do
+      local text = on_terminal(env, ('"$KEEL" help %s'):format(name), 72)
+      assert.is_truthy(text:find("Usage: keel " .. name, 1, true))
+      for line in text:gmatch "[^\n]+" do assert.is_true(utf8.len(line) <= 72, line) end
+    end
+  end)
+
   it("is aligned where characters are wide", function()
     local run = prepared()
     local lines = {}

@@ -1,8 +1,11 @@
 --- keel help: what there is, and what a command does.
 local commands = require "keel.cli.commands"
+local host = require "keel.host"
 local suggest = require "keel.cli.suggest"
 local usage = require "keel.cli.usage"
 local width = require "keel.cli.width"
+
+local WIDEST, NARROWEST = 100, 50 -- columns
 
 local options = { { "--man", about = "print the manual page, keel(1), in the language of man(7)" } }
 
@@ -22,8 +25,8 @@ local function complain(message)
   return 2
 end
 
--- A text with its paragraphs filled to the width that argparse fills them to.
-local function filled(text)
+-- A text with its paragraphs filled to so many columns.
+local function filled(text, columns)
   local paragraphs = {}
   for paragraph in (text .. "\n\n"):gmatch "(.-)\n\n+" do
     local lines = { "" }
@@ -31,7 +34,7 @@ local function filled(text)
       local line = lines[#lines]
       if line == "" then
         lines[#lines] = word
-      elseif width.of(line) + 1 + width.of(word) <= usage.WIDTH then
+      elseif width.of(line) + 1 + width.of(word) <= columns then
         lines[#lines] = line .. " " .. word
       else
         lines[#lines + 1] = word
@@ -86,8 +89,9 @@ local function show(words, find)
   if not entry then return complain(err.message) end
   if rest[1] and not rest[1]:find "^%-" then return complain(("%s has no command '%s'"):format(found, rest[1])) end
   local command = require(entry.module)
-  print(usage.parser(found, command):get_help())
-  if command.more then print("\n" .. filled(command.more)) end
+  local columns = math.max(math.min(host.size() or WIDEST, WIDEST), NARROWEST)
+  print(usage.parser(found, command, columns):get_help())
+  if command.more then print("\n" .. filled(command.more, columns)) end
   return 0
 end
 

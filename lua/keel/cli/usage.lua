@@ -7,8 +7,7 @@ local suggest = require "keel.cli.suggest"
 
 local usage = {}
 
---- How wide help is.
-usage.WIDTH = 100
+local WIDTH = 100 -- columns of help, where it is not told otherwise
 
 --- What every subcommand takes.
 usage.common = {
@@ -111,12 +110,13 @@ end
 --- The parser of a subcommand.
 ---@param name string its full name
 ---@param command table
+---@param columns? integer how wide its help is
 ---@return table parser
-function usage.parser(name, command)
+function usage.parser(name, command, columns)
   local found, argparse = pcall(require, "argparse")
   if not found then error("the command line needs argparse (Debian: lua-argparse, LuaRocks: argparse)", 0) end
-  local parser = argparse(name, command.about):add_help(false):usage_max_width(usage.WIDTH)
-    :help_max_width(usage.WIDTH)
+  columns = columns or WIDTH
+  local parser = argparse(name, command.about):add_help(false):usage_max_width(columns):help_max_width(columns)
   if command.usage then parser:usage(("Usage: %s %s"):format(name, command.usage)) end
   for _, argument in ipairs(command.arguments or {}) do
     declare(parser:argument(argument[1], argument[2]), { convert = argument.convert, choices = argument.choices,
