@@ -36,7 +36,7 @@ describe("keel top --once", function()
     assert(runs:update_run_completion(done.run_id, { status = "error", error = "it broke" }))
     local result = run("top", "--once")
     assert.same({ 0, "" }, { result.code, result.errors })
-    assert.is_truthy(result.output:find("1 running, 2 waiting, 1 of them for anybody; 1 processes", 1, true))
+    assert.is_truthy(result.output:find("1 running, 2 waiting, 1 of them for anybody; 1 process; event", 1, true))
     assert.is_truthy(result.output:find "\ndeploy +1 +1 +[%d.]+s +[%d.]+s +tester\n")
     assert.is_truthy(result.output:find "\n +running +[%x-]+ +deploy +[%d.]+s +tester +make all\n")
     assert.is_truthy(result.output:find "\n +pending +[%x-]+ +batch +[%d.]+s +anybody\n")
@@ -58,6 +58,7 @@ describe("keel top --once", function()
     child:kill()
     local output = run("top").output
     assert.is_truthy(output:find("victim (gone)", 1, true))
+    assert.is_truthy(output:find("; 0 processes; event", 1, true))
     assert.is_truthy(output:find "gone +1 +0 .*victim")
   end)
 
@@ -152,6 +153,14 @@ describe("keel top on a terminal", function()
     screen:expect "victim"
     child:kill()
     screen:expect "victim (gone)"
+  end)
+
+  it("shows one picture as text on a terminal that is dumb", function()
+    manager()
+    local screen = terminal.start({ "/bin/sh", "-c", [[TERM=dumb "$0" top | cat -v; TERM=dumb "$0" top; read -r _]],
+      command.program }, { env = env })
+    screen:wait_until(function(text) return select(2, text:gsub("keel top", "")) == 2 and text:find "NAME$" end)
+    assert.equal("0", screen:ask "alternate_on")
   end)
 
   it("lets one choose a run and cancel it, after a question", function()

@@ -194,7 +194,7 @@ end
 ---@param noun string
 ---@return string
 function output.count(count, noun)
-  return ("%d %s%s"):format(count, noun, count == 1 and "" or "s")
+  return ("%d %s%s"):format(count, noun, count == 1 and "" or noun:find "s$" and "es" or "s")
 end
 
 return output

@@ -71,10 +71,11 @@ local ended_titles = { "ENDED", "RUN", "~THREAD", ">AGO", "?>TOOK", "WHAT" }
 local session_titles = { ">SESSION", ">PID", "PROCESS", ">RUNNING", ">WAITING", ">UP", "NAME" }
 
 local function head(shot)
-  local more = shot.has_more and " or more" or ""
+  local more, alive = shot.has_more and " or more" or "", 0
+  for _, session in ipairs(shot.sessions) do alive = alive + (session.alive and 1 or 0) end
   return ("keel top  %s  %s"):format(shot.at:match "T(%d+:%d+:%d+)", output.plain(shot.store)),
-    ("%d running, %d waiting%s, %d of them for anybody; %d processes; event %d"):format(shot.running, shot.pending,
-      more, shot.claimable, #shot.sessions, shot.event_id)
+    ("%d running, %d waiting%s, %d of them for anybody; %s; event %d"):format(shot.running, shot.pending,
+      more, shot.claimable, output.count(alive, "process"), shot.event_id)
 end
 
 -- How many rows each block gets: what it needs, and when that is too much, a fair part.

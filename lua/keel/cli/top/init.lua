@@ -7,6 +7,11 @@ local usage = require "keel.cli.usage"
 
 local LIMIT, LIMIT_MAX, RATE, RATE_MAX = 200, 1000, 5, 20
 
+-- Whether a picture can be drawn over another.
+local function is_screen()
+  return host.is_terminal(0) and host.is_terminal(1) and (os.getenv "TERM" or "dumb") ~= "dumb"
+end
+
 -- One picture, as text or as JSON.
 local function print_once(store, given)
   local shot, err = read(store, given.limit)
@@ -20,7 +25,7 @@ return {
   about = "A live screen of threads, runs and processes: what runs, who owns it, what waits. It only looks; `c` cancels"
     .. " the run that is chosen, after a question.",
   more = "Keys: j, k or the arrows choose a run, g and G the first and the last, c cancels it, r reads again, q leaves."
-    .. " On what is no terminal, and with --json, it shows one picture, as with --once.",
+    .. " On what is no terminal, or a dumb one, and with --json, it shows one picture, as with --once.",
   options = {
     { "--once", about = "show one picture as text, and end" },
     { "--rate", value = "N", convert = usage.integer(1, RATE_MAX),
@@ -32,9 +37,7 @@ return {
     given.limit, given.rate = given.limit or LIMIT, given.rate or RATE
     local store <close>, err = opening.store(given, "read")
     if not store then return nil, err end
-    if given.once or given.json or not (host.is_terminal(0) and host.is_terminal(1)) then
-      return print_once(store, given)
-    end
+    if given.once or given.json or not is_screen() then return print_once(store, given) end
     local number
     number, err = require("keel.cli.top.live").new(store, given):run()
     if err then return nil, err end
