@@ -158,9 +158,12 @@ describe("Wrong input:", function()
       ["runs wait r --timeout soon"] = "option '--timeout': 'soon' is no duration; write 30, 1.5s, 10m, 2h or 1d",
       ["runs prune"] = "--keep-last 1000",
       ["runs prune --before yesterday"] = "option '--before': 'yesterday' is no time; write 30d",
+      ["runs prune --before 30"] = "option '--before': '30' is no time; write 30d",
+      ["runs prune --before 99999999999d"] = "'99999999999d' is longer ago than there are years",
       ["runs prune --keep-last few"] = "option '--keep-last': 'few' is no whole number",
       ["runs retry r --set max"] = "option '--set': 'max' is not NAME=VALUE",
       ["events --after x"] = "option '--after': 'x' is no whole number",
+      ["events --after 9223372036854775807"] = "option '--after': '9223372036854775807' is more than ",
       ["events --all --after 1"] = "give one",
       ["reconcile --reconciler undertaker"] = "known are: ",
       ["workers list --active"] = "give its id, too",
@@ -175,6 +178,7 @@ describe("Wrong input:", function()
       refused(2, text, words, { env = env })
     end
     refused(2, "RUN must", { "runs", "show", "" }, { env = env })
+    refused(2, "WORKER must not be empty", { "workers", "show", "farm", "" }, { env = env })
   end)
 end)
 

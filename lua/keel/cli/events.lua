@@ -55,7 +55,7 @@ return {
     { "--limit", "-n", value = "N", convert = usage.integer(0),
       about = "begin with the last N (default 20); with --all or --after: end after N" },
     { "--all", about = "begin with the first there is" },
-    { "--after", value = "ID", convert = usage.integer(0), about = "begin behind this event" },
+    { "--after", value = "ID", convert = usage.integer(0, math.maxinteger - 1), about = "begin behind this event" },
     { "--thread", "-t", value = "KEY", about = "only those of this thread" },
     { "--run", value = "RUN", about = "only those of this run" },
     { "--runtime", value = "ID", about = "only those of this worker runtime" },

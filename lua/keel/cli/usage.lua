@@ -198,7 +198,7 @@ end
 
 -- What fields of the interface are called on the command line.
 local words_of = { thread_id = "thread", user_id = "user", idempotency_key = "key", run_id = "run",
-  runtime_id = "runtime", worker_id = "worker", path = "file" }
+  runtime_id = "runtime", worker_id = "worker", ["worker_ref.worker_id"] = "worker", path = "file" }
 
 --- An error that is about what was typed, in the words of who typed it; another as it is.
 ---@param command table

@@ -7,16 +7,19 @@ local usage = require "keel.cli.usage"
 
 local STEP_ROWS = 1000 -- of each sort, as a step of store:prune looks at
 
--- A point in time: RFC 3339, the beginning of a day, or so long ago.
+-- A point in time: RFC 3339, the beginning of a day, or so long ago. A number alone is seconds elsewhere; who means
+-- days here would lose nearly everything.
 local function moment(text)
   for _, time in ipairs { text, text .. "T00:00:00Z" } do
     if kernel.time_seconds(time) then return time end
   end
-  local seconds = usage.duration(text)
+  local seconds = text:find "%a$" and usage.duration(text)
   if not seconds then
     return nil, ("'%s' is no time; write 30d, 12h, 2026-01-31 or 2026-01-31T00:00:00Z"):format(text)
   end
-  return kernel.time_text(kernel.time_seconds(kernel.now()) - seconds)
+  local is_time, time = pcall(kernel.time_text, kernel.time_seconds(kernel.now()) - seconds)
+  if not is_time then return nil, ("'%s' is longer ago than there are years"):format(text) end
+  return time
 end
 
 -- How many steps pruning takes at most: it goes through the log, then through runs and workers side by side.
