@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -306,12 +307,15 @@ static int prompt_read(lua_State *L)
 	return 1;
 }
 
-/* prompt:remember(text): puts a text where the arrow keys find it. */
+/* prompt:remember(text): puts a text where the arrow keys find it. One that is no text in this locale, from a prompt in
+ * another one, is left out: libedit could not show it, and would go no further back. */
 static int remember(lua_State *L)
 {
 	HistEvent event;
 	struct prompt *self = check(L);
-	history(self->history, &event, H_ENTER, luaL_checkstring(L, 2));
+	const char *text = luaL_checkstring(L, 2);
+	if (mbstowcs(NULL, text, 0) != (size_t)-1)
+		history(self->history, &event, H_ENTER, text);
 	return 0;
 }
 

@@ -154,6 +154,15 @@ describe("keel repl on a terminal", function()
     second:expect "'first'\nfirst\nkeel>"
   end)
 
+  it("goes back behind what a prompt in another locale has kept", function()
+    local folder = support.dir()
+    assert(lfs.mkdir(folder .. "/keel"))
+    files.write(folder .. "/keel/history", "'first'\n'\xE4'\n'last'\n")
+    local prompt = open { XDG_STATE_HOME = folder }
+    prompt:press("Up", "Up")
+    prompt:expect_last "keel> 'first'"
+  end)
+
   it("keeps what several prompts at once were told", function()
     local first, env = open()
     local second = open(env)
