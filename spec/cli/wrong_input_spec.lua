@@ -241,4 +241,20 @@ describe("What is not there:", function()
     end
     on(path, "Permission denied", { prefix = prefix, env = { HOME = "/" } })
   end)
+
+  it("a store that may be read, in a folder that may not be written", function()
+    if not os.execute "test -w /" then return pending "only root can be another user" end
+    local prefix = { "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups" }
+    if not os.execute(table.concat(prefix, " ") .. " " .. command.program .. " version >/dev/null 2>&1") then
+      return pending "the program cannot be run as another user"
+    end
+    local path = support.path()
+    keel.open(path):close()
+    assert(os.execute(("chmod 755 %s; chmod 644 %s"):format(path:match "^(.*)/", path)))
+    local options = { prefix = prefix, env = { HOME = "/", KEEL_STORE = path } }
+    refused(1, "cannot be written, which reading needs, too; copy it", { "runs", "list" }, options)
+    local doctor = command.run({ "doctor" }, options)
+    assert.equal(1, doctor.code)
+    assert.is_truthy(doctor.output:find("have its folder made writable", 1, true), doctor.output)
+  end)
 end)
