@@ -7,10 +7,10 @@ local support = require "support"
 local terminal = require "support.terminal"
 
 -- A prompt on a store and a history of the test's own.
-local function open(env)
+local function open(env, width)
   local given = { KEEL_STORE = support.path(), XDG_STATE_HOME = support.dir(), HOME = support.dir() }
   for name, value in pairs(env or {}) do given[name] = value end
-  local prompt = terminal.keel({ "repl" }, { env = given })
+  local prompt = terminal.keel({ "repl" }, { env = given, width = width })
   prompt:expect_last "keel>"
   return prompt, given
 end
@@ -152,6 +152,22 @@ describe("keel repl on a terminal", function()
     second:expect_last "keel> 'first'"
     second:press "Enter"
     second:expect "'first'\nfirst\nkeel>"
+  end)
+
+  it("fills its help to the columns there are", function()
+    local prompt = open({}, 72)
+    prompt:enter "help(runs.create)"
+    prompt:expect("\nMakes a pending run, without a conflict check and without a queue. With\nan idempotency_key that"
+      .. " was used before, gives the run of then, flagged\n`idempotency_reused`.\nRaises for")
+    prompt:press "C-l"
+    prompt:enter "help(runs.cancel); help 'keel workers'"
+    prompt:expect("\n`keel workers list RUNTIME` lists the workers of a\n"
+      .. "[runtime](../README.md#worker-runtimes), 100 in order")
+    prompt:expect "\n```sh\nkeel workers list farm --active\n```\nkeel>"
+    prompt:press "C-l"
+    prompt:enter "help(runs)"
+    prompt:expect("\nwait                              Waits until a run has ended, wherever\n"
+      .. "                                  it runs.\n")
   end)
 
   it("goes back behind what a prompt in another locale has kept", function()

@@ -29,18 +29,7 @@ end
 local function filled(text, columns)
   local paragraphs = {}
   for paragraph in (text .. "\n\n"):gmatch "(.-)\n\n+" do
-    local lines = { "" }
-    for word in paragraph:gmatch "%S+" do
-      local line = lines[#lines]
-      if line == "" then
-        lines[#lines] = word
-      elseif width.of(line) + 1 + width.of(word) <= columns then
-        lines[#lines] = line .. " " .. word
-      else
-        lines[#lines + 1] = word
-      end
-    end
-    paragraphs[#paragraphs + 1] = table.concat(lines, "\n")
+    paragraphs[#paragraphs + 1] = width.fill(paragraph, columns)
   end
   return table.concat(paragraphs, "\n\n")
 end

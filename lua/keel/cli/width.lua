@@ -53,4 +53,22 @@ function width.pad(text, room)
   return text .. (" "):rep(room - width.of(text))
 end
 
+--- The text on lines of at most so many columns, broken at blanks. It keeps what it is indented by.
+---@param text string
+---@param room integer
+---@param hanging? string what all lines but the first begin with
+---@return string
+function width.fill(text, room, hanging)
+  local lines, line = {}, nil
+  for word in text:gmatch "%S+" do
+    if line and width.of(line) + 1 + width.of(word) > room then
+      lines[#lines + 1], line = line, (hanging or "") .. word
+    else
+      line = line and line .. " " .. word or text:match "^%s*" .. word
+    end
+  end
+  lines[#lines + 1] = line
+  return table.concat(lines, "\n")
+end
+
 return width

@@ -1,6 +1,11 @@
 --- help() at the prompt: what is at hand, and what the documentation says of a thing.
 local documents = require "keel.cli.repl.documents"
+local fill = require "keel.cli.repl.fill"
+local host = require "keel.host"
 local kernel = require "keel.kernel"
+local width = require "keel.cli.width"
+
+local LEAST = 24 -- columns of a text; where the terminal has fewer, it breaks lines as it does
 
 -- The section of the reference on each kind of object, by the name of its metatable, and the names under which the
 -- types of the C module describe its functions.
@@ -47,15 +52,35 @@ end
 
 -- --- Printing -------------------------------------------------------------------------------------------------------
 
+-- Prints a text of the documentation. What is no terminal gets it as it was written.
+local function print_text(text)
+  local columns = host.size()
+  print(columns and fill(text, math.max(columns, LEAST)) or text)
+end
+
+-- Prints lines of a name and a text, the texts in a column of their own.
+local function print_names(entries)
+  local widest, columns = 0, host.size()
+  for _, entry in ipairs(entries) do widest = math.max(widest, #entry[1]) end
+  local margin = (" "):rep(widest + 2)
+  for _, entry in ipairs(entries) do
+    local text = columns and width.fill(entry[2], math.max(columns - #margin, LEAST)) or entry[2]
+    local line = (entry[1] .. margin):sub(1, #margin) .. text:gsub("\n", "\n" .. margin)
+    print((line:gsub("%s+$", "")))
+  end
+end
+
 local function print_function(fn)
   local doc = document_of(fn)
   if not doc then
     print "there is no text about this function: nothing stands above it, or its file is not there to be read"
     return
   end
-  print(doc.signature .. "\n\n" .. doc.text:gsub("%s+$", ""))
+  print(doc.signature .. "\n")
+  print_text((doc.text:gsub("%s+$", "")))
   for _, part in ipairs { { "Parameters", doc.parameters }, { "Returns", doc.returns } } do
-    if #part[2] > 0 then print(("\n%s\n  %s"):format(part[1], table.concat(part[2], "\n  "))) end
+    if #part[2] > 0 then print("\n" .. part[1]) end
+    for _, line in ipairs(part[2]) do print_text("  " .. line) end
   end
 end
 
@@ -92,10 +117,8 @@ local function name_of(thing)
 end
 
 local function print_object(thing)
-  local found, names, width = functions_of(thing), {}, 0
-  for name in pairs(found) do
-    names[#names + 1], width = name, math.max(width, #name)
-  end
+  local found, names, entries = functions_of(thing), {}, {}
+  for name in pairs(found) do names[#names + 1] = name end
   table.sort(names)
   local meta = debug.getmetatable(thing)
   local kind = kinds[type(meta) == "table" and rawget(meta, "__name") or ""]
@@ -103,10 +126,11 @@ local function print_object(thing)
     print("there is no text about this: it is a " .. type(thing))
     return
   end
-  for _, name in ipairs(names) do
+  for i, name in ipairs(names) do
     local doc = document_of(found[name])
-    print(("%-" .. width .. "s  %s"):format(name, doc and first_sentence(doc.text) or ""))
+    entries[i] = { name, doc and first_sentence(doc.text) or "" }
   end
+  print_names(entries)
   if kind then
     print(("\nAll of it: help %q. One of these: help(%s.%s)"):format(kind.section, name_of(thing), names[1]))
   end
@@ -124,7 +148,7 @@ end
 local function print_section(word)
   local found, is_there = documents.sections(word)
   if #found == 0 then return print_titles(word, is_there) end
-  if #found == 1 then return print((found[1].text:gsub("%s+$", ""))) end
+  if #found == 1 then return print_text((found[1].text:gsub("%s+$", ""))) end
   print "there are several:"
   for _, section in ipairs(found) do print(("  help %q"):format(section.title)) end
 end
@@ -139,8 +163,9 @@ return function(at_hand)
   local function help(...)
     local thing = ...
     if select("#", ...) == 0 then
-      for _, entry in ipairs(at_hand) do print(("  %-12s %s"):format(entry[1], entry[2])) end
-      print "\nhelp(thing) explains one of these or a function, help \"strategies\" gives a section of the reference:"
+      print_names(at_hand)
+      print_text("\nhelp(thing) explains one of these or a function, help \"strategies\" gives a section of the"
+        .. " reference:")
       print_titles(nil, (select(2, documents.sections "")))
     elseif type(thing) == "string" then
       print_section(thing)
