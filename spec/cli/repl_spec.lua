@@ -158,8 +158,8 @@ events:wait(nil, 0)]], "nil\nb\nnil\n")
   end)
 
   it("names a wrong argument of events, and no line of its own", function()
-    for code, problem in pairs { ["events:last 'x'"] = "bad argument #1 to 'last' (integer expected, got string)",
-      ["events:last(1.5)"] = "bad argument #1 to 'last' (integer expected, got number)",
+    for code, problem in pairs { ["events:last 'x'"] = "bad argument #1 to 'last' (whole number expected, got string)",
+      ["events:last(1.5)"] = "bad argument #1 to 'last' (whole number expected, got 1.5)",
       ["events:last(1, { kind = 'x' })"] = "bad argument #2 to 'last' (unknown option 'kind')",
       ["events:wait({ kinds = 'x' }, 0)"] = "bad argument #1 to 'wait' (option 'kinds' must be a table, got string)",
       ["events:wait(nil, 'x')"] = "bad argument #2 to 'wait' (number expected, got string)",

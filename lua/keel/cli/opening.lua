@@ -50,10 +50,6 @@ function opening.store(options, how)
   if not store and (err.code == "store_corrupt" or err.code == "io") then
     return fail(err.code, err.message .. "; --store names another file")
   end
-  if not store and err.code == "store_readonly" then
-    return fail(err.code, ("%s and its folder cannot be written, which reading needs, too; copy it, or use --store"
-      .. " for another file"):format(path))
-  end
   if not store and err.code == "store_version" and how == "read" and err.message:find "older" then
     return fail("store_version", ("%s was made by an older version; 'keel reconcile' brings it up to date"):format(
       path))

@@ -10,9 +10,8 @@ local BIG_LOG = 64 << 20   -- bytes of F-wal: it is begun anew at some 4 MiB unl
 local advices = {
   store_corrupt = "if it is to be a store, use a backup; if it is another program's file, give --store another name",
   store_version = "an older store is brought up to date by 'keel reconcile'; for a newer one use the newer Keel",
-  store_readonly = "reading needs files beside it, too: have its folder made writable for you, or look at a copy",
   store_full = "make room on the disk",
-  io = "look at its permissions, and at the disk",
+  io = "look at its permissions, those of its folder, which reading needs, too, and at the disk",
   busy = "another process holds the lock: try again, and look at what is running",
 }
 
