@@ -7,9 +7,10 @@
 local DAY = 24 * 60 * 60
 
 local function seconds_of(text)
-  local hours, minutes = text:match "^(%d%d?):(%d%d)$"
-  if not hours then error(("'%s' is no time of the day, like 02:00"):format(text), 0) end
-  return hours * 3600 + minutes * 60
+  local hours, minutes = tostring(text):match "^(%d%d?):([0-5]%d)$"
+  local seconds = hours and hours * 3600 + minutes * 60
+  if not seconds or seconds > DAY then error(("'%s' is no time of the day, like 02:00"):format(text), 0) end
+  return seconds
 end
 
 return function(request)

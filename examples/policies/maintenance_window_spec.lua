@@ -24,6 +24,7 @@ describe("The policy maintenance_window", function()
     assert.equal(3600, decide("00:00:00", night).delay)
     assert.same({ admit = true }, decide("01:00:00", night))
     assert.same({ admit = true }, decide("22:29:59", night))
+    assert.equal(3600, decide("23:00:00", { from = "22:00", to = "24:00" }).delay)
   end)
 
   it("refuses instead, if the caller would rather know", function()
@@ -31,8 +32,10 @@ describe("The policy maintenance_window", function()
   end)
 
   it("says what is wrong with an option, and nothing is admitted", function()
-    local _, err = testing.decide(POLICY, { options = { from = "two" } })
-    assert.same({ "policy_failed", "'two' is no time of the day, like 02:00" }, { err.code, err.reason })
+    for _, wrong in ipairs { "two", "24:01", "25:00", "02:60", 2 } do
+      local _, err = testing.decide(POLICY, { options = { from = wrong } })
+      assert.same({ "policy_failed", "'" .. wrong .. "' is no time of the day, like 02:00" }, { err.code, err.reason })
+    end
   end)
 
   it("holds a run back until the window is over", function()
