@@ -143,6 +143,8 @@ support.each_store(function(open)
       assert.equal("enqueue", data.strategy)
       assert.same({ strategy = "quota", strategy_version = policy:version(), code = "policy_failed", line = 1,
         reason = "no idea" }, data.fallback_for)
+      local answer = assert(manager:dry_run("t", { multitask_strategy = policy }))
+      assert.same({ "created", "enqueue", data.fallback_for }, { answer.verdict, answer.strategy, answer.fallback_for })
       assert.same({ "warn", "quota", "enqueue" },
         { lines[1].level, lines[1].fields.strategy, lines[1].fields.fallback })
     end)

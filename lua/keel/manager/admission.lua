@@ -209,8 +209,11 @@ local function queue_of(decision, shown, count, effects, priority)
   return ahead
 end
 
--- Adds to an event who decided; and, when that was the fallback, in whose place and why.
-local function add_strategy(note, request, decision)
+--- Adds to an event, or an answer, who decided; and, when that was the fallback, in whose place and why.
+---@param note table
+---@param request table
+---@param decision table
+function admission.add_strategy(note, request, decision)
   local policy = decision.fallback or request.policy
   note.strategy, note.strategy_version = policy.name, policy.version
   if not decision.fallback then return end
@@ -222,7 +225,7 @@ end
 -- What the event of the newcomer says of how it came to be.
 local function note_of(request, decision, effects, ahead)
   local note = { reason = decision.reason, replaced = decision.replace }
-  add_strategy(note, request, decision)
+  admission.add_strategy(note, request, decision)
   if #effects.cancelled > 0 then
     note.cancelled = kernel.array(effects.cancelled)
     note.action = decision.action
@@ -305,7 +308,7 @@ end
 local function record(context, tx, request, kind, run_id, decision)
   if not context.record_refusals then return true end
   local data = { reason = decision.reason, position = decision.position }
-  add_strategy(data, request, decision)
+  admission.add_strategy(data, request, decision)
   return tx:append_event { kind = kind, thread_id = request.thread_id, run_id = run_id, data = data }
 end
 

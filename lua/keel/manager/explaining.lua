@@ -80,7 +80,9 @@ return function(Manager)
   ---@param options? keel.CreateOptions
   ---@return { verdict: "created"|"reused"|"refused", strategy: string, strategy_version: string, reason?: string,
   --- run_id?: string, cancelled?: string[], action?: keel.Action, replaced?: string, queued_behind?: string[],
-  --- position?: integer, concurrency?: integer, scheduled_at?: string }? answer run_id: the run to reuse, or in the way
+  --- position?: integer, concurrency?: integer, scheduled_at?: string, fallback_for?: { strategy: string,
+  --- strategy_version: string, code: keel.Code, line?: integer, reason: string } }? answer run_id: the run to reuse, or
+  --- in the way
   ---@return keel.Error? err
   function Manager:dry_run(thread_id, options)
     check.type(thread_id, "string", 1, "dry_run")
@@ -91,13 +93,13 @@ return function(Manager)
     outcome, err = self._client:rehearsal("dry_run", admission.decide, self._context, request)
     if not outcome then return nil, err end
     local decision = outcome.decision
-    local policy = decision.fallback or request.policy
-    return { verdict = outcome.verdict, strategy = policy.name, strategy_version = policy.version,
-      reason = decision.reason, run_id = outcome.run and outcome.run.run_id,
+    local answer = { verdict = outcome.verdict, reason = decision.reason, run_id = outcome.run and outcome.run.run_id,
       cancelled = outcome.cancelled and #outcome.cancelled > 0 and outcome.cancelled or nil,
       action = outcome.cancelled and #outcome.cancelled > 0 and outcome.action or nil, replaced = decision.replace,
       queued_behind = outcome.ahead and #outcome.ahead > 0 and outcome.ahead or nil, position = decision.position,
       concurrency = decision.concurrency,
       scheduled_at = outcome.verdict == "created" and request.fields.scheduled_at or nil }
+    admission.add_strategy(answer, request, decision)
+    return answer
   end
 end
