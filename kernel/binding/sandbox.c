@@ -443,25 +443,28 @@ static int sandbox_gc(lua_State *L)
 }
 
 /* sandbox(source, name): a box for the chunk, which is looked at only when it is called. `name` stands in messages.
- * Raises for wrong types. Returns the box; or nil and why the source cannot be one. */
+ * Raises for wrong types. Returns the box; or nil, why the source cannot be one, and the line, if it is in one. */
 static int sandbox_new(lua_State *L)
 {
 	struct keel_text source = keel_lua_check_text(L, 1, "source");
 	keel_lua_check_text(L, 2, "name");
 	lua_settop(L, 2);
-	const char *problem = NULL;
+	const char *problem = NULL, *place = NULL;
 	if (source.size > SANDBOX_SOURCE_MAX)
 		problem = "the script has more than 16 KiB";
 	else if (source.size > 0 && source.data[0] == LUA_SIGNATURE[0])
 		problem = "the script is bytecode; only text is loaded";
 	/* Lua 5.4.4 reads wild memory when it compiles some uses of a constant _ENV (CVE-2022-28805). No policy needs the
 	 * name, and a name cannot be written in another way. */
-	else if (memmem(source.data, source.size, "_ENV", 4))
+	else if ((place = memmem(source.data, source.size, "_ENV", 4)))
 		problem = "the script names _ENV";
 	if (problem) {
+		lua_Integer line = place != NULL;
+		for (const char *at = source.data; place && at < place; at++)
+			line += *at == '\n';
 		lua_pushnil(L);
 		lua_pushstring(L, problem);
-		return 2;
+		return push_line(L, line);
 	}
 	struct sandbox *box = lua_newuserdatauv(L, sizeof *box, 2);
 	memset(box, 0, sizeof *box);

@@ -43,8 +43,8 @@ end
 
 -- Makes a version of a script: its sandbox and its hash; or nil and the error.
 local function version_of(name, source)
-  local box, problem = kernel.sandbox(code_of(source), name)
-  if not box then return nil, failed(name, problem) end
+  local box, problem, place = kernel.sandbox(code_of(source), name)
+  if not box then return nil, failed(name, problem, place) end
   local ok, what, reason, line, is_block = box:check(load_budget.instructions, load_budget.seconds, load_budget.bytes)
   if ok then return { box = box, version = kernel.sha256(source):sub(1, 16) } end
   if what == "memory" then return nil, errors.new("no_memory", "there is no memory for policy " .. name) end

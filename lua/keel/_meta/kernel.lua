@@ -977,6 +977,7 @@ local Sandbox = {}
 ---@return any result a copy; else "failed", "budget", or "memory": the host's is used up
 ---@return string? reason; for "budget" "instructions", "seconds" or "bytes"
 ---@return integer? line where, if known
+---@return true? is_block of bytes: they would have been enough, but not for one block
 function Sandbox:call(instructions, seconds, bytes, ...) end
 
 --- Runs the chunk only, and sees whether it returns a function. Returns what call returns, without a result.
@@ -987,6 +988,7 @@ function Sandbox:call(instructions, seconds, bytes, ...) end
 ---@return string? what
 ---@return string? reason
 ---@return integer? line
+---@return true? is_block
 function Sandbox:check(instructions, seconds, bytes) end
 
 --- What the last call used. The hook counts in hundreds.
@@ -999,6 +1001,7 @@ function Sandbox:usage() end
 ---@param name string stands in messages
 ---@return keel.Sandbox? box
 ---@return string? problem longer than 16 KiB, bytecode, or naming _ENV
+---@return integer? line
 function kernel.sandbox(source, name) end
 
 --- A text that changes with the file. Raises for wrong types.
