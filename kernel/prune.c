@@ -91,7 +91,8 @@ static enum keel_code prune_runs(struct keel_store *store, struct keel_prune *pr
 {
 	static const char text[] =
 		"SELECT seq, coalesce(status, 0) > 1 AND (?2 >> coalesce(status, 0)) & 1 = 1 AND coalesce(finalizing, 0) = 0"
-		" AND ended_at < ?3 AND (SELECT count(*) FROM (SELECT 1 FROM runs n WHERE n.thread_id = r.thread_id"
+		" AND coalesce(ended_at, updated_at) < ?3" /* a run may have been put in with its end, and no time of it */
+		" AND (SELECT count(*) FROM (SELECT 1 FROM runs n WHERE n.thread_id = r.thread_id"
 		" AND n.created_at >= r.created_at AND (n.created_at > r.created_at OR n.seq > r.seq) LIMIT ?4)) >= ?4,"
 		" 0, status FROM runs r WHERE seq > ?1 ORDER BY seq LIMIT ?5";
 	struct keel_statement *select;

@@ -32,6 +32,14 @@ support.each_store(function(open)
     support.raises("function expected", store.prune, store, { keep_last = 1 }, true)
   end)
 
+  it("a run that was put in as ended, without the time of its end, ended when it was last written", function()
+    assert(store:put("imported", { thread_id = "t", status = "success", created_at = "2001-01-01T00:00:00Z" }))
+    assert.equal(0, assert(store:prune { before = store:now() }).runs)
+    clock.advance(1)
+    assert.equal(1, assert(store:prune { before = store:now() }).runs)
+    assert.equal("", ids())
+  end)
+
   describe("EVENT-7:", function()
     it("an old cursor is told of the gap and where to go on; ids are not reused", function()
       for i = 1, 6 do
