@@ -119,17 +119,25 @@ bool keel_text_line(struct keel_text *rest, struct keel_text *line)
 	return true;
 }
 
+/* Whether there is a control character at a place: U+0000 to U+001F, U+007F, or U+0080 to U+009F, which take two bytes
+ * and are as good as ESC to a terminal. */
+static bool is_control(struct keel_text text, size_t i)
+{
+	unsigned char c = (unsigned char)text.data[i];
+	if (c == 0xC2 && i + 1 < text.size)
+		return (unsigned char)text.data[i + 1] >= 0x80 && (unsigned char)text.data[i + 1] <= 0x9F;
+	return c < 0x20 || c == 0x7F;
+}
+
 enum keel_code keel_check_id(struct keel_text text, const char *field, struct keel_error *err)
 {
 	if (!text.data || text.size == 0)
 		return keel_fail_field(err, field, "%s must not be empty", field);
 	if (text.size > KEEL_ID_MAX)
 		return keel_fail_field(err, field, "%s has %zu bytes, at most %d are allowed", field, text.size, KEEL_ID_MAX);
-	for (size_t i = 0; i < text.size; i++) {
-		unsigned char c = (unsigned char)text.data[i];
-		if (c < 0x20 || c == 0x7F)
+	for (size_t i = 0; i < text.size; i++)
+		if (is_control(text, i))
 			return keel_fail_field(err, field, "%s has a control character (byte %zu)", field, i + 1);
-	}
 	if (!keel_text_is_utf8(text))
 		return keel_fail_field(err, field, "%s is not valid UTF-8", field);
 	return KEEL_OK;

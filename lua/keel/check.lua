@@ -15,6 +15,13 @@ local function is_named(value, name)
   return type(meta) == "table" and meta.__name == name
 end
 
+--- Whether a text has a control character, which no id may have: U+0000 to U+001F and U+007F to U+009F.
+---@param text string
+---@return boolean
+function check.has_control(text)
+  return text:find "[\0-\31\127]" ~= nil or text:find "\xC2[\x80-\x9F]" ~= nil
+end
+
 --- Whether a value can be called.
 ---@param value any
 ---@return boolean

@@ -1,6 +1,7 @@
 local support = require "support"
 
 local BAD_IDS = { ["an empty text"] = "", ["257 bytes"] = ("x"):rep(257), ["a control character"] = "a\tb",
+  ["a control character of two bytes"] = "a\u{9B}b",
   ["a zero byte"] = "a\0", ["invalid UTF-8"] = "\xff" }
 
 local cycle = {}

@@ -181,7 +181,7 @@ support.each_store(function(open)
       ["intent.objectif"] = { intent = { kind = "task", objective = "x", objectif = "y" } },
       ["profile.value"] = { profile = { kind = "named", value = ("x"):rep(129) } },
       ["profile.kind"] = { profile = {} },
-      ["config_bundle.id"] = { config_bundle = { id = "a\nb" } },
+      ["config_bundle.id"] = { config_bundle = { id = "a\u{85}b" } },
       ["requested_capabilities[2].name"] = { requested_capabilities = { { name = "a" }, { name = "  " } } },
       ["requested_capabilities"] = { requested_capabilities = { name = "a" } },
       ["workspace_refs[1].reference"] = { workspace_refs = { { name = "a" } } },

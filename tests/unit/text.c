@@ -155,6 +155,15 @@ TEST(ids_have_no_control_characters)
 		else
 			succeed(check_id(id, 3));
 	}
+	char two[] = "a\xC2_b"; /* U+0080 to U+00BF; up to U+009F they are control characters, too */
+	for (int c = 0x80; c < 0xC0; c++) {
+		two[2] = (char)c;
+		if (c < 0xA0)
+			refuse_field("run_id", check_id(two, 4));
+		else
+			succeed(check_id(two, 4));
+	}
+	refuse_field("run_id", check_id("a\xC2", 2));
 	refuse_field("run_id", check_id("a\xFFz", 3));
 	succeed(check_id("ünï 😀", strlen("ünï 😀")));
 }

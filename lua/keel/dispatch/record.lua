@@ -1,4 +1,5 @@
 --- The record of a test run: what dispatchers give and take, checked, and how it is kept as a run of the kernel.
+local check = require "keel.check"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 
@@ -61,7 +62,7 @@ local function check_id(text, longest)
   if #text > (longest or ID_MAX) then
     return nil, ("has %d bytes, at most %d are allowed"):format(#text, longest or ID_MAX)
   end
-  if text:find "[\0-\31\127]" then return nil, "has a control character" end
+  if check.has_control(text) then return nil, "has a control character" end
   return check_text(text)
 end
 

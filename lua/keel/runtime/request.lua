@@ -3,6 +3,7 @@
 ---
 --- What is in a request may come from somebody else (another program, a person): a wrong member is `invalid_request`
 --- and names its place. A wrong argument is the caller's mistake and raises.
+local check = require "keel.check"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 
@@ -38,7 +39,7 @@ function members.id(value, field)
   if #text > ID_MAX then
     return invalid(field, ("has %d bytes, at most %d are allowed"):format(#text, ID_MAX))
   end
-  if text:find "%c" then return invalid(field, "has a control character") end
+  if check.has_control(text) then return invalid(field, "has a control character") end
   return text
 end
 
