@@ -33,6 +33,16 @@ support.each_store(function(open)
       assert.same({ "interrupted", "interrupted" }, { run.status, store:get(run.run_id).status })
     end)
 
+    it("says in the run why it ended, whoever's it was", function()
+      local manager, run, store = started()
+      assert(manager:cancel(run.run_id))
+      assert.same({ "cancelled", "cancelled" }, { run.stop_reason, store:get(run.run_id).stop_reason })
+      local other = support.manager(store)
+      local pending = assert(other:create "u").run_id
+      assert(support.manager(store):cancel(pending))
+      assert.equal("cancelled", store:get(pending).stop_reason)
+    end)
+
     it("with rollback says so to the run, which may then record that it rolled back", function()
       local manager, run, store = started()
       assert.same({ true, "cancelled" }, { manager:cancel(run.run_id, { action = "rollback" }) })

@@ -3,6 +3,8 @@ local LiveRuns = require "keel.manager.live_runs"
 local check = require "keel.check"
 local errors = require "keel.errors"
 
+local REASON = "cancelled" -- the stop_reason of what was stopped here; who was asked to stop gives his own
+
 -- What cancelling a run that has ended comes to.
 local function of_final(status)
   if status == "interrupted" then return true, "cancelled" end
@@ -23,12 +25,13 @@ local function cancel_stored(self, run_id, action)
     local done
     if row.session_id ~= own then
       done, err = tx:claim_for_takeover(run_id,
-        { status = "interrupted", stop_reason = "cancelled", cancel_action = action })
+        { status = "interrupted", stop_reason = REASON, cancel_action = action })
       if done == nil then return nil, err end
       if done then return "taken_over" end
     end
     if row.status == "pending" or row.session_id == own then
-      done, err = tx:update_status(run_id, "interrupted", { cancel_action = action, finalizing = true })
+      done, err = tx:update_status(run_id, "interrupted",
+        { stop_reason = REASON, cancel_action = action, finalizing = true })
       if not done then return nil, err end
       return "cancelled"
     end
@@ -47,7 +50,8 @@ end
 ---@param Manager keel.RunManager
 return function(Manager)
   --- Stops a run. Its own process ends it at once and sets its abort event; the running run of another live session is
-  --- asked to stop, and the first action asked for wins; that of a dead owner is taken over.
+  --- asked to stop, and the first action asked for wins; that of a dead owner is taken over. What ended here has the
+  --- stop_reason "cancelled".
   --- Raises for wrong types. Fails with invalid_request (an unknown action) and what writing fails with.
   ---@param run_id string
   ---@param options? { action?: "interrupt"|"rollback" }
@@ -63,7 +67,8 @@ return function(Manager)
     local record = self._live:get(run_id)
     if not record then return cancel_others(self, run_id, action) end
     if LiveRuns.is_final(record.status) then return of_final(record.status) end
-    local done, err = self:_change_status(record, "interrupted", { cancel_action = action, finalizing = true })
+    local done, err = self:_change_status(record, "interrupted",
+      { stop_reason = REASON, cancel_action = action, finalizing = true })
     if not done then
       -- Somebody was first: the record has been brought up to date and says what holds.
       if LiveRuns.is_final(record.status) then return of_final(record.status) end
