@@ -347,7 +347,7 @@ describe("keel repl on a terminal", function()
       end
       shell:wait_until(function(screen) return screen:find "shell> ?$" end)
       shell:enter "clear; stty -a >$XDG_STATE_HOME/after; echo do''ne"
-      shell:expect "done\nshell>"
+      shell:wait_until(function(screen) return screen == "done\nshell>" end) -- and no longer that of the way before
       assert.equal(files.read(env.XDG_STATE_HOME .. "/before"), files.read(env.XDG_STATE_HOME .. "/after"), way)
     end
   end)
