@@ -91,6 +91,19 @@ f(]]
     assert.is_nil(result.errors:find("keel/", 1, true))
   end)
 
+  it("has globals of its own: what it needs itself cannot be taken from it", function()
+    prints([[
+      _G == require "_G", _G.runs == runs, load "return runs"() == runs
+      type, error, table, print, io, next, pairs, tostring, require = nil
+      runs:create "t".status
+      workers:summary().runtime_id
+      #events:last(), #store:list_runs()
+      type, { 1 }
+      help(nothing)
+    ]], "true\ttrue\ttrue\npending\ndefault\n2\t1\nnil\t{ 1 }\nthere is nothing of that name: it is nil\n")
+    prints("g = 1\nfunction f() g = g + 1 end\nf()\ng, _G.g, rawget(_G, 'g')", "2\t2\t2\n")
+  end)
+
   it("shows values as bounded text, on one line where they fit", function()
     prints([[
       { 1, "two\n", { x = true }, [10] = 1.5, ["a b"] = keel.null, f = {} }

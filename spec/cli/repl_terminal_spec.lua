@@ -59,6 +59,13 @@ describe("keel repl on a terminal", function()
     prompt:expect "1 run of this prompt in flight: nobody owns it now, and 'keel reconcile' recovers it"
   end)
 
+  it("ends as well when its store was closed", function()
+    local prompt = open()
+    gives(prompt, "store:close(), 1", "nil     1")
+    prompt:press "C-d"
+    assert.equal(0, prompt:ended())
+  end)
+
   it("takes characters of UTF-8 where no locale is set", function()
     local prompt = open { LC_ALL = "C" }
     gives(prompt, "#'ä' .. 'ö'", "2ö")

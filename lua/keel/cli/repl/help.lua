@@ -107,16 +107,16 @@ local function functions_of(thing)
 end
 
 -- A global that is this thing.
-local function name_of(thing)
+local function name_of(thing, globals)
   local names = {}
-  for name, value in next, _G do
+  for name, value in next, globals do
     if rawequal(value, thing) and type(name) == "string" and name:find "^%a" then names[#names + 1] = name end
   end
   table.sort(names)
   return names[1] or "it"
 end
 
-local function print_object(thing)
+local function print_object(thing, globals)
   local found, names, entries = functions_of(thing), {}, {}
   for name in pairs(found) do names[#names + 1] = name end
   table.sort(names)
@@ -132,7 +132,7 @@ local function print_object(thing)
   end
   print_names(entries)
   if kind then
-    print(("\nAll of it: help %q. One of these: help(%s.%s)"):format(kind.section, name_of(thing), names[1]))
+    print(("\nAll of it: help %q. One of these: help(%s.%s)"):format(kind.section, name_of(thing, globals), names[1]))
   end
 end
 
@@ -155,8 +155,9 @@ end
 
 --- Tells what is at hand: a table of { name, what it is } in order.
 ---@param at_hand { [1]: string, [2]: string }[]
+---@param globals table those of the prompt
 ---@return fun(...: any) help
-return function(at_hand)
+return function(at_hand, globals)
   --- Explains a thing: help() lists what is at hand, help(runs) what an object can do, help(runs.create) a function,
   --- help "strategies" gives a section of the reference.
   ---@param thing? any
@@ -174,7 +175,7 @@ return function(at_hand)
     elseif thing == nil then
       print "there is nothing of that name: it is nil"
     else
-      print_object(thing)
+      print_object(thing, globals)
     end
   end
   return help

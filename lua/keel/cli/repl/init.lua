@@ -23,16 +23,28 @@ local function open_store(given)
   return kernel.open(":memory:", { durability = given.durability })
 end
 
+-- The globals of what is typed, and of what that loads. They are a table of their own: a global called `type` or
+-- `error`, as is soon made at a prompt, must not be what Keel's files find under that name.
+local globals = {}
+
+-- Gives these globals to all chunks that are loaded from now on; what the prompt needs has been loaded by then.
+local function separate_globals()
+  local GLOBALS = 2 -- LUA_RIDX_GLOBALS
+  for _, name in ipairs { "describe", "shape" } do require("keel.cli." .. name) end
+  for name, value in next, _G do globals[name] = value end
+  globals._G, package.loaded._G = globals, globals
+  debug.getregistry()[GLOBALS] = globals
+end
+
 --- Puts what is at hand where chunks find it.
 local function furnish(store, given)
   local keel = require "keel"
   local runs, err = keel.run_manager { store = store }
   if not runs then return nil, err end
-  local globals = _G
   globals.keel, globals.store, globals.runs = keel, store, runs
   globals.events = require("keel.cli.repl.events").new(store)
   globals.dispatcher = assert(keel.dispatcher { store = store })
-  globals.help = require "keel.cli.repl.help"(at_hand)
+  globals.help = require "keel.cli.repl.help"(at_hand, globals)
   --- Prints all of a value, of which results show what fits.
   ---@param value any
   ---@param depth? integer tables in tables that are shown; default 4
@@ -66,7 +78,7 @@ end
 
 -- A line editor with what was typed before.
 local function editing_reader(stands_for, given)
-  local complete = require "keel.cli.repl.complete"(_G, stands_for, host.size)
+  local complete = require "keel.cli.repl.complete"(globals, stands_for, host.size)
   local prompt = host.prompt(complete)
   if not prompt then return plain_reader(true) end
   local history = require("keel.cli.repl.history").open()
@@ -85,7 +97,7 @@ end
 
 local function ends(text)
   local word = text:match "^%s*(%l+)%s*;?%s*$"
-  return (word == "exit" or word == "quit") and rawget(_G, word) == nil
+  return (word == "exit" or word == "quit") and rawget(globals, word) == nil
 end
 
 -- Reads lines until they are a chunk. Returns it; else nil, what is wrong with it ("" when it was dropped), and whether
@@ -162,7 +174,7 @@ local function converse(reader, given)
       report_failure(failure, given.json)
       all_well = false
     elseif results then
-      _G._ = results[1]
+      rawset(globals, "_", results[1])
       local _, why = chunk.run(function() report_results(results, given.json) end)
       if why then report_failure({ message = why.message, frames = {} }, given.json) end
     elseif given.on_terminal then
@@ -174,6 +186,7 @@ end
 
 -- Says what the prompt leaves behind when it ends.
 local function tell_orphans(store, given)
+  if not pcall(store.path, store) then return end -- the user has closed it
   local stat <close> = store:path() ~= "" and io.open "/proc/self/stat" or nil
   local pid, count = stat and stat:read "n", 0
   for _, session in ipairs(pid and store:sessions() or {}) do
@@ -207,12 +220,16 @@ return {
     local stands_for
     stands_for, err = furnish(store, given)
     if not stands_for then return nil, err end
-    if not given.on_terminal then return converse(plain_reader(false), given) and 0 or 1 end
+    if not given.on_terminal then
+      separate_globals()
+      return converse(plain_reader(false), given) and 0 or 1
+    end
     local can_edit = host.prompt and host.is_terminal(1) and os.getenv "TERM" ~= "dumb"
     local reader = can_edit and editing_reader(stands_for, given) or plain_reader(true)
     local path = store:path()
     output.note(given, ("keel %s on %s. help() tells what is at hand, Ctrl-D ends."):format(kernel.version,
       path ~= "" and path or "a store in memory"))
+    separate_globals()
     converse(reader, given)
     tell_orphans(store, given)
     return 0
