@@ -109,6 +109,16 @@ describe("keel doctor", function()
     assert.equal("error", finding.severity)
   end)
 
+  it("knows a file that is no store yet from one that is damaged", function()
+    local run, path = command.on_store()
+    files.write(path, "")
+    local finding = findings(run).store_corrupt
+    assert.equal("nothing is lost: 'keel exec' makes a store of it", finding.advice)
+    assert.is_truthy(run("runs", "list").errors:find("the file is empty; 'keel exec' makes a store of it", 1, true))
+    assert.equal(0, run("exec", "true").code)
+    assert.is_nil(findings(run).store_corrupt)
+  end)
+
   it("finds what breaks the invariants", function()
     local run, path = command.on_store()
     local store = support.open(path)

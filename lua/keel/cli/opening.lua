@@ -28,6 +28,13 @@ function opening.path(options)
   return folder .. "/keel.db", true
 end
 
+--- Whether an error of opening is about a file without content: a store that has yet to be made, as after a full disk.
+---@param err keel.Error
+---@return boolean
+function opening.is_empty(err)
+  return err.code == "store_corrupt" and err.message:find "the file is empty$" ~= nil
+end
+
 --- Opens the store. The default one's directory is made if need be, 0700.
 ---@param options { store?: string, durability?: string }
 ---@param how "make"|"change"|"read" "make": a store that is not there is made
@@ -46,6 +53,9 @@ function opening.store(options, how)
   if not store and err.code == "store_missing" and how ~= "make" then
     return fail("store_missing", ("there is no store at %s yet; 'keel exec' makes one, --store names another"):format(
       path))
+  end
+  if not store and opening.is_empty(err) then
+    return fail(err.code, err.message .. "; 'keel exec' makes a store of it, --store names another file")
   end
   if not store and (err.code == "store_corrupt" or err.code == "io") then
     return fail(err.code, err.message .. "; --store names another file")

@@ -37,7 +37,8 @@ local function look(path, findings, given)
   if not about_file.look(path, findings) then return end
   local store <close>, err = kernel.open(path, { create = false, readonly = true })
   if not store then
-    return findings:add("error", err.code, "the store cannot be opened: " .. err.message, about_file.advice(err.code))
+    return findings:add("error", err.code, "the store cannot be opened: " .. err.message, opening.is_empty(err) and
+      "nothing is lost: 'keel exec' makes a store of it" or about_file.advice(err.code))
   end
   about_file.look_at_rights(path, findings)
   verify(store, findings, given)

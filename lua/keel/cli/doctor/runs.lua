@@ -58,7 +58,7 @@ local kinds = {
     "let it go on with 'fg' or 'kill -CONT', or end it and run 'keel reconcile'" },
   { "not_stopping", "%s asked to stop more than a minute ago and still going on",
     "the process does not listen: end it, then run 'keel reconcile'" },
-  { "unclaimed", "%s ready for more than ten minutes, and nobody claims it",
+  { "unclaimed", "%s ready for more than ten minutes, which nobody claims",
     "start the program that claims such work, or stop them with 'keel runs cancel'" },
 }
 
