@@ -1,8 +1,6 @@
-/* prompt.c - keel.host for the prompt: a line editor. Uses: libedit, interrupt.
+/* prompt.c - keel.host for the prompt: a line editor. Uses: libedit, keys, interrupt.
  *
- * libedit is asked for its own interface (histedit.h) and not for readline's, which keeps its state in globals. It
- * reads through read_key, so that signals are heard between two keys and nowhere else, and none is lost on the way: the
- * terminal is always put back before anything is done about one.
+ * libedit is asked for its own interface (histedit.h) and not for readline's, which keeps its state in globals.
  *
  * Without libedit the command is built all the same: host.prompt is missing then, and lines are read as they come.
  */
@@ -14,135 +12,34 @@
 #include <histedit.h>
 #include <langinfo.h>
 #include <locale.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
-#include <wchar.h>
 
 #include <lauxlib.h>
 
 #include "interrupt.h"
+#include "keys.h"
 
 static const char PROMPT[] = "keel.prompt";
 
 enum { HISTORY_MAX = 1000 };
 
 struct prompt {
+	struct keys keys;
 	EditLine *editor; /* NULL: closed */
 	History *history;
 	lua_State *L;     /* of the running read */
 	const char *text; /* in front of the line; on the stack of the running read */
 };
 
-static volatile sig_atomic_t ending, resized, continued; /* signals that came during a read */
-
-static void note(int number)
-{
-	if (number == SIGWINCH)
-		resized = 1;
-	else if (number == SIGCONT)
-		continued = 1;
-	else
-		ending = number;
-}
-
 static struct prompt *check(lua_State *L)
 {
 	struct prompt *self = luaL_checkudata(L, 1, PROMPT);
 	luaL_argcheck(L, self->editor, 1, "the prompt is closed");
 	return self;
-}
-
-/* --- Keys -------------------------------------------------------------------------------------------------------- */
-
-/* How many rows the cursor is below the first of the line, on a terminal of the new width that breaks lines anew. */
-static int rows_above(const struct prompt *self, const LineInfoW *line)
-{
-	struct winsize size;
-	int rows = 0, columns = (int)strlen(self->text);
-	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
-		return 0;
-	for (const wchar_t *at = line->buffer; at < line->cursor; at++) {
-		int width = wcwidth(*at);
-		if (*at == L'\n') {
-			rows += columns / size.ws_col + 1;
-			columns = 0;
-		} else {
-			columns += width < 0 ? 2 : width; /* a control character is shown as ^X */
-		}
-	}
-	return rows + columns / size.ws_col;
-}
-
-/* Draws the line anew where it is. libedit would draw it behind itself: it does not know where the cursor is. */
-static void draw_again(EditLine *editor)
-{
-	struct prompt *self;
-	el_get(editor, EL_CLIENTDATA, &self);
-	int above = resized ? rows_above(self, el_wline(editor)) : 0;
-	if (above > 0)
-		printf("\033[%dA", above);
-	printf("\r\033[J");
-	if (resized)
-		el_resize(editor);
-	if (continued) { /* the shell has put the terminal back, which libedit does not know: it would leave it so */
-		el_set(editor, EL_PREP_TERM, 0);
-		el_set(editor, EL_PREP_TERM, 1);
-	}
-	resized = continued = 0;
-	el_set(editor, EL_REFRESH);
-}
-
-/* Waits for input; signals come in here only. False when the read is to end. */
-static bool wait_for_input(EditLine *editor, const sigset_t *open)
-{
-	for (;;) {
-		struct pollfd descriptor = {.fd = STDIN_FILENO, .events = POLLIN};
-		if (interrupt_is_pending() || ending)
-			return false;
-		if (resized || continued)
-			draw_again(editor);
-		int ready = ppoll(&descriptor, 1, NULL, open);
-		if (ready < 0 && errno != EINTR)
-			return false;
-		/* With both there, ppoll tells of the input and leaves the signal; but Ctrl-C was typed before it. */
-		ppoll(NULL, 0, &(struct timespec){0}, open);
-		if (ready > 0 && !interrupt_is_pending() && !ending)
-			return true;
-	}
-}
-
-/* One character: 1, 0 at the end of the input, -1 when the read is to end. */
-static int read_key(EditLine *editor, wchar_t *key)
-{
-	mbstate_t state = {0};
-	sigset_t open;
-	sigprocmask(SIG_SETMASK, NULL, &open);
-	sigdelset(&open, SIGINT);
-	sigdelset(&open, SIGWINCH);
-	sigdelset(&open, SIGCONT);
-	sigdelset(&open, SIGTERM);
-	sigdelset(&open, SIGHUP);
-	sigdelset(&open, SIGQUIT);
-	for (;;) {
-		char byte;
-		if (!wait_for_input(editor, &open))
-			return -1;
-		ssize_t got = read(STDIN_FILENO, &byte, 1);
-		if (got <= 0)
-			return (int)got;
-		size_t size = mbrtowc(key, &byte, 1, &state);
-		if (size == (size_t)-2)
-			continue; /* there is more of it */
-		if (size == (size_t)-1)
-			*key = L'?';
-		return 1;
-	}
 }
 
 static char *prompt_text(EditLine *editor)
@@ -175,6 +72,8 @@ static unsigned char complete(EditLine *editor, int key)
 	unsigned char outcome = CC_ERROR;
 	(void)key;
 	el_get(editor, EL_CLIENTDATA, &self);
+	if (self->keys.is_pasting)
+		return el_insertstr(editor, "\t") == 0 ? CC_REFRESH : CC_ERROR;
 	if (!ask(self, el_line(editor)))
 		return CC_ERROR;
 	const char *more = lua_tostring(self->L, -2), *shown = lua_tostring(self->L, -1);
@@ -214,6 +113,7 @@ static void bind_keys(EditLine *editor)
 	el_set(editor, EL_ADDFN, "keel-complete", "completes names", complete);
 	for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
 		el_set(editor, EL_BIND, keys[i][0], keys[i][1], NULL);
+	keys_bind(editor);
 	el_source(editor, NULL);
 }
 
@@ -247,51 +147,22 @@ static int open_prompt(lua_State *L)
 	el_set(self->editor, EL_CLIENTDATA, self);
 	el_set(self->editor, EL_HIST, history, self->history);
 	el_set(self->editor, EL_PROMPT, prompt_text);
-	el_set(self->editor, EL_GETCFN, read_key);
-	el_set(self->editor, EL_SIGNAL, 0);
 	bind_keys(self->editor);
 	return 1;
-}
-
-/* The signals that a read hears; in `before` how they were. */
-static const int heard[] = {SIGWINCH, SIGCONT, SIGTERM, SIGHUP, SIGQUIT};
-
-static void hear(struct sigaction before[], sigset_t *mask)
-{
-	struct sigaction how = {.sa_handler = note};
-	sigset_t blocked;
-	sigemptyset(&how.sa_mask);
-	sigemptyset(&blocked);
-	sigaddset(&blocked, SIGINT);
-	ending = resized = continued = 0;
-	for (size_t i = 0; i < sizeof heard / sizeof *heard; i++) {
-		sigaddset(&blocked, heard[i]);
-		sigaction(heard[i], &how, &before[i]);
-	}
-	sigprocmask(SIG_BLOCK, &blocked, mask);
-}
-
-static void hear_no_more(const struct sigaction before[], const sigset_t *mask)
-{
-	for (size_t i = 0; i < sizeof heard / sizeof *heard; i++)
-		sigaction(heard[i], &before[i], NULL);
-	sigprocmask(SIG_SETMASK, mask, NULL);
 }
 
 /* prompt:read(text): lets the user edit a line. Returns it without its end; nil and "interrupt" after Ctrl-C, "end" at
  * the end of the input. A signal that ends the program does so, with the terminal put back. */
 static int prompt_read(lua_State *L)
 {
-	struct sigaction before[sizeof heard / sizeof *heard];
-	sigset_t mask;
 	int size = 0;
 	struct prompt *self = check(L);
 	self->text = luaL_checkstring(L, 2);
 	lua_settop(L, 2);
 	self->L = L;
-	hear(before, &mask);
+	keys_begin(&self->keys, (int)strlen(self->text));
 	const char *line = el_gets(self->editor, &size);
-	hear_no_more(before, &mask);
+	int ending = keys_end(&self->keys);
 	self->L = NULL;
 	self->text = "";
 	if (ending) {

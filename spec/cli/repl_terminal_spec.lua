@@ -256,22 +256,40 @@ describe("keel repl on a terminal", function()
   end)
 
   it("stops with Ctrl-Z, and goes on with the line and its keys after fg", function()
+    local folder = support.dir()
     local shell = terminal.start({ "/bin/sh" }, { env = { KEEL = command.program, KEEL_STORE = support.path(),
-      XDG_STATE_HOME = support.dir(), HOME = support.dir(), PS1 = "shell> " } })
+      XDG_STATE_HOME = folder, HOME = folder, PS1 = "shell> " } })
     shell:expect_last "shell>"
-    shell:enter '"$KEEL" repl'
+    shell:enter 'stty -a >$HOME/before; "$KEEL" repl'
     shell:expect_last "keel>"
     shell:type "'ad'"
     shell:expect_last "keel> 'ad'"
     shell:press "C-z"
     shell:expect_last "shell>"
-    shell:enter "stty sane; fg" -- as most shells leave it
+    shell:enter "stty -a >$HOME/after; fg"
     shell:expect_last "keel> 'ad'"
     shell:press("Left", "Left")
     shell:type "bc"
     shell:expect_last "keel> 'abcd'"
     shell:press "Enter"
     shell:expect "'abcd'\nabcd\nkeel>"
+    assert.equal(files.read(folder .. "/before"), files.read(folder .. "/after"))
+  end)
+
+  it("takes what is pasted as it is: a tab completes nothing", function()
+    local prompt = open()
+    prompt:paste "function f(a)\n\tif a then\n\t\treturn a\n\tend\nend\nru\t= [[\n\tx]]\nf(#ru)\n"
+    local screen = prompt:expect "> f(#ru)\n2\nkeel>"
+    assert.is_nil(screen:find("runs", 1, true))
+    prompt:type "run"
+    prompt:press "Tab"
+    prompt:expect_last "keel> runs"
+    prompt:press "C-c"
+    prompt:paste "typed before Ctrl-C\t"
+    prompt:press "C-c"
+    prompt:type "run"
+    prompt:press "Tab"
+    prompt:expect_last "keel> runs"
   end)
 
   it("draws the line once when the terminal gets another size", function()

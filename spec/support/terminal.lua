@@ -57,6 +57,12 @@ function Terminal:type(text)
   assert(tmux(self, "send-keys", "-t", ":", "-l", "--", text))
 end
 
+--- Pastes a text, in brackets if the program has asked the terminal for them.
+function Terminal:paste(text)
+  assert(tmux(self, "set-buffer", "--", text))
+  assert(tmux(self, "paste-buffer", "-p", "-t", ":"))
+end
+
 --- Types a line and Enter.
 function Terminal:enter(line)
   self:type(line)
