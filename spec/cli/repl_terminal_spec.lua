@@ -26,6 +26,7 @@ end
 -- Enters a chunk that says when it runs, interrupts it, and waits for the prompt.
 local function interrupts(prompt, code, says_so)
   prompt:press "C-l"
+  prompt:wait_until(function(screen) return screen == "keel>" end, "the screen was not cleared")
   prompt:enter((says_so and "" or "io.write('o', 'n\\n'); ") .. code)
   prompt:expect "\non"
   prompt:press "C-c"

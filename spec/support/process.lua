@@ -22,10 +22,14 @@ function M.turn_until(done, milliseconds)
   local late = false
   local timer = uv.new_timer()
   timer:start(milliseconds or DEADLINE_MS, 0, function() late = true end)
-  while not done() and not late do uv.run "once" end
+  local is_done = done()
+  while not is_done and not late do
+    uv.run "once"
+    is_done = done()
+  end
   timer:close()
   uv.run "nowait"
-  return done() and true or false
+  return (is_done or done()) and true or false
 end
 
 --- The same for what no event of the loop tells of: looks every few milliseconds.
