@@ -93,6 +93,39 @@ local function columns(names, width)
   return table.concat(lines, "\n")
 end
 
+-- When the cursor is in a string: what of it is typed, what stands before it, and its quote.
+local function string_before(before)
+  local quote, from, i = nil, 1, 1
+  while i <= #before do
+    local c = before:sub(i, i)
+    if quote and c == "\\" then
+      i = i + 1
+    elseif c == quote then
+      quote = nil
+    elseif not quote and (c == '"' or c == "'") then
+      quote, from = c, i
+    elseif not quote and before:find("^%-%-", i) then
+      return nil
+    end
+    i = i + 1
+  end
+  if quote then return before:sub(from + 1), before:sub(1, from - 1), quote end
+end
+
+-- Completes help "a title of the reference"; in other strings there is nothing to offer.
+local function complete_string(text, front, quote, width)
+  if not front:find "%f[%w_]help%s*%(?%s*$" then return end
+  local titles = {}
+  for _, title in ipairs(require "keel.cli.repl.documents".titles()) do
+    if title:sub(1, #text):lower() == text:lower() then titles[#titles + 1] = title end
+  end
+  if #titles == 0 then return end
+  local rest = common_start(titles):sub(#text + 1)
+  if #titles == 1 then return rest .. quote end
+  if rest ~= "" then return rest end
+  return nil, columns(titles, width() or 80)
+end
+
 --- A function that completes.
 ---@param globals table
 ---@param stands_for table name → an object with the same methods, for globals that are made when they are first used
@@ -101,6 +134,8 @@ end
 return function(globals, stands_for, width)
   return function(before)
     if before:find "^%s+$" then return "  " end -- who indents wants no list of all there is
+    local text, front, quote = string_before(before)
+    if text then return complete_string(text, front, quote, width) end
     local chain, sign, prefix = before:match "([%a_][%w_.]*)([.:])([%w_]*)$"
     local names, values
     if chain then
