@@ -107,6 +107,14 @@ describe("cancel of another session's run", function()
       assert.is_nil(pair.ours_store:get(run.run_id).cancel_action)
     end
   end)
+
+  it("is given up when the session cannot be told: what waited for the lock does not wait for it again", function()
+    local run = pair.started()
+    local wrapped, calls = support.wrap(pair.ours_store, { session_id = support.fail(math.huge, support.busy()) })
+    support.refused("busy", support.manager(wrapped):cancel(run.run_id))
+    assert.equal(0, calls.begin + calls.transaction)
+    assert.is_nil(pair.ours_store:get(run.run_id).cancel_action)
+  end)
 end)
 
 describe("A cancel and a finish that race", function()

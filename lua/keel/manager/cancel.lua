@@ -13,7 +13,8 @@ end
 
 -- A run that is not live here: decided and written in one transaction. Returns what was done.
 local function cancel_stored(self, run_id, action)
-  local own = self._client:session_id()
+  local own, problem = self._client:session_id()
+  if problem then return nil, problem end -- whose the run is could not be told
   return self._client:transaction("cancel", function(tx)
     local row, err = tx:get(run_id)
     if err then return nil, err end
