@@ -1,7 +1,8 @@
 /* run_claim.c - claiming: the best of the runs that nobody owns. Uses: run_gate, run_change.
  *
- * First the best of all threads are tried, which finds one at once when runs are free to start; when all of those stand
- * behind blocked heads, the heads of the threads are asked one by one. What waits behind a head is never read.
+ * First the best of all threads are tried, which finds one at once when runs are free to start; when all of those are
+ * blocked, the threads are asked one by one: for their head, and then for the runs that need no turn (those without a
+ * concurrency). What waits for its turn behind a head is never read.
  */
 #include <keel/run.h>
 
@@ -14,9 +15,13 @@
 struct candidate {
 	struct keel_text run_id, thread_id;
 	int64_t priority, seq;
+	bool queued; /* it needs its turn */
 };
 
-enum { BEST_TRIED = 64 }; /* of all threads together; beyond them the heads of the threads are asked one by one */
+enum {
+	BEST_TRIED = 64,    /* of all threads together; beyond them the threads are asked one by one */
+	UNQUEUED_TRIED = 64 /* of one thread */
+};
 
 static enum keel_code claim_one(struct keel_store *store, struct keel_text run_id, const struct keel_claim *claim,
 								struct keel_arena **arena, bool *taken, struct keel_error *err)
@@ -39,9 +44,9 @@ static enum keel_code claim_one(struct keel_store *store, struct keel_text run_i
 }
 
 /* Runs that are due at the time ?1, and that nobody wants stopped. */
-#define CANDIDATES                                                                              \
-	"SELECT run_id, thread_id, coalesce(priority, 0), seq FROM runs WHERE " KEEL_CLAIMABLE      \
-	" AND (scheduled_at IS NULL OR scheduled_at <= ?1) AND (deadline IS NULL OR deadline > ?1)" \
+#define CANDIDATES                                                                                                   \
+	"SELECT run_id, thread_id, coalesce(priority, 0), seq, coalesce(concurrency, 0) FROM runs WHERE " KEEL_CLAIMABLE \
+	" AND (scheduled_at IS NULL OR scheduled_at <= ?1) AND (deadline IS NULL OR deadline > ?1)"                      \
 	" AND cancel_action IS NULL "
 
 static enum keel_code read_candidate(struct keel_statement *select, struct keel_arena **arena,
@@ -53,6 +58,7 @@ static enum keel_code read_candidate(struct keel_statement *select, struct keel_
 		return keel_fail_memory(err);
 	candidate->priority = keel_column_int(select, 2);
 	candidate->seq = keel_column_int(select, 3);
+	candidate->queued = keel_column_int(select, 4) > 0;
 	return KEEL_OK;
 }
 
@@ -78,8 +84,8 @@ static enum keel_code claim_best(struct keel_store *store, const struct keel_cla
 	keel_reset(select);
 	*more = count == BEST_TRIED;
 	for (size_t i = 0; code == KEEL_OK && !taken && i < count; i++) {
-		bool blocked = false; /* by one of the same thread before it */
-		for (size_t k = 0; k < i && !blocked; k++)
+		bool blocked = false; /* by one of the same thread before it: it is not its turn */
+		for (size_t k = 0; k < i && tried[i].queued && !blocked; k++)
 			blocked = keel_text_same(tried[k].thread_id, tried[i].thread_id);
 		if (!blocked)
 			code = claim_one(store, tried[i].run_id, claim, arena, &taken, err);
@@ -96,7 +102,7 @@ static enum keel_code head_of(struct keel_store *store, struct keel_text thread_
 	static const char first[] = CANDIDATES "AND thread_id = ?2 ORDER BY " KEEL_BEST_FIRST " LIMIT 1";
 	struct keel_statement *select;
 	bool row;
-	*head = (struct candidate){{NULL, 0}, {NULL, 0}, 0, 0};
+	*head = (struct candidate){{NULL, 0}, {NULL, 0}, 0, 0, false};
 	enum keel_code code = keel_query(store, first, &select, err, keel_int(keel_store_now(store)), keel_text(thread_id));
 	if (code != KEEL_OK)
 		return code;
@@ -112,21 +118,55 @@ static bool is_better(const struct candidate *a, const struct candidate *b)
 	return a->priority != b->priority ? a->priority > b->priority : a->seq < b->seq;
 }
 
-/* Whether a thread's head may start, and is better than the best so far, which it then replaces. */
+/* Puts a run in the place of the best so far when it is better and may start. *worse: it is not better, and nor is what
+ * comes behind it. */
+static enum keel_code try_one(struct keel_store *store, const struct candidate *candidate, struct keel_arena **arena,
+							  struct candidate *best, bool *worse, struct keel_error *err)
+{
+	struct keel_run_core core;
+	struct keel_gate_state state;
+	*worse = best->run_id.data && !is_better(candidate, best);
+	if (*worse)
+		return KEEL_OK;
+	enum keel_code code = keel_run_read_core(store, candidate->run_id, arena, &core, err);
+	if (code == KEEL_OK)
+		code = keel_run_look_at_gate(store, &core, &state, err);
+	if (code == KEEL_OK && state.gate == KEEL_GATE_OPEN) {
+		*best = *candidate;
+		*worse = true;
+	}
+	return code;
+}
+
+/* The best of a thread: its head, or behind a blocked one the first that needs no turn and may start. It replaces the
+ * best so far if it is better. */
 static enum keel_code consider(struct keel_store *store, struct keel_text thread_id, struct keel_arena **arena,
 							   struct candidate *best, struct keel_error *err)
 {
-	struct candidate head;
-	struct keel_run_core core;
-	struct keel_gate_state state;
-	enum keel_code code = head_of(store, thread_id, arena, &head, err);
-	if (code != KEEL_OK || !head.run_id.data || (best->run_id.data && !is_better(&head, best)))
+	static const char unqueued[] =
+		CANDIDATES "AND coalesce(concurrency, 0) = 0 AND thread_id = ?2 ORDER BY " KEEL_BEST_FIRST " LIMIT ?3";
+	struct candidate tried[UNQUEUED_TRIED];
+	struct keel_statement *select;
+	bool row, done = true;
+	int count = 0;
+	enum keel_code code = head_of(store, thread_id, arena, &tried[0], err);
+	if (code == KEEL_OK && tried[0].run_id.data)
+		code = try_one(store, &tried[0], arena, best, &done, err);
+	if (code != KEEL_OK || done)
 		return code;
-	code = keel_run_read_core(store, head.run_id, arena, &core, err);
-	if (code == KEEL_OK)
-		code = keel_run_look_at_gate(store, &core, &state, err);
-	if (code == KEEL_OK && state.gate == KEEL_GATE_OPEN)
-		*best = head;
+	code = keel_query(store, unqueued, &select, err, keel_int(keel_store_now(store)), keel_text(thread_id),
+					  keel_int(UNQUEUED_TRIED));
+	if (code != KEEL_OK)
+		return code;
+	while ((code = keel_step(select, &row, err)) == KEEL_OK && row && count < UNQUEUED_TRIED) {
+		code = read_candidate(select, arena, &tried[count], err);
+		if (code != KEEL_OK)
+			break;
+		count++;
+	}
+	keel_reset(select);
+	for (int i = 0; code == KEEL_OK && !done && i < count; i++)
+		code = try_one(store, &tried[i], arena, best, &done, err);
 	return code;
 }
 
@@ -149,9 +189,9 @@ static enum keel_code next_thread(struct keel_store *store, struct keel_text beh
 	return code;
 }
 
-/* Asks the heads of up to `limit` threads, going on where the last call stopped. */
-static enum keel_code best_of_heads(struct keel_store *store, const struct keel_claim *claim, struct keel_arena **arena,
-									struct candidate *best, struct keel_error *err)
+/* Asks up to `limit` threads, going on where the last call stopped. */
+static enum keel_code best_of_threads(struct keel_store *store, const struct keel_claim *claim,
+									  struct keel_arena **arena, struct candidate *best, struct keel_error *err)
 {
 	struct keel_text thread_id = keel_buffer_text(&store->claimed_from), from = thread_id;
 	bool wrapped = thread_id.size == 0;
@@ -195,13 +235,13 @@ static enum keel_code check_claim(const struct keel_claim *claim, struct keel_er
 static enum keel_code find_and_claim(struct keel_store *store, const struct keel_claim *claim,
 									 struct keel_arena **arena, struct keel_text *run_id, struct keel_error *err)
 {
-	struct candidate best = {{NULL, 0}, {NULL, 0}, 0, 0};
+	struct candidate best = {{NULL, 0}, {NULL, 0}, 0, 0, false};
 	enum keel_code code = KEEL_OK;
 	bool more = false, taken;
 	if (claim->threads_count == 0)
 		code = claim_best(store, claim, arena, run_id, &more, err);
 	if (code == KEEL_OK && more && !run_id->data)
-		code = best_of_heads(store, claim, arena, &best, err);
+		code = best_of_threads(store, claim, arena, &best, err);
 	for (size_t i = 0; code == KEEL_OK && i < claim->threads_count; i++)
 		code = consider(store, claim->threads[i], arena, &best, err);
 	if (code == KEEL_OK && best.run_id.data) {

@@ -313,6 +313,49 @@ TEST(behind_a_long_queue)
 	assert_string_equal(claims(&anything), "free");
 }
 
+/* What needs no turn is taken though its thread's head is blocked; what waits for its turn is not. */
+TEST(what_needs_no_turn)
+{
+	char id[32];
+	struct keel_text thread = text("t");
+	struct keel_claim of_thread = {.limit = 10, .threads = &thread, .threads_count = 1};
+	put_owned("running", "t");
+	put_queued("queued", "t");
+	put_claimable("later", "t", -1);
+	put_claimable("free", "t", 0);
+	assert_string_equal(claim(&of_thread), "free");
+	assert_string_equal(claims(&anything), "later");
+	for (int i = 0; i < 200; i++) { /* more than are looked at at first */
+		snprintf(id, sizeof id, "w%d", i);
+		put_queued(id, "t");
+	}
+	put_claimable("best", "t", -1);
+	put_claimable("elsewhere", "u", -2);
+	assert_string_equal(claims(&anything), "best elsewhere");
+	assert_string_equal(claim(&of_thread), "");
+	keel_runs_clear(&claimed);
+}
+
+/* Nor is one taken whose own conditions do not hold, before others that may start. */
+TEST(what_needs_no_turn_may_wait)
+{
+	struct keel_run run = claimable("waits", "t");
+	put_owned("running", "elsewhere");
+	SET(&run, WAITS_FOR, waits_for, text("running"));
+	put(&run);
+	run = claimable("waits too", "t");
+	SET(&run, WAITS_FOR, waits_for, text("running"));
+	put(&run);
+	put_claimable("free", "t", -1);
+	assert_string_equal(claims(&anything), "free");
+	put_claimable("free again", "t", -1);
+	struct keel_text thread = text("t");
+	struct keel_claim of_thread = {.limit = 10, .threads = &thread, .threads_count = 1};
+	assert_string_equal(claim(&of_thread), "free again");
+	assert_string_equal(claim(&of_thread), "");
+	keel_runs_clear(&claimed);
+}
+
 /* With more blocked threads than `limit` a call that finds nothing goes on at the next, past the end to the start. */
 TEST(the_cursor_goes_on)
 {
@@ -427,6 +470,8 @@ int main(void)
 		WITH_STORE(bad_questions),
 		WITH_STORE(behind_many_blocked),
 		WITH_STORE(behind_a_long_queue),
+		WITH_STORE(what_needs_no_turn),
+		WITH_STORE(what_needs_no_turn_may_wait),
 		WITH_STORE(the_cursor_goes_on),
 		WITH_STORE(the_cursor_outlives_its_thread),
 		WITH_STORE(long_queues_cost_nothing),
