@@ -39,7 +39,7 @@ describe("A store's event waiter", function()
     uv.run "nowait"
     assert.equal(0, woken)
     append "second"
-    uv.run()
+    while woken == 0 do uv.run "once" end -- others may have left something in the loop, which goes on for long
     assert.equal(1, woken)
     assert.is_true(waiter:look(after(id)))
   end)
