@@ -6,6 +6,8 @@
  */
 #include <keel/run.h>
 
+#include <stdlib.h>
+
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -20,6 +22,7 @@ struct candidate {
 
 enum {
 	BEST_TRIED = 64,    /* of all threads together; beyond them the threads are asked one by one */
+	LATER_TRIED = 64,   /* of those that were put off and are due; beyond them these are no exception any more */
 	UNQUEUED_TRIED = 64 /* of one thread */
 };
 
@@ -62,27 +65,74 @@ static enum keel_code read_candidate(struct keel_statement *select, struct keel_
 	return KEEL_OK;
 }
 
+static bool is_better(const struct candidate *a, const struct candidate *b)
+{
+	return a->priority != b->priority ? a->priority > b->priority : a->seq < b->seq;
+}
+
+static int in_order(const void *a, const void *b)
+{
+	return is_better(a, b) ? -1 : 1;
+}
+
+/* Adds up to `most` candidates of a query to the list. */
+static enum keel_code read_candidates(struct keel_store *store, const char *text, int most, struct keel_arena **arena,
+									  struct candidate *list, size_t *count, struct keel_error *err)
+{
+	struct keel_statement *select;
+	bool row;
+	enum keel_code code = keel_query(store, text, &select, err, keel_int(keel_store_now(store)), keel_int(most));
+	if (code != KEEL_OK)
+		return code;
+	while ((code = keel_step(select, &row, err)) == KEEL_OK && row && most-- > 0) {
+		code = read_candidate(select, arena, &list[*count], err);
+		if (code != KEEL_OK)
+			break;
+		++*count;
+	}
+	keel_reset(select);
+	return code;
+}
+
+/* The best of all threads, in order. Those that were put off are asked for apart, by when they are due: there may be
+ * any number that are not, and they would stand at the front. *more: there are others behind them. */
+static enum keel_code read_best(struct keel_store *store, struct keel_arena **arena, struct candidate *list,
+								size_t *count, bool *more, struct keel_error *err)
+{
+	static const char all[] = CANDIDATES "ORDER BY " KEEL_BEST_FIRST " LIMIT ?2";
+	static const char at_once[] = CANDIDATES "AND scheduled_at IS NULL ORDER BY " KEEL_BEST_FIRST " LIMIT ?2";
+	static const char later[] =
+		CANDIDATES "AND scheduled_at IS NOT NULL AND scheduled_at <= ?1 ORDER BY scheduled_at LIMIT ?2";
+	*count = 0;
+	enum keel_code code = read_candidates(store, later, LATER_TRIED, arena, list, count, err);
+	if (code != KEEL_OK)
+		return code;
+	size_t due = *count;
+	const char *rest = at_once;
+	if (due == LATER_TRIED) { /* so many are due that the best of them need not be among these */
+		*count = due = 0;
+		rest = all;
+	}
+	code = read_candidates(store, rest, BEST_TRIED, arena, list, count, err);
+	*more = *count - due == BEST_TRIED;
+	if (code == KEEL_OK && due > 0) {
+		struct candidate last = list[*count - 1];
+		qsort(list, *count, sizeof *list, in_order);
+		while (*more && is_better(&last, &list[*count - 1]))
+			--*count; /* among those behind the last may be better ones */
+	}
+	return code;
+}
+
 /* Tries the best of all threads in order. *run_id is the one that was written to, also when that failed. *more: there
  * are others behind them. */
 static enum keel_code claim_best(struct keel_store *store, const struct keel_claim *claim, struct keel_arena **arena,
 								 struct keel_text *run_id, bool *more, struct keel_error *err)
 {
-	static const char best[] = CANDIDATES "ORDER BY " KEEL_BEST_FIRST " LIMIT ?2";
-	struct candidate tried[BEST_TRIED];
+	struct candidate tried[LATER_TRIED + BEST_TRIED];
 	size_t count = 0;
-	struct keel_statement *select;
-	bool row, taken = false;
-	enum keel_code code = keel_query(store, best, &select, err, keel_int(keel_store_now(store)), keel_int(BEST_TRIED));
-	if (code != KEEL_OK)
-		return code;
-	while ((code = keel_step(select, &row, err)) == KEEL_OK && row && count < BEST_TRIED) {
-		code = read_candidate(select, arena, &tried[count], err);
-		if (code != KEEL_OK)
-			break;
-		count++;
-	}
-	keel_reset(select);
-	*more = count == BEST_TRIED;
+	bool taken = false;
+	enum keel_code code = read_best(store, arena, tried, &count, more, err);
 	for (size_t i = 0; code == KEEL_OK && !taken && i < count; i++) {
 		bool blocked = false; /* by one of the same thread before it: it is not its turn */
 		for (size_t k = 0; k < i && tried[i].queued && !blocked; k++)
@@ -111,11 +161,6 @@ static enum keel_code head_of(struct keel_store *store, struct keel_text thread_
 		code = read_candidate(select, arena, head, err);
 	keel_reset(select);
 	return code;
-}
-
-static bool is_better(const struct candidate *a, const struct candidate *b)
-{
-	return a->priority != b->priority ? a->priority > b->priority : a->seq < b->seq;
 }
 
 /* Puts a run in the place of the best so far when it is better and may start. *worse: it is not better, and nor is what

@@ -144,6 +144,45 @@ TEST(order)
 	assert_string_equal(claims(&anything), "b d a c");
 }
 
+/* Whatever was put off, by chance, and however much of it is due: what may start is taken by priority, then age. Some
+ * wait for a run that does not end. */
+TEST(order_of_what_was_put_off)
+{
+	enum { RUNS = 200, PRIORITIES = 5 };
+	uint64_t chance = chance_start("claims");
+	put_owned("endless", "endless");
+	for (int share = 0; share < 5; share++) { /* of those that were put off: none, a quarter, … all */
+		int64_t priorities[RUNS];
+		bool free[RUNS];
+		char id[32], thread[32];
+		for (int i = 0; i < RUNS; i++) {
+			snprintf(id, sizeof id, "%d-%d", share, i);
+			snprintf(thread, sizeof thread, "thread %d", (int)chance_below(&chance, 50));
+			struct keel_run run = claimable(id, thread);
+			priorities[i] = chance_below(&chance, PRIORITIES) - PRIORITIES / 2;
+			SET(&run, PRIORITY, priority, priorities[i]);
+			free[i] = true;
+			if ((int)chance_below(&chance, 4) < share) {
+				free[i] = chance_below(&chance, 3) > 0;
+				SET(&run, SCHEDULED_AT, scheduled_at, world.time + (free[i] ? -5 : 5));
+			}
+			if (chance_below(&chance, 4) == 0) {
+				free[i] = false;
+				SET(&run, WAITS_FOR, waits_for, text("endless"));
+			}
+			put(&run);
+		}
+		for (int64_t priority = PRIORITIES / 2; priority >= -PRIORITIES / 2; priority--)
+			for (int i = 0; i < RUNS; i++)
+				if (free[i] && priorities[i] == priority) {
+					snprintf(id, sizeof id, "%d-%d", share, i);
+					assert_string_equal(claim(&anything), id);
+				}
+		assert_string_equal(claim(&anything), "");
+	}
+	keel_runs_clear(&claimed);
+}
+
 /* The extremes of priority are priorities like others. */
 TEST(extreme_priorities)
 {
@@ -431,6 +470,30 @@ TEST(long_queues_cost_nothing)
 	keel_runs_clear(&claimed);
 }
 
+/* What was put off and is not due costs nothing, though it would come first. */
+TEST(what_was_put_off_costs_nothing)
+{
+	sqlite3 *db = connection;
+	int64_t cost[2];
+	char id[32], thread[32];
+	put_claimable("first", "t", 0);
+	put_claimable("second", "t", 0);
+	put_claimable("third", "t", 0);
+	claim(&anything);
+	cost[0] = cost_of(db, &anything, "second");
+	for (int i = 0; i < 1000; i++) {
+		snprintf(id, sizeof id, "later%d", i);
+		snprintf(thread, sizeof thread, "u%d", i % 100);
+		struct keel_run run = claimable(id, thread);
+		SET(&run, PRIORITY, priority, 1);
+		SET(&run, SCHEDULED_AT, scheduled_at, world.time + 5);
+		put(&run);
+	}
+	cost[1] = cost_of(db, &anything, "third");
+	check_cost("one taken behind what was put off", cost[0], cost[1]);
+	keel_runs_clear(&claimed);
+}
+
 /* A start asks the head of its thread's queue and what runs there, whatever waits behind. */
 TEST(long_queues_start_as_fast)
 {
@@ -460,6 +523,7 @@ int main(void)
 		WITH_STORE(a_claim_is_written),
 		WITH_STORE(nothing_to_claim),
 		WITH_STORE(order),
+		WITH_STORE(order_of_what_was_put_off),
 		WITH_STORE(extreme_priorities),
 		WITH_STORE(threads),
 		WITH_STORE(passed_over),
@@ -475,6 +539,7 @@ int main(void)
 		WITH_STORE(the_cursor_goes_on),
 		WITH_STORE(the_cursor_outlives_its_thread),
 		WITH_STORE(long_queues_cost_nothing),
+		WITH_STORE(what_was_put_off_costs_nothing),
 		WITH_STORE(long_queues_start_as_fast),
 	};
 	return cmocka_run_group_tests_name("claim", tests, watch_connections, NULL);

@@ -263,6 +263,7 @@ static bool is_slow(const char *step)
 		"SCAN runs USING INDEX runs_inflight_by_age", /* in its order, up to the limit */
 		"SCAN runs USING INDEX runs_inflight",        /* tidying: what a dead session has in flight */
 		"SCAN runs USING INDEX runs_claimable",       /* the best first, up to the limit */
+		"SCAN runs USING INDEX runs_claimable_at_once",
 		"SCAN runs USING INDEX runs_of_nobody",       /* what was left behind, and is about to be recovered */
 		"SCAN stopping USING INDEX runs_stopping",    /* what was asked to stop, and has not yet */
 		"SCAN (subquery-1)",                          /* counts up to the limit */
