@@ -118,6 +118,9 @@ static enum keel_code merge(struct keel_store *store, const struct keel_run *run
 		code = check_space(kind_of(&delta), core.thread_id, err);
 	if (code == KEEL_OK && (delta.given & KEEL_RUN_BIT(FENCE)) && delta.fence < core.fence)
 		code = keel_run_check_fence(&core, run->run_id, delta.fence, err);
+	if (code == KEEL_OK && delta.fence == core.fence) /* says who writes, and changes nothing */
+		delta.given &= ~KEEL_RUN_BIT(FENCE);
+	delta.valued &= delta.given;
 	if (code == KEEL_OK && (delta.given & KEEL_RUN_BIT(STATUS))) {
 		enum keel_run_status to =
 			delta.valued & KEEL_RUN_BIT(STATUS) ? (enum keel_run_status)delta.status : KEEL_RUN_PENDING;

@@ -366,6 +366,7 @@ describe("keel exec", function()
     assert.same({ "success", 3, 5 }, { run.status, run.attempt, run.max_attempts })
     local failed = support.events(store, { kinds = { "attempt_failed" } })
     assert.same({ 1, 2 }, { failed[1].data.attempt, failed[2].data.attempt })
+    assert.same({}, support.events(store, { kinds = { "run_rescheduled" } }))
     store:close()
     assert.equal(1, exec("exec", "-t", "2", "--attempts", "2", "--delay", "0", "false").code)
     assert.equal(127, exec("exec", "-t", "3", "--attempts", "100", "no-such-command").code) -- not worth another try

@@ -199,6 +199,15 @@ TEST(put_moves)
 	SET(&run, STATUS, status, KEEL_RUN_RUNNING);
 	put(&run);
 	assert_string_equal(kinds_of("r"), "run_created run_rescheduled run_started");
+	run = run_of("r", "t");
+	SET(&run, ATTEMPT, attempt, 2);
+	SET(&run, FENCE, fence, row("r")->fence); /* the writer shows that it is his, and moves nothing */
+	put(&run);
+	assert_int_equal(row("r")->attempt, 2);
+	assert_string_equal(kinds_of("r"), "run_created run_rescheduled run_started");
+	SET(&run, FENCE, fence, row("r")->fence + 1);
+	put(&run);
+	assert_string_equal(kinds_of("r"), "run_created run_rescheduled run_started run_rescheduled");
 }
 
 /* --- Get and delete ---------------------------------------------------------------------------------------------- */
