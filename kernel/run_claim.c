@@ -75,13 +75,15 @@ static int in_order(const void *a, const void *b)
 	return is_better(a, b) ? -1 : 1;
 }
 
-/* Adds up to `most` candidates of a query to the list. */
-static enum keel_code read_candidates(struct keel_store *store, const char *text, int most, struct keel_arena **arena,
-									  struct candidate *list, size_t *count, struct keel_error *err)
+/* Adds up to `most` candidates of a query to the list; of a thread, when the query asks for one. */
+static enum keel_code read_candidates(struct keel_store *store, const char *text, int most, struct keel_text thread_id,
+									  struct keel_arena **arena, struct candidate *list, size_t *count,
+									  struct keel_error *err)
 {
 	struct keel_statement *select;
 	bool row;
-	enum keel_code code = keel_query(store, text, &select, err, keel_int(keel_store_now(store)), keel_int(most));
+	const struct keel_value values[] = {keel_int(keel_store_now(store)), keel_int(most), keel_text(thread_id)};
+	enum keel_code code = keel_query_values(store, text, &select, err, values, thread_id.data ? 3 : 2);
 	if (code != KEEL_OK)
 		return code;
 	while ((code = keel_step(select, &row, err)) == KEEL_OK && row && most-- > 0) {
@@ -103,8 +105,9 @@ static enum keel_code read_best(struct keel_store *store, struct keel_arena **ar
 	static const char at_once[] = CANDIDATES "AND scheduled_at IS NULL ORDER BY " KEEL_BEST_FIRST " LIMIT ?2";
 	static const char later[] =
 		CANDIDATES "AND scheduled_at IS NOT NULL AND scheduled_at <= ?1 ORDER BY scheduled_at LIMIT ?2";
+	static const struct keel_text all_threads = {NULL, 0};
 	*count = 0;
-	enum keel_code code = read_candidates(store, later, LATER_TRIED, arena, list, count, err);
+	enum keel_code code = read_candidates(store, later, LATER_TRIED, all_threads, arena, list, count, err);
 	if (code != KEEL_OK)
 		return code;
 	size_t due = *count;
@@ -113,7 +116,7 @@ static enum keel_code read_best(struct keel_store *store, struct keel_arena **ar
 		*count = due = 0;
 		rest = all;
 	}
-	code = read_candidates(store, rest, BEST_TRIED, arena, list, count, err);
+	code = read_candidates(store, rest, BEST_TRIED, all_threads, arena, list, count, err);
 	*more = *count - due == BEST_TRIED;
 	if (code == KEEL_OK && due > 0) {
 		struct candidate last = list[*count - 1];
@@ -145,24 +148,6 @@ static enum keel_code claim_best(struct keel_store *store, const struct keel_cla
 	return code;
 }
 
-/* The first of a thread that is due, if any: run_id.data NULL when there is none. */
-static enum keel_code head_of(struct keel_store *store, struct keel_text thread_id, struct keel_arena **arena,
-							  struct candidate *head, struct keel_error *err)
-{
-	static const char first[] = CANDIDATES "AND thread_id = ?2 ORDER BY " KEEL_BEST_FIRST " LIMIT 1";
-	struct keel_statement *select;
-	bool row;
-	*head = (struct candidate){{NULL, 0}, {NULL, 0}, 0, 0, false};
-	enum keel_code code = keel_query(store, first, &select, err, keel_int(keel_store_now(store)), keel_text(thread_id));
-	if (code != KEEL_OK)
-		return code;
-	code = keel_step(select, &row, err);
-	if (code == KEEL_OK && row)
-		code = read_candidate(select, arena, head, err);
-	keel_reset(select);
-	return code;
-}
-
 /* Puts a run in the place of the best so far when it is better and may start. *worse: it is not better, and nor is what
  * comes behind it. */
 static enum keel_code try_one(struct keel_store *store, const struct candidate *candidate, struct keel_arena **arena,
@@ -188,29 +173,20 @@ static enum keel_code try_one(struct keel_store *store, const struct candidate *
 static enum keel_code consider(struct keel_store *store, struct keel_text thread_id, struct keel_arena **arena,
 							   struct candidate *best, struct keel_error *err)
 {
+	static const char first[] = CANDIDATES "AND thread_id = ?3 ORDER BY " KEEL_BEST_FIRST " LIMIT ?2";
 	static const char unqueued[] =
-		CANDIDATES "AND coalesce(concurrency, 0) = 0 AND thread_id = ?2 ORDER BY " KEEL_BEST_FIRST " LIMIT ?3";
+		CANDIDATES "AND coalesce(concurrency, 0) = 0 AND thread_id = ?3 ORDER BY " KEEL_BEST_FIRST " LIMIT ?2";
 	struct candidate tried[UNQUEUED_TRIED];
-	struct keel_statement *select;
-	bool row, done = true;
-	int count = 0;
-	enum keel_code code = head_of(store, thread_id, arena, &tried[0], err);
-	if (code == KEEL_OK && tried[0].run_id.data)
+	size_t count = 0;
+	bool done = true;
+	enum keel_code code = read_candidates(store, first, 1, thread_id, arena, tried, &count, err);
+	if (code == KEEL_OK && count > 0)
 		code = try_one(store, &tried[0], arena, best, &done, err);
 	if (code != KEEL_OK || done)
 		return code;
-	code = keel_query(store, unqueued, &select, err, keel_int(keel_store_now(store)), keel_text(thread_id),
-					  keel_int(UNQUEUED_TRIED));
-	if (code != KEEL_OK)
-		return code;
-	while ((code = keel_step(select, &row, err)) == KEEL_OK && row && count < UNQUEUED_TRIED) {
-		code = read_candidate(select, arena, &tried[count], err);
-		if (code != KEEL_OK)
-			break;
-		count++;
-	}
-	keel_reset(select);
-	for (int i = 0; code == KEEL_OK && !done && i < count; i++)
+	count = 0;
+	code = read_candidates(store, unqueued, UNQUEUED_TRIED, thread_id, arena, tried, &count, err);
+	for (size_t i = 0; code == KEEL_OK && !done && i < count; i++)
 		code = try_one(store, &tried[i], arena, best, &done, err);
 	return code;
 }
