@@ -57,6 +57,9 @@ KEEL_API enum keel_code keel_time_parse(struct keel_text text, int64_t *time);
 /* Whether a text is valid UTF-8 (no surrogates, nothing above U+10FFFF, no overlong forms). */
 KEEL_API bool keel_text_is_utf8(struct keel_text text);
 
+/* Whether a text is this one, to its last byte. */
+KEEL_API bool keel_text_is(struct keel_text text, const char *other);
+
 /* Whether a valid UTF-8 text has nothing but white space (as Unicode has it). */
 KEEL_API bool keel_text_is_blank(struct keel_text text);
 

@@ -44,6 +44,11 @@ static size_t sequence(const unsigned char *p, size_t left)
 	return size;
 }
 
+bool keel_text_is(struct keel_text text, const char *other)
+{
+	return text.data && text.size == strlen(other) && memcmp(text.data, other, text.size) == 0;
+}
+
 bool keel_text_is_utf8(struct keel_text text)
 {
 	const unsigned char *p = (const unsigned char *)text.data;

@@ -11,11 +11,6 @@ static inline struct keel_text keel_text_of(const char *text)
 	return (struct keel_text){text, text ? strlen(text) : 0};
 }
 
-static inline bool keel_text_is(struct keel_text text, const char *other)
-{
-	return text.data && text.size == strlen(other) && memcmp(text.data, other, text.size) == 0;
-}
-
 /* Whether two texts are the same bytes, or both none: an empty text is another than none. */
 static inline bool keel_text_same(struct keel_text a, struct keel_text b)
 {

@@ -72,9 +72,6 @@ struct keel_text keel_lua_check_text(lua_State *L, int argument, const char *nam
 /* A whole number; raises for anything else, a text of digits too. [-0, +0, e] */
 lua_Integer keel_lua_check_integer(lua_State *L, int argument, const char *name);
 
-/* Whether a text is this one, to its last byte. */
-bool keel_lua_is(struct keel_text text, const char *other);
-
 /* A time as text; leaves nil for no value. [-0, +1, m] */
 void keel_lua_push_time(lua_State *L, int64_t time);
 

@@ -90,7 +90,7 @@ bool keel_lua_read_cursor(lua_State *L, struct keel_store *store, int64_t *next_
 		keel_lua_refuse(err, "cursor", "must have next_event_id, a whole number, and epoch, a text");
 		return false;
 	}
-	if (!keel_lua_is(epoch, keel_store_epoch(store))) {
+	if (!keel_text_is(epoch, keel_store_epoch(store))) {
 		memset(err, 0, sizeof *err);
 		err->code = KEEL_WRONG_RUNTIME;
 		snprintf(err->message, sizeof err->message, "the cursor is of the store with epoch %.40s, this one has %s",

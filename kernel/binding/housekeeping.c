@@ -30,7 +30,7 @@ static bool read_statuses(lua_State *L, struct keel_prune *prune)
 		if (known)
 			prune->runs |= 1u << status;
 		for (int worker = KEEL_WORKER_STOPPED; worker < KEEL_WORKER_STATUS_COUNT; worker++)
-			if (keel_lua_is(name, keel_worker_status_name((enum keel_worker_status)worker))) {
+			if (keel_text_is(name, keel_worker_status_name((enum keel_worker_status)worker))) {
 				prune->workers |= 1u << worker;
 				known = true;
 			}

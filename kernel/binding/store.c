@@ -232,7 +232,7 @@ static bool read_durability(lua_State *L, enum keel_durability *durability)
 {
 	struct keel_text name = keel_lua_option_text(L, 2, "durability");
 	for (size_t i = 0; name.data && i < sizeof durabilities / sizeof durabilities[0]; i++)
-		if (keel_lua_is(name, durabilities[i].name)) {
+		if (keel_text_is(name, durabilities[i].name)) {
 			*durability = durabilities[i].durability;
 			return true;
 		}

@@ -23,11 +23,6 @@ struct keel_text keel_lua_check_text(lua_State *L, int argument, const char *nam
 	return text;
 }
 
-bool keel_lua_is(struct keel_text text, const char *other)
-{
-	return text.data && text.size == strlen(other) && memcmp(text.data, other, text.size) == 0;
-}
-
 lua_Integer keel_lua_check_integer(lua_State *L, int argument, const char *name)
 {
 	int whole;
@@ -66,7 +61,7 @@ void keel_lua_check_options(lua_State *L, int argument, const char *const *known
 		if (lua_type(L, -2) == LUA_TSTRING)
 			name.data = lua_tolstring(L, -2, &name.size);
 		int i = 0;
-		while (name.data && known[i] && !keel_lua_is(name, known[i]))
+		while (name.data && known[i] && !keel_text_is(name, known[i]))
 			i++;
 		if (!name.data || !known[i])
 			luaL_argerror(L, argument, lua_pushfstring(L, "unknown option '%s'", luaL_tolstring(L, -2, NULL)));

@@ -215,8 +215,8 @@ static int op_end_worker(lua_State *L, struct keel_store *store, struct keel_err
 	struct keel_text runtime_id = keel_lua_check_text(L, 2, "runtime_id"), reason = {NULL, 0};
 	struct keel_worker_ref ref = keel_lua_check_ref(L, 3);
 	struct keel_text status = keel_lua_check_text(L, 4, "status");
-	bool stop = keel_lua_is(status, "stopped");
-	if (!stop && !keel_lua_is(status, "cancelled"))
+	bool stop = keel_text_is(status, "stopped");
+	if (!stop && !keel_text_is(status, "cancelled"))
 		return keel_lua_refuse(err, "status", "must be one of: stopped, cancelled");
 	if (!lua_isnil(L, 5))
 		reason = keel_lua_check_text(L, 5, "reason");
