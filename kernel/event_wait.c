@@ -72,6 +72,9 @@ enum keel_code keel_event_waiter_look(struct keel_event_waiter *self, bool *read
 
 void keel_event_waiter_move(struct keel_event_waiter *self, int64_t next_event_id)
 {
+	next_event_id = next_event_id < 1 ? 1 : next_event_id;
+	if (next_event_id == self->next_event_id)
+		return;
 	self->next_event_id = next_event_id;
 	self->ready = false;
 	self->waiter.started = false; /* what has woken it was for another */

@@ -91,7 +91,8 @@ KEEL_API enum keel_code keel_event_waiter_open(struct keel_store *store, int64_t
  * While the handle has a transaction open, not yet. A failure with KEEL_BUSY will pass: look again. */
 KEEL_API enum keel_code keel_event_waiter_look(struct keel_event_waiter *waiter, bool *ready, struct keel_error *err);
 
-/* Has it wait for this event from now on, or a later one; an id below 1 is 1. The next look touches the database. */
+/* Has it wait for this event from now on, or a later one; an id below 1 is 1. When that is another one, the next look
+ * touches the database. */
 KEEL_API void keel_event_waiter_move(struct keel_event_waiter *waiter, int64_t next_event_id);
 
 /* For event loops: a descriptor that becomes readable when it is time for a look, which makes it unreadable again. It

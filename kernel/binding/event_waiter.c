@@ -7,7 +7,6 @@ enum { SELF = 1, CURSOR, STORE }; /* on the stack of a method */
 
 struct event_waiter {
 	struct keel_event_waiter *waiter; /* NULL: closed */
-	int64_t next_event_id;
 };
 
 /* Raises when it is closed, or its store is, which is pushed to index STORE. */
@@ -31,9 +30,7 @@ static int waiter_look(lua_State *L)
 	bool ready;
 	if (!keel_lua_read_cursor(L, keel_lua_check_store(L, STORE), &next_event_id, &err))
 		return keel_lua_fail(L, &err);
-	if (next_event_id != self->next_event_id)
-		keel_event_waiter_move(self->waiter, next_event_id);
-	self->next_event_id = next_event_id;
+	keel_event_waiter_move(self->waiter, next_event_id);
 	if (keel_event_waiter_look(self->waiter, &ready, &err) != KEEL_OK)
 		return keel_lua_fail(L, &err);
 	lua_pushboolean(L, ready);
@@ -67,7 +64,7 @@ int keel_lua_event_waiter(lua_State *L)
 	struct keel_error err;
 	struct keel_store *store = keel_lua_check_store(L, 1);
 	struct event_waiter *self = lua_newuserdatauv(L, sizeof *self, 1);
-	*self = (struct event_waiter){NULL, 1};
+	self->waiter = NULL;
 	lua_pushvalue(L, 1);
 	lua_setiuservalue(L, -2, 1);
 	if (luaL_newmetatable(L, WAITER)) {

@@ -54,6 +54,15 @@ static bool look(struct keel_event_waiter *waiter)
 	return ready;
 }
 
+/* Another handle appends an event. */
+static void append_by(struct keel_store *other, const char *kind)
+{
+	struct keel_store *mine = world.store;
+	world.store = other;
+	append(kind, NULL);
+	world.store = mine;
+}
+
 /* Whether anybody waits on the world's store, as a writer sees it. */
 static bool is_awaited(void)
 {
@@ -159,7 +168,7 @@ TEST(no_wake_up_is_lost)
 TEST(one_process_wakes_itself)
 {
 	append("first", NULL);
-	struct keel_store *mine = world.store, *other = open_another();
+	struct keel_store *other = open_another();
 	struct keel_event_waiter *first = start_waiting(2), *second = start_waiting(2), *third = start_waiting(3);
 	assert_false(look(first));
 	succeed(keel_store_begin(world.store, &why));
@@ -168,9 +177,7 @@ TEST(one_process_wakes_itself)
 	succeed(keel_store_commit(world.store, &why));
 	assert_true(look(first) && look(second));
 	assert_false(look(third));
-	world.store = other;
-	append("b", NULL);
-	world.store = mine;
+	append_by(other, "b");
 	assert_true(look(third));
 	keel_event_waiter_close(first);
 	keel_event_waiter_close(second);
@@ -226,12 +233,10 @@ TEST(without_inotify)
 {
 	append("a", NULL);
 	no_inotify = true;
-	struct keel_store *mine = world.store, *other = open_another();
+	struct keel_store *other = open_another();
 	struct keel_event_waiter *waiter = start_waiting(2);
 	assert_false(look(waiter));
-	world.store = other;
-	append("b", NULL);
-	world.store = mine;
+	append_by(other, "b");
 	while (!look(waiter))
 		usleep(1000);
 	keel_event_waiter_close(waiter);
@@ -248,18 +253,14 @@ TEST(a_deleted_file)
 	struct keel_event_waiter *waiter = start_waiting(2);
 	assert_false(look(waiter));
 	assert_int_equal(unlink(in_folder("store-wake")), 0);
-	struct keel_store *mine = world.store, *other = open_another();
-	world.store = other;
-	append("b", NULL);
-	world.store = mine;
+	struct keel_store *other = open_another();
+	append_by(other, "b");
 	while (!look(waiter))
 		usleep(1000);
 	keel_event_waiter_close(waiter);
 	waiter = start_waiting(3);
 	assert_false(look(waiter));
-	world.store = other;
-	append("c", NULL);
-	world.store = mine;
+	append_by(other, "c");
 	assert_true(look(waiter));
 	keel_event_waiter_close(waiter);
 	keel_store_close(other);
@@ -495,16 +496,14 @@ static bool is_readable(int descriptor)
 TEST(a_descriptor_tells)
 {
 	append("first", NULL);
-	struct keel_store *mine = world.store, *other = open_another();
+	struct keel_store *other = open_another();
 	struct keel_event_waiter *polled = start_waiting(2), *beside = start_waiting(2);
 	int descriptor = keel_event_waiter_descriptor(polled);
 	assert_true(descriptor >= 0);
 	assert_int_equal(keel_event_waiter_descriptor(polled), descriptor);
 	assert_false(look(polled));
 	assert_false(is_readable(descriptor));
-	world.store = other;
-	append("b", NULL);
-	world.store = mine;
+	append_by(other, "b");
 	assert_true(look(beside));
 	assert_true(is_readable(descriptor));
 	assert_true(look(polled));
@@ -526,12 +525,10 @@ TEST(a_descriptor_tells)
 TEST(a_descriptor_misses_nothing)
 {
 	append("first", NULL);
-	struct keel_store *mine = world.store, *other = open_another();
+	struct keel_store *other = open_another();
 	struct keel_event_waiter *waiter = start_waiting(2);
 	assert_false(look(waiter));
-	world.store = other;
-	append("b", NULL);
-	world.store = mine;
+	append_by(other, "b");
 	assert_true(keel_event_waiter_descriptor(waiter) >= 0);
 	assert_true(look(waiter));
 	keel_event_waiter_close(waiter);
@@ -559,6 +556,8 @@ TEST(no_descriptor)
 	succeed(keel_store_open(":memory:", &world.options, &world.store, &why));
 	waiter = start_waiting(1);
 	assert_int_equal(keel_event_waiter_descriptor(waiter), -1);
+	keel_event_waiter_move(waiter, 0); /* there is no such event, and none yet */
+	assert_false(look(waiter));
 	keel_event_waiter_close(waiter);
 	close_store();
 	world.store = file;
