@@ -104,6 +104,34 @@ describe("An executor in trouble", function()
     assert.equal(0, #support.events(store, { kinds = { "late" } }))
   end)
 
+  it("OWN-8: writes nothing of an attempt that it has lost, though it has not taken the run again", function()
+    runs = support.manager(store, { lease_ttl = 10 })
+    local told
+    claimable "t"
+    executors.started(runs, function(context)
+      clock.advance(11)
+      assert(recover(10) == 1)
+      repeat context.sleep(0.005) until context.cancelled()
+      told = { select(2, context.progress { total_tokens = 7 }), (select(2, context.event { kind = "late" })) }
+      while true do assert(context.sleep(1)) end
+    end, { concurrency = 1 })
+    executors.await(function() return told end, "the loss")
+    assert.same({ "stale_owner", "stale_owner" }, support.pluck(told, "code"))
+    assert.equal(0, #support.events(store, { kinds = { "late" } }))
+  end)
+
+  it("says nothing of a handler that has given its run back by itself", function()
+    local logged, returned = {}, false
+    runs = support.manager(store, { log = function(_, message) logged[#logged + 1] = message end })
+    claimable "t"
+    local executor = executors.started(runs, function(context)
+      assert(context.manager:requeue(context.run.run_id, { delay = 60 }))
+      returned = true
+    end)
+    executors.await(function() return returned and executor:stats().ended == 1 end, "the end")
+    assert.same({}, logged)
+  end)
+
   it("RUN-39: a run whose handler lets nobody work until the deadline is over has timed out", function()
     local id = claimable("t", { deadline = in_seconds(60) })
     local failing = claimable("u", { deadline = in_seconds(60), max_attempts = 3 })

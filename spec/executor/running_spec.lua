@@ -3,23 +3,25 @@ local keel = require "keel"
 local kernel = require "keel.kernel"
 local executors = require "support.executor"
 local support = require "support"
+local uv = require "luv"
 
 support.each_store(function(open)
   describe("An executor", function()
     local store, runs, calls
     local deaf = false -- nobody wakes its executor when there is something new in the store
+    local waiter       -- what would, in place of the store's
 
     before_each(function()
       local wrapped
       wrapped, calls = support.wrap(open(), { event_waiter = function(forward, ...)
-        if deaf then return nil end
+        if deaf or waiter then return waiter end
         return forward(...)
       end })
       store = wrapped
       runs = support.manager(store)
     end)
     after_each(executors.clean_up)
-    after_each(function() deaf = false end)
+    after_each(function() deaf, waiter = false, nil end)
 
     local function claimable(thread_id, options)
       local given = { claimable = true }
@@ -78,6 +80,50 @@ support.each_store(function(open)
       local late = assert(runs:create("late", { scheduled_at = in_seconds(0.3) })).run_id
       local soon = assert(runs:create("soon", { scheduled_at = in_seconds(0.1) })).run_id
       executors.await_status(store, { late, soon }, "success")
+    end)
+
+    it("reads nothing where a waiter says that there is nothing new", function()
+      executors.started(runs, function() end, { interval = 60 })
+      executors.await(function() return calls.event_waiter > 0 and calls.wait_events > 0 end, "the watch")
+      executors.await_status(store, claimable "t", "success")
+      local looked, read = kernel.monotonic(), nil
+      executors.await(function()
+        if kernel.monotonic() - looked > 0.2 then read = read or calls.read_events end
+        return kernel.monotonic() - looked > 0.8
+      end)
+      assert.equal(read, calls.read_events)
+    end)
+
+    it("looks now and then though no wake-up comes, and on its own with a waiter that fails", function()
+      for _, works in ipairs { true, false } do
+        local ends, closed = uv.pipe(), 0
+        waiter = {
+          descriptor = function() return ends.read end,
+          look = function() return works or error "of no use" end,
+          close = function() closed = closed + 1 end,
+        }
+        local executor = executors.started(runs, function() end, { interval = 60 })
+        executors.await(function() return calls.read_events > 0 end, "a look")
+        local id = assert(support.manager(store):create("t", { claimable = true })).run_id
+        executors.await_status(store, id, "success")
+        assert.equal(works and 0 or 1, closed)
+        executor:stop()
+        assert.equal(1, closed)
+        for _, one in pairs(ends) do uv.fs_close(one) end
+        calls.read_events = 0
+      end
+    end)
+
+    it("gathers news that come one after the other: each is no look of its own", function()
+      executors.started(runs, function() end, { interval = 60 })
+      executors.await(function() return calls.event_waiter > 0 and calls.wait_events > 0 end, "the watch")
+      local from, before = kernel.monotonic(), calls.read_events
+      local news = uv.new_idle()
+      news:start(function() assert(store:append_event { kind = "news" }) end)
+      executors.await(function() return kernel.monotonic() - from > 0.5 end)
+      news:close()
+      local looks, most = calls.read_events - before, (kernel.monotonic() - from) / 0.01 + 2
+      assert.is_true(looks > 0 and looks <= most, ("%s looks, at most %s"):format(looks, most))
     end)
 
     it("runs as many at once as it may, and no more", function()
@@ -348,7 +394,7 @@ support.each_store(function(open)
       local executor = executors.started(runs, function(context)
         context.sleep(60)
         if context.run == slow then
-          local timer = require("luv").new_timer()
+          local timer = uv.new_timer()
           local thread = coroutine.running()
           timer:start(60000, 0, function() coroutine.resume(thread) end)
           coroutine.yield() -- deaf
@@ -362,6 +408,20 @@ support.each_store(function(open)
       assert.same({ "success", "interrupted" }, { store:get(quick.run_id).status, store:get(slow.run_id).status })
       assert.equal(report, (executor:stop()))
       assert(runs:create "c") -- the manager is as before
+    end)
+
+    it("leaves nothing in the loop", function()
+      local function handles()
+        local count = 0
+        uv.walk(function(handle) count = count + (handle:is_closing() and 0 or 1) end)
+        return count
+      end
+      local before = handles()
+      local executor = executors.started(runs, function() end)
+      executors.await_status(store, claimable "t", "success")
+      assert.is_true(handles() > before)
+      executor:stop()
+      assert.equal(before, handles())
     end)
 
     it("runs until somebody stops it, a handler even", function()
