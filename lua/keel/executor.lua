@@ -339,7 +339,7 @@ end
 -- Seconds until a delay is over, and at most so many.
 local function until_due(self, most)
   local due = math.min(self._queue:due() or math.huge, self._claims:due() or math.huge)
-  return due == math.huge and most or math.min(due - self:_now(), most)
+  return math.min(due - self:_now(), most)
 end
 
 local function watch(self)
