@@ -22,7 +22,7 @@ local NAME_MAX = 64 -- bytes of a name that becomes a run's multitask_strategy
 local function name_of(path)
   local stem = path:match "[^/]*$":gsub("%.lua$", "")
   if not utf8.len(stem) then stem = stem:gsub("[\128-\255]", "?") end
-  stem = stem:gsub("%c", "?")
+  stem = stem:gsub("%c", "?"):gsub("\xC2[\x80-\x9F]", "?")
   while #stem > NAME_MAX or not utf8.len(stem) do stem = stem:sub(1, -2) end
   return stem == "" and "policy" or stem
 end

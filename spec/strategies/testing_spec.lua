@@ -64,7 +64,8 @@ describe("keel.testing", function()
       _, err = testing.diagnose(write("return function() return " .. noticed .. " end"), {})
       assert.matches("list of diagnostics", err.reason)
     end
-    for _, one in ipairs { "code = '', message = 'm'", "code = 'c', message = '\\xff'" } do
+    for _, one in ipairs { "code = '', message = 'm'", "code = 'a\\u{85}', message = 'm'",
+      "code = 'c', message = '\\xff'" } do
       _, err = testing.diagnose(write("return function() return { { severity = 'info', " .. one .. " } } end"), {})
       assert.matches("UTF%-8", err.reason)
     end

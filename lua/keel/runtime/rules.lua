@@ -2,6 +2,7 @@
 ---
 --- A rule is a policy: pure, called under a budget with a snapshot of what has just happened. One that fails, overruns
 --- or returns nonsense rolls the change back, like any policy.
+local check = require "keel.check"
 local kernel = require "keel.kernel"
 local policies = require "keel.policies"
 
@@ -60,7 +61,7 @@ local function problem_with_one(diagnostic)
   end
   if not severities[diagnostic.severity] then return "a diagnostic's severity must be info, warning or error" end
   local code = diagnostic.code
-  if code == "" or #code > 256 or code:find "[\0-\31\127]" or not utf8.len(code) then
+  if code == "" or #code > 256 or check.has_control(code) or not utf8.len(code) then
     return "a diagnostic's code must be 1 to 256 bytes of UTF-8 without control characters"
   end
   if not utf8.len(diagnostic.message) then return "a diagnostic's message is not valid UTF-8" end
