@@ -68,9 +68,11 @@ support.each_store(function(open)
       assert.same({ worker.worker_ref, worker }, { last[#last].worker_ref, last[#last].data })
     end
     assert.equal(7, #assert(store:read_events(nil, 100, { worker_ref = worker })).events)
-    local own = { worker_ref = { name = "somebody else's" } }
-    assert.same(own, manager:create("t", { worker_ref = own }).worker_ref)
-    assert.equal(1, #assert(store:read_events(nil, 100, { worker_ref = own })).events)
+    local another = { worker_id = "another", runtime_id = "rt", worker_ref = worker.worker_ref }
+    for _, own in ipairs { { worker_ref = { name = "somebody else's" } }, another } do
+      assert.same(own, manager:create("t", { worker_ref = own }).worker_ref)
+      assert.equal(1, #assert(store:read_events(nil, 100, { worker_ref = own })).events)
+    end
   end)
 
   it("limits are the runtime's", function()

@@ -35,6 +35,8 @@ support.each_store(function(open)
       ["something by a metamethod"] = { setmetatable({}, { __index = { admit = true }, __pairs = error }), "admit" },
       ["a list that has no end"] = { { admit = true, after = setmetatable({}, { __len = error, __pairs = error }),
         cancel = setmetatable({ 1 }, { __index = error, __len = function() return math.huge end }) }, "cancel" },
+      ["a list whose length is an error"] = { { admit = true, cancel = setmetatable({ 1 }, { __len = error }) },
+        "cancel" },
       ["a list with a hole"] = { function(_, inflight)
         return { admit = true, cancel = { inflight[1], nil, inflight[2] } }
       end, "holes" },

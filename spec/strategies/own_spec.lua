@@ -39,6 +39,13 @@ support.each_store(function(open)
       assert.matches("closed on Sundays", err.message)
     end)
 
+    it("says once where it failed", function()
+      local err = support.refused("policy_failed", support.manager(open()):create_or_reject("t", {
+        multitask_strategy = function() error "closed on Sundays" end,
+      }))
+      assert.matches("^policy custom failed: [^ ]+:%d+: closed on Sundays$", err.message)
+    end)
+
     it("may refuse on a free thread", function()
       local store = open()
       local err = support.refused("conflict", support.manager(store):create_or_reject("t", {
