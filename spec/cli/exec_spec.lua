@@ -300,6 +300,15 @@ describe("keel exec on a busy thread", function()
     assert.same({ "error", "rolled back" }, { runs_of(path)[1].status, runs_of(path)[1].error })
   end)
 
+  it("gives way when somebody else has ended its run, whose record stays as it is", function()
+    local first = occupy()
+    local runs, store = runs_of(path)
+    assert(store:update_status(runs[1].run_id, "success"))
+    assert.equal(143, (first:wait()))
+    assert.equal("keel exec: the run was taken over by somebody else\n", first.errors)
+    assert.equal("success", store:get(runs[1].run_id).status)
+  end)
+
   it("is cancelled in line, and says so", function()
     occupy()
     local second = command.start({ "exec", "-t", "t", "-s", "replace_pending", "true" }, { env = env })
@@ -464,11 +473,46 @@ describe("keel exec", function()
       { refused.code, refused.errors })
   end)
 
+  it("goes on keeping what cannot be shown, and showing what cannot be kept, and tells of the latter", function()
+    local _, path, env = command.on_store()
+    local folder = support.dir()
+    local function run(script)
+      local shell = { prefix = { "sh", "-c", script, "sh" }, env = env }
+      return command.run({ "exec", "--quiet", "--keep", folder, "sh", "-c", "seq 500000; exit 9" }, shell)
+    end
+    assert.same({ code = 9, output = "", errors = "" }, run '"$@" >/dev/full')
+    local runs, store = runs_of(path)
+    store:close()
+    local whole = files.read(runs[1].logs_path .. "/stdout")
+    assert.is_truthy(whole:find "^1\n.*\n500000\n$")
+    assert.same({ code = 9, output = whole,
+      errors = "keel exec: not all of the output could be kept: File too large\n" },
+      run [[trap '' XFSZ; ulimit -f 2048; exec "$@"]])
+  end)
+
   it("gives the run as JSON on standard error", function()
     local exec, path = command.on_store()
     local result = exec("exec", "--json", "--", "sh", "-c", "exit 3")
     local run = keel.json.decode(result.errors)
     assert.same({ 3, only_run(path).run_id, "error" }, { run.exit_code, run.run_id, run.status })
+  end)
+
+  it("fails when the outcome cannot be written down, and says so, as JSON too", function()
+    local _, _, env = command.on_store()
+    local shell = { prefix = { "sh", "-c", [[trap '' XFSZ; exec "$@"]], "sh" }, env = env }
+    local full = { "sh", "-c", "prlimit --pid $PPID --fsize=1" } -- from then on its parent's disk is full
+    for _, option in ipairs { "--quiet", "--json" } do
+      local result = command.run({ "exec", option, table.unpack(full) }, shell)
+      assert.same({ 1, "" }, { result.code, result.output })
+      local message = result.errors:match "the outcome %(success%) could not be written down: [^\n\"]+"
+      if option == "--quiet" then
+        assert.equal("keel exec: " .. tostring(message) .. "\n", result.errors)
+      else
+        local record, failure = result.errors:match "^(%b{})\n(%b{})\n$"
+        assert.equal("running", keel.json.decode(record).status)
+        assert.same({ code = "io", message = message, transient = false }, keel.json.decode(failure).error)
+      end
+    end
   end)
 
   it("says with --quiet what went wrong, and not how the command did", function()

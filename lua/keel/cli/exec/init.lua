@@ -124,7 +124,7 @@ local function report(record, outcome, given)
   if given.json then
     if record then io.stderr:write(json.encode(require("keel.cli.shape").fields(record)), "\n") end
     if outcome.is_unwritten then
-      io.stderr:write(json.encode { error = { code = "io", message = outcome.message } }, "\n")
+      io.stderr:write(json.encode { error = { code = "io", message = outcome.message, transient = false } }, "\n")
     end
   elseif outcome.message and (outcome.is_failure or not given.quiet) then
     io.stderr:write("keel exec: ", require("keel.cli.output").plain(outcome.message), "\n")
@@ -139,10 +139,14 @@ local function run(given)
   if not right then return nil, wrong end
   -- The guardian is forked first: there is little to copy, and no store is open yet.
   local supervisor <close>, problem = host.supervise()
-  if not supervisor then return nil, { code = "io", message = "cannot watch over a command: " .. problem } end
+  if not supervisor then
+    return nil, { code = "io", message = "cannot watch over a command: " .. problem, transient = false }
+  end
   local directory
   directory, problem = host.directory()
-  if not directory then return nil, { code = "io", message = "cannot tell the current directory: " .. problem } end
+  if not directory then
+    return nil, { code = "io", message = "cannot tell the current directory: " .. problem, transient = false }
+  end
   local thread, request = request_of(given, directory)
   if not thread then return nil, request end
   local strategy, err = strategy_of(given.strategy)

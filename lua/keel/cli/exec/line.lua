@@ -117,7 +117,8 @@ function line.follow(course)
     cursor = news_since(course.store, cursor, { run_id = run_id })
     local row, err = course.store:get(run_id)
     if not row then
-      return nil, err or { code = "not_found", message = ("run %s is gone"):format(run_id), run_id = run_id }
+      return nil, err or { code = "not_found", message = ("run %s is gone"):format(run_id), run_id = run_id,
+        transient = false }
     end
     if exit_codes[row.status] then
       return { code = row.exit_code or exit_codes[row.status],
