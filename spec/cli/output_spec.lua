@@ -58,6 +58,8 @@ describe("Output", function()
       assert.is_truthy(text:find("a story\n", 1, true), text)
       assert.is_nil(text:find("CODE", 1, true))
     end
+    local middling = on_terminal(env, 'NO_COLOR=1 "$KEEL" runs list', 130) -- cutting the name is enough here
+    assert.matches("CODE.*longlon[long]*….*a long story about what went wrong\n", middling)
     local wide = on_terminal(env, 'NO_COLOR=1 "$KEEL" runs list', 300)
     assert.is_truthy(wide:find(("long"):rep(30) .. "%s+[%d.]+%a%s+1.0s%s+143  a story\n"), wide)
     assert.is_truthy(run("runs", "list").output:find(("long"):rep(30), 1, true))

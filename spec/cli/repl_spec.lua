@@ -101,6 +101,7 @@ f(]]
       type, { 1 }
       help(nothing)
     ]], "true\ttrue\ttrue\npending\ndefault\n2\t1\nnil\t{ 1 }\nthere is nothing of that name: it is nil\n")
+    prints("do setmetatable(_G, { __newindex = error }) end\n1 + 1\n_\n", "2\n2\n")
     prints("g = 1\nfunction f() g = g + 1 end\nf()\ng, _G.g, rawget(_G, 'g')", "2\t2\t2\n")
   end)
 
@@ -187,7 +188,9 @@ events:wait(nil, 0)]], "nil\nb\nnil\n")
       store:transaction(function(tx) for i = 1, 1500 do tx:append_event { kind = "noise" } end end)
       #events:last(2, { thread_id = "wanted" }), events:last(1, { thread_id = "wanted" })[1].id
       #events:last(10, { thread_id = "wanted" }), #events:last(), #events:last(1e6 // 1)
-    ]], "true\n2\t3\n3\t20\t1503\n")
+      last = runs:create "wanted"
+      #events:last(3, { thread_id = "wanted" })
+    ]], "true\n2\t3\n3\t20\t1503\n3\n")
   end)
 
   it("refuses wrong input with 2, on one line", function()

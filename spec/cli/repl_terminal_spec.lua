@@ -295,6 +295,15 @@ describe("keel repl on a terminal", function()
     prompt:expect_last "keel> runs"
   end)
 
+  it("does not hear what was ignored when it started, as under nohup", function()
+    local env = { KEEL = command.program, KEEL_STORE = support.path(), XDG_STATE_HOME = support.dir() }
+    local prompt = terminal.start({ "sh", "-c", [[trap '' HUP; exec "$KEEL" repl]] }, { env = env })
+    prompt:expect_last "keel>"
+    prompt:enter "os.execute '(sleep 0.2; kill -HUP $PPID; kill -WINCH $PPID; touch $XDG_STATE_HOME/sent) &'"
+    process.poll_until(function() return files.exists(env.XDG_STATE_HOME .. "/sent") end)
+    gives(prompt, "'still here'", "still here")
+  end)
+
   it("draws the line once when the terminal gets another size", function()
     local prompt = open()
     local line = "#'" .. ("ä字"):rep(30) .. "'"
