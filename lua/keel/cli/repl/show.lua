@@ -5,6 +5,7 @@
 --- keel.null and errors as what they are made of.
 local host = require "keel.host"
 local kernel = require "keel.kernel"
+local output = require "keel.cli.output"
 
 local show = {}
 
@@ -40,7 +41,7 @@ local function named(value)
   if value == kernel.null then return "keel.null" end
   local ok, text = pcall(tostring, value)
   if not ok then text = type(value) .. " (its __tostring fails)" end
-  return (text:gsub("[%c\127]", " "):gsub("\xC2[\x80-\x9F]", " "))
+  return output.plain(text)
 end
 
 local array_metatable = getmetatable(kernel.array {})
