@@ -1,4 +1,5 @@
 --- Checks of arguments: misuse raises, naming what was wrong.
+local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 
 local check = {}
@@ -20,6 +21,16 @@ end
 ---@return boolean
 function check.has_control(text)
   return text:find "[\0-\31\127]" ~= nil or text:find "\xC2[\x80-\x9F]" ~= nil
+end
+
+--- A text as a part of an id: what no id may have becomes "?", and it is cut between two characters.
+---@param text string
+---@param longest integer bytes
+---@return string
+function check.fit_id(text, longest)
+  text = errors.readable(text):gsub("[\0-\31\127]", "?"):gsub("\xC2[\x80-\x9F]", "?"):sub(1, longest)
+  while not utf8.len(text) do text = text:sub(1, -2) end
+  return text
 end
 
 --- Whether a value can be called.

@@ -11,8 +11,11 @@ local LoadedPolicy = {}
 LoadedPolicy.__index = LoadedPolicy
 LoadedPolicy.__name = "keel.policy"
 
--- Loading runs the chunk once, to see that it gives a function: it gets what a decision gets by default.
-local load_budget = { instructions = 1000000, seconds = 0.05, bytes = 16 << 20 }
+--- The budget of a policy when none is given, and of loading one: that runs the chunk once, to see that it gives a
+--- function.
+---@type keel.PolicyBudget
+LoadedPolicy.default_budget = { instructions = 1000000, seconds = 0.05, bytes = 16 << 20 }
+local load_budget = LoadedPolicy.default_budget
 
 local TRIES = 3 -- of a text whose loading ran out of time
 
@@ -20,10 +23,7 @@ local NAME_MAX = 64 -- bytes of a name that becomes a run's multitask_strategy
 
 -- The name a file's policy goes by: that of the file, as far as it can be an id.
 local function name_of(path)
-  local stem = path:match "[^/]*$":gsub("%.lua$", "")
-  if not utf8.len(stem) then stem = stem:gsub("[\128-\255]", "?") end
-  stem = stem:gsub("%c", "?"):gsub("\xC2[\x80-\x9F]", "?")
-  while #stem > NAME_MAX or not utf8.len(stem) do stem = stem:sub(1, -2) end
+  local stem = check.fit_id(path:match "[^/]*$":gsub("%.lua$", ""), NAME_MAX)
   return stem == "" and "policy" or stem
 end
 

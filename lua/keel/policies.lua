@@ -29,7 +29,7 @@ local built_in = {
 
 --- The budget of a policy when none is given.
 ---@type keel.PolicyBudget
-policies.default_budget = { instructions = 1000000, seconds = 0.05, bytes = 16 << 20 }
+policies.default_budget = LoadedPolicy.default_budget
 
 -- `bytes` bounds what a loaded policy allocates in its own state; a function of the host shares the host's memory.
 local budget_options = { instructions = "integer", seconds = "number", bytes = "number" }

@@ -58,6 +58,18 @@ describe("keel exec passes through", function()
       { run.status, run.exit_code, run.user_id, run.thread_id, run.metadata })
   end)
 
+  it("success of a command whose name is too long for a thread's, or has what no id may have", function()
+    local exec, path = command.on_store()
+    local folder = support.dir()
+    for _, name in ipairs { "a" .. ("é"):rep(50), "a\u{9B}b\tc" } do
+      assert(lfs.link("/bin/true", folder .. "/" .. name, true))
+      assert.same({ code = 0, output = "", errors = "" }, exec("exec", folder .. "/" .. name))
+    end
+    local runs = runs_of(path)
+    assert.equal("exec/a" .. ("é"):rep(31), runs[1].thread_id:match "^(.*)%-")
+    assert.equal("exec/a?b?c", runs[2].thread_id:match "^(.*)%-")
+  end)
+
   it("bytes of any kind, as many as there are", function()
     local _, _, env = command.on_store()
     local bytes = {}

@@ -3,6 +3,7 @@
 --- The strategy decides what happens when the thread is busy. The run is in the store before the command starts, and
 --- its outcome is before the exit code is passed on; killed at any moment in between, it is an orphan at once, and the
 --- command does not outlive it.
+local check = require "keel.check"
 local host = require "keel.host"
 local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
@@ -83,7 +84,7 @@ local function request_of(given, directory)
   for _, assigned in ipairs(given.set or {}) do set[assigned.name] = assigned.value end
   local fingerprint = kernel.sha256(text)
   local thread = given.thread or
-    ("exec/%s-%s"):format(given.command[1]:match "([^/]*)/*$":gsub("%c", "?"):sub(1, 64), fingerprint:sub(1, 12))
+    ("exec/%s-%s"):format(check.fit_id(given.command[1]:match "([^/]*)/*$", 64), fingerprint:sub(1, 12))
   return thread, { kwargs = asked, metadata = given.metadata, fingerprint = fingerprint, user_id = given.user,
     idempotency_key = given.key, priority = given.priority, max_attempts = given.attempts,
     strategy_options = next(set) and set or nil }
