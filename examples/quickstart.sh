@@ -10,7 +10,7 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 "$root/.ci/setup" build
 # Only what goes wrong is worth reading: compilers say it on standard error.
 cmake -S "$root" --preset release >/dev/null
-cmake --build "$root/build/release" --target keel_kernel keel_host --parallel "$(nproc)" >/dev/null
+cmake --build "$root/build/release" --target keel_kernel keel_command --parallel "$(nproc)" >/dev/null
 
 LUA_PATH="$root/lua/?.lua;$root/lua/?/init.lua;${LUA_PATH_5_4:-${LUA_PATH:-;}}"
 LUA_CPATH="$root/build/release/lua/?.so;${LUA_CPATH_5_4:-${LUA_CPATH:-;}}"

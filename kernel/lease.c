@@ -10,7 +10,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "store.h"
+#include "store/store.h"
 
 static enum keel_code check_ttl(int64_t ttl_us, struct keel_error *err)
 {

@@ -77,8 +77,8 @@ flag() { sed -E "s|^([^:]+:[0-9]+):.*|\1: $1|" >>"$problems"; }
 # As matching, for what follows #include.
 c_include() { matching '#[[:space:]]*include[[:space:]]*'"$@"; }
 
-files include kernel -- '*.[ch]' | grep -vE '^kernel/(binding|host)/' | c_code |
-	c_include '[<"](lua|lauxlib|lualib)\.h' | flag "lua.h belongs to kernel/binding and kernel/host"
+files include kernel -- '*.[ch]' | grep -vE '^kernel/(binding|command)/' | c_code |
+	c_include '[<"](lua|lauxlib|lualib)\.h' | flag "lua.h belongs to kernel/binding and kernel/command"
 files include kernel -- '*.[ch]' | grep -vE '^kernel/sql/sqlite' | c_code |
 	c_include '[<"]sqlite3\.h' | flag "sqlite3.h belongs to kernel/sql/sqlite*.c"
 
@@ -88,20 +88,28 @@ files kernel/base -- '*.[ch]' | c_code |
 	c_include '"' '"base/' | flag "base depends on nothing above it"
 files kernel/sql -- '*.[ch]' | c_code |
 	c_include '"' '"(base|sql)/' | flag "the SQL drivers depend on base only"
+# The domain, from the bottom up: a folder includes its own headers and those of the folders before it.
+below='base/|sql/sql\.h|schema/schema\.h'
+for folder in store event run worker housekeeping; do
+	below="$below|$folder/"
+	files kernel/$folder -- '*.[ch]' | c_code |
+		c_include '"' "\"($below)" | grep -v '^kernel/store/store.c:.*"run/rows.h"' |
+		flag "kernel/$folder depends on base, sql/sql.h, the schema and the folders below it"
+done
 find kernel -maxdepth 1 -name '*.[ch]' | sort | c_code |
-	c_include '"' '"base/' '"sql/sql\.h"' '"schema/schema\.h"' '"[a-z_]+\.h"' |
-	flag "the domain depends on base, sql/sql.h and the schema"
+	c_include '"' "\"($below)" | flag "the domain depends on base, sql/sql.h, the schema and its own folders"
 files kernel/binding -- '*.[ch]' | c_code |
-	c_include '' '"[a-z_]+\.h"' '<keel/[a-z_]+\.h>' '<(lua|lauxlib|lualib|jansson|sha2)\.h>' \
+	c_include '' '"(sandbox/)?[a-z_]+\.h"' '<keel/[a-z_]+\.h>' '<(lua|lauxlib|lualib|jansson|sha2)\.h>' \
 		'<(std[a-z]+|string|errno|limits|inttypes|float|math|time|dirent|fcntl|unistd|sys/[a-z]+)\.h>' |
 	flag "the binding is a client of include/keel; besides Lua, Jansson, libmd and the system it sees nothing"
-files kernel/binding kernel/host -- '*.[ch]' | c_code |
+files kernel/binding kernel/command -- '*.[ch]' | c_code |
 	c_include '"' | while IFS= read -r line; do
 		name=$(sed -E 's/.*"([^"]*)".*/\1/' <<<"$line")
-		[ -f "$(dirname "${line%%:*}")/$name" ] || echo "$line"
-	done | flag "the binding and the host include private headers of their own folder only"
+		[ -f "$(cut -d/ -f1-2 <<<"$line")/$name" ] || echo "$line"
+	done | flag "the binding and the command include private headers of their own folder only"
 
-find kernel -maxdepth 1 -name '*.[ch]' | sort | c_code |
+{ find kernel -maxdepth 1 -name '*.[ch]'; files kernel/{store,event,run,worker,housekeeping} -- '*.[ch]'; } |
+	sort | c_code |
 	grep -iE '^[^:]+:[0-9]+:.*(sqlite|postgres|\bpragma\b)' | flag "the domain names no driver"
 
 outside='(os|io|debug|package|coroutine)[[:space:]]*[.[]|(_G|_ENV|require|load|loadfile|dofile|print|collectgarbage)\b'
@@ -145,7 +153,8 @@ files include kernel tests -- '*.h' | while IFS= read -r file; do
 	files include kernel tests examples -- '*.[ch]' '*.cmake' '*.in' | grep -vxF "$file" |
 		xargs -r grep -qE "$including" || echo "$file:1: nothing includes it"
 done >>"$problems"
-built='kernel/((base|sql|binding|host)/)?[^/]+|tests/(support[^/]*|(unit|fault|crash|fuzz|bench|compile/[a-z]+)/[^/]+)'
+folders='base|sql|store|event|run|worker|housekeeping|binding|binding/sandbox|command'
+built="kernel/(($folders)/)?[^/]+|tests/(support[^/]*|(unit|fault|crash|fuzz|bench|compile/[a-z]+)/[^/]+)"
 files kernel tests -- '*.c' | grep -vxE "$built" |
 	sed 's/$/:1: no target builds it/' >>"$problems"
 

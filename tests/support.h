@@ -21,7 +21,7 @@
 #include <keel/keel.h>
 
 #include "base/text.h"
-#include "run_rows.h"
+#include "run/rows.h"
 
 /* --- Tests ------------------------------------------------------------------------------------------------------- */
 

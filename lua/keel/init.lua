@@ -16,11 +16,11 @@ local keel = {
   array = kernel.array,
   --- JSON text of values, and back.
   json = kernel.json,
-  load_policy = require("keel.load_policy").load,
+  load_policy = require("keel.policy.loaded").load,
   testing = require "keel.testing",
   retry_policy = require("keel.retry").new,
-  run_manager = require("keel.run_manager").new,
-  shared_commits = require("keel.shared_commits").new,
+  run_manager = require("keel.manager").new,
+  shared_commits = require("keel.store.shared_commits").new,
   --- Makes an executor; see lua/keel/executor.lua. Needs luv, which nothing else here does.
   executor = function(options) return require("keel.executor").new(options) end,
   dispatcher = require "keel.dispatcher",

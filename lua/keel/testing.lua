@@ -1,12 +1,12 @@
 --- For the tests of policies: requests and runs to show them, a policy called as a manager calls it, under the real
 --- sandbox and checks, a clock that stands still, and a store in memory. Nothing here needs a database or waits.
-local LoadedPolicy = require "keel.load_policy"
-local admission = require "keel.manager.admission"
+local LoadedPolicy = require "keel.policy.loaded"
+local admission = require "keel.admission"
 local check = require "keel.check"
-local decisions = require "keel.manager.decision"
+local decisions = require "keel.policy.decision"
 local kernel = require "keel.kernel"
-local policies = require "keel.policies"
-local recovery = require "keel.manager.recovery"
+local policies = require "keel.policy"
+local recovery = require "keel.recovery"
 local rules = require "keel.runtime.rules"
 
 local testing = {}

@@ -202,7 +202,7 @@ describe("The reference names", function()
     each_key(methods, public(methods.new), function(name) return is_called(text, name) end)
     each_key(executor:stats(), any, function(name) return text:find("%f[%w]" .. name .. "%f[^%w]") end)
     executor:stop()
-    local known = read(ROOT .. "lua/keel/executor.lua"):match "local known = (%b{})"
+    local known = read(ROOT .. "lua/keel/executor/init.lua"):match "local known = (%b{})"
     each_key(load("return " .. known)(), any, function(name) return is_named(text, name) end)
   end)
 
@@ -218,7 +218,7 @@ describe("The reference names", function()
   end)
 
   it("every method of loaded policies", function()
-    local loaded = require "keel.load_policy"
+    local loaded = require "keel.policy.loaded"
     each_key(loaded, public(loaded.load), function(name)
       return name == "is" or is_called(sections "Scripts from files", name)
     end)
@@ -273,7 +273,7 @@ describe("The reference names", function()
       runtime:read_events(), runtime:diagnostics()[1] } do
       each_key(shown, any, function(name) return text:find("%f[%w_]" .. name .. "%f[^%w_]") end)
     end
-    for _, name in ipairs(require("keel.policies").built_in "diagnostics") do assert(is_named(text, name), name) end
+    for _, name in ipairs(require("keel.policy").built_in "diagnostics") do assert(is_named(text, name), name) end
   end)
 
   it("every built-in strategy and reconciler", function()

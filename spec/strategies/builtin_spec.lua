@@ -97,7 +97,7 @@ end)
 
 describe("the options of a built-in strategy", function()
   it("are those its script looks at", function()
-    local policies = require "keel.policies"
+    local policies = require "keel.policy"
     for _, name in ipairs(NAMES) do
       local file <close> = assert(io.open(assert(package.searchpath("keel.strategies." .. name, package.path))))
       local looked_at = {}

@@ -17,7 +17,7 @@
 
 #include "base/text.h"
 #include "bench.h"
-#include "run_rows.h"
+#include "run/rows.h"
 
 enum { THREADS = 10, ROUNDS_MAX = 999 };
 

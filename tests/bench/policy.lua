@@ -8,7 +8,7 @@
 -- Needs LUA_PATH and LUA_CPATH to find keel, built with the release preset.
 local keel = require "keel"
 local kernel = require "keel.kernel"
-local policies = require "keel.policies"
+local policies = require "keel.policy"
 
 local rounds = tonumber(arg[1]) or 15
 local base = ("%s/keel-bench-policy-%d"):format(arg[2] or os.getenv "TMPDIR" or "/tmp", math.random(1 << 30))

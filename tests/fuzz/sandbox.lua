@@ -1,8 +1,8 @@
 -- Runs the chunks of sandbox.c in the sandbox and judges what comes of them; and judges random tables as decisions.
 local chance, make_chunk, iterations, seconds = ...
 local kernel = require "keel.kernel"
-local decision = require "keel.manager.decision"
-local recovery = require "keel.manager.recovery"
+local decision = require "keel.policy.decision"
+local recovery = require "keel.recovery"
 local rules = require "keel.runtime.rules"
 
 local INSTRUCTIONS, SECONDS, BYTES = 30000, 0.25, 1 << 20

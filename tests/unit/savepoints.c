@@ -1,7 +1,7 @@
 /* savepoints.c - places in a transaction to come back to. */
 #include "support.h"
 
-#include "store.h"
+#include "store/store.h"
 
 static int mark(void)
 {

@@ -3,7 +3,7 @@
 
 #include <sqlite3.h>
 
-#include "store.h"
+#include "store/store.h"
 
 /* Fixture: a second connection that holds the write lock, from outside of Keel. */
 static sqlite3 *holder;

@@ -8,7 +8,7 @@
 
 #include "base/monotonic.h"
 #include "base/turn.h"
-#include "store.h"
+#include "store/store.h"
 
 enum { MILLISECOND = 1000 };
 

@@ -15,7 +15,7 @@
 
 #include "base/monotonic.h"
 #include "base/wake.h"
-#include "store.h"
+#include "store/store.h"
 
 enum { MILLISECOND = 1000, SECOND = 1000 * 1000, HANDOVERS = 1000 };
 

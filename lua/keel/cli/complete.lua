@@ -14,7 +14,7 @@ local function list_of(names, about)
 end
 
 local function built_in(kind)
-  return list_of(require "keel.policies".built_in(kind), "built in")
+  return list_of(require "keel.policy".built_in(kind), "built in")
 end
 
 local RECENT = 100 -- runs that are looked at

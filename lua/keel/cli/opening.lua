@@ -107,7 +107,7 @@ function opening.manager(options, how)
   local store, err = opening.store(options, how)
   if not store then return nil, err end
   local manager
-  manager, err = require("keel.run_manager").new { store = store }
+  manager, err = require("keel.manager").new { store = store }
   if not manager then
     store:close()
     return nil, err

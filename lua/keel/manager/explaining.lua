@@ -1,8 +1,8 @@
 --- Answers: why a run is not running, and what admission would decide. Adds its methods to the manager.
-local admission = require "keel.manager.admission"
+local admission = require "keel.admission"
 local check = require "keel.check"
 local errors = require "keel.errors"
-local recovery = require "keel.manager.recovery"
+local recovery = require "keel.recovery"
 
 local sentences = {
   open = "nothing is in its way: it may start",

@@ -3,7 +3,7 @@
 local LiveRuns = require "keel.manager.live_runs"
 local check = require "keel.check"
 local errors = require "keel.errors"
-local recovery = require "keel.manager.recovery"
+local recovery = require "keel.recovery"
 
 local PAGE = 1000          -- runs of this session read at once
 local TICK_PAGE = 64       -- runs that one tick looks at for recovery

@@ -1,5 +1,5 @@
 --- Reservations: a thread held for something that is no run. Adds `reserve` to the manager.
-local admission = require "keel.manager.admission"
+local admission = require "keel.admission"
 local check = require "keel.check"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"

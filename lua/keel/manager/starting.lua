@@ -2,7 +2,7 @@
 local LiveRuns = require "keel.manager.live_runs"
 local check = require "keel.check"
 local errors = require "keel.errors"
-local recovery = require "keel.manager.recovery"
+local recovery = require "keel.recovery"
 
 local CLEARED_MAX = 256 -- runs in the way that one try clears away; the next try goes on
 

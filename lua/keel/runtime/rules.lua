@@ -4,7 +4,7 @@
 --- or returns nonsense rolls the change back, like any policy.
 local check = require "keel.check"
 local kernel = require "keel.kernel"
-local policies = require "keel.policies"
+local policies = require "keel.policy"
 
 local rules = {}
 

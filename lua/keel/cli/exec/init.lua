@@ -70,7 +70,7 @@ local options = {
 -- The strategy: a name, or what a file makes of a sandbox.
 local function strategy_of(wanted)
   if not wanted or not wanted:find "[/.]" then return wanted end
-  local policy, err = require("keel.load_policy").load(wanted)
+  local policy, err = require("keel.policy.loaded").load(wanted)
   if not policy then return nil, usage.error(err.message) end
   return policy
 end
@@ -95,7 +95,7 @@ end
 local function check_set(given)
   if #(given.set or {}) == 0 then return true end
   local name = given.strategy or "reject"
-  local known = require("keel.policies").strategy_options(name)
+  local known = require("keel.policy").strategy_options(name)
   if not known then return true end
   local is_known = {}
   for _, option in ipairs(known) do is_known[option] = true end
@@ -156,7 +156,7 @@ local function run(given)
 
   local store <close>, failure = opening.store(given, "make")
   if not store then return nil, failure end
-  local manager = require("keel.run_manager").new { store = store }
+  local manager = require("keel.manager").new { store = store }
   local admitted, verdict = manager:create_or_reject(thread, request)
   if not admitted then return nil, name_set(verdict, given) end
   local course = { manager = manager, store = store, supervisor = supervisor, run = admitted, options = given }

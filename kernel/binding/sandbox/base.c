@@ -1,0 +1,316 @@
+/* base.c - the environment of a sandboxed script: what it may name, and that it can change none of it.
+ *
+ * The basic functions are Lua's where one call of theirs is bounded by what it is given. Ours differ where Lua's would
+ * show an address or an order that is another one in the next state, or would let a script go on after its stop.
+ */
+#include "sandbox/sandbox.h"
+
+#include <lualib.h>
+#include <string.h>
+
+/* --- Text -------------------------------------------------------------------------------------------------------- */
+
+void keel_sandbox_push_text(lua_State *S, int index)
+{
+	index = lua_absindex(S, index);
+	switch (lua_type(S, index)) {
+	case LUA_TSTRING:
+	case LUA_TNUMBER:
+		lua_pushvalue(S, index);
+		lua_tolstring(S, -1, NULL);
+		break;
+	case LUA_TBOOLEAN:
+		lua_pushstring(S, lua_toboolean(S, index) ? "true" : "false");
+		break;
+	case LUA_TLIGHTUSERDATA:
+		lua_pushliteral(S, "null");
+		break;
+	default:
+		lua_pushstring(S, luaL_typename(S, index));
+	}
+}
+
+static int base_tostring(lua_State *S)
+{
+	luaL_checkany(S, 1);
+	keel_sandbox_push_text(S, 1);
+	return 1;
+}
+
+/* --- Iteration --------------------------------------------------------------------------------------------------- */
+
+/* A key, to be sorted: numbers by value, then texts byte by byte, then false and true. */
+struct key {
+	enum { NUMBER, TEXT, FLAG } kind;
+	bool is_integer;
+	union {
+		lua_Integer integer;
+		lua_Number number;
+		struct {
+			const char *data;
+			size_t size;
+		} text;
+	} as;
+};
+
+static bool number_less(const struct key *a, const struct key *b)
+{
+	if (a->is_integer && b->is_integer)
+		return a->as.integer < b->as.integer;
+	lua_Number x = a->is_integer ? (lua_Number)a->as.integer : a->as.number;
+	lua_Number y = b->is_integer ? (lua_Number)b->as.integer : b->as.number;
+	return x < y || (x == y && a->is_integer && !b->is_integer); /* beyond 2^53 several integers are one float */
+}
+
+static bool less(const struct key *a, const struct key *b)
+{
+	if (a->kind != b->kind)
+		return a->kind < b->kind;
+	if (a->kind == NUMBER)
+		return number_less(a, b);
+	if (a->kind == FLAG)
+		return a->as.integer < b->as.integer;
+	size_t shorter = a->as.text.size < b->as.text.size ? a->as.text.size : b->as.text.size;
+	int order = memcmp(a->as.text.data, b->as.text.data, shorter);
+	return order < 0 || (order == 0 && a->as.text.size < b->as.text.size);
+}
+
+/* Reads the key at `index`; raises for one that has no order. What it points to belongs to the table. */
+static struct key read_key(lua_State *S, int index)
+{
+	struct key key = {.kind = NUMBER};
+	switch (lua_type(S, index)) {
+	case LUA_TNUMBER:
+		key.is_integer = lua_isinteger(S, index);
+		if (key.is_integer)
+			key.as.integer = lua_tointeger(S, index);
+		else
+			key.as.number = lua_tonumber(S, index);
+		break;
+	case LUA_TSTRING:
+		key.kind = TEXT;
+		key.as.text.data = lua_tolstring(S, index, &key.as.text.size);
+		break;
+	case LUA_TBOOLEAN:
+		key.kind = FLAG;
+		key.as.integer = lua_toboolean(S, index);
+		break;
+	default:
+		luaL_error(S, "a table with a %s as a key has no order to go through it in", luaL_typename(S, index));
+	}
+	return key;
+}
+
+static void push_key(lua_State *S, const struct key *key)
+{
+	if (key->kind == TEXT)
+		lua_pushlstring(S, key->as.text.data, key->as.text.size);
+	else if (key->kind == FLAG)
+		lua_pushboolean(S, key->as.integer != 0);
+	else if (key->is_integer)
+		lua_pushinteger(S, key->as.integer);
+	else
+		lua_pushnumber(S, key->as.number);
+}
+
+static void sift(struct key *keys, size_t at, size_t count)
+{
+	for (size_t child; (child = 2 * at + 1) < count; at = child) {
+		if (child + 1 < count && less(&keys[child], &keys[child + 1]))
+			child++;
+		if (!less(&keys[at], &keys[child]))
+			return;
+		struct key swap = keys[at];
+		keys[at] = keys[child];
+		keys[child] = swap;
+	}
+}
+
+/* Heap sort: in place, and the same effort for every order. */
+static void sort(struct key *keys, size_t count)
+{
+	for (size_t i = count / 2; i-- > 0;)
+		sift(keys, i, count);
+	for (size_t last = count; last-- > 1;) {
+		struct key swap = keys[0];
+		keys[0] = keys[last];
+		keys[last] = swap;
+		sift(keys, 0, last);
+	}
+}
+
+/* The iterator of pairs: upvalues are the list of keys, how far it is, and the table. A script can call it with
+ * anything: its arguments are not looked at. */
+static int next_pair(lua_State *S)
+{
+	lua_Integer i = lua_tointeger(S, lua_upvalueindex(2));
+	for (;;) {
+		lua_settop(S, 0);
+		if (lua_rawgeti(S, lua_upvalueindex(1), ++i) == LUA_TNIL)
+			return 1;
+		lua_pushvalue(S, 1);
+		if (lua_rawget(S, lua_upvalueindex(3)) != LUA_TNIL)
+			break; /* else it was taken away meanwhile */
+		keel_sandbox_charge(S, 1);
+	}
+	lua_pushinteger(S, i);
+	lua_replace(S, lua_upvalueindex(2));
+	return 2;
+}
+
+/* pairs(t): in the order of the keys. Keys that come during the loop are not seen. */
+static int base_pairs(lua_State *S)
+{
+	luaL_checktype(S, 1, LUA_TTABLE);
+	lua_settop(S, 1);
+	size_t count = 0, logarithm = 1;
+	for (lua_pushnil(S); lua_next(S, 1); lua_pop(S, 1))
+		count++;
+	while (count >> logarithm)
+		logarithm++;
+	keel_sandbox_charge(S, count * logarithm / 4); /* a comparison is less than an instruction */
+	struct key *keys = lua_newuserdatauv(S, (count + 1) * sizeof *keys, 0);
+	size_t read = 0;
+	for (lua_pushnil(S); lua_next(S, 1); lua_pop(S, 1))
+		keys[read++] = read_key(S, -2);
+	sort(keys, count);
+	lua_createtable(S, (int)count, 0);
+	for (size_t i = 0; i < count; i++) {
+		push_key(S, &keys[i]);
+		lua_rawseti(S, -2, (lua_Integer)i + 1);
+	}
+	lua_pushinteger(S, 0);
+	lua_pushvalue(S, 1);
+	lua_pushcclosure(S, next_pair, 3);
+	lua_pushvalue(S, 1);
+	lua_pushnil(S);
+	return 3;
+}
+
+/* next(t, key): the first key after the given one, in their order, and its value. It looks at all of them: loops use
+ * pairs, this is for `next(t) == nil`. */
+static int base_next(lua_State *S)
+{
+	luaL_checktype(S, 1, LUA_TTABLE);
+	lua_settop(S, 2);
+	bool first = lua_isnil(S, 2), found = false;
+	struct key after = {.kind = NUMBER}, best = after;
+	if (!first)
+		after = read_key(S, 2);
+	size_t count = 0;
+	for (lua_pushnil(S); lua_next(S, 1); lua_pop(S, 1)) {
+		struct key key = read_key(S, -2);
+		count++;
+		if ((first || less(&after, &key)) && (!found || less(&key, &best))) {
+			found = true;
+			best = key;
+		}
+	}
+	keel_sandbox_charge(S, count);
+	if (!found) {
+		lua_pushnil(S);
+		return 1;
+	}
+	push_key(S, &best);
+	lua_pushvalue(S, -1);
+	lua_rawget(S, 1);
+	return 2;
+}
+
+/* --- Errors ------------------------------------------------------------------------------------------------------ */
+
+/* pcall(fn, ...): does not return from a script that was stopped. */
+static int base_pcall(lua_State *S)
+{
+	luaL_checkany(S, 1);
+	int status = lua_pcall(S, lua_gettop(S) - 1, LUA_MULTRET, 0);
+	if (keel_sandbox_of(S)->exceeded)
+		return keel_sandbox_stop(S, "instructions"); /* the first limit stays */
+	luaL_checkstack(S, 1, NULL);
+	lua_pushboolean(S, status == LUA_OK);
+	lua_insert(S, 1);
+	return lua_gettop(S);
+}
+
+void keel_sandbox_add_base(lua_State *S)
+{
+	static const luaL_Reg functions[] = {
+		{"tostring", base_tostring}, {"pairs", base_pairs}, {"next", base_next}, {"pcall", base_pcall}, {NULL, NULL}};
+	luaL_setfuncs(S, functions, 0);
+	lua_pushlightuserdata(S, (void *)(uintptr_t)&KEEL_SANDBOX_NULL);
+	lua_setfield(S, -2, "null");
+}
+
+/* --- The environment --------------------------------------------------------------------------------------------- */
+
+static int refuse_write(lua_State *S)
+{
+	return luaL_error(S, "the globals and libraries of a policy are read-only: '%s' cannot be set; use a local",
+					  lua_type(S, 2) == LUA_TSTRING ? lua_tostring(S, 2) : luaL_typename(S, 2));
+}
+
+void keel_sandbox_check_writable(lua_State *S, int index)
+{
+	if (lua_getmetatable(S, index))
+		luaL_error(S, "the libraries of a policy are read-only");
+}
+
+/* Puts an empty table that shows the one on the top in its place: writing always finds no such key. [-1, +1, m] */
+static void protect(lua_State *S)
+{
+	lua_newtable(S);
+	lua_createtable(S, 0, 2);
+	lua_pushvalue(S, -3);
+	lua_setfield(S, -2, "__index");
+	lua_pushcfunction(S, refuse_write);
+	lua_setfield(S, -2, "__newindex");
+	lua_setmetatable(S, -2);
+	lua_replace(S, -2);
+}
+
+/* Pushes a table of those of a library's functions that may be used. [-0, +1, m] */
+static void push_some(lua_State *S, lua_CFunction library, const char *const *names)
+{
+	lua_pushcfunction(S, library);
+	lua_call(S, 0, 1);
+	lua_newtable(S);
+	for (; *names; names++) {
+		lua_getfield(S, -2, *names);
+		lua_setfield(S, -2, *names);
+	}
+	lua_remove(S, -2);
+}
+
+void keel_sandbox_push_environment(lua_State *S)
+{
+	static const char *const basic[] = {"assert", "error",  "ipairs",   "rawequal", "rawget",
+										"rawlen", "select", "tonumber", "type",     NULL};
+	static const char *const strings[] = {"byte", "char", "len", "lower", "reverse", "sub", "upper", NULL};
+	/* Neither random nor randomseed: the same picture gives the same decision. */
+	static const char *const numbers[] = {"abs",       "acos",       "asin",       "atan", "ceil", "cos", "deg",
+										  "exp",       "floor",      "fmod",       "huge", "log",  "max", "min",
+										  "modf",      "maxinteger", "mininteger", "pi",   "rad",  "sin", "sqrt",
+										  "tointeger", "tan",        "type",       "ult",  NULL};
+	push_some(S, luaopen_base, basic);
+	keel_sandbox_add_base(S);
+	lua_pushliteral(S, "");
+	push_some(S, luaopen_string, strings);
+	keel_sandbox_add_string(S);
+	keel_sandbox_add_match(S);
+	/* The metatable of texts is luaopen_string's, for arithmetic; methods are found in ours. */
+	lua_getmetatable(S, -2);
+	lua_pushvalue(S, -2);
+	lua_setfield(S, -2, "__index");
+	lua_pop(S, 1);
+	lua_remove(S, -2);
+	protect(S);
+	lua_setfield(S, -2, "string");
+	push_some(S, luaopen_math, numbers);
+	protect(S);
+	lua_setfield(S, -2, "math");
+	lua_newtable(S);
+	keel_sandbox_add_table(S);
+	protect(S);
+	lua_setfield(S, -2, "table");
+	protect(S);
+}

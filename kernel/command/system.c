@@ -1,0 +1,160 @@
+/* system.c - what the command asks the system: about files, terminals and itself. */
+#include "command.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <lauxlib.h>
+
+int host_fail(lua_State *L, int number)
+{
+	lua_pushnil(L);
+	lua_pushstring(L, strerror(number));
+	lua_pushinteger(L, number);
+	return 3;
+}
+
+/* host.make_directory(path): makes a directory, 0700. Returns true, also when there is one. */
+static int make_directory(lua_State *L)
+{
+	const char *path = luaL_checkstring(L, 1);
+	struct stat about;
+	if (mkdir(path, 0700) != 0 && !(errno == EEXIST && stat(path, &about) == 0 && S_ISDIR(about.st_mode)))
+		return host_fail(L, errno);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* host.stat(path): { kind, size, mode, uid } of what is there, kind being "file", "directory" or "other"; nil and a
+ * text when there is nothing. Opens nothing. */
+static int stat_path(lua_State *L)
+{
+	struct stat about;
+	if (stat(luaL_checkstring(L, 1), &about) != 0)
+		return host_fail(L, errno);
+	lua_createtable(L, 0, 4);
+	lua_pushstring(L, S_ISREG(about.st_mode) ? "file" : S_ISDIR(about.st_mode) ? "directory" : "other");
+	lua_setfield(L, -2, "kind");
+	lua_pushinteger(L, about.st_size);
+	lua_setfield(L, -2, "size");
+	lua_pushinteger(L, about.st_mode & 07777);
+	lua_setfield(L, -2, "mode");
+	lua_pushinteger(L, about.st_uid);
+	lua_setfield(L, -2, "uid");
+	return 1;
+}
+
+/* host.space(path): bytes that are free where the path is, and whether the file system is known to be another
+ * machine's, on which a store does not work. */
+static int space(lua_State *L)
+{
+	static const unsigned long remote[] = {0x6969 /* NFS */, 0xff534d42 /* CIFS */, 0xfe534d42 /* SMB2 */,
+										   0x01021997 /* 9P */, 0};
+	struct statfs about;
+	int is_remote = 0;
+	if (statfs(luaL_checkstring(L, 1), &about) != 0)
+		return host_fail(L, errno);
+	for (const unsigned long *type = remote; *type; type++)
+		is_remote |= ((unsigned long)about.f_type & 0xffffffff) == *type;
+	lua_pushinteger(L, (lua_Integer)about.f_bavail * (lua_Integer)about.f_bsize);
+	lua_pushboolean(L, is_remote);
+	return 2;
+}
+
+/* host.directory(): where we are. */
+static int directory(lua_State *L)
+{
+	char path[PATH_MAX];
+	if (!getcwd(path, sizeof path))
+		return host_fail(L, errno);
+	lua_pushstring(L, path);
+	return 1;
+}
+
+/* host.change_directory(path) */
+static int change_directory(lua_State *L)
+{
+	if (chdir(luaL_checkstring(L, 1)) != 0)
+		return host_fail(L, errno);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* host.set_environment(name, value): for this process and those it starts. */
+static int set_environment(lua_State *L)
+{
+	if (setenv(luaL_checkstring(L, 1), luaL_checkstring(L, 2), 1) != 0)
+		return host_fail(L, errno);
+	return 0;
+}
+
+/* host.is_terminal(fd) */
+static int is_terminal(lua_State *L)
+{
+	lua_pushboolean(L, isatty((int)luaL_checkinteger(L, 1)));
+	return 1;
+}
+
+/* host.is_broken(fd): whether nobody reads any more what is written there. */
+static int is_broken(lua_State *L)
+{
+	struct pollfd pipe = {.fd = (int)luaL_checkinteger(L, 1)};
+	lua_pushboolean(L, poll(&pipe, 1, 0) == 1 && (pipe.revents & POLLERR));
+	return 1;
+}
+
+/* host.size(): columns and rows of the terminal on standard output; nil when it is none. */
+static int size(lua_State *L)
+{
+	struct winsize window;
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) != 0 || window.ws_col == 0)
+		return 0;
+	lua_pushinteger(L, window.ws_col);
+	lua_pushinteger(L, window.ws_row);
+	return 2;
+}
+
+/* host.user_id(): of the user we work for. */
+static int user_id(lua_State *L)
+{
+	lua_pushinteger(L, geteuid());
+	return 1;
+}
+
+/* host.die_of(number): ends us as that signal does, so that who started us hears of it: a shell that runs a script
+ * stops it after SIGINT. */
+static int die_of(lua_State *L)
+{
+	int number = (int)luaL_checkinteger(L, 1);
+	signal(number, SIG_DFL);
+	raise(number);
+	return 0;
+}
+
+static const luaL_Reg functions[] = {
+	{"make_directory", make_directory},
+	{"stat", stat_path},
+	{"space", space},
+	{"directory", directory},
+	{"change_directory", change_directory},
+	{"set_environment", set_environment},
+	{"is_terminal", is_terminal},
+	{"is_broken", is_broken},
+	{"size", size},
+	{"user_id", user_id},
+	{"die_of", die_of},
+	{NULL, NULL},
+};
+
+void host_add_system(lua_State *L)
+{
+	luaL_setfuncs(L, functions, 0);
+}

@@ -1,0 +1,299 @@
+/* event.c - the append-only log. Uses: store. */
+#include "event/event.h"
+
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/text.h"
+
+enum keel_code keel_event_write(struct keel_store *store, const struct keel_event *event, int64_t *id,
+								struct keel_error *err)
+{
+	static const char text[] = "INSERT INTO events (kind, at, runtime_id, thread_id, run_id, worker_ref, message, data)"
+							   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+	enum keel_code code =
+		keel_execute(store, text, err, keel_text(event->kind), keel_int(event->at), keel_text(event->runtime_id),
+					 keel_text(event->thread_id), keel_text(event->run_id), keel_text(event->worker_ref),
+					 keel_text(event->message), keel_text(event->data));
+	if (code != KEEL_OK)
+		return code;
+	store->news = true;
+	if (id)
+		*id = store->sql->driver->inserted(store->sql);
+	return KEEL_OK;
+}
+
+static enum keel_code check_event(const struct keel_event *event, struct keel_error *err)
+{
+	const struct {
+		struct keel_text id;
+		const char *field;
+	} ids[] = {{event->runtime_id, "runtime_id"}, {event->thread_id, "thread_id"}, {event->run_id, "run_id"}};
+	enum keel_code code = keel_check_id(event->kind, "kind", err);
+	for (size_t i = 0; code == KEEL_OK && i < sizeof ids / sizeof ids[0]; i++)
+		if (ids[i].id.data)
+			code = keel_check_id(ids[i].id, ids[i].field, err);
+	if (code == KEEL_OK)
+		code = keel_check_text(event->worker_ref, "worker_ref", err);
+	if (code == KEEL_OK)
+		code = keel_check_text(event->message, "message", err);
+	if (code == KEEL_OK)
+		code = keel_check_text(event->data, "data", err);
+	return code;
+}
+
+enum keel_code keel_event_append(struct keel_store *store, const struct keel_event *event, int64_t *id,
+								 struct keel_error *err)
+{
+	struct keel_event stamped = *event;
+	enum keel_code code = check_event(event, err);
+	if (code == KEEL_OK)
+		code = keel_write_begin(store, err);
+	if (code != KEEL_OK)
+		return code;
+	stamped.at = keel_store_now(store);
+	code = keel_event_write(store, &stamped, id, err);
+	return keel_write_end(store, code, true, err);
+}
+
+/* --- Reading ----------------------------------------------------------------------------------------------------- */
+
+#define SELECT_EVENTS "SELECT id, kind, at, runtime_id, thread_id, run_id, worker_ref, message, data FROM events "
+
+/* The filter that narrows most decides which index is walked; the others are looked at row by row. */
+static const char *select_for(const struct keel_event_query *query)
+{
+	if (query->run_id.data)
+		return SELECT_EVENTS "WHERE id >= ?1 AND run_id = ?2 ORDER BY id";
+	if (query->worker_ref.data)
+		return SELECT_EVENTS "WHERE id >= ?1 AND worker_ref = ?2 ORDER BY id";
+	if (query->thread_id.data)
+		return SELECT_EVENTS "WHERE id >= ?1 AND thread_id = ?2 ORDER BY id";
+	if (query->runtime_id.data)
+		return SELECT_EVENTS "WHERE id >= ?1 AND runtime_id = ?2 ORDER BY id";
+	return SELECT_EVENTS "WHERE id >= ?1 ORDER BY id";
+}
+
+static bool same(struct keel_text wanted, struct keel_text found)
+{
+	return !wanted.data ||
+		   (found.data && found.size == wanted.size && memcmp(found.data, wanted.data, wanted.size) == 0);
+}
+
+/* Whether the row under the statement passes the filters that the statement itself does not apply. */
+static bool matches(const struct keel_event_query *query, struct keel_statement *select)
+{
+	if (!same(query->runtime_id, keel_column_text(select, 3)) || !same(query->thread_id, keel_column_text(select, 4)) ||
+		!same(query->worker_ref, keel_column_text(select, 6)))
+		return false;
+	if (query->kinds_count == 0)
+		return true;
+	struct keel_text kind = keel_column_text(select, 1);
+	for (size_t i = 0; i < query->kinds_count; i++)
+		if (same(query->kinds[i], kind))
+			return true;
+	return false;
+}
+
+static enum keel_code read_event(struct keel_statement *select, struct keel_event *event, struct keel_arena **arena,
+								 struct keel_error *err)
+{
+	struct keel_text *texts[] = {NULL,
+								 &event->kind,
+								 NULL,
+								 &event->runtime_id,
+								 &event->thread_id,
+								 &event->run_id,
+								 &event->worker_ref,
+								 &event->message,
+								 &event->data};
+	event->id = keel_column_int(select, 0);
+	event->at = keel_column_int(select, 2);
+	for (int i = 0; i < 9; i++) {
+		if (!texts[i])
+			continue;
+		struct keel_text text = keel_column_text(select, i);
+		if ((!text.data && !keel_column_null(select, i)) || !keel_arena_text(arena, text, texts[i]))
+			return keel_fail_memory(err);
+	}
+	return KEEL_OK;
+}
+
+enum keel_code keel_event_ends(struct keel_store *store, int64_t *low, int64_t *newest, struct keel_error *err)
+{
+	static const char text[] = "SELECT event_low_water, (SELECT max(id) FROM events) FROM store";
+	struct keel_statement *select;
+	bool row;
+	*low = 1;
+	*newest = 0;
+	enum keel_code code = keel_store_prepare(store, text, &select, err);
+	if (code != KEEL_OK)
+		return code;
+	code = keel_first_step(store, select, &row, err);
+	if (code == KEEL_OK && row) {
+		*low = keel_column_int(select, 0);
+		*newest = keel_column_null(select, 1) ? *low - 1 : keel_column_int(select, 1);
+		if (*low < 1 || *newest < *low - 1)
+			code = keel_fail(err, KEEL_STORE_CORRUPT, "%s: the ends of the log are damaged", keel_store_path(store));
+	}
+	keel_reset(select);
+	return code;
+}
+
+enum keel_code keel_event_low_water(struct keel_store *store, int64_t *id, struct keel_error *err)
+{
+	int64_t newest;
+	enum keel_code code = keel_store_check(store, err);
+	return code == KEEL_OK ? keel_event_ends(store, id, &newest, err) : code;
+}
+
+enum keel_code keel_event_high_water(struct keel_store *store, int64_t *id, struct keel_error *err)
+{
+	int64_t low;
+	enum keel_code code = keel_store_check(store, err);
+	return code == KEEL_OK ? keel_event_ends(store, &low, id, err) : code;
+}
+
+static enum keel_code damaged_log(const struct keel_store *store, int64_t id, struct keel_error *err)
+{
+	return keel_fail(err, KEEL_STORE_CORRUPT, "%s: the log is damaged at event %lld", keel_store_path(store),
+					 (long long)id);
+}
+
+/* Reads rows from id `next` on. Ids are without gaps: where no filter leaves rows out, the next one has the next id.
+ * The first one may be missing because it was pruned since: *missing says so, and the caller has to look. */
+static enum keel_code read_page(struct keel_store *store, struct keel_statement *select,
+								const struct keel_event_query *query, int64_t next, bool dense, bool *missing,
+								struct keel_events *list, struct keel_error *err)
+{
+	struct keel_arena *arena = list->memory;
+	int64_t expected = next;
+	enum keel_code code;
+	bool row;
+	for (code = keel_first_step(store, select, &row, err); code == KEEL_OK && row;
+		 code = keel_step(select, &row, err)) {
+		int64_t id = keel_column_int(select, 0);
+		*missing = dense && expected == next && id > next;
+		if (*missing)
+			break;
+		if (id < expected || (dense && id != expected) || keel_column_null(select, 1)) {
+			code = damaged_log(store, id, err);
+			break;
+		}
+		expected = id + 1;
+		if (!matches(query, select))
+			continue;
+		if ((int64_t)list->count == query->limit) {
+			list->has_more = true;
+			break;
+		}
+		struct keel_event *items = keel_make_room(list->items, list->count, &list->capacity, sizeof *items);
+		if (!items) {
+			code = keel_fail_memory(err);
+			break;
+		}
+		list->items = items;
+		code = read_event(select, &list->items[list->count], &arena, err);
+		if (code != KEEL_OK)
+			break;
+		list->count++;
+	}
+	keel_reset(select);
+	list->memory = arena;
+	return code;
+}
+
+static enum keel_code check_query(const struct keel_event_query *query, struct keel_error *err)
+{
+	enum keel_code code = keel_check_limit(query->limit, KEEL_EVENTS_MAX, err);
+	if (code == KEEL_OK && !query->from_oldest && query->next_event_id < 1)
+		code = keel_fail_field(err, "cursor", "next_event_id must be at least 1");
+	if (code == KEEL_OK && query->kinds_count > KEEL_EVENT_KINDS_MAX)
+		code = keel_fail_limit(err, "kinds", (int64_t)query->kinds_count, KEEL_EVENT_KINDS_MAX);
+	if (code == KEEL_OK && query->runtime_id.data)
+		code = keel_check_id(query->runtime_id, "runtime_id", err);
+	if (code == KEEL_OK && query->thread_id.data)
+		code = keel_check_id(query->thread_id, "thread_id", err);
+	if (code == KEEL_OK && query->run_id.data)
+		code = keel_check_id(query->run_id, "run_id", err);
+	if (code == KEEL_OK)
+		code = keel_check_text(query->worker_ref, "worker_ref", err);
+	return code;
+}
+
+static void forget_page(struct keel_events *list, int64_t next)
+{
+	list->count = 0;
+	list->has_more = false;
+	list->next_event_id = next;
+}
+
+static enum keel_code tell_gap(struct keel_events *list, int64_t low, int64_t last)
+{
+	forget_page(list, low);
+	list->gap = true;
+	list->has_more = low <= last;
+	return KEEL_OK;
+}
+
+enum keel_code keel_event_read(struct keel_store *store, const struct keel_event_query *query, struct keel_events *list,
+							   struct keel_error *err)
+{
+	struct keel_statement *select;
+	int64_t low, last, next = query->next_event_id;
+	bool missing = false;
+	struct keel_arena *arena = list->memory;
+	keel_arena_reset(&arena);
+	list->memory = arena;
+	list->gap = false;
+	forget_page(list, next);
+	enum keel_code code = check_query(query, err);
+	if (code == KEEL_OK)
+		code = keel_store_check(store, err);
+	/* The end of the log is looked up before the page: all up to there is certainly in what the page sees, so a reader
+	 * behind a filter that has read everything need not look at it again. */
+	if (code == KEEL_OK)
+		code = keel_event_ends(store, &low, &last, err);
+	if (code != KEEL_OK)
+		return code;
+	if (query->from_oldest)
+		list->next_event_id = next = low;
+	if (next < low)
+		return tell_gap(list, low, last);
+	if (last < next)
+		return KEEL_OK;
+	struct keel_text key = query->run_id.data       ? query->run_id
+						   : query->worker_ref.data ? query->worker_ref
+						   : query->thread_id.data  ? query->thread_id
+													: query->runtime_id;
+	code = keel_query_values(store, select_for(query), &select, err,
+							 (const struct keel_value[]){keel_int(next), keel_text(key)}, key.data ? 2 : 1);
+	if (code == KEEL_OK)
+		code = read_page(store, select, query, next, !key.data, &missing, list, err);
+	/* Somebody may have pruned between the two looks. */
+	int64_t seen = last;
+	if (code == KEEL_OK)
+		code = keel_event_ends(store, &low, &last, err);
+	if (code == KEEL_OK && next < low)
+		return tell_gap(list, low, last);
+	if (code == KEEL_OK && missing)
+		code = damaged_log(store, next, err);
+	if (code != KEEL_OK) {
+		forget_page(list, next);
+		return code;
+	}
+	if (list->count > 0)
+		list->next_event_id = list->items[list->count - 1].id + 1;
+	if (!list->has_more && list->next_event_id <= seen)
+		list->next_event_id = seen + 1;
+	return KEEL_OK;
+}
+
+void keel_events_clear(struct keel_events *list)
+{
+	struct keel_arena *arena = list->memory;
+	keel_arena_free(&arena);
+	keel_free(list->items);
+	memset(list, 0, sizeof *list);
+}

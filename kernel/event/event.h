@@ -1,0 +1,17 @@
+/* event.h - writing events from the domain. */
+#ifndef KEEL_KERNEL_EVENT_H
+#define KEEL_KERNEL_EVENT_H
+
+#include <keel/event.h>
+
+#include "store/store.h"
+
+/* Appends an event as it is, in the open transaction. `id` may be NULL. */
+enum keel_code keel_event_write(struct keel_store *store, const struct keel_event *event, int64_t *id,
+                                struct keel_error *err);
+
+/* The oldest id that was not pruned, and the newest there ever was (*low - 1 in an empty log): one search, however long
+ * the log. */
+enum keel_code keel_event_ends(struct keel_store *store, int64_t *low, int64_t *newest, struct keel_error *err);
+
+#endif

@@ -1,0 +1,198 @@
+/* prune.c - deleting what is old, step by step. Uses: event, runtime.
+ *
+ * The log loses its beginning and nothing else, so that ids stay without gaps from the low-water mark on. Runs and
+ * workers are walked in order of insertion: no index knows when they ended, as finished ones are to cost nothing until
+ * then. Nothing of this is an event.
+ */
+#include <keel/housekeeping.h>
+
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "event/event.h"
+#include "worker/runtime.h"
+
+/* --- Events ------------------------------------------------------------------------------------------------------ */
+
+/* Finds the first event that stays, among the oldest KEEL_PRUNE_MAX. */
+static enum keel_code first_kept(struct keel_store *store, const struct keel_prune *prune, int64_t low, int64_t newest,
+								 int64_t *kept, struct keel_error *err)
+{
+	static const char text[] = "SELECT id, at FROM events WHERE id >= ?1 ORDER BY id LIMIT ?2";
+	struct keel_statement *select;
+	bool row;
+	*kept = low;
+	enum keel_code code = keel_query(store, text, &select, err, keel_int(low), keel_int(KEEL_PRUNE_MAX));
+	if (code != KEEL_OK)
+		return code;
+	while ((code = keel_step(select, &row, err)) == KEEL_OK && row) {
+		int64_t id = keel_column_int(select, 0);
+		if (newest - id < prune->keep_last || keel_column_int(select, 1) >= prune->before)
+			break;
+		*kept = id + 1;
+	}
+	keel_reset(select);
+	return code;
+}
+
+static enum keel_code prune_events(struct keel_store *store, const struct keel_prune *prune, struct keel_pruned *pruned,
+								   int64_t *low, struct keel_error *err)
+{
+	int64_t newest, kept;
+	enum keel_code code = keel_event_ends(store, low, &newest, err);
+	if (code == KEEL_OK)
+		code = first_kept(store, prune, *low, newest, &kept, err);
+	if (code != KEEL_OK || kept == *low)
+		return code;
+	code = keel_execute(store, "DELETE FROM events WHERE id < ?1", err, keel_int(kept));
+	if (code == KEEL_OK)
+		code = keel_execute(store, "UPDATE store SET event_low_water = ?1", err, keel_int(kept));
+	pruned->events = kept - *low;
+	pruned->more = pruned->events == KEEL_PRUNE_MAX;
+	*low = kept;
+	return code;
+}
+
+/* --- Runs and workers -------------------------------------------------------------------------------------------- */
+
+/* What a walk has found: rows that may go. */
+struct found {
+	int64_t seq[KEEL_PRUNE_MAX];
+	int64_t owner[KEEL_PRUNE_MAX]; /* of a worker: its runtime */
+	int64_t status[KEEL_PRUNE_MAX];
+	int count;
+};
+
+/* Reads the rows of a walk: seq, whether it may go, owner, status. Moves the place. */
+static enum keel_code walk(struct keel_statement *select, struct found *found, int64_t *place, bool *more,
+						   struct keel_error *err)
+{
+	enum keel_code code;
+	int looked_at = 0;
+	bool row;
+	found->count = 0;
+	while ((code = keel_step(select, &row, err)) == KEEL_OK && row) {
+		*place = keel_column_int(select, 0);
+		looked_at++;
+		if (found->count == KEEL_PRUNE_MAX || keel_column_int(select, 1) != 1)
+			continue;
+		found->seq[found->count] = *place;
+		found->owner[found->count] = keel_column_int(select, 2);
+		found->status[found->count++] = keel_column_int(select, 3);
+	}
+	keel_reset(select);
+	*more = *more || looked_at == KEEL_PRUNE_MAX;
+	return code;
+}
+
+static enum keel_code prune_runs(struct keel_store *store, struct keel_prune *prune, struct found *found,
+								 struct keel_pruned *pruned, struct keel_error *err)
+{
+	static const char text[] =
+		"SELECT seq, coalesce(status, 0) > 1 AND (?2 >> coalesce(status, 0)) & 1 = 1 AND coalesce(finalizing, 0) = 0"
+		" AND coalesce(ended_at, updated_at) < ?3" /* a run may have been put in with its end, and no time of it */
+		" AND (SELECT count(*) FROM (SELECT 1 FROM runs n WHERE n.thread_id = r.thread_id"
+		" AND n.created_at >= r.created_at AND (n.created_at > r.created_at OR n.seq > r.seq) LIMIT ?4)) >= ?4,"
+		" 0, status FROM runs r WHERE seq > ?1 ORDER BY seq LIMIT ?5";
+	struct keel_statement *select;
+	enum keel_code code = keel_query(store, text, &select, err, keel_int(prune->next_run), keel_int(prune->runs),
+									 keel_int(prune->before), keel_int(prune->keep_last), keel_int(KEEL_PRUNE_MAX));
+	if (code == KEEL_OK)
+		code = walk(select, found, &prune->next_run, &pruned->more, err);
+	for (int i = 0; code == KEEL_OK && i < found->count; i++)
+		code = keel_execute(store, "DELETE FROM runs WHERE seq = ?1", err, keel_int(found->seq[i]));
+	pruned->runs = found->count;
+	return code;
+}
+
+/* Deletes a worker and what belongs to it. */
+static enum keel_code drop_worker(struct keel_store *store, int64_t worker, int64_t runtime,
+								  enum keel_worker_status status, struct keel_pruned *pruned, struct keel_error *err)
+{
+	static const char uncount[] = "UPDATE runtimes SET diagnostic_count = diagnostic_count - ?2 WHERE seq = ?1";
+	const struct keel_sql_driver *driver = store->sql->driver;
+	int64_t diagnostics = 0;
+	enum keel_code code = keel_execute(store, "DELETE FROM transcripts WHERE worker = ?1", err, keel_int(worker));
+	if (code == KEEL_OK) {
+		pruned->entries += driver->changes(store->sql);
+		code = keel_execute(store, "DELETE FROM diagnostics WHERE worker = ?1", err, keel_int(worker));
+	}
+	if (code == KEEL_OK) {
+		diagnostics = driver->changes(store->sql);
+		pruned->diagnostics += diagnostics;
+		code = keel_execute(store, "DELETE FROM workers WHERE seq = ?1", err, keel_int(worker));
+	}
+	if (code == KEEL_OK && diagnostics > 0)
+		code = keel_execute(store, uncount, err, keel_int(runtime), keel_int(diagnostics));
+	if (code == KEEL_OK)
+		code = keel_runtime_count_worker(store, runtime, status, KEEL_WORKER_STATUS_COUNT, err);
+	return code;
+}
+
+static enum keel_code prune_workers(struct keel_store *store, struct keel_prune *prune, struct found *found,
+									int64_t low, struct keel_pruned *pruned, struct keel_error *err)
+{
+	static const char text[] =
+		"SELECT seq, status > 0 AND (?2 >> status) & 1 = 1 AND ended_at < ?3 AND last_event_id < ?6"
+		" AND (SELECT count(*) FROM (SELECT 1 FROM workers n WHERE n.runtime = w.runtime AND n.seq > w.seq LIMIT ?4))"
+		" >= ?4, runtime, status FROM workers w WHERE seq > ?1 ORDER BY seq LIMIT ?5";
+	struct keel_statement *select;
+	enum keel_code code =
+		keel_query(store, text, &select, err, keel_int(prune->next_worker), keel_int(prune->workers),
+				   keel_int(prune->before), keel_int(prune->keep_last), keel_int(KEEL_PRUNE_MAX), keel_int(low));
+	if (code == KEEL_OK)
+		code = walk(select, found, &prune->next_worker, &pruned->more, err);
+	for (int i = 0; code == KEEL_OK && i < found->count; i++) {
+		if (pruned->entries >= KEEL_PRUNE_MAX) { /* transcripts go whole, but not all of them in one step */
+			prune->next_worker = found->seq[i - 1];
+			pruned->more = true;
+			break;
+		}
+		code =
+			drop_worker(store, found->seq[i], found->owner[i], (enum keel_worker_status)found->status[i], pruned, err);
+		pruned->workers++;
+	}
+	return code;
+}
+
+/* --- A step ------------------------------------------------------------------------------------------------------ */
+
+static enum keel_code step(struct keel_store *store, struct keel_prune *prune, struct found *found,
+						   struct keel_pruned *pruned, struct keel_error *err)
+{
+	int64_t low;
+	enum keel_code code = prune_events(store, prune, pruned, &low, err);
+	/* A worker waits for its events, and is passed by once: the log goes first. */
+	if (code == KEEL_OK && !pruned->more)
+		code = prune_runs(store, prune, found, pruned, err);
+	if (code == KEEL_OK && pruned->events < KEEL_PRUNE_MAX)
+		code = prune_workers(store, prune, found, low, pruned, err);
+	return code;
+}
+
+enum keel_code keel_store_prune(struct keel_store *store, struct keel_prune *prune, struct keel_pruned *pruned,
+								struct keel_error *err)
+{
+	struct keel_prune place = *prune;
+	memset(pruned, 0, sizeof *pruned);
+	if (prune->keep_last < 0)
+		return keel_fail_field(err, "keep_last", "keep_last must be at least 0");
+	if (prune->runs >> KEEL_RUN_STATUS_COUNT || prune->runs & 3 || prune->workers >> KEEL_WORKER_STATUS_COUNT ||
+		prune->workers & 1)
+		return keel_fail_field(err, "statuses", "statuses must be final ones");
+	struct found *found = keel_new(sizeof *found);
+	if (!found)
+		return keel_fail_memory(err);
+	enum keel_code code = keel_write_begin(store, err);
+	if (code == KEEL_OK) {
+		code = step(store, &place, found, pruned, err);
+		code = keel_write_end(store, code, true, err);
+	}
+	keel_free(found);
+	if (code == KEEL_OK)
+		*prune = place;
+	else
+		memset(pruned, 0, sizeof *pruned);
+	return code;
+}

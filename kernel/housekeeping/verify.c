@@ -1,0 +1,157 @@
+/* verify.c - looking a store over: the database's own check, then every invariant of the schema. Uses: store. */
+#include <keel/run.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "store/store.h"
+
+/* Each gives a row, with a name to show, for every breach. */
+static const struct {
+	enum keel_code code;
+	const char *sentence;
+	const char *sql;
+} invariants[] = {
+	{KEEL_STORE_CORRUPT, "the store has not exactly one epoch", "SELECT count(*) FROM store HAVING count(*) <> 1"},
+	{KEEL_STORE_CORRUPT, "a run has an unknown status", "SELECT run_id FROM runs WHERE status NOT BETWEEN 0 AND 5"},
+	{KEEL_STORE_CORRUPT, "a run in flight has an end",
+	 "SELECT run_id FROM runs WHERE coalesce(status, 0) < 2 AND ended_at IS NOT NULL"},
+	{KEEL_STORE_CORRUPT, "a run is on a machine's thread and of another kind, or the other way round",
+	 "SELECT run_id FROM runs WHERE (coalesce(operation_kind, 'run') = 'dispatch')"
+	 " <> (substr(thread_id, 1, length('" KEEL_MACHINE_PREFIX "')) = '" KEEL_MACHINE_PREFIX "')"},
+	{KEEL_STORE_CORRUPT, "a run has no fence or revision", "SELECT run_id FROM runs WHERE fence < 1 OR revision < 1"},
+	{KEEL_STORE_CORRUPT, "a lease has no token or session",
+	 "SELECT name FROM leases WHERE token < 1 OR session_id < 1"},
+	{KEEL_STORE_CORRUPT, "the log has a hole before event",
+	 "SELECT id FROM (SELECT id, lag(id) OVER (ORDER BY id) AS previous FROM events) WHERE id <> previous + 1"},
+	{KEEL_STORE_CORRUPT, "the log does not begin at its low-water mark but at event",
+	 "SELECT min(id) FROM events HAVING min(id) <> (SELECT event_low_water FROM store)"},
+	{KEEL_STORE_CORRUPT, "a runtime has an unknown status or counts its workers wrong",
+	 "SELECT runtime_id FROM runtimes r WHERE status NOT BETWEEN 0 AND 1"
+	 " OR active_count <> (SELECT count(*) FROM workers WHERE runtime = r.seq AND status = 0)"
+	 " OR stopped_count <> (SELECT count(*) FROM workers WHERE runtime = r.seq AND status = 1)"
+	 " OR cancelled_count <> (SELECT count(*) FROM workers WHERE runtime = r.seq AND status = 2)"},
+	{KEEL_STORE_CORRUPT, "a runtime counts its diagnostics wrong",
+	 "SELECT runtime_id FROM runtimes r WHERE diagnostic_count <>"
+	 " (SELECT count(*) FROM diagnostics WHERE runtime = r.seq) OR diagnostic_last <"
+	 " (SELECT coalesce(max(id), 0) FROM diagnostics WHERE runtime = r.seq)"},
+	{KEEL_STORE_CORRUPT, "a stopped runtime has an active worker",
+	 "SELECT worker_id FROM workers w WHERE status = 0"
+	 " AND EXISTS (SELECT 1 FROM runtimes WHERE seq = w.runtime AND status = 1)"},
+	{KEEL_STORE_CORRUPT, "a worker has an unknown status, or an end that does not go with it",
+	 "SELECT worker_id FROM workers WHERE status NOT BETWEEN 0 AND 2 OR (status = 0) <> (ended_at IS NULL)"},
+	{KEEL_STORE_CORRUPT, "a transcript has not the entries 1 to its length: worker",
+	 "SELECT worker_id FROM workers w WHERE transcript_len <> (SELECT count(*) FROM transcripts WHERE worker = w.seq)"
+	 " OR transcript_len <> (SELECT coalesce(max(sequence), 0) FROM transcripts WHERE worker = w.seq)"
+	 " OR EXISTS (SELECT 1 FROM transcripts WHERE worker = w.seq AND sequence < 1)"},
+	{KEEL_STORE_MISSING, "the row of its runtime is gone: worker",
+	 "SELECT worker_id FROM workers w WHERE NOT EXISTS (SELECT 1 FROM runtimes WHERE seq = w.runtime)"},
+	{KEEL_STORE_MISSING, "the row of its worker is gone: transcript entry with event",
+	 "SELECT min(event_id) FROM transcripts t WHERE NOT EXISTS (SELECT 1 FROM workers WHERE seq = t.worker)"
+	 " GROUP BY worker"},
+	{KEEL_STORE_MISSING, "the row of its worker or runtime is gone: diagnostic",
+	 "SELECT id FROM diagnostics d WHERE NOT EXISTS (SELECT 1 FROM runtimes WHERE seq = d.runtime)"
+	 " OR (worker IS NOT NULL AND NOT EXISTS (SELECT 1 FROM workers WHERE seq = d.worker))"},
+	{KEEL_STORE_MISSING, "the event of its newest change is gone: worker",
+	 "SELECT worker_id FROM workers w WHERE last_event_id >= (SELECT event_low_water FROM store)"
+	 " AND NOT EXISTS (SELECT 1 FROM events WHERE id = w.last_event_id)"},
+	{KEEL_STORE_MISSING, "its event is gone: transcript entry",
+	 "SELECT event_id FROM transcripts t WHERE event_id >= (SELECT event_low_water FROM store)"
+	 " AND NOT EXISTS (SELECT 1 FROM events WHERE id = t.event_id)"},
+	/* As keel_runtime_write_event writes a ref; ids have no characters that JSON escapes but these two. */
+	{KEEL_STORE_MISSING, "the row of its worker is gone: events of",
+	 "SELECT worker_ref FROM events WHERE worker_ref IS NOT NULL AND runtime_id IS NOT NULL AND kind IN"
+	 " ('worker_created', 'worker_input_accepted', 'worker_stopped', 'worker_cancelled')"
+	 " EXCEPT SELECT '{\"runtime_id\":\"' || replace(replace(r.runtime_id, '\\', '\\\\'), '\"', '\\\"')"
+	 " || '\",\"worker_id\":\"' || replace(replace(w.worker_id, '\\', '\\\\'), '\"', '\\\"') || '\"}'"
+	 " FROM workers w JOIN runtimes r ON r.seq = w.runtime"},
+	{KEEL_STORE_MISSING, "a run has no event that created it",
+	 "SELECT run_id FROM runs WHERE (SELECT min(id) FROM events) = 1"
+	 " AND NOT EXISTS (SELECT 1 FROM events WHERE events.run_id = runs.run_id AND kind = 'run_created')"},
+};
+
+struct collector {
+	struct keel_problems *list;
+	struct keel_arena *arena;
+	bool failed; /* out of memory */
+};
+
+/* False when enough was found, or memory ran out. */
+static bool add(struct collector *to, enum keel_code code, const char *sentence, struct keel_text name)
+{
+	struct keel_problems *list = to->list;
+	char text[512];
+	int size = snprintf(text, sizeof text, "%s%s%.*s", sentence, name.data ? ": " : "", name.data ? (int)name.size : 0,
+						name.data ? name.data : "");
+	struct keel_problem *items = keel_resize(list->items, (list->count + 1) * sizeof *items);
+	if (items)
+		list->items = items;
+	struct keel_text words = {text, (size_t)size < sizeof text ? (size_t)size : sizeof text - 1};
+	if (!items || !keel_arena_text(&to->arena, words, &items[list->count].text)) {
+		to->failed = true;
+		return false;
+	}
+	items[list->count].code = code;
+	return ++list->count < KEEL_PROBLEMS_MAX;
+}
+
+static bool found(void *data, const char *sentence)
+{
+	return add(data, KEEL_STORE_CORRUPT, sentence, (struct keel_text){NULL, 0});
+}
+
+static enum keel_code check_invariant(struct keel_store *store, size_t i, struct collector *to, struct keel_error *err)
+{
+	struct keel_statement *select;
+	bool row;
+	enum keel_code code = keel_store_prepare(store, invariants[i].sql, &select, err);
+	if (code != KEEL_OK)
+		return code;
+	while ((code = keel_step(select, &row, err)) == KEEL_OK && row)
+		if (!add(to, invariants[i].code, invariants[i].sentence, keel_column_text(select, 0)))
+			break;
+	keel_reset(select);
+	return code;
+}
+
+enum keel_code keel_store_verify(struct keel_store *store, struct keel_problems *list, struct keel_error *err)
+{
+	struct collector to = {list, NULL, false};
+	struct keel_error why;
+	keel_problems_clear(list);
+	enum keel_code code = keel_read_begin(store, err);
+	if (code != KEEL_OK)
+		return code;
+	const size_t count = sizeof invariants / sizeof invariants[0];
+	keel_store_tell(store, 0, (int64_t)count + 1);
+	code = store->sql->driver->check(store->sql, found, &to, &why);
+	for (size_t i = 0; code == KEEL_OK && !to.failed && i < count; i++) {
+		keel_store_tell(store, (int64_t)i + 1, (int64_t)count + 1);
+		if (list->count < KEEL_PROBLEMS_MAX)
+			code = check_invariant(store, i, &to, &why);
+	}
+	keel_read_end(store);
+	/* Damage that stops the look is what was looked for. */
+	if (code == KEEL_STORE_CORRUPT) {
+		found(&to, why.message);
+		code = KEEL_OK;
+	}
+	list->memory = to.arena;
+	if (to.failed || code != KEEL_OK) {
+		keel_problems_clear(list);
+		if (to.failed)
+			return keel_fail_memory(err);
+	}
+	return keel_fail_as(err, code, &why);
+}
+
+void keel_problems_clear(struct keel_problems *list)
+{
+	struct keel_arena *arena = list->memory;
+	keel_arena_free(&arena);
+	keel_free(list->items);
+	memset(list, 0, sizeof *list);
+}

@@ -1,0 +1,175 @@
+/* change.c - the state machine of runs, and the one way a row changes. Uses: rows, event. */
+#include "run/change.h"
+
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "event/event.h"
+
+#define TO(NAME) (1u << KEEL_RUN_##NAME)
+#define TO_FINAL (TO(SUCCESS) | TO(ERROR) | TO(TIMEOUT) | TO(INTERRUPTED))
+
+/* Where a run may go from each status. Requeueing is not a change of status that a caller asks for, and the way from
+ * interrupted to error has a condition: neither is here. */
+static const unsigned allowed[KEEL_RUN_STATUS_COUNT] = {
+	[KEEL_RUN_PENDING] = TO(RUNNING) | TO_FINAL,
+	[KEEL_RUN_RUNNING] = TO_FINAL,
+};
+
+enum keel_transition keel_run_transition(const struct keel_run_core *core, enum keel_run_status to, int64_t fence)
+{
+	if (core->status == to)
+		return KEEL_TRANSITION_NONE;
+	if (allowed[core->status] & (1u << to))
+		return KEEL_TRANSITION_ALLOWED;
+	/* The owner of a rolled-back run records that it could not be undone, or that it was. */
+	bool owner = fence != 0 && fence == core->fence;
+	if (core->status == KEEL_RUN_INTERRUPTED && to == KEEL_RUN_ERROR && core->rollback && owner)
+		return KEEL_TRANSITION_ALLOWED;
+	return KEEL_TRANSITION_REFUSED;
+}
+
+enum keel_code keel_run_refuse(const struct keel_run_core *core, struct keel_text run_id, enum keel_run_status to,
+							   struct keel_error *err)
+{
+	const char *from_name = keel_run_status_name(core->status), *to_name = keel_run_status_name(to);
+	keel_fail(err, KEEL_INVALID_TRANSITION, "run %.*s is %s and cannot become %s", (int)run_id.size, run_id.data,
+			  from_name, to_name);
+	if (err) {
+		err->from = from_name;
+		err->to = to_name;
+	}
+	return KEEL_INVALID_TRANSITION;
+}
+
+enum keel_code keel_run_check_fence(const struct keel_run_core *core, struct keel_text run_id, int64_t fence,
+									struct keel_error *err)
+{
+	if (fence == 0 || fence == core->fence)
+		return KEEL_OK;
+	return keel_fail(err, KEEL_STALE_OWNER, "run %.*s has fence %lld by now, not %lld", (int)run_id.size, run_id.data,
+					 (long long)core->fence, (long long)fence);
+}
+
+/* The event that goes with a change of status, with its data in the store's scratch buffer. */
+static const char *status_event(struct keel_store *store, const struct keel_run_core *core,
+								const struct keel_run *delta, struct keel_text members)
+{
+	struct keel_buffer *data = &store->scratch;
+	int64_t fence = delta->given & KEEL_RUN_BIT(FENCE) ? delta->fence : core->fence;
+	int64_t session = delta->given & KEEL_RUN_BIT(SESSION_ID) ? delta->session_id : core->session_id;
+	keel_buffer_clear(data);
+	keel_buffer_put(data, "{");
+	if (delta->status == KEEL_RUN_RUNNING) {
+		keel_buffer_format(data, "\"fence\":%lld", (long long)fence);
+		if (session)
+			keel_buffer_format(data, ",\"session_id\":%lld", (long long)session);
+		keel_buffer_put(data, "}");
+		return "run_started";
+	}
+	keel_buffer_json(data, "status", keel_text_of(keel_run_status_name((enum keel_run_status)delta->status)));
+	if (delta->valued & KEEL_RUN_BIT(ERROR))
+		keel_buffer_json(data, "error", delta->error);
+	if (delta->valued & KEEL_RUN_BIT(STOP_REASON))
+		keel_buffer_json(data, "stop_reason", delta->stop_reason);
+	if (delta->valued & KEEL_RUN_BIT(SUCCESSOR))
+		keel_buffer_json(data, "successor", delta->successor);
+	if ((delta->valued & KEEL_RUN_BIT(FINALIZING)) && delta->finalizing)
+		keel_buffer_put(data, ",\"finalizing\":true");
+	if (members.size)
+		keel_buffer_put(data, ",");
+	keel_buffer_add(data, members.data, members.size);
+	keel_buffer_put(data, "}");
+	return "run_finished";
+}
+
+enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id, const struct keel_run_core *core,
+							  struct keel_run *delta, const char *kind, struct keel_text data, struct keel_run *written,
+							  struct keel_error *err)
+{
+	int64_t now = keel_store_now(store);
+	bool changes_status = (delta->valued & KEEL_RUN_BIT(STATUS)) && delta->status != (int64_t)core->status;
+	if (!(delta->given & KEEL_RUN_BIT(UPDATED_AT)))
+		KEEL_RUN_SET(delta, UPDATED_AT, updated_at, now);
+	KEEL_RUN_SET(delta, REVISION, revision, core->revision + 1);
+	if (changes_status && !kind) {
+		bool final = keel_run_status_is_final((enum keel_run_status)delta->status);
+		if (delta->status == KEEL_RUN_RUNNING && !core->started && !(delta->given & KEEL_RUN_BIT(STARTED_AT)))
+			KEEL_RUN_SET(delta, STARTED_AT, started_at, now);
+		if (final && !(delta->given & KEEL_RUN_BIT(ENDED_AT)))
+			KEEL_RUN_SET(delta, ENDED_AT, ended_at, now);
+		kind = status_event(store, core, delta, data);
+		if (store->scratch.failed)
+			return keel_fail_memory(err);
+		data = keel_buffer_text(&store->scratch);
+	}
+	if (!kind && core->finalizing && (delta->given & KEEL_RUN_BIT(FINALIZING)) && !delta->finalizing) {
+		kind = "run_settled";
+		data = (struct keel_text){NULL, 0};
+	}
+	enum keel_code code = keel_run_update(store, core->seq, delta, err);
+	if (code == KEEL_OK && kind) {
+		bool assigned = delta->given & KEEL_RUN_BIT(WORKER_REF);
+		struct keel_event event = {.kind = keel_text_of(kind),
+								   .at = now,
+								   .thread_id = core->thread_id,
+								   .run_id = run_id,
+								   .worker_ref = assigned ? keel_run_worker_ref(delta) : core->worker_ref,
+								   .data = data};
+		code = keel_event_write(store, &event, NULL, err);
+	}
+	if (code == KEEL_OK && written)
+		*written = *delta;
+	return code;
+}
+
+void keel_run_make_claimable(struct keel_store *store, struct keel_run *delta, int64_t delay_us)
+{
+	KEEL_RUN_SET(delta, STATUS, status, KEEL_RUN_PENDING);
+	KEEL_RUN_SET(delta, CLAIMABLE, claimable, 1);
+	keel_run_clear(delta, KEEL_RUN_BIT(SESSION_ID) | KEEL_RUN_BIT(STARTED_AT) | KEEL_RUN_BIT(ERROR) |
+							  KEEL_RUN_BIT(ERROR_CODE) | KEEL_RUN_BIT(STOP_REASON) | KEEL_RUN_BIT(SCHEDULED_AT) |
+							  KEEL_RUN_BIT(LEASE_EXPIRES_AT) | KEEL_RUN_BIT(FINALIZING));
+	if (delay_us > 0)
+		KEEL_RUN_SET(delta, SCHEDULED_AT, scheduled_at, keel_store_after(store, delay_us));
+}
+
+enum keel_code keel_run_change_row(struct keel_store *store, struct keel_text run_id, struct keel_run *delta,
+								   int64_t fence, keel_run_decision decide, void *context, bool *found,
+								   struct keel_run *written, struct keel_error *err)
+{
+	struct keel_arena *arena = NULL;
+	struct keel_run_core core;
+	struct keel_run_change change = {
+		.store = store, .run_id = run_id, .core = &core, .delta = delta, .fence = fence, .context = context};
+	bool wrote = false;
+	*found = false;
+	if (written)
+		written->given = written->valued = 0;
+	enum keel_code code = keel_check_id(run_id, "run_id", err);
+	if (code == KEEL_OK)
+		code = keel_run_check(delta, err);
+	if (code == KEEL_OK)
+		code = keel_write_begin(store, err);
+	if (code != KEEL_OK)
+		return code;
+	keel_buffer_clear(&store->scratch);
+	code = keel_run_read_core(store, run_id, &arena, &core, err);
+	if (code == KEEL_OK && core.found) {
+		code = keel_run_check_fence(&core, run_id, fence, err);
+		if (code == KEEL_OK)
+			code = decide(&change, err);
+		if (code == KEEL_OK && delta->given) {
+			wrote = true;
+			code = store->scratch.failed
+					   ? keel_fail_memory(err)
+					   : keel_run_apply(store, run_id, &core, delta, change.kind, change.data, written, err);
+		}
+	}
+	keel_arena_free(&arena);
+	code = keel_write_end(store, code, wrote, err);
+	*found = code == KEEL_OK && core.found;
+	return code;
+}

@@ -1,0 +1,220 @@
+/* gate.c - the gate that starts runs. Uses: change.
+ *
+ * What the gate counts is counted in the transaction that starts the run; there are no counters to go wrong.
+ */
+#include <keel/run.h>
+
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "run/gate.h"
+
+const char *keel_gate_name(enum keel_gate gate)
+{
+	static const char *const names[KEEL_GATE_COUNT] = {"open", "delay", "after", "queue", "concurrency"};
+	return (unsigned)gate < KEEL_GATE_COUNT ? names[gate] : NULL;
+}
+
+/* --- The gate ---------------------------------------------------------------------------------------------------- */
+
+static bool has_come(int64_t time, int64_t now)
+{
+	return time == INT64_MIN || time <= now;
+}
+
+static void in_the_way(struct keel_gate_state *state, enum keel_gate gate, struct keel_text run_id)
+{
+	state->gate = gate;
+	size_t size = run_id.size < KEEL_ID_MAX ? run_id.size : KEEL_ID_MAX;
+	if (size)
+		memcpy(state->run_id, run_id.data, size);
+	state->run_id[size] = '\0';
+}
+
+/* The first row of a query, as a text and a number. *row is false when there is none. */
+static enum keel_code first_row(struct keel_statement *select, char text[KEEL_ID_MAX + 1], int64_t *number, bool *row,
+								struct keel_error *err)
+{
+	enum keel_code code = keel_step(select, row, err);
+	if (code == KEEL_OK && *row) {
+		struct keel_text found = keel_column_text(select, 0);
+		size_t size = found.size < KEEL_ID_MAX ? found.size : KEEL_ID_MAX;
+		if (!found.data)
+			code = keel_fail_memory(err);
+		else
+			memcpy(text, found.data, size);
+		text[size] = '\0';
+		*number = keel_column_int(select, 1);
+	}
+	keel_reset(select);
+	return code;
+}
+
+static enum keel_code look_after(struct keel_store *store, const struct keel_run_core *core,
+								 struct keel_gate_state *state, struct keel_error *err)
+{
+	static const char unsettled[] =
+		"SELECT run_id, seq FROM runs WHERE run_id = ?1 AND (coalesce(status, 0) < 2 OR finalizing = 1)";
+	struct keel_text left = core->waits_for, id;
+	enum keel_code code = KEEL_OK;
+	while (code == KEEL_OK && state->gate == KEEL_GATE_OPEN && keel_text_line(&left, &id)) {
+		struct keel_statement *select;
+		int64_t seq;
+		bool row = false;
+		code = keel_query(store, unsettled, &select, err, keel_text(id));
+		if (code == KEEL_OK)
+			code = first_row(select, state->run_id, &seq, &row, err);
+		if (code == KEEL_OK && row && seq != core->seq)
+			in_the_way(state, KEEL_GATE_AFTER, id);
+	}
+	return code;
+}
+
+static enum keel_code look_at_thread(struct keel_store *store, const struct keel_run_core *core,
+									 struct keel_gate_state *state, struct keel_error *err)
+{
+	static const char head[] =
+		"SELECT run_id, seq FROM runs WHERE thread_id = ?1 AND " KEEL_PENDING " ORDER BY " KEEL_BEST_FIRST " LIMIT 1";
+	static const char count[] =
+		"SELECT count(*) FROM (SELECT 1 FROM runs WHERE thread_id = ?1 AND " KEEL_ACTIVE " LIMIT ?2)";
+	static const char oldest[] =
+		"SELECT run_id, seq FROM runs WHERE thread_id = ?1 AND " KEEL_ACTIVE " ORDER BY seq LIMIT 1";
+	struct keel_statement *select;
+	int64_t seq = 0, active = 0;
+	bool row;
+	enum keel_code code = keel_query(store, head, &select, err, keel_text(core->thread_id));
+	if (code == KEEL_OK)
+		code = first_row(select, state->run_id, &seq, &row, err);
+	if (code != KEEL_OK)
+		return code;
+	if (row && seq != core->seq) {
+		state->gate = KEEL_GATE_QUEUE;
+		return KEEL_OK;
+	}
+	code = keel_query(store, count, &select, err, keel_text(core->thread_id), keel_int(core->concurrency));
+	if (code != KEEL_OK)
+		return code;
+	code = keel_step(select, &row, err);
+	if (code == KEEL_OK && row)
+		active = keel_column_int(select, 0);
+	keel_reset(select);
+	if (code != KEEL_OK || active < core->concurrency)
+		return code;
+	state->gate = KEEL_GATE_CONCURRENCY;
+	code = keel_query(store, oldest, &select, err, keel_text(core->thread_id));
+	return code == KEEL_OK ? first_row(select, state->run_id, &seq, &row, err) : code;
+}
+
+enum keel_code keel_run_look_at_gate(struct keel_store *store, const struct keel_run_core *core,
+									 struct keel_gate_state *state, struct keel_error *err)
+{
+	enum keel_code code = KEEL_OK;
+	*state = (struct keel_gate_state){.gate = KEEL_GATE_OPEN};
+	if (!has_come(core->scheduled_at, keel_store_now(store))) {
+		state->gate = KEEL_GATE_DELAY;
+		state->until = core->scheduled_at;
+		return KEEL_OK;
+	}
+	if (core->waits_for.data)
+		code = look_after(store, core, state, err);
+	if (code == KEEL_OK && state->gate == KEEL_GATE_OPEN && core->concurrency > 0)
+		code = look_at_thread(store, core, state, err);
+	if (code == KEEL_OK && state->gate == KEEL_GATE_OPEN)
+		state->run_id[0] = '\0';
+	return code;
+}
+
+static enum keel_code look_at_position(struct keel_store *store, const struct keel_run_core *core, int64_t *position,
+									   struct keel_error *err)
+{
+	static const char ahead[] = "SELECT count(*) FROM runs WHERE thread_id = ?1 AND " KEEL_PENDING
+								" AND (coalesce(priority, 0) > ?2 OR (coalesce(priority, 0) = ?2 AND seq < ?3))";
+	struct keel_statement *select;
+	bool row;
+	enum keel_code code = keel_query(store, ahead, &select, err, keel_text(core->thread_id), keel_int(core->priority),
+									 keel_int(core->seq));
+	if (code != KEEL_OK)
+		return code;
+	code = keel_step(select, &row, err);
+	if (code == KEEL_OK && row)
+		*position = keel_column_int(select, 0) + 1;
+	keel_reset(select);
+	return code;
+}
+
+enum keel_code keel_run_gate(struct keel_store *store, struct keel_text run_id, bool *found,
+							 struct keel_gate_state *state, struct keel_error *err)
+{
+	struct keel_arena *arena = NULL;
+	struct keel_run_core core;
+	*found = false;
+	*state = (struct keel_gate_state){.gate = KEEL_GATE_OPEN};
+	enum keel_code code = keel_check_id(run_id, "run_id", err);
+	if (code == KEEL_OK)
+		code = keel_read_begin(store, err);
+	if (code != KEEL_OK)
+		return code;
+	code = keel_run_read_core(store, run_id, &arena, &core, err);
+	if (code == KEEL_OK && core.found && core.status == KEEL_RUN_PENDING) {
+		code = keel_run_look_at_gate(store, &core, state, err);
+		if (code == KEEL_OK)
+			code = look_at_position(store, &core, &state->position, err);
+	}
+	keel_arena_free(&arena);
+	keel_read_end(store);
+	*found = code == KEEL_OK && core.found;
+	return code;
+}
+
+/* --- Starting ---------------------------------------------------------------------------------------------------- */
+
+struct start {
+	const struct keel_start *asked;
+	struct keel_gate_state *state;
+};
+
+void keel_run_begin(struct keel_store *store, struct keel_run *delta, int64_t lease_us)
+{
+	KEEL_RUN_SET(delta, STATUS, status, KEEL_RUN_RUNNING);
+	KEEL_RUN_SET(delta, FINALIZING, finalizing, 0);
+	if (lease_us > 0)
+		KEEL_RUN_SET(delta, LEASE_EXPIRES_AT, lease_expires_at, keel_store_after(store, lease_us));
+}
+
+static enum keel_code decide_start(struct keel_run_change *change, struct keel_error *err)
+{
+	const struct keel_run_core *core = change->core;
+	struct start *start = change->context;
+	if (core->status != KEEL_RUN_PENDING)
+		return keel_run_refuse(core, change->run_id, KEEL_RUN_RUNNING, err);
+	if (core->claimable) /* it would run with nobody to answer for it */
+		return keel_fail(err, KEEL_STALE_OWNER, "run %.*s has to be claimed before it can start",
+						 (int)change->run_id.size, change->run_id.data);
+	if (core->cancel_requested) {
+		KEEL_RUN_SET(change->delta, STATUS, status, KEEL_RUN_INTERRUPTED);
+		KEEL_RUN_SET(change->delta, CANCEL_ACTION, cancel_action,
+					 keel_text_of(core->rollback ? "rollback" : "interrupt"));
+		return KEEL_OK;
+	}
+	if (core->deadline != INT64_MIN && has_come(core->deadline, keel_store_now(change->store))) {
+		KEEL_RUN_SET(change->delta, STATUS, status, KEEL_RUN_TIMEOUT);
+		KEEL_RUN_SET(change->delta, STOP_REASON, stop_reason, keel_text_of("deadline"));
+		return KEEL_OK;
+	}
+	enum keel_code code = keel_run_look_at_gate(change->store, core, start->state, err);
+	if (code == KEEL_OK && start->state->gate == KEEL_GATE_OPEN)
+		keel_run_begin(change->store, change->delta, start->asked->lease_us);
+	return code;
+}
+
+enum keel_code keel_run_start(struct keel_store *store, struct keel_text run_id, const struct keel_start *start,
+							  bool *found, struct keel_gate_state *state, struct keel_run *written,
+							  struct keel_error *err)
+{
+	struct keel_run delta = {0};
+	struct start context = {start, state};
+	*state = (struct keel_gate_state){.gate = KEEL_GATE_OPEN};
+	return keel_run_change_row(store, run_id, &delta, start->fence, decide_start, &context, found, written, err);
+}

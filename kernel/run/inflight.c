@@ -1,0 +1,147 @@
+/* inflight.c - which runs are in flight: of a thread, of a session, at all, and those that nobody may be looking
+ * after. Uses: rows, gate.
+ */
+#include <keel/run.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "run/gate.h"
+#include "run/rows.h"
+
+/* The run to go on behind may have ended meanwhile: its row still has its place; if it was deleted, the listing starts
+ * over. */
+#define PLACE "coalesce((SELECT seq FROM runs WHERE run_id = ?3), 0)"
+#define BEFORE "(?2 IS NULL OR created_at <= ?2)"
+
+/* In the order of admission. */
+static const char of_thread[] =
+	KEEL_RUN_SELECT "WHERE thread_id = ?1 AND " KEEL_INFLIGHT " AND " BEFORE " AND seq > " PLACE
+					" AND (?5 IS NULL OR session_id = ?5) ORDER BY seq LIMIT ?4";
+
+static const char of_session[] = KEEL_RUN_SELECT "WHERE session_id = ?1 AND " KEEL_INFLIGHT " AND " BEFORE
+												 " AND seq > " PLACE " ORDER BY seq LIMIT ?4";
+
+/* By age, which is not the order of admission when clocks were set back. */
+static const char by_age[] = KEEL_RUN_SELECT "WHERE " KEEL_INFLIGHT " AND " BEFORE " ORDER BY created_at, seq LIMIT ?4";
+static const char by_age_after[] =
+	KEEL_RUN_SELECT "WHERE " KEEL_INFLIGHT " AND " BEFORE " AND (created_at, seq) >"
+					" (coalesce((SELECT created_at FROM runs WHERE run_id = ?3), -9223372036854775808), " PLACE ")"
+					" ORDER BY created_at, seq LIMIT ?4";
+
+/* What runs or is finalizing on a thread. */
+static const char active_of_thread[] = KEEL_RUN_SELECT "WHERE thread_id = ?1 AND " KEEL_ACTIVE " ORDER BY seq LIMIT ?4";
+static const char finalizing_on_thread[] =
+	KEEL_RUN_SELECT "WHERE thread_id = ?1 AND " KEEL_ACTIVE " AND finalizing = 1 ORDER BY seq LIMIT ?4";
+
+/* Whose time is over, and what is nobody's. The planner would look for the latter among all that may be claimed. */
+static const char overdue[] =
+	KEEL_RUN_SELECT "WHERE seq IN (SELECT seq FROM runs WHERE " KEEL_INFLIGHT " AND deadline <= ?1"
+					" UNION SELECT seq FROM runs WHERE " KEEL_INFLIGHT " AND lease_expires_at <= ?1"
+					" UNION SELECT seq FROM runs INDEXED BY runs_of_nobody WHERE " KEEL_INFLIGHT
+					" AND session_id IS NULL AND coalesce(claimable, 0) = 0)"
+					" AND " BEFORE " AND seq > " PLACE " ORDER BY seq LIMIT ?4";
+
+/* The run that is next on each thread where somebody was asked to stop, or stopped and has not settled. */
+static const char held_up[] = KEEL_RUN_SELECT
+	"WHERE seq IN (SELECT (SELECT seq FROM runs AS next WHERE next.thread_id = stopping.thread_id AND claimable = 1"
+	" AND coalesce(status, 0) = 0 AND (scheduled_at IS NULL OR scheduled_at <= ?1)"
+	" ORDER BY coalesce(priority, 0) DESC, seq LIMIT 1) FROM runs AS stopping WHERE finalizing = 1"
+	" OR (coalesce(status, 0) < 2 AND cancel_requested_at IS NOT NULL)) AND " BEFORE " AND seq > " PLACE
+	" ORDER BY seq LIMIT ?4";
+
+static const char *statement_for(const struct keel_inflight_query *query)
+{
+	if (query->finalizing)
+		return finalizing_on_thread;
+	if (query->active)
+		return active_of_thread;
+	if (query->overdue)
+		return overdue;
+	if (query->held_up)
+		return held_up;
+	if (query->thread_id.data)
+		return of_thread;
+	if (query->session_id)
+		return of_session;
+	return query->after.data ? by_age_after : by_age;
+}
+
+static enum keel_code check(const struct keel_inflight_query *query, struct keel_error *err)
+{
+	bool of_a_thread = query->active || query->finalizing, at_large = query->overdue || query->held_up;
+	enum keel_code code = keel_check_limit(query->limit, KEEL_LIST_MAX, err);
+	if (code == KEEL_OK && query->thread_id.data)
+		code = keel_check_id(query->thread_id, "thread_id", err);
+	if (code == KEEL_OK && query->after.data)
+		code = keel_check_id(query->after, "after", err);
+	if (code == KEEL_OK && of_a_thread && !query->thread_id.data)
+		code = keel_fail_field(err, "thread_id", "thread_id must be given to list what is active");
+	if (code == KEEL_OK && at_large && query->thread_id.data)
+		code = keel_fail_field(err, "thread_id", "thread_id does not go with overdue and held_up");
+	if (code == KEEL_OK && at_large && query->session_id)
+		code = keel_fail_field(err, "session_id", "session_id does not go with overdue and held_up");
+	return code;
+}
+
+enum keel_code keel_run_list_inflight(struct keel_store *store, const struct keel_inflight_query *query,
+									  struct keel_runs *list, struct keel_error *err)
+{
+	struct keel_statement *select;
+	list->count = 0;
+	enum keel_code code = check(query, err);
+	if (code == KEEL_OK)
+		code = keel_store_check(store, err);
+	if (code != KEEL_OK)
+		return code;
+	const char *text = statement_for(query);
+	bool at_large = text == overdue || text == held_up;
+	const struct keel_value values[] = {
+		text == of_session ? keel_int(query->session_id)
+		: at_large         ? keel_int(keel_store_now(store))
+						   : keel_text(query->thread_id),
+		query->bounded ? keel_int(query->before) : keel_null(),
+		keel_text(query->after),
+		keel_int(query->limit),
+		query->session_id ? keel_int(query->session_id) : keel_null(),
+	};
+	code = keel_query_values(store, text, &select, err, values, text == of_thread ? 5 : 4);
+	return code == KEEL_OK ? keel_run_read(store, select, list, err) : code;
+}
+
+/* The number in the first row of a bound statement, which is reset; 0: there is no row. */
+static enum keel_code first_number(struct keel_store *store, struct keel_statement *select, int64_t *number,
+								   struct keel_error *err)
+{
+	bool row;
+	enum keel_code code = keel_first_step(store, select, &row, err);
+	if (code == KEEL_OK && row)
+		*number = keel_column_int(select, 0);
+	keel_reset(select);
+	return code;
+}
+
+enum keel_code keel_run_next_owner(struct keel_store *store, int64_t after, int64_t *session_id, struct keel_error *err)
+{
+	static const char text[] = "SELECT session_id FROM runs WHERE " KEEL_INFLIGHT " AND session_id > ?1"
+							   " ORDER BY session_id LIMIT 1";
+	struct keel_statement *select;
+	*session_id = 0;
+	enum keel_code code = keel_store_check(store, err);
+	if (code == KEEL_OK)
+		code = keel_query(store, text, &select, err, keel_int(after));
+	return code == KEEL_OK ? first_number(store, select, session_id, err) : code;
+}
+
+enum keel_code keel_run_count_inflight(struct keel_store *store, struct keel_text thread_id, int64_t *count,
+									   struct keel_error *err)
+{
+	static const char text[] = "SELECT count(*) FROM runs WHERE thread_id = ?1 AND " KEEL_INFLIGHT;
+	struct keel_statement *select;
+	*count = 0;
+	enum keel_code code = keel_check_id(thread_id, "thread_id", err);
+	if (code == KEEL_OK)
+		code = keel_store_check(store, err);
+	if (code == KEEL_OK)
+		code = keel_query(store, text, &select, err, keel_text(thread_id));
+	return code == KEEL_OK ? first_number(store, select, count, err) : code;
+}

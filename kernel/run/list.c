@@ -1,0 +1,66 @@
+/* list.c - the newest runs of a store, for people who look at it. Uses: rows. */
+#include <keel/run.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "run/rows.h"
+
+/* What is filtered out is passed over one by one, so an answer takes time in proportion to how far back its last run
+ * is. For what is in flight there is another listing. */
+#define PASSES                                                    \
+	" AND coalesce(operation_kind, 'run') IN ('run', 'dispatch')" \
+	" AND (?3 IS NULL OR coalesce(status, 0) = ?3) AND (?4 IS NULL OR user_id = ?4)"
+
+/* Back in the order of insertion from a place on. */
+static const char of_store[] = KEEL_RUN_SELECT "WHERE seq < ?1" PASSES " ORDER BY seq DESC LIMIT ?2";
+
+/* In the order of the index, which is that of the thread's own listing. Without a place ?1 is no run's. */
+#define CREATED "coalesce((SELECT created_at FROM runs WHERE seq = ?1), 9223372036854775807)"
+static const char of_thread[] =
+	KEEL_RUN_SELECT "WHERE thread_id = ?5 AND created_at <= " CREATED " AND (created_at < " CREATED
+					" OR seq > ?1)" PASSES " ORDER BY created_at DESC, seq LIMIT ?2";
+
+enum keel_code keel_run_place(struct keel_store *store, struct keel_text run_id, int64_t *seq, struct keel_error *err)
+{
+	struct keel_statement *select;
+	bool row;
+	enum keel_code code = keel_check_id(run_id, "after", err);
+	if (code == KEEL_OK)
+		code = keel_query(store, "SELECT seq FROM runs WHERE run_id = ?1", &select, err, keel_text(run_id));
+	if (code != KEEL_OK)
+		return code;
+	code = keel_first_step(store, select, &row, err);
+	if (code == KEEL_OK && row)
+		*seq = keel_column_int(select, 0);
+	keel_reset(select);
+	if (code == KEEL_OK && !row)
+		code = keel_fail(err, KEEL_NOT_FOUND, "there is no run %.*s to go on behind", (int)run_id.size, run_id.data);
+	return code;
+}
+
+enum keel_code keel_run_list(struct keel_store *store, const struct keel_run_query *query, struct keel_runs *list,
+							 struct keel_error *err)
+{
+	struct keel_statement *select;
+	int64_t before = INT64_MAX;
+	list->count = 0;
+	enum keel_code code = keel_check_limit(query->limit, KEEL_LIST_MAX, err);
+	if (code == KEEL_OK && query->user_id.data)
+		code = keel_check_id(query->user_id, "user_id", err);
+	if (code == KEEL_OK && query->thread_id.data)
+		code = keel_check_id(query->thread_id, "thread_id", err);
+	if (code == KEEL_OK)
+		code = keel_store_check(store, err);
+	if (code == KEEL_OK && query->after.data)
+		code = keel_run_place(store, query->after, &before, err);
+	if (code != KEEL_OK)
+		return code;
+	struct keel_value status = query->by_status ? keel_int(query->status) : keel_null();
+	if (query->thread_id.data)
+		code = keel_query(store, of_thread, &select, err, keel_int(before), keel_int(query->limit), status,
+						  keel_text(query->user_id), keel_text(query->thread_id));
+	else
+		code = keel_query(store, of_store, &select, err, keel_int(before), keel_int(query->limit), status,
+						  keel_text(query->user_id));
+	return code == KEEL_OK ? keel_run_read(store, select, list, err) : code;
+}

@@ -1,0 +1,122 @@
+/* owner.c - what an owner does with its run besides finishing it: giving it back, settling it, renewing its lease.
+ * Uses: change. */
+#include <keel/run.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "run/change.h"
+
+/* --- Requeue ------------------------------------------------------------------------------------------------------ */
+
+static enum keel_code decide_requeue(struct keel_run_change *change, struct keel_error *err)
+{
+	const struct keel_run_core *core = change->core;
+	const struct keel_requeue *requeue = change->context;
+	struct keel_run *delta = change->delta;
+	struct keel_buffer *data = &change->store->scratch;
+	bool had_started = core->status == KEEL_RUN_RUNNING;
+	if (keel_run_status_is_final(core->status))
+		return keel_run_refuse(core, change->run_id, KEEL_RUN_PENDING, err);
+	if (core->cancel_requested) {
+		KEEL_RUN_SET(delta, STATUS, status, KEEL_RUN_INTERRUPTED);
+		return KEEL_OK;
+	}
+	if (had_started && core->max_attempts > 0 && core->attempt >= core->max_attempts) {
+		KEEL_RUN_SET(delta, STATUS, status, KEEL_RUN_ERROR);
+		KEEL_RUN_SET(delta, STOP_REASON, stop_reason, keel_text_of("attempts_exhausted"));
+		if (requeue->error.data)
+			KEEL_RUN_SET(delta, ERROR, error, requeue->error);
+		return KEEL_OK;
+	}
+	if (had_started)
+		KEEL_RUN_SET(delta, ATTEMPT, attempt, core->attempt < INT64_MAX ? core->attempt + 1 : INT64_MAX);
+	keel_run_make_claimable(change->store, delta, requeue->delay_us);
+	KEEL_RUN_SET(delta, FENCE, fence, core->fence + 1);
+	keel_buffer_format(data, "{\"attempt\":%lld", (long long)(core->attempt + had_started));
+	keel_buffer_json(data, "error", requeue->error);
+	if (requeue->delay_us > 0)
+		keel_buffer_format(data, ",\"delay\":%.6f", (double)requeue->delay_us / 1e6);
+	keel_buffer_put(data, "}");
+	change->kind = "run_requeued";
+	change->data = keel_buffer_text(data);
+	return KEEL_OK;
+}
+
+enum keel_code keel_run_requeue(struct keel_store *store, struct keel_text run_id, const struct keel_requeue *requeue,
+								bool *found, struct keel_run *written, struct keel_error *err)
+{
+	struct keel_run delta = {0};
+	struct keel_requeue asked = *requeue;
+	*found = false;
+	enum keel_code code = keel_check_text(requeue->error, "error", err);
+	if (code == KEEL_OK && requeue->delay_us < 0)
+		code = keel_fail_field(err, "delay", "delay must not be negative");
+	return code != KEEL_OK ? code
+						   : keel_run_change_row(store, run_id, &delta, requeue->fence, decide_requeue, &asked, found,
+												 written, err);
+}
+
+/* --- Settle ------------------------------------------------------------------------------------------------------- */
+
+struct settle {
+	const struct keel_settle *asked;
+	bool settled;
+};
+
+static enum keel_code decide_settle(struct keel_run_change *change, struct keel_error *err)
+{
+	const struct keel_run_core *core = change->core;
+	struct settle *settle = change->context;
+	bool alive = true;
+	if (!core->finalizing)
+		return KEEL_OK;
+	if (settle->asked->abandoned) {
+		enum keel_code code = KEEL_OK;
+		int64_t now = keel_store_now(change->store);
+		bool late = core->ended_at != INT64_MIN && core->ended_at <= now - settle->asked->timeout_us;
+		if (!late)
+			code = keel_store_session_alive(change->store, core->session_id, &alive, err);
+		if (code != KEEL_OK || (!late && alive))
+			return code;
+		KEEL_RUN_SET(change->delta, FENCE, fence, core->fence + 1);
+		change->data = keel_text_of("{\"abandoned\":true}");
+	}
+	settle->settled = true;
+	KEEL_RUN_SET(change->delta, FINALIZING, finalizing, 0);
+	change->kind = "run_settled";
+	return KEEL_OK;
+}
+
+enum keel_code keel_run_settle(struct keel_store *store, struct keel_text run_id, const struct keel_settle *settle,
+							   bool *settled, struct keel_error *err)
+{
+	struct keel_run delta = {0};
+	struct settle context = {settle, false};
+	bool found;
+	*settled = false;
+	enum keel_code code =
+		keel_run_change_row(store, run_id, &delta, settle->fence, decide_settle, &context, &found, NULL, err);
+	*settled = code == KEEL_OK && context.settled;
+	return code;
+}
+
+/* --- Leases ------------------------------------------------------------------------------------------------------- */
+
+enum keel_code keel_run_renew(struct keel_store *store, int64_t lease_us, int64_t *renewed, struct keel_error *err)
+{
+	/* A renewal is no change of state: no revision, no event. */
+	static const char text[] = "UPDATE runs SET lease_expires_at = ?1 WHERE session_id = ?2"
+							   " AND coalesce(status, 0) < 2 AND lease_expires_at IS NOT NULL";
+	*renewed = 0;
+	if (lease_us < 1)
+		return keel_fail_field(err, "lease_ttl", "lease_ttl must be greater than 0");
+	enum keel_code code = keel_write_begin(store, err);
+	if (code != KEEL_OK)
+		return code;
+	code = keel_execute(store, text, err, keel_int(keel_store_after(store, lease_us)), keel_int(store->session));
+	int64_t count = code == KEEL_OK ? store->sql->driver->changes(store->sql) : 0;
+	code = keel_write_end(store, code, true, err);
+	if (code == KEEL_OK)
+		*renewed = count;
+	return code;
+}

@@ -1,0 +1,276 @@
+/* put.c - runs as rows: put, get, delete and the listings. Uses: rows, change, event. */
+#include <keel/run.h>
+
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "event/event.h"
+#include "run/gate.h"
+
+/* --- Writing ----------------------------------------------------------------------------------------------------- */
+
+#define FENCE_MAX (INT64_MAX / 2) /* a fence must be able to grow, as often as anybody likes */
+
+/* A machine never shares its thread with runs of another kind, whatever name the caller has for either. */
+static enum keel_code check_space(struct keel_text operation_kind, struct keel_text thread_id, struct keel_error *err)
+{
+	const size_t size = sizeof KEEL_MACHINE_PREFIX - 1;
+	bool machine = thread_id.size > size && memcmp(thread_id.data, KEEL_MACHINE_PREFIX, size) == 0;
+	if (machine == keel_text_is(operation_kind, "dispatch"))
+		return KEEL_OK;
+	if (machine)
+		return keel_fail_field(err, "thread_id", "threads that begin with " KEEL_MACHINE_PREFIX " are for machines");
+	return keel_fail_field(err, "operation_kind",
+						   "a run of the kind dispatch is on a thread that begins with " KEEL_MACHINE_PREFIX);
+}
+
+static struct keel_text kind_of(const struct keel_run *run)
+{
+	return run->valued & KEEL_RUN_BIT(OPERATION_KIND) ? run->operation_kind : keel_text_of("run");
+}
+
+/* The same for a row that may be there already: then it is in its space, and nothing is to be said. *there says so. */
+static enum keel_code check_new_space(struct keel_store *store, const struct keel_run *run, bool *there,
+									  struct keel_error *err)
+{
+	struct keel_arena *arena = NULL;
+	struct keel_run_core core;
+	struct keel_error why, failure;
+	*there = false;
+	enum keel_code code = check_space(kind_of(run), run->thread_id, &why);
+	if (code == KEEL_OK)
+		return KEEL_OK;
+	enum keel_code read = keel_run_read_core(store, run->run_id, &arena, &core, &failure);
+	keel_arena_free(&arena);
+	if (read != KEEL_OK)
+		return keel_fail_as(err, read, &failure);
+	*there = core.found;
+	return core.found ? KEEL_OK : keel_fail_as(err, code, &why);
+}
+
+static enum keel_code write_new(struct keel_store *store, struct keel_run *run, struct keel_text note,
+								struct keel_run *written, bool *inserted, struct keel_error *err)
+{
+	bool there;
+	enum keel_code code = check_new_space(store, run, &there, err);
+	if (code != KEEL_OK || there)
+		return code;
+	int64_t now = keel_store_now(store);
+	bool has_status = run->valued & KEEL_RUN_BIT(STATUS);
+	if (!(run->valued & KEEL_RUN_BIT(CREATED_AT)))
+		KEEL_RUN_SET(run, CREATED_AT, created_at, now);
+	if (!(run->valued & KEEL_RUN_BIT(UPDATED_AT)))
+		KEEL_RUN_SET(run, UPDATED_AT, updated_at, now);
+	if (!(run->valued & KEEL_RUN_BIT(FENCE)))
+		KEEL_RUN_SET(run, FENCE, fence, 1);
+	KEEL_RUN_SET(run, REVISION, revision, 1);
+	code = keel_run_insert(store, run, inserted, err);
+	if (code != KEEL_OK || !*inserted)
+		return code;
+	if (!note.data && has_status && run->status != KEEL_RUN_PENDING) {
+		keel_buffer_clear(&store->scratch);
+		keel_buffer_format(&store->scratch, "{\"status\":\"%s\"}",
+						   keel_run_status_name((enum keel_run_status)run->status));
+		if (store->scratch.failed)
+			return keel_fail_memory(err);
+		note = keel_buffer_text(&store->scratch);
+	}
+	struct keel_event event = {.kind = keel_text_of("run_created"),
+							   .at = now,
+							   .thread_id = run->thread_id,
+							   .run_id = run->run_id,
+							   .worker_ref = keel_run_worker_ref(run),
+							   .data = note};
+	code = keel_event_write(store, &event, NULL, err);
+	if (code == KEEL_OK && written) {
+		*written = *run;
+		keel_run_hydrate(written);
+	}
+	return code;
+}
+
+/* Merges into the row that is there. *wrote: something may have been written. */
+static enum keel_code merge(struct keel_store *store, const struct keel_run *run, struct keel_run *written, bool *wrote,
+							struct keel_error *err)
+{
+	/* What decides who may run it and when; a change of these is an event of its own. */
+	const keel_run_set place = KEEL_RUN_BIT(SESSION_ID) | KEEL_RUN_BIT(FENCE) | KEEL_RUN_BIT(CLAIMABLE) |
+							   KEEL_RUN_BIT(PRIORITY) | KEEL_RUN_BIT(SCHEDULED_AT);
+	/* Never null in the schema: given as null they are left alone. */
+	const keel_run_set required = KEEL_RUN_BIT(CREATED_AT) | KEEL_RUN_BIT(UPDATED_AT) | KEEL_RUN_BIT(FENCE);
+	struct keel_arena *arena = NULL;
+	struct keel_run_core core;
+	struct keel_run delta = *run;
+	enum keel_code code = keel_run_read_core(store, run->run_id, &arena, &core, err);
+	delta.given &=
+		~(KEEL_RUN_BIT(RUN_ID) | KEEL_RUN_BIT(THREAD_ID) | KEEL_RUN_BIT(REVISION) | (required & ~run->valued));
+	delta.valued &= delta.given;
+	if (code == KEEL_OK && !core.found)
+		code = keel_fail_field(err, "thread_id", "thread_id must be given for a new run");
+	if (code == KEEL_OK && (run->valued & KEEL_RUN_BIT(THREAD_ID)) &&
+		(run->thread_id.size != core.thread_id.size ||
+		 memcmp(run->thread_id.data, core.thread_id.data, core.thread_id.size) != 0))
+		code = keel_fail_field(err, "thread_id", "run %.*s belongs to another thread, which cannot change",
+							   (int)run->run_id.size, run->run_id.data);
+	if (code == KEEL_OK && (delta.given & KEEL_RUN_BIT(OPERATION_KIND)))
+		code = check_space(kind_of(&delta), core.thread_id, err);
+	if (code == KEEL_OK && (delta.given & KEEL_RUN_BIT(FENCE)) && delta.fence < core.fence)
+		code = keel_run_check_fence(&core, run->run_id, delta.fence, err);
+	if (code == KEEL_OK && delta.fence == core.fence) /* says who writes, and changes nothing */
+		delta.given &= ~KEEL_RUN_BIT(FENCE);
+	delta.valued &= delta.given;
+	if (code == KEEL_OK && (delta.given & KEEL_RUN_BIT(STATUS))) {
+		enum keel_run_status to =
+			delta.valued & KEEL_RUN_BIT(STATUS) ? (enum keel_run_status)delta.status : KEEL_RUN_PENDING;
+		enum keel_transition transition = keel_run_transition(&core, to, 0);
+		if (transition == KEEL_TRANSITION_REFUSED)
+			code = keel_run_refuse(&core, run->run_id, to, err);
+		if (transition == KEEL_TRANSITION_NONE) {
+			delta.given &= ~KEEL_RUN_BIT(STATUS);
+			delta.valued &= delta.given;
+		}
+	}
+	if (code == KEEL_OK && delta.given) {
+		bool moved = (delta.given & place) && !(delta.given & KEEL_RUN_BIT(STATUS));
+		*wrote = true;
+		code = keel_run_apply(store, run->run_id, &core, &delta, moved ? "run_rescheduled" : NULL,
+							  (struct keel_text){NULL, 0}, written, err);
+	}
+	keel_arena_free(&arena);
+	return code;
+}
+
+/* Only a run that has ended has an end. */
+static enum keel_code check_end(struct keel_store *store, const struct keel_run *run, struct keel_error *err)
+{
+	struct keel_arena *arena = NULL;
+	struct keel_run_core core;
+	enum keel_code code = keel_run_read_core(store, run->run_id, &arena, &core, err);
+	keel_arena_free(&arena);
+	enum keel_run_status status = core.found ? core.status : KEEL_RUN_PENDING;
+	if (run->valued & KEEL_RUN_BIT(STATUS))
+		status = (enum keel_run_status)run->status;
+	if (code == KEEL_OK && !keel_run_status_is_final(status))
+		code = keel_fail_field(err, "ended_at", "ended_at is for runs that have ended");
+	return code;
+}
+
+enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run, struct keel_text note,
+							struct keel_run *written, struct keel_error *err)
+{
+	struct keel_run fresh = *run;
+	struct keel_run checked;
+	bool inserted = false, wrote = false;
+	if (written)
+		written->given = written->valued = 0;
+	if (!(fresh.valued & KEEL_RUN_BIT(RUN_ID)))
+		return keel_fail_field(err, "run_id", "run_id must be given");
+	if ((fresh.valued & KEEL_RUN_BIT(FENCE)) && (fresh.fence < 1 || fresh.fence > FENCE_MAX))
+		return keel_fail_field(err, "fence", "fence must be from 1 to %lld", (long long)FENCE_MAX);
+	enum keel_code code = keel_run_check(&fresh, err);
+	if (code == KEEL_OK)
+		code = keel_check_text(note, "note", err);
+	if (code == KEEL_OK)
+		code = keel_write_begin(store, err);
+	if (code != KEEL_OK)
+		return code;
+	checked = fresh;
+	if (fresh.valued & KEEL_RUN_BIT(ENDED_AT))
+		code = check_end(store, &fresh, err);
+	if (code == KEEL_OK && (fresh.valued & KEEL_RUN_BIT(THREAD_ID))) {
+		code = write_new(store, &fresh, note, written, &inserted, err);
+		wrote = inserted;
+	}
+	if (code == KEEL_OK && !inserted)
+		code = merge(store, &checked, written, &wrote, err);
+	return keel_write_end(store, code, wrote, err);
+}
+
+enum keel_code keel_run_delete(struct keel_store *store, struct keel_text run_id, bool *deleted, struct keel_error *err)
+{
+	struct keel_arena *arena = NULL;
+	struct keel_run_core core;
+	bool wrote = false;
+	*deleted = false;
+	enum keel_code code = keel_check_id(run_id, "run_id", err);
+	if (code == KEEL_OK)
+		code = keel_write_begin(store, err);
+	if (code != KEEL_OK)
+		return code;
+	code = keel_run_read_core(store, run_id, &arena, &core, err);
+	if (code == KEEL_OK && core.found) {
+		wrote = true;
+		code = keel_execute(store, "DELETE FROM runs WHERE seq = ?1", err, keel_int(core.seq));
+		struct keel_event event = {.kind = keel_text_of("run_deleted"),
+								   .at = keel_store_now(store),
+								   .thread_id = core.thread_id,
+								   .run_id = run_id,
+								   .worker_ref = core.worker_ref};
+		if (code == KEEL_OK)
+			code = keel_event_write(store, &event, NULL, err);
+	}
+	keel_arena_free(&arena);
+	code = keel_write_end(store, code, wrote, err);
+	*deleted = code == KEEL_OK && core.found;
+	return code;
+}
+
+/* --- Reading ----------------------------------------------------------------------------------------------------- */
+
+enum keel_code keel_run_get(struct keel_store *store, struct keel_text run_id, struct keel_text user_id,
+							struct keel_runs *list, struct keel_error *err)
+{
+	static const char text[] = KEEL_RUN_SELECT "WHERE run_id = ?1 AND (?2 IS NULL OR user_id = ?2)";
+	struct keel_statement *select;
+	list->count = 0;
+	enum keel_code code = keel_check_id(run_id, "run_id", err);
+	if (code == KEEL_OK && user_id.data)
+		code = keel_check_id(user_id, "user_id", err);
+	if (code == KEEL_OK)
+		code = keel_store_check(store, err);
+	if (code == KEEL_OK)
+		code = keel_query(store, text, &select, err, keel_text(run_id), keel_text(user_id));
+	return code == KEEL_OK ? keel_run_read(store, select, list, err) : code;
+}
+
+enum keel_code keel_run_find_by_key(struct keel_store *store, struct keel_text key, struct keel_text user_id,
+									struct keel_runs *list, struct keel_error *err)
+{
+	/* An id is never empty, so the empty text can stand for none. */
+	static const char text[] = KEEL_RUN_SELECT "WHERE idempotency_key = ?1 AND coalesce(user_id, '') = coalesce(?2, '')"
+											   " AND (idempotency_expires_at IS NULL OR idempotency_expires_at > ?3)"
+											   " ORDER BY seq DESC LIMIT 1";
+	struct keel_statement *select;
+	list->count = 0;
+	enum keel_code code = keel_check_id(key, "idempotency_key", err);
+	if (code == KEEL_OK && user_id.data)
+		code = keel_check_id(user_id, "user_id", err);
+	if (code == KEEL_OK)
+		code = keel_store_check(store, err);
+	if (code == KEEL_OK)
+		code =
+			keel_query(store, text, &select, err, keel_text(key), keel_text(user_id), keel_int(keel_store_now(store)));
+	return code == KEEL_OK ? keel_run_read(store, select, list, err) : code;
+}
+
+enum keel_code keel_run_list_by_thread(struct keel_store *store, struct keel_text thread_id, struct keel_text user_id,
+									   int64_t limit, struct keel_runs *list, struct keel_error *err)
+{
+	static const char text[] = KEEL_RUN_SELECT "WHERE thread_id = ?1 AND (?2 IS NULL OR user_id = ?2)"
+											   " AND coalesce(operation_kind, 'run') = 'run'"
+											   " ORDER BY created_at DESC, seq LIMIT ?3";
+	struct keel_statement *select;
+	list->count = 0;
+	enum keel_code code = keel_check_id(thread_id, "thread_id", err);
+	if (code == KEEL_OK && user_id.data)
+		code = keel_check_id(user_id, "user_id", err);
+	if (code == KEEL_OK)
+		code = keel_check_limit(limit, KEEL_LIST_MAX, err);
+	if (code == KEEL_OK)
+		code = keel_store_check(store, err);
+	if (code == KEEL_OK)
+		code = keel_query(store, text, &select, err, keel_text(thread_id), keel_text(user_id), keel_int(limit));
+	return code == KEEL_OK ? keel_run_read(store, select, list, err) : code;
+}

@@ -1,0 +1,291 @@
+/* rows.c - runs as rows: SQL made from the list of fields, binding and reading. Uses: store, fields.
+ *
+ * An INSERT or UPDATE names just the fields it is given: an index that no given field is part of is not touched. The
+ * text for a set of fields is made once and kept; programs use few different sets.
+ */
+#include "run/rows.h"
+
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/text.h"
+
+/* --- Statements from sets ---------------------------------------------------------------------------------------- */
+
+enum { TEXTS_MAX = 64 }; /* sets remembered; beyond that the oldest is made again when needed */
+
+struct keel_run_texts {
+	struct {
+		bool update;
+		keel_run_set set;
+		char *text;
+	} entries[TEXTS_MAX];
+	size_t count;
+	size_t next; /* the one to give up when all are taken */
+};
+
+void keel_run_texts_free(struct keel_store *store)
+{
+	if (!store->run_texts)
+		return;
+	for (size_t i = 0; i < store->run_texts->count; i++)
+		keel_free(store->run_texts->entries[i].text);
+	keel_free(store->run_texts);
+	store->run_texts = NULL;
+}
+
+/* Parameters follow the order of the fields; in an UPDATE the row comes last. */
+static char *make_text(bool update, keel_run_set set)
+{
+	struct keel_buffer sql = {0};
+	int parameter = 0;
+	keel_buffer_put(&sql, update ? "UPDATE runs SET " : "INSERT INTO runs (");
+	for (keel_run_set left = set; left; left &= left - 1) {
+		const char *name = keel_run_field_name((enum keel_run_field)__builtin_ctzll(left));
+		keel_buffer_put(&sql, parameter ? ", " : "");
+		keel_buffer_put(&sql, name);
+		parameter++;
+		if (update)
+			keel_buffer_format(&sql, " = ?%d", parameter);
+	}
+	if (update) {
+		keel_buffer_format(&sql, " WHERE seq = ?%d", parameter + 1);
+	} else {
+		for (int i = 1; i <= parameter; i++)
+			keel_buffer_format(&sql, "%s?%d", i == 1 ? ") VALUES (" : ", ", i);
+		keel_buffer_put(&sql, ") ON CONFLICT (run_id) DO NOTHING");
+	}
+	if (sql.failed)
+		keel_buffer_free(&sql);
+	return sql.data;
+}
+
+static enum keel_code text_for(struct keel_store *store, bool update, keel_run_set set, const char **text,
+							   struct keel_error *err)
+{
+	struct keel_run_texts *texts = store->run_texts;
+	if (!texts) {
+		texts = store->run_texts = keel_new(sizeof *texts);
+		if (!texts)
+			return keel_fail_memory(err);
+	}
+	for (size_t i = 0; i < texts->count; i++) {
+		if (texts->entries[i].set == set && texts->entries[i].update == update) {
+			*text = texts->entries[i].text;
+			return KEEL_OK;
+		}
+	}
+	char *made = make_text(update, set);
+	if (!made)
+		return keel_fail_memory(err);
+	size_t slot = texts->count;
+	if (slot < TEXTS_MAX) {
+		texts->count++;
+	} else {
+		slot = texts->next;
+		texts->next = (texts->next + 1) % TEXTS_MAX;
+		store->sql->driver->forget(store->sql, texts->entries[slot].text);
+		keel_free(texts->entries[slot].text);
+	}
+	texts->entries[slot].set = set;
+	texts->entries[slot].update = update;
+	texts->entries[slot].text = made;
+	*text = made;
+	return KEEL_OK;
+}
+
+static bool is_text(enum keel_field_type type)
+{
+	return type == KEEL_TYPE_ID || type == KEEL_TYPE_TEXT || type == KEEL_TYPE_JSON || type == KEEL_TYPE_IDS ||
+		   type == KEEL_TYPE_WORD;
+}
+
+/* Prepares the statement for the given fields and binds them; *next is the parameter after the last. */
+static enum keel_code prepare_for(struct keel_store *store, bool update, const struct keel_run *run,
+								  struct keel_statement **statement, int *next, struct keel_error *err)
+{
+	const char *text = NULL;
+	int parameter = 1;
+	enum keel_code code = text_for(store, update, run->given, &text, err);
+	if (code == KEEL_OK)
+		code = keel_store_prepare(store, text, statement, err);
+	for (keel_run_set left = run->given; code == KEEL_OK && left; left &= left - 1, parameter++) {
+		enum keel_run_field field = (enum keel_run_field)__builtin_ctzll(left);
+		struct keel_run *readable = (struct keel_run *)(uintptr_t)run; /* only read: the accessors serve both */
+		if (!(run->valued & left & -left))
+			code = keel_bind_null(*statement, parameter, err);
+		else if (is_text(keel_run_field_type(field)))
+			code = keel_bind_text(*statement, parameter, *keel_run_text(readable, field), err);
+		else
+			code = keel_bind_int(*statement, parameter, *keel_run_number(readable, field), err);
+	}
+	*next = parameter;
+	return code;
+}
+
+enum keel_code keel_run_insert(struct keel_store *store, const struct keel_run *run, bool *inserted,
+							   struct keel_error *err)
+{
+	struct keel_statement *insert;
+	int next;
+	enum keel_code code = prepare_for(store, false, run, &insert, &next, err);
+	if (code == KEEL_OK)
+		code = keel_run_statement(insert, err);
+	*inserted = code == KEEL_OK && store->sql->driver->changes(store->sql) == 1;
+	return code;
+}
+
+enum keel_code keel_run_update(struct keel_store *store, int64_t seq, const struct keel_run *run,
+							   struct keel_error *err)
+{
+	struct keel_statement *update;
+	int next;
+	enum keel_code code = prepare_for(store, true, run, &update, &next, err);
+	if (code == KEEL_OK)
+		code = keel_bind_int(update, next, seq, err);
+	return code == KEEL_OK ? keel_run_statement(update, err) : code;
+}
+
+/* --- Reading ----------------------------------------------------------------------------------------------------- */
+
+void keel_run_hydrate(struct keel_run *run)
+{
+	const keel_run_set zeros = KEEL_RUN_BIT(STATUS) | KEEL_RUN_BIT(CLAIMABLE) | KEEL_RUN_BIT(FINALIZING) |
+							   KEEL_RUN_BIT(PRIORITY) | KEEL_RUN_BIT(ATTEMPT) | KEEL_RUN_BIT(LOSSES) |
+							   KEEL_RUN_BIT(TOTAL_INPUT_TOKENS) | KEEL_RUN_BIT(TOTAL_OUTPUT_TOKENS) |
+							   KEEL_RUN_BIT(TOTAL_TOKENS) | KEEL_RUN_BIT(LLM_CALL_COUNT) |
+							   KEEL_RUN_BIT(LEAD_AGENT_TOKENS) | KEEL_RUN_BIT(SUBAGENT_TOKENS) |
+							   KEEL_RUN_BIT(MIDDLEWARE_TOKENS) | KEEL_RUN_BIT(MESSAGE_COUNT);
+	for (keel_run_set left = zeros & ~run->valued; left; left &= left - 1)
+		*keel_run_number(run, (enum keel_run_field)__builtin_ctzll(left)) = 0;
+	run->given |= zeros;
+	run->valued |= zeros;
+	if (!(run->valued & KEEL_RUN_BIT(ON_DISCONNECT)))
+		KEEL_RUN_SET(run, ON_DISCONNECT, on_disconnect, keel_text_of("cancel"));
+	if (!(run->valued & KEEL_RUN_BIT(MULTITASK_STRATEGY)))
+		KEEL_RUN_SET(run, MULTITASK_STRATEGY, multitask_strategy, keel_text_of("reject"));
+	if (!(run->valued & KEEL_RUN_BIT(OPERATION_KIND)))
+		KEEL_RUN_SET(run, OPERATION_KIND, operation_kind, keel_text_of("run"));
+	if (!(run->valued & KEEL_RUN_BIT(METADATA)))
+		KEEL_RUN_SET(run, METADATA, metadata, keel_text_of("{}"));
+	if (!(run->valued & KEEL_RUN_BIT(KWARGS)))
+		KEEL_RUN_SET(run, KWARGS, kwargs, keel_text_of("{}"));
+}
+
+static enum keel_code read_row(struct keel_statement *select, struct keel_run *run, struct keel_arena **arena,
+							   struct keel_error *err)
+{
+	memset(run, 0, sizeof *run);
+	run->given = KEEL_RUN_FIELD_COUNT == 64 ? UINT64_MAX : (UINT64_C(1) << KEEL_RUN_FIELD_COUNT) - 1;
+	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++) {
+		enum keel_run_field field = (enum keel_run_field)i;
+		if (keel_column_null(select, i))
+			continue;
+		run->valued |= UINT64_C(1) << i;
+		if (is_text(keel_run_field_type(field))) {
+			struct keel_text text = keel_column_text(select, i);
+			if (!text.data || !keel_arena_text(arena, text, keel_run_text(run, field)))
+				return keel_fail_memory(err);
+		} else {
+			*keel_run_number(run, field) = keel_column_int(select, i);
+		}
+	}
+	if ((run->valued & KEEL_RUN_BIT(STATUS)) && !keel_run_status_name((enum keel_run_status)run->status))
+		return keel_fail(err, KEEL_STORE_CORRUPT, "run %s has the unknown status %lld", run->run_id.data,
+						 (long long)run->status);
+	keel_run_hydrate(run);
+	return KEEL_OK;
+}
+
+enum keel_code keel_run_read(struct keel_store *store, struct keel_statement *select, struct keel_runs *list,
+							 struct keel_error *err)
+{
+	struct keel_arena *arena = list->memory;
+	enum keel_code code;
+	bool row;
+	list->count = 0;
+	keel_arena_reset(&arena);
+	for (code = keel_first_step(store, select, &row, err); code == KEEL_OK && row;
+		 code = keel_step(select, &row, err)) {
+		struct keel_run *items = keel_make_room(list->items, list->count, &list->capacity, sizeof *items);
+		if (!items) {
+			code = keel_fail_memory(err);
+			break;
+		}
+		list->items = items;
+		code = read_row(select, &list->items[list->count], &arena, err);
+		if (code != KEEL_OK)
+			break;
+		list->count++;
+	}
+	keel_reset(select);
+	list->memory = arena;
+	if (code != KEEL_OK)
+		list->count = 0;
+	return code;
+}
+
+void keel_runs_clear(struct keel_runs *list)
+{
+	struct keel_arena *arena = list->memory;
+	keel_arena_free(&arena);
+	keel_free(list->items);
+	memset(list, 0, sizeof *list);
+}
+
+static int64_t time_column(struct keel_statement *select, int column)
+{
+	return keel_column_null(select, column) ? INT64_MIN : keel_column_int(select, column);
+}
+
+enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
+								  struct keel_run_core *core, struct keel_error *err)
+{
+	static const char text[] = "SELECT seq, status, session_id, fence, claimable, started_at IS NOT NULL,"
+							   " cancel_action, revision, losses, thread_id, finalizing, attempt, max_attempts,"
+							   " priority, concurrency, scheduled_at, deadline, lease_expires_at,"
+							   " cancel_requested_at, ended_at, waits_for, worker_ref FROM runs WHERE run_id = ?1";
+	struct keel_statement *select;
+	memset(core, 0, sizeof *core);
+	enum keel_code code = keel_query(store, text, &select, err, keel_text(run_id));
+	if (code != KEEL_OK)
+		return code;
+	code = keel_step(select, &core->found, err);
+	if (code == KEEL_OK && core->found) {
+		core->seq = keel_column_int(select, 0);
+		core->status = (enum keel_run_status)keel_column_int(select, 1);
+		core->session_id = keel_column_int(select, 2);
+		core->fence = keel_column_int(select, 3);
+		core->claimable = keel_column_int(select, 4) != 0;
+		core->started = keel_column_int(select, 5) != 0;
+		core->cancel_requested = !keel_column_null(select, 6);
+		struct keel_text action = keel_column_text(select, 6), thread_id = keel_column_text(select, 9);
+		core->rollback = keel_text_is(action, "rollback");
+		core->revision = keel_column_int(select, 7);
+		core->losses = keel_column_int(select, 8);
+		core->gated = !keel_column_null(select, 10);
+		core->finalizing = keel_column_int(select, 10) == 1;
+		core->attempt = keel_column_int(select, 11);
+		core->max_attempts = keel_column_int(select, 12);
+		core->priority = keel_column_int(select, 13);
+		core->concurrency = keel_column_int(select, 14);
+		core->scheduled_at = time_column(select, 15);
+		core->deadline = time_column(select, 16);
+		core->lease_expires_at = time_column(select, 17);
+		core->cancel_requested_at = time_column(select, 18);
+		core->ended_at = time_column(select, 19);
+		/* There is no step behind this one to say that memory ran out for a text, so a missing one has to. */
+		bool waits = !keel_column_null(select, 20), has_worker = !keel_column_null(select, 21);
+		if ((core->cancel_requested && !action.data) || !thread_id.data ||
+			!keel_arena_text(arena, thread_id, &core->thread_id) ||
+			!keel_arena_text(arena, keel_column_text(select, 20), &core->waits_for) ||
+			!keel_arena_text(arena, keel_column_text(select, 21), &core->worker_ref) ||
+			(waits && !core->waits_for.data) || (has_worker && !core->worker_ref.data))
+			code = keel_fail_memory(err);
+		else if (!keel_run_status_name(core->status))
+			code = keel_fail(err, KEEL_STORE_CORRUPT, "the row of run %.*s is damaged", (int)run_id.size, run_id.data);
+	}
+	keel_reset(select);
+	return code;
+}

@@ -1,0 +1,130 @@
+/* status.c - a run's status, outcome and counters. Uses: change. */
+#include <keel/run.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "run/change.h"
+
+/* Whoever writes a final status again has done with the run. */
+static void settle(const struct keel_run_core *core, struct keel_run *delta)
+{
+	if (core->finalizing)
+		KEEL_RUN_SET(delta, FINALIZING, finalizing, 0);
+}
+
+static enum keel_code decide_status(struct keel_run_change *change, struct keel_error *err)
+{
+	const struct keel_run_core *core = change->core;
+	struct keel_run *delta = change->delta;
+	const struct keel_status_change *asked = change->context;
+	enum keel_run_status to = (enum keel_run_status)delta->status;
+	switch (keel_run_transition(core, to, change->fence)) {
+	case KEEL_TRANSITION_ALLOWED:
+		break;
+	case KEEL_TRANSITION_NONE:
+		keel_run_leave_out(delta, delta->given);
+		if (!asked->finalizing)
+			settle(core, delta);
+		return KEEL_OK;
+	case KEEL_TRANSITION_REFUSED:
+		return keel_run_refuse(core, change->run_id, to, err);
+	}
+	if (core->cancel_requested && (delta->given & KEEL_RUN_BIT(CANCEL_ACTION))) /* the first one holds; say which */
+		KEEL_RUN_SET(delta, CANCEL_ACTION, cancel_action, keel_text_of(core->rollback ? "rollback" : "interrupt"));
+	if (asked->finalizing && core->gated)
+		KEEL_RUN_SET(delta, FINALIZING, finalizing, 1);
+	else
+		settle(core, delta);
+	return KEEL_OK;
+}
+
+enum keel_code keel_run_update_status(struct keel_store *store, struct keel_text run_id,
+									  const struct keel_status_change *change, bool *found, struct keel_run *written,
+									  struct keel_error *err)
+{
+	struct keel_run delta = {0};
+	KEEL_RUN_SET(&delta, STATUS, status, change->status);
+	if (change->error.data)
+		KEEL_RUN_SET(&delta, ERROR, error, change->error);
+	if (change->stop_reason.data)
+		KEEL_RUN_SET(&delta, STOP_REASON, stop_reason, change->stop_reason);
+	if (change->cancel_action.data)
+		KEEL_RUN_SET(&delta, CANCEL_ACTION, cancel_action, change->cancel_action);
+	struct keel_status_change asked = *change;
+	return keel_run_change_row(store, run_id, &delta, change->fence, decide_status, &asked, found, written, err);
+}
+
+static enum keel_code decide_completion(struct keel_run_change *change, struct keel_error *err)
+{
+	const struct keel_run_core *core = change->core;
+	struct keel_run *delta = change->delta;
+	if (!(delta->valued & KEEL_RUN_BIT(STATUS))) {
+		keel_run_leave_out(delta, KEEL_RUN_BIT(STATUS));
+		if (keel_run_status_is_final(core->status))
+			keel_run_leave_out(delta, KEEL_RUN_OUTCOME);
+		return KEEL_OK;
+	}
+	switch (keel_run_transition(core, (enum keel_run_status)delta->status, change->fence)) {
+	case KEEL_TRANSITION_ALLOWED:
+		break;
+	case KEEL_TRANSITION_NONE:
+		keel_run_leave_out(delta, keel_run_status_is_final(core->status) ? KEEL_RUN_OUTCOME : KEEL_RUN_BIT(STATUS));
+		break;
+	case KEEL_TRANSITION_REFUSED:
+		/* What is final stays; the counters of a late finisher still count. */
+		if (!keel_run_status_is_final(core->status))
+			return keel_run_refuse(core, change->run_id, (enum keel_run_status)delta->status, err);
+		keel_run_leave_out(delta, KEEL_RUN_OUTCOME);
+		break;
+	}
+	settle(core, delta);
+	return KEEL_OK;
+}
+
+static enum keel_code decide_progress(struct keel_run_change *change, struct keel_error *err)
+{
+	(void)err;
+	if (change->core->status != KEEL_RUN_RUNNING)
+		keel_run_leave_out(change->delta, change->delta->given);
+	return KEEL_OK;
+}
+
+/* Takes the fields in `may`, and the fence apart; anything else is a mistake of the caller's. */
+static enum keel_code take(const struct keel_run *fields, keel_run_set may, struct keel_run *delta, int64_t *fence,
+						   struct keel_error *err)
+{
+	*delta = *fields;
+	*fence = fields->valued & KEEL_RUN_BIT(FENCE) ? fields->fence : 0;
+	keel_run_leave_out(delta, KEEL_RUN_BIT(FENCE));
+	keel_run_set other = delta->given & ~may;
+	if (other) {
+		const char *name = keel_run_field_name((enum keel_run_field)__builtin_ctzll(other));
+		return keel_fail_field(err, name, "%s cannot be written this way", name);
+	}
+	return KEEL_OK;
+}
+
+enum keel_code keel_run_complete(struct keel_store *store, struct keel_text run_id, const struct keel_run *fields,
+								 bool *found, struct keel_run *written, struct keel_error *err)
+{
+	struct keel_run delta;
+	int64_t fence;
+	*found = false;
+	enum keel_code code = take(fields, KEEL_RUN_COUNTERS | KEEL_RUN_OUTCOME, &delta, &fence, err);
+	return code == KEEL_OK
+			   ? keel_run_change_row(store, run_id, &delta, fence, decide_completion, NULL, found, written, err)
+			   : code;
+}
+
+enum keel_code keel_run_progress(struct keel_store *store, struct keel_text run_id, const struct keel_run *fields,
+								 bool *found, struct keel_run *written, struct keel_error *err)
+{
+	struct keel_run delta;
+	int64_t fence;
+	*found = false;
+	enum keel_code code = take(fields, KEEL_RUN_COUNTERS, &delta, &fence, err);
+	return code == KEEL_OK
+			   ? keel_run_change_row(store, run_id, &delta, fence, decide_progress, NULL, found, written, err)
+			   : code;
+}

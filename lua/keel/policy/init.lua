@@ -1,0 +1,202 @@
+--- Policies by name: the built-in scripts, those given to a manager, functions, and loaded files. And how one is
+--- called: with a budget.
+local LoadedPolicy = require "keel.policy.loaded"
+local check = require "keel.check"
+local errors = require "keel.errors"
+local kernel = require "keel.kernel"
+
+---@class keel.Policy
+---@field name string what is recorded: a name, or "custom"
+---@field version string a hash of its source; of a host's function, of where it is defined
+---@field call? fun(...): table? of the host's state
+---@field box? keel.Sandbox in place of it: a state of its own
+---@field of_host? boolean a function of the host
+
+---@class keel.PolicyBudget
+---@field instructions integer
+---@field seconds number
+---@field bytes integer of a loaded policy: what it may allocate in a call
+
+local policies = {}
+
+-- The scripts in the folder of each kind.
+local built_in = {
+  strategies = { "reject", "interrupt", "rollback", "enqueue", "reuse", "replace_pending", "debounce", "limit",
+    "preempt", "allow" },
+  reconcilers = { "fail_orphans", "requeue_orphans", "expire_deadlines", "dispatcher_died" },
+  diagnostics = { "runtime.local_default_resources", "worker.tools_less" },
+}
+
+--- The budget of a policy when none is given.
+---@type keel.PolicyBudget
+policies.default_budget = LoadedPolicy.default_budget
+
+-- `bytes` bounds what a loaded policy allocates in its own state; a function of the host shares the host's memory.
+local budget_options = { instructions = "integer", seconds = "number", bytes = "number" }
+
+--- The budget that a caller gave as an argument of a function, or as an option in it.
+--- Raises for wrong types and unknown fields, with the caller of the function as the place. Fails with invalid_request
+--- (policy_budget).
+---@param given? { instructions?: integer, seconds?: number, bytes?: number }
+---@param default keel.PolicyBudget for what is not given
+---@param argument integer
+---@param name string the function's
+---@return keel.PolicyBudget? budget
+---@return keel.Error? err
+function policies.budget(given, default, argument, name)
+  given = check.options(given, budget_options, argument, name, 1)
+  local budget = {
+    instructions = given.instructions or default.instructions,
+    seconds = given.seconds or default.seconds,
+    bytes = math.tointeger(given.bytes or default.bytes) or given.bytes,
+  }
+  local positive = budget.instructions >= 1 and budget.seconds > 0 and budget.bytes >= 1 -- false for NaN as well
+  if positive then return budget end
+  return nil, errors.new("invalid_request", "policy_budget must have more than 0 instructions, seconds and bytes",
+    { field = "policy_budget" })
+end
+
+local function short_hash(text)
+  return kernel.sha256(text):sub(1, 16)
+end
+
+local function hash_of_file(path)
+  local file = io.open(path, "rb")
+  if not file then return nil end
+  local source = file:read("a")
+  file:close()
+  return source and short_hash(source)
+end
+
+-- What tells one function of the host from another: where its source begins and ends.
+local function version_of(fn)
+  if type(fn) ~= "function" then return "unknown" end
+  local info = debug.getinfo(fn, "S")
+  return short_hash(("%s:%d-%d"):format(info.source, info.linedefined, info.lastlinedefined))
+end
+
+local loaded = { strategies = {}, reconcilers = {}, diagnostics = {} } -- kind -> name -> policy
+
+local function load_built_in(kind, name)
+  local module = ("keel.%s.%s"):format(kind, name)
+  local path = package.searchpath(module, package.path)
+  local call = require(module)
+  local policy = { name = name, version = path and hash_of_file(path) or version_of(call), call = call }
+  loaded[kind][name] = policy
+  return policy
+end
+
+local by_function = setmetatable({}, { __mode = "k" })
+
+local function of_value(fn, name)
+  if LoadedPolicy.is(fn) then return fn:as_policy(name) end
+  name = name or "custom"
+  local known = by_function[fn]
+  if not known or known.name ~= name then
+    known = { name = name, version = version_of(fn), call = fn, of_host = true }
+    by_function[fn] = known
+  end
+  return known
+end
+
+--- Finds a policy.
+---@param kind "strategies"|"reconcilers"|"diagnostics"
+---@param wanted string|function|keel.LoadedPolicy a name, or the policy itself
+---@param own? table<string, function|keel.LoadedPolicy> the manager's own, by name
+---@return keel.Policy? policy
+---@return string[]? known the names there are, when there is none of that name
+function policies.find(kind, wanted, own)
+  if type(wanted) ~= "string" then return of_value(wanted) end
+  if own and own[wanted] then return of_value(own[wanted], wanted) end
+  local known_already = loaded[kind][wanted]
+  if known_already then return known_already end
+  for _, name in ipairs(built_in[kind]) do
+    if name == wanted then return load_built_in(kind, name) end
+  end
+  local known = { table.unpack(built_in[kind]) }
+  for name in pairs(own or {}) do known[#known + 1] = name end
+  table.sort(known)
+  return nil, known
+end
+
+--- The names of the built-in policies of a kind, in their order.
+---@param kind "strategies"|"reconcilers"|"diagnostics"
+---@return string[]
+function policies.built_in(kind)
+  return { table.unpack(built_in[kind]) }
+end
+
+-- What the built-in strategies look at in a request's options; those that are not here, at nothing.
+local strategy_options = { enqueue = { "max_waiting" }, limit = { "max", "max_waiting" },
+  debounce = { "wait", "max_wait" } }
+
+--- The names of the `strategy_options` that a built-in strategy knows.
+---@param name string
+---@return string[]? names nil: it is not built in
+function policies.strategy_options(name)
+  for _, known in ipairs(built_in.strategies) do
+    if known == name then return { table.unpack(strategy_options[name] or {}) } end
+  end
+end
+
+--- Whether a value may stand where a policy is asked for: a function, or a loaded one.
+---@param value any
+---@return boolean
+function policies.is_policy(value)
+  return type(value) == "function" or LoadedPolicy.is(value)
+end
+
+--- Looks whether the files of loaded policies have changed; to be called outside of transactions.
+---@param wanted any a policy
+---@param own? table<string, function|keel.LoadedPolicy> more of them
+---@param log fun(level: string, message: string, fields: table)
+function policies.refresh(wanted, own, log)
+  if LoadedPolicy.is(wanted) then wanted:refresh(log) end
+  for _, policy in pairs(own or {}) do
+    if LoadedPolicy.is(policy) then policy:refresh(log) end
+  end
+end
+
+local function bounded(policy, budget, ...)
+  if policy.box then return policy.box:call(budget.instructions, budget.seconds, budget.bytes, ...) end
+  return kernel.bounded_call(policy.call, budget.instructions, budget.seconds, ...)
+end
+
+-- Where in a script something went wrong, in words. What a function of the host raises has its place in the message.
+local function place(policy, line)
+  return policy.box and line and (", line %d"):format(line) or ""
+end
+
+--- Calls a policy under a budget.
+--- Fails with policy_failed (policy, line, reason), policy_budget (policy, limit, line, reason), and no_memory.
+---@param policy keel.Policy
+---@param budget keel.PolicyBudget
+---@return table? decision
+---@return keel.Error? err
+function policies.call(policy, budget, ...)
+  local ok, result, reason, line, is_block = bounded(policy, budget, ...)
+  if ok then return result end
+  if result == "budget" then
+    local what = errors.spent(budget, reason, is_block)
+    local message = ("policy %s was stopped%s: %s"):format(policy.name, place(policy, line), what)
+    return nil, errors.new("policy_budget", message,
+      { policy = policy.name, limit = reason, line = line, reason = what })
+  elseif result == "memory" then
+    return nil, errors.new("no_memory", "there is no memory for policy " .. policy.name)
+  end
+  return nil, policies.failed(policy, reason, line)
+end
+
+--- The error of a policy that failed or decided nonsense. The reason may be any bytes, and the error be part of an
+--- event.
+---@param policy keel.Policy
+---@param reason string
+---@param line? integer
+---@return keel.Error
+function policies.failed(policy, reason, line)
+  reason = errors.readable(reason)
+  return errors.new("policy_failed", ("policy %s failed%s: %s"):format(policy.name, place(policy, line), reason),
+    { policy = policy.name, reason = reason, line = line })
+end
+
+return policies

@@ -1,0 +1,187 @@
+--- Recovery: what becomes of runs whose owner is gone, or whose time is over. A reconciler decides, the kernel judges
+--- and writes.
+local errors = require "keel.errors"
+local kernel = require "keel.kernel"
+local policies = require "keel.policy"
+
+local recovery = {}
+
+local PAGE = 256 -- runs looked at in one read
+
+local final = { success = true, error = true, timeout = true, interrupted = true }
+
+local outcome_fields = { status = "string", error = "string", error_code = "string", stop_reason = "string",
+  requeue = "boolean", delay = "number" }
+
+--- What is wrong with what a reconciler decided; nil when nothing is. It is read without metamethods, which would run
+--- outside of the reconciler's budget.
+---@param outcome any
+---@return string? problem
+function recovery.problem_with(outcome)
+  if type(outcome) ~= "table" then return "the outcome must be a table or nil, got " .. type(outcome) end
+  for key, value in next, outcome do
+    local expected = outcome_fields[key]
+    if not expected then return ("the outcome has the unknown field '%s'"):format(tostring(key)) end
+    if type(value) ~= expected then return ("%s must be a %s, got %s"):format(key, expected, type(value)) end
+    if expected == "string" and not utf8.len(value) then return key .. " is not valid UTF-8" end
+  end
+  local delay, status = rawget(outcome, "delay"), rawget(outcome, "status")
+  if delay and not (delay >= 0 and delay < math.huge) then return "delay must be a number of seconds, at least 0" end
+  if rawget(outcome, "requeue") then return status and "an outcome has a status, or requeues; not both" or nil end
+  if delay then return "delay is for outcomes that requeue" end
+  if not final[status] then return "status must be success, error, timeout or interrupted, or requeue true" end
+end
+
+local run_kinds = { run = true, dispatch = true }
+
+--- Whether a row is a reservation, and no run.
+---@param row table
+---@return boolean
+function recovery.is_reservation(row)
+  return not run_kinds[row.operation_kind]
+end
+
+-- A reservation is no run: nobody decides what becomes of it.
+local of_reservations = { status = "interrupted", error = "the holder of the reservation is gone" }
+
+-- What the reconciler makes of a run: an outcome and who decided it, or nil to leave it alone. A run's own reconciler
+-- wins.
+local function outcome_of(context, run, cause)
+  if recovery.is_reservation(run) then return of_reservations end
+  local wanted = run.reconciler or context.reconciler or "fail_orphans"
+  local policy, known = policies.find("reconcilers", wanted, context.reconcilers)
+  if not policy then
+    return nil, errors.new("policy_failed",
+      ("run %s names the reconciler %s; known are: %s"):format(run.run_id, wanted, table.concat(known, ", ")),
+      { policy = wanted, reason = "unknown reconciler" })
+  end
+  -- A function of the host could change the row, which is looked at again.
+  local shown = policy.of_host and kernel.json.copy(run) or run
+  local outcome, err = policies.call(policy, context.budget, shown,
+    { now = context.now(), error = context.error, cause = cause })
+  if err or outcome == nil then return nil, err end
+  local problem = recovery.problem_with(outcome)
+  if problem then return nil, policies.failed(policy, problem) end
+  local decided = { reconciler = policy.name, reconciler_version = policy.version }
+  for name, value in next, outcome do decided[name] = value end
+  return decided
+end
+
+--- Why a run in flight may be recovered: "deadline", "lease", "owner" (it is gone), or nil. The kernel judges again
+--- when it is taken.
+---@param context table
+---@param run table its row
+---@param is_alive fun(session_id: integer): boolean
+---@return "deadline"|"lease"|"owner"|nil cause
+function recovery.cause_of(context, run, is_alive)
+  -- Times of this form sort as text.
+  if run.deadline and run.deadline <= context.now() then return "deadline" end
+  if run.session_id == nil then return not run.claimable and "owner" or nil end
+  if run.session_id == context.session_id then return nil end
+  if run.lease_expires_at and run.lease_expires_at <= context.now() then return "lease" end
+  return not is_alive(run.session_id) and "owner" or nil
+end
+
+--- Recovers one run, if it is an orphan, inside an open transaction. A reconciler that fails leaves its run as it is,
+--- and does not keep others from being admitted.
+---@param tx keel.Transaction
+---@param context table
+---@param run table its row
+---@return boolean? taken nil: the store failed
+---@return keel.Error? err
+function recovery.take(tx, context, run)
+  local failure
+  local cause = recovery.cause_of(context, run, function(session_id)
+    local alive, err = tx:session_alive(session_id)
+    failure = err
+    return alive
+  end)
+  if failure then return nil, failure end
+  if not cause then return false end
+  local outcome, err = outcome_of(context, run, cause)
+  if err then context.log("warn", "a run could not be recovered", { run_id = run.run_id, error = tostring(err) }) end
+  if not outcome then return false end
+  local taken
+  taken, err = tx:claim_for_takeover(run.run_id, outcome)
+  if err and (err.code == "invalid_request" or err.code == "limit_too_large") then
+    context.log("warn", "a run could not be recovered", { run_id = run.run_id, error = tostring(err) })
+    return false
+  end
+  return taken, err
+end
+
+local function recover_run(context, run, cause, recovered)
+  local outcome, err = outcome_of(context, run, cause)
+  if not outcome then return err end
+  local taken
+  taken, err = context.claim(run.run_id, outcome)
+  if taken and not recovery.is_reservation(run) then recovered[#recovered + 1] = run.run_id end
+  return err
+end
+
+-- The next page of what may be orphaned, and moves `at` behind it: the runs of one dead owner after the other, then
+-- what is overdue or nobody's. However many runs wait or are looked after, they are not looked at; in a store that
+-- cannot tell who owns runs, all are. The last page sets `at.done`.
+local function next_page(context, at, limit)
+  while at.owner do
+    if not at.after then
+      local owner, err = context.next_owner(at.owner)
+      if err then return nil, err end
+      at.owner = owner
+    end
+    if at.owner and (at.after or not context.is_alive(at.owner)) then
+      local page, err = context.list { session_id = at.owner, before = context.before, limit = limit,
+        after = at.after }
+      if not page then return nil, err end
+      at.after = #page == limit and page[#page].run_id or nil
+      if #page > 0 then return page end
+    end
+  end
+  local page, err = context.list { overdue = context.next_owner and true, before = context.before, limit = limit,
+    after = at.after }
+  if not page then return nil, err end
+  at.after = #page == limit and page[#page].run_id or nil
+  at.done = at.after == nil
+  return page
+end
+
+-- Nobody will try to start a run that waits for others and may be claimed: what holds it up is cleared away here.
+local function clear_ways(context, recovered)
+  if not context.next_owner then return nil end
+  local page, failure = context.list { held_up = true, before = context.before, limit = PAGE }
+  for _, run in ipairs(page or {}) do failure = context.clear_way(run, recovered) or failure end
+  return failure
+end
+
+--- Recovers the orphans there are, run by run, each in a transaction of its own.
+---@param context { list: fun(query: table), next_owner: nil|fun(after: integer),
+--- claim: fun(run_id: string, outcome: table), is_alive: fun(id: integer),
+--- clear_way: fun(run: table, recovered: string[]): keel.Error?, now: fun(): string,
+--- session_id: integer?, budget: keel.PolicyBudget, reconcilers: table?, reconciler: any, error: string?,
+--- before: string?, position: table?, page: integer? } page: look at so many runs and no more, from `position` on;
+--- nil: at all
+---@return string[] recovered their ids
+---@return keel.Error? err the last failure; the runs it was about stay as they are
+---@return table? position where to go on; nil: that was all
+function recovery.sweep(context)
+  local recovered = {}
+  local seen = {} -- a page starts over when the run to go on behind was deleted
+  local at, failure = context.position or { owner = context.next_owner and 0 }, nil
+  local left = context.page or math.huge
+  repeat
+    local page, err = next_page(context, at, math.min(left, PAGE))
+    if not page then return recovered, err, nil end
+    for _, run in ipairs(page) do
+      if not seen[run.run_id] then
+        seen[run.run_id] = true
+        local cause = recovery.cause_of(context, run, context.is_alive)
+        if cause then failure = recover_run(context, run, cause, recovered) or failure end
+      end
+    end
+    if at.done then return recovered, clear_ways(context, recovered) or failure, nil end
+    left = left - #page
+  until left <= 0
+  return recovered, failure, at
+end
+
+return recovery

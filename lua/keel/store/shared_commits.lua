@@ -1,0 +1,210 @@
+--- One commit for what many coroutines write in one turn of a host's loop.
+---
+--- A store in front of a store, with the same methods. What coroutines write is queued; once a turn all of it runs in
+--- one writing transaction, with savepoints, so that a call that fails does not end the others. The coroutines go on
+--- when the commit has succeeded, and not before: what a call acknowledges is as durable as without sharing. Reads go
+--- straight to the store, and so does everything that is not called in a coroutine.
+local Batch = require "keel.store.batch"
+local check = require "keel.check"
+local kernel = require "keel.kernel"
+local methods = require "keel.store"
+
+---@class keel.SharedCommits: keel.Store
+---@field flush fun(self: keel.SharedCommits) ends a turn
+---@field _store table the store behind
+---@field _queue table[] calls that wait for the next turn, in order
+local SharedCommits = {}
+SharedCommits.__name = "keel.shared_commits"
+
+local LOCK_TIMEOUT = 5               -- seconds, as a store's own
+local STEP, STEP_LAST = 0.001, 0.005 -- seconds between two tries at the write lock, or two looks for events
+
+-- What is worth sharing: the operations that commit.
+local writes = { "put", "delete", "update_status", "update_run_completion", "update_run_progress", "claim_next",
+  "requeue", "settle", "renew_runs", "claim_for_takeover", "request_cancel", "append_event", "acquire_lease",
+  "renew_lease", "release_lease", "create_worker", "end_worker", "send_worker_input", "record_diagnostic" }
+
+local own = {} -- methods that are not the store's
+
+-- Whether a call is one of a coroutine that can wait for the turn. Not between a begin and its commit: the store then
+-- says that it is busy.
+local function is_shared(self)
+  if not coroutine.isyieldable() or self._batch then return false end
+  return self._shares == nil or self._shares((coroutine.running())) and true or false
+end
+
+local function schedule(self)
+  if self._scheduled or self._busy or #self._queue == 0 then return end
+  self._scheduled = true
+  if self._defer then self._defer(function() self:flush() end) end
+end
+
+-- Queues a call and waits until it has results. What resumes the coroutine for other reasons does not hurry it.
+local function enqueue(self, method, ...)
+  local call = { method = method, thread = coroutine.running(), arguments = table.pack(...) }
+  table.insert(self._queue, call)
+  schedule(self)
+  return Batch.await(call)
+end
+
+for _, name in ipairs(writes) do
+  own[name] = function(self, ...)
+    if not is_shared(self) then return self._store[name](self._store, ...) end
+    return enqueue(self, name, ...)
+  end
+end
+
+--- Begins a transaction that shares its commit: it goes on inside the turn, and may not yield before commit or
+--- rollback, both of which wait for the end of the turn.
+function own:begin(options)
+  if not is_shared(self) then return self._store:begin(options) end
+  return enqueue(self, "begin")
+end
+
+own.transaction, own.lease = methods.transaction, methods.lease
+
+--- Waits as the host said; what is not shared waits as the store does.
+function own:sleep(seconds)
+  if not (self._sleep and is_shared(self)) then return self._store:sleep(seconds) end
+  return self._sleep(seconds)
+end
+
+--- As the store's, but a coroutine waits without holding up the thread, even if the store was given no `sleep`.
+function own:wait_events(cursor, options)
+  local timeout = options and options.timeout or math.huge
+  if not (self._sleep and is_shared(self) and math.type(timeout) and timeout >= 0) then
+    return self._store:wait_events(cursor, options)
+  end
+  local deadline, step = kernel.monotonic() + timeout, STEP
+  while true do
+    local ready, err = self._store:wait_events(cursor, { timeout = 0 })
+    local left = deadline - kernel.monotonic()
+    if ready or left <= 0 or (ready == nil and err.code ~= "busy") then return ready, err end
+    self._sleep(math.min(step, left))
+    step = math.min(step * 1.25, STEP_LAST)
+  end
+end
+
+-- --- The turn -------------------------------------------------------------------------------------------------------
+
+-- The writing transaction of a turn. The host's sleep waits for the lock, else the store waits as it was told to.
+local function begin(self)
+  if not self._sleep then return self._store:begin() end
+  local deadline, step = kernel.monotonic() + self._lock_timeout, STEP
+  while true do
+    local tx, err = self._store:begin { wait = false }
+    if tx or err.code ~= "busy" or kernel.monotonic() >= deadline then return tx, err end
+    self._sleep(step)
+    step = math.min(step * 1.25, STEP_LAST)
+  end
+end
+
+local function take(self, count)
+  local queue, taken = self._queue, {}
+  table.move(queue, 1, math.min(count, #queue), 1, taken)
+  self._queue = table.move(queue, #taken + 1, #queue, 1, {})
+  return taken
+end
+
+-- Runs what is queued and has room in one transaction.
+local function turn(self)
+  local waiting = #self._queue
+  local ok, tx, err = pcall(begin, self)
+  local batch
+  if ok and tx then
+    batch = Batch.new(take(self, Batch.MAX))
+    self._batch = batch
+    batch:run(tx)
+    self._batch = nil
+    -- Something ended the transaction for all: each call has one of its own, and is told how that went.
+    for _, call in ipairs(batch:undone()) do
+      local one = Batch.new { call }
+      ok, tx, err = pcall(begin, self)
+      if ok and tx then one:run(tx) else one:fail(ok, ok and err or tx) end
+    end
+  else -- those that came while this waited for the lock have not had their time
+    batch = Batch.new(take(self, waiting))
+    batch:fail(ok, ok and err or tx)
+  end
+  self._busy = false
+  local failure = batch:resume()
+  schedule(self)
+  if failure then error(failure, 0) end
+end
+
+--- Runs what was queued, up to 256 calls, in one transaction: the end of a turn, for hosts that gave no `defer`. While
+--- it waits for another writer, in a coroutine of its own, it does nothing.
+--- Raises what a coroutine raised that went on, after all have gone on.
+function own:flush()
+  self._scheduled = false
+  if self._busy or #self._queue == 0 then return end
+  self._busy = true
+  local thread = coroutine.create(turn)
+  local ok, err = coroutine.resume(thread, self)
+  if not ok then
+    self._busy, self._batch = false, nil
+    error(err, 0)
+  end
+end
+
+-- --- The rest is the store's ----------------------------------------------------------------------------------------
+
+local forwarders = setmetatable({}, { __index = function(map, name)
+  local function forward(self, ...)
+    return self._store[name](self._store, ...)
+  end
+  map[name] = forward
+  return forward
+end })
+
+function SharedCommits:__index(name)
+  if own[name] then return own[name] end
+  if type(name) == "string" and name:find "^_" then return nil end
+  local member = self._store[name]
+  return type(member) == "function" and forwarders[name] or member
+end
+
+function SharedCommits:__close()
+  self._store:close()
+end
+
+function SharedCommits:__tostring()
+  return "keel.shared_commits of " .. tostring(self._store)
+end
+
+local known = { defer = "callable", sleep = "callable", shares = "callable", lock_timeout = "number" }
+
+--- Puts a store in front of a store that lets coroutines share commits. It is used like the store, by a manager too.
+--- Raises for unknown options and wrong types, and for a negative lock_timeout.
+---@param store keel.Store|table
+---@param options? { defer?: fun(fn: function), sleep?: fun(seconds: number), shares?: fun(thread: thread): boolean,
+--- lock_timeout?: number } defer: calls fn once, at the end of this turn of the host's loop; nil: the host calls
+--- flush(). sleep: how a coroutine waits; nil: as the store does. shares: whether a coroutine's calls are shared; nil:
+--- those of all that may yield. lock_timeout: seconds a turn waits for other writers through `sleep`; default 5
+---@return keel.SharedCommits
+local function new(store, options)
+  check.type(store, "userdata|table", 1, "shared_commits")
+  options = check.options(options, known, 2, "shared_commits")
+  local in_time = (options.lock_timeout or 0) >= 0 -- false for NaN as well
+  if not in_time then
+    error("bad argument #2 to 'shared_commits' (option 'lock_timeout' must be at least 0)", 2)
+  end
+  return setmetatable({
+    _store = store,
+    _queue = {},
+    _busy = false,      -- a turn runs, or waits for the lock
+    _scheduled = false, -- the end of the turn has been asked for
+    _batch = false,     -- the one whose transaction is open
+    _defer = options.defer or false,
+    _sleep = options.sleep or false,
+    _shares = options.shares,
+    _lock_timeout = options.lock_timeout or LOCK_TIMEOUT,
+  }, SharedCommits)
+end
+
+--- Whether an object is one of these.
+local function is(object)
+  return getmetatable(object) == SharedCommits
+end
+
+return { new = new, is = is }
