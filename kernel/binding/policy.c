@@ -1,9 +1,11 @@
 /* policy.c - calling a policy of the host's, under a budget of instructions and time.
  *
- * A debug hook counts. When the budget is spent it raises, and goes on raising at every instruction until the call has
- * ended, so that a pcall inside cannot swallow the stop; what decides in the end is a flag here, not the error value.
- * Coroutines made inside inherit the hook. The host's own hook is put back afterwards. The call is made by lua_pcall,
- * so a policy that yields fails cleanly.
+ * The policy runs on a thread of its own, with a debug hook that counts. When the budget is spent the hook raises, and
+ * goes on raising at every instruction until the call has ended, so that a pcall inside cannot swallow the stop; what
+ * decides in the end is a flag here, not the error value. Coroutines made inside inherit the hook. The caller's thread
+ * keeps its own hook, and where that is in its count: Lua can set a count, but not read how much of one has passed, so
+ * taking the hook away and putting it back would make a host's watchdog begin anew at each call. On its thread the
+ * policy is called by lua_pcall, so one that yields fails cleanly.
  */
 #include "binding.h"
 
@@ -13,6 +15,7 @@
 enum { HOOK_EVERY = 1000 }; /* instructions between two looks: a few microseconds */
 
 static const char CURRENT; /* its address is the key of the call under way in the registry */
+static const char THREAD;  /* that of a thread that is free */
 
 struct call {
 	lua_Integer instructions_left;
@@ -76,6 +79,54 @@ static int handle(lua_State *L)
 	return 1;
 }
 
+/* What the thread runs: gets the policy and its arguments. Returns whether it succeeded, and its result or why not. */
+static int run(lua_State *T)
+{
+	lua_pushcfunction(T, handle);
+	lua_insert(T, 1);
+	int status = lua_pcall(T, lua_gettop(T) - 2, 1, 1);
+	lua_pushboolean(T, status == LUA_OK);
+	lua_replace(T, 1);
+	return 2;
+}
+
+/* Pushes a thread: the one that is kept for the next call, or a new one where that is in use. [-0, +1, m] */
+static lua_State *take_thread(lua_State *L)
+{
+	if (lua_rawgetp(L, LUA_REGISTRYINDEX, &THREAD) != LUA_TTHREAD) {
+		lua_pop(L, 1);
+		return lua_newthread(L);
+	}
+	lua_pushboolean(L, 0);
+	lua_rawsetp(L, LUA_REGISTRYINDEX, &THREAD);
+	return lua_tothread(L, -1);
+}
+
+/* Keeps the thread at `index`. Its key is there, so no memory is needed. [-0, +0, -] */
+static void give_thread(lua_State *L, int index)
+{
+	lua_pushvalue(L, index);
+	lua_rawsetp(L, LUA_REGISTRYINDEX, &THREAD);
+}
+
+/* Calls the policy at index 4 with what is above it on the thread T at index 1, and pushes its result or why there is
+ * none. Returns whether it succeeded. [-n, +1, -] */
+static bool call_on(lua_State *L, lua_State *T, lua_Integer instructions)
+{
+	int given = lua_gettop(L) - 3, results;
+	lua_pushcfunction(T, run);
+	lua_xmove(L, T, given);
+	lua_sethook(T, hook, LUA_MASKCOUNT, instructions < HOOK_EVERY ? (int)instructions + 1 : HOOK_EVERY);
+	int status = lua_resume(T, L, given, &results);
+	lua_sethook(T, NULL, 0, 0);
+	bool succeeded = status == LUA_OK && lua_toboolean(T, -2);
+	lua_xmove(T, L, 1); /* the result, or why: where `run` itself failed, too */
+	lua_settop(T, 0);
+	if (status == LUA_OK)
+		give_thread(L, 1);
+	return succeeded;
+}
+
 /* bounded_call(fn, instructions, seconds, ...): calls fn(...) under a budget.
  * Returns true and the one result of fn; or false, what went wrong ("failed" or "budget"), the reason (a text; for
  * "budget" the name of the limit) and the line of the policy, if known. Raises for wrong types only. */
@@ -86,20 +137,16 @@ static int bounded_call(lua_State *L)
 	lua_Number seconds = luaL_checknumber(L, 3);
 	call.deadline_ns = monotonic_ns() + (int64_t)((seconds > 0 && seconds < 1e6 ? seconds : 1e6) * 1e9);
 	call.outer = current(L);
-	lua_Hook outer_hook = lua_gethook(L);
-	int outer_mask = lua_gethookmask(L), outer_count = lua_gethookcount(L);
-	int arguments = lua_gettop(L) - 3;
-	lua_pushcfunction(L, handle);
+	lua_State *T = take_thread(L);
+	if (!lua_checkstack(T, lua_gettop(L) + LUA_MINSTACK))
+		return luaL_error(L, "stack overflow (too many arguments)");
 	lua_insert(L, 1);
 	lua_pushvalue(L, 2);
-	lua_replace(L, 4);
+	lua_replace(L, 4); /* behind the thread and two arguments that were read: the policy, in place of the seconds */
 	set_current(L, &call);
-	lua_Integer every = call.instructions_left < HOOK_EVERY ? call.instructions_left + 1 : HOOK_EVERY;
-	lua_sethook(L, hook, LUA_MASKCOUNT, (int)every);
-	int status = lua_pcall(L, arguments, 1, 1);
+	bool succeeded = call_on(L, T, call.instructions_left);
 	set_current(L, call.outer);
-	lua_sethook(L, outer_hook, outer_mask, outer_count);
-	if (status == LUA_OK && !call.exceeded) {
+	if (succeeded && !call.exceeded) {
 		lua_pushboolean(L, 1);
 		lua_insert(L, -2);
 		return 2;
@@ -131,5 +178,7 @@ void keel_lua_policy_open(lua_State *L)
 {
 	static const luaL_Reg functions[] = {{"bounded_call", bounded_call}, {"pcall", plain_pcall}, {NULL, NULL}};
 	set_current(L, current(L));
+	lua_pushboolean(L, 0);
+	lua_rawsetp(L, LUA_REGISTRYINDEX, &THREAD);
 	luaL_setfuncs(L, functions, 0);
 }

@@ -78,6 +78,53 @@ describe("A strategy's budget", function()
     assert.same({ own, "l", 7 }, { hook, mask, count })
   end)
 
+  it("F-45: lets a count of the host's go on where it was, however short the time between two decisions", function()
+    local manager = assert(keel.run_manager { store = support.open ":memory:" })
+    local function decide() return { admit = false } end
+    local fired, calls = 0, 0
+    debug.sethook(function() fired = fired + 1 end, "", 1000)
+    local hook, mask, count = debug.gethook()
+    local ok = pcall(function()
+      while fired < 3 and calls < 10000 do
+        manager:create_or_reject("t", { multitask_strategy = decide })
+        calls = calls + 1
+      end
+    end)
+    local after = { debug.gethook() }
+    debug.sethook()
+    assert.is_true(ok)
+    assert.same({ hook, mask, count }, after)
+    assert.equal(3, fired)
+  end)
+
+  it("F-45: lets a host's count go on when a decision is stopped or fails", function()
+    local kernel = require "keel.kernel"
+    local fired, calls = 0, 0
+    debug.sethook(function() fired = fired + 1 end, "", 1000)
+    while fired < 3 and calls < 10000 do
+      kernel.bounded_call(function() while true do end end, 100, 10)
+      kernel.bounded_call(error, 100, 10)
+      calls = calls + 1
+    end
+    debug.sethook()
+    assert.equal(3, fired)
+    assert.is_true(calls < 1000, tostring(calls))
+  end)
+
+  it("holds for a policy that asks another one", function()
+    local kernel = require "keel.kernel"
+    local function inner() return "inner" end
+    local ok, result = kernel.bounded_call(function()
+      return select(2, kernel.bounded_call(inner, 1000, 10)) .. ", outer"
+    end, 1000, 10)
+    assert.same({ true, "inner, outer" }, { ok, result })
+    local _, what, limit = kernel.bounded_call(function()
+      kernel.bounded_call(inner, 1000, 10)
+      while true do end
+    end, 1000, 10)
+    assert.same({ "budget", "instructions" }, { what, limit })
+  end)
+
   it("a coroutine that outlives the call is not counted any more", function()
     local left
     assert.is_truthy(admit(function()
