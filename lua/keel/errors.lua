@@ -52,6 +52,14 @@ function errors.readable(text)
   end
 end
 
+--- What a host's code raised, as a text. Its `__tostring` is the host's code too, and may raise in turn.
+---@param err any
+---@return string
+function errors.text(err)
+  local ok, text = pcall(tostring, err)
+  return ok and errors.readable(text) or ("an error that cannot be shown (a %s)"):format(type(err))
+end
+
 -- What SQLite says, in whatever wrapping, when trying again may help. Nothing else is worth a retry.
 local transient_texts = { "database is locked", "database table is locked", "database is busy" }
 

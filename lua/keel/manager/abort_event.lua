@@ -16,18 +16,20 @@ function AbortEvent:is_set()
   return self._set
 end
 
---- Gives the signal, and calls everybody who waits for it. Again: nothing. A listener that raises does not keep the
---- others from hearing; its error is raised when all have heard.
-function AbortEvent:set()
+--- Gives the signal, and calls all its listeners. Again: nothing. A listener that raises does not keep the others from
+--- being called: `report` gets its error; without `report` the first error is raised after the last listener.
+---@param report? fun(err: any)
+function AbortEvent:set(report)
   if self._set then return end
   self._set = true
   local listeners, failure = self._listeners or {}, nil
   self._listeners = nil
   for _, listener in ipairs(listeners) do
     local ok, err = pcall(listener)
-    if not ok then failure = failure or err end
+    if not ok and report then report(err) end
+    if not ok then failure = failure or table.pack(err) end
   end
-  if failure then error(failure, 0) end
+  if failure and not report then error(failure[1], 0) end
 end
 
 --- Calls fn() when the signal is given; at once when it was.

@@ -76,7 +76,7 @@ return function(Manager)
       if err.code == "stale_owner" then return cancel_others(self, run_id, action) end -- it is theirs to stop now
       return nil, err
     end
-    LiveRuns.abort(record, record.cancel_action or action)
+    self:_abort(record, record.cancel_action or action)
     return true, "cancelled"
   end
 end

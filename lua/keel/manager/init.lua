@@ -147,6 +147,7 @@ function Manager.new(options)
     _live = LiveRuns.new(),
   }, Manager)
   manager._context = context_of(manager)
+  manager._live.log = manager._context.log
   return manager
 end
 
@@ -238,7 +239,7 @@ local function adopt(self, request, written)
   record.worker_ref = fields.worker_ref and copy(fields.worker_ref)
   -- Nobody owns what may be claimed: it can be anybody's the next moment, so it is not live here.
   if fields.claimable then
-    if self._live.on_claimable then self._live.on_claimable() end
+    self._live:tell("on_claimable")
     return LiveRuns.equip(record, true)
   end
   self._live:add(LiveRuns.equip(record, false))
@@ -300,7 +301,7 @@ local function abort_interrupted(self, outcome)
       local row = outcome.rows[run_id]
       if type(row) ~= "table" then row = { status = "interrupted", cancel_action = outcome.action } end
       self._live:update(old, row)
-      LiveRuns.abort(old, old.cancel_action)
+      self:_abort(old, old.cancel_action)
     end
   end
 end
@@ -355,7 +356,7 @@ function Manager:delete(run_id)
   local deleted, err = self._client:call("delete", run_id)
   if deleted == nil then return nil, err end
   local record = self._live:drop(run_id)
-  if record and not LiveRuns.is_final(record.status) then LiveRuns.abort(record) end
+  if record and not LiveRuns.is_final(record.status) then self:_abort(record) end
   return deleted or record ~= nil
 end
 

@@ -4,11 +4,13 @@
 --- by what is in flight plus FINISHED_KEPT. The last LOST_KEPT runs that this process has lost are remembered, so that
 --- whoever still holds the record of one is told when he writes it.
 local AbortEvent = require "keel.manager.abort_event"
+local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 
 ---@class keel.LiveRuns
----@field on_add? fun(record: keel.Run) an executor's: told of each new record; must not raise
----@field on_claimable? fun() an executor's: told when a run was made that anybody may claim; must not raise
+---@field on_add? fun(record: keel.Run) an executor's: told of each new record
+---@field on_claimable? fun() an executor's: told when a run was made that anybody may claim
+---@field log? fun(level: string, message: string, fields: table) told when one of these raises
 local LiveRuns = {}
 LiveRuns.__index = LiveRuns
 
@@ -59,6 +61,20 @@ function LiveRuns.equip(record, store_only)
   return record
 end
 
+--- Calls an observer, if there is one. What it is told of is committed: if it raises, that is logged, and the caller
+--- still gets its result.
+---@param observer "on_add"|"on_claimable"
+---@param record? keel.Run
+function LiveRuns:tell(observer, record)
+  local fn = self[observer]
+  if not fn then return end
+  local ok, err = pcall(fn, record)
+  if not ok and self.log then
+    self.log("error", "an observer of runs failed",
+      { observer = observer, run_id = record and record.run_id, error = errors.text(err) })
+  end
+end
+
 ---@param record keel.Run
 function LiveRuns:add(record)
   self._lost[record.run_id] = nil
@@ -69,7 +85,7 @@ function LiveRuns:add(record)
     self._by_thread[record.thread_id] = thread
   end
   thread[record.run_id] = record
-  if self.on_add then self.on_add(record) end
+  self:tell("on_add", record)
 end
 
 ---@param run_id string
@@ -181,9 +197,10 @@ end
 --- The signal to stop: once, with the action that holds.
 ---@param record keel.Run
 ---@param action? string
-function LiveRuns.abort(record, action)
+---@param report fun(err: any) gets what a listener raises
+function LiveRuns.abort(record, action, report)
   record.abort_action = record.abort_action or action or "interrupt"
-  record.abort_event:set()
+  record.abort_event:set(report)
 end
 
 return LiveRuns

@@ -146,7 +146,7 @@ return function(Manager)
     local status = type(written) == "table" and written.status or "running"
     if record then
       self:_apply(record, written, { status = status })
-      if status ~= "running" then LiveRuns.abort(record, record.cancel_action) end
+      if status ~= "running" then self:_abort(record, record.cancel_action) end
     end
     return status == "running" and "started" or "cancelled"
   end

@@ -51,13 +51,13 @@ return function(Manager)
       { run_id = row.run_id })
   end
 
-  -- Gives the signal to stop. A listener that raises must not keep others from being told.
+  -- Gives the signal to stop. What it tells of is committed: a listener that raises is logged, and neither keeps others
+  -- from being told nor the caller from its result.
   function Manager:_abort(record, action)
-    local ok, err = pcall(LiveRuns.abort, record, action)
-    if not ok then
+    LiveRuns.abort(record, action, function(err)
       self._client:log("error", "a listener of an abort event failed",
-        { run_id = record.run_id, error = tostring(err) })
-    end
+        { run_id = record.run_id, error = errors.text(err) })
+    end)
   end
 
   -- Brings a live record up to date with its row. A run that somebody else has ended or taken is aborted here, and what
@@ -182,7 +182,7 @@ return function(Manager)
     if not record then return done, err end
     if done then
       self:_apply(record, written, { status = "error", error = options.error })
-      LiveRuns.abort(record)
+      self:_abort(record)
     else
       self:_refresh(record)
     end
