@@ -45,7 +45,9 @@ extern "C" {
 	X(NO_MEMORY, -21, "no_memory", "out of memory")                                                     \
 	X(CANCELLED, -22, "cancelled", "it was cancelled")                                                  \
 	X(TIMEOUT, -23, "timeout", "the time is over")                                                      \
-	X(MISUSE, -24, "misuse", "the call breaks the rules of the interface")
+	X(MISUSE, -24, "misuse", "the call breaks the rules of the interface")                              \
+	X(ORPHAN, -25, "orphan", "the owner of the run is gone and nothing recovers it")                    \
+	X(FORKED, -26, "forked", "the store was opened before the fork")
 
 enum keel_code {
 	KEEL_OK = 0,

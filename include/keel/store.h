@@ -1,7 +1,7 @@
 /* keel/store.h - one open store: opening, transactions, sessions, and looking it over.
  *
  * Thread rule, for every function that takes a store: a handle belongs to one thread at a time; different handles are
- * independent. After fork the child must not use the parent's handles: every call returns KEEL_MISUSE, opening the
+ * independent. After fork the child must not use the parent's handles: every call returns KEEL_FORKED, opening the
  * same file again included (SQLite cannot tell the two processes apart), and keel_store_close does nothing. A program
  * that the child starts by exec is free to open it.
  *
@@ -58,6 +58,9 @@ KEEL_API void keel_store_close(struct keel_store *store);
 
 /* False in a child made by fork from the process that opened the handle. */
 KEEL_API bool keel_store_usable(const struct keel_store *store);
+
+/* The same as an error: KEEL_FORKED in such a child, with a message that says what works instead. Touches nothing. */
+KEEL_API enum keel_code keel_store_check_usable(const struct keel_store *store, struct keel_error *err);
 
 /* For hosts that wait for the write lock themselves (lock_timeout_us 0): how long to wait after KEEL_BUSY before the
  * same call is worth another try, in microseconds. Short at first, longer when many compete, and short again for one

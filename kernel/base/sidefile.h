@@ -26,6 +26,9 @@ struct keel_sidefile {
  * cannot register a fork handler. */
 enum keel_code keel_sidefile_watch(struct keel_sidefile *file, struct keel_error *err);
 
+/* What helps after a fork. */
+#define KEEL_FORK_ADVICE "open the store after the fork, in each process that uses it, or close it before the fork"
+
 /* Whether a file watched here before a fork, and not closed by then, stood beside this one. */
 bool keel_sidefile_inherited(int64_t device, int64_t inode);
 

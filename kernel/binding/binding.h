@@ -14,7 +14,7 @@
 
 /* --- error.c ----------------------------------------------------------------------------------------------------- */
 
-/* nil and an error table. KEEL_MISUSE raises instead. [-0, +2, e] Returns 2. */
+/* nil and an error table. KEEL_MISUSE raises a text instead, KEEL_FORKED the table. [-0, +2, e] Returns 2. */
 int keel_lua_fail(lua_State *L, const struct keel_error *err);
 
 /* The same for KEEL_INVALID_REQUEST about a field. Returns 2. */

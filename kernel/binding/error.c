@@ -19,11 +19,9 @@ static void set_text(lua_State *L, const char *name, const char *text)
 	}
 }
 
-int keel_lua_fail(lua_State *L, const struct keel_error *err)
+/* Pushes the error table. [-0, +1, m] */
+static void push_error(lua_State *L, const struct keel_error *err)
 {
-	if (err->code == KEEL_MISUSE)
-		return luaL_error(L, "%s", err->message);
-	luaL_pushfail(L);
 	lua_createtable(L, 0, 6);
 	set_text(L, "code", keel_code_name(err->code));
 	set_text(L, "message", err->message);
@@ -42,6 +40,18 @@ int keel_lua_fail(lua_State *L, const struct keel_error *err)
 	}
 	keel_lua_error_metatable(L);
 	lua_setmetatable(L, -2);
+}
+
+int keel_lua_fail(lua_State *L, const struct keel_error *err)
+{
+	if (err->code == KEEL_MISUSE)
+		return luaL_error(L, "%s", err->message);
+	if (err->code == KEEL_FORKED) {
+		push_error(L, err);
+		return lua_error(L);
+	}
+	luaL_pushfail(L);
+	push_error(L, err);
 	return 2;
 }
 

@@ -38,8 +38,9 @@ struct keel_lua_transaction {
 
 static void check_process(lua_State *L, const struct keel_lua_store *self)
 {
-	if (!keel_store_usable(self->store))
-		luaL_error(L, "the store was opened before the fork: open it in a new program (exec)");
+	struct keel_error err;
+	if (keel_store_check_usable(self->store, &err) != KEEL_OK)
+		keel_lua_fail(L, &err);
 }
 
 static void release(struct keel_lua_store *self)

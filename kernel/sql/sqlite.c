@@ -387,8 +387,7 @@ static enum keel_code check_file(const struct keel_sql_config *config, struct ke
 		return keel_fail(err, KEEL_IO, "cannot open %s: it is a directory", path);
 	/* SQLite's notes of the locks this process holds went to the child, the locks did not: it would write without. */
 	if (keel_sidefile_inherited((int64_t)info.st_dev, (int64_t)info.st_ino))
-		return keel_fail(err, KEEL_MISUSE, "cannot open %s: it was open before the fork; use a new program (exec)",
-						 path);
+		return keel_fail(err, KEEL_FORKED, "%s was open when this process was forked: " KEEL_FORK_ADVICE, path);
 	if (!S_ISREG(info.st_mode))
 		return keel_fail(err, KEEL_IO, "cannot open %s: it is not a regular file", path);
 	if (info.st_size > 0 && info.st_size < SMALLEST_FILE)

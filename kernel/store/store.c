@@ -265,6 +265,15 @@ bool keel_store_usable(const struct keel_store *store)
 	return !store->side.forked;
 }
 
+enum keel_code keel_store_check_usable(const struct keel_store *store, struct keel_error *err)
+{
+	if (!store->side.forked)
+		return KEEL_OK;
+	const char *path = keel_store_path(store);
+	return keel_fail(err, KEEL_FORKED, "%s was opened before this process was forked: " KEEL_FORK_ADVICE,
+					 path[0] ? path : "the store in memory");
+}
+
 bool keel_store_in_transaction(const struct keel_store *store)
 {
 	return store->open;
@@ -347,8 +356,9 @@ void keel_store_watch(struct keel_store *store, keel_progress *progress, void *d
 
 enum keel_code keel_store_check(struct keel_store *store, struct keel_error *err)
 {
-	if (store->side.forked)
-		return keel_fail(err, KEEL_MISUSE, "the store was opened before the fork: open it in a new program (exec)");
+	enum keel_code code = keel_store_check_usable(store, err);
+	if (code != KEEL_OK)
+		return code;
 	/* Some failures, of a read too, make the database roll back by itself: what follows must not be committed piece by
 	 * piece outside of the transaction. */
 	if (store->open && store->broken == KEEL_OK && !store->sql->driver->in_transaction(store->sql))
@@ -440,9 +450,11 @@ static enum keel_code commit(struct keel_store *store, struct keel_error *err)
 
 enum keel_code keel_store_commit(struct keel_store *store, struct keel_error *err)
 {
-	if (!store->open)
+	enum keel_code code = keel_store_check_usable(store, err);
+	if (code == KEEL_OK && !store->open)
 		return keel_fail(err, KEEL_MISUSE, "no transaction is open");
-	enum keel_code code = keel_store_check(store, err);
+	if (code == KEEL_OK)
+		code = keel_store_check(store, err);
 	if (code != KEEL_OK)
 		keel_store_rollback(store);
 	else

@@ -84,7 +84,8 @@ enum keel_code keel_query_values(struct keel_store *store, const char *text, str
 enum keel_code keel_execute_values(struct keel_store *store, const char *text, struct keel_error *err,
                                    const struct keel_value *values, size_t count);
 
-/* Whether the handle may be used at all: KEEL_MISUSE in a forked child, or for a transaction the database gave up. */
+/* Whether the handle may be used at all: KEEL_FORKED in a forked child, or what the open
+ * transaction failed with before. */
 enum keel_code keel_store_check(struct keel_store *store, struct keel_error *err);
 
 /* Around an operation that writes: joins the caller's transaction, or makes one of its own, and a session before the

@@ -148,3 +148,42 @@ describe("wait", function()
     end)
   end
 end)
+
+describe("wait for what cannot end", function()
+  after_each(support.clean_up)
+
+  it("F-18: is refused in memory, where the wait would block the only process that could end the run", function()
+    local manager = support.manager(support.open ":memory:")
+    local run = assert(manager:create "t")
+    local err = support.invalid("timeout", manager:wait(run.run_id))
+    assert.equal(run.run_id, err.run_id)
+    assert.matches("could never end", err.message)
+    support.refused("timeout", manager:wait(run.run_id, { timeout = 0.01 }))
+    assert(manager:set_status(run.run_id, "success"))
+    assert.equal(run, manager:wait(run.run_id))
+  end)
+
+  it("F-18: says that a run is an orphan that nothing recovers, with a timeout and without", function()
+    local pair = new_pair()
+    local run = pair.started()
+    pair.theirs_store:close()
+    for _, options in ipairs { { timeout = 0 }, {} } do
+      local err = support.refused("orphan", pair.ours:wait(run.run_id, options))
+      assert.same({ run.run_id, "t" }, { err.run_id, err.thread_id })
+    end
+    assert.equal("running", assert(pair.ours_store:get(run.run_id)).status)
+  end)
+
+  it("F-18: gives others the time to recover an orphan", function()
+    local path, looks = support.path(), 0
+    local theirs = support.open(path, { durability = "off" })
+    local run = assert(support.manager(theirs):create("t"))
+    theirs:close()
+    local other = support.manager(support.open(path, { durability = "off" }))
+    local ours = support.manager(support.open(path, { durability = "off", sleep = function()
+      looks = looks + 1
+      if looks == 3 then assert(other:reconcile_orphaned_inflight_runs { reconciler = "fail_orphans" }) end
+    end }))
+    assert.equal("error", assert(ours:wait(run.run_id)).status)
+  end)
+end)

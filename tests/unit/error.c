@@ -66,7 +66,9 @@ TEST(names_are_stable)
 										 "no_memory",
 										 "cancelled",
 										 "timeout",
-										 "misuse"};
+										 "misuse",
+										 "orphan",
+										 "forked"};
 	assert_int_equal(CODES, sizeof stable / sizeof stable[0]);
 	for (int i = 0; i < CODES; i++)
 		assert_string_equal(keel_code_name((enum keel_code) - i), stable[i]);

@@ -51,9 +51,9 @@ static int64_t session(void)
 
 /* --- What the child may do --------------------------------------------------------------------------------------- */
 
-#define MISUSED(call) ((call) == KEEL_MISUSE)
+#define REFUSED(call) ((call) == KEEL_FORKED)
 
-/* Every call that takes a store; a bit for each that is not refused as misuse. */
+/* Every call that takes a store; a bit for each that is not refused as forked. */
 static int call_everything(void)
 {
 	struct keel_run run = run_of("x", "t"), fields = {0};
@@ -73,28 +73,28 @@ static int call_everything(void)
 	int64_t number;
 	bool is;
 	SET(&fields, TOTAL_TOKENS, total_tokens, 1);
-	return keel_store_usable(s) || !MISUSED(keel_run_put(s, &run, nothing, NULL, &why)) ||
-		   !MISUSED(keel_run_get(s, text("r"), nothing, &runs, &why)) ||
-		   !MISUSED(keel_run_delete(s, text("r"), &is, &why)) ||
-		   !MISUSED(keel_run_update_status(s, text("r"), &change, &is, NULL, &why)) ||
-		   !MISUSED(keel_run_complete(s, text("r"), &fields, &is, NULL, &why)) ||
-		   !MISUSED(keel_run_progress(s, text("r"), &fields, &is, NULL, &why)) ||
-		   !MISUSED(keel_run_list_by_thread(s, text("t"), nothing, 1, &runs, &why)) ||
-		   !MISUSED(keel_run_list_inflight(s, &inflight, &runs, &why)) ||
-		   !MISUSED(keel_run_count_inflight(s, text("t"), &number, &why)) ||
-		   !MISUSED(keel_run_next_owner(s, 0, &number, &why)) ||
-		   !MISUSED(keel_run_claim_for_takeover(s, text("r"), &takeover, &is, &why)) ||
-		   !MISUSED(keel_run_request_cancel(s, text("r"), text("interrupt"), &winner, &why)) ||
-		   !MISUSED(keel_tokens_of_thread(s, text("t"), true, &totals, &why)) ||
-		   !MISUSED(keel_lease_acquire(s, text("n"), nothing, 1, &lease, &why)) ||
-		   !MISUSED(keel_lease_renew(s, text("n"), 1, 1, &number, &why)) ||
-		   !MISUSED(keel_lease_release(s, text("n"), 1, &why)) ||
-		   !MISUSED(keel_lease_get(s, text("n"), &lease, &why)) ||
-		   !MISUSED(keel_event_append(s, &event, &number, &why)) || !MISUSED(keel_event_wait(s, 1, 0, &is, &why)) ||
-		   !MISUSED(keel_event_read(s, &query, &events, &why)) || !MISUSED(keel_store_begin(s, &why)) ||
-		   !MISUSED(keel_store_commit(s, &why)) || !MISUSED(keel_store_session(s, &number, &why)) ||
-		   !MISUSED(keel_store_session_alive(s, 1, &is, &why)) || !MISUSED(keel_store_sessions(s, &sessions, &why)) ||
-		   !MISUSED(keel_store_verify(s, &problems, &why));
+	return keel_store_usable(s) || !REFUSED(keel_run_put(s, &run, nothing, NULL, &why)) ||
+		   !REFUSED(keel_run_get(s, text("r"), nothing, &runs, &why)) ||
+		   !REFUSED(keel_run_delete(s, text("r"), &is, &why)) ||
+		   !REFUSED(keel_run_update_status(s, text("r"), &change, &is, NULL, &why)) ||
+		   !REFUSED(keel_run_complete(s, text("r"), &fields, &is, NULL, &why)) ||
+		   !REFUSED(keel_run_progress(s, text("r"), &fields, &is, NULL, &why)) ||
+		   !REFUSED(keel_run_list_by_thread(s, text("t"), nothing, 1, &runs, &why)) ||
+		   !REFUSED(keel_run_list_inflight(s, &inflight, &runs, &why)) ||
+		   !REFUSED(keel_run_count_inflight(s, text("t"), &number, &why)) ||
+		   !REFUSED(keel_run_next_owner(s, 0, &number, &why)) ||
+		   !REFUSED(keel_run_claim_for_takeover(s, text("r"), &takeover, &is, &why)) ||
+		   !REFUSED(keel_run_request_cancel(s, text("r"), text("interrupt"), &winner, &why)) ||
+		   !REFUSED(keel_tokens_of_thread(s, text("t"), true, &totals, &why)) ||
+		   !REFUSED(keel_lease_acquire(s, text("n"), nothing, 1, &lease, &why)) ||
+		   !REFUSED(keel_lease_renew(s, text("n"), 1, 1, &number, &why)) ||
+		   !REFUSED(keel_lease_release(s, text("n"), 1, &why)) ||
+		   !REFUSED(keel_lease_get(s, text("n"), &lease, &why)) ||
+		   !REFUSED(keel_event_append(s, &event, &number, &why)) || !REFUSED(keel_event_wait(s, 1, 0, &is, &why)) ||
+		   !REFUSED(keel_event_read(s, &query, &events, &why)) || !REFUSED(keel_store_begin(s, &why)) ||
+		   !REFUSED(keel_store_commit(s, &why)) || !REFUSED(keel_store_session(s, &number, &why)) ||
+		   !REFUSED(keel_store_session_alive(s, 1, &is, &why)) || !REFUSED(keel_store_sessions(s, &sessions, &why)) ||
+		   !REFUSED(keel_store_verify(s, &problems, &why));
 }
 
 static int close_only(void)
@@ -145,8 +145,8 @@ static int use_another_store(void)
 	return !(good && number == 1 && alive);
 }
 
-/* In a forked child every call is misuse, inside a transaction of the parent's or not. */
-TEST(every_call_is_misuse)
+/* F-38: in a forked child every call is refused as forked, inside a transaction of the parent's or not. */
+TEST(every_call_is_forked)
 {
 	put_pending("r", "t");
 	assert_int_equal(in_fork(call_everything), 0);
@@ -258,7 +258,7 @@ static void check_opening_anew(bool close_first)
 	assert_int_equal(finish_child(&child), 0);
 	reopen_store();
 	assert_int_equal(is_there("child"), kept);
-	assert_string_equal(said, "misuse");
+	assert_string_equal(said, "forked");
 }
 
 TEST(opening_anew_in_a_child)
@@ -271,7 +271,7 @@ int main(int argc, char **argv)
 {
 	static const struct role roles[] = {{"third", play_third}, {0}};
 	const struct CMUnitTest tests[] = {
-		WITH_STORE(every_call_is_misuse), WITH_STORE(children_may_have_their_own),
+		WITH_STORE(every_call_is_forked), WITH_STORE(children_may_have_their_own),
 		WITH_STORE(children_do_no_harm),  WITH_STORE(transactions_survive_children),
 		WITH_STORE(several_handles),      WITH_STORE(opening_anew_in_a_child),
 	};

@@ -443,8 +443,8 @@ TEST(forked_children_do_not_wait)
 	assert_int_equal(pipe(up), 0);
 	pid_t pid = fork();
 	if (pid == 0) {
-		bool refused = keel_event_waiter_look(waiter, &ready, &why) == KEEL_MISUSE &&
-					   keel_event_wait(world.store, 1, 0, &ready, &why) == KEEL_MISUSE;
+		bool refused = keel_event_waiter_look(waiter, &ready, &why) == KEEL_FORKED &&
+					   keel_event_wait(world.store, 1, 0, &ready, &why) == KEEL_FORKED;
 		keel_event_waiter_close(waiter);
 		if (write(up[1], refused ? "y" : "n", 1) != 1)
 			_exit(1);

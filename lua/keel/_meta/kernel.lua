@@ -29,7 +29,9 @@
 ---| "io" # a directory, no permission, a failing disk; in a manager: anything else a store raised
 ---| "no_memory"
 ---| "cancelled"
----| "timeout" # not given yet
+---| "timeout" # run_id
+---| "orphan" # run_id, thread_id, session_id: the owner of the run is gone, and nothing recovers it
+---| "forked" # raised: the store was opened before this process was forked
 
 --- An error as a value; `tostring` gives "code: message".
 ---@class keel.Error

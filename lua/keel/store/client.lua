@@ -51,7 +51,11 @@ local function guarded(object, method, ...)
   local fn = object[method]
   if fn == nil then return nil, errors.new("io", ("the store has no method '%s'"):format(method)) end
   local ok, result, second, third = pcall(fn, object, ...)
-  if not ok then return nil, errors.from(result) end
+  if not ok then
+    local err = errors.from(result)
+    if err.code == "forked" then error(err, 0) end -- no failure of the store, but a mistake of the host
+    return nil, err
+  end
   if result == nil and second ~= nil then return nil, errors.from(second) end
   return result, second, third
 end
@@ -114,6 +118,7 @@ local function transact(store, keep, fn, ...)
   else
     err = errors.from(ok and failure or result)
   end
+  if err.code == "forked" then error(err, 0) end
   pcall(function() tx:rollback() end)
   return nil, err
 end
