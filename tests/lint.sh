@@ -100,7 +100,7 @@ find kernel -maxdepth 1 -name '*.[ch]' | sort | c_code |
 	c_include '"' "\"($below)" | flag "the domain depends on base, sql/sql.h, the schema and its own folders"
 files kernel/binding -- '*.[ch]' | c_code |
 	c_include '' '"(sandbox/)?[a-z_]+\.h"' '<keel/[a-z_]+\.h>' '<(lua|lauxlib|lualib|jansson|sha2)\.h>' \
-		'<(std[a-z]+|string|errno|limits|inttypes|float|math|time|dirent|fcntl|unistd|sys/[a-z]+)\.h>' |
+		'<(std[a-z]+|string|errno|limits|inttypes|float|locale|math|time|dirent|fcntl|unistd|sys/[a-z]+)\.h>' |
 	flag "the binding is a client of include/keel; besides Lua, Jansson, libmd and the system it sees nothing"
 files kernel/binding kernel/command -- '*.[ch]' | c_code |
 	c_include '"' | while IFS= read -r line; do
@@ -119,6 +119,15 @@ files lua/keel/strategies lua/keel/reconcilers lua/keel/diagnostics -- '*.lua' |
 sql='select\b.*\bfrom|insert (or [a-z]+ )?into|update [a-z_]+ set|delete from|create (table|index)|pragma'
 files lua -- '*.lua' | lua_code | grep -iE "^[^:]+:[0-9]+:.*\b($sql)\b" |
 	flag "no SQL in Lua"
+
+# Numbers have a decimal point, whatever the host's locale says: the C library's conversions do not know that, nor does
+# string.format of Lua. number_text of the binding is the one place.
+files include kernel -- '*.[ch]' | grep -vxE 'kernel/binding/number\.c' | c_code |
+	matching '%[-+ #0-9.*]*(l|L)?[eEfFgGaA]([^A-Za-z]|$)|\b(strto(f|d|ld)|atof)\b' "'%f'" |
+	flag "no number is formatted or read by the locale (binding/number.c)"
+files lua/keel -- '*.lua' | grep -v '/_meta/' | lua_code |
+	matching '%[-+ #0-9.]*[eEfFgG]([^A-Za-z]|$)|%[0-9]*\.[0-9]+a' '%f\[' |
+	flag "no number is formatted by the locale (kernel.number_text)"
 
 # --- The contract ----------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ struct keel_event {
 	struct keel_text run_id;
 	struct keel_text worker_ref; /* JSON; in the kernel's own events names in byte order, no spaces */
 	struct keel_text message;    /* for people; data NULL: none */
-	struct keel_text data;       /* JSON; data NULL: none */
+	struct keel_text data;       /* JSON; data NULL: none; anything else is refused */
 };
 
 /* A page of the log with the memory of its texts. Starts as {0}; reading into it clears it first. */

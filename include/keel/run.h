@@ -49,7 +49,7 @@ KEEL_API bool keel_run_status_is_final(enum keel_run_status status);
  * The type of a field is
  *   ID      text of 1 to KEEL_ID_MAX bytes without control characters
  *   TEXT    any text up to KEEL_TEXT_MAX bytes
- *   JSON    the text of a JSON document, which the kernel keeps and does not look into
+ *   JSON    the text of a JSON document, which the kernel keeps; what is not valid JSON is refused
  *   IDS     ids, one a line
  *   WORD    one of a few words
  *   STATUS  an enum keel_run_status

@@ -7,6 +7,8 @@
 #ifndef KEEL_BINDING_H
 #define KEEL_BINDING_H
 
+#include <locale.h>
+
 #include <lauxlib.h>
 #include <lua.h>
 
@@ -114,6 +116,22 @@ bool keel_lua_option_json(lua_State *L, int argument, const char *name, struct k
 
 /* The small functions of the module table on the top: clocks, ids, hashes, times. [-0, +0, m] */
 void keel_lua_value_open(lua_State *L);
+
+/* --- number.c ---------------------------------------------------------------------------------------------------- */
+
+/* Around what reads or writes numbers: gives this thread the C locale, and puts the host's back. Cannot fail: without
+ * memory the host's stays. */
+struct keel_lua_locale {
+	locale_t plain, outer;
+};
+struct keel_lua_locale keel_lua_locale_enter(void);
+void keel_lua_locale_leave(struct keel_lua_locale kept);
+
+/* Pushes the text of the number at `index` with a decimal point; decimals below 0: as many as it has. [-0, +1, m] */
+void keel_lua_push_number_text(lua_State *L, int index, int decimals);
+
+/* number_text of the module table on the top. [-0, +0, m] */
+void keel_lua_number_open(lua_State *L);
 
 /* --- hash_dir.c -------------------------------------------------------------------------------------------------- */
 

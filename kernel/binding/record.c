@@ -12,7 +12,11 @@ static const char NAMES[] = "keel.run.names"; /* field number + 1 -> name, and n
 static int wrong_type(lua_State *L, int argument, const char *name, const char *expected)
 {
 	bool number = lua_type(L, -1) == LUA_TNUMBER && strcmp(expected, "whole number") == 0;
-	const char *got = number ? luaL_tolstring(L, -1, NULL) : luaL_typename(L, -1);
+	const char *got = luaL_typename(L, -1);
+	if (number) {
+		keel_lua_push_number_text(L, -1, -1);
+		got = lua_tostring(L, -1);
+	}
 	return luaL_argerror(L, argument, lua_pushfstring(L, "field '%s' must be a %s, got %s", name, expected, got));
 }
 

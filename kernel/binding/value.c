@@ -28,9 +28,11 @@ lua_Integer keel_lua_check_integer(lua_State *L, int argument, const char *name)
 	int whole;
 	keel_lua_check_type(L, argument, name, LUA_TNUMBER);
 	lua_Integer value = lua_tointegerx(L, argument, &whole);
-	if (!whole)
+	if (!whole) {
+		keel_lua_push_number_text(L, argument, -1);
 		luaL_argerror(L, argument,
-					  lua_pushfstring(L, "%s: whole number expected, got %f", name, lua_tonumber(L, argument)));
+					  lua_pushfstring(L, "%s: whole number expected, got %s", name, lua_tostring(L, -1)));
+	}
 	return value;
 }
 
@@ -96,9 +98,11 @@ lua_Integer keel_lua_option_integer(lua_State *L, int argument, const char *name
 	int whole = 1;
 	if (keel_lua_option(L, argument, name, LUA_TNUMBER) != LUA_TNIL)
 		value = lua_tointegerx(L, -1, &whole);
-	if (!whole)
+	if (!whole) {
+		keel_lua_push_number_text(L, -1, -1);
 		luaL_argerror(L, argument,
-					  lua_pushfstring(L, "option '%s' must be a whole number, got %f", name, lua_tonumber(L, -1)));
+					  lua_pushfstring(L, "option '%s' must be a whole number, got %s", name, lua_tostring(L, -1)));
+	}
 	lua_pop(L, 1);
 	return value;
 }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/document.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -35,11 +36,11 @@ static enum keel_code check_event(const struct keel_event *event, struct keel_er
 		if (ids[i].id.data)
 			code = keel_check_id(ids[i].id, ids[i].field, err);
 	if (code == KEEL_OK)
-		code = keel_check_text(event->worker_ref, "worker_ref", err);
+		code = keel_check_document(event->worker_ref, "worker_ref", err);
 	if (code == KEEL_OK)
 		code = keel_check_text(event->message, "message", err);
 	if (code == KEEL_OK)
-		code = keel_check_text(event->data, "data", err);
+		code = keel_check_document(event->data, "data", err);
 	return code;
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/document.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "run/rows.h"
@@ -120,8 +121,9 @@ static enum keel_code check_field(struct keel_run *run, enum keel_run_field fiel
 		return check_ids(*keel_run_text(run, field), name, err);
 	case KEEL_TYPE_WORD:
 		return check_word(*keel_run_text(run, field), field, err);
-	case KEEL_TYPE_TEXT:
 	case KEEL_TYPE_JSON:
+		return keel_check_document(*keel_run_text(run, field), name, err);
+	case KEEL_TYPE_TEXT:
 		return keel_check_text(*keel_run_text(run, field), name, err);
 	case KEEL_TYPE_STATUS:
 		if (*keel_run_number(run, field) < 0 || *keel_run_number(run, field) >= KEEL_RUN_STATUS_COUNT)

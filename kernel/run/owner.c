@@ -35,7 +35,8 @@ static enum keel_code decide_requeue(struct keel_run_change *change, struct keel
 	keel_buffer_format(data, "{\"attempt\":%lld", (long long)(core->attempt + had_started));
 	keel_buffer_json(data, "error", requeue->error);
 	if (requeue->delay_us > 0)
-		keel_buffer_format(data, ",\"delay\":%.6f", (double)requeue->delay_us / 1e6);
+		keel_buffer_format(data, ",\"delay\":%lld.%06lld", (long long)(requeue->delay_us / 1000000),
+						   (long long)(requeue->delay_us % 1000000));
 	keel_buffer_put(data, "}");
 	change->kind = "run_requeued";
 	change->data = keel_buffer_text(data);

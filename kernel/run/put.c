@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/document.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -171,7 +172,7 @@ enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run
 		return keel_fail_field(err, "fence", "fence must be from 1 to %lld", (long long)FENCE_MAX);
 	enum keel_code code = keel_run_check(&fresh, err);
 	if (code == KEEL_OK)
-		code = keel_check_text(note, "note", err);
+		code = keel_check_document(note, "note", err);
 	if (code == KEEL_OK)
 		code = keel_write_begin(store, err);
 	if (code != KEEL_OK)

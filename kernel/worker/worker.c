@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/document.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -243,7 +244,7 @@ static enum keel_code check_request(const struct keel_worker_request *request, s
 		if (!documents[i].text.data && i < 5)
 			code = keel_fail_field(err, documents[i].name, "%s must be given", documents[i].name);
 		else
-			code = keel_check_text(documents[i].text, documents[i].name, err);
+			code = keel_check_document(documents[i].text, documents[i].name, err);
 	}
 	return code;
 }

@@ -59,7 +59,7 @@ local function wanted(expected)
 end
 
 local function kind_of(value, expected)
-  return expected == "integer" and type(value) == "number" and tostring(value) or type(value)
+  return expected == "integer" and type(value) == "number" and kernel.number_text(value) or type(value)
 end
 
 --- Raises unless a value has a type ("integer", any whole number, "callable" and "retry policy" count as types).

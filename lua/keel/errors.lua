@@ -36,7 +36,7 @@ end
 ---@return string
 function errors.spent(budget, limit, is_block)
   if is_block then return "it needed more than 1 MiB for one text, one table or its stack" end
-  return ("it spent its budget of %s %s"):format(budget[limit], limit)
+  return ("it spent its budget of %s %s"):format(kernel.number_text(budget[limit]), limit)
 end
 
 --- A text as it can be stored and shown: what is not valid UTF-8 in it, byte by byte, as "?".

@@ -348,7 +348,10 @@ static int call(lua_State *L, bool whole)
 	struct intake in = {.host = L, .first = 5, .last = top, .null = lua_touserdata(L, -1)};
 	lua_pop(L, 1);
 	start(box, lua_tointeger(L, 2), lua_tonumber(L, 3), lua_tonumber(L, 4));
+	/* A script writes and reads numbers as in every other process, whatever the locale of this one. */
+	struct keel_lua_locale kept = keel_lua_locale_enter();
 	int status = enter(L, box, name, whole ? &in : NULL);
+	keel_lua_locale_leave(kept);
 	lua_settop(L, top);
 	lua_pushboolean(L, 0);
 	if (box->exceeded)

@@ -945,6 +945,13 @@ function kernel.hash_dir(path) end
 ---@return number seconds
 function kernel.monotonic() end
 
+--- A number as text, with a decimal point whatever the host's locale says: as tostring writes it, or with so many
+--- decimals. Raises for what is no number.
+---@param number number
+---@param decimals? integer 0 to 20
+---@return string
+function kernel.number_text(number, decimals) end
+
 --- The seconds to wait after a failed attempt.
 ---@param policy keel.RetryPolicy
 ---@param attempt integer the failed one, from 1

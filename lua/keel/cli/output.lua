@@ -164,11 +164,11 @@ end
 function output.duration(seconds)
   if not seconds then return "" end
   if seconds < 0 then return "0s" end
-  if seconds < 9.95 then return ("%.1fs"):format(seconds) end
-  if seconds < 99.5 then return ("%.0fs"):format(seconds) end
-  if seconds < 99.5 * 60 then return ("%.0fm"):format(seconds / 60) end
-  if seconds < 48 * 3600 then return ("%.0fh"):format(seconds / 3600) end
-  return ("%.0fd"):format(seconds / 86400)
+  if seconds < 9.95 then return kernel.number_text(seconds, 1) .. "s" end
+  if seconds < 99.5 then return kernel.number_text(seconds, 0) .. "s" end
+  if seconds < 99.5 * 60 then return kernel.number_text(seconds / 60, 0) .. "m" end
+  if seconds < 48 * 3600 then return kernel.number_text(seconds / 3600, 0) .. "h" end
+  return kernel.number_text(seconds / 86400, 0) .. "d"
 end
 
 --- Seconds between two times; nil when one is missing.
@@ -180,13 +180,20 @@ function output.between(from, to)
   return kernel.time_seconds(to) - kernel.time_seconds(from)
 end
 
+--- A number of seconds or the like as people write it: 2, 0.5.
+---@param value number
+---@return string
+function output.number(value)
+  return (kernel.number_text(value):gsub("%.0$", ""))
+end
+
 --- A size in bytes, in words.
 ---@param bytes integer
 ---@return string
 function output.size(bytes)
   local units, i, value = { "bytes", "KiB", "MiB", "GiB", "TiB" }, 1, bytes
   while value >= 1024 and i < #units do value, i = value / 1024, i + 1 end
-  return (i == 1 and "%d %s" or "%.1f %s"):format(value, units[i])
+  return ("%s %s"):format(kernel.number_text(value, i == 1 and 0 or 1), units[i])
 end
 
 --- So many of something: "1 run", "3 runs".

@@ -26,7 +26,7 @@ end
 function Progress:show(done, total)
   if not self.is_wanted then return end
   local share = total > 0 and math.min(math.max(done / total, 0), 1) or 1
-  local line = ("%s %s %3.0f%%"):format(self.label, bar(share), math.floor(share * 100))
+  local line = ("%s %s %3d%%"):format(self.label, bar(share), math.floor(share * 100))
   if line == self.shown then return end
   self.shown = line
   io.stderr:write("\r", line, "\27[K")

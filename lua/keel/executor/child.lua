@@ -6,6 +6,7 @@
 local broken_pipe = require "keel.executor.broken_pipe"
 local check = require "keel.check"
 local errors = require "keel.errors"
+local kernel = require "keel.kernel"
 
 ---@class keel.Child
 ---@field pid integer
@@ -21,6 +22,11 @@ local LAST_WORDS = 1           -- seconds for output that comes after the end: a
 local known = { cwd = "string", env = "table", input = "string", output = "string", max_output = "integer" }
 local outputs = { collect = true, inherit = true, ignore = true }
 
+-- A number is written with a point: what reads it need not have the host's locale.
+local function text_of(value)
+  return type(value) == "number" and kernel.number_text(value) or tostring(value)
+end
+
 -- A word as the system takes it: it would end at a zero byte.
 local function checked(word, i)
   if type(word) ~= "string" and type(word) ~= "number" then
@@ -28,7 +34,7 @@ local function checked(word, i)
   elseif type(word) == "string" and word:find("\0", 1, true) then
     error(("bad argument #1 to 'spawn' (word %d has a zero byte)"):format(i), 5)
   end
-  return tostring(word)
+  return text_of(word)
 end
 
 -- The words of a command and its options.
@@ -56,7 +62,7 @@ local function environment(uv, changes)
     if changes[name] == nil then list[#list + 1] = name .. "=" .. value end
   end
   for name, value in pairs(changes) do
-    if value then list[#list + 1] = name .. "=" .. tostring(value) end
+    if value then list[#list + 1] = name .. "=" .. text_of(value) end
   end
   return list
 end

@@ -38,7 +38,7 @@ local function check_numbers(made, given)
   for _, name in ipairs { "delay", "within" } do
     local value = given[name]
     if value and not (value >= 0 and value <= LONGEST) then
-      return ("%s must be a number of seconds from 0 to %.0f"):format(name, LONGEST)
+      return ("%s must be a number of seconds from 0 to %d"):format(name, LONGEST)
     end
   end
 end

@@ -1,5 +1,6 @@
 --- The course of a command: started, watched over, ended if need be, tried again, and its outcome written down.
 local kernel = require "keel.kernel"
+local output = require "keel.cli.output"
 local signals = require "keel.cli.exec.signals"
 
 local STEP = 0.05      -- seconds between looks at whether the run was asked to stop
@@ -123,7 +124,7 @@ local function attempt(course)
   local outcome = { code = code, exit_code = code }
   if why == "timeout" then
     outcome.code, outcome.status = 124, "timeout"
-    outcome.error = ("it took longer than %g s"):format(given.timeout)
+    outcome.error = ("it took longer than %s s"):format(output.number(given.timeout))
     outcome.message = "timed out: " .. outcome.error
   elseif exit_code == 0 then
     outcome.status = "success"

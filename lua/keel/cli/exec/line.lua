@@ -1,5 +1,6 @@
 --- Waiting in line: until the run may start, or until somebody else's run with the same work has ended.
 local kernel = require "keel.kernel"
+local output = require "keel.cli.output"
 local signals = require "keel.cli.exec.signals"
 
 local line = {}
@@ -89,7 +90,8 @@ function line.wait(course)
       if left <= 0 then
         err = leave(course, "gave up waiting")
         if err then return nil, err end
-        return nil, { code = "conflict", message = ("thread %s stayed busy for %g s"):format(run.thread_id, given.wait),
+        return nil, { code = "conflict", message = ("thread %s stayed busy for %s s"):format(run.thread_id,
+          output.number(given.wait)),
           run_id = run.run_id, thread_id = run.thread_id, transient = false }
       end
       local name

@@ -1,0 +1,64 @@
+/* number.c - numbers as text with a decimal point, whatever the host's locale says. What Lua itself writes has the
+ * locale's mark: "0,5" where a program or a reader in another locale expects "0.5".
+ */
+#include "binding.h"
+
+#include <locale.h>
+#include <stdio.h>
+#include <string.h>
+
+struct keel_lua_locale keel_lua_locale_enter(void)
+{
+	struct keel_lua_locale kept;
+	kept.plain = newlocale(LC_ALL_MASK, "C", (locale_t)0); /* the C library's own: nothing is loaded for it */
+	kept.outer = uselocale(kept.plain);
+	return kept;
+}
+
+void keel_lua_locale_leave(struct keel_lua_locale kept)
+{
+	uselocale(kept.outer);
+	if (kept.plain)
+		freelocale(kept.plain);
+}
+
+enum { DECIMALS_MAX = 20, NUMBER_SIZE = 400 }; /* the largest double has 309 digits before its point */
+
+void keel_lua_push_number_text(lua_State *L, int index, int decimals)
+{
+	char text[NUMBER_SIZE];
+	if (lua_isinteger(L, index) && decimals < 0) {
+		lua_pushfstring(L, "%I", (LUAI_UACINT)lua_tointeger(L, index));
+		return;
+	}
+	lua_Number value = lua_tonumber(L, index);
+	struct keel_lua_locale kept = keel_lua_locale_enter();
+	if (decimals < 0)
+		snprintf(text, sizeof text, "%.14g", value);
+	else
+		snprintf(text, sizeof text, "%.*f", decimals, value);
+	keel_lua_locale_leave(kept);
+	lua_pushstring(L, text);
+	if (decimals < 0 && text[strspn(text, "-0123456789")] == '\0')
+		lua_pushliteral(L, ".0"); /* as Lua tells a float from a whole number */
+	else
+		lua_pushliteral(L, "");
+	lua_concat(L, 2);
+}
+
+/* number_text(number, decimals): the text that tostring gives where the decimal mark is a point; with decimals (0 to
+ * 20), so many of them. Raises for what is no number. */
+static int number_text(lua_State *L)
+{
+	keel_lua_check_type(L, 1, "number", LUA_TNUMBER);
+	lua_Integer decimals = luaL_optinteger(L, 2, -1);
+	luaL_argcheck(L, decimals >= -1 && decimals <= DECIMALS_MAX, 2, "decimals must be from 0 to 20");
+	keel_lua_push_number_text(L, 1, (int)decimals);
+	return 1;
+}
+
+void keel_lua_number_open(lua_State *L)
+{
+	lua_pushcfunction(L, number_text);
+	lua_setfield(L, -2, "number_text");
+}
