@@ -245,6 +245,7 @@ TEST(odd_texts_survive)
 	static const char odd[] = "a\0b\n\xE2\x80\xA8\"\\\0";
 	char *large = malloc(1024 * 1024);
 	memset(large, 'x', 1024 * 1024);
+	large[0] = large[1024 * 1024 - 1] = '"';
 	struct keel_event event = {
 		.kind = text("odd €"), .message = {odd, sizeof odd}, .data = {large, 1024 * 1024}, .worker_ref = text("{}")};
 	succeed(keel_event_append(world.store, &event, NULL, &why));

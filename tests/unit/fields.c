@@ -250,6 +250,7 @@ TEST(odd_texts_survive)
 	size_t size = 4 * 1024 * 1024;
 	char *large = malloc(size);
 	memset(large, 'x', size);
+	large[0] = large[size - 1] = '"';
 	struct keel_run run = run_of("r", "t");
 	SET(&run, ERROR, error, ((struct keel_text){odd, sizeof odd}));
 	SET(&run, METADATA, metadata, ((struct keel_text){large, size}));
