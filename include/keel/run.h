@@ -50,11 +50,13 @@ KEEL_API bool keel_run_status_is_final(enum keel_run_status status);
  *   ID      text of 1 to KEEL_ID_MAX bytes without control characters
  *   TEXT    any text up to KEEL_TEXT_MAX bytes
  *   JSON    the text of a JSON document, which the kernel keeps; what is not valid JSON is refused
+ *   VALUE   the same of any JSON value, not only of an object or a list
  *   IDS     ids, one a line
  *   WORD    one of a few words
  *   STATUS  an enum keel_run_status
  *   INT     a 64-bit number;  COUNT the same, from 0 up
  *   TIME    microseconds since the epoch, UTC
+ *   SPAN    a duration: microseconds, from 0 up
  *   FLAG    0 or 1 */
 #define KEEL_RUN_FIELD_MAP(X)                                                                          \
 	X(RUN_ID, run_id, ID)                             /* unique in the store */                        \
@@ -115,7 +117,15 @@ KEEL_API bool keel_run_status_is_final(enum keel_run_status status);
 	X(IDEMPOTENCY_HASH, idempotency_hash, TEXT)       /* of what the key was used for */               \
 	X(IDEMPOTENCY_EXPIRES_AT, idempotency_expires_at, TIME) /* the key is free again then; null: never */ \
 	X(ARTIFACTS_PATH, artifacts_path, TEXT)           /* where what it made is */                      \
-	X(LOGS_PATH, logs_path, TEXT)                     /* where what it said is */
+	X(LOGS_PATH, logs_path, TEXT)                     /* where what it said is */                      \
+	X(HANDLER, handler, ID)                           /* the name of what is to work on it */          \
+	X(RESULT, result, VALUE)                          /* what it came to; up to KEEL_RESULT_MAX bytes */ \
+	X(PROGRESS, progress, JSON)                       /* how far it is */                              \
+	X(PARENT_RUN_ID, parent_run_id, ID)               /* the run that made it */                       \
+	X(RETRY_OF, retry_of, ID)                         /* the run that it is another try of */          \
+	X(SCHEDULE, schedule, ID)                         /* the name of the schedule that made it */      \
+	X(TIMEOUT, timeout, SPAN)                         /* how long an attempt may take */               \
+	X(SNOOZES, snoozes, COUNT)                        /* times it was given back without an attempt */
 
 enum keel_run_field {
 #define KEEL_RUN_FIELD_ENUM(NAME, member, type) KEEL_RUN_FIELD_##NAME,
@@ -128,32 +138,121 @@ enum keel_field_type {
 	KEEL_TYPE_ID,
 	KEEL_TYPE_TEXT,
 	KEEL_TYPE_JSON,
+	KEEL_TYPE_VALUE,
 	KEEL_TYPE_IDS,
 	KEEL_TYPE_WORD,
 	KEEL_TYPE_STATUS,
 	KEEL_TYPE_INT,
 	KEEL_TYPE_COUNT,
 	KEEL_TYPE_TIME,
+	KEEL_TYPE_SPAN,
 	KEEL_TYPE_FLAG
 };
 
-/* A set of fields: one bit each. */
-typedef uint64_t keel_run_set;
-#define KEEL_RUN_BIT(NAME) (UINT64_C(1) << KEEL_RUN_FIELD_##NAME)
+/* A set of fields: one bit each. {{0}} is the empty set. */
+enum { KEEL_RUN_SET_WORDS = 2 };
+typedef struct keel_run_set {
+	uint64_t words[KEEL_RUN_SET_WORDS];
+} keel_run_set;
+
+static inline bool keel_run_set_has(keel_run_set set, enum keel_run_field field)
+{
+	return set.words[field / 64] >> field % 64 & 1;
+}
+
+static inline void keel_run_set_add(keel_run_set *set, enum keel_run_field field)
+{
+	set->words[field / 64] |= UINT64_C(1) << field % 64;
+}
+
+static inline void keel_run_set_remove(keel_run_set *set, enum keel_run_field field)
+{
+	set->words[field / 64] &= ~(UINT64_C(1) << field % 64);
+}
+
+static inline bool keel_run_set_is_empty(keel_run_set set)
+{
+	return !(set.words[0] | set.words[1]);
+}
+
+/* What is in either, and what is in the first alone. */
+static inline keel_run_set keel_run_set_union(keel_run_set a, keel_run_set b)
+{
+	a.words[0] |= b.words[0];
+	a.words[1] |= b.words[1];
+	return a;
+}
+static inline keel_run_set keel_run_set_without(keel_run_set a, keel_run_set b)
+{
+	a.words[0] &= ~b.words[0];
+	a.words[1] &= ~b.words[1];
+	return a;
+}
+
+static inline bool keel_run_set_equal(keel_run_set a, keel_run_set b)
+{
+	return a.words[0] == b.words[0] && a.words[1] == b.words[1];
+}
+
+/* Whether any field is in both. */
+static inline bool keel_run_set_meet(keel_run_set a, keel_run_set b)
+{
+	return (a.words[0] & b.words[0]) | (a.words[1] & b.words[1]);
+}
+
+static inline int keel_run_set_count(keel_run_set set)
+{
+	return __builtin_popcountll(set.words[0]) + __builtin_popcountll(set.words[1]);
+}
+
+/* Takes the first field out of a set; false when it is empty. */
+static inline bool keel_run_set_take(keel_run_set *set, enum keel_run_field *field)
+{
+	for (int word = 0; word < KEEL_RUN_SET_WORDS; word++) {
+		if (set->words[word]) {
+			*field = (enum keel_run_field)(64 * word + __builtin_ctzll(set->words[word]));
+			set->words[word] &= set->words[word] - 1;
+			return true;
+		}
+	}
+	return false;
+}
+
+static inline keel_run_set keel_run_set_of(const enum keel_run_field *fields, size_t count)
+{
+	keel_run_set set = {{0}};
+	for (size_t i = 0; i < count; i++)
+		keel_run_set_add(&set, fields[i]);
+	return set;
+}
+
+/* The set of all fields. */
+static inline keel_run_set keel_run_set_all(void)
+{
+	keel_run_set set = {{UINT64_MAX, UINT64_MAX >> (128 - KEEL_RUN_FIELD_COUNT)}};
+	return set;
+}
+
+/* The set of the listed fields. */
+#define KEEL_RUN_FIELDS(...)                                    \
+	keel_run_set_of((const enum keel_run_field[]){__VA_ARGS__}, \
+	                sizeof((const enum keel_run_field[]){__VA_ARGS__}) / sizeof(enum keel_run_field))
 
 #define KEEL_MEMBER_ID struct keel_text
 #define KEEL_MEMBER_TEXT struct keel_text
 #define KEEL_MEMBER_JSON struct keel_text
+#define KEEL_MEMBER_VALUE struct keel_text
 #define KEEL_MEMBER_IDS struct keel_text
 #define KEEL_MEMBER_WORD struct keel_text
 #define KEEL_MEMBER_STATUS int64_t
 #define KEEL_MEMBER_INT int64_t
 #define KEEL_MEMBER_COUNT int64_t
 #define KEEL_MEMBER_TIME int64_t
+#define KEEL_MEMBER_SPAN int64_t
 #define KEEL_MEMBER_FLAG int64_t
 
-/* A run, or a part of one. A member means something only when its bit is in `given`; it has a value when its bit is in
- * `valued` too, else it is null (valued is a subset of given). */
+/* A run, or a part of one. A member means something only when its field is in `given`; it has a value when its field is
+ * in `valued` too, else it is null (valued is a subset of given). */
 struct keel_run {
 	keel_run_set given;
 	keel_run_set valued;
@@ -162,11 +261,15 @@ struct keel_run {
 #undef KEEL_RUN_MEMBER
 };
 
+/* Whether a record speaks of a field, and whether it gives it a value. */
+#define KEEL_RUN_GIVES(run, NAME) keel_run_set_has((run)->given, KEEL_RUN_FIELD_##NAME)
+#define KEEL_RUN_HAS(run, NAME) keel_run_set_has((run)->valued, KEEL_RUN_FIELD_##NAME)
+
 /* What is known about a field: name, type, and access by number, for code that treats all alike. */
 KEEL_API const char *keel_run_field_name(enum keel_run_field field);
 KEEL_API enum keel_field_type keel_run_field_type(enum keel_run_field field);
 
-/* The member behind a field's number: the first for ID, TEXT, JSON, IDS and WORD, the second for all others. */
+/* The member behind a field's number: the first for ID, TEXT, JSON, VALUE, IDS and WORD, the second for all others. */
 KEEL_API struct keel_text *keel_run_text(struct keel_run *run, enum keel_run_field field);
 KEEL_API int64_t *keel_run_number(struct keel_run *run, enum keel_run_field field);
 
@@ -220,15 +323,16 @@ KEEL_API enum keel_code keel_run_update_status(struct keel_store *store, struct 
                                                const struct keel_status_change *change, bool *found,
                                                struct keel_run *written, struct keel_error *err);
 
-/* What a completion may carry, and what progress may. */
-#define KEEL_RUN_COUNTERS                                                                                    \
-	(KEEL_RUN_BIT(TOTAL_INPUT_TOKENS) | KEEL_RUN_BIT(TOTAL_OUTPUT_TOKENS) | KEEL_RUN_BIT(TOTAL_TOKENS) |      \
-	 KEEL_RUN_BIT(LLM_CALL_COUNT) | KEEL_RUN_BIT(LEAD_AGENT_TOKENS) | KEEL_RUN_BIT(SUBAGENT_TOKENS) |         \
-	 KEEL_RUN_BIT(MIDDLEWARE_TOKENS) | KEEL_RUN_BIT(MESSAGE_COUNT) | KEEL_RUN_BIT(TOKEN_USAGE_BY_MODEL) |     \
-	 KEEL_RUN_BIT(LAST_AI_MESSAGE) | KEEL_RUN_BIT(FIRST_HUMAN_MESSAGE) | KEEL_RUN_BIT(MODEL_NAME))
-#define KEEL_RUN_OUTCOME                                                                             \
-	(KEEL_RUN_BIT(STATUS) | KEEL_RUN_BIT(ERROR) | KEEL_RUN_BIT(ERROR_CODE) | KEEL_RUN_BIT(EXIT_CODE) | \
-	 KEEL_RUN_BIT(STOP_REASON))
+/* What progress may carry, and what a completion may besides: fields, for a list of them. */
+#define KEEL_RUN_COUNTERS                                                                                           \
+	KEEL_RUN_FIELD_TOTAL_INPUT_TOKENS, KEEL_RUN_FIELD_TOTAL_OUTPUT_TOKENS, KEEL_RUN_FIELD_TOTAL_TOKENS,             \
+		KEEL_RUN_FIELD_LLM_CALL_COUNT, KEEL_RUN_FIELD_LEAD_AGENT_TOKENS, KEEL_RUN_FIELD_SUBAGENT_TOKENS,            \
+		KEEL_RUN_FIELD_MIDDLEWARE_TOKENS, KEEL_RUN_FIELD_MESSAGE_COUNT, KEEL_RUN_FIELD_TOKEN_USAGE_BY_MODEL,        \
+		KEEL_RUN_FIELD_LAST_AI_MESSAGE, KEEL_RUN_FIELD_FIRST_HUMAN_MESSAGE, KEEL_RUN_FIELD_MODEL_NAME,              \
+		KEEL_RUN_FIELD_PROGRESS
+#define KEEL_RUN_OUTCOME                                                                                        \
+	KEEL_RUN_FIELD_STATUS, KEEL_RUN_FIELD_ERROR, KEEL_RUN_FIELD_ERROR_CODE, KEEL_RUN_FIELD_EXIT_CODE,           \
+		KEEL_RUN_FIELD_STOP_REASON, KEEL_RUN_FIELD_RESULT
 
 /* Writes counters and, unless the run already has another final status, its outcome. `fields` gives members of
  * KEEL_RUN_COUNTERS and KEEL_RUN_OUTCOME, and the owner's fence (or not). *found and *written as above.

@@ -20,6 +20,7 @@ struct keel_text {
 
 enum {
 	KEEL_ID_MAX = 256,              /* bytes of an id or name: it must fit keys, logs and a screen */
+	KEEL_RESULT_MAX = 1024 * 1024,    /* bytes of a run's result as JSON */
 	KEEL_TEXT_MAX = 16 * 1024 * 1024, /* bytes of one text or JSON document: a row must fit in memory, twice */
 	KEEL_MODEL_NAME_MAX = 128,      /* characters; longer names are cut */
 	KEEL_EXCERPT_MAX = 2000,        /* characters kept of the first and last message; longer ones are cut */

@@ -80,6 +80,8 @@ static bool read_value(lua_State *L, int argument, enum keel_run_field field, st
 	case KEEL_TYPE_JSON:
 		if (lua_type(L, -1) != LUA_TTABLE)
 			wrong_type(L, argument, name, "table");
+		/* fall through */
+	case KEEL_TYPE_VALUE:
 		/* A filter compares the worker by its text. */
 		if (!keel_lua_json_encode(L, -1, field == KEEL_RUN_FIELD_WORKER_REF, &why)) {
 			keel_lua_refuse(err, name, why);
@@ -96,7 +98,7 @@ static bool read_value(lua_State *L, int argument, enum keel_run_field field, st
 		}
 		text->data = lua_tolstring(L, -1, &text->size);
 		if (text->size == 0)
-			run->valued &= ~(UINT64_C(1) << field);
+			keel_run_set_remove(&run->valued, field);
 		return true;
 	case KEEL_TYPE_STATUS:
 		if (lua_type(L, -1) != LUA_TSTRING)
@@ -121,6 +123,14 @@ static bool read_value(lua_State *L, int argument, enum keel_run_field field, st
 			return false;
 		}
 		return true;
+	case KEEL_TYPE_SPAN:
+		if (lua_type(L, -1) != LUA_TNUMBER)
+			wrong_type(L, argument, name, "number");
+		if (!keel_lua_duration(lua_tonumber(L, -1), number)) {
+			keel_lua_refuse(err, name, "must be a number of seconds, at least 0");
+			return false;
+		}
+		return true;
 	case KEEL_TYPE_FLAG:
 		if (lua_type(L, -1) != LUA_TBOOLEAN)
 			wrong_type(L, argument, name, "boolean");
@@ -142,15 +152,16 @@ bool keel_lua_read_record(lua_State *L, int argument, keel_run_set may, struct k
 		lua_rawget(L, names);
 		lua_Integer number = lua_type(L, key) == LUA_TSTRING ? lua_tointeger(L, -1) - 1 : -1;
 		lua_pop(L, 1);
-		if (number < 0 || !(may & UINT64_C(1) << number))
+		enum keel_run_field field = (enum keel_run_field)number;
+		if (number < 0 || !keel_run_set_has(may, field))
 			luaL_argerror(L, argument, lua_pushfstring(L, "unknown field '%s'", luaL_tolstring(L, key, NULL)));
-		run->given |= UINT64_C(1) << number;
+		keel_run_set_add(&run->given, field);
 		if (keel_lua_is_null(L, -1)) {
 			lua_pop(L, 1);
 			continue;
 		}
-		run->valued |= UINT64_C(1) << number;
-		if (!read_value(L, argument, (enum keel_run_field)number, run, err))
+		keel_run_set_add(&run->valued, field);
+		if (!read_value(L, argument, field, run, err))
 			return false;
 		if (lua_gettop(L) == key + 1) {
 			lua_pop(L, 1); /* the table keeps it */
@@ -190,9 +201,9 @@ bool keel_lua_push_record(lua_State *L, struct keel_run *run, struct keel_error 
 	char why[KEEL_JSON_WHY_SIZE];
 	lua_getfield(L, LUA_REGISTRYINDEX, NAMES);
 	int names = lua_gettop(L);
-	lua_createtable(L, 0, __builtin_popcountll(run->valued));
-	for (keel_run_set left = run->valued; left; left &= left - 1) {
-		enum keel_run_field field = (enum keel_run_field)__builtin_ctzll(left);
+	lua_createtable(L, 0, keel_run_set_count(run->valued));
+	enum keel_run_field field;
+	for (keel_run_set left = run->valued; keel_run_set_take(&left, &field);) {
 		const struct keel_text *text = keel_run_text(run, field);
 		int64_t number = 0;
 		lua_rawgeti(L, names, (lua_Integer)field + 1);
@@ -203,6 +214,7 @@ bool keel_lua_push_record(lua_State *L, struct keel_run *run, struct keel_error 
 			lua_pushlstring(L, text->data, text->size);
 			break;
 		case KEEL_TYPE_JSON:
+		case KEEL_TYPE_VALUE:
 			if (!keel_lua_json_decode(L, *text, why, sizeof why)) {
 				memset(err, 0, sizeof *err);
 				err->code = KEEL_STORE_CORRUPT;
@@ -225,6 +237,13 @@ bool keel_lua_push_record(lua_State *L, struct keel_run *run, struct keel_error 
 			break;
 		case KEEL_TYPE_TIME:
 			keel_lua_push_time(L, *keel_run_number(run, field));
+			break;
+		case KEEL_TYPE_SPAN:
+			number = *keel_run_number(run, field);
+			if (number % 1000000 == 0)
+				lua_pushinteger(L, number / 1000000);
+			else
+				lua_pushnumber(L, (lua_Number)number / 1e6);
 			break;
 		case KEEL_TYPE_FLAG:
 			lua_pushboolean(L, *keel_run_number(run, field) != 0);
@@ -265,8 +284,10 @@ int keel_lua_push_written(lua_State *L, bool found, struct keel_run *written, st
 	lua_pushboolean(L, found);
 	if (!found)
 		return 1;
-	written->valued &= ~(KEEL_RUN_BIT(METADATA) | KEEL_RUN_BIT(KWARGS) | KEEL_RUN_BIT(TOKEN_USAGE_BY_MODEL) |
-						 KEEL_RUN_BIT(WORKER_REF));
+	keel_run_set_remove(&written->valued, KEEL_RUN_FIELD_METADATA);
+	keel_run_set_remove(&written->valued, KEEL_RUN_FIELD_KWARGS);
+	keel_run_set_remove(&written->valued, KEEL_RUN_FIELD_TOKEN_USAGE_BY_MODEL);
+	keel_run_set_remove(&written->valued, KEEL_RUN_FIELD_WORKER_REF);
 	return keel_lua_push_record(L, written, err) ? 2 : -1;
 }
 
@@ -280,8 +301,12 @@ static const char *lua_type_of(enum keel_field_type type)
 	case KEEL_TYPE_INT:
 	case KEEL_TYPE_COUNT:
 		return "integer";
+	case KEEL_TYPE_SPAN:
+		return "number";
 	case KEEL_TYPE_FLAG:
 		return "boolean";
+	case KEEL_TYPE_VALUE:
+		return "any";
 	default:
 		return "string";
 	}

@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-static const keel_run_set ALL = KEEL_RUN_FIELD_COUNT == 64 ? UINT64_MAX : (UINT64_C(1) << KEEL_RUN_FIELD_COUNT) - 1;
-
 /* --- Rows -------------------------------------------------------------------------------------------------------- */
 
 /* put(run_id, fields, note): inserts the run, or merges the fields into its row.
@@ -23,14 +21,14 @@ static int op_put(lua_State *L, struct keel_store *store, struct keel_error *err
 			return keel_lua_refuse(err, "note", why);
 		note.data = lua_tolstring(L, -1, &note.size);
 	}
-	if (!keel_lua_read_record(L, 3, ALL, &run, err))
+	if (!keel_lua_read_record(L, 3, keel_run_set_all(), &run, err))
 		return -1;
-	if ((run.valued & KEEL_RUN_BIT(RUN_ID)) &&
+	if (KEEL_RUN_HAS(&run, RUN_ID) &&
 		(run.run_id.size != run_id.size || memcmp(run.run_id.data, run_id.data, run_id.size) != 0))
 		return keel_lua_refuse(err, "run_id", "in the fields is another than the one given");
 	run.run_id = run_id;
-	run.given |= KEEL_RUN_BIT(RUN_ID);
-	run.valued |= KEEL_RUN_BIT(RUN_ID);
+	keel_run_set_add(&run.given, KEEL_RUN_FIELD_RUN_ID);
+	keel_run_set_add(&run.valued, KEEL_RUN_FIELD_RUN_ID);
 	if (keel_run_put(store, &run, note, &written, err) != KEEL_OK)
 		return -1;
 	return keel_lua_push_written(L, true, &written, err);
@@ -147,7 +145,8 @@ static int write_with(lua_State *L, struct keel_store *store, keel_run_set may, 
 	struct keel_run fields = {0}, written;
 	bool found;
 	struct keel_text run_id = keel_lua_check_text(L, 2, "run_id");
-	if (!keel_lua_read_record(L, 3, may | KEEL_RUN_BIT(FENCE), &fields, err))
+	keel_run_set_add(&may, KEEL_RUN_FIELD_FENCE);
+	if (!keel_lua_read_record(L, 3, may, &fields, err))
 		return -1;
 	if (write(store, run_id, &fields, &found, &written, err) != KEEL_OK)
 		return -1;
@@ -155,19 +154,19 @@ static int write_with(lua_State *L, struct keel_store *store, keel_run_set may, 
 }
 
 /* update_run_completion(run_id, fields): writes counters and, unless the run has another final status, its outcome.
- * Parameters: fields { status, error, error_code, exit_code, stop_reason, the counters, token_usage_by_model,
- * last_ai_message, first_human_message, model_name, fence }.
+ * Parameters: fields { status, result, error, error_code, exit_code, stop_reason, the counters, progress,
+ * token_usage_by_model, last_ai_message, first_human_message, model_name, fence }.
  * Returns true and what was written; false when there is no such row. Fails with invalid_request, stale_owner. */
 static int op_complete(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	return write_with(L, store, KEEL_RUN_COUNTERS | KEEL_RUN_OUTCOME, keel_run_complete, err);
+	return write_with(L, store, KEEL_RUN_FIELDS(KEEL_RUN_COUNTERS, KEEL_RUN_OUTCOME), keel_run_complete, err);
 }
 
 /* update_run_progress(run_id, fields): writes counters while the run is running, else nothing. As above, without an
  * outcome. */
 static int op_progress(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	return write_with(L, store, KEEL_RUN_COUNTERS, keel_run_progress, err);
+	return write_with(L, store, KEEL_RUN_FIELDS(KEEL_RUN_COUNTERS), keel_run_progress, err);
 }
 
 /* list_by_thread(thread_id, { user_id, limit = 100 }): the newest runs of a thread, newest first, equal times in

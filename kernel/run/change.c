@@ -58,8 +58,8 @@ static const char *status_event(struct keel_store *store, const struct keel_run_
 								const struct keel_run *delta, struct keel_text members)
 {
 	struct keel_buffer *data = &store->scratch;
-	int64_t fence = delta->given & KEEL_RUN_BIT(FENCE) ? delta->fence : core->fence;
-	int64_t session = delta->given & KEEL_RUN_BIT(SESSION_ID) ? delta->session_id : core->session_id;
+	int64_t fence = KEEL_RUN_GIVES(delta, FENCE) ? delta->fence : core->fence;
+	int64_t session = KEEL_RUN_GIVES(delta, SESSION_ID) ? delta->session_id : core->session_id;
 	keel_buffer_clear(data);
 	keel_buffer_put(data, "{");
 	if (delta->status == KEEL_RUN_RUNNING) {
@@ -70,13 +70,13 @@ static const char *status_event(struct keel_store *store, const struct keel_run_
 		return "run_started";
 	}
 	keel_buffer_json(data, "status", keel_text_of(keel_run_status_name((enum keel_run_status)delta->status)));
-	if (delta->valued & KEEL_RUN_BIT(ERROR))
+	if (KEEL_RUN_HAS(delta, ERROR))
 		keel_buffer_json(data, "error", delta->error);
-	if (delta->valued & KEEL_RUN_BIT(STOP_REASON))
+	if (KEEL_RUN_HAS(delta, STOP_REASON))
 		keel_buffer_json(data, "stop_reason", delta->stop_reason);
-	if (delta->valued & KEEL_RUN_BIT(SUCCESSOR))
+	if (KEEL_RUN_HAS(delta, SUCCESSOR))
 		keel_buffer_json(data, "successor", delta->successor);
-	if ((delta->valued & KEEL_RUN_BIT(FINALIZING)) && delta->finalizing)
+	if (KEEL_RUN_HAS(delta, FINALIZING) && delta->finalizing)
 		keel_buffer_put(data, ",\"finalizing\":true");
 	if (members.size)
 		keel_buffer_put(data, ",");
@@ -90,28 +90,28 @@ enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id,
 							  struct keel_error *err)
 {
 	int64_t now = keel_store_now(store);
-	bool changes_status = (delta->valued & KEEL_RUN_BIT(STATUS)) && delta->status != (int64_t)core->status;
-	if (!(delta->given & KEEL_RUN_BIT(UPDATED_AT)))
+	bool changes_status = KEEL_RUN_HAS(delta, STATUS) && delta->status != (int64_t)core->status;
+	if (!KEEL_RUN_GIVES(delta, UPDATED_AT))
 		KEEL_RUN_SET(delta, UPDATED_AT, updated_at, now);
 	KEEL_RUN_SET(delta, REVISION, revision, core->revision + 1);
 	if (changes_status && !kind) {
 		bool final = keel_run_status_is_final((enum keel_run_status)delta->status);
-		if (delta->status == KEEL_RUN_RUNNING && !core->started && !(delta->given & KEEL_RUN_BIT(STARTED_AT)))
+		if (delta->status == KEEL_RUN_RUNNING && !core->started && !KEEL_RUN_GIVES(delta, STARTED_AT))
 			KEEL_RUN_SET(delta, STARTED_AT, started_at, now);
-		if (final && !(delta->given & KEEL_RUN_BIT(ENDED_AT)))
+		if (final && !KEEL_RUN_GIVES(delta, ENDED_AT))
 			KEEL_RUN_SET(delta, ENDED_AT, ended_at, now);
 		kind = status_event(store, core, delta, data);
 		if (store->scratch.failed)
 			return keel_fail_memory(err);
 		data = keel_buffer_text(&store->scratch);
 	}
-	if (!kind && core->finalizing && (delta->given & KEEL_RUN_BIT(FINALIZING)) && !delta->finalizing) {
+	if (!kind && core->finalizing && KEEL_RUN_GIVES(delta, FINALIZING) && !delta->finalizing) {
 		kind = "run_settled";
 		data = (struct keel_text){NULL, 0};
 	}
 	enum keel_code code = keel_run_update(store, core->seq, delta, err);
 	if (code == KEEL_OK && kind) {
-		bool assigned = delta->given & KEEL_RUN_BIT(WORKER_REF);
+		bool assigned = KEEL_RUN_GIVES(delta, WORKER_REF);
 		struct keel_event event = {.kind = keel_text_of(kind),
 								   .at = now,
 								   .thread_id = core->thread_id,
@@ -129,9 +129,10 @@ void keel_run_make_claimable(struct keel_store *store, struct keel_run *delta, i
 {
 	KEEL_RUN_SET(delta, STATUS, status, KEEL_RUN_PENDING);
 	KEEL_RUN_SET(delta, CLAIMABLE, claimable, 1);
-	keel_run_clear(delta, KEEL_RUN_BIT(SESSION_ID) | KEEL_RUN_BIT(STARTED_AT) | KEEL_RUN_BIT(ERROR) |
-							  KEEL_RUN_BIT(ERROR_CODE) | KEEL_RUN_BIT(STOP_REASON) | KEEL_RUN_BIT(SCHEDULED_AT) |
-							  KEEL_RUN_BIT(LEASE_EXPIRES_AT) | KEEL_RUN_BIT(FINALIZING));
+	keel_run_clear(delta,
+				   KEEL_RUN_FIELDS(KEEL_RUN_FIELD_SESSION_ID, KEEL_RUN_FIELD_STARTED_AT, KEEL_RUN_FIELD_ERROR,
+								   KEEL_RUN_FIELD_ERROR_CODE, KEEL_RUN_FIELD_STOP_REASON, KEEL_RUN_FIELD_SCHEDULED_AT,
+								   KEEL_RUN_FIELD_LEASE_EXPIRES_AT, KEEL_RUN_FIELD_FINALIZING));
 	if (delay_us > 0)
 		KEEL_RUN_SET(delta, SCHEDULED_AT, scheduled_at, keel_store_after(store, delay_us));
 }
@@ -147,7 +148,7 @@ enum keel_code keel_run_change_row(struct keel_store *store, struct keel_text ru
 	bool wrote = false;
 	*found = false;
 	if (written)
-		written->given = written->valued = 0;
+		written->given = written->valued = (keel_run_set){{0}};
 	enum keel_code code = keel_check_id(run_id, "run_id", err);
 	if (code == KEEL_OK)
 		code = keel_run_check(delta, err);
@@ -161,7 +162,7 @@ enum keel_code keel_run_change_row(struct keel_store *store, struct keel_text ru
 		code = keel_run_check_fence(&core, run_id, fence, err);
 		if (code == KEEL_OK)
 			code = decide(&change, err);
-		if (code == KEEL_OK && delta->given) {
+		if (code == KEEL_OK && !keel_run_set_is_empty(delta->given)) {
 			wrote = true;
 			code = store->scratch.failed
 					   ? keel_fail_memory(err)

@@ -55,13 +55,13 @@ void keel_run_make_claimable(struct keel_store *store, struct keel_run *delta, i
 /* Takes fields out of a delta; sets them to null. */
 static inline void keel_run_leave_out(struct keel_run *delta, keel_run_set set)
 {
-	delta->given &= ~set;
-	delta->valued &= ~set;
+	delta->given = keel_run_set_without(delta->given, set);
+	delta->valued = keel_run_set_without(delta->valued, set);
 }
 static inline void keel_run_clear(struct keel_run *delta, keel_run_set set)
 {
-	delta->given |= set;
-	delta->valued &= ~set;
+	delta->given = keel_run_set_union(delta->given, set);
+	delta->valued = keel_run_set_without(delta->valued, set);
 }
 
 #endif

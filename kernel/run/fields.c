@@ -20,7 +20,7 @@ static const struct {
 #undef FIELD_ENTRY
 };
 
-_Static_assert(KEEL_RUN_FIELD_COUNT <= 64, "a set of fields is one word");
+_Static_assert(KEEL_RUN_FIELD_COUNT > 64 && KEEL_RUN_FIELD_COUNT <= 128, "a set of fields is two words");
 
 static const char *const statuses[KEEL_RUN_STATUS_COUNT] = {
 #define STATUS_ENTRY(name, number, text) [number] = text,
@@ -122,6 +122,7 @@ static enum keel_code check_field(struct keel_run *run, enum keel_run_field fiel
 	case KEEL_TYPE_WORD:
 		return check_word(*keel_run_text(run, field), field, err);
 	case KEEL_TYPE_JSON:
+	case KEEL_TYPE_VALUE:
 		return keel_check_document(*keel_run_text(run, field), name, err);
 	case KEEL_TYPE_TEXT:
 		return keel_check_text(*keel_run_text(run, field), name, err);
@@ -130,6 +131,7 @@ static enum keel_code check_field(struct keel_run *run, enum keel_run_field fiel
 			return keel_fail_field(err, name, "%s %lld is unknown", name, (long long)*keel_run_number(run, field));
 		return KEEL_OK;
 	case KEEL_TYPE_COUNT:
+	case KEEL_TYPE_SPAN:
 		if (*keel_run_number(run, field) < 0)
 			return keel_fail_field(err, name, "%s must not be negative", name);
 		return KEEL_OK;
@@ -146,16 +148,19 @@ static enum keel_code check_field(struct keel_run *run, enum keel_run_field fiel
 
 enum keel_code keel_run_check(struct keel_run *run, struct keel_error *err)
 {
-	for (keel_run_set left = run->valued; left; left &= left - 1) {
-		enum keel_code code = check_field(run, (enum keel_run_field)__builtin_ctzll(left), err);
+	enum keel_run_field field;
+	for (keel_run_set left = run->valued; keel_run_set_take(&left, &field);) {
+		enum keel_code code = check_field(run, field, err);
 		if (code != KEEL_OK)
 			return code;
 	}
-	if (run->valued & KEEL_RUN_BIT(MODEL_NAME))
+	if (KEEL_RUN_HAS(run, RESULT) && run->result.size > KEEL_RESULT_MAX)
+		return keel_fail_limit(err, "result", (int64_t)run->result.size, KEEL_RESULT_MAX);
+	if (KEEL_RUN_HAS(run, MODEL_NAME))
 		run->model_name = keel_text_cut(run->model_name, KEEL_MODEL_NAME_MAX);
-	if (run->valued & KEEL_RUN_BIT(LAST_AI_MESSAGE))
+	if (KEEL_RUN_HAS(run, LAST_AI_MESSAGE))
 		run->last_ai_message = keel_text_cut(run->last_ai_message, KEEL_EXCERPT_MAX);
-	if (run->valued & KEEL_RUN_BIT(FIRST_HUMAN_MESSAGE))
+	if (KEEL_RUN_HAS(run, FIRST_HUMAN_MESSAGE))
 		run->first_human_message = keel_text_cut(run->first_human_message, KEEL_EXCERPT_MAX);
 	return KEEL_OK;
 }

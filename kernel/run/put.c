@@ -29,7 +29,7 @@ static enum keel_code check_space(struct keel_text operation_kind, struct keel_t
 
 static struct keel_text kind_of(const struct keel_run *run)
 {
-	return run->valued & KEEL_RUN_BIT(OPERATION_KIND) ? run->operation_kind : keel_text_of("run");
+	return KEEL_RUN_HAS(run, OPERATION_KIND) ? run->operation_kind : keel_text_of("run");
 }
 
 /* The same for a row that may be there already: then it is in its space, and nothing is to be said. *there says so. */
@@ -59,12 +59,12 @@ static enum keel_code write_new(struct keel_store *store, struct keel_run *run, 
 	if (code != KEEL_OK || there)
 		return code;
 	int64_t now = keel_store_now(store);
-	bool has_status = run->valued & KEEL_RUN_BIT(STATUS);
-	if (!(run->valued & KEEL_RUN_BIT(CREATED_AT)))
+	bool has_status = KEEL_RUN_HAS(run, STATUS);
+	if (!KEEL_RUN_HAS(run, CREATED_AT))
 		KEEL_RUN_SET(run, CREATED_AT, created_at, now);
-	if (!(run->valued & KEEL_RUN_BIT(UPDATED_AT)))
+	if (!KEEL_RUN_HAS(run, UPDATED_AT))
 		KEEL_RUN_SET(run, UPDATED_AT, updated_at, now);
-	if (!(run->valued & KEEL_RUN_BIT(FENCE)))
+	if (!KEEL_RUN_HAS(run, FENCE))
 		KEEL_RUN_SET(run, FENCE, fence, 1);
 	KEEL_RUN_SET(run, REVISION, revision, 1);
 	code = keel_run_insert(store, run, inserted, err);
@@ -97,44 +97,42 @@ static enum keel_code merge(struct keel_store *store, const struct keel_run *run
 							struct keel_error *err)
 {
 	/* What decides who may run it and when; a change of these is an event of its own. */
-	const keel_run_set place = KEEL_RUN_BIT(SESSION_ID) | KEEL_RUN_BIT(FENCE) | KEEL_RUN_BIT(CLAIMABLE) |
-							   KEEL_RUN_BIT(PRIORITY) | KEEL_RUN_BIT(SCHEDULED_AT);
+	const keel_run_set place =
+		KEEL_RUN_FIELDS(KEEL_RUN_FIELD_SESSION_ID, KEEL_RUN_FIELD_FENCE, KEEL_RUN_FIELD_CLAIMABLE,
+						KEEL_RUN_FIELD_PRIORITY, KEEL_RUN_FIELD_SCHEDULED_AT);
 	/* Never null in the schema: given as null they are left alone. */
-	const keel_run_set required = KEEL_RUN_BIT(CREATED_AT) | KEEL_RUN_BIT(UPDATED_AT) | KEEL_RUN_BIT(FENCE);
+	const keel_run_set required =
+		KEEL_RUN_FIELDS(KEEL_RUN_FIELD_CREATED_AT, KEEL_RUN_FIELD_UPDATED_AT, KEEL_RUN_FIELD_FENCE);
+	const keel_run_set fixed =
+		KEEL_RUN_FIELDS(KEEL_RUN_FIELD_RUN_ID, KEEL_RUN_FIELD_THREAD_ID, KEEL_RUN_FIELD_REVISION);
 	struct keel_arena *arena = NULL;
 	struct keel_run_core core;
 	struct keel_run delta = *run;
 	enum keel_code code = keel_run_read_core(store, run->run_id, &arena, &core, err);
-	delta.given &=
-		~(KEEL_RUN_BIT(RUN_ID) | KEEL_RUN_BIT(THREAD_ID) | KEEL_RUN_BIT(REVISION) | (required & ~run->valued));
-	delta.valued &= delta.given;
+	keel_run_leave_out(&delta, keel_run_set_union(fixed, keel_run_set_without(required, run->valued)));
 	if (code == KEEL_OK && !core.found)
 		code = keel_fail_field(err, "thread_id", "thread_id must be given for a new run");
-	if (code == KEEL_OK && (run->valued & KEEL_RUN_BIT(THREAD_ID)) &&
+	if (code == KEEL_OK && KEEL_RUN_HAS(run, THREAD_ID) &&
 		(run->thread_id.size != core.thread_id.size ||
 		 memcmp(run->thread_id.data, core.thread_id.data, core.thread_id.size) != 0))
 		code = keel_fail_field(err, "thread_id", "run %.*s belongs to another thread, which cannot change",
 							   (int)run->run_id.size, run->run_id.data);
-	if (code == KEEL_OK && (delta.given & KEEL_RUN_BIT(OPERATION_KIND)))
+	if (code == KEEL_OK && KEEL_RUN_GIVES(&delta, OPERATION_KIND))
 		code = check_space(kind_of(&delta), core.thread_id, err);
-	if (code == KEEL_OK && (delta.given & KEEL_RUN_BIT(FENCE)) && delta.fence < core.fence)
+	if (code == KEEL_OK && KEEL_RUN_GIVES(&delta, FENCE) && delta.fence < core.fence)
 		code = keel_run_check_fence(&core, run->run_id, delta.fence, err);
 	if (code == KEEL_OK && delta.fence == core.fence) /* says who writes, and changes nothing */
-		delta.given &= ~KEEL_RUN_BIT(FENCE);
-	delta.valued &= delta.given;
-	if (code == KEEL_OK && (delta.given & KEEL_RUN_BIT(STATUS))) {
-		enum keel_run_status to =
-			delta.valued & KEEL_RUN_BIT(STATUS) ? (enum keel_run_status)delta.status : KEEL_RUN_PENDING;
+		keel_run_leave_out(&delta, KEEL_RUN_FIELDS(KEEL_RUN_FIELD_FENCE));
+	if (code == KEEL_OK && KEEL_RUN_GIVES(&delta, STATUS)) {
+		enum keel_run_status to = KEEL_RUN_HAS(&delta, STATUS) ? (enum keel_run_status)delta.status : KEEL_RUN_PENDING;
 		enum keel_transition transition = keel_run_transition(&core, to, 0);
 		if (transition == KEEL_TRANSITION_REFUSED)
 			code = keel_run_refuse(&core, run->run_id, to, err);
-		if (transition == KEEL_TRANSITION_NONE) {
-			delta.given &= ~KEEL_RUN_BIT(STATUS);
-			delta.valued &= delta.given;
-		}
+		if (transition == KEEL_TRANSITION_NONE)
+			keel_run_leave_out(&delta, KEEL_RUN_FIELDS(KEEL_RUN_FIELD_STATUS));
 	}
-	if (code == KEEL_OK && delta.given) {
-		bool moved = (delta.given & place) && !(delta.given & KEEL_RUN_BIT(STATUS));
+	if (code == KEEL_OK && !keel_run_set_is_empty(delta.given)) {
+		bool moved = keel_run_set_meet(delta.given, place) && !KEEL_RUN_GIVES(&delta, STATUS);
 		*wrote = true;
 		code = keel_run_apply(store, run->run_id, &core, &delta, moved ? "run_rescheduled" : NULL,
 							  (struct keel_text){NULL, 0}, written, err);
@@ -151,7 +149,7 @@ static enum keel_code check_end(struct keel_store *store, const struct keel_run 
 	enum keel_code code = keel_run_read_core(store, run->run_id, &arena, &core, err);
 	keel_arena_free(&arena);
 	enum keel_run_status status = core.found ? core.status : KEEL_RUN_PENDING;
-	if (run->valued & KEEL_RUN_BIT(STATUS))
+	if (KEEL_RUN_HAS(run, STATUS))
 		status = (enum keel_run_status)run->status;
 	if (code == KEEL_OK && !keel_run_status_is_final(status))
 		code = keel_fail_field(err, "ended_at", "ended_at is for runs that have ended");
@@ -165,10 +163,10 @@ enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run
 	struct keel_run checked;
 	bool inserted = false, wrote = false;
 	if (written)
-		written->given = written->valued = 0;
-	if (!(fresh.valued & KEEL_RUN_BIT(RUN_ID)))
+		written->given = written->valued = (keel_run_set){{0}};
+	if (!KEEL_RUN_HAS(&fresh, RUN_ID))
 		return keel_fail_field(err, "run_id", "run_id must be given");
-	if ((fresh.valued & KEEL_RUN_BIT(FENCE)) && (fresh.fence < 1 || fresh.fence > FENCE_MAX))
+	if (KEEL_RUN_HAS(&fresh, FENCE) && (fresh.fence < 1 || fresh.fence > FENCE_MAX))
 		return keel_fail_field(err, "fence", "fence must be from 1 to %lld", (long long)FENCE_MAX);
 	enum keel_code code = keel_run_check(&fresh, err);
 	if (code == KEEL_OK)
@@ -178,9 +176,9 @@ enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run
 	if (code != KEEL_OK)
 		return code;
 	checked = fresh;
-	if (fresh.valued & KEEL_RUN_BIT(ENDED_AT))
+	if (KEEL_RUN_HAS(&fresh, ENDED_AT))
 		code = check_end(store, &fresh, err);
-	if (code == KEEL_OK && (fresh.valued & KEEL_RUN_BIT(THREAD_ID))) {
+	if (code == KEEL_OK && KEEL_RUN_HAS(&fresh, THREAD_ID)) {
 		code = write_new(store, &fresh, note, written, &inserted, err);
 		wrote = inserted;
 	}

@@ -73,7 +73,7 @@ static enum keel_code decide_takeover(struct keel_run_change *change, struct kee
 		return code;
 	}
 	if (core->cancel_requested)
-		keel_run_leave_out(delta, KEEL_RUN_BIT(CANCEL_ACTION)); /* the first one holds */
+		keel_run_leave_out(delta, KEEL_RUN_FIELDS(KEEL_RUN_FIELD_CANCEL_ACTION)); /* the first one holds */
 	KEEL_RUN_SET(delta, FENCE, fence, core->fence + 1);
 	if (delta->status == KEEL_RUN_PENDING && core->cancel_requested)
 		delta->status = KEEL_RUN_INTERRUPTED; /* nobody wants it any more */

@@ -39,12 +39,12 @@ void keel_run_texts_free(struct keel_store *store)
 static char *make_text(bool update, keel_run_set set)
 {
 	struct keel_buffer sql = {0};
+	enum keel_run_field field;
 	int parameter = 0;
 	keel_buffer_put(&sql, update ? "UPDATE runs SET " : "INSERT INTO runs (");
-	for (keel_run_set left = set; left; left &= left - 1) {
-		const char *name = keel_run_field_name((enum keel_run_field)__builtin_ctzll(left));
+	while (keel_run_set_take(&set, &field)) {
 		keel_buffer_put(&sql, parameter ? ", " : "");
-		keel_buffer_put(&sql, name);
+		keel_buffer_put(&sql, keel_run_field_name(field));
 		parameter++;
 		if (update)
 			keel_buffer_format(&sql, " = ?%d", parameter);
@@ -71,7 +71,7 @@ static enum keel_code text_for(struct keel_store *store, bool update, keel_run_s
 			return keel_fail_memory(err);
 	}
 	for (size_t i = 0; i < texts->count; i++) {
-		if (texts->entries[i].set == set && texts->entries[i].update == update) {
+		if (keel_run_set_equal(texts->entries[i].set, set) && texts->entries[i].update == update) {
 			*text = texts->entries[i].text;
 			return KEEL_OK;
 		}
@@ -97,8 +97,8 @@ static enum keel_code text_for(struct keel_store *store, bool update, keel_run_s
 
 static bool is_text(enum keel_field_type type)
 {
-	return type == KEEL_TYPE_ID || type == KEEL_TYPE_TEXT || type == KEEL_TYPE_JSON || type == KEEL_TYPE_IDS ||
-		   type == KEEL_TYPE_WORD;
+	return type == KEEL_TYPE_ID || type == KEEL_TYPE_TEXT || type == KEEL_TYPE_JSON || type == KEEL_TYPE_VALUE ||
+		   type == KEEL_TYPE_IDS || type == KEEL_TYPE_WORD;
 }
 
 /* Prepares the statement for the given fields and binds them; *next is the parameter after the last. */
@@ -106,14 +106,14 @@ static enum keel_code prepare_for(struct keel_store *store, bool update, const s
 								  struct keel_statement **statement, int *next, struct keel_error *err)
 {
 	const char *text = NULL;
+	enum keel_run_field field;
 	int parameter = 1;
 	enum keel_code code = text_for(store, update, run->given, &text, err);
 	if (code == KEEL_OK)
 		code = keel_store_prepare(store, text, statement, err);
-	for (keel_run_set left = run->given; code == KEEL_OK && left; left &= left - 1, parameter++) {
-		enum keel_run_field field = (enum keel_run_field)__builtin_ctzll(left);
+	for (keel_run_set left = run->given; code == KEEL_OK && keel_run_set_take(&left, &field); parameter++) {
 		struct keel_run *readable = (struct keel_run *)(uintptr_t)run; /* only read: the accessors serve both */
-		if (!(run->valued & left & -left))
+		if (!keel_run_set_has(run->valued, field))
 			code = keel_bind_null(*statement, parameter, err);
 		else if (is_text(keel_run_field_type(field)))
 			code = keel_bind_text(*statement, parameter, *keel_run_text(readable, field), err);
@@ -151,25 +151,36 @@ enum keel_code keel_run_update(struct keel_store *store, int64_t seq, const stru
 
 void keel_run_hydrate(struct keel_run *run)
 {
-	const keel_run_set zeros = KEEL_RUN_BIT(STATUS) | KEEL_RUN_BIT(CLAIMABLE) | KEEL_RUN_BIT(FINALIZING) |
-							   KEEL_RUN_BIT(PRIORITY) | KEEL_RUN_BIT(ATTEMPT) | KEEL_RUN_BIT(LOSSES) |
-							   KEEL_RUN_BIT(TOTAL_INPUT_TOKENS) | KEEL_RUN_BIT(TOTAL_OUTPUT_TOKENS) |
-							   KEEL_RUN_BIT(TOTAL_TOKENS) | KEEL_RUN_BIT(LLM_CALL_COUNT) |
-							   KEEL_RUN_BIT(LEAD_AGENT_TOKENS) | KEEL_RUN_BIT(SUBAGENT_TOKENS) |
-							   KEEL_RUN_BIT(MIDDLEWARE_TOKENS) | KEEL_RUN_BIT(MESSAGE_COUNT);
-	for (keel_run_set left = zeros & ~run->valued; left; left &= left - 1)
-		*keel_run_number(run, (enum keel_run_field)__builtin_ctzll(left)) = 0;
-	run->given |= zeros;
-	run->valued |= zeros;
-	if (!(run->valued & KEEL_RUN_BIT(ON_DISCONNECT)))
+	static const enum keel_run_field zeros[] = {KEEL_RUN_FIELD_STATUS,
+												KEEL_RUN_FIELD_CLAIMABLE,
+												KEEL_RUN_FIELD_FINALIZING,
+												KEEL_RUN_FIELD_PRIORITY,
+												KEEL_RUN_FIELD_ATTEMPT,
+												KEEL_RUN_FIELD_LOSSES,
+												KEEL_RUN_FIELD_SNOOZES,
+												KEEL_RUN_FIELD_TOTAL_INPUT_TOKENS,
+												KEEL_RUN_FIELD_TOTAL_OUTPUT_TOKENS,
+												KEEL_RUN_FIELD_TOTAL_TOKENS,
+												KEEL_RUN_FIELD_LLM_CALL_COUNT,
+												KEEL_RUN_FIELD_LEAD_AGENT_TOKENS,
+												KEEL_RUN_FIELD_SUBAGENT_TOKENS,
+												KEEL_RUN_FIELD_MIDDLEWARE_TOKENS,
+												KEEL_RUN_FIELD_MESSAGE_COUNT};
+	for (size_t i = 0; i < sizeof zeros / sizeof zeros[0]; i++) {
+		if (!keel_run_set_has(run->valued, zeros[i]))
+			*keel_run_number(run, zeros[i]) = 0;
+		keel_run_set_add(&run->given, zeros[i]);
+		keel_run_set_add(&run->valued, zeros[i]);
+	}
+	if (!KEEL_RUN_HAS(run, ON_DISCONNECT))
 		KEEL_RUN_SET(run, ON_DISCONNECT, on_disconnect, keel_text_of("cancel"));
-	if (!(run->valued & KEEL_RUN_BIT(MULTITASK_STRATEGY)))
+	if (!KEEL_RUN_HAS(run, MULTITASK_STRATEGY))
 		KEEL_RUN_SET(run, MULTITASK_STRATEGY, multitask_strategy, keel_text_of("reject"));
-	if (!(run->valued & KEEL_RUN_BIT(OPERATION_KIND)))
+	if (!KEEL_RUN_HAS(run, OPERATION_KIND))
 		KEEL_RUN_SET(run, OPERATION_KIND, operation_kind, keel_text_of("run"));
-	if (!(run->valued & KEEL_RUN_BIT(METADATA)))
+	if (!KEEL_RUN_HAS(run, METADATA))
 		KEEL_RUN_SET(run, METADATA, metadata, keel_text_of("{}"));
-	if (!(run->valued & KEEL_RUN_BIT(KWARGS)))
+	if (!KEEL_RUN_HAS(run, KWARGS))
 		KEEL_RUN_SET(run, KWARGS, kwargs, keel_text_of("{}"));
 }
 
@@ -177,12 +188,12 @@ static enum keel_code read_row(struct keel_statement *select, struct keel_run *r
 							   struct keel_error *err)
 {
 	memset(run, 0, sizeof *run);
-	run->given = KEEL_RUN_FIELD_COUNT == 64 ? UINT64_MAX : (UINT64_C(1) << KEEL_RUN_FIELD_COUNT) - 1;
+	run->given = keel_run_set_all();
 	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++) {
 		enum keel_run_field field = (enum keel_run_field)i;
 		if (keel_column_null(select, i))
 			continue;
-		run->valued |= UINT64_C(1) << i;
+		keel_run_set_add(&run->valued, field);
 		if (is_text(keel_run_field_type(field))) {
 			struct keel_text text = keel_column_text(select, i);
 			if (!text.data || !keel_arena_text(arena, text, keel_run_text(run, field)))
@@ -191,7 +202,7 @@ static enum keel_code read_row(struct keel_statement *select, struct keel_run *r
 			*keel_run_number(run, field) = keel_column_int(select, i);
 		}
 	}
-	if ((run->valued & KEEL_RUN_BIT(STATUS)) && !keel_run_status_name((enum keel_run_status)run->status))
+	if (KEEL_RUN_HAS(run, STATUS) && !keel_run_status_name((enum keel_run_status)run->status))
 		return keel_fail(err, KEEL_STORE_CORRUPT, "run %s has the unknown status %lld", run->run_id.data,
 						 (long long)run->status);
 	keel_run_hydrate(run);

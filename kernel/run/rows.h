@@ -70,12 +70,13 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 /* The worker a record names; data NULL: none. */
 static inline struct keel_text keel_run_worker_ref(const struct keel_run *run)
 {
-	return run->valued & KEEL_RUN_BIT(WORKER_REF) ? run->worker_ref : (struct keel_text){NULL, 0};
+	return KEEL_RUN_HAS(run, WORKER_REF) ? run->worker_ref : (struct keel_text){NULL, 0};
 }
 
 /* Gives a field a value. */
-#define KEEL_RUN_SET(run, NAME, member_, value)                                 \
-	((run)->member_ = (value), (run)->given |= KEEL_RUN_BIT(NAME), (run)->valued |= KEEL_RUN_BIT(NAME))
+#define KEEL_RUN_SET(run, NAME, member_, value)                                              \
+	((run)->member_ = (value), keel_run_set_add(&(run)->given, KEEL_RUN_FIELD_##NAME),        \
+	 keel_run_set_add(&(run)->valued, KEEL_RUN_FIELD_##NAME))
 
 void keel_run_texts_free(struct keel_store *store);
 

@@ -30,7 +30,7 @@ static enum keel_code decide_status(struct keel_run_change *change, struct keel_
 	case KEEL_TRANSITION_REFUSED:
 		return keel_run_refuse(core, change->run_id, to, err);
 	}
-	if (core->cancel_requested && (delta->given & KEEL_RUN_BIT(CANCEL_ACTION))) /* the first one holds; say which */
+	if (core->cancel_requested && KEEL_RUN_GIVES(delta, CANCEL_ACTION)) /* the first one holds; say which */
 		KEEL_RUN_SET(delta, CANCEL_ACTION, cancel_action, keel_text_of(core->rollback ? "rollback" : "interrupt"));
 	if (asked->finalizing && core->gated)
 		KEEL_RUN_SET(delta, FINALIZING, finalizing, 1);
@@ -59,23 +59,24 @@ static enum keel_code decide_completion(struct keel_run_change *change, struct k
 {
 	const struct keel_run_core *core = change->core;
 	struct keel_run *delta = change->delta;
-	if (!(delta->valued & KEEL_RUN_BIT(STATUS))) {
-		keel_run_leave_out(delta, KEEL_RUN_BIT(STATUS));
+	if (!KEEL_RUN_HAS(delta, STATUS)) {
+		keel_run_leave_out(delta, KEEL_RUN_FIELDS(KEEL_RUN_FIELD_STATUS));
 		if (keel_run_status_is_final(core->status))
-			keel_run_leave_out(delta, KEEL_RUN_OUTCOME);
+			keel_run_leave_out(delta, KEEL_RUN_FIELDS(KEEL_RUN_OUTCOME));
 		return KEEL_OK;
 	}
 	switch (keel_run_transition(core, (enum keel_run_status)delta->status, change->fence)) {
 	case KEEL_TRANSITION_ALLOWED:
 		break;
 	case KEEL_TRANSITION_NONE:
-		keel_run_leave_out(delta, keel_run_status_is_final(core->status) ? KEEL_RUN_OUTCOME : KEEL_RUN_BIT(STATUS));
+		keel_run_leave_out(delta, keel_run_status_is_final(core->status) ? KEEL_RUN_FIELDS(KEEL_RUN_OUTCOME)
+																		 : KEEL_RUN_FIELDS(KEEL_RUN_FIELD_STATUS));
 		break;
 	case KEEL_TRANSITION_REFUSED:
 		/* What is final stays; the counters of a late finisher still count. */
 		if (!keel_run_status_is_final(core->status))
 			return keel_run_refuse(core, change->run_id, (enum keel_run_status)delta->status, err);
-		keel_run_leave_out(delta, KEEL_RUN_OUTCOME);
+		keel_run_leave_out(delta, KEEL_RUN_FIELDS(KEEL_RUN_OUTCOME));
 		break;
 	}
 	settle(core, delta);
@@ -95,11 +96,12 @@ static enum keel_code take(const struct keel_run *fields, keel_run_set may, stru
 						   struct keel_error *err)
 {
 	*delta = *fields;
-	*fence = fields->valued & KEEL_RUN_BIT(FENCE) ? fields->fence : 0;
-	keel_run_leave_out(delta, KEEL_RUN_BIT(FENCE));
-	keel_run_set other = delta->given & ~may;
-	if (other) {
-		const char *name = keel_run_field_name((enum keel_run_field)__builtin_ctzll(other));
+	*fence = KEEL_RUN_HAS(fields, FENCE) ? fields->fence : 0;
+	keel_run_leave_out(delta, KEEL_RUN_FIELDS(KEEL_RUN_FIELD_FENCE));
+	keel_run_set other = keel_run_set_without(delta->given, may);
+	enum keel_run_field first;
+	if (keel_run_set_take(&other, &first)) {
+		const char *name = keel_run_field_name(first);
 		return keel_fail_field(err, name, "%s cannot be written this way", name);
 	}
 	return KEEL_OK;
@@ -111,7 +113,7 @@ enum keel_code keel_run_complete(struct keel_store *store, struct keel_text run_
 	struct keel_run delta;
 	int64_t fence;
 	*found = false;
-	enum keel_code code = take(fields, KEEL_RUN_COUNTERS | KEEL_RUN_OUTCOME, &delta, &fence, err);
+	enum keel_code code = take(fields, KEEL_RUN_FIELDS(KEEL_RUN_COUNTERS, KEEL_RUN_OUTCOME), &delta, &fence, err);
 	return code == KEEL_OK
 			   ? keel_run_change_row(store, run_id, &delta, fence, decide_completion, NULL, found, written, err)
 			   : code;
@@ -123,7 +125,7 @@ enum keel_code keel_run_progress(struct keel_store *store, struct keel_text run_
 	struct keel_run delta;
 	int64_t fence;
 	*found = false;
-	enum keel_code code = take(fields, KEEL_RUN_COUNTERS, &delta, &fence, err);
+	enum keel_code code = take(fields, KEEL_RUN_FIELDS(KEEL_RUN_COUNTERS), &delta, &fence, err);
 	return code == KEEL_OK
 			   ? keel_run_change_row(store, run_id, &delta, fence, decide_progress, NULL, found, written, err)
 			   : code;

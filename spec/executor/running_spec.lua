@@ -302,20 +302,21 @@ support.each_store(function(open)
       end
     end)
 
-    it("chooses the handler by kwargs.handler, and ends a run that names none there is", function()
+    it("chooses the handler by handler, then by kwargs.handler, and ends a run that names none there is", function()
       local seen = {}
       local handlers = {
         one = function() seen[#seen + 1] = "one" end,
         default = function() seen[#seen + 1] = "default" end,
       }
-      local good = { claimable("a", { kwargs = { handler = "one" } }), claimable "b" }
+      local good = { claimable("a", { kwargs = { handler = "one" } }), claimable "b",
+        claimable("e", { handler = "one", kwargs = { handler = "two" } }) }
       local bad = { claimable("c", { kwargs = { handler = "two" }, max_attempts = 3 }),
         claimable("d", { kwargs = { handler = 7 } }) }
       executors.started(runs, handlers)
       executors.await_status(store, good, "success")
       executors.await_status(store, bad, "error")
       table.sort(seen)
-      assert.same({ "default", "one" }, seen)
+      assert.same({ "default", "one", "one" }, seen)
       local row = store:get(bad[1])
       assert.same({ "unknown_handler", "there is no handler two; known are: default, one", 1 },
         { row.error_code, row.error, row.attempt })

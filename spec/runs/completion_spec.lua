@@ -17,7 +17,8 @@ support.each_store(function(open)
     it("stores status, counters and messages, in memory and store", function()
       local manager, run, store = started()
       local fields = { status = "success", last_ai_message = "bye", first_human_message = "hi",
-        token_usage_by_model = { big = { tokens = 3, runs = 1 } } }
+        token_usage_by_model = { big = { tokens = 3, runs = 1 } }, result = { answer = 42 },
+        progress = { done = 3, total = 3 } }
       for name, value in pairs(COUNTERS) do fields[name] = value end
       assert.is_true(manager:update_run_completion(run.run_id, fields))
       for _, found in ipairs { run, store:get(run.run_id) } do

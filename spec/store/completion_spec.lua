@@ -1,3 +1,4 @@
+local keel = require "keel"
 local support = require "support"
 
 local COUNTERS = {
@@ -29,6 +30,30 @@ support.each_store(function(open)
       assert.is_true(store:update_run_completion("r", fields))
       local run = store:get "r"
       for name, value in pairs(fields) do assert.same(value, run[name], name) end
+    end)
+
+    it("stores any JSON value as the result, up to 1 MiB", function()
+      for _, result in ipairs { 7, 2.5, "text", true, false, { a = { 1, 2 } }, keel.array {} } do
+        local store = store_with "running"
+        local found, written = store:update_run_completion("r", { status = "success", result = result })
+        assert.is_true(found)
+        assert.same({ result, result }, { store:get("r").result, written.result })
+      end
+      local store = store_with "running"
+      assert.is_true(store:update_run_completion("r", { result = ("x"):rep(1024 * 1024 - 2) }))
+      local done, err = store:update_run_completion("r", { result = ("x"):rep(1024 * 1024) })
+      assert.is_nil(done)
+      assert.same({ "limit_too_large", "result", 1024 * 1024 + 2, 1024 * 1024 },
+        { err.code, err.field, err.requested, err.max })
+      support.invalid("result", store:update_run_completion("r", { result = print }))
+    end)
+
+    it("keeps the result of who ended the run first", function()
+      local store = store_with "running"
+      assert.is_true(store:update_run_completion("r", { status = "success", result = 1 }))
+      assert.is_true(store:update_run_completion("r", { status = "error", result = 2 }))
+      assert.is_true(store:update_run_completion("r", { result = 3 }))
+      assert.equal(1, store:get("r").result)
     end)
 
     it("says run_finished with status, error and stop reason, once", function()

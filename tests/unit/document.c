@@ -162,13 +162,14 @@ TEST(events_are_checked)
 TEST(runs_are_checked)
 {
 	static const enum keel_run_field documents[] = {KEEL_RUN_FIELD_METADATA, KEEL_RUN_FIELD_KWARGS,
-													KEEL_RUN_FIELD_TOKEN_USAGE_BY_MODEL, KEEL_RUN_FIELD_WORKER_REF};
+													KEEL_RUN_FIELD_TOKEN_USAGE_BY_MODEL, KEEL_RUN_FIELD_WORKER_REF,
+													KEEL_RUN_FIELD_PROGRESS, KEEL_RUN_FIELD_RESULT};
 	struct keel_error err;
 	for (size_t i = 0; i < sizeof documents / sizeof documents[0]; i++) {
 		struct keel_run run = run_of("r", "t");
 		*keel_run_text(&run, documents[i]) = text("nope");
-		run.given |= UINT64_C(1) << documents[i];
-		run.valued |= UINT64_C(1) << documents[i];
+		keel_run_set_add(&run.given, documents[i]);
+		keel_run_set_add(&run.valued, documents[i]);
 		refused(keel_run_put(world.store, &run, text(NULL), NULL, &err), &err, keel_run_field_name(documents[i]));
 	}
 	struct keel_run run = run_of("r", "t");

@@ -4,13 +4,13 @@
 /* Fixture: which of the two kinds of member a type has. */
 static bool is_text_type(enum keel_field_type type)
 {
-	return type == KEEL_TYPE_ID || type == KEEL_TYPE_TEXT || type == KEEL_TYPE_JSON || type == KEEL_TYPE_IDS ||
-		   type == KEEL_TYPE_WORD;
+	return type == KEEL_TYPE_ID || type == KEEL_TYPE_TEXT || type == KEEL_TYPE_JSON || type == KEEL_TYPE_VALUE ||
+		   type == KEEL_TYPE_IDS || type == KEEL_TYPE_WORD;
 }
 
 static bool is_null(const struct keel_run *run, int field)
 {
-	return !(run->valued >> field & 1);
+	return !keel_run_set_has(run->valued, (enum keel_run_field)field);
 }
 
 /* A value for every field, each another one. */
@@ -20,7 +20,7 @@ static struct keel_run full_run(void)
 	struct keel_run run = {0};
 	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++) {
 		enum keel_run_field field = (enum keel_run_field)i;
-		run.given |= UINT64_C(1) << i;
+		keel_run_set_add(&run.given, field);
 		if (is_text_type(keel_run_field_type(field))) {
 			snprintf(texts[i], sizeof texts[i], "{\"value\":\"%s €\"}", keel_run_field_name(field));
 			*keel_run_text(&run, field) = text(texts[i]);
@@ -42,7 +42,7 @@ static void check_same(const struct keel_run *a, const struct keel_run *b, keel_
 	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++) {
 		enum keel_run_field field = (enum keel_run_field)i;
 		struct keel_run left = *a, right = *b;
-		if (except >> i & 1)
+		if (keel_run_set_has(except, field))
 			continue;
 		bool same = is_null(a, i) == is_null(b, i) &&
 					(is_null(a, i) || (is_text_type(keel_run_field_type(field))
@@ -139,7 +139,7 @@ TEST(bad_values_are_named)
 			check_bad_text(&run, field, "a\nb");
 		if (type == KEEL_TYPE_WORD)
 			check_bad_text(&run, field, "perhaps");
-		if (type == KEEL_TYPE_COUNT || type == KEEL_TYPE_FLAG || type == KEEL_TYPE_STATUS)
+		if (type == KEEL_TYPE_COUNT || type == KEEL_TYPE_SPAN || type == KEEL_TYPE_FLAG || type == KEEL_TYPE_STATUS)
 			check_bad_number(&run, field, -1);
 		if (type == KEEL_TYPE_FLAG)
 			check_bad_number(&run, field, 2);
@@ -154,8 +154,26 @@ TEST(null_values_pass)
 	struct keel_run run = full_run();
 	run.metadata = (struct keel_text){NULL, SIZE_MAX};
 	run.status = 77;
-	run.valued &= ~(KEEL_RUN_BIT(METADATA) | KEEL_RUN_BIT(STATUS));
+	run.valued = keel_run_set_without(run.valued, KEEL_RUN_FIELDS(KEEL_RUN_FIELD_METADATA, KEEL_RUN_FIELD_STATUS));
 	succeed(keel_run_check(&run, &why));
+}
+
+/* A result is bounded. */
+TEST(large_results_are_refused)
+{
+	struct keel_run run = full_run();
+	char *large = calloc(1, KEEL_RESULT_MAX + 1);
+	memset(large, 'x', KEEL_RESULT_MAX + 1);
+	large[0] = large[KEEL_RESULT_MAX - 1] = '"';
+	run.result = (struct keel_text){large, KEEL_RESULT_MAX};
+	succeed(keel_run_check(&run, &why));
+	large[KEEL_RESULT_MAX - 1] = 'x';
+	large[KEEL_RESULT_MAX] = '"';
+	run.result.size++;
+	refuse(LIMIT_TOO_LARGE, keel_run_check(&run, &why));
+	assert_string_equal(why.field, "result");
+	assert_int_equal(why.max, KEEL_RESULT_MAX);
+	free(large);
 }
 
 /* RUN-28, RUN-36 */
@@ -183,12 +201,12 @@ TEST(every_field_survives)
 	put(&run);
 	reopen_store();
 	run.revision = 1; /* the store's own */
-	check_same(row(run.run_id.data), &run, 0);
+	check_same(row(run.run_id.data), &run, (keel_run_set){{0}});
 	struct keel_run again = run;
 	again.thread_id = text("{\"value\":\"thread_id €\"}");
 	again.fence++;
 	put(&again);
-	check_same(row(run.run_id.data), &again, KEEL_RUN_BIT(REVISION));
+	check_same(row(run.run_id.data), &again, KEEL_RUN_FIELDS(KEEL_RUN_FIELD_REVISION));
 	assert_int_equal(row(run.run_id.data)->revision, 2);
 }
 
@@ -196,26 +214,28 @@ TEST(every_field_survives)
 TEST(every_field_is_merged_alone)
 {
 	struct keel_run full = full_run(), plain = run_of("r", "t"); /* final: only then it may have an end */
-	const keel_run_set kept = KEEL_RUN_BIT(RUN_ID) | KEEL_RUN_BIT(THREAD_ID) | KEEL_RUN_BIT(REVISION);
-	const keel_run_set required = KEEL_RUN_BIT(CREATED_AT) | KEEL_RUN_BIT(UPDATED_AT) | KEEL_RUN_BIT(FENCE);
+	const keel_run_set kept = KEEL_RUN_FIELDS(KEEL_RUN_FIELD_RUN_ID, KEEL_RUN_FIELD_THREAD_ID, KEEL_RUN_FIELD_REVISION,
+											  KEEL_RUN_FIELD_STATUS);
+	const keel_run_set required =
+		KEEL_RUN_FIELDS(KEEL_RUN_FIELD_CREATED_AT, KEEL_RUN_FIELD_UPDATED_AT, KEEL_RUN_FIELD_FENCE);
 	struct keel_runs before = {0};
 	SET(&plain, STATUS, status, KEEL_RUN_TIMEOUT);
 	put(&plain);
 	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++) {
-		keel_run_set bit = UINT64_C(1) << i;
-		if (bit & (kept | KEEL_RUN_BIT(STATUS)))
+		enum keel_run_field field = (enum keel_run_field)i;
+		if (keel_run_set_has(kept, field))
 			continue;
 		struct keel_run change = full;
 		succeed(keel_run_get(world.store, text("r"), nothing, &before, &why));
 		change.run_id = text("r");
-		change.given = change.valued = bit | KEEL_RUN_BIT(RUN_ID);
+		change.given = change.valued = KEEL_RUN_FIELDS(field, KEEL_RUN_FIELD_RUN_ID);
 		put(&change);
-		check_same(row("r"), &change, ~bit);
-		if (bit & required)
+		check_same(row("r"), &change, keel_run_set_without(keel_run_set_all(), KEEL_RUN_FIELDS(field)));
+		if (keel_run_set_has(required, field))
 			continue;
-		change.valued = KEEL_RUN_BIT(RUN_ID);
+		change.valued = KEEL_RUN_FIELDS(KEEL_RUN_FIELD_RUN_ID);
 		put(&change);
-		check_same(row("r"), &before.items[0], KEEL_RUN_BIT(REVISION) | KEEL_RUN_BIT(UPDATED_AT));
+		check_same(row("r"), &before.items[0], KEEL_RUN_FIELDS(KEEL_RUN_FIELD_REVISION, KEEL_RUN_FIELD_UPDATED_AT));
 	}
 	keel_runs_clear(&before);
 }
@@ -232,7 +252,8 @@ TEST(nulls_have_meanings)
 	assert_true(same_text(run->operation_kind, text("run")));
 	assert_true(same_text(run->metadata, text("{}")) && same_text(run->kwargs, text("{}")));
 	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++) {
-		bool counter = KEEL_RUN_COUNTERS >> i & 1 && keel_run_field_type((enum keel_run_field)i) == KEEL_TYPE_COUNT;
+		bool counter = keel_run_set_has(KEEL_RUN_FIELDS(KEEL_RUN_COUNTERS), (enum keel_run_field)i) &&
+					   keel_run_field_type((enum keel_run_field)i) == KEEL_TYPE_COUNT;
 		if (counter)
 			assert_true(!is_null(run, i) &&
 						*keel_run_number((struct keel_run *)(uintptr_t)run, (enum keel_run_field)i) == 0);
@@ -255,7 +276,9 @@ TEST(odd_texts_survive)
 	SET(&run, ERROR, error, ((struct keel_text){odd, sizeof odd}));
 	SET(&run, METADATA, metadata, ((struct keel_text){large, size}));
 	put(&run);
-	check_same(row("r"), &run, ~(KEEL_RUN_BIT(ERROR) | KEEL_RUN_BIT(METADATA)));
+	check_same(
+		row("r"), &run,
+		keel_run_set_without(keel_run_set_all(), KEEL_RUN_FIELDS(KEEL_RUN_FIELD_ERROR, KEEL_RUN_FIELD_METADATA)));
 	free(large);
 }
 
@@ -277,10 +300,13 @@ TEST(numbers_survive)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		ALONE(fields_have_names),        ALONE(numbers_lead_to_members),   ALONE(statuses_have_names),
-		ALONE(good_values_pass),         ALONE(bad_values_are_named),      ALONE(null_values_pass),
-		ALONE(some_texts_are_cut),       WITH_STORE(every_field_survives), WITH_STORE(every_field_is_merged_alone),
-		WITH_STORE(nulls_have_meanings), WITH_STORE(odd_texts_survive),    WITH_STORE(numbers_survive),
+		ALONE(fields_have_names),         ALONE(numbers_lead_to_members),
+		ALONE(statuses_have_names),       ALONE(good_values_pass),
+		ALONE(bad_values_are_named),      ALONE(null_values_pass),
+		ALONE(large_results_are_refused), ALONE(some_texts_are_cut),
+		WITH_STORE(every_field_survives), WITH_STORE(every_field_is_merged_alone),
+		WITH_STORE(nulls_have_meanings),  WITH_STORE(odd_texts_survive),
+		WITH_STORE(numbers_survive),
 	};
 	return cmocka_run_group_tests_name("fields", tests, NULL, NULL);
 }

@@ -116,8 +116,9 @@ TEST(requeue_gives_back)
 	const struct keel_run *run = row("r");
 	assert_true(run->status == KEEL_RUN_PENDING && run->claimable == 1 && run->attempt == 2 && run->fence == 2);
 	assert_true(run->losses == 0);
-	assert_false(run->valued & (KEEL_RUN_BIT(SESSION_ID) | KEEL_RUN_BIT(STARTED_AT) | KEEL_RUN_BIT(ERROR) |
-								KEEL_RUN_BIT(LEASE_EXPIRES_AT) | KEEL_RUN_BIT(SCHEDULED_AT)));
+	assert_false(keel_run_set_meet(run->valued, KEEL_RUN_FIELDS(KEEL_RUN_FIELD_SESSION_ID, KEEL_RUN_FIELD_STARTED_AT,
+																KEEL_RUN_FIELD_ERROR, KEEL_RUN_FIELD_LEASE_EXPIRES_AT,
+																KEEL_RUN_FIELD_SCHEDULED_AT)));
 	assert_string_equal(kinds_of("r"), "run_created run_started run_requeued");
 	assert_string_equal(last_data(), "{\"attempt\":2,\"error\":\"down\"}");
 }
@@ -142,7 +143,7 @@ TEST(requeue_starts_anew)
 	start_run("r", "t", 0);
 	requeue("r", (struct keel_requeue){.delay_us = SECOND});
 	requeue("r", (struct keel_requeue){0});
-	assert_false(row("r")->valued & KEEL_RUN_BIT(SCHEDULED_AT));
+	assert_false(KEEL_RUN_HAS(row("r"), SCHEDULED_AT));
 	interrupt("r");
 	assert_true(row("r")->status == KEEL_RUN_INTERRUPTED && !row("r")->finalizing);
 }
@@ -356,7 +357,7 @@ TEST(renewals)
 	assert_int_equal(renew(SECOND), 100);
 	assert_int_equal(row("r00")->lease_expires_at, world.time + SECOND);
 	assert_int_equal(row("r99")->lease_expires_at, world.time + SECOND);
-	assert_false(row("no lease")->valued & KEEL_RUN_BIT(LEASE_EXPIRES_AT));
+	assert_false(KEEL_RUN_HAS(row("no lease"), LEASE_EXPIRES_AT));
 	assert_true(row("ended")->lease_expires_at == ended && row("r50")->revision == revision);
 	assert_int_equal(newest_event(), events);
 }

@@ -137,7 +137,7 @@ TEST(orphans_are_given_back)
 	assert_true(take_over("r", requeue_it));
 	const struct keel_run *seen = row("r");
 	assert_true(seen->status == KEEL_RUN_PENDING && seen->claimable == 1 && seen->losses == 3 && seen->attempt == 1);
-	assert_false(seen->valued & (KEEL_RUN_BIT(SESSION_ID) | KEEL_RUN_BIT(STARTED_AT)));
+	assert_false(KEEL_RUN_HAS(seen, SESSION_ID) || KEEL_RUN_HAS(seen, STARTED_AT));
 	assert_int_equal(seen->fence, 2);
 	assert_true(same_text(last_event().data, text("{\"losses\":3,\"stop_reason\":\"orphan_recovered\"}")));
 	assert_string_equal(kinds_of("r"), "run_created run_started run_requeued");

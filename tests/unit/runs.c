@@ -12,7 +12,8 @@ TEST(new_rows_are_stamped)
 	const struct keel_run *seen = row("r");
 	assert_true(seen->created_at == world.time && seen->updated_at == world.time);
 	assert_true(seen->fence == 1 && seen->revision == 1);
-	assert_false(seen->valued & (KEEL_RUN_BIT(SESSION_ID) | KEEL_RUN_BIT(STARTED_AT) | KEEL_RUN_BIT(ENDED_AT)));
+	assert_false(keel_run_set_meet(
+		seen->valued, KEEL_RUN_FIELDS(KEEL_RUN_FIELD_SESSION_ID, KEEL_RUN_FIELD_STARTED_AT, KEEL_RUN_FIELD_ENDED_AT)));
 	assert_true(written.created_at == world.time && written.fence == 1 && written.revision == 1);
 	assert_string_equal(kinds_of("r"), "run_created");
 }
@@ -165,7 +166,8 @@ TEST(required_fields_stay)
 {
 	struct keel_run run = run_of("r", "t");
 	put(&run);
-	run.given |= KEEL_RUN_BIT(CREATED_AT) | KEEL_RUN_BIT(UPDATED_AT) | KEEL_RUN_BIT(FENCE) | KEEL_RUN_BIT(REVISION);
+	run.given = keel_run_set_union(run.given, KEEL_RUN_FIELDS(KEEL_RUN_FIELD_CREATED_AT, KEEL_RUN_FIELD_UPDATED_AT,
+															  KEEL_RUN_FIELD_FENCE, KEEL_RUN_FIELD_REVISION));
 	put(&run);
 	assert_true(row("r")->created_at == world.time && row("r")->fence == 1);
 }

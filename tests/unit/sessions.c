@@ -178,7 +178,7 @@ TEST(asking_makes_it)
 	assert_int_equal(session_of(world.store), 1);
 	assert_int_equal(session_of(world.store), 1);
 	put_pending("r", "t");
-	assert_false(row("r")->valued & KEEL_RUN_BIT(SESSION_ID));
+	assert_false(KEEL_RUN_HAS(row("r"), SESSION_ID));
 	assert_int_equal(rows(), 1);
 }
 

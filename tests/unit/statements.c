@@ -47,35 +47,42 @@ __attribute__((visibility("default"))) int fdatasync(int fd)
 	return (int)syscall(SYS_fdatasync, fd);
 }
 
+static int64_t value_of(keel_run_set set)
+{
+	return (int64_t)(set.words[0] % 1000);
+}
+
 static struct keel_run with_fields(const char *run_id, keel_run_set set)
 {
 	struct keel_run run = run_of(run_id, "t");
-	for (keel_run_set left = set; left; left &= left - 1)
-		*keel_run_number(&run, (enum keel_run_field)__builtin_ctzll(left)) = (int64_t)(set % 1000);
-	run.given |= set;
-	run.valued |= set;
+	enum keel_run_field field;
+	for (keel_run_set left = set; keel_run_set_take(&left, &field);)
+		*keel_run_number(&run, field) = value_of(set);
+	run.given = keel_run_set_union(run.given, set);
+	run.valued = keel_run_set_union(run.valued, set);
 	return run;
 }
 
 /* The number-th of many sets of counters. */
 static keel_run_set some_set(unsigned number)
 {
-	static const keel_run_set bits[] = {KEEL_RUN_BIT(TOTAL_INPUT_TOKENS), KEEL_RUN_BIT(TOTAL_OUTPUT_TOKENS),
-										KEEL_RUN_BIT(TOTAL_TOKENS),       KEEL_RUN_BIT(LLM_CALL_COUNT),
-										KEEL_RUN_BIT(LEAD_AGENT_TOKENS),  KEEL_RUN_BIT(SUBAGENT_TOKENS),
-										KEEL_RUN_BIT(MIDDLEWARE_TOKENS),  KEEL_RUN_BIT(MESSAGE_COUNT)};
-	keel_run_set set = 0;
+	static const enum keel_run_field counters[] = {
+		KEEL_RUN_FIELD_TOTAL_INPUT_TOKENS, KEEL_RUN_FIELD_TOTAL_OUTPUT_TOKENS, KEEL_RUN_FIELD_TOTAL_TOKENS,
+		KEEL_RUN_FIELD_LLM_CALL_COUNT,     KEEL_RUN_FIELD_LEAD_AGENT_TOKENS,   KEEL_RUN_FIELD_SUBAGENT_TOKENS,
+		KEEL_RUN_FIELD_MIDDLEWARE_TOKENS,  KEEL_RUN_FIELD_MESSAGE_COUNT};
+	keel_run_set set = {{0}};
 	for (unsigned i = 0; i < 8; i++)
 		if (number >> i & 1)
-			set |= bits[i];
+			keel_run_set_add(&set, counters[i]);
 	return set;
 }
 
 static void check_fields(const char *run_id, keel_run_set set)
 {
 	struct keel_run run = *row(run_id);
-	for (keel_run_set left = set; left; left &= left - 1)
-		assert_int_equal(*keel_run_number(&run, (enum keel_run_field)__builtin_ctzll(left)), set % 1000);
+	enum keel_run_field field;
+	for (keel_run_set left = set; keel_run_set_take(&left, &field);)
+		assert_int_equal(*keel_run_number(&run, field), value_of(set));
 }
 
 /* Starting, claiming and what an owner does: every operation, and every gate that can be in the way. */
@@ -264,10 +271,10 @@ static bool is_slow(const char *step)
 		"SCAN runs USING INDEX runs_inflight",        /* tidying: what a dead session has in flight */
 		"SCAN runs USING INDEX runs_claimable",       /* the best first, up to the limit */
 		"SCAN runs USING INDEX runs_claimable_at_once",
-		"SCAN runs USING INDEX runs_of_nobody",       /* what was left behind, and is about to be recovered */
-		"SCAN stopping USING INDEX runs_stopping",    /* what was asked to stop, and has not yet */
-		"SCAN (subquery-1)",                          /* counts up to the limit */
-		"SCAN store",                                 /* one row */
+		"SCAN runs USING INDEX runs_of_nobody",    /* what was left behind, and is about to be recovered */
+		"SCAN stopping USING INDEX runs_stopping", /* what was asked to stop, and has not yet */
+		"SCAN (subquery-1)",                       /* counts up to the limit */
+		"SCAN store",                              /* one row */
 		"SCAN CONSTANT ROW",
 	};
 	if (strncmp(step, "SCAN", 4) != 0 && strncmp(step, "USE TEMP B-TREE", 15) != 0)

@@ -59,9 +59,9 @@ TEST(written_fields_come_back)
 	succeed(keel_run_update_status(world.store, text("r"), &change, &found, &written, &why));
 	assert_true(found && written.status == KEEL_RUN_ERROR && written.revision == 2 && written.ended_at == world.time);
 	assert_true(same_text(written.error, text("boom")) && same_text(written.stop_reason, text("bored")));
-	assert_false(written.given & KEEL_RUN_BIT(STARTED_AT));
+	assert_false(KEEL_RUN_GIVES(&written, STARTED_AT));
 	succeed(keel_run_update_status(world.store, text("r"), &change, &found, &written, &why));
-	assert_true(found && written.given == 0);
+	assert_true(found && keel_run_set_is_empty(written.given));
 }
 
 /* RUN-8 */
@@ -189,7 +189,7 @@ TEST(completion_can_be_repeated)
 /* Fields that are left out are left alone; null empties one. */
 TEST(completion_leaves_omitted_fields)
 {
-	struct keel_run fields = tokens(5), more = {0}, empty = {.given = KEEL_RUN_BIT(TOTAL_TOKENS)};
+	struct keel_run fields = tokens(5), more = {0}, empty = {.given = KEEL_RUN_FIELDS(KEEL_RUN_FIELD_TOTAL_TOKENS)};
 	SET(&more, MESSAGE_COUNT, message_count, 3);
 	put_with_status("r", "t", KEEL_RUN_RUNNING);
 	complete(fields);

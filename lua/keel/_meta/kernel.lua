@@ -73,6 +73,10 @@
 ---@field status keel.Status
 ---@field operation_kind keel.OperationKind
 ---@field multitask_strategy string the name of the strategy that admitted it; "custom" for an unnamed function
+---@field handler? string id; the name of what is to work on it
+---@field parent_run_id? string the run that made it
+---@field retry_of? string the run that it is another try of
+---@field schedule? string the name of the schedule that made it
 ---@field assistant_id? string
 ---@field user_id? string
 ---@field on_disconnect "cancel"|"continue" stored; nothing acts on it yet
@@ -84,6 +88,9 @@
 ---@field ended_at? string time it reached its final status
 ---@field scheduled_at? string time; it starts no earlier
 ---@field deadline? string time; it ends as timeout then
+---@field timeout? number seconds that an attempt may take
+---@field progress? table JSON: how far it is
+---@field result? any any JSON value: what it came to
 ---@field error? string
 ---@field error_code? string
 ---@field exit_code? integer
@@ -92,6 +99,7 @@
 ---@field stop_reason? string why it ended: "orphan_recovered", "cancelled", or the caller's own
 ---@field priority integer 0 unless given; its place in the queue of its thread, and in claiming
 ---@field attempt integer tries of the work: 1 by a manager's create, 0 in a row made without it
+---@field snoozes integer how often it was given back without an attempt
 ---@field max_attempts? integer how many tries a requeue leaves it; absent: no end
 ---@field losses integer owners that died under it and left it to others (a requeue)
 ---@field max_losses? integer how many owners it may lose, for requeue_orphans
@@ -136,6 +144,7 @@
 
 --- What may be given for a new run.
 ---@class keel.CreateOptions
+---@field handler? string id; the name of what is to work on it
 ---@field assistant_id? string id
 ---@field metadata? table JSON; default {}
 ---@field kwargs? table JSON; default {}
@@ -163,6 +172,7 @@
 --- What a strategy is told of the newcomer. What the caller did not give is absent.
 ---@class keel.Request
 ---@field thread_id string
+---@field handler? string
 ---@field assistant_id? string
 ---@field user_id? string
 ---@field metadata table a copy; {} unless given
@@ -383,17 +393,19 @@ function Operations:update_status(run_id, status, change) end
 --- Writes counters and, unless the run has another final status, its outcome.
 --- Fails with invalid_request, limit_too_large, invalid_transition, stale_owner.
 ---@param run_id string
----@param fields table status, error, error_code, exit_code, stop_reason, what update_run_progress takes, and fence
+---@param fields table status, result, error, error_code, exit_code, stop_reason, what update_run_progress takes, and
+--- fence
 ---@return boolean? found false when there is no such row
----@return table|keel.Error|nil written the fields that were written, without those that are JSON
+---@return table|keel.Error|nil written the fields that were written, without most that are JSON
 function Operations:update_run_completion(run_id, fields) end
 
 --- Writes counters while the run is running; in any other status changes nothing. No event.
 --- Fails with invalid_request, limit_too_large, stale_owner.
 ---@param run_id string
----@param fields table the counters, token_usage_by_model, last_ai_message, first_human_message, model_name, and fence
+---@param fields table the counters, progress, token_usage_by_model, last_ai_message, first_human_message, model_name,
+--- and fence
 ---@return boolean? found false when there is no such row
----@return table|keel.Error|nil written the fields that were written, without those that are JSON
+---@return table|keel.Error|nil written the fields that were written, without most that are JSON
 function Operations:update_run_progress(run_id, fields) end
 
 --- The newest runs of a thread, newest first, equal times in order of insertion.
@@ -874,7 +886,8 @@ function json.copy(value) end
 ---@field version string
 ---@field json keel.json
 ---@field null userdata JSON null
----@field run_fields table<string, "string"|"integer"|"boolean"|"table"> the stored fields of a run and their Lua types
+---@field run_fields table<string, "string"|"integer"|"number"|"boolean"|"table"|"any"> the stored fields of a run
+--- and their Lua types
 ---@field machine_prefix string what the threads of machines begin with
 ---@field error_metatable table the metatable of keel.Error
 ---@field store_methods keel.Store the methods of stores; lua/keel/store.lua adds to them

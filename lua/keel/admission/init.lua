@@ -87,8 +87,8 @@ end
 local function as_it_is(document) return document end
 
 -- What a caller may ask for, beside what is shown under another name or as a copy.
-local asked_for = { "assistant_id", "user_id", "model_name", "on_disconnect", "fingerprint", "batch_id", "plan_entry",
-  "max_attempts", "max_losses", "scheduled_at", "deadline", "claimable", "reconciler", "idempotency_key" }
+local asked_for = { "assistant_id", "handler", "user_id", "model_name", "on_disconnect", "fingerprint", "batch_id",
+  "plan_entry", "max_attempts", "max_losses", "scheduled_at", "deadline", "claimable", "reconciler", "idempotency_key" }
 
 -- What a strategy is told of the newcomer. Built-in ones change nothing, and files are shown copies by the sandbox.
 local function describe(context, policy, request, inflight)

@@ -59,14 +59,15 @@ function outcome.of(ok, result, err)
   return fields
 end
 
---- The handler that a run asks for: the function, or that which the table has for its `kwargs.handler`, or "default".
+--- The handler that a run asks for: the function, or that which the table has for its `handler` or `kwargs.handler`,
+--- or "default".
 ---@param handlers function|table<string, function>
 ---@param run keel.Run
 ---@return function? handler
 ---@return table? outcome when there is none: the run ends with it
 function outcome.handler_of(handlers, run)
   if type(handlers) == "function" then return handlers end
-  local name = run.kwargs and run.kwargs.handler
+  local name = run.handler or (run.kwargs and run.kwargs.handler)
   if name == nil then name = "default" end
   local handler = type(name) == "string" and handlers[name]
   if handler then return handler end

@@ -48,8 +48,8 @@ local LAST = 253402300799.0 -- the end of the year 9999: the last time there is 
 local create_options = { multitask_strategy = "string|function|policy", strategy_options = "table",
   idempotency_ttl = "number" }
 for _, name in ipairs { "assistant_id", "metadata", "kwargs", "on_disconnect", "model_name", "user_id", "priority",
-  "max_attempts", "max_losses", "scheduled_at", "deadline", "batch_id", "plan_entry", "fingerprint", "claimable",
-  "reconciler", "worker_ref", "idempotency_key" } do
+  "handler", "max_attempts", "max_losses", "scheduled_at", "deadline", "batch_id", "plan_entry", "fingerprint",
+  "claimable", "reconciler", "worker_ref", "idempotency_key" } do
   create_options[name] = kernel.run_fields[name]
 end
 

@@ -7,11 +7,11 @@ local kernel = require "keel.kernel"
 local is_final = LiveRuns.is_final
 
 local progress_fields = { model_name = "string", last_ai_message = "string", first_human_message = "string",
-  token_usage_by_model = "table" }
+  token_usage_by_model = "table", progress = "table" }
 for _, name in ipairs(LiveRuns.counters) do progress_fields[name] = "integer" end
 
 local completion_fields = { status = "string", error = "string", error_code = "string", exit_code = "integer",
-  stop_reason = "string" }
+  stop_reason = "string", result = true }
 for name, kind in pairs(progress_fields) do completion_fields[name] = kind end
 
 local function lost(run_id)
@@ -217,7 +217,7 @@ return function(Manager)
   --- kept. A row that vanished is made again once. Raises for unknown fields and wrong types.
   --- Fails with invalid_request, stale_owner and what writing fails with; false when there is no such run.
   ---@param run_id string
-  ---@param fields table status, error, error_code, exit_code, stop_reason, and what update_run_progress takes
+  ---@param fields table status, result, error, error_code, exit_code, stop_reason, and what update_run_progress takes
   ---@return boolean? done
   ---@return keel.Error? err
   function Manager:update_run_completion(run_id, fields)
@@ -242,7 +242,7 @@ return function(Manager)
   --- Raises for unknown fields and wrong types. Fails with invalid_request, stale_owner and what writing fails with;
   --- false when there is no such run.
   ---@param run_id string
-  ---@param fields table the counters, token_usage_by_model, last_ai_message, first_human_message, model_name
+  ---@param fields table the counters, progress, token_usage_by_model, last_ai_message, first_human_message, model_name
   ---@return boolean? done
   ---@return keel.Error? err
   function Manager:update_run_progress(run_id, fields)

@@ -8,8 +8,8 @@ local usage = require "keel.cli.usage"
 local final = { success = true, error = true, timeout = true, interrupted = true }
 
 -- What a new run takes over of an old one.
-local taken_over = { "assistant_id", "kwargs", "metadata", "model_name", "user_id", "priority", "max_attempts",
-  "max_losses", "fingerprint", "reconciler", "worker_ref", "on_disconnect" }
+local taken_over = { "assistant_id", "handler", "kwargs", "metadata", "model_name", "user_id", "priority",
+  "max_attempts", "max_losses", "fingerprint", "reconciler", "worker_ref", "on_disconnect" }
 
 -- The options of keel exec that say how, not what; and of those the ones that are not about a command.
 local options, for_all = {}, { strategy = true, attempts = true }
