@@ -3,8 +3,9 @@
 # errors, lints, and runs the C tests, the C tests again under AddressSanitizer and UBSan (those of tests/fault only
 # then, those of tests/crash only before), and the Lua specs.
 #
-# Usage: tests/run.sh [--fast] [--asan-specs] [SPEC ...]
+# Usage: tests/run.sh [--fast | --quick] [--asan-specs] [SPEC ...]
 #
+#   --quick        while working: lint, the C tests in tests/unit, and the specs of the folders that differ from HEAD
 #   --fast         no sanitizers
 #   --asan-specs   runs the specs with the sanitized module as well
 #   SPEC ...       only these spec files or folders: no lint, no C tests
@@ -17,10 +18,11 @@ cd "$(dirname "$0")/.." || exit 1
 root=$PWD
 lua=${LUA:-lua5.4}
 
-fast= asan_specs=
+fast= quick= asan_specs=
 while [ $# -gt 0 ]; do
 	case $1 in
 	--fast) fast=1 ;;
+	--quick) quick=1 ;;
 	--asan-specs) asan_specs=1 ;;
 	-h | --help) sed -n '2,/^set/{/^set/d; s/^# \{0,1\}//; p}' "$0"; exit 0 ;;
 	-*) echo "tests/run.sh: unknown option $1" >&2; exit 2 ;;
@@ -30,7 +32,7 @@ while [ $# -gt 0 ]; do
 done
 specs=("$@")
 
-passed=0 failed=0 summary=()
+passed=0 failed=0 summary=() nothing_changed=
 
 # finish: the summary, the total and the end.
 finish() {
@@ -80,7 +82,8 @@ run_busted() { # PRESET [NAME=VALUE ...] runs the specs with the module of that 
 	local preset=$1 line files=("${specs[@]}") half counts=(0 0 0 0)
 	shift
 	step "specs: $preset"
-	[ ${#files[@]} -gt 0 ] || mapfile -t files < <(find spec examples/policies -name '*_spec.lua' | sort)
+	[ ${#files[@]} -gt 0 ] || files=(spec examples/policies)
+	mapfile -t files < <(find "${files[@]}" -name '*_spec.lua' | sort)
 	rm -f "$work"/busted.*
 	for half in 0 1; do
 		local mine=() i
@@ -109,6 +112,28 @@ run_busted() { # PRESET [NAME=VALUE ...] runs the specs with the module of that 
 	failed=$((failed + counts[1] + counts[2]))
 }
 
+# Prints the folders of spec/ that are about the files that differ from HEAD, and the specs that differ.
+changed_specs() {
+	{ git diff --name-only HEAD; git ls-files --others --exclude-standard; } | while IFS= read -r file; do
+		case $file in
+		spec/*_spec.lua | examples/policies/*_spec.lua) [ ! -f "$file" ] || echo "$file" ;;
+		lua/keel/cli/* | kernel/command/*) echo spec/cli ;;
+		lua/keel/executor/*) echo spec/executor ;;
+		lua/keel/dispatcher/*) echo spec/dispatch ;;
+		lua/keel/runtime/* | lua/keel/diagnostics/* | kernel/worker/*) echo spec/runtime ;;
+		lua/keel/policy/* | lua/keel/strategies/* | lua/keel/testing.lua) echo spec/strategies ;;
+		lua/keel/manager/* | lua/keel/admission/*) echo spec/runs ;;
+		lua/keel/recovery.lua | lua/keel/reconcilers/*) echo spec/ownership ;;
+		lua/keel/retry.lua) echo spec/retry ;;
+		kernel/binding/sandbox/*) echo spec/sandbox ;;
+		kernel/binding/* | lua/keel/*.lua) echo spec/binding ;;
+		kernel/event/*) echo spec/events ;;
+		kernel/*.[ch] | kernel/schema/* | lua/keel/store/*) echo spec/store ;;
+		esac
+		case $file in *.md | lua/keel/_meta/*) echo spec/docs ;; esac
+	done | sort -u
+}
+
 .ci/setup build test || { broken "setup: failed"; finish; }
 
 # What tests leave behind goes with this folder. Specs that give up root's rights work in it, too.
@@ -123,14 +148,20 @@ export TMPDIR=$work/tmp
 unset LUA_PATH_5_4 LUA_CPATH_5_4
 
 build dev || finish
-if [ ${#specs[@]} -eq 0 ]; then
+if [ -n "$quick" ] && [ ${#specs[@]} -eq 0 ]; then
+	mapfile -t specs < <(changed_specs)
+	[ ${#specs[@]} -gt 0 ] || nothing_changed=1
+fi
+if [ -n "$quick" ] || [ ${#specs[@]} -eq 0 ]; then
 	step "lint"
 	if tests/lint.sh | tee "$work/lint"; then
 		summary+=("lint: no problems")
 	else
 		broken "lint: $(wc -l <"$work/lint") problems"
 	fi
-	if [ -n "$fast" ]; then
+	if [ -n "$quick" ]; then
+		run_ctest dev --label-regex unit
+	elif [ -n "$fast" ]; then
 		run_ctest dev
 	else
 		# Those that fail everything in turn are the longest, and miss nothing under the sanitizers.
@@ -138,7 +169,7 @@ if [ ${#specs[@]} -eq 0 ]; then
 		build asan && run_ctest asan --label-exclude crash # slow starters under the sanitizers, and about processes
 	fi
 fi
-run_busted dev
+[ -n "$nothing_changed" ] || run_busted dev
 if [ -n "$asan_specs" ] && build asan; then
 	# The interpreter is not sanitized, so the runtime has to be there before it; what Lua leaves to the end of the
 	# process is no leak.

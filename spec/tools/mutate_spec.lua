@@ -1,0 +1,33 @@
+--- tests/mutate finds the places where code can be broken, and nothing else.
+local ROOT = debug.getinfo(1, "S").source:match "^@(.*)spec/tools/" or ""
+local sites = dofile(ROOT .. "tests/mutate/sites.lua")
+
+--- What each place of a text becomes.
+local function changes(text, language)
+  local found = {}
+  for _, site in ipairs(sites.find(text, language)) do found[#found + 1] = sites.broken(text, site) end
+  return found
+end
+
+describe("breaking code in one place", function()
+  it("changes each operator and constant of C in turn", function()
+    assert.same({ "if ( a || b <= 1)", "if (!a && b <= 1)", "if (!a || b < 1)", "if (!a || b <= 2)" },
+      changes("if (!a || b <= 1)", "c"))
+  end)
+
+  it("changes each operator and constant of Lua in turn", function()
+    assert.same({ "return a or b ~= true", "return not a and b ~= true", "return not a or b == true",
+      "return not a or b ~= false" }, changes("return not a or b ~= true", "lua"))
+  end)
+
+  it("leaves comments, strings and the preprocessor alone", function()
+    assert.same({}, changes('/* a == 1 */ f("b && 2"); // c < 3', "c"))
+    assert.same({}, changes("#define X \\\n  (a == 1)\n", "c"))
+    assert.same({}, changes('-- a == 1\nf("b and 2", [[c < 3]]) --[[ true ]]', "lua"))
+  end)
+
+  it("says the line of a place", function()
+    local text = "a = b\nc = d + e\n"
+    assert.same({ 2, "c = d + e" }, { sites.line(text, sites.find(text, "lua")[1]) })
+  end)
+end)
