@@ -26,6 +26,19 @@ static int op_session_alive(lua_State *L, struct keel_store *store, struct keel_
 	return 1;
 }
 
+/* store:session_descriptor(): what holds the session's lock, for a process that is to keep it alive; nil: nothing. */
+static int op_session_descriptor(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	int descriptor;
+	if (keel_store_session_descriptor(store, &descriptor, err) != KEEL_OK)
+		return -1;
+	if (descriptor < 0)
+		lua_pushnil(L);
+	else
+		lua_pushinteger(L, descriptor);
+	return 1;
+}
+
 struct lists {
 	struct keel_sessions sessions;
 	struct keel_problems problems;
@@ -101,7 +114,11 @@ static int op_epoch(lua_State *L, struct keel_store *store, struct keel_error *e
 }
 
 const struct keel_lua_method keel_lua_look_methods[] = {
-	{"session_id", op_session_id}, {"session_alive", op_session_alive},
-	{"sessions", op_sessions},     {"verify", op_verify},
-	{"epoch", op_epoch},           {NULL, NULL},
+	{"session_id", op_session_id},
+	{"session_alive", op_session_alive},
+	{"session_descriptor", op_session_descriptor},
+	{"sessions", op_sessions},
+	{"verify", op_verify},
+	{"epoch", op_epoch},
+	{NULL, NULL},
 };

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,19 +113,39 @@ static int run(lua_State *L)
 }
 
 /* What we were started without, of input, output and errors, must not become the number of a file of ours: messages
- * would end up in it. The command is started without it all the same. */
+ * would end up in it. The command is started without it all the same. Where there is no /dev/null, the number is taken
+ * by what can be neither read nor written. */
 static bool fill_standard(void)
 {
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR | O_CLOEXEC) < 0)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR | O_CLOEXEC) < 0 && open("/", O_PATH | O_CLOEXEC) < 0)
 			return false;
 	return true;
 }
 
+/* A file that may not grow (ulimit -f) is an error of its write, not our end. Not ignored: those we start would inherit
+ * that. */
+static void bear_size_limit(int number)
+{
+	(void)number;
+}
+
+static void catch_size_limit(void)
+{
+	struct sigaction how;
+	if (sigaction(SIGXFSZ, NULL, &how) == 0 && how.sa_handler == SIG_DFL) {
+		how = (struct sigaction){.sa_handler = bear_size_limit, .sa_flags = SA_RESTART};
+		sigaction(SIGXFSZ, &how, NULL);
+	}
+}
+
 int main(int argc, char **argv)
 {
-	if (!fill_standard())
+	if (!fill_standard()) {
+		perror("keel: cannot stand in for closed input or output");
 		return EXIT_FAILURE;
+	}
+	catch_size_limit();
 	lua_State *L = luaL_newstate();
 	if (!L) {
 		fputs("keel: out of memory\n", stderr);

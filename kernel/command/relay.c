@@ -67,11 +67,10 @@ void relay_move(struct relay *relay, short ready)
 			return;
 		if (written < 0) {
 			/* A reader that is gone ends the command by SIGPIPE, as it would without us; it might go on for ever. When
-			 * a terminal hung up or a disk is full, the copy goes on. */
+			 * a terminal hung up or a disk is full, the copy goes on, and the run has failed. */
 			if (errno == EPIPE)
 				stop_reading(relay);
-			relay->out = -1;
-			relay->size = 0;
+			relay_blind(relay, errno == EPIPE ? 0 : errno);
 			return;
 		}
 		relay->start += (size_t)written;
@@ -88,6 +87,15 @@ void relay_move(struct relay *relay, short ready)
 	keep(relay, relay->buffer, (size_t)got);
 	relay->start = 0;
 	relay->size = relay->out >= 0 ? (size_t)got : 0;
+}
+
+void relay_blind(struct relay *relay, int failure)
+{
+	if (relay->out < 0)
+		return;
+	relay->out = -1;
+	relay->size = 0;
+	relay->unshown = failure;
 }
 
 bool relay_is_busy(const struct relay *relay)

@@ -11,6 +11,7 @@ struct relay {
 	int file;    /* -1: nothing to keep any more */
 	int out;     /* ours, not to be closed; -1: nobody is there to see it */
 	int failure; /* the errno that keeping failed with */
+	int unshown; /* the errno that showing failed with, but for a reader that is gone */
 	size_t start, size;
 	char buffer[64 * 1024];
 };
@@ -26,6 +27,9 @@ void relay_move(struct relay *relay, short ready);
 
 /* Whether something is left to move: to be shown, or to be read at this moment. */
 bool relay_is_busy(const struct relay *relay);
+
+/* Shows no more; what is read from now on is only kept. `failure` is why, an errno. */
+void relay_blind(struct relay *relay, int failure);
 
 void relay_close(struct relay *relay);
 

@@ -79,6 +79,21 @@ static int directory(lua_State *L)
 	return 1;
 }
 
+/* host.last_directory(): where we are, or were before somebody removed it; nil when the system does not tell. */
+static int last_directory(lua_State *L)
+{
+	static const char gone[] = " (deleted)";
+	char path[PATH_MAX];
+	ssize_t size = readlink("/proc/self/cwd", path, sizeof path);
+	size_t end = sizeof gone - 1;
+	if (size <= 0 || path[0] != '/')
+		return 0;
+	if ((size_t)size > end && memcmp(path + size - end, gone, end) == 0)
+		size -= (ssize_t)end;
+	lua_pushlstring(L, path, (size_t)size);
+	return 1;
+}
+
 /* host.change_directory(path) */
 static int change_directory(lua_State *L)
 {
@@ -144,6 +159,7 @@ static const luaL_Reg functions[] = {
 	{"stat", stat_path},
 	{"space", space},
 	{"directory", directory},
+	{"last_directory", last_directory},
 	{"change_directory", change_directory},
 	{"set_environment", set_environment},
 	{"is_terminal", is_terminal},

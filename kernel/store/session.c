@@ -224,6 +224,13 @@ enum keel_code keel_store_session_alive(struct keel_store *store, int64_t sessio
 	return code == KEEL_OK && row ? judge(store, session, &found, alive, err) : code;
 }
 
+enum keel_code keel_store_session_descriptor(struct keel_store *store, int *descriptor, struct keel_error *err)
+{
+	enum keel_code code = keel_store_check(store, err);
+	*descriptor = code == KEEL_OK && store->session && store->side_path ? store->side.fd : -1;
+	return code;
+}
+
 enum keel_code keel_store_sessions(struct keel_store *store, struct keel_sessions *list, struct keel_error *err)
 {
 	static const char all[] = "SELECT " SESSION_COLUMNS " FROM sessions ORDER BY id";

@@ -485,16 +485,20 @@ describe("keel exec", function()
       { refused.code, refused.errors })
   end)
 
-  it("goes on keeping what cannot be shown, and showing what cannot be kept, and tells of the latter", function()
+  it("F-29: goes on keeping what cannot be shown, and showing what cannot be kept, and tells of both", function()
     local _, path, env = command.on_store()
     local folder = support.dir()
-    local function run(script)
+    local function run(script, code)
       local shell = { prefix = { "sh", "-c", script, "sh" }, env = env }
-      return command.run({ "exec", "--quiet", "--keep", folder, "sh", "-c", "seq 500000; exit 9" }, shell)
+      return command.run({ "exec", "--quiet", "--keep", folder, "sh", "-c", "seq 500000; exit " .. (code or 9) }, shell)
     end
-    assert.same({ code = 9, output = "", errors = "" }, run '"$@" >/dev/full')
+    local unshown = "keel exec: not all of the output could be shown: No space left on device\n"
+    assert.same({ code = 9, output = "", errors = unshown }, run '"$@" >/dev/full')
+    assert.same({ code = 1, output = "", errors = unshown }, run('"$@" >/dev/full', 0)) -- as it would be without --keep
     local runs, store = runs_of(path)
     store:close()
+    assert.same({ "error", 0, unshown:match ": (.*)\n" }, { runs[2].status, runs[2].exit_code, runs[2].error })
+    assert.equal("error", runs[1].status)
     local whole = files.read(runs[1].logs_path .. "/stdout")
     assert.is_truthy(whole:find "^1\n.*\n500000\n$")
     assert.same({ code = 9, output = whole,
@@ -512,7 +516,8 @@ describe("keel exec", function()
   it("fails when the outcome cannot be written down, and says so, as JSON too", function()
     local _, _, env = command.on_store()
     local shell = { prefix = { "sh", "-c", [[trap '' XFSZ; exec "$@"]], "sh" }, env = env }
-    local full = { "sh", "-c", "prlimit --pid $PPID --fsize=1" } -- from then on its parent's disk is full
+    -- From then on the disk of keel, its guardian's parent, is full.
+    local full = { "sh", "-c", "read -r _ _ _ keel _ </proc/$PPID/stat; prlimit --pid $keel --fsize=1" }
     for _, option in ipairs { "--quiet", "--json" } do
       local result = command.run({ "exec", option, table.unpack(full) }, shell)
       assert.same({ 1, "" }, { result.code, result.output })
@@ -544,7 +549,7 @@ describe("keel exec", function()
       { "exec", "--thread", "", "true" }, { "exec", "--user", "", "true" }, { "exec", "--key", "", "true" },
       { "exec", "--priority", "high", "true" }, { "exec", "--grace", "x", "true" }, { "exec", "--wait", "x", "true" },
       { "exec", "--quite", "true" }, { "exec", "--durability", "some", "true" },
-      { "exec", "echo", "\xff" }, { "exec", "--strategy", "limit", "--set", "max=-1", "true" },
+      { "exec", "--thread", "\xff", "true" }, { "exec", "--strategy", "limit", "--set", "max=-1", "true" },
     }
     for _, words in ipairs(wrong) do
       local result = exec(table.unpack(words))

@@ -682,6 +682,12 @@ function Operations:session_id() end
 ---@return keel.Error? err
 function Operations:session_alive(session_id) end
 
+--- The descriptor that holds the session's lock. It is the store's, not to be used or closed: a process that is given a
+--- copy, as over a socket, keeps the session alive until it closes the copy or dies, even when this process is gone.
+---@return integer? descriptor nil if there is none: no session yet, or a store in memory
+---@return keel.Error? err
+function Operations:session_descriptor() end
+
 --- The sessions the store knows, oldest first: all that are alive, and dead ones until they are tidied away.
 ---@return keel.Session[]? sessions
 ---@return keel.Error? err

@@ -38,9 +38,10 @@ end
 --- Opens the store. The default one's directory is made if need be, 0700.
 ---@param options { store?: string, durability?: string }
 ---@param how "make"|"change"|"read" "make": a store that is not there is made
+---@param sleep? fun(seconds: number) how it waits
 ---@return keel.Store? store
 ---@return keel.Error? err
-function opening.store(options, how)
+function opening.store(options, how, sleep)
   local path, is_default = opening.path(options)
   if not path then return nil, is_default end
   if how == "make" and is_default then
@@ -49,7 +50,7 @@ function opening.store(options, how)
     if not made then return fail("io", ("cannot make %s: %s"):format(folder, problem)) end
   end
   local store, err = kernel.open(path, { create = how == "make", readonly = how == "read",
-    durability = options.durability })
+    durability = options.durability, sleep = sleep })
   if not store and err.code == "store_missing" and how ~= "make" then
     return fail("store_missing", ("there is no store at %s yet; 'keel exec' makes one, --store names another"):format(
       path))

@@ -1,6 +1,7 @@
 --- The course of a command: started, watched over, ended if need be, tried again, and its outcome written down.
 local kernel = require "keel.kernel"
 local output = require "keel.cli.output"
+local readable = require("keel.errors").readable
 local signals = require "keel.cli.exec.signals"
 
 local STEP = 0.05      -- seconds between looks at whether the run was asked to stop
@@ -9,16 +10,23 @@ local GRACE = 5
 local DELAY, DELAY_MAX = 1, 3600
 local ENOENT = 2
 
--- SIGTERM for the command's group. What is stopped has to go on to hear of it.
-local function terminate(course)
-  course.supervisor:signal "TERM"
-  course.supervisor:signal "CONT"
+-- A signal for the command and its family; for daemons too, unless the command came to its end by itself.
+local function signal_all(course, name)
+  course.supervisor:signal(name, course.ending.why ~= "left over")
 end
 
--- Ends the command's group: SIGTERM now, SIGKILL after the grace.
+-- What is stopped has to go on to hear of it.
+local function terminate(course)
+  signal_all(course, "TERM")
+  signal_all(course, "CONT")
+end
+
+local function grace_of(course) return course.options.grace or GRACE end
+
+-- Ends the command's family: SIGTERM now, SIGKILL after the grace.
 local function begin_ending(course, why)
   if course.ending then return end
-  course.ending = { why = why, kill_at = kernel.monotonic() + (course.options.grace or GRACE) }
+  course.ending = { why = why, kill_at = kernel.monotonic() + grace_of(course) }
   terminate(course)
 end
 
@@ -47,47 +55,78 @@ local function look_for_stop(course)
   end
 end
 
--- Waits for the end of the command, and of all it leaves in its group.
+-- Whether the command ended by a signal that was passed on, or did not take it for a success: then its daemons go too.
+local function is_stopped_by_signal(course)
+  return course.signalled and select(3, course.supervisor:result()) ~= 0
+end
+
+-- Says once that signals are refused, as by a command that runs as another user.
+local function tell_refusal(course)
+  local why = not course.refusal and course.supervisor:refusal()
+  if not why then return end
+  course.refusal = why
+  io.stderr:write("keel exec: signals for the command are refused: ", why, "; waiting until it ends\n")
+end
+
+-- The number of those whose end has to be waited for: while the command is being ended, all that can be; else those
+-- that have not left for a session of their own, as daemons do.
+local function waited_for(course)
+  local near, all = course.supervisor:left()
+  if course.ending and course.ending.why ~= "left over" and not course.refusal then return all end
+  return near
+end
+
+-- Waits for the end of the command, and of what it leaves. Nothing is written down before that: the thread is not free.
 local function watch(course, deadline)
   local supervisor, ended = course.supervisor, false
+  course.watches = true
   while true do
-    if ended and not supervisor:has_others() then return end
-    local now = kernel.monotonic()
-    if not ended and now >= deadline then begin_ending(course, "timeout") end
-    if course.ending and now >= course.ending.kill_at then
-      supervisor:signal "KILL"
-      if not ended then
-        -- The guardian is gone with the group, but for processes in the middle of a system call nothing else is left.
-        while supervisor:wait(STEP) ~= "ended" do supervisor:signal "KILL" end
-      end
-      return
-    end
-    local step = (ended or course.ending) and SHORT_STEP or STEP
-    local news, name = supervisor:wait(math.min(step, math.max(deadline - now, 0.001)))
-    if news == "ended" then
+    if not ended and supervisor:has_ended() then
       ended = true
-      if supervisor:has_others() then
+      repeat until signals.wait(course, 0) ~= "signal" -- one that came together with the end
+      if is_stopped_by_signal(course) then begin_ending(course, "signal") end
+      if waited_for(course) > 0 then
         -- Also what was started after the first SIGTERM, by the command's handler of it.
         if course.ending then terminate(course) else begin_ending(course, "left over") end
       end
-    elseif news == "signal" then
-      supervisor:signal(name)
-      if signals.fatal[name] then
-        course.signalled = name
-        supervisor:signal "CONT" -- what is stopped would not hear it
-      end
-    elseif not ended then
-      look_for_stop(course)
     end
+    if ended and waited_for(course) == 0 then break end
+    local now = kernel.monotonic()
+    if not ended and now >= deadline then begin_ending(course, "timeout") end
+    if course.ending and now >= course.ending.kill_at then
+      course.ending.kill_at = now + STEP -- again, for what was made meanwhile
+      signal_all(course, "KILL")
+    end
+    tell_refusal(course)
+    local step = (ended or course.ending) and SHORT_STEP or STEP
+    local news = signals.wait(course, math.min(step, math.max(deadline - now, 0.001)))
+    if not news and not ended then look_for_stop(course) end
+  end
+  course.watches = false
+end
+
+-- Lets what the command said reach its readers. Nobody has to read it: after the grace the run ends without.
+local function drain(course)
+  local until_then = kernel.monotonic() + grace_of(course)
+  while course.supervisor:is_saying() and kernel.monotonic() < until_then do
+    local news, name = signals.wait(course, STEP)
+    if news == "signal" and signals.fatal[name] then break end
   end
 end
 
--- Lets what the command said reach its readers.
-local function drain(course)
-  while course.supervisor:is_saying() do
-    local news, name = course.supervisor:wait(STEP)
-    if news == "signal" and signals.fatal[name] then return end
+-- The same when the outcome is written down, so that the thread is free: a reader who takes his time (a pager) gets all
+-- of it, unless the command was ended for it.
+local function finish_output(course, outcome)
+  local supervisor = course.supervisor
+  if outcome.was_ended then supervisor:hush() end
+  while supervisor:is_saying() do
+    local news, name = signals.wait(course, STEP)
+    if news == "signal" and signals.fatal[name] then supervisor:hush() end
   end
+  local unkept, unshown = supervisor:output()
+  if unkept then io.stderr:write("keel exec: not all of the output could be kept: ", unkept, "\n") end
+  if unshown then io.stderr:write("keel exec: not all of the output could be shown: ", unshown, "\n") end
+  if unshown and outcome.code == 0 then outcome.code = 1 end
 end
 
 -- The outcome of a run that somebody asked to stop or took away, with the exit code the command left.
@@ -102,32 +141,36 @@ local function stopped(course, exit_code)
   return outcome
 end
 
--- One attempt. Returns its outcome: the fields of the run's completion, and the exit code.
-local function attempt(course)
-  local given, supervisor, folder = course.options, course.supervisor, course.folder
-  course.ending, course.signalled = nil, nil
-  local started, problem, number, at_exec = supervisor:start(given.command, folder and folder .. "/stdout",
-    folder and folder .. "/stderr")
-  if not started then
-    local code = not at_exec and 1 or number == ENOENT and 127 or 126
-    local text = at_exec and ("cannot run %s: %s"):format(given.command[1], problem) or
-      ("cannot keep the output in %s: %s"):format(folder, problem)
-    return { code = code, message = text, status = "error", error = text, error_code = "not_started",
-      exit_code = code, hopeless = true, is_failure = true }
+-- The outcome when there was no command to watch over.
+local function not_started(code, text)
+  return { code = code, message = text, status = "error", error = readable(text), error_code = "not_started",
+    exit_code = code, hopeless = true, is_failure = true }
+end
+
+local function failed_to_start(course)
+  local problem, number, step = course.supervisor:failure()
+  if not problem then return nil end
+  local name = course.options.command[1]
+  if step ~= "exec" then
+    return not_started(1, ("cannot watch over a command: %s: %s"):format(step, problem))
   end
-  watch(course, given.timeout and kernel.monotonic() + given.timeout or math.huge)
-  drain(course)
-  local exit_code, signal, code, unkept = supervisor:result()
-  if unkept then course.unkept = unkept end
-  local why = course.ending and course.ending.why
-  if why == "asked" or why == "lost" then return stopped(course, code) end
+  return not_started(number == ENOENT and 127 or 126, ("cannot run %s: %s"):format(name, problem))
+end
+
+-- What the command's end says: the outcome of an attempt that nobody ended from here, but for the timeout.
+local function judge(course, why)
+  local exit_code, signal, code, is_lost = course.supervisor:result()
   local outcome = { code = code, exit_code = code }
   if why == "timeout" then
     outcome.code, outcome.status = 124, "timeout"
-    outcome.error = ("it took longer than %s s"):format(output.number(given.timeout))
+    outcome.error = ("it took longer than %s s"):format(output.number(course.options.timeout))
+    if course.refusal then outcome.error = outcome.error .. "; signals were refused: " .. course.refusal end
     outcome.message = "timed out: " .. outcome.error
   elseif exit_code == 0 then
     outcome.status = "success"
+  elseif is_lost then
+    outcome.status, outcome.error, outcome.hopeless = "error", "its guardian was killed, and it with it", true
+    outcome.message, outcome.is_failure = outcome.error, true
   elseif course.signalled or signal == "INT" then
     outcome.status, outcome.stop_reason, outcome.hopeless = "interrupted", "SIG" .. (course.signalled or signal), true
     outcome.interrupted = signal == "INT"
@@ -135,6 +178,44 @@ local function attempt(course)
     outcome.status = "error"
     outcome.error = signal and "ended by SIG" .. signal or "exit code " .. exit_code
   end
+  return outcome
+end
+
+-- What of the output could not be shown, as on a full disk, is a failure of the run: its success is not the user's.
+local function judge_output(course, outcome)
+  local unkept, unshown = course.supervisor:output()
+  if unkept then io.stderr:write("keel exec: not all of the output could be kept: ", unkept, "\n") end
+  if not unshown then return end
+  local text = "not all of the output could be shown: " .. unshown
+  if outcome.status == "success" then
+    outcome.code, outcome.status, outcome.error, outcome.message = 1, "error", text, text
+    outcome.hopeless, outcome.is_failure = true, true
+  else
+    io.stderr:write("keel exec: ", text, "\n")
+  end
+end
+
+-- One attempt. Returns its outcome: the fields of the run's completion, and the exit code.
+local function attempt(course)
+  local given, supervisor, folder = course.options, course.supervisor, course.folder
+  course.ending, course.signalled = nil, nil
+  local started, problem = supervisor:start(folder and folder .. "/stdout", folder and folder .. "/stderr")
+  if not started then
+    return not_started(1, folder and ("cannot keep the output in %s: %s"):format(folder, problem) or
+      ("cannot watch over a command: %s"):format(problem))
+  end
+  watch(course, given.timeout and kernel.monotonic() + given.timeout or math.huge)
+  local failed = failed_to_start(course)
+  if failed then
+    supervisor:output()
+    return failed
+  end
+  drain(course)
+  local why = course.ending and course.ending.why
+  local outcome = (why == "asked" or why == "lost") and stopped(course, (select(3, supervisor:result()))) or
+    judge(course, why)
+  outcome.was_ended = why ~= nil or course.signalled ~= nil
+  if not supervisor:is_saying() then judge_output(course, outcome) end
   return outcome
 end
 
@@ -153,7 +234,7 @@ local function wait_for_next(course, number, failed)
   local until_then = kernel.monotonic() + seconds
   repeat
     local left = until_then - kernel.monotonic()
-    local news, name = course.supervisor:wait(math.min(math.max(left, 0), STEP))
+    local news, name = signals.wait(course, math.min(math.max(left, 0), STEP))
     if news == "signal" and signals.fatal[name] then
       local ended = signals.outcome(name)
       ended.status, ended.stop_reason, ended.exit_code = "interrupted", "SIG" .. name, failed.exit_code
@@ -177,8 +258,8 @@ local function make_folder(course)
     local made, problem = host.make_directory(path)
     if not made then return nil, ("cannot keep the output in %s: %s"):format(path, problem) end
   end
-  if not folder:find "^/" then folder = course.run.kwargs.directory .. "/" .. folder end
-  local ok, err = course.store:put(run.run_id, { logs_path = folder, fence = run.fence })
+  if not folder:find "^/" and course.directory then folder = course.directory .. "/" .. folder end
+  local ok, err = course.store:put(run.run_id, { logs_path = readable(folder), fence = run.fence })
   if not ok then return nil, tostring(err) end
   course.folder = folder
   return true
@@ -202,13 +283,20 @@ end
 ---@return { code: integer, message?: string, interrupted?: boolean } outcome
 return function(course)
   local outcome, number = nil, 1
-  if course.options.keep then
+  if course.leaving then
+    outcome = signals.outcome(course.leaving)
+    outcome.status, outcome.stop_reason = "interrupted", "SIG" .. course.leaving
+  end
+  if not outcome and course.options.keep then
     local made, problem = make_folder(course)
     if not made then
       outcome = { code = 1, status = "error", error = problem, error_code = "not_started", message = problem,
         is_failure = true }
     end
   end
+  -- From here on, the session is there for as long as anything of the command is, whatever becomes of us.
+  local lock = course.store:session_descriptor()
+  if lock then course.supervisor:hold(lock) end
   while not outcome do
     local last = attempt(course)
     if last.status == "success" or last.hopeless or number >= (course.options.attempts or 1) then
@@ -218,9 +306,9 @@ return function(course)
       number = number + 1
     end
   end
+  course.outcome = outcome
+  course.supervisor:leave()
   write_down(course, outcome)
-  if course.unkept then
-    io.stderr:write("keel exec: not all of the output could be kept: ", course.unkept, "\n")
-  end
+  finish_output(course, outcome)
   return outcome
 end

@@ -7,11 +7,12 @@ local check = require "keel.check"
 local host = require "keel.host"
 local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
+local readable = require("keel.errors").readable
+local signals = require "keel.cli.exec.signals"
 local usage = require "keel.cli.usage"
+local words = require "keel.cli.exec.words"
 
 local json = kernel.json
-
-local SIGINT = 2
 
 -- An object of JSON.
 local function object(text)
@@ -77,14 +78,12 @@ end
 
 -- What is asked of admission.
 local function request_of(given, directory)
-  local asked = { command = kernel.array(table.move(given.command, 1, #given.command, 1, {})), directory = directory }
-  local text, err = json.encode(asked)
-  if not text then return nil, usage.error("the command and its folder must be UTF-8: " .. err.message) end
+  local asked = words.kept(given.command, directory)
+  local fingerprint = kernel.sha256(assert(json.encode(asked)))
+  local thread = given.thread or
+    ("exec/%s-%s"):format(check.fit_id(readable(given.command[1]:match "([^/]*)/*$"), 64), fingerprint:sub(1, 12))
   local set = {}
   for _, assigned in ipairs(given.set or {}) do set[assigned.name] = assigned.value end
-  local fingerprint = kernel.sha256(text)
-  local thread = given.thread or
-    ("exec/%s-%s"):format(check.fit_id(given.command[1]:match "([^/]*)/*$", 64), fingerprint:sub(1, 12))
   return thread, { kwargs = asked, metadata = given.metadata, fingerprint = fingerprint, user_id = given.user,
     idempotency_key = given.key, priority = given.priority, max_attempts = given.attempts,
     strategy_options = next(set) and set or nil }
@@ -139,27 +138,23 @@ local function run(given)
   local right, wrong = check_set(given)
   if not right then return nil, wrong end
   -- The guardian is forked first: there is little to copy, and no store is open yet.
-  local supervisor <close>, problem = host.supervise()
+  local supervisor <close>, problem = host.supervise(given.command)
   if not supervisor then
     return nil, { code = "io", message = "cannot watch over a command: " .. problem, transient = false }
   end
-  local directory
-  directory, problem = host.directory()
-  if not directory then
-    return nil, { code = "io", message = "cannot tell the current directory: " .. problem, transient = false }
-  end
+  local directory = host.directory() or host.last_directory()
   local thread, request = request_of(given, directory)
-  if not thread then return nil, request end
   local strategy, err = strategy_of(given.strategy)
   if err then return nil, err end
   request.multitask_strategy = strategy
 
-  local store <close>, failure = opening.store(given, "make")
+  local course = { supervisor = supervisor, directory = directory, options = given }
+  local store <close>, failure = opening.store(given, "make", signals.sleeper(course))
   if not store then return nil, failure end
   local manager = require("keel.manager").new { store = store }
   local admitted, verdict = manager:create_or_reject(thread, request)
   if not admitted then return nil, name_set(verdict, given) end
-  local course = { manager = manager, store = store, supervisor = supervisor, run = admitted, options = given }
+  course.manager, course.store, course.run = manager, store, admitted
   local outcome
   if verdict == "reused" then
     outcome, err = require("keel.cli.exec.line").follow(course)
@@ -171,7 +166,7 @@ local function run(given)
   report(manager:get(admitted.run_id), outcome, given)
   supervisor:close()
   store:close()
-  if outcome.interrupted then host.die_of(SIGINT) end
+  if outcome.interrupted then host.die_of(signals.fatal.INT) end
   return outcome.code
 end
 
@@ -182,7 +177,8 @@ return {
 Standard input, output, error and signals are the command's, and so is the exit code; 75: the thread was busy, or it was
 not started; 124: timed out; 126, 127: the command cannot be run, or was not found; 128 and more: ended by a signal.
 
-What the command leaves running in its process group is ended with it; a daemon that calls setsid is on its own.]],
+What the command leaves running is ended with it; a daemon that calls setsid is on its own, unless the command was ended
+from outside.]],
   usage = "[OPTION …] [--] COMMAND [ARGUMENT …]",
   options = options,
   takes_command = "command",

@@ -5,17 +5,8 @@ local signals = require "keel.cli.exec.signals"
 
 local line = {}
 
-local STEP = 0.1      -- seconds between looks at signals; news of the store come at once
 local BACKSTOP = 0.25 -- seconds after which it is tried without news: an owner that is killed says nothing
-
--- The first signal that ends the wait, if one has come.
-local function signal_of(supervisor)
-  while true do
-    local news, name = supervisor:wait(0)
-    if news ~= "signal" then return nil end
-    if signals.fatal[name] then return name end
-  end
-end
+local STEP = 0.05     -- the same where nothing can wake us
 
 -- What happened to a thread's or a run's events since the last look. Errors are left to the next operation.
 local function news_since(store, cursor, filter)
@@ -26,17 +17,22 @@ end
 
 -- Waits for news that pass the filter, a signal, or the time. Returns the cursor, and the signal.
 local function wait_for_news(course, cursor, filter, seconds)
+  local store = course.store
   local until_then = kernel.monotonic() + seconds
+  course.waiter = course.waiter or store:event_waiter()
+  local waiter = course.waiter
   while true do
-    local left = until_then - kernel.monotonic()
-    local name = signal_of(course.supervisor)
-    if name or left <= 0 then return cursor, name end
-    local some = course.store:wait_events(cursor, { timeout = math.min(left, STEP) })
-    if some == nil then kernel.sleep(math.min(left, STEP)) end
+    local some = not waiter or waiter:look(cursor)
     if some then
-      cursor, some = news_since(course.store, cursor, filter)
-      if some then return cursor end
+      cursor, some = news_since(store, cursor, filter)
+      if some then return cursor, course.leaving end
     end
+    local left = until_then - kernel.monotonic()
+    local descriptor = waiter and waiter:descriptor()
+    if not descriptor then left = math.min(left, STEP) end
+    local news, name = signals.wait(course, math.max(left, 0), descriptor)
+    if news == "signal" and signals.fatal[name] then return cursor, name end
+    if course.leaving or kernel.monotonic() >= until_then then return cursor, course.leaving end
   end
 end
 
@@ -79,7 +75,10 @@ function line.wait(course)
     -- The cursor is taken before the try: what happens in between is still news.
     if not cursor and told ~= nil then cursor = news_since(course.store, nil, { run_id = run.run_id }) end
     local verdict, err = manager:try_start(run.run_id)
-    if verdict == "started" then return true end
+    if verdict == "started" then
+      if course.waiter then course.waiter:close() end
+      return true
+    end
     if verdict == "cancelled" then return not_started(course) end
     if not verdict and err.code ~= "busy" then return nil, err end
     if told == nil then

@@ -4,6 +4,7 @@ local exec = require "keel.cli.exec"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 local usage = require "keel.cli.usage"
+local words = require "keel.cli.exec.words"
 
 local final = { success = true, error = true, timeout = true, interrupted = true }
 
@@ -34,12 +35,14 @@ local function run_again(given, old)
   if not path then return nil, err end
   asked.store, asked.keep = absolute(path), absolute(given.keep)
   if given.strategy and given.strategy:find "[/.]" then asked.strategy = absolute(given.strategy) end
-  asked.command, asked.thread, asked.user = old.kwargs.command, old.thread_id, old.user_id
+  local directory
+  asked.command, directory = words.restored(old.kwargs)
+  asked.thread, asked.user = old.thread_id, old.user_id
   asked.priority, asked.metadata, asked.attempts = old.priority, old.metadata, given.attempts or old.max_attempts
-  local moved, problem = host.change_directory(old.kwargs.directory)
+  local moved, problem = host.change_directory(directory)
   if not moved then
     return nil, { code = "io", transient = false,
-      message = ("cannot go to %s, where it ran: %s"):format(old.kwargs.directory, problem) }
+      message = ("cannot go to %s, where it ran: %s"):format(directory, problem) }
   end
   return exec.run(asked)
 end
