@@ -207,7 +207,8 @@ describe("keel exec ends", function()
     eventually(function() return process.is_gone(grandchild) and process.is_gone(pid) end)
     local run, store = only_run(path)
     assert.equal("running", run.status)
-    assert.is_false(store:session_alive(run.session_id))
+    -- The guardian holds it until the last of them is gone.
+    eventually(function() return store:session_alive(run.session_id) == false end)
     store:close()
     assert.equal(0, command.run({ "exec", "--thread", "t", "true" }, { env = env }).code) -- recovers it
     local runs = runs_of(path)
