@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/trace.h"
 #include "event/event.h"
 
 #define TO(NAME) (1u << KEEL_RUN_##NAME)
@@ -109,6 +110,9 @@ enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id,
 		kind = "run_settled";
 		data = (struct keel_text){NULL, 0};
 	}
+	KEEL_TRACE("transition", "%.*s %s -> %s: %s", (int)run_id.size, run_id.data, keel_run_status_name(core->status),
+			   changes_status ? keel_run_status_name((enum keel_run_status)delta->status) : "the same",
+			   kind ? kind : "no event");
 	enum keel_code code = keel_run_update(store, core->seq, delta, err);
 	if (code == KEEL_OK && kind) {
 		bool assigned = KEEL_RUN_GIVES(delta, WORKER_REF);

@@ -20,6 +20,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/sidefile.h"
+#include "base/trace.h"
 
 enum {
 	APPLICATION_ID = 0x4B45454C, /* "KEEL", in the file's header */
@@ -224,6 +225,7 @@ static enum keel_code sqlite_bind_text(struct keel_statement *statement, int par
 
 static enum keel_code sqlite_step(struct keel_statement *statement, bool *row, struct keel_error *err)
 {
+	KEEL_TRACE("sql", "%s", sqlite3_sql(own_statement(statement)->stmt));
 	int rc = sqlite3_step(own_statement(statement)->stmt);
 	*row = rc == SQLITE_ROW;
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? KEEL_OK : fail(own_statement(statement)->sql, rc, err);
