@@ -47,7 +47,8 @@ extern "C" {
 	X(TIMEOUT, -23, "timeout", "the time is over")                                                      \
 	X(MISUSE, -24, "misuse", "the call breaks the rules of the interface")                              \
 	X(ORPHAN, -25, "orphan", "the owner of the run is gone and nothing recovers it")                    \
-	X(FORKED, -26, "forked", "the store was opened before the fork")
+	X(FORKED, -26, "forked", "the store was opened before the fork")                                 \
+	X(REPLACED, -27, "replaced", "the store's file is gone, or another one is in its place")
 
 enum keel_code {
 	KEEL_OK = 0,

@@ -48,6 +48,7 @@ KEEL_API enum keel_code keel_store_prune(struct keel_store *store, struct keel_p
 
 struct keel_stats {
 	int64_t bytes; /* of the database, what it may still grow into included; the write-ahead log not */
+	int64_t unused_bytes; /* of these, what keel_store_compact would give back */
 	int64_t runs;
 	int64_t pending_runs;
 	int64_t running_runs;

@@ -1,4 +1,4 @@
-/* sidefile.c - byte locks in a file beside the store. Uses: error. */
+/* sidefile.c - byte locks in a file beside the store. Uses: error, path. */
 #include "base/sidefile.h"
 
 #include <errno.h>
@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/path.h"
 
 /* The watched files of this process, for the fork handlers. */
 static pthread_mutex_t watch_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -65,21 +66,112 @@ bool keel_sidefile_inherited(int64_t device, int64_t inode)
 	return found;
 }
 
-enum keel_code keel_sidefile_open(struct keel_sidefile *file, const char *path, bool create, struct keel_error *err)
+/* --- Opening ----------------------------------------------------------------------------------------------------- */
+
+static enum keel_code fail_open(const char *path, int failure, struct keel_error *err)
 {
-	if (file->fd >= 0)
-		return KEEL_OK;
-	/* A fork must not come between: its child would keep a descriptor that it does not know of. */
-	pthread_mutex_lock(&watch_lock);
-	int fd = create ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : open(path, O_RDONLY | O_CLOEXEC);
-	int failure = fd < 0 ? errno : 0;
-	file->fd = fd;
-	pthread_mutex_unlock(&watch_lock);
-	if (failure)
-		return keel_fail(err, failure == ENOENT ? KEEL_STORE_MISSING : KEEL_IO, "cannot open %s: %s", path,
-						 strerror(failure));
+	enum keel_code code = KEEL_IO;
+	if (failure == ELOOP)
+		return keel_fail(err, code, "cannot open %s: it is a symbolic link, and would lead elsewhere; remove it", path);
+	if (failure == ENOENT)
+		code = KEEL_STORE_MISSING;
+	else if (failure == EROFS)
+		code = KEEL_STORE_READONLY;
+	else if (failure == ENOSPC || failure == EDQUOT)
+		code = KEEL_STORE_FULL;
+	return keel_fail(err, code, "cannot open %s: %s", path, strerror(failure));
+}
+
+/* Whether a file of this user may stand beside a store of these rights. Whoever may write the store may make them. */
+static bool is_of_the_store(const struct keel_rights *rights, const struct stat *info)
+{
+	if (!rights->mode || info->st_uid == rights->owner || info->st_uid == 0 || info->st_uid == geteuid())
+		return true;
+	return (rights->mode & S_IWOTH) || ((rights->mode & S_IWGRP) && info->st_gid == rights->group);
+}
+
+static enum keel_code check_kind(const struct keel_rights *rights, const char *path, const struct stat *info,
+								 struct keel_error *err)
+{
+	if (S_ISLNK(info->st_mode))
+		return fail_open(path, ELOOP, err);
+	if (!S_ISREG(info->st_mode))
+		return keel_fail(err, KEEL_IO, "cannot open %s: it is not a regular file; remove it", path);
+	if (info->st_nlink > 1)
+		return keel_fail(err, KEEL_IO, "cannot open %s: it is a hard link, another name of the same file; remove it",
+						 path);
+	if (!is_of_the_store(rights, info))
+		return keel_fail(err, KEEL_IO, "cannot open %s: it belongs to user %lld, the store to user %lld; remove it",
+						 path, (long long)info->st_uid, (long long)rights->owner);
+	if (keel_path_is_mount(path))
+		return keel_fail(err, KEEL_IO, "cannot open %s: the file alone is mounted here: mount the folder that it is in",
+						 path);
 	return KEEL_OK;
 }
+
+enum keel_code keel_sidefile_check(const struct keel_rights *rights, const char *path, struct keel_error *err)
+{
+	struct stat info;
+	return lstat(path, &info) == 0 ? check_kind(rights, path, &info, err) : KEEL_OK;
+}
+
+/* Gives the file the rights of the store, as far as this process may: as SQLite does with its log. */
+static void give_rights(int fd, const struct keel_rights *rights)
+{
+	struct stat info;
+	if (!rights->mode || fstat(fd, &info) != 0 || (geteuid() != 0 && info.st_uid != geteuid()))
+		return;
+	bool owned = info.st_uid == rights->owner || geteuid() != 0;
+	if (!owned || info.st_gid != rights->group) {
+		int failed = fchown(fd, owned ? (uid_t)-1 : rights->owner, rights->group);
+		(void)failed; /* who may not give it to the group leaves it as it is */
+	}
+	if ((info.st_mode & 0777) != rights->mode)
+		fchmod(fd, rights->mode);
+}
+
+static int open_descriptor(const char *path, bool create)
+{
+	const int always = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+	int fd = open(path, (create ? O_RDWR : O_RDONLY) | always);
+	if (fd >= 0 || !create || errno != ENOENT)
+		return fd;
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL | always, 0600);
+	return fd >= 0 || errno != EEXIST ? fd : open(path, O_RDWR | always); /* somebody else was first */
+}
+
+enum keel_code keel_sidefile_open(struct keel_sidefile *file, const char *path, bool create, struct keel_error *err)
+{
+	struct stat info;
+	if (file->fd >= 0)
+		return KEEL_OK;
+	/* Before opening: closing another name of the database would drop the locks of this process on it. */
+	enum keel_code code = keel_sidefile_check(&file->rights, path, err);
+	if (code != KEEL_OK)
+		return code;
+	/* A fork must not come between: its child would keep a descriptor that it does not know of. */
+	pthread_mutex_lock(&watch_lock);
+	file->fd = open_descriptor(path, create);
+	int failure = file->fd < 0 ? errno : 0;
+	pthread_mutex_unlock(&watch_lock);
+	if (!failure && fstat(file->fd, &info) != 0)
+		failure = errno;
+	code = failure ? fail_open(path, failure, err) : check_kind(&file->rights, path, &info, err);
+	if (code != KEEL_OK)
+		keel_sidefile_drop(file);
+	else if (create)
+		give_rights(file->fd, &file->rights);
+	return code;
+}
+
+bool keel_sidefile_is_at(const struct keel_sidefile *file, const char *path)
+{
+	struct stat open, named;
+	return file->fd >= 0 && fstat(file->fd, &open) == 0 && lstat(path, &named) == 0 && open.st_dev == named.st_dev &&
+		   open.st_ino == named.st_ino;
+}
+
+/* --- Locks ------------------------------------------------------------------------------------------------------- */
 
 static struct flock byte_lock(short type, int64_t byte)
 {

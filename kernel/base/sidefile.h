@@ -13,9 +13,16 @@
 
 #include <keel/value.h>
 
+/* Whose a file beside the store is, and who may use it: what the store's own file says. */
+struct keel_rights {
+	uint32_t owner, group;
+	uint32_t mode; /* bits for reading and writing */
+};
+
 /* In a handle; starts as {.fd = -1}. After keel_sidefile_watch the struct must stay where it is. */
 struct keel_sidefile {
 	int fd;
+	struct keel_rights rights; /* set by the owner; zeros: the caller's own file, mode 0600 */
 	bool forked; /* this is a child made by fork from the process that watches */
 	bool watched;
 	int64_t device, inode; /* of the file it stands beside; set by the owner */
@@ -32,9 +39,18 @@ enum keel_code keel_sidefile_watch(struct keel_sidefile *file, struct keel_error
 /* Whether a file watched here before a fork, and not closed by then, stood beside this one. */
 bool keel_sidefile_inherited(int64_t device, int64_t inode);
 
-/* Opens the file; with `create`, for locking, made with mode 0600 when there is none; without, for questions only.
- * KEEL_STORE_MISSING when it is not there, KEEL_IO for the rest. Does nothing when it is open. */
+/* Opens the file; with `create`, for locking, made when there is none, with the owner, group and mode of `rights` as far
+ * as this process may give them; without, for questions only. A link, a FIFO, a device, a file with a second name or of
+ * a user who has nothing to do with the store is not opened: writing into it would be writing into something else.
+ * KEEL_STORE_MISSING when it is not there, KEEL_STORE_READONLY and KEEL_STORE_FULL when it cannot be made, KEEL_IO for
+ * the rest. Does nothing when it is open. */
 enum keel_code keel_sidefile_open(struct keel_sidefile *file, const char *path, bool create, struct keel_error *err);
+
+/* Whether a file of that name, if there is one, is what a file beside the store has to be: KEEL_IO if not. */
+enum keel_code keel_sidefile_check(const struct keel_rights *rights, const char *path, struct keel_error *err);
+
+/* Whether the name still leads to the file that is open. */
+bool keel_sidefile_is_at(const struct keel_sidefile *file, const char *path);
 
 /* Locks a byte; KEEL_BUSY when another descriptor holds it. */
 enum keel_code keel_sidefile_lock(struct keel_sidefile *file, int64_t byte, struct keel_error *err);

@@ -39,7 +39,7 @@ void keel_wake_all(struct keel_wake *wake)
 	wake->count++;
 	if (keel_sidefile_find(&wake->file, KEEL_WAKE_BYTE, 1) == 0)
 		return;
-	ssize_t written = pwrite(wake->file.fd, "", 1, 0); /* always in the same place: the file does not grow */
+	ssize_t written = pwrite(wake->file.fd, "w", 1, 0); /* always in the same place: the file does not grow */
 	(void)written;
 }
 
@@ -53,6 +53,7 @@ static int inotify_of(const struct keel_waiter *waiter, const struct keel_wake *
 /* Locks and watches; without success the waiter polls, and tries again whenever it looks. */
 static void watch(struct keel_waiter *waiter, struct keel_wake *wake, const char *path)
 {
+	waiter->lock.rights = wake->file.rights;
 	if (keel_sidefile_open(&waiter->lock, path, false, NULL) != KEEL_OK)
 		return;
 	if (inotify_of(waiter, wake) < 0)
@@ -60,7 +61,7 @@ static void watch(struct keel_waiter *waiter, struct keel_wake *wake, const char
 	int inotify = inotify_of(waiter, wake);
 	/* Adding a watch that is there already changes nothing; a file made anew gets one. */
 	waiter->watching = inotify >= 0 && keel_sidefile_share(&waiter->lock, KEEL_WAKE_BYTE, NULL) == KEEL_OK &&
-					   inotify_add_watch(inotify, path, IN_MODIFY) >= 0;
+					   inotify_add_watch(inotify, path, IN_MODIFY | IN_DONT_FOLLOW) >= 0;
 	if (!waiter->watching)
 		keel_sidefile_drop(&waiter->lock);
 }

@@ -14,7 +14,13 @@
 #include "base/sidefile.h"
 
 enum {
-	KEEL_WAKE_BYTE = 1 /* held, shared, by everybody who waits; base/turn.h has others */
+	KEEL_WAKE_BYTE = 1,    /* held, shared, by everybody who waits; base/turn.h has others */
+	KEEL_PRESENT_BYTE = 2, /* held, shared, by every handle that may write, for as long as it is open */
+	KEEL_DOOR_BYTE = 3,    /* held, shared, while a handle is opened or makes its session; alone, by a restore */
+	KEEL_TRIAL_BYTE = 256, /* the first of some that are locked for a moment to see whether another end sees it */
+	KEEL_WAKE_RECORD = 512, /* where the file says which store it stands beside */
+	KEEL_WAKE_RECORD_SIZE = 128,
+	KEEL_WAKE_TOKEN = 1024 /* where something is written to see whether another end has it */
 };
 
 /* Of a handle; starts as {.file = {.fd = -1}, .inotify = -1}. */
@@ -38,7 +44,7 @@ struct keel_waiter {
 enum keel_code keel_wake_init(struct keel_wake *wake, struct keel_error *err);
 void keel_wake_close(struct keel_wake *wake);
 
-/* Makes the file (mode 0600) if there is none, for a writer. Does nothing when it is open. */
+/* Makes the file if there is none, for a writer, with the rights of wake->file. Does nothing when it is open. */
 enum keel_code keel_wake_open(struct keel_wake *wake, const char *path, struct keel_error *err);
 
 /* After a commit: wakes who waits, if anybody does. Cannot fail: they look sooner or later. */

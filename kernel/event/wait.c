@@ -24,7 +24,10 @@ static enum keel_code check(struct keel_store *store, int64_t next_event_id, str
 static enum keel_code look(struct keel_store *store, int64_t next_event_id, bool *ready, struct keel_error *err)
 {
 	int64_t low, newest = 0;
-	enum keel_code code = keel_event_ends(store, &low, &newest, err);
+	*ready = false;
+	enum keel_code code = keel_files_check(store, err);
+	if (code == KEEL_OK)
+		code = keel_event_ends(store, &low, &newest, err);
 	*ready = code == KEEL_OK && newest >= next_event_id;
 	return code;
 }

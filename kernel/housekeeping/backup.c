@@ -74,6 +74,8 @@ static enum keel_code copy_to(struct keel_store *store, const char *path, struct
 	if (code == KEEL_OK)
 		code = driver->open(&config, &copy, err);
 	if (code == KEEL_OK)
+		code = driver->start(copy, &config, err);
+	if (code == KEEL_OK)
 		code = make_own(store, copy, err);
 	if (copy)
 		driver->close(copy);

@@ -22,6 +22,7 @@ enum keel_code keel_store_stats(struct keel_store *store, struct keel_stats *sta
 							   &stats->sessions, &stats->event_low_water, &stats->event_high_water};
 	struct keel_statement *select;
 	bool row;
+	struct keel_sql_size size = {0, 0};
 	memset(stats, 0, sizeof *stats);
 	enum keel_code code = keel_store_check(store, err);
 	if (code == KEEL_OK)
@@ -34,7 +35,9 @@ enum keel_code keel_store_stats(struct keel_store *store, struct keel_stats *sta
 	keel_reset(select);
 	stats->running_runs -= stats->pending_runs; /* counted as in flight */
 	if (code == KEEL_OK)
-		code = store->sql->driver->size(store->sql, &stats->bytes, err);
+		code = store->sql->driver->size(store->sql, &size, err);
+	stats->bytes = size.bytes;
+	stats->unused_bytes = size.unused;
 	if (code != KEEL_OK)
 		memset(stats, 0, sizeof *stats);
 	return code;

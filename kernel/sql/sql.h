@@ -21,12 +21,18 @@ struct keel_sql_config {
 	bool create;
 };
 
+/* Bytes of a database. */
+struct keel_sql_size {
+	int64_t bytes;
+	int64_t unused; /* of these, what holds nothing and would go by making it compact */
+};
+
 /* Version 1. Slots are only ever appended. Unless a slot says otherwise it may fail with the codes of a store operation
  * and must not wait for a lock, nor call back. */
 struct keel_sql_driver {
 	int version;
 	const char *name;
-	/* Opens a connection; *sql is NULL on failure. */
+	/* Opens a connection, and reads nothing yet; *sql is NULL on failure. */
 	enum keel_code (*open)(const struct keel_sql_config *config, struct keel_sql **sql, struct keel_error *err);
 	/* Frees the connection and its statements. Cannot fail. Not for a forked child, who would do it to the parent's. */
 	void (*close)(struct keel_sql *sql);
@@ -81,8 +87,28 @@ struct keel_sql_driver {
 	 * this returns, and whole without any other file. */
 	enum keel_code (*copy)(struct keel_sql *sql, const char *path,
 	                       void (*tell)(void *data, int64_t done, int64_t total), void *data, struct keel_error *err);
-	/* The size of the database in bytes. */
-	enum keel_code (*size)(struct keel_sql *sql, int64_t *bytes, struct keel_error *err);
+	/* The size of the database. */
+	enum keel_code (*size)(struct keel_sql *sql, struct keel_sql_size *size, struct keel_error *err);
+	/* Makes a connection that was opened ready for everything else: from then on it uses what stands beside the file. */
+	enum keel_code (*start)(struct keel_sql *sql, const struct keel_sql_config *config, struct keel_error *err);
+	/* The endings of the files that the database keeps beside its own, for as long as it needs them; ends with NULL. */
+	const char *const *beside;
+	/* Whether a log stands beside the file that is not empty. Before `start`, too. Cannot fail. */
+	bool (*has_log)(struct keel_sql *sql);
+	/* Looks for a text in the first page of a table, in the file itself and not in the log: *page is the number of that
+	 * page, 0: it is not there. `holds` looks into a page; before `start`, too, and cannot fail. */
+	enum keel_code (*find)(struct keel_sql *sql, const char *table, struct keel_text text, int64_t *page,
+	                       struct keel_error *err);
+	bool (*holds)(struct keel_sql *sql, int64_t page, struct keel_text text);
+	/* Whether the path leads to another file than the one that is open, or to none. Cannot fail. */
+	bool (*has_moved)(struct keel_sql *sql);
+	/* The file is not this connection's any more: closing leaves the log as it is. Cannot fail. */
+	void (*let_go)(struct keel_sql *sql);
+	/* Makes the file as small as its content. Not in a transaction. KEEL_BUSY while others write. */
+	enum keel_code (*compact)(struct keel_sql *sql, struct keel_error *err);
+	/* Writes the log back into the file as far as others let it, and cuts it if they do; *left is how many bytes of it
+	 * could not be written back. Not in a transaction. */
+	enum keel_code (*write_back)(struct keel_sql *sql, int64_t *left, struct keel_error *err);
 };
 
 /* The head of every driver's connection and statement. */

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -69,8 +68,15 @@ static enum keel_code migrate(struct keel_store *store, struct keel_error *err)
 								keel_text(keel_text_of(epoch)), keel_int(keel_store_now(store)));
 	}
 	if (code == KEEL_OK)
-		return driver->commit(store->sql, err);
-	driver->rollback(store->sql);
+		code = driver->commit(store->sql, err);
+	else
+		driver->rollback(store->sql);
+	if (code == KEEL_OK && fresh) {
+		/* The file can be told from others by what is in it, not in the log. If others keep it from being written now, who
+		 * opens it next does it. */
+		int64_t left;
+		driver->write_back(store->sql, &left, NULL);
+	}
 	return code;
 }
 
@@ -109,6 +115,10 @@ static enum keel_code attach(struct keel_store *store, const char *uri, struct k
 	if (code == KEEL_OK)
 		code = driver->open(&config, &store->sql, err);
 	if (code == KEEL_OK)
+		code = keel_files_enter(store, err);
+	if (code == KEEL_OK)
+		code = driver->start(store->sql, &config, err);
+	if (code == KEEL_OK)
 		code = driver->identify(store->sql, &version, &ours, err);
 	if (code != KEEL_OK)
 		return code;
@@ -132,7 +142,9 @@ static enum keel_code attach(struct keel_store *store, const char *uri, struct k
 		if (code == KEEL_OK && version < keel_migrations_count)
 			code = migrate(store, err);
 	}
-	return code == KEEL_OK ? read_epoch(store, err) : code;
+	if (code == KEEL_OK)
+		code = read_epoch(store, err);
+	return code == KEEL_OK ? keel_files_settle(store, err) : code;
 }
 
 static enum keel_code name_owner(struct keel_store *store, struct keel_error *err)
@@ -149,38 +161,6 @@ static enum keel_code name_owner(struct keel_store *store, struct keel_error *er
 	store->owner_name = keel_copy_text(owner);
 	store->options.owner = store->owner_name;
 	return store->owner_name ? KEEL_OK : keel_fail_memory(err);
-}
-
-/* The files beside the store are named after the path the database resolved, so that every name of the store leads to
- * the same. */
-static enum keel_code name_file(struct keel_store *store, const char *suffix, char **name, struct keel_error *err)
-{
-	const char *path = keel_store_path(store);
-	size_t size = strlen(path) + strlen(suffix) + 1;
-	*name = keel_resize(NULL, size);
-	if (!*name)
-		return keel_fail_memory(err);
-	snprintf(*name, size, "%s%s", path, suffix);
-	return KEEL_OK;
-}
-
-static enum keel_code name_files(struct keel_store *store, struct keel_error *err)
-{
-	if (!keel_store_path(store)[0])
-		return KEEL_OK;
-	enum keel_code code = name_file(store, "-sessions", &store->side_path, err);
-	return code == KEEL_OK ? name_file(store, "-wake", &store->wake_path, err) : code;
-}
-
-/* For children made by fork, which must not open this file. */
-static enum keel_code note_identity(struct keel_store *store, struct keel_error *err)
-{
-	struct stat info;
-	if (stat(keel_store_path(store), &info) != 0)
-		return keel_fail(err, KEEL_IO, "cannot look at %s: %s", keel_store_path(store), strerror(errno));
-	store->side.device = (int64_t)info.st_dev;
-	store->side.inode = (int64_t)info.st_ino;
-	return KEEL_OK;
 }
 
 static enum keel_code check_options(const struct keel_store_options *options, struct keel_error *err)
@@ -209,7 +189,7 @@ enum keel_code keel_store_open(const char *uri, const struct keel_store_options 
 	if (!store)
 		return keel_fail_memory(err);
 	store->options = *options;
-	store->side.fd = store->wake.file.fd = store->wake.inotify = -1;
+	store->side.fd = store->wake.file.fd = store->wake.inotify = store->files.folder = -1;
 	enum keel_code code = check_options(options, &why);
 	if (code == KEEL_OK)
 		code = keel_sidefile_watch(&store->side, &why);
@@ -224,10 +204,6 @@ enum keel_code keel_store_open(const char *uri, const struct keel_store_options 
 		store->sql = NULL;
 		code = KEEL_OK;
 	}
-	if (code == KEEL_OK)
-		code = name_files(store, &why);
-	if (code == KEEL_OK && store->side_path)
-		code = note_identity(store, &why);
 	if (code != KEEL_OK) {
 		keel_store_close(store);
 		return keel_fail_as(err, code, &why);
@@ -246,12 +222,13 @@ void keel_store_close(struct keel_store *store)
 	if (store->sql) {
 		keel_store_rollback(store);
 		keel_run_texts_free(store);
+		/* What is found in its place has a log of its own by now, under the same name. */
+		if (keel_files_check(store, NULL) != KEEL_OK)
+			store->sql->driver->let_go(store->sql);
 		store->sql->driver->close(store->sql);
 	}
 	keel_sidefile_close(&store->side); /* ends the session, after its last write */
-	keel_wake_close(&store->wake);
-	keel_free(store->side_path);
-	keel_free(store->wake_path);
+	keel_files_close(store);
 	keel_free(store->owner_name);
 	keel_buffer_free(&store->scratch);
 	keel_buffer_free(&store->claimed_from);
@@ -392,6 +369,8 @@ static enum keel_code begin(struct keel_store *store, struct keel_error *err)
 			break;
 	if (code == KEEL_BUSY && store->options.lock_timeout_us > 0)
 		keel_store_give_up(store);
+	if (code == KEEL_OK && (code = keel_files_check(store, &why)) != KEEL_OK)
+		store->sql->driver->rollback(store->sql);
 	return keel_fail_as(err, code, &why);
 }
 
@@ -403,9 +382,7 @@ static enum keel_code begin_write(struct keel_store *store, struct keel_error *e
 		return keel_fail(err, KEEL_STORE_READONLY, "%s: the store is open for reading only", keel_store_path(store));
 	store->news = false;
 	if (!store->session) {
-		enum keel_code code = store->wake_path ? keel_wake_open(&store->wake, store->wake_path, err) : KEEL_OK;
-		if (code == KEEL_OK)
-			code = begin(store, err);
+		enum keel_code code = begin(store, err);
 		if (code == KEEL_OK)
 			code = keel_session_make(store, err);
 		if (code != KEEL_OK)

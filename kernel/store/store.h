@@ -10,6 +10,7 @@
 #include "base/turn.h"
 #include "base/wake.h"
 #include "sql/sql.h"
+#include "store/files.h"
 
 struct keel_run_texts;
 
@@ -17,6 +18,7 @@ struct keel_store {
 	struct keel_sql *sql;
 	struct keel_store_options options; /* owner points to owner_name */
 	char *owner_name;
+	struct keel_files files;     /* which file is open */
 	char *side_path;             /* of the side file; NULL for a store in memory */
 	struct keel_sidefile side;   /* the locks of sessions; also knows of forks */
 	char *wake_path;             /* of the file that wakes readers; NULL for a store in memory */

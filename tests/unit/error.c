@@ -68,7 +68,8 @@ TEST(names_are_stable)
 										 "timeout",
 										 "misuse",
 										 "orphan",
-										 "forked"};
+										 "forked",
+										 "replaced"};
 	assert_int_equal(CODES, sizeof stable / sizeof stable[0]);
 	for (int i = 0; i < CODES; i++)
 		assert_string_equal(keel_code_name((enum keel_code) - i), stable[i]);

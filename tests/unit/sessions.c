@@ -158,13 +158,13 @@ TEST(looks_write_nothing)
 	free(bytes_after);
 }
 
-/* The first write makes the session, and the next ones keep it. */
+/* F-40: the first write makes the session, and the next ones keep it; its file is there from the opening on. */
 TEST(first_write_makes_it)
 {
 	assert_int_equal(rows(), 0);
 	look_everywhere();
 	assert_int_equal(rows(), 0);
-	assert_false(file_exists(in_folder("store-sessions")));
+	assert_true(file_exists(in_folder("store-sessions")));
 	put_pending("r", "t");
 	put_pending("s", "t");
 	assert_int_equal(rows(), 1);
@@ -365,16 +365,39 @@ TEST(deleted_side_files_kill_nobody)
 	keel_store_close(other);
 }
 
-/* A side file that cannot be opened fails the write that needs it, and nothing is written. */
+/* F-49: a side file that cannot be one, or that would lead elsewhere, keeps the store from being opened. */
 TEST(side_files_that_cannot_be_opened)
 {
-	struct keel_run run = run_of("r", "t");
-	assert_int_equal(mkdir(in_folder("store-sessions"), 0700), 0);
-	refuse(IO, keel_run_put(world.store, &run, nothing, NULL, &why));
-	assert_non_null(strstr(why.message, in_folder("store-sessions")));
-	assert_true(!is_there("r") && rows() == 0);
-	assert_int_equal(rmdir(in_folder("store-sessions")), 0);
+	static const char *const names[] = {"store-sessions", "store-wake", "store-wal", "store-shm", "store-journal"};
+	close_store();
+	write_file(in_folder("victim"), "x", 1);
+	for (int i = 0; i < 5; i++) {
+		char path[256];
+		snprintf(path, sizeof path, "%s", in_folder(names[i]));
+		unlink(path);
+		for (int kind = 0; kind < 4; kind++) {
+			assert_int_equal(kind == 0   ? mkdir(path, 0700)
+							 : kind == 1 ? mkfifo(path, 0600)
+							 : kind == 2 ? symlink(in_folder("victim"), path)
+										 : link(in_folder("victim"), path),
+							 0);
+			for (int readonly = 0; readonly < 2; readonly++) {
+				if (readonly && i == 0)
+					continue; /* it is looked at when somebody asks for a session */
+				world.options.readonly = readonly;
+				refuse(IO, keel_store_open(world.path, &world.options, &world.store, &why));
+				assert_non_null(strstr(why.message, path));
+			}
+			world.options.readonly = false;
+			assert_int_equal(remove(path), 0);
+		}
+	}
+	reopen_store();
 	put_pending("r", "t");
+	size_t size;
+	char *bytes = read_file(in_folder("victim"), &size);
+	assert_true(size == 1 && bytes[0] == 'x');
+	free(bytes);
 }
 
 /* --- Tidying ----------------------------------------------------------------------------------------------------- */

@@ -26,6 +26,7 @@
 ---| "store_version" # the schema is newer than the library; readonly: older
 ---| "store_readonly"
 ---| "store_full"
+---| "replaced" # the store's file is gone, or another one is in its place
 ---| "io" # a directory, no permission, a failing disk; in a manager: anything else a store raised
 ---| "no_memory"
 ---| "cancelled"

@@ -1,0 +1,70 @@
+/* sql/sqlite.h - what the files of the SQLite driver share. For them only. */
+#ifndef KEEL_SQL_SQLITE_H
+#define KEEL_SQL_SQLITE_H
+
+#include "sql/sql.h"
+
+#include <sqlite3.h>
+
+struct sqlite_statement;
+
+struct sqlite_sql {
+	struct keel_sql head;
+	sqlite3 *db;
+	bool memory;
+	/* The statement cache: open addressing by the address of the text, a power of two, at most half full. */
+	struct sqlite_statement **slots;
+	size_t slots_count;
+	size_t used; /* slots that are or were taken */
+	struct sqlite_descriptor *descriptor; /* of the file, as this process counts them */
+};
+
+static inline struct sqlite_sql *sqlite_own(struct keel_sql *sql)
+{
+	return (struct sqlite_sql *)sql;
+}
+
+/* sqlite.c: what a result code means, with SQLite's words and the path; a script; the first column of a query, and of one
+ * whose text does not stay. */
+enum keel_code sqlite_fail(struct sqlite_sql *sql, int rc, struct keel_error *err);
+enum keel_code sqlite_exec(struct sqlite_sql *sql, const char *text, struct keel_error *err);
+enum keel_code sqlite_int(struct sqlite_sql *sql, const char *text, int64_t *value, struct keel_error *err);
+enum keel_code sqlite_int_once(struct sqlite_sql *sql, const char *text, int64_t *value, struct keel_error *err);
+
+/* sqlite_file.c: says in good words what SQLite would say in bad ones; makes the file if it is to be made. */
+enum keel_code sqlite_check_file(const struct keel_sql_config *config, struct keel_error *err);
+
+/* Opens the connection, and sees that nothing else in this process has the file open. */
+enum keel_code sqlite_connect(struct sqlite_sql *sql, const char *path, int flags, struct keel_error *err);
+
+/* Closes it. */
+void sqlite_disconnect(struct sqlite_sql *sql);
+
+/* Whether this process may write the file and make others beside it. */
+bool sqlite_may_write(const char *path);
+
+/* A file that ends inside a page was truncated, unless a log is there to complete it. */
+enum keel_code sqlite_check_size(struct sqlite_sql *sql, struct keel_error *err);
+
+/* Readers share an index of the log; whether it is missing and cannot be made. */
+bool sqlite_lacks_index(const struct sqlite_sql *sql);
+
+/* Slots of the driver. */
+bool sqlite_has_log(struct keel_sql *sql);
+bool sqlite_holds(struct keel_sql *sql, int64_t page, struct keel_text text);
+enum keel_code sqlite_find(struct keel_sql *sql, const char *table, struct keel_text text, int64_t *page,
+                           struct keel_error *err);
+bool sqlite_has_moved(struct keel_sql *sql);
+void sqlite_let_go(struct keel_sql *sql);
+enum keel_code sqlite_size(struct keel_sql *sql, struct keel_sql_size *size, struct keel_error *err);
+
+/* sqlite_copies.c: whether the process has a second copy of SQLite in it. Takes milliseconds. */
+bool sqlite_has_other_copy(void);
+
+/* sqlite_copy.c */
+enum keel_code sqlite_copy(struct keel_sql *sql, const char *path, void (*tell)(void *data, int64_t done, int64_t total),
+                           void *data, struct keel_error *err);
+enum keel_code sqlite_compact(struct keel_sql *sql, struct keel_error *err);
+enum keel_code sqlite_write_back(struct keel_sql *sql, int64_t *left, struct keel_error *err);
+
+#endif

@@ -1,0 +1,51 @@
+/* store/files.h - the files of a store: the one place that names, opens, checks and owns them. For the domain only.
+ *
+ *   STORE            the database
+ *   STORE-wal, -shm  its log and the index of that, the driver's; -journal while it is made
+ *   STORE-sessions   a locked byte for each live session
+ *   STORE-wake       who waits and whose turn it is (base/wake.h, base/turn.h), and which file all of this stands beside
+ *
+ * A log says nothing of the file it belongs to, and neither does a lock. So STORE-wake has a record: the store's epoch,
+ * the page of the file where that is to be found, the file's inode and its own. A file that has not this epoch in this
+ * page, or another inode (while STORE-wake has kept its own, so was not copied along), has come into the place of the
+ * store: its log is then another's, and must be neither read nor written back.
+ */
+#ifndef KEEL_STORE_FILES_H
+#define KEEL_STORE_FILES_H
+
+#include "base/sidefile.h"
+
+struct keel_store;
+
+/* Of a handle; starts as {.folder = -1}. */
+struct keel_files {
+	int64_t device, inode;           /* of the file that is open */
+	int64_t changed_s, changed_ns;   /* when it was changed last, as far as it is known to be the store's; size, too */
+	int64_t size;
+	int64_t page;                    /* where the epoch is in the file; 0: not known */
+	int folder;                      /* for a process that has changed its root; -1: none */
+	int64_t root_device, root_inode; /* as it was */
+	bool entered;                    /* the door is held */
+};
+
+/* Between connecting and the first look into the file: names the files, makes those that are missing (unless readonly),
+ * and sees that they are what they must be. Does nothing for a store in memory. KEEL_REPLACED: the log is another
+ * store's, or others have the file open that was here; KEEL_BUSY: the store is being restored; KEEL_IO. */
+enum keel_code keel_files_enter(struct keel_store *store, struct keel_error *err);
+
+/* The handle is ready and knows its epoch: notes which file it is, for everybody who comes later. */
+enum keel_code keel_files_settle(struct keel_store *store, struct keel_error *err);
+
+/* Whether the name of the store still leads to what the handle has open: KEEL_REPLACED if not. One stat, mostly. */
+enum keel_code keel_files_check(struct keel_store *store, struct keel_error *err);
+
+/* Around what moves the pages of the file: meanwhile nobody can tell it by them. `done` notes where they are. */
+enum keel_code keel_files_unsettle(struct keel_store *store, struct keel_error *err);
+
+/* Releases everything but the session's lock. */
+void keel_files_close(struct keel_store *store);
+
+/* store/elsewhere.c: whether a process has the store open by a way on which its locks are not seen here: KEEL_IO. */
+enum keel_code keel_files_elsewhere(struct keel_store *store, struct keel_error *err);
+
+#endif
