@@ -17,6 +17,17 @@ extern "C" {
  * directory), and KEEL_BUSY while this handle has a transaction open. */
 KEEL_API enum keel_code keel_store_backup(struct keel_store *store, const char *path, struct keel_error *err);
 
+/* Makes the store's file as small as its content: what was deleted leaves room that only new rows of the store use.
+ * *freed is how many bytes smaller it becomes; on the disk, as soon as no reader needs the old pages. Nobody else can
+ * write meanwhile; takes time in proportion to the store, and for as long the room of a second one.
+ * Fails with KEEL_BUSY also while this handle has a transaction open. */
+KEEL_API enum keel_code keel_store_compact(struct keel_store *store, int64_t *freed, struct keel_error *err);
+
+/* Writes the log beside the file back into it, as far as nobody reads the file as it was before, and cuts the log if
+ * nobody uses it at this moment. *left is how many bytes of it had to stay: somebody who reads for long keeps them.
+ * Happens by itself as the store is used. Fails with KEEL_BUSY while this handle has a transaction open. */
+KEEL_API enum keel_code keel_store_write_back(struct keel_store *store, int64_t *left, struct keel_error *err);
+
 enum { KEEL_PRUNE_MAX = 1000 }; /* rows of each sort that one call looks at: it keeps others from writing meanwhile */
 
 /* What may go. The place is where to go on: starts as {0}, and is moved by each call. */
@@ -36,6 +47,7 @@ struct keel_pruned {
 	int64_t entries; /* of transcripts */
 	int64_t diagnostics;
 	int64_t events;
+	int64_t unused_bytes; /* what keel_store_compact would give back by now */
 	bool more; /* not everything was looked at: call again with the place moved */
 };
 

@@ -4,8 +4,8 @@
 
 #include <keel/value.h>
 
-/* Whether a file is mounted by itself, apart from its folder: then what stands beside this name of it is not what stands
- * beside another. False also when the system does not tell. */
+/* Whether a file is mounted by itself, apart from its folder: then other files stand beside this name of it than beside
+ * another. False also when the system does not tell. */
 bool keel_path_is_mount(const char *path);
 
 /* A path and an ending; to be freed with keel_free. NULL: out of memory. */

@@ -39,9 +39,9 @@ enum keel_code keel_sidefile_watch(struct keel_sidefile *file, struct keel_error
 /* Whether a file watched here before a fork, and not closed by then, stood beside this one. */
 bool keel_sidefile_inherited(int64_t device, int64_t inode);
 
-/* Opens the file; with `create`, for locking, made when there is none, with the owner, group and mode of `rights` as far
- * as this process may give them; without, for questions only. A link, a FIFO, a device, a file with a second name or of
- * a user who has nothing to do with the store is not opened: writing into it would be writing into something else.
+/* Opens the file; with `create`, for locking, made when there is none, with the owner, group and mode of `rights` as
+ * far as this process may give them; without, for questions only. A link, a FIFO, a device, a file with a second name,
+ * or of a user who has nothing to do with the store, is not opened: a write would go into something else.
  * KEEL_STORE_MISSING when it is not there, KEEL_STORE_READONLY and KEEL_STORE_FULL when it cannot be made, KEEL_IO for
  * the rest. Does nothing when it is open. */
 enum keel_code keel_sidefile_open(struct keel_sidefile *file, const char *path, bool create, struct keel_error *err);

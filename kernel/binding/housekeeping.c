@@ -64,16 +64,39 @@ static int op_prune_step(lua_State *L, struct keel_store *store, struct keel_err
 							   "must be among: success, error, timeout, interrupted, stopped, cancelled");
 	if (keel_store_prune(store, &prune, &pruned, err) != KEEL_OK)
 		return -1;
-	lua_createtable(L, 0, 8);
+	lua_createtable(L, 0, 9);
 	keel_lua_set_count(L, "runs", pruned.runs);
 	keel_lua_set_count(L, "workers", pruned.workers);
 	keel_lua_set_count(L, "transcript_entries", pruned.entries);
 	keel_lua_set_count(L, "diagnostics", pruned.diagnostics);
 	keel_lua_set_count(L, "events", pruned.events);
+	keel_lua_set_count(L, "unused_bytes", pruned.unused_bytes);
 	keel_lua_set_count(L, "next_run", prune.next_run);
 	keel_lua_set_count(L, "next_worker", prune.next_worker);
 	lua_pushboolean(L, pruned.more);
 	lua_setfield(L, -2, "more");
+	return 1;
+}
+
+/* compact(): makes the file as small as its content, while others read. Returns how many bytes smaller it is. Fails
+ * with store_readonly, store_full, and busy in a transaction and while others write. */
+static int op_compact(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	int64_t freed;
+	if (keel_store_compact(store, &freed, err) != KEEL_OK)
+		return -1;
+	lua_pushinteger(L, freed);
+	return 1;
+}
+
+/* write_back(): writes the log back into the file, and cuts it, as far as others let it. Returns how many bytes of it
+ * somebody needs still. Fails with busy in a transaction. */
+static int op_write_back(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	int64_t left;
+	if (keel_store_write_back(store, &left, err) != KEEL_OK)
+		return -1;
+	lua_pushinteger(L, left);
 	return 1;
 }
 
@@ -103,6 +126,8 @@ static int op_stats(lua_State *L, struct keel_store *store, struct keel_error *e
 
 const struct keel_lua_method keel_lua_housekeeping_methods[] = {
 	{"backup", op_backup},
+	{"compact", op_compact},
+	{"write_back", op_write_back},
 	{"prune_step", op_prune_step},
 	{"stats", op_stats},
 	{NULL, NULL},

@@ -186,7 +186,11 @@ enum keel_code keel_store_prune(struct keel_store *store, struct keel_prune *pru
 		return keel_fail_memory(err);
 	enum keel_code code = keel_write_begin(store, err);
 	if (code == KEEL_OK) {
+		struct keel_sql_size size = {0, 0};
 		code = step(store, &place, found, pruned, err);
+		if (code == KEEL_OK)
+			code = store->sql->driver->size(store->sql, &size, err);
+		pruned->unused_bytes = size.unused;
 		code = keel_write_end(store, code, true, err);
 	}
 	keel_free(found);

@@ -89,7 +89,7 @@ struct keel_sql_driver {
 	                       void (*tell)(void *data, int64_t done, int64_t total), void *data, struct keel_error *err);
 	/* The size of the database. */
 	enum keel_code (*size)(struct keel_sql *sql, struct keel_sql_size *size, struct keel_error *err);
-	/* Makes a connection that was opened ready for everything else: from then on it uses what stands beside the file. */
+	/* Makes a connection that was opened ready for everything else: from now on it uses what stands beside the file. */
 	enum keel_code (*start)(struct keel_sql *sql, const struct keel_sql_config *config, struct keel_error *err);
 	/* The endings of the files that the database keeps beside its own, for as long as it needs them; ends with NULL. */
 	const char *const *beside;

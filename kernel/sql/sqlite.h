@@ -24,8 +24,8 @@ static inline struct sqlite_sql *sqlite_own(struct keel_sql *sql)
 	return (struct sqlite_sql *)sql;
 }
 
-/* sqlite.c: what a result code means, with SQLite's words and the path; a script; the first column of a query, and of one
- * whose text does not stay. */
+/* sqlite.c: what a result code means, with SQLite's words and the path; a script; the first column of a query, and of
+ * one whose text does not stay. */
 enum keel_code sqlite_fail(struct sqlite_sql *sql, int rc, struct keel_error *err);
 enum keel_code sqlite_exec(struct sqlite_sql *sql, const char *text, struct keel_error *err);
 enum keel_code sqlite_int(struct sqlite_sql *sql, const char *text, int64_t *value, struct keel_error *err);
@@ -62,8 +62,8 @@ enum keel_code sqlite_size(struct keel_sql *sql, struct keel_sql_size *size, str
 bool sqlite_has_other_copy(void);
 
 /* sqlite_copy.c */
-enum keel_code sqlite_copy(struct keel_sql *sql, const char *path, void (*tell)(void *data, int64_t done, int64_t total),
-                           void *data, struct keel_error *err);
+enum keel_code sqlite_copy(struct keel_sql *sql, const char *path,
+                           void (*tell)(void *data, int64_t done, int64_t total), void *data, struct keel_error *err);
 enum keel_code sqlite_compact(struct keel_sql *sql, struct keel_error *err);
 enum keel_code sqlite_write_back(struct keel_sql *sql, int64_t *left, struct keel_error *err);
 

@@ -1,8 +1,8 @@
-/* sqlite_file.c - the file of a SQLite database: what it must be, who has it open, and what is in it apart from the log.
+/* sqlite_file.c - the file of a SQLite database: what it must be, who has it open, what is in it apart from the log.
  * Uses: sqlite, path, sidefile.
  *
- * SQLite's locks belong to the process, and closing any descriptor of the file drops them all: so nothing here opens the
- * file by hand, but for making it, and what is read from it by hand is read through SQLite's own descriptor.
+ * SQLite's locks belong to the process, and closing any descriptor of the file drops them all: so nothing here opens
+ * the file by hand, but for making it, and what is read from it by hand is read through SQLite's own descriptor.
  */
 #include "sql/sqlite.h"
 
@@ -24,8 +24,8 @@
 enum {
 	SMALLEST_FILE = 512, /* bytes of the smallest page: SQLite takes a file of one byte for an empty one */
 	LARGEST_PAGE = 65536,
-	PAGE_SIZE_AT = 16,   /* where the header of the file tells it, in two bytes; 1 means the largest */
-	LOG_HEADER = 32      /* bytes of a log without content */
+	PAGE_SIZE_AT = 16, /* where the header of the file tells it, in two bytes; 1 means the largest */
+	LOG_HEADER = 32    /* bytes of a log without content */
 };
 
 /* --- What it must be --------------------------------------------------------------------------------------------- */
@@ -65,14 +65,15 @@ static enum keel_code create_file(const char *path, struct keel_error *err)
 static enum keel_code check_names(const char *path, const struct stat *info, struct keel_error *err)
 {
 	if (info->st_nlink > 1)
-		return keel_fail(err, KEEL_IO,
-						 "cannot open %s: the file has %lld names (hard links), each with a log of its own: leave it one"
-						 " name, or use a symbolic link",
-						 path, (long long)info->st_nlink);
+		return keel_fail(
+			err, KEEL_IO,
+			"cannot open %s: the file has %lld names (hard links), each with a log of its own: leave it one"
+			" name, or use a symbolic link",
+			path, (long long)info->st_nlink);
 	if (keel_path_is_mount(path))
-		return keel_fail(err, KEEL_IO,
-						 "cannot open %s: the file alone is mounted here, without its log: mount the folder that it is in",
-						 path);
+		return keel_fail(
+			err, KEEL_IO,
+			"cannot open %s: the file alone is mounted here, without its log: mount the folder that it is in", path);
 	return KEEL_OK;
 }
 
@@ -229,8 +230,8 @@ static enum keel_code connect_alone(struct sqlite_sql *sql, const char *path, in
 		keel_free(mine);
 		return code;
 	}
-	*mine = (struct sqlite_descriptor){find_unknown(&info), (int64_t)info.st_dev, (int64_t)info.st_ino, true,
-									   descriptors};
+	*mine =
+		(struct sqlite_descriptor){find_unknown(&info), (int64_t)info.st_dev, (int64_t)info.st_ino, true, descriptors};
 	descriptors = sql->descriptor = mine;
 	return KEEL_OK;
 }

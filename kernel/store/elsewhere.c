@@ -1,4 +1,4 @@
-/* elsewhere.c - whether a process has the store open by a way on which its locks are not seen here. Uses: sidefile, wake.
+/* elsewhere.c - whether a process has the store open by a way on which its locks are not seen here. Uses: sidefile.
  *
  * A FUSE or network mount of a folder keeps locks of its own: two processes, one through it and one directly, each
  * believe themselves alone, and ruin the log between them. What this one sees is an index of the log that nobody here
@@ -24,10 +24,10 @@ enum { TOKEN_SIZE = 16, NAME_SIZE = 4096 };
 
 struct trial {
 	struct keel_sidefile *own;
-	const char *name;    /* of the file, with the slash before it */
+	const char *name; /* of the file, with the slash before it */
 	int64_t device, inode;
 	unsigned char token[TOKEN_SIZE];
-	bool written;        /* the token; only once there is somebody to ask */
+	bool written; /* the token; only once there is somebody to ask */
 	bool denied;
 };
 

@@ -32,8 +32,9 @@ static bool read_record(const struct keel_sidefile *file, struct record *record)
 	char text[KEEL_WAKE_RECORD_SIZE + 1] = "", end = 0;
 	ssize_t size = file->fd < 0 ? -1 : pread(file->fd, text, KEEL_WAKE_RECORD_SIZE, KEEL_WAKE_RECORD);
 	memset(record, 0, sizeof *record);
-	return size > 0 && sscanf(text, "keel 1 %36s %" SCNd64 " %" SCNd64 " %" SCNd64 " %c", record->epoch, &record->page,
-							  &record->inode, &record->own, &end) == 5 &&
+	return size > 0 &&
+		   sscanf(text, "keel 1 %36s %" SCNd64 " %" SCNd64 " %" SCNd64 " %c", record->epoch, &record->page,
+				  &record->inode, &record->own, &end) == 5 &&
 		   end == '.';
 }
 
@@ -80,8 +81,7 @@ static enum keel_code note_file(struct keel_store *store, struct keel_error *err
 		return keel_fail(err, KEEL_IO, "cannot look at %s: %s", path, strerror(errno));
 	files->device = store->side.device = (int64_t)info.st_dev;
 	files->inode = store->side.inode = (int64_t)info.st_ino;
-	store->side.rights = store->wake.file.rights =
-		(struct keel_rights){info.st_uid, info.st_gid, info.st_mode & 0666};
+	store->side.rights = store->wake.file.rights = (struct keel_rights){info.st_uid, info.st_gid, info.st_mode & 0666};
 	if (store->sql->driver->has_moved(store->sql))
 		return keel_fail(err, KEEL_BUSY, "%s: another file has just come into its place", path);
 	if (files->folder >= 0)
@@ -161,13 +161,14 @@ static enum keel_code check_record(struct keel_store *store, bool index, struct 
 	if (!read_record(&store->wake.file, &record) || is_of_this_file(store, &record))
 		return KEEL_OK;
 	if (store->sql->driver->has_log(store->sql))
-		return keel_fail(err, KEEL_REPLACED,
-						 "%s: this is not the file that the log beside it belongs to: if it is a backup, put it in place"
-						 " with 'keel restore'; else move the log away",
-						 path);
+		return keel_fail(
+			err, KEEL_REPLACED,
+			"%s: this is not the file that the log beside it belongs to: if it is a backup, put it in place"
+			" with 'keel restore'; else move the log away",
+			path);
 	if (index && keel_sidefile_find(&store->wake.file, KEEL_PRESENT_BYTE, 1) != 0)
-		return keel_fail(err, KEEL_REPLACED, "%s: a process still has the file open that was in its place: end it first",
-						 path);
+		return keel_fail(err, KEEL_REPLACED,
+						 "%s: a process still has the file open that was in its place: end it first", path);
 	return KEEL_OK;
 }
 
@@ -188,10 +189,11 @@ enum keel_code keel_files_enter(struct keel_store *store, struct keel_error *err
 		code = take_door(store, err);
 	if (code == KEEL_OK)
 		code = check_record(store, index, err);
-	/* Somebody who has it open is seen by the lock, unless by another way the locks are others. */
-	if (code == KEEL_OK && index && keel_sidefile_find(&store->wake.file, KEEL_PRESENT_BYTE, 1) == 0)
-		code = keel_files_elsewhere(store, err);
-	return code;
+	if (code != KEEL_OK || keel_sidefile_find(&store->wake.file, KEEL_PRESENT_BYTE, 1) != 0)
+		return code;
+	/* Somebody who has it open would have been seen by the lock, unless by another way the locks are others. */
+	store->files.left = store->options.readonly && store->sql->driver->has_log(store->sql);
+	return index ? keel_files_elsewhere(store, err) : KEEL_OK;
 }
 
 static void leave_door(struct keel_store *store)

@@ -3,7 +3,7 @@
  *   STORE            the database
  *   STORE-wal, -shm  its log and the index of that, the driver's; -journal while it is made
  *   STORE-sessions   a locked byte for each live session
- *   STORE-wake       who waits and whose turn it is (base/wake.h, base/turn.h), and which file all of this stands beside
+ *   STORE-wake       who waits, whose turn it is (base/wake.h, base/turn.h), and which file all of this stands beside
  *
  * A log says nothing of the file it belongs to, and neither does a lock. So STORE-wake has a record: the store's epoch,
  * the page of the file where that is to be found, the file's inode and its own. A file that has not this epoch in this
@@ -26,6 +26,7 @@ struct keel_files {
 	int folder;                      /* for a process that has changed its root; -1: none */
 	int64_t root_device, root_inode; /* as it was */
 	bool entered;                    /* the door is held */
+	bool left;                       /* by a process that was killed: the log, when a reader opened the store */
 };
 
 /* Between connecting and the first look into the file: names the files, makes those that are missing (unless readonly),

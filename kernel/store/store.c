@@ -72,8 +72,8 @@ static enum keel_code migrate(struct keel_store *store, struct keel_error *err)
 	else
 		driver->rollback(store->sql);
 	if (code == KEEL_OK && fresh) {
-		/* The file can be told from others by what is in it, not in the log. If others keep it from being written now, who
-		 * opens it next does it. */
+		/* The file is told from others by what is in it, not in the log. If others keep it from being written now, the
+		 * next opening does it. */
 		int64_t left;
 		driver->write_back(store->sql, &left, NULL);
 	}
@@ -222,8 +222,9 @@ void keel_store_close(struct keel_store *store)
 	if (store->sql) {
 		keel_store_rollback(store);
 		keel_run_texts_free(store);
-		/* What is found in its place has a log of its own by now, under the same name. */
-		if (keel_files_check(store, NULL) != KEEL_OK)
+		/* What is found in its place has a log of its own by now, under the same name; and what a writer has left is
+		 * for a writer to clear away, not for one who only reads. */
+		if (store->files.left || keel_files_check(store, NULL) != KEEL_OK)
 			store->sql->driver->let_go(store->sql);
 		store->sql->driver->close(store->sql);
 	}

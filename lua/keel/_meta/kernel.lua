@@ -707,11 +707,24 @@ function Operations:verify() end
 ---@return keel.Error? err
 function Operations:backup(path) end
 
+--- Makes the file as small as its content, while others read; blocks the thread, takes time in proportion to the store
+--- and the room of a second one. Fails with store_readonly, store_full, and busy in a transaction or while others
+--- write.
+---@return integer? bytes that the file is smaller by
+---@return keel.Error? err
+function Operations:compact() end
+
+--- Writes the log back into the file as far as others let it, and cuts it if they do. Happens by itself as the store is
+--- used. Fails with busy in a transaction.
+---@return integer? bytes of the log that somebody needs still
+---@return keel.Error? err
+function Operations:write_back() end
+
 --- One step of pruning; see Store.prune. Fails with invalid_request.
 --- @param options { before: string, keep_last?: integer, statuses?: string[], next_run?: integer, next_worker?: integer
 --- }
 ---@return { runs: integer, workers: integer, transcript_entries: integer, diagnostics: integer, events: integer,
---- next_run: integer, next_worker: integer, more: boolean }? step
+--- unused_bytes: integer, next_run: integer, next_worker: integer, more: boolean }? step
 ---@return keel.Error? err
 function Operations:prune_step(options) end
 

@@ -52,7 +52,7 @@ end
 ---@param after_step? fun(counts: table) called after each step, with the counts so far; what it raises passes through
 ---@return { runs: integer, workers: integer, transcript_entries: integer, diagnostics: integer, events: integer }?
 --- counts
----@return keel.Error? err
+---@return integer|keel.Error unused bytes that store:compact() would give back now; or the error
 function methods:prune(options, after_step)
   options = check.options(options, { before = "string", keep_last = "integer", statuses = "table" }, 1, "prune")
   if after_step ~= nil then check.type(after_step, "function", 2, "prune") end
@@ -61,15 +61,17 @@ function methods:prune(options, after_step)
   end
   local place = { before = options.before or self:now(), keep_last = options.keep_last, statuses = options.statuses }
   local counts = {}
+  local unused
   repeat
     local step, err = self:prune_step(place)
     if not step then return nil, err end
     add(counts, step)
+    unused = step.unused_bytes
     if after_step then after_step(counts) end
     place.next_run, place.next_worker = step.next_run, step.next_worker
     if step.more then self:sleep(0) end
   until not step.more
-  return counts
+  return counts, unused
 end
 
 --- Grants a name to this store's session, until it is released, expires, or the session ends. Raises for wrong types.

@@ -12,6 +12,7 @@ local advices = {
   store_version = "an older store is brought up to date by 'keel reconcile'; for a newer one use the newer Keel",
   store_full = "make room on the disk",
   io = "look at its permissions, those of its folder, which reading needs, too, and at the disk",
+  replaced = "put a backup in its place with 'keel restore'; what its log held is lost unless its own file is found",
   busy = "another process holds the lock: try again, and look at what is running",
 }
 
@@ -48,12 +49,41 @@ local function look_at_disk(path, findings)
     findings:add("error", "file_system", ("%s is on another machine's file system"):format(path),
       "move it to a local disk: its locks do not work over the network")
   end
-  local log = host.stat(path .. "-wal")
-  if log and log.size > BIG_LOG then
-    findings:add("warning", "log_size", ("the log beside the store, %s-wal, has grown to %s"):format(path,
-      output.size(log.size)), "a process reads for very long, or is stopped while it reads: end it, and the next"
-      .. " changes write the log back")
+end
+
+local function is_used(store)
+  for _, session in ipairs(store:sessions() or {}) do
+    if session.alive then return true end
   end
+  return false
+end
+
+--- Looks at a log that has grown: whether anything keeps it so.
+---@param store keel.Store
+---@param log_size integer? bytes before the store was opened
+---@param findings table
+function file.look_at_log(store, log_size, findings)
+  if not log_size or log_size <= BIG_LOG then return end
+  local log = store:path() .. "-wal"
+  if not is_used(store) then
+    findings:add("warning", "log_size", ("a process that was killed has left a log of %s, %s"):format(
+      output.size(log_size), log), "nothing is lost: the next process that changes something clears it away")
+    return
+  end
+  local needed = store:write_back()
+  if needed and needed > BIG_LOG then
+    findings:add("warning", "log_size", ("the log beside the store, %s, has grown to %s, and %s of it are being read")
+      :format(log, output.size(log_size), output.size(needed)), "a process reads for very long, or is stopped while it"
+      .. " reads: end it, and the next changes write the log back")
+  end
+end
+
+--- How large the log beside a store is; nil: there is none.
+---@param path string
+---@return integer? bytes
+function file.log_size(path)
+  local log = host.stat(path .. "-wal")
+  return log and log.size
 end
 
 --- Looks at the file. False when there is nothing to open.

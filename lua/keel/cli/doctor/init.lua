@@ -35,12 +35,14 @@ end
 
 local function look(path, findings, given)
   if not about_file.look(path, findings) then return end
+  local log_size = about_file.log_size(path)
   local store <close>, err = kernel.open(path, { create = false, readonly = true })
   if not store then
     return findings:add("error", err.code, "the store cannot be opened: " .. err.message, opening.is_empty(err) and
       "nothing is lost: 'keel exec' makes a store of it" or about_file.advice(err.code))
   end
   about_file.look_at_rights(path, findings)
+  about_file.look_at_log(store, log_size, findings)
   verify(store, findings, given)
   require "keel.cli.doctor.runs"(store, findings)
   require "keel.cli.doctor.runtimes"(store, findings)

@@ -56,15 +56,16 @@ return {
     end
     local store <close>, err = opening.store(given, "change")
     if not store then return nil, err end
-    local counts
-    counts, err = prune(store, given)
-    if not counts then return nil, err end
+    local counts, unused = prune(store, given)
+    if not counts then return nil, unused end
     if given.json then
+      counts.unused_bytes = unused
       output.json(counts)
     elseif not given.quiet then
       print(("deleted: %s, %s, %s, %s"):format(output.count(counts.runs, "run"),
         output.count(counts.workers, "worker"), output.count(counts.diagnostics, "diagnostic"),
         output.count(counts.events, "event")))
+      if unused > 0 then print(("'keel compact' gives %s back to the disk"):format(output.size(unused))) end
     end
   end,
 }
