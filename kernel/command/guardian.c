@@ -94,7 +94,7 @@ static void on_command(struct guardian *self, const siginfo_t *info)
 static void look(struct guardian *self)
 {
 	siginfo_t info;
-	bool some = false, ended = self->ended;
+	bool some = false;
 	for (;;) {
 		info.si_pid = 0;
 		if (waitid(P_ALL, 0, &info, WEXITED | WSTOPPED | WCONTINUED | WNOHANG) != 0 || info.si_pid == 0)
@@ -103,7 +103,7 @@ static void look(struct guardian *self)
 		if (info.si_pid == self->family.command)
 			on_command(self, &info);
 	}
-	if (some && ended) {
+	if (some && self->ended) {
 		struct family_count now = left(self);
 		if (now.all != self->told.all || now.near != self->told.near) {
 			self->told = now;

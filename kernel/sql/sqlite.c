@@ -5,6 +5,7 @@
  */
 #include "sql/sqlite.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,6 +76,12 @@ enum keel_code sqlite_fail(struct sqlite_sql *sql, int rc, struct keel_error *er
 		sql->db && sqlite3_extended_errcode(sql->db) == rc ? sqlite3_errmsg(sql->db) : sqlite3_errstr(rc);
 	const char *path = sql->db ? sqlite3_db_filename(sql->db, "main") : NULL;
 	enum keel_code code = classify(rc, message);
+	/* SQLite knows one way for a disk to be full; a limit of the process (ulimit -f) or of the user are others. */
+	int number = sql->db && (rc & 0xFF) == SQLITE_IOERR ? sqlite3_system_errno(sql->db) : 0;
+	if (number == EFBIG || number == EDQUOT || number == ENOSPC) {
+		code = KEEL_STORE_FULL;
+		message = strerror(number);
+	}
 	if (path && path[0])
 		return keel_fail(err, code, "%s: %s", path, message);
 	return keel_fail(err, code, "%s", message);

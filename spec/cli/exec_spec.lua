@@ -504,7 +504,7 @@ describe("keel exec", function()
     assert.is_truthy(whole:find "^1\n.*\n500000\n$")
     assert.same({ code = 9, output = whole,
       errors = "keel exec: not all of the output could be kept: File too large\n" },
-      run [[trap '' XFSZ; ulimit -f 2048; exec "$@"]])
+      run [[ulimit -f 2048; exec "$@"]])
   end)
 
   it("gives the run as JSON on standard error", function()
@@ -514,9 +514,9 @@ describe("keel exec", function()
     assert.same({ 3, only_run(path).run_id, "error" }, { run.exit_code, run.run_id, run.status })
   end)
 
-  it("fails when the outcome cannot be written down, and says so, as JSON too", function()
+  it("F-56: fails when the outcome cannot be written down, and says so, as JSON too", function()
     local _, _, env = command.on_store()
-    local shell = { prefix = { "sh", "-c", [[trap '' XFSZ; exec "$@"]], "sh" }, env = env }
+    local shell = { env = env }
     -- From then on the disk of keel, its guardian's parent, is full.
     local full = { "sh", "-c", "read -r _ _ _ keel _ </proc/$PPID/stat; prlimit --pid $keel --fsize=1" }
     for _, option in ipairs { "--quiet", "--json" } do
@@ -528,7 +528,7 @@ describe("keel exec", function()
       else
         local record, failure = result.errors:match "^(%b{})\n(%b{})\n$"
         assert.equal("running", keel.json.decode(record).status)
-        assert.same({ code = "io", message = message, transient = false }, keel.json.decode(failure).error)
+        assert.same({ code = "store_full", message = message, transient = false }, keel.json.decode(failure).error)
       end
     end
   end)

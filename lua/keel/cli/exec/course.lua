@@ -274,7 +274,7 @@ local function write_down(course, outcome)
   if ok then return end
   outcome.message = ("the outcome (%s) could not be written down: %s"):format(outcome.status,
     err and tostring(err) or "the run is gone")
-  outcome.is_failure, outcome.is_unwritten = true, true
+  outcome.is_failure, outcome.unwritten = true, err and err.code or "not_found"
   if outcome.code == 0 then outcome.code = 1 end
 end
 

@@ -123,8 +123,9 @@ end
 local function report(record, outcome, given)
   if given.json then
     if record then io.stderr:write(json.encode(require("keel.cli.shape").fields(record)), "\n") end
-    if outcome.is_unwritten then
-      io.stderr:write(json.encode { error = { code = "io", message = outcome.message, transient = false } }, "\n")
+    if outcome.unwritten then
+      local failure = { code = outcome.unwritten, message = outcome.message, transient = false }
+      io.stderr:write(json.encode { error = failure }, "\n")
     end
   elseif outcome.message and (outcome.is_failure or not given.quiet) then
     io.stderr:write("keel exec: ", require("keel.cli.output").plain(outcome.message), "\n")
