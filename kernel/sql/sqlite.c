@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -69,6 +70,21 @@ static enum keel_code classify(int rc, const char *message)
 	}
 }
 
+/* SQLite knows one way for a disk to be full (ENOSPC); a quota and a limit of the process are others. What the system
+ * said is often gone when SQLite has cleaned up: then, under a limit, a write that failed for another reason than a
+ * failing device has met it. */
+static bool is_full(const struct sqlite_sql *sql, int rc)
+{
+	struct rlimit limit;
+	int number = sql->db ? sqlite3_system_errno(sql->db) : 0;
+	if ((rc & 0xFF) != SQLITE_IOERR || number == EIO)
+		return false;
+	if (number == EFBIG || number == EDQUOT || number == ENOSPC)
+		return true;
+	bool writes = rc == SQLITE_IOERR_WRITE || rc == SQLITE_IOERR_SHMSIZE || rc == SQLITE_IOERR_TRUNCATE;
+	return writes && getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+}
+
 enum keel_code sqlite_fail(struct sqlite_sql *sql, int rc, struct keel_error *err)
 {
 	/* The connection's message belongs to the last call that failed on it: take it only if that was this one. */
@@ -76,11 +92,9 @@ enum keel_code sqlite_fail(struct sqlite_sql *sql, int rc, struct keel_error *er
 		sql->db && sqlite3_extended_errcode(sql->db) == rc ? sqlite3_errmsg(sql->db) : sqlite3_errstr(rc);
 	const char *path = sql->db ? sqlite3_db_filename(sql->db, "main") : NULL;
 	enum keel_code code = classify(rc, message);
-	/* SQLite knows one way for a disk to be full; a limit of the process (ulimit -f) or of the user are others. */
-	int number = sql->db && (rc & 0xFF) == SQLITE_IOERR ? sqlite3_system_errno(sql->db) : 0;
-	if (number == EFBIG || number == EDQUOT || number == ENOSPC) {
+	if (is_full(sql, rc)) {
 		code = KEEL_STORE_FULL;
-		message = strerror(number);
+		message = "there is no room to write: the disk, a quota or a limit on the size of files (ulimit -f)";
 	}
 	if (path && path[0])
 		return keel_fail(err, code, "%s: %s", path, message);

@@ -181,9 +181,10 @@ describe("keel exec where the system refuses", function()
     local folder = support.dir()
     for call, step in pairs { waitid = "waitid", setsid = "setsid", prctl = false, socketpair = false,
       rt_sigprocmask = false, signalfd4 = false, setpgid = "nothing" } do
-      local result = command.run({ "exec", "--", "touch", folder .. "/" .. call }, { env = { KEEL_STORE = support.path() },
-        prefix = { "timeout", "20", "strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" .. call, "-e",
-          ("inject=%s:error=EPERM"):format(call) } })
+      local traced = { "timeout", "20", "strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" .. call, "-e",
+        ("inject=%s:error=EPERM"):format(call) }
+      local result = command.run({ "exec", "--", "touch", folder .. "/" .. call },
+        { env = { KEEL_STORE = support.path() }, prefix = traced })
       if step == "nothing" then
         assert.same({ 0, "" }, { result.code, result.errors })
       else
@@ -200,6 +201,19 @@ describe("keel exec where the system refuses", function()
     local result = command.run({ "exec", "--", "sh", "-c", "echo ran" }, { env = { KEEL_STORE = support.path() },
       prefix = { "unshare", "-rm", "sh", "-c", [[mount -t tmpfs none /dev && "$@" <&-]], "sh" } })
     assert.same({ code = 0, output = "ran\n", errors = "" }, result)
+  end)
+end)
+
+describe("keel exec under a limit of files", function()
+  after_each(support.clean_up)
+
+  it("F-56: tells of a full store, wherever the limit is met", function()
+    for _, limit in ipairs { 1, 4, 8, 40, 64, 100 } do -- of half a kibibyte
+      local result = command.run({ "exec", "--json", "true" }, { env = { KEEL_STORE = support.path() },
+        prefix = { "sh", "-c", ('ulimit -f %d; exec "$@"'):format(limit), "sh" } })
+      assert.equal(1, result.code)
+      assert.is_truthy(result.errors:find('"code":"store_full"', 1, true), limit .. ": " .. result.errors)
+    end
   end)
 end)
 
@@ -238,6 +252,7 @@ describe("keel exec keeps what is not UTF-8", function()
     local again = command.run({ "runs", "retry", last_run(path).run_id }, { env = { KEEL_STORE = path } })
     assert.is_truthy(again.errors:find(("cannot go to %s, where it ran"):format(folder), 1, true))
     assert(lfs.mkdir(folder))
-    assert.equal("ran\n", command.run({ "runs", "retry", last_run(path).run_id }, { env = { KEEL_STORE = path } }).output)
+    again = command.run({ "runs", "retry", last_run(path).run_id }, { env = { KEEL_STORE = path } })
+    assert.equal("ran\n", again.output)
   end)
 end)
