@@ -16,14 +16,14 @@ local PLAN = {
 local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
 local function line_of(command)
-  local pipe <close> = assert(io.popen(command))
+  local pipe <close> = keel.assert(io.popen(command))
   return pipe:read "l"
 end
 
 local function run(command, ...)
   local words = { ... }
   for i, word in ipairs(words) do words[i] = quoted(word) end
-  assert(os.execute(command:format(table.unpack(words))), command)
+  keel.assert(os.execute(command:format(table.unpack(words))), command)
 end
 
 local LUA = os.getenv "LUA" or "lua5.4"
@@ -36,7 +36,7 @@ local function start_on(folder, test)
   local work = ("%s/%s/%s"):format(folder, test.machine, test.id)
   run("mkdir -p %s && cp -R %s/. %s", work, test.test_dir, work)
   test.logs_path = work .. "/log"
-  return assert(io.popen(("cd -- %s && sh ./run.sh >log 2>&1"):format(quoted(work)), "w"))
+  return keel.assert(io.popen(("cd -- %s && sh ./run.sh >log 2>&1"):format(quoted(work)), "w"))
 end
 
 -- --- The dispatcher --------------------------------------------------------------------------------------------------
@@ -44,7 +44,7 @@ end
 -- The entries of the plan that no run has completed, in order.
 local function left_of(tests)
   local done, left = {}, {}
-  for _, test in ipairs(assert(tests:batch(BATCH))) do
+  for _, test in ipairs(keel.assert(tests:batch(BATCH))) do
     if test.status == "completed" then done[test.plan_entry] = true end
   end
   for _, item in ipairs(PLAN) do
@@ -56,22 +56,22 @@ end
 -- Starts an entry if its machine is idle. Returns the test and its process.
 local function start(tests, folder, item)
   local directory = folder .. "/suites/" .. item.suite
-  local hash = assert(keel.dispatcher.hash_dir(directory))
-  local test, verdict = assert(tests:prepare_atomic(item.machine, hash, function()
+  local hash = keel.assert(keel.dispatcher.hash_dir(directory))
+  local test, verdict = keel.assert(tests:prepare_atomic(item.machine, hash, function()
     return { test_dir = directory, batch_id = BATCH, plan_entry = item.entry }
   end))
   print(("%-5s  %-10s %s"):format(item.machine, item.suite, verdict))
   if verdict ~= "created" then return nil end
   local process = start_on(folder, test)
   test.status = "running"
-  return assert(tests:update(test)), process
+  return keel.assert(tests:update(test)), process
 end
 
 local function finish(tests, test, process)
   local _, how, code = process:close()
   test.status, test.exit_code = code == 0 and "completed" or "failed", code
   if code ~= 0 then test.error_code, test.error_msg = how, "see " .. test.logs_path end
-  assert(tests:update(test))
+  keel.assert(tests:update(test))
   print(("%-5s  %-10s %s"):format(test.machine, test.test_dir:match "[^/]*$", test.status))
 end
 
@@ -98,7 +98,7 @@ end
 
 if arg[1] == "--dispatcher" then -- the one that is killed
   io.stdout:setvbuf "line"
-  return dispatch(keel.dispatcher { store = assert(keel.open(arg[2] .. "/tests.db")) }, arg[2], 1)
+  return dispatch(keel.dispatcher { store = keel.assert(keel.open(arg[2] .. "/tests.db")) }, arg[2], 1)
 end
 
 -- --- The example -----------------------------------------------------------------------------------------------------
@@ -114,23 +114,23 @@ local folder = line_of "mktemp -d"
 for _, item in ipairs(PLAN) do
   local suite = folder .. "/suites/" .. item.suite
   run("mkdir -p %s && cp %s %s", suite, ROOT .. "/" .. item.spec, suite)
-  local script <close> = assert(io.open(suite .. "/run.sh", "w"))
-  assert(script:write(("export LUA_PATH=%s LUA_CPATH=%s\nexec %s %s --pattern=_spec .\n"):format(
+  local script <close> = keel.assert(io.open(suite .. "/run.sh", "w"))
+  keel.assert(script:write(("export LUA_PATH=%s LUA_CPATH=%s\nexec %s %s --pattern=_spec .\n"):format(
     quoted(ROOT .. "/spec/?.lua;" .. package.path), quoted(package.cpath), LUA, busted)))
 end
 
 print "- a dispatcher that will be killed"
 os.execute(("%s %s --dispatcher %s"):format(LUA, quoted(arg[0]), quoted(folder)))
 
-local store = assert(keel.open(folder .. "/tests.db"))
+local store = keel.assert(keel.open(folder .. "/tests.db"))
 local tests = keel.dispatcher { store = store }
-local recovered = assert(keel.run_manager { store = store }:reconcile_orphaned_inflight_runs())
+local recovered = keel.assert(keel.run_manager { store = store }:reconcile_orphaned_inflight_runs())
 print(("- the next one: %d runs were interrupted"):format(#recovered))
 dispatch(tests, folder)
 
-local all, counts = assert(tests:batch(BATCH))
+local all, counts = keel.assert(tests:batch(BATCH))
 local texts = {}
-for i, test in ipairs(all) do texts[i] = assert(tests:to_json(test)) end
+for i, test in ipairs(all) do texts[i] = keel.assert(tests:to_json(test)) end
 print("[" .. table.concat(texts, ",\n ") .. "]")
 print(("%d completed, %d failed, %d interrupted; all of it is in %s"):format(counts.completed, counts.failed,
   counts.interrupted, folder))

@@ -11,7 +11,7 @@ local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
 local function lines_of(command)
   local lines = {}
-  for line in assert(io.popen(command)):lines() do lines[#lines + 1] = line end
+  for line in keel.assert(io.popen(command)):lines() do lines[#lines + 1] = line end
   return lines
 end
 
@@ -30,16 +30,16 @@ end
 
 -- One file, one run: admitted, started, done, finished.
 local function hash(manager, directory, item, in_the_middle)
-  local run = assert(manager:create_or_reject(item.folder, { metadata = { path = item.path } }))
-  assert(manager:try_start(run.run_id))
+  local run = keel.assert(manager:create_or_reject(item.folder, { metadata = { path = item.path } }))
+  keel.assert(manager:try_start(run.run_id))
   local sum = lines_of("cd -- " .. quoted(directory) .. " && sha256sum -- " .. quoted(item.path))[1]
   if in_the_middle then in_the_middle() end
-  assert(manager:update_run_completion(run.run_id, { status = "success", last_ai_message = sum }))
+  keel.assert(manager:update_run_completion(run.run_id, { status = "success", last_ai_message = sum }))
 end
 
 if arg[1] == "--worker" then
   local directory, path, kill_at = arg[2], arg[3], tonumber(arg[4])
-  local manager = keel.run_manager { store = assert(keel.open(path)) }
+  local manager = keel.run_manager { store = keel.assert(keel.open(path)) }
   for i, item in ipairs(find_work(directory)) do
     hash(manager, directory, item, i == kill_at and function() os.execute "kill -9 $PPID" end)
     print(item.path) -- acknowledged: from here on it must not be lost
@@ -63,13 +63,13 @@ local path = lines_of("mktemp -d")[1] .. "/quickstart.db"
 local acknowledged = lines_of(("%s %s --worker %s %s %d"):format(os.getenv "LUA" or "lua5.4", quoted(arg[0]),
   quoted(directory), quoted(path), #work // 2 + 1))
 
-local store = assert(keel.open(path))
+local store = keel.assert(keel.open(path))
 local manager = keel.run_manager { store = store }
-local recovered = assert(manager:reconcile_orphaned_inflight_runs { error = "the worker was killed" })
+local recovered = keel.assert(manager:reconcile_orphaned_inflight_runs { error = "the worker was killed" })
 
 local finished, lost, page = {}, 0, nil
 repeat
-  page = assert(store:read_events(page and page.cursor, 1000, { kinds = { "run_finished" } }))
+  page = keel.assert(store:read_events(page and page.cursor, 1000, { kinds = { "run_finished" } }))
   for _, event in ipairs(page.events) do
     if event.data.status == "success" then finished[store:get(event.run_id).metadata.path] = true end
   end
@@ -80,7 +80,7 @@ for _, item in ipairs(work) do
 end
 for _, folder in ipairs(folders) do
   print(folder)
-  for _, event in ipairs(assert(store:read_events(nil, 256, { thread_id = folder })).events) do
+  for _, event in ipairs(keel.assert(store:read_events(nil, 256, { thread_id = folder })).events) do
     print("", event.at:sub(12, 23), event.kind, event.data.error or event.data.status or "",
       store:get(event.run_id).metadata.path)
   end

@@ -74,6 +74,10 @@ struct keel_text keel_lua_check_text(lua_State *L, int argument, const char *nam
 /* A whole number; raises for anything else, a text of digits too. [-0, +0, e] */
 lua_Integer keel_lua_check_integer(lua_State *L, int argument, const char *name);
 
+/* The userdata that a method was called on, at `argument`; raises for anything else, and says that a method is called
+ * with a colon. [-0, +0, e] */
+void *keel_lua_check_self(lua_State *L, int argument, const char *metatable);
+
 /* A time as text; leaves nil for no value. [-0, +1, m] */
 void keel_lua_push_time(lua_State *L, int64_t time);
 
@@ -132,6 +136,30 @@ void keel_lua_push_number_text(lua_State *L, int index, int decimals);
 
 /* number_text of the module table on the top. [-0, +0, m] */
 void keel_lua_number_open(lua_State *L);
+
+/* --- suggest.c --------------------------------------------------------------------------------------------------- */
+
+enum { KEEL_LUA_WORD_MAX = 64 };
+
+/* The search for the known word that was probably meant by another one. */
+struct keel_lua_guess {
+	char word[KEEL_LUA_WORD_MAX];
+	size_t size;
+	int least;        /* mistakes that the best one would take */
+	const char *best; /* borrowed from who tried it; NULL: none is near */
+};
+
+/* Begins a search; `word` ends with a zero byte. */
+void keel_lua_guess_start(struct keel_lua_guess *guess, const char *word);
+
+/* Compares with a known word, which must outlive the search. */
+void keel_lua_guess_try(struct keel_lua_guess *guess, const char *name);
+
+/* Pushes "; did you mean 'best'?", or an empty text, and returns it. [-0, +1, m] */
+const char *keel_lua_guess_text(lua_State *L, const struct keel_lua_guess *guess);
+
+/* nearest of the module table on the top. [-0, +0, m] */
+void keel_lua_suggest_open(lua_State *L);
 
 /* --- hash_dir.c -------------------------------------------------------------------------------------------------- */
 

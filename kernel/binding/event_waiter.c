@@ -12,7 +12,7 @@ struct event_waiter {
 /* Raises when it is closed, or its store is, which is pushed to index STORE. */
 static struct event_waiter *check(lua_State *L)
 {
-	struct event_waiter *self = luaL_checkudata(L, SELF, WAITER);
+	struct event_waiter *self = keel_lua_check_self(L, SELF, WAITER);
 	luaL_argcheck(L, self->waiter, SELF, "the waiter is closed");
 	lua_settop(L, CURSOR);
 	lua_getiuservalue(L, SELF, 1);
@@ -49,7 +49,7 @@ static int waiter_descriptor(lua_State *L)
 
 static int waiter_close(lua_State *L)
 {
-	struct event_waiter *self = luaL_checkudata(L, SELF, WAITER);
+	struct event_waiter *self = keel_lua_check_self(L, SELF, WAITER);
 	keel_event_waiter_close(self->waiter);
 	self->waiter = NULL;
 	return 0;

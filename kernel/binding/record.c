@@ -140,6 +140,18 @@ static bool read_value(lua_State *L, int argument, enum keel_run_field field, st
 	return true;
 }
 
+/* Raises about the key at `key`. */
+static void unknown_field(lua_State *L, int argument, int key, keel_run_set may)
+{
+	struct keel_lua_guess guess;
+	const char *name = luaL_tolstring(L, key, NULL);
+	keel_lua_guess_start(&guess, name);
+	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++)
+		if (keel_run_set_has(may, (enum keel_run_field)i))
+			keel_lua_guess_try(&guess, keel_run_field_name((enum keel_run_field)i));
+	luaL_argerror(L, argument, lua_pushfstring(L, "unknown field '%s'%s", name, keel_lua_guess_text(L, &guess)));
+}
+
 bool keel_lua_read_record(lua_State *L, int argument, keel_run_set may, struct keel_run *run, struct keel_error *err)
 {
 	keel_lua_check_type(L, argument, "fields", LUA_TTABLE);
@@ -154,7 +166,7 @@ bool keel_lua_read_record(lua_State *L, int argument, keel_run_set may, struct k
 		lua_pop(L, 1);
 		enum keel_run_field field = (enum keel_run_field)number;
 		if (number < 0 || !keel_run_set_has(may, field))
-			luaL_argerror(L, argument, lua_pushfstring(L, "unknown field '%s'", luaL_tolstring(L, key, NULL)));
+			unknown_field(L, argument, key, may);
 		keel_run_set_add(&run->given, field);
 		if (keel_lua_is_null(L, -1)) {
 			lua_pop(L, 1);

@@ -9,6 +9,7 @@
 #include "binding.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -20,6 +21,7 @@ enum { SLEEP = 1, CLOCK, LOG, CALLBACKS = LOG, PROGRESS, USER_VALUES = PROGRESS 
 struct keel_lua_store {
 	struct keel_store *store; /* NULL: closed */
 	bool closing;             /* closed by a finalizer, perhaps in the middle of an operation: to be released */
+	char closed_at[96];       /* where: "file.lua:12"; empty: not known */
 	int64_t lock_timeout_us;
 	bool has_clock;
 	int64_t now;              /* what the host's clock said before this operation */
@@ -71,10 +73,18 @@ static void check_idle(lua_State *L, const struct keel_lua_store *self, int argu
 	luaL_argcheck(L, !self->telling, argument, "the store is at work, and tells of its progress");
 }
 
+/* Raises for a closed store, and says where it was closed. */
+static void raise_closed(lua_State *L, const struct keel_lua_store *self, int argument, const char *whose)
+{
+	const char *at = self && self->closed_at[0] ? lua_pushfstring(L, ": it was closed at %s", self->closed_at) : "";
+	luaL_argerror(L, argument, lua_pushfstring(L, "the store%s is closed%s", whose, at));
+}
+
 static struct keel_lua_store *check_store(lua_State *L, int argument)
 {
-	struct keel_lua_store *self = luaL_checkudata(L, argument, STORE);
-	luaL_argcheck(L, is_usable(L, self), argument, "the store is closed");
+	struct keel_lua_store *self = keel_lua_check_self(L, argument, STORE);
+	if (!is_usable(L, self))
+		raise_closed(L, self, argument, "");
 	check_idle(L, self, argument);
 	check_process(L, self);
 	return self;
@@ -108,9 +118,10 @@ static bool is_open(const struct keel_lua_transaction *self, const struct keel_l
 
 static struct keel_lua_store *check_transaction(lua_State *L, int argument)
 {
-	struct keel_lua_transaction *self = luaL_checkudata(L, argument, TRANSACTION);
+	struct keel_lua_transaction *self = keel_lua_check_self(L, argument, TRANSACTION);
 	struct keel_lua_store *store = store_of(L, argument);
-	luaL_argcheck(L, store && is_usable(L, store), argument, "the store of the transaction is closed");
+	if (!store || !is_usable(L, store))
+		raise_closed(L, store, argument, " of the transaction");
 	check_process(L, store);
 	luaL_argcheck(L, is_open(self, store), argument, "the transaction is over");
 	return store;
@@ -219,7 +230,7 @@ static int start(lua_State *L, const struct attempt *attempt)
 
 static int store_gc(lua_State *L)
 {
-	release(luaL_checkudata(L, 1, STORE));
+	release(keel_lua_check_self(L, 1, STORE));
 	return 0;
 }
 
@@ -298,11 +309,22 @@ static int store_open(lua_State *L)
 	return start(L, &opening);
 }
 
+/* Keeps who closes the store: the line that called close, or whose scope is left. */
+static void note_place(lua_State *L, struct keel_lua_store *self)
+{
+	lua_Debug where;
+	if (!lua_getstack(L, 1, &where) || !lua_getinfo(L, "Sl", &where) || where.currentline <= 0)
+		return;
+	snprintf(self->closed_at, sizeof self->closed_at, "%s:%d", where.short_src, where.currentline);
+}
+
 /* store:close(): ends the session and closes the file. Safe to call again. */
 static int store_close(lua_State *L)
 {
-	struct keel_lua_store *self = luaL_checkudata(L, 1, STORE);
+	struct keel_lua_store *self = keel_lua_check_self(L, 1, STORE);
 	check_idle(L, self, 1);
+	if (self->store && !self->closing)
+		note_place(L, self);
 	self->closing = self->store && in_finalizer(L);
 	if (!self->closing)
 		release(self);
@@ -311,7 +333,7 @@ static int store_close(lua_State *L)
 
 static int store_tostring(lua_State *L)
 {
-	struct keel_lua_store *self = luaL_checkudata(L, 1, STORE);
+	struct keel_lua_store *self = keel_lua_check_self(L, 1, STORE);
 	if (!self->store || self->closing)
 		lua_pushliteral(L, "keel.store (closed)");
 	else if (!keel_store_usable(self->store))
@@ -337,7 +359,8 @@ static const struct keel_lua_method *method(lua_State *L)
 /* What every try begins with. False, with *err: the handle's own transaction is in the way. */
 static bool may_try(lua_State *L, struct keel_lua_store *self, struct keel_error *err)
 {
-	luaL_argcheck(L, is_usable(L, self), 1, "the store is closed"); /* perhaps while it waited, or by the clock */
+	if (!is_usable(L, self)) /* perhaps closed while it waited, or by the clock */
+		raise_closed(L, self, 1, "");
 	if (!keel_store_in_transaction(self->store))
 		return true;
 	memset(err, 0, sizeof *err);
@@ -476,7 +499,7 @@ static int transaction_commit(lua_State *L)
 /* tx:rollback(), tx:close(): undoes all of it. Safe to call again, and after commit, when it does nothing. */
 static int transaction_rollback(lua_State *L)
 {
-	struct keel_lua_transaction *tx = luaL_checkudata(L, 1, TRANSACTION);
+	struct keel_lua_transaction *tx = keel_lua_check_self(L, 1, TRANSACTION);
 	struct keel_lua_store *store = store_of(L, 1);
 	if (store && is_open(tx, store))
 		keel_store_rollback(store->store);
@@ -522,7 +545,7 @@ static int transaction_rollback_to(lua_State *L)
 
 static int transaction_tostring(lua_State *L)
 {
-	struct keel_lua_transaction *tx = luaL_checkudata(L, 1, TRANSACTION);
+	struct keel_lua_transaction *tx = keel_lua_check_self(L, 1, TRANSACTION);
 	struct keel_lua_store *store = store_of(L, 1);
 	lua_pushstring(L, store && is_open(tx, store) ? "keel.transaction (open)" : "keel.transaction (over)");
 	return 1;
@@ -563,7 +586,7 @@ static int slept(lua_State *L, int status, lua_KContext context)
 static int store_sleep(lua_State *L)
 {
 	int64_t duration;
-	luaL_checkudata(L, 1, STORE);
+	keel_lua_check_self(L, 1, STORE);
 	keel_lua_check_type(L, 2, "seconds", LUA_TNUMBER);
 	luaL_argcheck(L, keel_lua_duration(lua_tonumber(L, 2), &duration), 2, "seconds must be at least 0");
 	if (lua_getiuservalue(L, 1, SLEEP) == LUA_TNIL) {
@@ -578,7 +601,7 @@ static int store_sleep(lua_State *L)
 /* store:log(level, message, fields): calls the host's `log`, if it gave one. */
 static int store_log(lua_State *L)
 {
-	luaL_checkudata(L, 1, STORE);
+	keel_lua_check_self(L, 1, STORE);
 	keel_lua_check_type(L, 2, "level", LUA_TSTRING);
 	keel_lua_check_type(L, 3, "message", LUA_TSTRING);
 	lua_settop(L, 4);

@@ -15,6 +15,16 @@ void keel_lua_check_type(lua_State *L, int argument, const char *name, int type)
 			lua_pushfstring(L, "%s: %s expected, got %s", name, lua_typename(L, type), luaL_typename(L, argument)));
 }
 
+void *keel_lua_check_self(lua_State *L, int argument, const char *metatable)
+{
+	void *self = luaL_testudata(L, argument, metatable);
+	if (!self)
+		luaL_argerror(L, argument,
+					  lua_pushfstring(L, "%s expected, got %s: call methods with a colon", metatable,
+									  luaL_typename(L, argument)));
+	return self;
+}
+
 struct keel_text keel_lua_check_text(lua_State *L, int argument, const char *name)
 {
 	struct keel_text text;
@@ -52,6 +62,18 @@ bool keel_lua_duration(lua_Number seconds, int64_t *duration_us)
 	return true;
 }
 
+/* Raises about the key below the top. */
+static void unknown_option(lua_State *L, int argument, const char *const *known)
+{
+	struct keel_lua_guess guess;
+	const char *name = luaL_tolstring(L, -2, NULL);
+	keel_lua_guess_start(&guess, name);
+	for (int i = 0; known[i]; i++)
+		keel_lua_guess_try(&guess, known[i]);
+	luaL_argerror(L, argument,
+				  lua_pushfstring(L, "unknown option '%s'%s", name, keel_lua_guess_text(L, &guess)));
+}
+
 void keel_lua_check_options(lua_State *L, int argument, const char *const *known)
 {
 	if (lua_isnoneornil(L, argument))
@@ -66,7 +88,7 @@ void keel_lua_check_options(lua_State *L, int argument, const char *const *known
 		while (name.data && known[i] && !keel_text_is(name, known[i]))
 			i++;
 		if (!name.data || !known[i])
-			luaL_argerror(L, argument, lua_pushfstring(L, "unknown option '%s'", luaL_tolstring(L, -2, NULL)));
+			unknown_option(L, argument, known);
 		lua_pop(L, 1);
 	}
 }

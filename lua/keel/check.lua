@@ -16,6 +16,42 @@ local function is_named(value, name)
   return type(meta) == "table" and meta.__name == name
 end
 
+--- The words "; did you mean '…'?", or an empty text when no known name is near.
+---@param name any what was given
+---@param known table<string, any>|string[] the names there are: the list's, else the keys
+---@return string
+function check.did_you_mean(name, known)
+  if type(name) ~= "string" then return "" end
+  local names = known
+  if known[1] == nil then
+    names = {}
+    for key in pairs(known) do names[#names + 1] = key end
+    table.sort(names) -- of two that are as near, always the same
+  end
+  local nearest = kernel.nearest(name, names)
+  return nearest and ("; did you mean '%s'?"):format(nearest) or ""
+end
+
+--- Has the public methods of a class look at what they are called on: a dot in place of the colon is the commonest
+--- mistake, and would be seen only somewhere inside.
+---@param class table
+---@param own string a field that all of its objects have
+function check.methods(class, own)
+  for name, method in pairs(class) do
+    if type(method) == "function" and name ~= "new" and not name:find "^_" then
+      class[name] = function(self, ...)
+        local kind = type(self)
+        if (kind ~= "table" and kind ~= "userdata") or self[own] == nil then
+          error(("bad argument #1 to '%s' (%s expected, got %s: call methods with a colon)"):format(name, class.__name,
+            kind), 2)
+        end
+        return method(self, ...)
+      end
+    end
+  end
+  return class
+end
+
 --- Whether a text has a control character, which no id may have: U+0000 to U+001F and U+007F to U+009F.
 ---@param text string
 ---@return boolean
@@ -97,7 +133,9 @@ function check.options(options, known, argument, name, depth)
   if getmetatable(options) ~= nil then options = flat(options, known) end
   for key, value in pairs(options) do
     local expected = known[key]
-    if expected == nil then misuse(level, argument, name, ("unknown option '%s'"):format(tostring(key))) end
+    if expected == nil then
+      misuse(level, argument, name, ("unknown option '%s'%s"):format(tostring(key), check.did_you_mean(key, known)))
+    end
     if value == null then
       as_given = false
     elseif type(value) ~= expected and expected ~= true and not fits(value, expected) then

@@ -78,6 +78,19 @@ function errors.is_transient(err)
   return type(err) == "string" and is_transient_text(err)
 end
 
+--- Gives all of its arguments back, unless the first is nil or false: then raises the second as a text, with the
+--- caller's place in front. Many hosts print an error that is a table as "(null)", or not at all.
+---@generic T
+---@param value? T
+---@param err? any what a call returned behind nil
+---@return T value
+---@return any ... the rest
+function errors.assert(value, err, ...)
+  if value then return value, err, ... end
+  if err == nil then err = "assertion failed!" end
+  error(tostring(err), 2)
+end
+
 --- Makes an error of whatever a store returned or raised. What has a code keeps it, and reads like any other.
 ---@param err any
 ---@return keel.Error
@@ -89,6 +102,8 @@ function errors.from(err)
     return made
   end
   local message = tostring(type(err) == "table" and err.message or err)
+  local closed = message:match "%((the store[^()]* is closed[^()]*)%)$"
+  if closed then return errors.new("closed", closed) end
   local transient = errors.is_transient(err) or is_transient_text(message)
   return errors.new(transient and "busy" or "io", message)
 end

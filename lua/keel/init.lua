@@ -1,4 +1,5 @@
 --- keel: a durable run kernel. This file is the face: what users write starts here.
+local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 
 require "keel.store"
@@ -10,6 +11,8 @@ local keel = {
   --- store_version, store_readonly, store_full, io, busy, no_memory.
   ---@type fun(uri: string, options?: keel.StoreOptions): keel.Store?, keel.Error?
   open = kernel.open,
+  --- `assert` for hosts that show only texts: raises "file:line: code: message" in place of an error table.
+  assert = errors.assert,
   --- JSON null, in tables that become JSON.
   null = kernel.null,
   --- Marks a table as a JSON array.
@@ -21,8 +24,8 @@ local keel = {
   retry_policy = require("keel.retry").new,
   run_manager = require("keel.manager").new,
   shared_commits = require("keel.store.shared_commits").new,
-  --- Makes an executor; see lua/keel/executor.lua. Needs luv, which nothing else here does.
-  executor = function(options) return require("keel.executor").new(options) end,
+  --- Makes an executor. Needs luv, which nothing else here does: it is looked for when the first executor is made.
+  executor = require("keel.executor").new,
   dispatcher = require "keel.dispatcher",
   runtime = require("keel.runtime").new,
 }

@@ -101,4 +101,4 @@ function Retry:call(fn, ...)
   end
 end
 
-return Retry
+return check.methods(Retry, "max_attempts")

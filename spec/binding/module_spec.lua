@@ -52,7 +52,7 @@ describe("The module", function()
   it("prints nothing", function()
     local child = support.spawn [[
       keel.open("/nowhere/at/all/keel.db")
-      local manager = keel.run_manager {}
+      local manager = keel.run_manager { store = ":memory:" }
       manager:create("")
       assert(manager:create("t"))
       pcall(keel.open, 42)

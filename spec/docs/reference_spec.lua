@@ -140,6 +140,24 @@ local function public(maker)
   return function(name, value) return type(value) == "function" and not name:find "^_" and value ~= maker end
 end
 
+describe("Examples", function()
+  it("F-36: raise texts: no host prints (null) for them", function()
+    local checked = 0
+    local function check(place, code)
+      if not code:find('require "keel"', 1, true) then return end
+      checked = checked + 1
+      assert.is_nil(code:match "%f[%w_.:]assert%(", place)
+    end
+    for _, path in ipairs { "README.md", "lua/keel/README.md", "lua/keel/cli/README.md" } do
+      for _, example in ipairs(examples_of(path)) do check(path .. ":" .. example.line, example.code) end
+    end
+    for name in lfs.dir(ROOT .. "examples") do
+      if name:find "%.lua$" then check(name, read(ROOT .. "examples/" .. name)) end
+    end
+    assert.is_true(checked > 25)
+  end)
+end)
+
 describe("The reference names", function()
   after_each(support.clean_up)
 
@@ -159,13 +177,13 @@ describe("The reference names", function()
   it("every method and field of leases", function()
     local text = sections "Leases"
     local lease = assert(support.open(":memory:"):lease("name", { ttl = 1 }))
-    each_key(getmetatable(lease), public(getmetatable(lease).acquire), function(name) return is_called(text, name) end)
+    each_key(getmetatable(lease), public(), function(name) return is_called(text, name) end)
     local function shown(name) return not name:find "^_" end
     each_key(lease, shown, function(name) return is_named(text, "lease." .. name) end)
   end)
 
   it("every method of the run manager, of abort events and of retry policies", function()
-    local manager = keel.run_manager()
+    local manager = keel.run_manager { store = ":memory:" }
     local run = assert(manager:create "t")
     local function in_section(title)
       return function(name) return is_called(sections(title), name) end
@@ -178,7 +196,7 @@ describe("The reference names", function()
 
   it("every method of the dispatcher, every field of a test run, and what needs no dispatcher", function()
     local text = sections "The test dispatcher"
-    local dispatcher = keel.dispatcher()
+    local dispatcher = keel.dispatcher { store = ":memory:" }
     local methods = getmetatable(dispatcher)
     each_key(methods, public(methods.new), function(name) return is_called(text, name) end)
     each_key(keel.dispatcher, any, function(name) return text:find("keel.dispatcher." .. name .. "(", 1, true) end)
@@ -188,7 +206,7 @@ describe("The reference names", function()
 
   it("every method, option and limit of executors, and all that a handler is given", function()
     local text = sections "The executor"
-    local runs = keel.run_manager()
+    local runs = keel.run_manager { store = ":memory:" }
     local executor = assert(keel.executor { manager = runs, handlers = function(context)
       each_key(context, any, function(name) return text:find("`context%." .. name .. "%f[^%w_]") end)
       local child = assert(context.spawn "true")
@@ -226,7 +244,7 @@ describe("The reference names", function()
 
   it("every field of a run", function()
     local text = sections "The run record"
-    local manager = keel.run_manager()
+    local manager = keel.run_manager { store = ":memory:" }
     local run = assert(manager:create "t")
     assert(manager:cancel(run.run_id))
     each_key(kernel.run_fields, any, function(name) return is_named(text, name) end)
@@ -234,7 +252,7 @@ describe("The reference names", function()
   end)
 
   it("every option of create, and what a strategy and a reconciler are told", function()
-    local manager = keel.run_manager()
+    local manager = keel.run_manager { store = ":memory:" }
     local given, seen, context = {}, nil, nil
     each_key(kernel.run_fields, function(name)
       return (pcall(manager.create, manager, "t", { [name] = keel.null }))
@@ -262,7 +280,7 @@ describe("The reference names", function()
 
   it("every method of runtimes and subscriptions, and every field of what they give", function()
     local text = sections "Worker runtimes"
-    local runtime = assert(keel.runtime())
+    local runtime = assert(keel.runtime { store = ":memory:" })
     each_key(getmetatable(runtime), public(keel.runtime), function(name) return is_called(text, name) end)
     local subscription = getmetatable(assert(runtime:subscribe_events()))
     each_key(subscription, public(subscription.new), function(name) return is_called(text, name) end)
@@ -326,7 +344,7 @@ describe("The types of the C module name", function()
   end)
 
   it("every field of a run", function()
-    local run = assert(keel.run_manager():create "t")
+    local run = assert(keel.run_manager { store = ":memory:" }:create "t")
     each_key(kernel.run_fields, any, function(name) return has_field(class "keel.Run", name) end)
     each_key(run, any, function(name) return has_field(class "keel.Run", name) end)
   end)

@@ -56,7 +56,7 @@ describe("A process of a handler", function()
   it("need not read its input, whatever the program does about SIGPIPE", function()
     local script = [[
       local uv = require "luv"
-      local runs, seen = keel.run_manager {}, {}
+      local runs, seen = keel.run_manager { store = ":memory:" }, {}
       local executor = keel.executor { manager = runs, handlers = function(context)
         local children = {}
         for i = 1, 3 do children[i] = assert(context.spawn { "true", input = ("x"):rep(2000000) }) end

@@ -460,7 +460,7 @@ describe("Without luv", function()
   it("keel works, and asking for an executor names what is missing", function()
     local child = support.spawn([[
       package.preload.luv = function() error "no such module" end
-      local runs = keel.run_manager()
+      local runs = keel.run_manager { store = ":memory:" }
       assert(runs:create "t")
       say((select(2, pcall(keel.executor, { manager = runs, handlers = print })):gsub("\n", " ")))
     ]])

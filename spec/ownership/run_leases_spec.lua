@@ -220,13 +220,13 @@ describe("A run lease", function()
 
   for name, value in pairs { zero = 0, negative = -1, NaN = 0 / 0, infinite = math.huge } do
     it("lease_ttl that is " .. name .. " is refused", function()
-      support.invalid("lease_ttl", keel.run_manager { lease_ttl = value })
+      support.invalid("lease_ttl", keel.run_manager { store = ":memory:", lease_ttl = value })
     end)
   end
 
   it("lease_grace that is no time is refused, as is another type", function()
     for _, value in ipairs { -1, 0 / 0, math.huge } do
-      support.invalid("lease_grace", keel.run_manager { lease_ttl = 1, lease_grace = value })
+      support.invalid("lease_grace", keel.run_manager { store = ":memory:", lease_ttl = 1, lease_grace = value })
     end
     support.raises("lease_ttl", keel.run_manager, { lease_ttl = "10" })
     support.raises("lease_grace", keel.run_manager, { lease_grace = true })
@@ -311,7 +311,8 @@ describe("A heartbeat", function()
   end)
 
   it("of a manager that never wrote has nothing to say", function()
-    assert.same({ renewed = 0, lost = {}, cancel_requested = {}, expired = {} }, keel.run_manager {}:heartbeat())
+    local manager = keel.run_manager { store = ":memory:" }
+    assert.same({ renewed = 0, lost = {}, cancel_requested = {}, expired = {} }, manager:heartbeat())
   end)
 
   for _, method in ipairs { "renew_runs", "list_inflight" } do

@@ -247,7 +247,7 @@ describe("A finalizing run", function()
 
   it("a settle_timeout that is no time is refused", function()
     for _, value in ipairs { -1, 0 / 0, math.huge } do
-      support.invalid("settle_timeout", require("keel").run_manager { settle_timeout = value })
+      support.invalid("settle_timeout", require("keel").run_manager { store = ":memory:", settle_timeout = value })
     end
   end)
 end)

@@ -312,7 +312,7 @@ describe("cleanup", function()
   end)
 
   it("refuses what is no time, and what nobody knows", function()
-    local manager = keel.run_manager()
+    local manager = keel.run_manager { store = ":memory:" }
     local run = assert(manager:create "t")
     for _, delay in ipairs { -1, 0 / 0, math.huge } do
       support.invalid("delay", manager:cleanup(run.run_id, { delay = delay }))

@@ -193,9 +193,9 @@ describe("The options of a retry policy", function()
     local options = { max_attempts = 2 }
     for _, name in ipairs { "run_manager", "dispatcher", "runtime" } do
       support.raises("'retry' must be a retry policy", keel[name], { retry = options })
-      assert.truthy(keel[name] { retry = keel.retry_policy(options) })
+      assert.truthy(keel[name] { store = ":memory:", retry = keel.retry_policy(options) })
     end
-    local manager = assert(keel.run_manager {})
+    local manager = assert(keel.run_manager { store = ":memory:" })
     support.raises("'backoff' must be a retry policy", keel.executor,
       { manager = manager, handlers = {}, backoff = options })
   end)

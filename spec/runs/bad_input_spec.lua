@@ -168,7 +168,9 @@ describe("keel.run_manager", function()
   it("refuses times that are none, naming the option", function()
     for name, values in pairs { lease_ttl = { 0, -1, 0 / 0, math.huge }, lease_grace = { -1, 0 / 0, math.huge },
       settle_timeout = { -0.5, 0 / 0, math.huge } } do
-      for _, value in ipairs(values) do support.invalid(name, keel.run_manager { [name] = value }) end
+      for _, value in ipairs(values) do
+        support.invalid(name, keel.run_manager { store = ":memory:", [name] = value })
+      end
       support.raises(name, keel.run_manager, { [name] = "long" })
     end
     support.raises("record_refusals", keel.run_manager, { record_refusals = "yes" })

@@ -152,7 +152,7 @@ end)
 describe("A manager without a store", function()
   it("keeps its runs to itself", function()
     local keel = require "keel"
-    local one, two = keel.run_manager(), keel.run_manager {}
+    local one, two = keel.run_manager { store = ":memory:" }, keel.run_manager { store = ":memory:" }
     local run = assert(one:create "t")
     assert.equal("pending", one:get(run.run_id).status)
     assert.is_nil(two:get(run.run_id))

@@ -48,7 +48,7 @@ end)
 
 describe("A manager without a store of its own", function()
   it("RUN-22: has nothing left of a run that was cleaned up", function()
-    local manager = keel.run_manager()
+    local manager = keel.run_manager { store = ":memory:" }
     local run = assert(manager:create "t")
     assert(manager:set_status(run.run_id, "success"))
     manager:cleanup(run.run_id, { delay = 0 })

@@ -24,7 +24,7 @@ support.each_store(function(open, backend)
   end)
 
   it("without options it is a private one with a new id", function()
-    local a, b = assert(keel.runtime()), assert(keel.runtime())
+    local a, b = assert(keel.runtime { store = ":memory:" }), assert(keel.runtime { store = ":memory:" })
     assert.are_not.equal(a:runtime_id(), b:runtime_id())
     assert.equal("memory", a:summary().backend)
   end)

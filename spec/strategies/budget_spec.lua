@@ -53,15 +53,15 @@ describe("A strategy's budget", function()
   end)
 
   it("of nothing is refused", function()
-    support.invalid("policy_budget", keel.run_manager { policy_budget = { instructions = 0 } })
-    support.invalid("policy_budget", keel.run_manager { policy_budget = { seconds = 0 / 0 } })
+    support.invalid("policy_budget", keel.run_manager { store = ":memory:", policy_budget = { instructions = 0 } })
+    support.invalid("policy_budget", keel.run_manager { store = ":memory:", policy_budget = { seconds = 0 / 0 } })
   end)
 
   it("may be written as Lua writes large numbers", function()
     local budget = { instructions = 1e5, seconds = 10, bytes = 16 * 2 ^ 20 }
     local _, err = admit(function() while true do end end, budget)
     assert.same({ "instructions", "it spent its budget of 100000 instructions" }, { err.limit, err.reason })
-    assert.has_error(function() keel.run_manager { policy_budget = { instructions = 0.5 } } end,
+    assert.has_error(function() keel.run_manager { store = ":memory:", policy_budget = { instructions = 0.5 } } end,
       "bad argument #1 to 'run_manager' (option 'instructions' must be a whole number, got 0.5)")
   end)
 

@@ -13,6 +13,7 @@
 ---| "invalid_transition" # from, to
 ---| "limit_too_large" # field, requested, max
 ---| "wrong_runtime" # expected, actual
+---| "closed" # from a manager, runtime, dispatcher or executor: its store was closed; the message says where
 ---| "runtime_stopped"
 ---| "unsupported_strategy" # known
 ---| "stale_owner" # run_id and session_id when another live session owns the run; of a lease: none
@@ -944,6 +945,13 @@ function kernel.sleep(seconds) end
 ---@param text string
 ---@return string hash 64 hexadecimal digits
 function kernel.sha256(text) end
+
+--- The name that was probably meant by a word: one that begins like it, or is at most two mistakes away, one if it is
+--- short. The dashes of options do not count.
+---@param word string
+---@param names string[]
+---@return string? name
+function kernel.nearest(word, names) end
 
 --- Whether a text has nothing but white space, as Unicode has it. False for a text that is not UTF-8.
 ---@param text string

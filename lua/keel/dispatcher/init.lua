@@ -22,18 +22,18 @@ Dispatcher.__name = "keel.dispatcher"
 local PAGE = 1000      -- rows of one read, when all are wanted
 local ALL_MAX = 10000  -- runs of a batch, or of a directory on a machine, that are given at once
 
-local dispatcher_options = { store = "userdata|table", retry = "retry policy", log = "callable" }
+local dispatcher_options = { store = "userdata|table|string", retry = "retry policy", log = "callable" }
 
---- Makes a dispatcher. Several may share a store, in this process and in others. Raises for unknown options and wrong
---- types. Fails with what opening a store in memory fails with.
----@param options? { store?: keel.Store, retry?: keel.RetryPolicy,
---- log?: fun(level: string, message: string, fields: table) } store: without one, a private store in memory
+--- Makes a dispatcher. Several may share a store, in this process and in others. Raises without a store, for unknown
+--- options and wrong types. Fails with what opening a store fails with.
+---@param options { store: keel.Store|string, retry?: keel.RetryPolicy,
+--- log?: fun(level: string, message: string, fields: table) } store: an open one, or the uri of one that is
+--- opened here
 ---@return keel.Dispatcher? dispatcher
 ---@return keel.Error? err
 function Dispatcher.new(options)
   options = check.options(options, dispatcher_options, 1, "dispatcher")
-  local store, err = options.store, nil
-  if not store then store, err = kernel.open ":memory:" end
+  local store, err = Client.open(options.store, "dispatcher", options.log)
   if not store then return nil, err end
   return setmetatable({ _client = Client.new(store, options.retry or Retry.new(), options.log) }, Dispatcher)
 end
@@ -259,6 +259,8 @@ function Dispatcher:from_json(text) -- luacheck: ignore 212
   check.type(text, "string", 1, "from_json")
   return json.decode(text)
 end
+
+check.methods(Dispatcher, "_client")
 
 --- `keel.dispatcher`: makes a dispatcher when it is called, and holds what needs none.
 return setmetatable({ is_terminal = record.is_terminal, hash_dir = kernel.hash_dir }, {

@@ -492,4 +492,4 @@ function Executor:stats()
   return { running = counts.started - counts.ended, started = counts.started, ended = counts.ended }
 end
 
-return Executor
+return check.methods(Executor, "_state")

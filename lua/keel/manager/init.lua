@@ -28,7 +28,7 @@ require "keel.manager.reserving"(Manager)
 require "keel.manager.explaining"(Manager)
 
 local manager_options = {
-  store = "userdata|table",
+  store = "userdata|table|string",
   retry = "retry policy",
   strategies = "table",
   fallback_strategy = "string|function|policy",
@@ -100,15 +100,15 @@ local function context_of(self)
 end
 
 --- Makes a manager. Several managers may share a store, in this process and in others.
---- Raises for unknown options and wrong types. Fails with invalid_request (policy_budget, lease_ttl, lease_grace,
---- settle_timeout), unsupported_strategy (fallback_strategy), and with what opening a store in memory fails with.
----@param options? { store?: keel.Store, retry?: keel.RetryPolicy, strategies?: table<string, keel.AnyStrategy>,
+--- Raises without a store, for unknown options and wrong types. Fails with invalid_request (policy_budget, lease_ttl,
+--- lease_grace, settle_timeout), unsupported_strategy (fallback_strategy), and with what opening a store fails with.
+---@param options { store: keel.Store|string, retry?: keel.RetryPolicy, strategies?: table<string, keel.AnyStrategy>,
 --- fallback_strategy?: string|keel.AnyStrategy, reconcilers?: table<string, keel.AnyReconciler>,
 --- policy_budget?: { instructions?: integer, seconds?: number, bytes?: number },
 --- lease_ttl?: number, lease_grace?: number, settle_timeout?: number, record_refusals?: boolean,
---- log?: fun(level: string, message: string, fields: table) } store: without one, a private store in memory: nothing
---- outlives the manager; fallback_strategy: decides when the strategy that was asked for fails; lease_ttl: seconds
---- after which a run that no heartbeat has renewed is lost (default: never),
+--- log?: fun(level: string, message: string, fields: table) } store: an open one, or the uri of one that is opened
+--- here; with ":memory:" nothing outlives the manager; fallback_strategy: decides when the strategy that was asked for
+--- fails; lease_ttl: seconds after which a run that no heartbeat has renewed is lost (default: never),
 --- and lease_grace: seconds more (default 0); settle_timeout: seconds that a stopped run may take to come to rest
 --- before what waits for it goes on (default 30); record_refusals: refused and reused admissions leave events
 ---@return keel.RunManager? manager
@@ -126,16 +126,11 @@ function Manager.new(options)
     fallback, known = policies.find("strategies", options.fallback_strategy, options.strategies)
     if not fallback then return nil, unsupported(options.fallback_strategy, known) end
   end
-  if options.store then store = options.store else store, err = kernel.open(":memory:") end
+  store, err = Client.open(options.store, "run_manager", options.log)
   if not store then return nil, err end
-  for _, method in ipairs { "put", "get" } do
-    if not pcall(function() return assert(store[method]) end) then
-      error(("bad argument #1 to 'run_manager' (option 'store' has no method '%s')"):format(method), 2)
-    end
-  end
   local manager = setmetatable({
     _client = Client.new(store, options.retry or Retry.new(), options.log),
-    _private = options.store == nil,
+    _private = options.store == ":memory:",
     _strategies = options.strategies,
     _reconcilers = options.reconcilers,
     _fallback = options.fallback_strategy,
@@ -483,4 +478,4 @@ function Manager:reconcile_orphaned_inflight_runs(options)
   return records, err or failure
 end
 
-return Manager
+return check.methods(Manager, "_client")

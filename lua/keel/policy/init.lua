@@ -75,7 +75,9 @@ local function version_of(fn)
   return short_hash(("%s:%d-%d"):format(info.source, info.linedefined, info.lastlinedefined))
 end
 
-local loaded = { strategies = {}, reconcilers = {}, diagnostics = {} } -- kind -> name -> policy
+-- kind -> name -> policy. All of them are loaded with this file: later the host may have changed its root, or another
+-- version of Keel may be installed.
+local loaded = { strategies = {}, reconcilers = {}, diagnostics = {} }
 
 local function load_built_in(kind, name)
   local module = ("keel.%s.%s"):format(kind, name)
@@ -83,7 +85,10 @@ local function load_built_in(kind, name)
   local call = require(module)
   local policy = { name = name, version = path and hash_of_file(path) or version_of(call), call = call }
   loaded[kind][name] = policy
-  return policy
+end
+
+for kind, names in pairs(built_in) do
+  for _, name in ipairs(names) do load_built_in(kind, name) end
 end
 
 local by_function = setmetatable({}, { __mode = "k" })
@@ -108,11 +113,7 @@ end
 function policies.find(kind, wanted, own)
   if type(wanted) ~= "string" then return of_value(wanted) end
   if own and own[wanted] then return of_value(own[wanted], wanted) end
-  local known_already = loaded[kind][wanted]
-  if known_already then return known_already end
-  for _, name in ipairs(built_in[kind]) do
-    if name == wanted then return load_built_in(kind, name) end
-  end
+  if loaded[kind][wanted] then return loaded[kind][wanted] end
   local known = { table.unpack(built_in[kind]) }
   for name in pairs(own or {}) do known[#known + 1] = name end
   table.sort(known)

@@ -23,7 +23,7 @@ Runtime.__name = "keel.runtime"
 require "keel.runtime.events"(Runtime)
 
 local runtime_options = {
-  store = "userdata|table",
+  store = "userdata|table|string",
   runtime_id = "string",
   display_name = "string",
   limits = "table",
@@ -46,14 +46,14 @@ local function check_rules(map)
 end
 
 --- Opens a runtime, and makes it if need be. What is given now is stored; what is not stays as it was.
---- Raises for unknown options and wrong types. Fails with invalid_request (runtime_id, display_name, limits),
---- limit_too_large, and what opening a store in memory, reading and writing fail with.
----@param options? { store?: keel.Store, runtime_id?: string, display_name?: string,
+--- Raises without a store, for unknown options and wrong types. Fails with invalid_request (runtime_id, display_name,
+--- limits), limit_too_large, and what opening a store, reading and writing fail with.
+---@param options { store: keel.Store|string, runtime_id?: string, display_name?: string,
 --- limits?: { max_transcript_projection_items?: integer, max_event_batch_items?: integer },
 --- diagnostics?: table<string, keel.DiagnosticRule|false>, backend?: keel.Backend, retry?: keel.RetryPolicy,
---- log?: fun(level: string, message: string, fields: table) } store: without one, a private store in memory;
---- runtime_id: 1 to 128 bytes, default a new id; display_name: default the runtime_id; diagnostics: rules by name, a
---- built-in one's name replaces it, false switches it off
+--- log?: fun(level: string, message: string, fields: table) } store: an open one, or the uri of one that is opened
+--- here; runtime_id: 1 to 128 bytes, default a new id; display_name: default the runtime_id; diagnostics: rules by
+--- name, a built-in one's name replaces it, false switches it off
 ---@return keel.Runtime? runtime
 ---@return keel.Error? err
 function Runtime.new(options)
@@ -61,9 +61,9 @@ function Runtime.new(options)
   local limits = check.options(options.limits, limit_options, 1, "runtime")
   check_rules(options.diagnostics)
   if options.backend then backend.check(options.backend) end
-  local store, id, err = options.store, options.runtime_id, nil
-  if not store then store, err = kernel.open(":memory:") end
+  local store, err = Client.open(options.store, "runtime", options.log)
   if not store then return nil, err end
+  local id = options.runtime_id
   if not id then id, err = kernel.new_id() end
   if not id then return nil, err end
   local self = setmetatable({
@@ -367,4 +367,4 @@ function Runtime:__tostring()
   return ("keel.runtime (%s)"):format(self._id)
 end
 
-return Runtime
+return check.methods(Runtime, "_client")

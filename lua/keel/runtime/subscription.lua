@@ -102,4 +102,4 @@ function Subscription:__tostring()
     self._closed and "closed" or "next " .. self:cursor().next_event_id)
 end
 
-return Subscription
+return check.methods(Subscription, "_read")

@@ -29,9 +29,30 @@ function Client:use(store)
   self.store, self._now = store, optional(store, "now")
 end
 
+--- The store that an option gave: an object, or a uri that is opened. Raises when it is missing, and for an object
+--- without the methods. Fails with what opening fails with.
+---@param given table|keel.Store|string|nil
+---@param name string the function's
+---@param log? fun(level: string, message: string, fields: table) of a store that is opened here
+---@return table|keel.Store? store
+---@return keel.Error? err
+function Client.open(given, name, log)
+  local function misuse(problem) error(("bad argument #1 to '%s' (option 'store' %s)"):format(name, problem), 4) end
+  if given == nil then
+    misuse "is missing: give an open store, or a path to open; \":memory:\" keeps nothing beyond the process"
+  end
+  if type(given) == "string" then
+    return kernel.open(given, { log = log and function(...) return log(...) end })
+  end
+  for _, method in ipairs { "put", "get" } do
+    if not optional(given, method) then misuse(("has no method '%s'"):format(method)) end
+  end
+  return given
+end
+
 -- What is the store's failure, and not an answer.
-local store_failures = { busy = true, io = true, no_memory = true, store_corrupt = true, store_full = true,
-  store_missing = true, replaced = true, store_readonly = true, store_version = true }
+local store_failures = { busy = true, closed = true, io = true, no_memory = true, store_corrupt = true,
+  store_full = true, store_missing = true, replaced = true, store_readonly = true, store_version = true }
 
 --- Tells the host: through the manager's log, else through the store's. What that raises is dropped: what was written
 --- is written, and telling of it is not worth losing the answer.

@@ -1,10 +1,10 @@
 --- What of a store is better said in Lua.
 local kernel = require "keel.kernel"
-local Lease = require "keel.store.lease"
+local leases = require "keel.store.lease"
 local check = require "keel.check"
 local errors = require "keel.errors"
 
-local methods = kernel.store_methods
+local methods = { __name = "keel.store" }
 
 --- Runs fn(tx) in a writing transaction: commits when fn returns, rolls back when it raises (the error passes through)
 --- or returns nil and an error. fn cannot yield.
@@ -81,7 +81,11 @@ end
 ---@return keel.Lease? lease
 ---@return keel.Error? err
 function methods:lease(name, options)
-  return Lease.acquire(self, name, options)
+  return leases.acquire(self, name, options)
 end
 
-return methods
+for name, method in pairs(check.methods(methods, "begin")) do
+  if type(method) == "function" then kernel.store_methods[name] = method end
+end
+
+return kernel.store_methods

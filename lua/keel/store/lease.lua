@@ -17,7 +17,7 @@ Lease.__index = Lease
 ---@param options? { ttl?: number, owner?: string }
 ---@return keel.Lease? lease
 ---@return keel.Error? err
-function Lease.acquire(store, name, options)
+local function acquire(store, name, options)
   check.type(name, "string", 1, "lease")
   options = check.options(options, { ttl = "number", owner = "string" }, 2, "lease")
   local grant, err = store:acquire_lease(name, options)
@@ -79,4 +79,6 @@ function Lease:__tostring()
   return ("keel.lease (%s, token %d)"):format(self.name, self.token)
 end
 
-return Lease
+check.methods(Lease, "_store")
+
+return { acquire = acquire }
