@@ -83,6 +83,21 @@ enum keel_code keel_fail_limit(struct keel_error *err, const char *field, int64_
 	return KEEL_LIMIT_TOO_LARGE;
 }
 
+enum keel_code keel_next_number(int64_t number, int64_t *next, struct keel_error *err, const char *what, ...)
+{
+	char name[KEEL_ERROR_MESSAGE_SIZE];
+	va_list args;
+	*next = number;
+	if (number < INT64_MAX) {
+		++*next;
+		return KEEL_OK;
+	}
+	va_start(args, what);
+	vsnprintf(name, sizeof name, what, args);
+	va_end(args);
+	return keel_fail(err, KEEL_STORE_FULL, "the %.400s are used up", name);
+}
+
 enum keel_code keel_fail_as(struct keel_error *err, enum keel_code code, const struct keel_error *why)
 {
 	if (err && code != KEEL_OK)

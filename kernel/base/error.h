@@ -19,6 +19,11 @@ enum keel_code keel_fail_limit(struct keel_error *err, const char *field, int64_
  * failure is an answer: success in the end must leave *err alone. */
 enum keel_code keel_fail_as(struct keel_error *err, enum keel_code code, const struct keel_error *why);
 
+/* The number after this one; KEEL_STORE_FULL when `what` ("fences of run r") has none left. What only grows never
+ * starts over: a number given twice would name two things. */
+enum keel_code keel_next_number(int64_t number, int64_t *next, struct keel_error *err, const char *what, ...)
+	__attribute__((format(printf, 4, 5)));
+
 /* KEEL_NO_MEMORY. */
 enum keel_code keel_fail_memory(struct keel_error *err);
 

@@ -41,8 +41,10 @@ bool keel_lua_json_encode(lua_State *L, int index, bool sorted, const char **why
 
 enum { KEEL_JSON_WHY_SIZE = 192 };
 
-/* Pushes the value of a JSON text; or, if it is not one, nothing, with the reason in `why`. [-0, +(0|1), m] */
-bool keel_lua_json_decode(lua_State *L, struct keel_text text, char *why, size_t why_size);
+/* Sets a field of the table on the top to a document of a row, which `kind` and `of` name ("run", its id); a text
+ * without data sets none. A document that is damaged sets none either, and is noted: a row is worth reading without it.
+ * For operations on a store or a transaction. [-0, +0, m] */
+void keel_lua_set_document(lua_State *L, const char *name, struct keel_text text, const char *kind, const char *of);
 
 /* Whether the value at `index` is keel.null. [-0, +0, -] */
 bool keel_lua_is_null(lua_State *L, int index);
@@ -195,6 +197,10 @@ extern const struct keel_lua_method keel_lua_housekeeping_methods[];
 /* The open store at `argument`; raises for another value and a closed or forked one. [-0, +0, e] */
 struct keel_store *keel_lua_check_store(lua_State *L, int argument);
 
+/* Takes a sentence off the top that says what is damaged in the store of the operation under way. When the operation is
+ * over, the host is told, once for each sentence and handle. [-1, +0, m] */
+void keel_lua_note_damage(lua_State *L);
+
 /* Pushes the `sleep` that the store at `argument` was given, or nil. [-0, +1, -] */
 int keel_lua_push_sleep(lua_State *L, int argument);
 
@@ -238,22 +244,22 @@ void keel_lua_push_ref(lua_State *L, struct keel_text runtime_id, struct keel_te
  * record is used. [-0, +n, e] False: a value is invalid, *err says which. */
 bool keel_lua_read_record(lua_State *L, int argument, keel_run_set may, struct keel_run *run, struct keel_error *err);
 
-/* Pushes a record: a field that is null is left out. False, with *err, when JSON in the row is damaged. [-0, +1, m] */
-bool keel_lua_push_record(lua_State *L, struct keel_run *run, struct keel_error *err);
+/* Pushes a record: a field that is null, or a damaged document, is left out. [-0, +1, m] */
+void keel_lua_push_record(lua_State *L, struct keel_run *run);
 
 /* Pushes a list of runs that outlives a raise; gives the one at `index` back. [-0, +1, m] [-0, +0, m] */
 struct keel_runs *keel_lua_new_runs(lua_State *L);
 void keel_lua_drop_runs(lua_State *L, int index, struct keel_runs *list);
 
-/* Pushes the records of the list on the top, which is given back. Returns the number of results, -1 with *err. */
-int keel_lua_push_runs(lua_State *L, struct keel_runs *list, struct keel_error *err);
+/* Pushes the records of the list on the top, which is given back. Returns the number of results. */
+int keel_lua_push_runs(lua_State *L, struct keel_runs *list);
 
 /* Pushes the one record of the list on the top, or nil when it is empty; the list is given back. Results as above. */
-int keel_lua_push_run(lua_State *L, struct keel_runs *list, struct keel_error *err);
+int keel_lua_push_run(lua_State *L, struct keel_runs *list);
 
 /* Pushes true and a table of what was written, without the callers' JSON; or false when there is no such row. Returns
- * the number of results, -1 with *err. */
-int keel_lua_push_written(lua_State *L, bool found, struct keel_run *written, struct keel_error *err);
+ * the number of results. */
+int keel_lua_push_written(lua_State *L, bool found, struct keel_run *written);
 
 /* Makes what reading and writing records needs, and run_fields of the module table on the top. [-0, +0, m] */
 void keel_lua_run_open(lua_State *L);

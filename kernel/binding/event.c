@@ -45,20 +45,11 @@ static int op_append_event(lua_State *L, struct keel_store *store, struct keel_e
 	return 1;
 }
 
-static bool set_json(lua_State *L, const char *name, struct keel_text text)
+/* [-0, +1, m] */
+static void push_event(lua_State *L, const struct keel_event *event)
 {
-	char why[KEEL_JSON_WHY_SIZE];
-	if (!text.data)
-		return true;
-	if (!keel_lua_json_decode(L, text, why, sizeof why))
-		return false;
-	lua_setfield(L, -2, name);
-	return true;
-}
-
-/* [-0, +1, m] False when the row's JSON is damaged. */
-static bool push_event(lua_State *L, const struct keel_event *event)
-{
+	char id[24];
+	snprintf(id, sizeof id, "%lld", (long long)event->id);
 	lua_createtable(L, 0, 8);
 	lua_pushinteger(L, event->id);
 	lua_setfield(L, -2, "id");
@@ -69,7 +60,8 @@ static bool push_event(lua_State *L, const struct keel_event *event)
 	keel_lua_set_text(L, "thread_id", event->thread_id);
 	keel_lua_set_text(L, "run_id", event->run_id);
 	keel_lua_set_text(L, "message", event->message);
-	return set_json(L, "worker_ref", event->worker_ref) && set_json(L, "data", event->data);
+	keel_lua_set_document(L, "worker_ref", event->worker_ref, "event", id);
+	keel_lua_set_document(L, "data", event->data, "event", id);
 }
 
 bool keel_lua_read_cursor(lua_State *L, struct keel_store *store, int64_t *next_event_id, struct keel_error *err)
@@ -149,13 +141,7 @@ static int op_read_events(lua_State *L, struct keel_store *store, struct keel_er
 	lua_createtable(L, 0, 3);
 	lua_createtable(L, (int)list->count, 0);
 	for (size_t i = 0; i < list->count; i++) {
-		if (!push_event(L, &list->items[i])) {
-			memset(err, 0, sizeof *err);
-			err->code = KEEL_STORE_CORRUPT;
-			snprintf(err->message, sizeof err->message, "%s: the JSON of event %lld is damaged", keel_store_path(store),
-					 (long long)list->items[i].id);
-			return -1;
-		}
+		push_event(L, &list->items[i]);
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	lua_setfield(L, -2, "events");

@@ -319,7 +319,8 @@ static bool too_deep(const json_t *value, int depth)
 	return false;
 }
 
-bool keel_lua_json_decode(lua_State *L, struct keel_text text, char *why, size_t why_size)
+/* Pushes the value of a text, or nothing, with the reason in `why`. [-0, +(0|1), m] */
+static bool decode(lua_State *L, struct keel_text text, size_t flags, char *why, size_t why_size)
 {
 	json_error_t error;
 	if (text.size == 2 && memcmp(text.data, "{}", 2) == 0) {
@@ -327,7 +328,9 @@ bool keel_lua_json_decode(lua_State *L, struct keel_text text, char *why, size_t
 		return true;
 	}
 	json_t **box = new_box(L);
-	*box = json_loadb(text.data, text.size, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &error);
+	*box = json_loadb(text.data, text.size, JSON_DECODE_ANY | JSON_ALLOW_NUL | flags, &error);
+	if (!*box && json_error_code(&error) == json_error_out_of_memory)
+		luaL_error(L, "not enough memory");
 	const char *reason = NULL;
 	if (!*box)
 		reason = error.text;
@@ -341,6 +344,20 @@ bool keel_lua_json_decode(lua_State *L, struct keel_text text, char *why, size_t
 	push(L, *box);
 	drop_box(L, -2);
 	return true;
+}
+
+void keel_lua_set_document(lua_State *L, const char *name, struct keel_text text, const char *kind, const char *of)
+{
+	char why[KEEL_JSON_WHY_SIZE];
+	if (!text.data)
+		return;
+	/* What the kernel took may have a name twice: the last one counts. */
+	if (decode(L, text, 0, why, sizeof why)) {
+		lua_setfield(L, -2, name);
+		return;
+	}
+	lua_pushfstring(L, "the %s of %s %s is damaged and left out: %s", name, kind, of, why);
+	keel_lua_note_damage(L);
 }
 
 /* json.encode(value): the JSON text of a value, names in byte order.
@@ -361,7 +378,7 @@ static int decode_text(lua_State *L)
 {
 	char why[KEEL_JSON_WHY_SIZE];
 	struct keel_text text = keel_lua_check_text(L, 1, "text");
-	return keel_lua_json_decode(L, text, why, sizeof why) ? 1 : keel_lua_fail_field(L, "text", why);
+	return decode(L, text, JSON_REJECT_DUPLICATES, why, sizeof why) ? 1 : keel_lua_fail_field(L, "text", why);
 }
 
 /* Pushes a copy of the value at `index`. What is nested beyond what JSON may be raises. [-0, +1, e] */

@@ -208,9 +208,8 @@ void keel_lua_drop_runs(lua_State *L, int index, struct keel_runs *list)
 	keel_lua_give_back(L, index, LIST);
 }
 
-bool keel_lua_push_record(lua_State *L, struct keel_run *run, struct keel_error *err)
+void keel_lua_push_record(lua_State *L, struct keel_run *run)
 {
-	char why[KEEL_JSON_WHY_SIZE];
 	lua_getfield(L, LUA_REGISTRYINDEX, NAMES);
 	int names = lua_gettop(L);
 	lua_createtable(L, 0, keel_run_set_count(run->valued));
@@ -218,6 +217,10 @@ bool keel_lua_push_record(lua_State *L, struct keel_run *run, struct keel_error 
 	for (keel_run_set left = run->valued; keel_run_set_take(&left, &field);) {
 		const struct keel_text *text = keel_run_text(run, field);
 		int64_t number = 0;
+		if (keel_run_field_type(field) == KEEL_TYPE_JSON || keel_run_field_type(field) == KEEL_TYPE_VALUE) {
+			keel_lua_set_document(L, keel_run_field_name(field), *text, "run", run->run_id.data);
+			continue;
+		}
 		lua_rawgeti(L, names, (lua_Integer)field + 1);
 		switch (keel_run_field_type(field)) {
 		case KEEL_TYPE_ID:
@@ -227,14 +230,7 @@ bool keel_lua_push_record(lua_State *L, struct keel_run *run, struct keel_error 
 			break;
 		case KEEL_TYPE_JSON:
 		case KEEL_TYPE_VALUE:
-			if (!keel_lua_json_decode(L, *text, why, sizeof why)) {
-				memset(err, 0, sizeof *err);
-				err->code = KEEL_STORE_CORRUPT;
-				snprintf(err->message, sizeof err->message, "the %s of run %s is damaged: %s",
-						 keel_run_field_name(field), run->run_id.data, why);
-				return false;
-			}
-			break;
+			break; /* above */
 		case KEEL_TYPE_IDS:
 			push_ids(L, *text);
 			break;
@@ -264,34 +260,32 @@ bool keel_lua_push_record(lua_State *L, struct keel_run *run, struct keel_error 
 		lua_rawset(L, -3);
 	}
 	lua_remove(L, names);
-	return true;
 }
 
-int keel_lua_push_run(lua_State *L, struct keel_runs *list, struct keel_error *err)
+int keel_lua_push_run(lua_State *L, struct keel_runs *list)
 {
 	int index = lua_gettop(L);
 	if (list->count == 0)
 		lua_pushnil(L);
-	else if (!keel_lua_push_record(L, &list->items[0], err))
-		return -1;
+	else
+		keel_lua_push_record(L, &list->items[0]);
 	keel_lua_drop_runs(L, index, list);
 	return 1;
 }
 
-int keel_lua_push_runs(lua_State *L, struct keel_runs *list, struct keel_error *err)
+int keel_lua_push_runs(lua_State *L, struct keel_runs *list)
 {
 	int index = lua_gettop(L);
 	lua_createtable(L, (int)list->count, 0);
 	for (size_t i = 0; i < list->count; i++) {
-		if (!keel_lua_push_record(L, &list->items[i], err))
-			return -1;
+		keel_lua_push_record(L, &list->items[i]);
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	keel_lua_drop_runs(L, index, list);
 	return 1;
 }
 
-int keel_lua_push_written(lua_State *L, bool found, struct keel_run *written, struct keel_error *err)
+int keel_lua_push_written(lua_State *L, bool found, struct keel_run *written)
 {
 	lua_pushboolean(L, found);
 	if (!found)
@@ -300,7 +294,8 @@ int keel_lua_push_written(lua_State *L, bool found, struct keel_run *written, st
 	keel_run_set_remove(&written->valued, KEEL_RUN_FIELD_KWARGS);
 	keel_run_set_remove(&written->valued, KEEL_RUN_FIELD_TOKEN_USAGE_BY_MODEL);
 	keel_run_set_remove(&written->valued, KEEL_RUN_FIELD_WORKER_REF);
-	return keel_lua_push_record(L, written, err) ? 2 : -1;
+	keel_lua_push_record(L, written);
+	return 2;
 }
 
 /* The Lua type a field wants, for checks that name an argument before anything is called. */

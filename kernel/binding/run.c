@@ -31,7 +31,7 @@ static int op_put(lua_State *L, struct keel_store *store, struct keel_error *err
 	keel_run_set_add(&run.valued, KEEL_RUN_FIELD_RUN_ID);
 	if (keel_run_put(store, &run, note, &written, err) != KEEL_OK)
 		return -1;
-	return keel_lua_push_written(L, true, &written, err);
+	return keel_lua_push_written(L, true, &written);
 }
 
 /* get(run_id, { user_id }): the row, or nil; another user's row is nil too. Fails with invalid_request. */
@@ -43,7 +43,7 @@ static int op_get(lua_State *L, struct keel_store *store, struct keel_error *err
 	struct keel_runs *list = keel_lua_new_runs(L);
 	if (keel_run_get(store, run_id, keel_lua_option_text(L, 3, "user_id"), list, err) != KEEL_OK)
 		return -1;
-	return keel_lua_push_run(L, list, err);
+	return keel_lua_push_run(L, list);
 }
 
 /* delete(run_id): whether there was such a row. Its events stay. */
@@ -96,8 +96,8 @@ static int start_gated(lua_State *L, struct keel_store *store, struct keel_text 
 		return -1;
 	if (keel_run_start(store, run_id, &start, &found, &state, &written, err) != KEEL_OK)
 		return -1;
-	int results = keel_lua_push_written(L, found, &written, err);
-	if (results < 0 || state.gate == KEEL_GATE_OPEN)
+	int results = keel_lua_push_written(L, found, &written);
+	if (state.gate == KEEL_GATE_OPEN)
 		return results;
 	push_gate(L, &state);
 	return results + 1;
@@ -133,7 +133,7 @@ static int op_update_status(lua_State *L, struct keel_store *store, struct keel_
 		return start_gated(L, store, run_id, change.fence, err);
 	if (keel_run_update_status(store, run_id, &change, &found, &written, err) != KEEL_OK)
 		return -1;
-	return keel_lua_push_written(L, found, &written, err);
+	return keel_lua_push_written(L, found, &written);
 }
 
 typedef enum keel_code (*write_fields)(struct keel_store *, struct keel_text, const struct keel_run *, bool *,
@@ -150,7 +150,7 @@ static int write_with(lua_State *L, struct keel_store *store, keel_run_set may, 
 		return -1;
 	if (write(store, run_id, &fields, &found, &written, err) != KEEL_OK)
 		return -1;
-	return keel_lua_push_written(L, found, &written, err);
+	return keel_lua_push_written(L, found, &written);
 }
 
 /* update_run_completion(run_id, fields): writes counters and, unless the run has another final status, its outcome.
@@ -180,7 +180,7 @@ static int op_list_by_thread(lua_State *L, struct keel_store *store, struct keel
 	struct keel_runs *list = keel_lua_new_runs(L);
 	if (keel_run_list_by_thread(store, thread_id, keel_lua_option_text(L, 3, "user_id"), limit, list, err) != KEEL_OK)
 		return -1;
-	return keel_lua_push_runs(L, list, err);
+	return keel_lua_push_runs(L, list);
 }
 
 /* list_inflight{ thread_id, before, session_id, limit = 100, after, active, finalizing, overdue, held_up }: pending and
@@ -213,7 +213,7 @@ static int op_list_inflight(lua_State *L, struct keel_store *store, struct keel_
 	struct keel_runs *list = keel_lua_new_runs(L);
 	if (keel_run_list_inflight(store, &query, list, err) != KEEL_OK)
 		return -1;
-	return keel_lua_push_runs(L, list, err);
+	return keel_lua_push_runs(L, list);
 }
 
 /* next_owner(after = 0): the lowest session above `after` that owns a run in flight; nil: there is none. */
@@ -350,7 +350,7 @@ static int op_claim_next(lua_State *L, struct keel_store *store, struct keel_err
 	struct keel_runs *list = keel_lua_new_runs(L);
 	if (keel_run_claim_next(store, &claim, list, err) != KEEL_OK)
 		return -1;
-	return keel_lua_push_run(L, list, err);
+	return keel_lua_push_run(L, list);
 }
 
 /* --- The owner's ------------------------------------------------------------------------------------------------- */
@@ -373,7 +373,7 @@ static int op_requeue(lua_State *L, struct keel_store *store, struct keel_error 
 		return -1;
 	if (keel_run_requeue(store, run_id, &requeue, &found, &written, err) != KEEL_OK)
 		return -1;
-	return keel_lua_push_written(L, found, &written, err);
+	return keel_lua_push_written(L, found, &written);
 }
 
 /* settle(run_id, { fence, patience }): ends the finalizing of a run. Parameters: fence (the owner's; nil: whoever
@@ -419,7 +419,7 @@ static int op_find_by_key(lua_State *L, struct keel_store *store, struct keel_er
 	struct keel_runs *list = keel_lua_new_runs(L);
 	if (keel_run_find_by_key(store, key, keel_lua_option_text(L, 3, "user_id"), list, err) != KEEL_OK)
 		return -1;
-	return keel_lua_push_run(L, list, err);
+	return keel_lua_push_run(L, list);
 }
 
 /* list_dispatched{ batch_id, fingerprint, thread_id, after, limit = 100 }: the runs of machines, whatever their status,
@@ -437,7 +437,7 @@ static int op_list_dispatched(lua_State *L, struct keel_store *store, struct kee
 	struct keel_runs *list = keel_lua_new_runs(L);
 	if (keel_run_list_dispatched(store, &query, list, err) != KEEL_OK)
 		return -1;
-	return keel_lua_push_runs(L, list, err);
+	return keel_lua_push_runs(L, list);
 }
 
 /* list_runs{ status, thread_id, user_id, after, limit = 100 }: the newest runs of the store, without reservations.
@@ -458,7 +458,7 @@ static int op_list_runs(lua_State *L, struct keel_store *store, struct keel_erro
 	struct keel_runs *list = keel_lua_new_runs(L);
 	if (keel_run_list(store, &query, list, err) != KEEL_OK)
 		return -1;
-	return keel_lua_push_runs(L, list, err);
+	return keel_lua_push_runs(L, list);
 }
 
 const struct keel_lua_method keel_lua_run_methods[] = {

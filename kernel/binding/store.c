@@ -16,7 +16,9 @@
 static const char STORE[] = "keel.store", TRANSACTION[] = "keel.transaction";
 
 /* User values of a store. What PROGRESS raises takes its place until the operation is over. */
-enum { SLEEP = 1, CLOCK, LOG, CALLBACKS = LOG, PROGRESS, USER_VALUES = PROGRESS };
+enum { SLEEP = 1, CLOCK, LOG, CALLBACKS = LOG, PROGRESS, DAMAGE, USER_VALUES = DAMAGE };
+
+enum { TOLD_MAX = 1000 }; /* damaged documents that a handle tells of: of more, verify knows */
 
 struct keel_lua_store {
 	struct keel_store *store; /* NULL: closed */
@@ -29,6 +31,7 @@ struct keel_lua_store {
 	lua_State *caller;        /* of the operation under way, who may be told of its progress; NULL: nobody */
 	bool telling;             /* of progress, just now */
 	bool raised;              /* by whom it was told to */
+	bool damaged;             /* something was noted that the host has not been told */
 };
 
 struct keel_lua_transaction {
@@ -401,6 +404,84 @@ static int store_watch(lua_State *L)
 	return 0;
 }
 
+/* --- Damage ------------------------------------------------------------------------------------------------------ */
+
+/* The user value DAMAGE is a table: the sentences to be told, in order; each sentence that was noted, as a name; under
+ * `true` the function that hears of it when the store was given no `log`. */
+
+static void push_damage(lua_State *L, int store)
+{
+	if (lua_getiuservalue(L, store, DAMAGE) == LUA_TTABLE)
+		return;
+	lua_pop(L, 1);
+	lua_newtable(L);
+	lua_pushvalue(L, -1);
+	lua_setiuservalue(L, store, DAMAGE);
+}
+
+void keel_lua_note_damage(lua_State *L)
+{
+	luaL_checkstack(L, 8, "there is damage to note");
+	if (luaL_testudata(L, 1, STORE))
+		lua_pushvalue(L, 1);
+	else
+		lua_getiuservalue(L, 1, 1);
+	struct keel_lua_store *self = luaL_checkudata(L, -1, STORE);
+	push_damage(L, lua_gettop(L));
+	lua_pushvalue(L, -3);
+	if (lua_rawget(L, -2) == LUA_TNIL && lua_rawlen(L, -2) < TOLD_MAX) {
+		self->damaged = true;
+		lua_pushvalue(L, -4);
+		lua_pushvalue(L, -1);
+		lua_rawseti(L, -4, (lua_Integer)lua_rawlen(L, -4) + 1);
+		lua_pushboolean(L, 1);
+		lua_rawset(L, -4);
+	}
+	lua_pop(L, 4);
+}
+
+/* Tells the host of the damage that was noted for the store at an index. What it raises is dropped: what was read is
+ * worth more. */
+static void tell_damage(lua_State *L, struct keel_lua_store *self, int store)
+{
+	self->damaged = false;
+	luaL_checkstack(L, 10, "there is damage to tell of");
+	push_damage(L, store);
+	int notes = lua_gettop(L);
+	if (lua_getiuservalue(L, store, LOG) == LUA_TNIL) {
+		lua_pop(L, 1);
+		lua_pushboolean(L, 1);
+		lua_rawget(L, notes);
+	}
+	const int log = notes + 1;
+	for (lua_Integer i = 1, count = (lua_Integer)lua_rawlen(L, notes); i <= count; i++) {
+		lua_pushvalue(L, log);
+		lua_pushliteral(L, "error");
+		int type = lua_rawgeti(L, notes, i);
+		lua_newtable(L);
+		if (type == LUA_TSTRING && !lua_isnil(L, log))
+			lua_pcall(L, 3, 0, 0);
+		lua_settop(L, log);
+		lua_pushboolean(L, 0); /* it was told */
+		lua_rawseti(L, notes, i);
+	}
+	lua_settop(L, notes - 1);
+}
+
+/* store:tell_damage(fn): who hears of damaged documents, as fn(level, message, fields), when the store was opened
+ * without `log`. */
+static int store_tell_damage(lua_State *L)
+{
+	check_store(L, 1);
+	luaL_checktype(L, 2, LUA_TFUNCTION);
+	lua_settop(L, 2);
+	push_damage(L, 1);
+	lua_pushboolean(L, 1);
+	lua_pushvalue(L, 2);
+	lua_rawset(L, -3);
+	return 0;
+}
+
 static int try_operation(lua_State *L, struct keel_lua_store *self, struct keel_error *err)
 {
 	if (self->store)
@@ -415,6 +496,8 @@ static int try_operation(lua_State *L, struct keel_lua_store *self, struct keel_
 		lua_getiuservalue(L, 1, PROGRESS);
 		lua_error(L);
 	}
+	if (self->damaged)
+		tell_damage(L, self, 1);
 	return results;
 }
 
@@ -440,6 +523,12 @@ static int call_in_transaction(lua_State *L)
 	}
 	store->caller = NULL;
 	int results = method(L)->operation(L, store->store, &err);
+	if (store->damaged) {
+		lua_getiuservalue(L, 1, 1);
+		lua_insert(L, 1);
+		tell_damage(L, store, 1);
+		lua_remove(L, 1);
+	}
 	return results >= 0 ? results : keel_lua_fail(L, &err);
 }
 
@@ -637,6 +726,7 @@ void keel_lua_store_open(lua_State *L)
 											   {"sleep", store_sleep},
 											   {"log", store_log},
 											   {"watch", store_watch},
+											   {"tell_damage", store_tell_damage},
 											   {"wait_events", keel_lua_wait_events},
 											   {"event_waiter", keel_lua_event_waiter},
 											   {NULL, NULL}};

@@ -64,27 +64,13 @@ static struct keel_workers *new_list(lua_State *L)
 	return keel_lua_take(L, LIST, sizeof(struct keel_workers), list_gc);
 }
 
-/* [-0, +0, m] False, with *err, when the document is damaged. */
-static bool set_json(lua_State *L, const struct keel_worker *worker, const char *name, struct keel_text text,
-					 struct keel_error *err)
+static void set_document(lua_State *L, const struct keel_worker *worker, const char *name, struct keel_text text)
 {
-	char why[KEEL_JSON_WHY_SIZE];
-	if (!text.data)
-		return true;
-	if (!keel_lua_json_decode(L, text, why, sizeof why)) {
-		memset(err, 0, sizeof *err);
-		err->code = KEEL_STORE_CORRUPT;
-		snprintf(err->message, sizeof err->message, "the %s of worker %s is damaged: %s", name, worker->worker_id.data,
-				 why);
-		return false;
-	}
-	lua_setfield(L, -2, name);
-	return true;
+	keel_lua_set_document(L, name, text, "worker", worker->worker_id.data);
 }
 
 /* Pushes what summary and detail have in common. [-0, +1, m] */
-static bool push_common(lua_State *L, struct keel_text runtime_id, const struct keel_worker *worker,
-						struct keel_error *err)
+static void push_common(lua_State *L, struct keel_text runtime_id, const struct keel_worker *worker)
 {
 	lua_createtable(L, 0, 16);
 	keel_lua_push_ref(L, runtime_id, worker->worker_id);
@@ -97,18 +83,18 @@ static bool push_common(lua_State *L, struct keel_text runtime_id, const struct 
 	keel_lua_set_count(L, "last_event_id", worker->last_event_id);
 	keel_lua_push_time(L, worker->created_at);
 	lua_setfield(L, -2, "created_at");
-	return set_json(L, worker, "intent", worker->intent, err) && set_json(L, worker, "profile", worker->profile, err);
+	set_document(L, worker, "intent", worker->intent);
+	set_document(L, worker, "profile", worker->profile);
 }
 
 /* [-0, +1, m] */
-static bool push_detail(lua_State *L, struct keel_text runtime_id, const struct keel_worker *worker,
-						struct keel_error *err)
+static void push_detail(lua_State *L, struct keel_text runtime_id, const struct keel_worker *worker)
 {
-	return push_common(L, runtime_id, worker, err) &&
-		   set_json(L, worker, "config_bundle", worker->config_bundle, err) &&
-		   set_json(L, worker, "requested_capabilities", worker->requested_capabilities, err) &&
-		   set_json(L, worker, "workspace_refs", worker->workspace_refs, err) &&
-		   set_json(L, worker, "mount_refs", worker->mount_refs, err);
+	push_common(L, runtime_id, worker);
+	set_document(L, worker, "config_bundle", worker->config_bundle);
+	set_document(L, worker, "requested_capabilities", worker->requested_capabilities);
+	set_document(L, worker, "workspace_refs", worker->workspace_refs);
+	set_document(L, worker, "mount_refs", worker->mount_refs);
 }
 
 /* --- Workers ----------------------------------------------------------------------------------------------------- */
@@ -141,9 +127,9 @@ static int op_create_worker(lua_State *L, struct keel_store *store, struct keel_
 		return -1;
 	struct keel_workers *list = new_list(L);
 	int index = lua_gettop(L);
-	if (keel_worker_create(store, runtime_id, &request, list, &reused, err) != KEEL_OK ||
-		!push_detail(L, runtime_id, &list->items[0], err))
+	if (keel_worker_create(store, runtime_id, &request, list, &reused, err) != KEEL_OK)
 		return -1;
+	push_detail(L, runtime_id, &list->items[0]);
 	keel_lua_give_back(L, index, LIST);
 	lua_pushboolean(L, reused);
 	return 2;
@@ -156,9 +142,9 @@ static int op_get_worker(lua_State *L, struct keel_store *store, struct keel_err
 	struct keel_worker_ref ref = keel_lua_check_ref(L, 3);
 	struct keel_workers *list = new_list(L);
 	int index = lua_gettop(L);
-	if (keel_worker_get(store, runtime_id, ref, list, err) != KEEL_OK ||
-		!push_detail(L, runtime_id, &list->items[0], err))
+	if (keel_worker_get(store, runtime_id, ref, list, err) != KEEL_OK)
 		return -1;
+	push_detail(L, runtime_id, &list->items[0]);
 	keel_lua_give_back(L, index, LIST);
 	return 1;
 }
@@ -182,8 +168,7 @@ static int op_list_workers(lua_State *L, struct keel_store *store, struct keel_e
 	lua_createtable(L, (int)list->count, 0);
 	for (size_t i = 0; i < list->count; i++) {
 		const struct keel_worker *worker = &list->items[i];
-		if (!push_common(L, runtime_id, worker, err))
-			return -1;
+		push_common(L, runtime_id, worker);
 		keel_lua_set_count(L, "requested_capability_count", worker->requested_capability_count);
 		lua_pushboolean(L, worker->config_bundle.data != NULL);
 		lua_setfield(L, -2, "has_config_bundle");

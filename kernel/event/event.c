@@ -135,7 +135,9 @@ enum keel_code keel_event_ends(struct keel_store *store, int64_t *low, int64_t *
 	if (code == KEEL_OK && row) {
 		*low = keel_column_int(select, 0);
 		*newest = keel_column_null(select, 1) ? *low - 1 : keel_column_int(select, 1);
-		if (*low < 1 || *newest < *low - 1)
+		if (*newest == INT64_MAX)
+			code = keel_fail(err, KEEL_STORE_FULL, "%s: the ids of events are used up", keel_store_path(store));
+		else if (*low < 1 || *newest < *low - 1)
 			code = keel_fail(err, KEEL_STORE_CORRUPT, "%s: the ends of the log are damaged", keel_store_path(store));
 	}
 	keel_reset(select);

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "housekeeping/verify.h"
 #include "store/store.h"
 
 /* Each gives a row, with a name to show, for every breach. */
@@ -22,6 +23,22 @@ static const struct {
 	{KEEL_STORE_CORRUPT, "a run is on a machine's thread and of another kind, or the other way round",
 	 "SELECT run_id FROM runs WHERE (coalesce(operation_kind, 'run') = 'dispatch')"
 	 " <> (substr(thread_id, 1, length('" KEEL_MACHINE_PREFIX "')) = '" KEEL_MACHINE_PREFIX "')"},
+/* Half the numbers there are: whoever got so far did not get there by counting. */
+#define NEAR_END "4611686018427387904"
+	{KEEL_STORE_CORRUPT, "a fence or revision is near the end of its range: run",
+	 "SELECT run_id FROM runs WHERE fence > " NEAR_END " OR revision > " NEAR_END},
+	{KEEL_STORE_CORRUPT, "a token is near the end of its range: lease",
+	 "SELECT name FROM leases WHERE token > " NEAR_END},
+	{KEEL_STORE_CORRUPT, "the ids of diagnostics are near the end of their range: runtime",
+	 "SELECT runtime_id FROM runtimes WHERE diagnostic_last > " NEAR_END},
+	{KEEL_STORE_CORRUPT, "the numbers of its entries are near the end of their range: worker",
+	 "SELECT worker_id FROM workers WHERE transcript_len > " NEAR_END},
+	{KEEL_STORE_CORRUPT, "the keys of runs are near the end of their range",
+	 "SELECT max(seq) FROM runs HAVING max(seq) > " NEAR_END},
+	{KEEL_STORE_CORRUPT, "the keys of runtimes are near the end of their range",
+	 "SELECT max(seq) FROM runtimes HAVING max(seq) > " NEAR_END},
+	{KEEL_STORE_CORRUPT, "the keys of workers are near the end of their range",
+	 "SELECT max(seq) FROM workers HAVING max(seq) > " NEAR_END},
 	{KEEL_STORE_CORRUPT, "a run has no fence or revision", "SELECT run_id FROM runs WHERE fence < 1 OR revision < 1"},
 	{KEEL_STORE_CORRUPT, "a lease has no token or session",
 	 "SELECT name FROM leases WHERE token < 1 OR session_id < 1"},
@@ -73,17 +90,17 @@ static const struct {
 	 " AND NOT EXISTS (SELECT 1 FROM events WHERE events.run_id = runs.run_id AND kind = 'run_created')"},
 };
 
-struct collector {
-	struct keel_problems *list;
-	struct keel_arena *arena;
-	bool failed; /* out of memory */
-};
-
-/* False when enough was found, or memory ran out. */
-static bool add(struct collector *to, enum keel_code code, const char *sentence, struct keel_text name)
+bool keel_collect(struct keel_collector *to, enum keel_code code, const char *sentence, struct keel_text name)
 {
 	struct keel_problems *list = to->list;
-	char text[512];
+	char text[512], readable[KEEL_ID_MAX + 1];
+	/* What is not UTF-8 is shown as far as it is ASCII: a problem is a text itself. */
+	if (name.data && !keel_text_is_utf8(name)) {
+		size_t length = name.size < KEEL_ID_MAX ? name.size : KEEL_ID_MAX;
+		for (size_t i = 0; i < length; i++)
+			readable[i] = (unsigned char)name.data[i] < 0x80 ? name.data[i] : '?';
+		name = (struct keel_text){readable, length};
+	}
 	int size = snprintf(text, sizeof text, "%s%s%.*s", sentence, name.data ? ": " : "", name.data ? (int)name.size : 0,
 						name.data ? name.data : "");
 	struct keel_problem *items = keel_resize(list->items, (list->count + 1) * sizeof *items);
@@ -100,10 +117,11 @@ static bool add(struct collector *to, enum keel_code code, const char *sentence,
 
 static bool found(void *data, const char *sentence)
 {
-	return add(data, KEEL_STORE_CORRUPT, sentence, (struct keel_text){NULL, 0});
+	return keel_collect(data, KEEL_STORE_CORRUPT, sentence, (struct keel_text){NULL, 0});
 }
 
-static enum keel_code check_invariant(struct keel_store *store, size_t i, struct collector *to, struct keel_error *err)
+static enum keel_code check_invariant(struct keel_store *store, size_t i, struct keel_collector *to,
+									  struct keel_error *err)
 {
 	struct keel_statement *select;
 	bool row;
@@ -111,28 +129,70 @@ static enum keel_code check_invariant(struct keel_store *store, size_t i, struct
 	if (code != KEEL_OK)
 		return code;
 	while ((code = keel_step(select, &row, err)) == KEEL_OK && row)
-		if (!add(to, invariants[i].code, invariants[i].sentence, keel_column_text(select, 0)))
+		if (!keel_collect(to, invariants[i].code, invariants[i].sentence, keel_column_text(select, 0)))
 			break;
 	keel_reset(select);
 	return code;
 }
 
+/* Keys that are never used again: the next one is higher than any there is or was, and there are many left. */
+static enum keel_code check_keys(struct keel_store *store, struct keel_collector *to, struct keel_error *err)
+{
+	static const struct {
+		const char *table, *highest, *behind, *near_end;
+	} tables[] = {
+		{"events", "SELECT max(id) FROM (SELECT max(id) AS id FROM events"
+		 " UNION ALL SELECT event_low_water - 1 FROM store) AS ids",
+		 "the next event would get an id that was used before", "the ids of events are near the end of their range"},
+		{"sessions", "SELECT coalesce(max(id), 0) FROM sessions",
+		 "the next session would get an id that was used before",
+		 "the ids of sessions are near the end of their range"},
+	};
+	enum keel_code code = KEEL_OK;
+	for (size_t i = 0; code == KEEL_OK && !keel_has_enough(to) && i < sizeof tables / sizeof tables[0]; i++) {
+		struct keel_statement *select;
+		int64_t last, highest = 0;
+		bool row = false;
+		code = store->sql->driver->last_key(store->sql, keel_text_of(tables[i].table), &last, err);
+		if (code == KEEL_OK)
+			code = keel_store_prepare(store, tables[i].highest, &select, err);
+		if (code != KEEL_OK)
+			return code;
+		code = keel_step(select, &row, err);
+		if (code == KEEL_OK && row)
+			highest = keel_column_int(select, 0);
+		keel_reset(select);
+		if (code == KEEL_OK && last < highest)
+			keel_collect(to, KEEL_STORE_CORRUPT, tables[i].behind, (struct keel_text){NULL, 0});
+		if (code == KEEL_OK && (last > INT64_MAX / 2 || highest > INT64_MAX / 2))
+			keel_collect(to, KEEL_STORE_CORRUPT, tables[i].near_end, (struct keel_text){NULL, 0});
+	}
+	return code;
+}
+
 enum keel_code keel_store_verify(struct keel_store *store, struct keel_problems *list, struct keel_error *err)
 {
-	struct collector to = {list, NULL, false};
+	struct keel_collector to = {list, NULL, false};
 	struct keel_error why;
 	keel_problems_clear(list);
 	enum keel_code code = keel_read_begin(store, err);
 	if (code != KEEL_OK)
 		return code;
 	const size_t count = sizeof invariants / sizeof invariants[0];
-	keel_store_tell(store, 0, (int64_t)count + 1);
+	keel_store_tell(store, 0, (int64_t)count + 2);
 	code = store->sql->driver->check(store->sql, found, &to, &why);
+	if (code == KEEL_OK)
+		code = store->sql->driver->check_schema(store->sql, keel_store_script, &why);
+	if (code == KEEL_OK)
+		code = check_keys(store, &to, &why);
 	for (size_t i = 0; code == KEEL_OK && !to.failed && i < count; i++) {
-		keel_store_tell(store, (int64_t)i + 1, (int64_t)count + 1);
+		keel_store_tell(store, (int64_t)i + 1, (int64_t)count + 2);
 		if (list->count < KEEL_PROBLEMS_MAX)
 			code = check_invariant(store, i, &to, &why);
 	}
+	keel_store_tell(store, (int64_t)count + 1, (int64_t)count + 2);
+	if (code == KEEL_OK && !keel_has_enough(&to))
+		code = keel_verify_contents(store, &to, &why);
 	keel_read_end(store);
 	/* Damage that stops the look is what was looked for. */
 	if (code == KEEL_STORE_CORRUPT) {

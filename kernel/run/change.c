@@ -94,7 +94,12 @@ enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id,
 	bool changes_status = KEEL_RUN_HAS(delta, STATUS) && delta->status != (int64_t)core->status;
 	if (!KEEL_RUN_GIVES(delta, UPDATED_AT))
 		KEEL_RUN_SET(delta, UPDATED_AT, updated_at, now);
-	KEEL_RUN_SET(delta, REVISION, revision, core->revision + 1);
+	int64_t revision;
+	enum keel_code code = keel_next_number(core->revision, &revision, err, "revisions of run %.*s", (int)run_id.size,
+										   run_id.data);
+	if (code != KEEL_OK)
+		return code;
+	KEEL_RUN_SET(delta, REVISION, revision, revision);
 	if (changes_status && !kind) {
 		bool final = keel_run_status_is_final((enum keel_run_status)delta->status);
 		if (delta->status == KEEL_RUN_RUNNING && !core->started && !KEEL_RUN_GIVES(delta, STARTED_AT))
@@ -113,7 +118,7 @@ enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id,
 	KEEL_TRACE("transition", "%.*s %s -> %s: %s", (int)run_id.size, run_id.data, keel_run_status_name(core->status),
 			   changes_status ? keel_run_status_name((enum keel_run_status)delta->status) : "the same",
 			   kind ? kind : "no event");
-	enum keel_code code = keel_run_update(store, core->seq, delta, err);
+	code = keel_run_update(store, core->seq, delta, err);
 	if (code == KEEL_OK && kind) {
 		bool assigned = KEEL_RUN_GIVES(delta, WORKER_REF);
 		struct keel_event event = {.kind = keel_text_of(kind),
@@ -126,6 +131,17 @@ enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id,
 	}
 	if (code == KEEL_OK && written)
 		*written = *delta;
+	return code;
+}
+
+enum keel_code keel_run_change_owner(const struct keel_run_core *core, struct keel_text run_id, struct keel_run *delta,
+									 struct keel_error *err)
+{
+	int64_t fence;
+	enum keel_code code =
+		keel_next_number(core->fence, &fence, err, "fences of run %.*s", (int)run_id.size, run_id.data);
+	if (code == KEEL_OK)
+		KEEL_RUN_SET(delta, FENCE, fence, fence);
 	return code;
 }
 

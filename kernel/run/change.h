@@ -48,6 +48,10 @@ enum keel_code keel_run_change_row(struct keel_store *store, struct keel_text ru
                                    int64_t fence, keel_run_decision decide, void *context, bool *found,
                                    struct keel_run *written, struct keel_error *err);
 
+/* Gives a run the fence after its own, for it gets another owner. Fails with KEEL_STORE_FULL when there is none. */
+enum keel_code keel_run_change_owner(const struct keel_run_core *core, struct keel_text run_id, struct keel_run *delta,
+									 struct keel_error *err);
+
 /* Makes a run that was in flight pending, owned by nobody and free to be claimed after a while, as if it had not
  * started. How the last try ended is told by the event, and is nothing the next one should carry. */
 void keel_run_make_claimable(struct keel_store *store, struct keel_run *delta, int64_t delay_us);

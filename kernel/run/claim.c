@@ -40,8 +40,10 @@ static enum keel_code claim_one(struct keel_store *store, struct keel_text run_i
 		return code;
 	keel_run_begin(store, &delta, claim->lease_us);
 	KEEL_RUN_SET(&delta, SESSION_ID, session_id, store->session);
-	KEEL_RUN_SET(&delta, FENCE, fence, core.fence + 1);
 	KEEL_RUN_SET(&delta, CLAIMABLE, claimable, 0);
+	code = keel_run_change_owner(&core, run_id, &delta, err);
+	if (code != KEEL_OK)
+		return code;
 	*taken = true;
 	return keel_run_apply(store, run_id, &core, &delta, NULL, (struct keel_text){NULL, 0}, NULL, err);
 }

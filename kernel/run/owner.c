@@ -31,8 +31,11 @@ static enum keel_code decide_requeue(struct keel_run_change *change, struct keel
 	if (had_started)
 		KEEL_RUN_SET(delta, ATTEMPT, attempt, core->attempt < INT64_MAX ? core->attempt + 1 : INT64_MAX);
 	keel_run_make_claimable(change->store, delta, requeue->delay_us);
-	KEEL_RUN_SET(delta, FENCE, fence, core->fence + 1);
-	keel_buffer_format(data, "{\"attempt\":%lld", (long long)(core->attempt + had_started));
+	enum keel_code code = keel_run_change_owner(core, change->run_id, delta, err);
+	if (code != KEEL_OK)
+		return code;
+	keel_buffer_format(data, "{\"attempt\":%lld",
+					   (long long)(had_started && core->attempt < INT64_MAX ? core->attempt + 1 : core->attempt));
 	keel_buffer_json(data, "error", requeue->error);
 	if (requeue->delay_us > 0)
 		keel_buffer_format(data, ",\"delay\":%lld.%06lld", (long long)(requeue->delay_us / 1000000),
@@ -79,7 +82,9 @@ static enum keel_code decide_settle(struct keel_run_change *change, struct keel_
 			code = keel_store_session_alive(change->store, core->session_id, &alive, err);
 		if (code != KEEL_OK || (!late && alive))
 			return code;
-		KEEL_RUN_SET(change->delta, FENCE, fence, core->fence + 1);
+		code = keel_run_change_owner(core, change->run_id, change->delta, err);
+		if (code != KEEL_OK)
+			return code;
 		change->data = keel_text_of("{\"abandoned\":true}");
 	}
 	settle->settled = true;

@@ -74,7 +74,9 @@ static enum keel_code decide_takeover(struct keel_run_change *change, struct kee
 	}
 	if (core->cancel_requested)
 		keel_run_leave_out(delta, KEEL_RUN_FIELDS(KEEL_RUN_FIELD_CANCEL_ACTION)); /* the first one holds */
-	KEEL_RUN_SET(delta, FENCE, fence, core->fence + 1);
+	code = keel_run_change_owner(core, change->run_id, delta, err);
+	if (code != KEEL_OK)
+		return code;
 	if (delta->status == KEEL_RUN_PENDING && core->cancel_requested)
 		delta->status = KEEL_RUN_INTERRUPTED; /* nobody wants it any more */
 	else if (delta->status == KEEL_RUN_PENDING && is_over(core->deadline, keel_store_now(change->store)))

@@ -95,7 +95,7 @@ static enum keel_code text_for(struct keel_store *store, bool update, keel_run_s
 	return KEEL_OK;
 }
 
-static bool is_text(enum keel_field_type type)
+bool keel_run_is_text(enum keel_field_type type)
 {
 	return type == KEEL_TYPE_ID || type == KEEL_TYPE_TEXT || type == KEEL_TYPE_JSON || type == KEEL_TYPE_VALUE ||
 		   type == KEEL_TYPE_IDS || type == KEEL_TYPE_WORD;
@@ -115,7 +115,7 @@ static enum keel_code prepare_for(struct keel_store *store, bool update, const s
 		struct keel_run *readable = (struct keel_run *)(uintptr_t)run; /* only read: the accessors serve both */
 		if (!keel_run_set_has(run->valued, field))
 			code = keel_bind_null(*statement, parameter, err);
-		else if (is_text(keel_run_field_type(field)))
+		else if (keel_run_is_text(keel_run_field_type(field)))
 			code = keel_bind_text(*statement, parameter, *keel_run_text(readable, field), err);
 		else
 			code = keel_bind_int(*statement, parameter, *keel_run_number(readable, field), err);
@@ -194,7 +194,7 @@ static enum keel_code read_row(struct keel_statement *select, struct keel_run *r
 		if (keel_column_null(select, i))
 			continue;
 		keel_run_set_add(&run->valued, field);
-		if (is_text(keel_run_field_type(field))) {
+		if (keel_run_is_text(keel_run_field_type(field))) {
 			struct keel_text text = keel_column_text(select, i);
 			if (!text.data || !keel_arena_text(arena, text, keel_run_text(run, field)))
 				return keel_fail_memory(err);

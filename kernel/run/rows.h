@@ -17,6 +17,9 @@
 /* Checks every field that is given: ids, texts, numbers, words. Cuts what is to be cut. */
 enum keel_code keel_run_check(struct keel_run *run, struct keel_error *err);
 
+/* Whether a field of the type is a text, else it is a number. */
+bool keel_run_is_text(enum keel_field_type type);
+
 /* Inserts the given fields as a row. *inserted is false when there is one with that run_id already. */
 enum keel_code keel_run_insert(struct keel_store *store, const struct keel_run *run, bool *inserted,
                                struct keel_error *err);

@@ -14,11 +14,17 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/trace.h"
+#include "sql/sqlite_schema.h"
 
 enum {
 	APPLICATION_ID = 0x4B45454C, /* "KEEL", in the file's header */
 	LOG_BYTES = 4 * 1024 * 1024, /* the log is cut to so much when it is begun anew; it needs that much all the time */
-	CACHE_KIB = 16 * 1024        /* pages kept: the inner nodes of the indexes over some millions of runs */
+	CACHE_KIB = 16 * 1024,       /* pages kept: the inner nodes of the indexes over some millions of runs */
+	ROW_MAX = 256 * 1024 * 1024, /* bytes of a row or text: a run with every text as long as may be */
+	ROW_OPENING = 1024 * 1024,   /* of one that is read while the schema is a stranger's */
+	LOOK_EVERY = 100000,         /* steps of SQLite's machine between two looks at how many there were */
+	LOOKS_OPENING = 1000,        /* of one statement, while the schema is a stranger's: seconds */
+	LOOKS_MAX = 100000           /* of one later on: minutes, where verify looks at ten million runs in one */
 };
 
 struct sqlite_statement {
@@ -96,6 +102,12 @@ enum keel_code sqlite_fail(struct sqlite_sql *sql, int rc, struct keel_error *er
 		code = KEEL_STORE_FULL;
 		message = "there is no room to write: the disk, a quota or a limit on the size of files (ulimit -f)";
 	}
+	if (rc == SQLITE_INTERRUPT) {
+		message = "a statement took longer than any should";
+		code = KEEL_LIMIT_TOO_LARGE;
+	}
+	if (code == KEEL_LIMIT_TOO_LARGE && sql->looks_max == LOOKS_OPENING)
+		code = KEEL_STORE_CORRUPT;
 	if (path && path[0])
 		return keel_fail(err, code, "%s: %s", path, message);
 	return keel_fail(err, code, "%s", message);
@@ -248,6 +260,7 @@ static struct keel_text sqlite_column_text(struct keel_statement *statement, int
 static void sqlite_reset(struct keel_statement *statement)
 {
 	sqlite3_reset(own_statement(statement)->stmt); /* repeats the error of the step, which was already reported */
+	own_statement(statement)->sql->looks = 0;
 }
 
 static int64_t sqlite_changes(struct keel_sql *sql)
@@ -359,7 +372,21 @@ enum keel_code sqlite_int_once(struct sqlite_sql *sql, const char *text, int64_t
 enum keel_code sqlite_exec(struct sqlite_sql *sql, const char *text, struct keel_error *err)
 {
 	int rc = sqlite3_exec(sql->db, text, NULL, NULL, NULL);
+	sql->looks = 0;
 	return rc == SQLITE_OK ? KEEL_OK : sqlite_fail(sql, rc, err);
+}
+
+/* Stops a statement that does not end: not all that a file holds is data. */
+static int look(void *data)
+{
+	struct sqlite_sql *sql = data;
+	return ++sql->looks > sql->looks_max;
+}
+
+void sqlite_trust(struct sqlite_sql *sql)
+{
+	sql->looks_max = LOOKS_MAX;
+	sqlite3_limit(sql->db, SQLITE_LIMIT_LENGTH, ROW_MAX);
 }
 
 static enum keel_code configure(struct sqlite_sql *sql, const struct keel_sql_config *config, struct keel_error *err)
@@ -372,6 +399,9 @@ static enum keel_code configure(struct sqlite_sql *sql, const struct keel_sql_co
 	char limits[96];
 	snprintf(limits, sizeof limits, "PRAGMA cache_size = -%d; PRAGMA journal_size_limit = %d", CACHE_KIB, LOG_BYTES);
 	/* A damaged or hostile file may misuse neither the schema nor the library. */
+	sql->looks_max = LOOKS_OPENING;
+	sqlite3_progress_handler(sql->db, LOOK_EVERY, look, sql);
+	sqlite3_limit(sql->db, SQLITE_LIMIT_LENGTH, ROW_OPENING);
 	sqlite3_db_config(sql->db, SQLITE_DBCONFIG_DEFENSIVE, 1, (int *)NULL);
 	sqlite3_db_config(sql->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, (int *)NULL);
 	sqlite3_db_config(sql->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, (int *)NULL);
@@ -457,6 +487,36 @@ static enum keel_code sqlite_identify(struct keel_sql *base, int64_t *version, b
 	if (code == KEEL_OK)
 		code = sqlite_int(sql, "PRAGMA application_id", &application, err);
 	*ours = application == APPLICATION_ID || (application == 0 && *version == 0 && tables == 0);
+	return code;
+}
+
+static enum keel_code sqlite_check_schema(struct keel_sql *base, keel_script *script, struct keel_error *err)
+{
+	struct sqlite_sql *sql = sqlite_own(base);
+	struct keel_error why = {.code = KEEL_OK};
+	int rc = keel_sqlite_compare_schema(sql->db, script, &why);
+	sql->looks = 0;
+	if (rc == SQLITE_OK)
+		sqlite_trust(sql);
+	if (why.code != KEEL_OK)
+		return keel_fail_as(err, why.code, &why);
+	return rc == SQLITE_OK ? KEEL_OK : sqlite_fail(sql, rc, err);
+}
+
+static enum keel_code sqlite_last_key(struct keel_sql *base, struct keel_text table, int64_t *key,
+									  struct keel_error *err)
+{
+	static const char text[] = "SELECT seq FROM sqlite_sequence WHERE name = ?1";
+	struct keel_statement *select;
+	bool row = false;
+	enum keel_code code = sqlite_prepare(base, text, &select, err);
+	if (code == KEEL_OK)
+		code = sqlite_bind_text(select, 1, table, err);
+	if (code != KEEL_OK)
+		return code;
+	code = sqlite_step(select, &row, err);
+	*key = code == KEEL_OK && row ? sqlite_column_int(select, 0) : 0;
+	sqlite_reset(select);
 	return code;
 }
 
@@ -574,4 +634,6 @@ const struct keel_sql_driver keel_sqlite_driver = {
 	.let_go = sqlite_let_go,
 	.compact = sqlite_compact,
 	.write_back = sqlite_write_back,
+	.check_schema = sqlite_check_schema,
+	.last_key = sqlite_last_key,
 };

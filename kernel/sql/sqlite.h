@@ -12,6 +12,7 @@ struct sqlite_sql {
 	struct keel_sql head;
 	sqlite3 *db;
 	bool memory;
+	int looks, looks_max; /* at the statement that runs, while it does; how many it may have */
 	/* The statement cache: open addressing by the address of the text, a power of two, at most half full. */
 	struct sqlite_statement **slots;
 	size_t slots_count;
@@ -30,6 +31,9 @@ enum keel_code sqlite_fail(struct sqlite_sql *sql, int rc, struct keel_error *er
 enum keel_code sqlite_exec(struct sqlite_sql *sql, const char *text, struct keel_error *err);
 enum keel_code sqlite_int(struct sqlite_sql *sql, const char *text, int64_t *value, struct keel_error *err);
 enum keel_code sqlite_int_once(struct sqlite_sql *sql, const char *text, int64_t *value, struct keel_error *err);
+
+/* Lifts the limits that hold while the schema is not known. */
+void sqlite_trust(struct sqlite_sql *sql);
 
 /* sqlite_file.c: says in good words what SQLite would say in bad ones; makes the file if it is to be made. */
 enum keel_code sqlite_check_file(const struct keel_sql_config *config, struct keel_error *err);

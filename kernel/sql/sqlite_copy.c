@@ -52,6 +52,7 @@ enum keel_code sqlite_copy(struct keel_sql *base, const char *path,
 	if (code != KEEL_OK)
 		return code;
 	code = base->driver->start(to, &config, err);
+	sqlite_trust(sqlite_own(to)); /* it is empty, and gets what this store has */
 	if (code == KEEL_OK)
 		code = copy_pages(sqlite_own(base), sqlite_own(to), tell, data, err);
 	/* As long as it has no log it is one file; making it ready for writing gives it one. */

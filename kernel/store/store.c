@@ -47,6 +47,11 @@ bool keel_store_wait(struct keel_store *store, int64_t *deadline)
 
 /* --- Opening ----------------------------------------------------------------------------------------------------- */
 
+const char *keel_store_script(int i)
+{
+	return i < keel_migrations_count ? keel_migrations[i].sql : NULL;
+}
+
 /* Brings an empty or older schema up to date. Under the write lock: of eight processes one does the work. */
 static enum keel_code migrate(struct keel_store *store, struct keel_error *err)
 {
@@ -67,6 +72,8 @@ static enum keel_code migrate(struct keel_store *store, struct keel_error *err)
 			code = keel_execute(store, "INSERT INTO store (epoch, created_at) VALUES (?1, ?2)", err,
 								keel_text(keel_text_of(epoch)), keel_int(keel_store_now(store)));
 	}
+	if (code == KEEL_OK)
+		code = driver->check_schema(store->sql, keel_store_script, err);
 	if (code == KEEL_OK)
 		code = driver->commit(store->sql, err);
 	else
@@ -139,9 +146,11 @@ static enum keel_code attach(struct keel_store *store, const char *uri, struct k
 							 (long long)version, keel_migrations_count);
 	} else {
 		code = driver->make_ready(store->sql, err);
-		if (code == KEEL_OK && version < keel_migrations_count)
-			code = migrate(store, err);
 	}
+	if (code == KEEL_OK && version < keel_migrations_count)
+		code = migrate(store, err);
+	else if (code == KEEL_OK)
+		code = driver->check_schema(store->sql, keel_store_script, err);
 	if (code == KEEL_OK)
 		code = read_epoch(store, err);
 	return code == KEEL_OK ? keel_files_settle(store, err) : code;

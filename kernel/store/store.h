@@ -45,6 +45,9 @@ static inline void keel_store_tell(const struct keel_store *store, int64_t done,
 		store->progress(store->progress_data, done, total);
 }
 
+/* The migrations, one by one. */
+keel_script keel_store_script;
+
 /* The store's time in a while; a time too far off is the last there is. */
 int64_t keel_store_after(const struct keel_store *store, int64_t duration_us);
 

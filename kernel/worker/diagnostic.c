@@ -68,8 +68,10 @@ static enum keel_code write(struct keel_store *store, const struct keel_runtime_
 	if (*id)
 		return keel_execute(store, again, err, keel_int(row->seq), keel_int(*id), keel_text(about->severity),
 							keel_text(about->message));
-	*id = row->diagnostic_last + 1;
-	enum keel_code code = keel_execute(store, insert, err, keel_int(row->seq), keel_int(*id),
+	enum keel_code code = keel_next_number(row->diagnostic_last, id, err, "ids of diagnostics of a runtime");
+	if (code != KEEL_OK)
+		return code;
+	code = keel_execute(store, insert, err, keel_int(row->seq), keel_int(*id),
 									   keel_text(about->severity), keel_text(about->code), keel_text(about->message),
 									   worker ? keel_int(worker) : keel_null(), keel_text(about->run_id));
 	return code == KEEL_OK ? keel_execute(store, counted, err, keel_int(row->seq), keel_int(*id)) : code;

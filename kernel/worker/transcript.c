@@ -64,8 +64,12 @@ static enum keel_code append(struct keel_store *store, struct keel_text runtime_
 	static const char insert[] = "INSERT INTO transcripts (event_id, worker, sequence, role, content, run_id,"
 								 " idempotency_key) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 	static const char update[] = "UPDATE workers SET transcript_len = ?2, last_event_id = ?3 WHERE seq = ?1";
-	int64_t sequence = core->transcript_len + 1;
+	int64_t sequence;
 	char data[64];
+	enum keel_code code = keel_next_number(core->transcript_len, &sequence, err, "entries of worker %.*s",
+										   (int)worker_id.size, worker_id.data);
+	if (code != KEEL_OK)
+		return code;
 	snprintf(data, sizeof data, "{\"role\":\"%.*s\",\"sequence\":%lld}", (int)input->role.size, input->role.data,
 			 (long long)sequence);
 	struct keel_runtime_event event = {.kind = "worker_input_accepted",
@@ -74,7 +78,7 @@ static enum keel_code append(struct keel_store *store, struct keel_text runtime_
 									   .run_id = input->run_id,
 									   .message = keel_text_of("input accepted"),
 									   .data = keel_text_of(data)};
-	enum keel_code code = keel_runtime_write_event(store, runtime_id, &event, &ack->event_id, err);
+	code = keel_runtime_write_event(store, runtime_id, &event, &ack->event_id, err);
 	ack->transcript_sequence = sequence;
 	if (code == KEEL_OK)
 		code = keel_execute(store, insert, err, keel_int(ack->event_id), keel_int(core->seq), keel_int(sequence),

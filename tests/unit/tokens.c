@@ -53,6 +53,7 @@ static bool believed(const char *usage)
 	/* Past the kernel: what is not JSON does not get in, but may be in the file. */
 	snprintf(update, sizeof update, "UPDATE runs SET token_usage_by_model = '%s'", usage);
 	raw(update);
+	world.damaged = true;
 	sum_up(false);
 	return totals.models_count != 1 || !same_text(totals.models[0].name, text("fallback"));
 }

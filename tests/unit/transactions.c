@@ -163,7 +163,7 @@ TEST(commit_needs_a_begin)
 /* An operation that fails half-way spoils the transaction: nothing more goes into it, and it cannot commit. */
 TEST(half_an_operation_spoils_the_transaction)
 {
-	raw("CREATE TABLE kept AS SELECT 1");
+	world.damaged = true; /* renaming leaves a quoted name in the schema */
 	succeed(keel_store_begin(world.store, &why));
 	put_pending("a", "t");
 	keel_store_rollback(world.store);

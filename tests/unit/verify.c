@@ -157,6 +157,83 @@ TEST(epochs)
 	assert_int_equal(look(), 1);
 }
 
+/* F-51 */
+/* A document that is not JSON, and a text that is not UTF-8, in every table; the row is named. */
+TEST(bad_texts)
+{
+	static const struct {
+		const char *sql, *words;
+	} damages[] = {
+		{"UPDATE runs SET metadata = 'nope' WHERE run_id = 'a'", "metadata is not valid JSON: run: a"},
+		{"UPDATE runs SET kwargs = '{\"a\":1' WHERE run_id = 'b'", "kwargs is not valid JSON: run: b"},
+		{"UPDATE runs SET error = CAST(x'61FF' AS TEXT) WHERE run_id = 'b'", "error is not valid UTF-8: run: b"},
+		{"UPDATE runs SET metadata = CAST(x'22FF22' AS TEXT) WHERE run_id = 'b'",
+		 "metadata is not valid UTF-8: run: b"},
+		{"UPDATE events SET data = '{\"delay\":1,000000}' WHERE id = 3", "data is not valid JSON: event: 3"},
+		{"UPDATE events SET message = CAST(x'C3' AS TEXT) WHERE id = 7", "message is not valid UTF-8: event: 7"},
+		{"UPDATE leases SET owner = CAST(x'80' AS TEXT)", "owner is not valid UTF-8: lease: n"},
+		{"UPDATE sessions SET owner = CAST(x'80' AS TEXT)", "owner is not valid UTF-8: session: 1"},
+	};
+	put_history();
+	for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
+		damage(damages[i].sql);
+		assert_int_equal(look(), i + 1);
+		bool found = false;
+		for (size_t k = 0; k < problems.count; k++)
+			found = found || strstr(problems.items[k].text.data, damages[i].words);
+		if (!found)
+			fail_msg("not found: %s", damages[i].words);
+	}
+}
+
+/* F-51 */
+/* The name of a row that is no UTF-8 either is shown as far as it can be. */
+TEST(names_that_are_no_text)
+{
+	finds("UPDATE leases SET name = CAST(x'6EFF' AS TEXT)", "name is not valid UTF-8: lease: n?");
+	assert_true(keel_text_is_utf8(problems.items[0].text));
+}
+
+/* F-51 */
+/* Numbers that only grow are told of long before they end. */
+TEST(numbers_near_their_end)
+{
+	static const struct {
+		const char *sql, *words;
+	} damages[] = {
+		{"UPDATE runs SET fence = 9223372036854775800 WHERE run_id = 'a'", "fence or revision is near the end"},
+		{"UPDATE leases SET token = 9223372036854775807", "token is near the end of its range: lease: n"},
+		{"UPDATE sqlite_sequence SET seq = 9223372036854775807 WHERE name = 'events'",
+		 "ids of events are near the end"},
+		{"UPDATE sqlite_sequence SET seq = 5000000000000000000 WHERE name = 'sessions'",
+		 "ids of sessions are near the end"},
+		{"UPDATE runs SET seq = 9223372036854775807 WHERE run_id = 'c'", "keys of runs are near the end"},
+	};
+	put_history();
+	assert_int_equal(look(), 0);
+	for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
+		damage(damages[i].sql);
+		assert_int_equal(look(), i + 1);
+		bool found = false;
+		for (size_t k = 0; k < problems.count; k++)
+			found = found || strstr(problems.items[k].text.data, damages[i].words);
+		if (!found)
+			fail_msg("not found: %s", damages[i].words);
+	}
+}
+
+/* F-51 */
+/* A counter of ids that was set back: an id would be given again. */
+TEST(ids_that_come_again)
+{
+	finds("DELETE FROM sqlite_sequence WHERE name = 'events'", "next event would get an id that was used before");
+	raw("DELETE FROM events; UPDATE store SET event_low_water = 8");
+	assert_true(look() >= 1);
+	clear_problems(NULL);
+	world_open(NULL);
+	finds("UPDATE sqlite_sequence SET seq = 0 WHERE name = 'sessions'", "next session would get an id");
+}
+
 /* A run that no event created, in a log that reaches back to the beginning. */
 TEST(runs_without_a_beginning)
 {
@@ -214,10 +291,22 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_STORE(progress_is_told),
-		DAMAGED(sound_stores),     DAMAGED(pruned_logs_are_sound),    DAMAGED(holes_in_the_log),
-		DAMAGED(unknown_statuses), DAMAGED(ends_of_runs_in_flight),   DAMAGED(fences_and_revisions),
-		DAMAGED(epochs),           DAMAGED(runs_without_a_beginning), DAMAGED(wiped_pages),
-		DAMAGED(many_problems),    DAMAGED(lists_are_reused),         DAMAGED(leases),
+		DAMAGED(sound_stores),
+		DAMAGED(pruned_logs_are_sound),
+		DAMAGED(holes_in_the_log),
+		DAMAGED(unknown_statuses),
+		DAMAGED(ends_of_runs_in_flight),
+		DAMAGED(fences_and_revisions),
+		DAMAGED(epochs),
+		DAMAGED(runs_without_a_beginning),
+		DAMAGED(wiped_pages),
+		DAMAGED(many_problems),
+		DAMAGED(lists_are_reused),
+		DAMAGED(leases),
+		DAMAGED(bad_texts),
+		DAMAGED(names_that_are_no_text),
+		DAMAGED(numbers_near_their_end),
+		DAMAGED(ids_that_come_again),
 	};
 	return cmocka_run_group_tests_name("verify", tests, NULL, NULL);
 }

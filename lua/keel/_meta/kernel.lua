@@ -835,6 +835,10 @@ function Store:sleep(seconds) end
 ---@param fn? fun(done: integer, total: integer)
 function Store:watch(fn) end
 
+--- Says who hears of damaged documents, which are left out of what is read, when the store was opened without `log`.
+---@param fn fun(level: string, message: string, fields: table)
+function Store:tell_damage(fn) end
+
 --- Calls the store's `log`, if it was given one.
 ---@param level "info"|"warn"|"error"
 ---@param message string

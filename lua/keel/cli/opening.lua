@@ -1,5 +1,6 @@
 --- Which store a subcommand works on, and opening it.
 local kernel = require "keel.kernel"
+local output = require "keel.cli.output"
 local state = require "keel.cli.state"
 
 require "keel.store"
@@ -51,6 +52,8 @@ function opening.store(options, how, sleep)
   end
   local store, err = kernel.open(path, { create = how == "make", readonly = how == "read",
     durability = options.durability, sleep = sleep })
+  -- What is left out of what is read is said beside it.
+  if store then store:tell_damage(function(_, message) io.stderr:write("keel: ", output.plain(message), "\n") end) end
   if not store and err.code == "store_missing" and how ~= "make" then
     return fail("store_missing", ("there is no store at %s yet; 'keel exec' makes one, --store names another"):format(
       path))

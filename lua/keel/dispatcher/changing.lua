@@ -30,7 +30,7 @@ local function changes_of(row, fields)
     if value ~= stored then changes[name] = value end
   end
   changes.kwargs = nil
-  if fields.kwargs.test_dir ~= (row.kwargs.test_dir or "") then changes.kwargs = fields.kwargs end
+  if fields.kwargs.test_dir ~= (row.kwargs and row.kwargs.test_dir or "") then changes.kwargs = fields.kwargs end
   return changes
 end
 

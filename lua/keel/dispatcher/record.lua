@@ -198,7 +198,7 @@ function record.of_row(row)
     if found ~= kernel.null then return found end
   end
   return {
-    id = row.run_id, machine = row.thread_id:sub(#PREFIX + 1), test_dir = row.kwargs.test_dir or "",
+    id = row.run_id, machine = row.thread_id:sub(#PREFIX + 1), test_dir = row.kwargs and row.kwargs.test_dir or "",
     test_dir_hash = value "fingerprint" or "", status = face_status[row.status], exit_code = value "exit_code",
     started_at = value "started_at", ended_at = value "ended_at", artifacts_path = value "artifacts_path" or "",
     logs_path = value "logs_path" or "", error_code = value "error_code" or "", error_msg = value "error" or "",

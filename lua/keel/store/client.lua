@@ -27,6 +27,7 @@ end
 ---@param store table|keel.Store
 function Client:use(store)
   self.store, self._now = store, optional(store, "now")
+  if self._log and optional(store, "tell_damage") then store:tell_damage(self._log) end
 end
 
 --- The store that an option gave: an object, or a uri that is opened. Raises when it is missing, and for an object

@@ -38,6 +38,7 @@ return {
     local store <close>, err = opening.store(given, "read")
     if not store then return nil, err end
     if given.once or given.json or not is_screen() then return print_once(store, given) end
+    store:tell_damage(function() end) -- the screen is the table's; doctor tells
     local number
     number, err = require("keel.cli.top.live").new(store, given):run()
     if err then return nil, err end

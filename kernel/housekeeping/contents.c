@@ -1,0 +1,106 @@
+/* contents.c - looking at every text of a store: whether it is UTF-8, and JSON where a document is meant. Uses: store.
+ *
+ * The database checks neither, and nothing that went through this library is otherwise; what others wrote may be.
+ */
+#include "housekeeping/verify.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/document.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "run/rows.h"
+
+enum { COLUMNS_MAX = 8 };
+
+/* The first column of each query names the row. A column that ends with ":" is a document. */
+static const struct {
+	const char *row;
+	const char *columns[COLUMNS_MAX + 1];
+	const char *sql;
+} tables[] = {
+	{"the store", {"epoch"}, "SELECT epoch, epoch FROM store"},
+	{"session", {"owner", "boot"}, "SELECT id, owner, boot FROM sessions"},
+	{"lease", {"name", "owner"}, "SELECT name, name, owner FROM leases"},
+	{"event",
+	 {"kind", "runtime_id", "thread_id", "run_id", "message", "worker_ref:", "data:"},
+	 "SELECT id, kind, runtime_id, thread_id, run_id, message, worker_ref, data FROM events"},
+	{"runtime", {"runtime_id", "display_name"}, "SELECT runtime_id, runtime_id, display_name FROM runtimes"},
+	{"worker",
+	 {"worker_id", "idempotency_key",
+	  "intent:", "profile:", "config_bundle:", "requested_capabilities:", "workspace_refs:", "mount_refs:"},
+	 "SELECT worker_id, worker_id, idempotency_key, intent, profile, config_bundle, requested_capabilities,"
+	 " workspace_refs, mount_refs FROM workers"},
+	{"transcript entry with event",
+	 {"role", "content", "run_id", "idempotency_key"},
+	 "SELECT event_id, role, content, run_id, idempotency_key FROM transcripts"},
+	{"diagnostic",
+	 {"severity", "code", "message", "run_id"},
+	 "SELECT id, severity, code, message, run_id FROM diagnostics"},
+};
+
+/* Looks at a text; false when enough was found. */
+static bool look(struct keel_collector *to, struct keel_text text, bool document, const char *column, size_t size,
+				 const char *row, struct keel_text name)
+{
+	char sentence[128];
+	bool utf8 = keel_text_is_utf8(text);
+	if (utf8 && (!document || keel_document_is_valid(text)))
+		return true;
+	snprintf(sentence, sizeof sentence, "the %.*s is not valid %s: %s", (int)size, column, utf8 ? "JSON" : "UTF-8",
+			 row);
+	return keel_collect(to, KEEL_STORE_CORRUPT, sentence, name);
+}
+
+/* Steps a query whose first column names the row; `next` looks at one of the others, *more false: enough was found. */
+static enum keel_code look_at_table(struct keel_store *store, size_t i, struct keel_collector *to,
+									struct keel_error *err)
+{
+	struct keel_statement *select;
+	bool row, more = true;
+	enum keel_code code = keel_store_prepare(store, tables[i].sql, &select, err);
+	if (code != KEEL_OK)
+		return code;
+	while (more && (code = keel_step(select, &row, err)) == KEEL_OK && row)
+		for (int column = 0; more && tables[i].columns[column]; column++) {
+			const char *name = tables[i].columns[column];
+			size_t size = strcspn(name, ":");
+			struct keel_text text = keel_column_text(select, column + 1);
+			if (text.data)
+				more = look(to, text, name[size] == ':', name, size, tables[i].row, keel_column_text(select, 0));
+		}
+	keel_reset(select);
+	return code;
+}
+
+static enum keel_code look_at_runs(struct keel_store *store, struct keel_collector *to, struct keel_error *err)
+{
+	struct keel_statement *select;
+	bool row, more = true;
+	enum keel_code code = keel_store_prepare(store, KEEL_RUN_SELECT "ORDER BY seq", &select, err);
+	if (code != KEEL_OK)
+		return code;
+	while (more && (code = keel_step(select, &row, err)) == KEEL_OK && row)
+		for (int i = 0; more && i < KEEL_RUN_FIELD_COUNT; i++) {
+			enum keel_run_field field = (enum keel_run_field)i;
+			enum keel_field_type type = keel_run_field_type(field);
+			bool document = type == KEEL_TYPE_JSON || type == KEEL_TYPE_VALUE;
+			if (!keel_run_is_text(type))
+				continue;
+			struct keel_text text = keel_column_text(select, i);
+			const char *name = keel_run_field_name(field);
+			if (text.data)
+				more = look(to, text, document, name, strlen(name), "run", keel_column_text(select, 0));
+		}
+	keel_reset(select);
+	return code;
+}
+
+enum keel_code keel_verify_contents(struct keel_store *store, struct keel_collector *to, struct keel_error *err)
+{
+	enum keel_code code = look_at_runs(store, to, err);
+	for (size_t i = 0; code == KEEL_OK && !keel_has_enough(to) && i < sizeof tables / sizeof tables[0]; i++)
+		code = look_at_table(store, i, to, err);
+	return code;
+}
