@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Runs everything that is checked, from a fresh clone on: installs what is missing (.ci/setup), builds with warnings as
-# errors, lints, and runs the C tests, the C tests again under AddressSanitizer and UBSan (those of tests/fault only
-# then, those of tests/crash only before), and the Lua specs.
+# errors, lints, runs the C tests, the C tests again under AddressSanitizer and UBSan (those of tests/fault only then,
+# those of tests/crash only before) and the Lua specs, and counts what a run costs.
 #
 # Usage: tests/run.sh [--fast | --quick] [--asan-specs] [SPEC ...]
 #
 #   --quick        while working: lint, the C tests in tests/unit, and the specs of the folders that differ from HEAD
-#   --fast         no sanitizers
+#   --fast         no sanitizers, nothing counted
 #   --asan-specs   runs the specs with the sanitized module as well
 #   SPEC ...       only these spec files or folders: no lint, no C tests
 #
@@ -170,6 +170,15 @@ if [ -n "$quick" ] || [ ${#specs[@]} -eq 0 ]; then
 	fi
 fi
 [ -n "$nothing_changed" ] || run_busted dev
+if [ ${#specs[@]} -eq 0 ] && [ -z "$fast$quick" ]; then
+	step "cost"
+	if tests/cost/run.sh 2>&1 | tee "$work/cost"; then
+		passed=$((passed + 1))
+		summary+=("$(tail -n 1 "$work/cost")")
+	else
+		broken "cost: a figure differs from tests/cost/record"
+	fi
+fi
 if [ -n "$asan_specs" ] && build asan; then
 	# The interpreter is not sanitized, so the runtime has to be there before it; what Lua leaves to the end of the
 	# process is no leak.
