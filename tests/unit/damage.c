@@ -323,7 +323,8 @@ TEST(log_deleted)
 	close_store();
 }
 
-/* A log with flipped bytes: its checksums say where it ends, and what is before that is a whole picture. */
+/* A log with flipped bytes: its checksums say where it ends, and what is before that is a whole picture. One whose
+ * beginning is not what the store expects may be refused as another file's. */
 TEST(log_flipped)
 {
 	uint64_t chance = chance_start("log");
@@ -341,7 +342,8 @@ TEST(log_flipped)
 		log[at] = (char)~log[at];
 	}
 	free(log);
-	must(opened == 40);
+	assert_int_equal(opened + refused, 40);
+	must(opened >= 30);
 	assert_int_equal(found, 0);
 }
 
