@@ -139,6 +139,23 @@ void keel_lua_push_number_text(lua_State *L, int index, int decimals);
 /* number_text of the module table on the top. [-0, +0, m] */
 void keel_lua_number_open(lua_State *L);
 
+/* --- sleep.c ----------------------------------------------------------------------------------------------------- */
+
+/* What is told once of a `sleep` that yields where nothing may. */
+#define KEEL_LUA_BLOCKING "the sleep yields or fails where nothing may yield: waiting there blocks the thread"
+
+enum keel_lua_wait { KEEL_LUA_MAY_YIELD, KEEL_LUA_SLEPT, KEEL_LUA_BLOCKED, KEEL_LUA_BLOCKED_FIRST };
+
+/* Waits where L may not yield: through the host's function at `index` unless it yields or raises; then blocks, and says
+ * so the first time. [-0, +0, m] */
+enum keel_lua_wait keel_lua_sleep_outside(lua_State *L, int index, lua_Number seconds);
+
+/* Blocks the thread. */
+void keel_lua_block(lua_Number seconds);
+
+/* sleep and sleep_through of the module table on the top. [-0, +0, m] */
+void keel_lua_sleep_open(lua_State *L);
+
 /* --- suggest.c --------------------------------------------------------------------------------------------------- */
 
 enum { KEEL_LUA_WORD_MAX = 64 };
@@ -203,6 +220,10 @@ void keel_lua_note_damage(lua_State *L);
 
 /* Pushes the `sleep` that the store at `argument` was given, or nil. [-0, +1, -] */
 int keel_lua_push_sleep(lua_State *L, int argument);
+
+/* Waits through the `sleep` at the top where L may not yield, and tells the log of the store at `argument` the first
+ * time that it cannot. KEEL_LUA_MAY_YIELD: nothing was done. [-0, +0, e] */
+enum keel_lua_wait keel_lua_slept_outside(lua_State *L, int argument, lua_Number seconds);
 
 /* The metatables of stores and transactions, and `open` of the module table on the top. [-0, +0, m] */
 void keel_lua_store_open(lua_State *L);

@@ -17,6 +17,7 @@ int luaopen_keel_kernel(lua_State *L)
 	keel_lua_json_open(L);
 	keel_lua_value_open(L);
 	keel_lua_number_open(L);
+	keel_lua_sleep_open(L);
 	keel_lua_suggest_open(L);
 	keel_lua_run_open(L);
 	keel_lua_store_open(L);

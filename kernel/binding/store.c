@@ -174,12 +174,28 @@ static lua_Number next_step(const struct keel_lua_store *self, int64_t *started)
 	return (lua_Number)(step < left ? step : left) / 1e6;
 }
 
-static void block(lua_Number seconds)
+/* Tells the store's log of a sleep that cannot wait here. What it raises is dropped: the wait goes on. */
+static void tell_of_blocking(lua_State *L, int argument)
 {
-	struct timespec left = {.tv_sec = (time_t)seconds,
-							.tv_nsec = (long)((seconds - (lua_Number)(time_t)seconds) * 1e9)};
-	while (nanosleep(&left, &left) != 0 && errno == EINTR)
-		continue;
+	if (lua_getiuservalue(L, argument, LOG) == LUA_TNIL) {
+		lua_pop(L, 1);
+		return;
+	}
+	lua_pushliteral(L, "warn");
+	lua_pushliteral(L, KEEL_LUA_BLOCKING);
+	lua_newtable(L);
+	if (lua_pcall(L, 3, 0, 0) != LUA_OK)
+		lua_pop(L, 1);
+}
+
+enum keel_lua_wait keel_lua_slept_outside(lua_State *L, int argument, lua_Number seconds)
+{
+	if (lua_isyieldable(L))
+		return KEEL_LUA_MAY_YIELD;
+	enum keel_lua_wait how = keel_lua_sleep_outside(L, -1, seconds);
+	if (how == KEEL_LUA_BLOCKED_FIRST)
+		tell_of_blocking(L, argument);
+	return how;
 }
 
 /* What a call that may wait is: tried until it is not busy, or the time is over. `self` is the store at index
@@ -214,9 +230,11 @@ static int go_on(lua_State *L, int status, lua_KContext context)
 		lua_pushinteger(L, started);
 		lua_replace(L, base);
 		if (lua_getiuservalue(L, attempt->holder, SLEEP) == LUA_TNIL) {
-			block(seconds);
+			keel_lua_block(seconds);
 			continue;
 		}
+		if (keel_lua_slept_outside(L, attempt->holder, seconds) != KEEL_LUA_MAY_YIELD)
+			continue;
 		lua_pushnumber(L, seconds);
 		lua_callk(L, 1, 0, context, go_on);
 	}
@@ -679,9 +697,11 @@ static int store_sleep(lua_State *L)
 	keel_lua_check_type(L, 2, "seconds", LUA_TNUMBER);
 	luaL_argcheck(L, keel_lua_duration(lua_tonumber(L, 2), &duration), 2, "seconds must be at least 0");
 	if (lua_getiuservalue(L, 1, SLEEP) == LUA_TNIL) {
-		block((lua_Number)duration / 1e6);
+		keel_lua_block((lua_Number)duration / 1e6);
 		return 0;
 	}
+	if (keel_lua_slept_outside(L, 1, (lua_Number)duration / 1e6) != KEEL_LUA_MAY_YIELD)
+		return 0;
 	lua_pushvalue(L, 2);
 	lua_callk(L, 1, 0, 0, slept);
 	return 0;

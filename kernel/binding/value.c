@@ -1,7 +1,6 @@
 /* value.c - texts, times, durations and options between Lua and C, and the module's small functions. */
 #include "binding.h"
 
-#include <errno.h>
 #include <string.h>
 #include <time.h>
 
@@ -197,18 +196,6 @@ static int new_id(lua_State *L)
 	return 1;
 }
 
-/* sleep(seconds): blocks the whole process's thread. For hosts without an event loop.
- * Parameters: seconds (number, at least 0). Raises for anything else. */
-static int sleep_seconds(lua_State *L)
-{
-	int64_t duration = 0;
-	luaL_argcheck(L, keel_lua_duration(luaL_checknumber(L, 1), &duration), 1, "seconds must be at least 0");
-	struct timespec left = {.tv_sec = duration / 1000000, .tv_nsec = duration % 1000000 * 1000};
-	while (nanosleep(&left, &left) != 0 && errno == EINTR)
-		continue;
-	return 0;
-}
-
 /* sha256(text): the hash as 64 hexadecimal digits. */
 static int sha256(lua_State *L)
 {
@@ -293,7 +280,6 @@ void keel_lua_value_open(lua_State *L)
 {
 	static const luaL_Reg functions[] = {{"now", now},
 										 {"new_id", new_id},
-										 {"sleep", sleep_seconds},
 										 {"sha256", sha256},
 										 {"is_blank", is_blank},
 										 {"time_seconds", time_seconds},

@@ -46,6 +46,22 @@ static int finish(lua_State *L, struct waiting *self, bool ready)
 	return 1;
 }
 
+/* Waits as without a `sleep`. */
+static int block_until(lua_State *L, int64_t deadline)
+{
+	struct keel_error err;
+	bool ready;
+	int64_t next_event_id, left = INT64_MAX;
+	struct keel_store *store = keel_lua_check_store(L, STORE);
+	if (deadline < INT64_MAX)
+		left = deadline > monotonic_us() ? deadline - monotonic_us() : 0;
+	if (!keel_lua_read_cursor(L, store, &next_event_id, &err) ||
+		keel_event_wait(store, next_event_id, left, &ready, &err) != KEEL_OK)
+		return keel_lua_fail(L, &err);
+	lua_pushboolean(L, ready);
+	return 1;
+}
+
 static int go_on(lua_State *L, int status, lua_KContext context)
 {
 	(void)status, (void)context;
@@ -65,10 +81,19 @@ static int go_on(lua_State *L, int status, lua_KContext context)
 		}
 		if (left <= 0)
 			return finish(L, self, false);
+		lua_Number seconds = (lua_Number)(self->step_us < left ? self->step_us : left) / 1e6;
 		lua_pushvalue(L, SLEEP);
-		lua_pushnumber(L, (lua_Number)(self->step_us < left ? self->step_us : left) / 1e6);
 		if (self->step_us < STEP_LAST_US)
 			self->step_us += self->step_us / 4;
+		enum keel_lua_wait how = keel_lua_slept_outside(L, STORE, seconds);
+		if (how == KEEL_LUA_SLEPT)
+			continue;
+		if (how != KEEL_LUA_MAY_YIELD) {
+			int64_t deadline = self->deadline;
+			finish(L, self, false);
+			return block_until(L, deadline);
+		}
+		lua_pushnumber(L, seconds);
 		lua_callk(L, 1, 0, 0, go_on);
 	}
 }

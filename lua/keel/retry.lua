@@ -96,8 +96,8 @@ function Retry:call(fn, ...)
       if raised then error(err, 0) end
       return table.unpack(result, 2, result.n)
     end
-    local sleep = self.sleep or sleep_of((...))
-    sleep(self:delay(attempt, self.jitter > 0 and math.random() or 0))
+    local seconds = self:delay(attempt, self.jitter > 0 and math.random() or 0)
+    if self.sleep then kernel.sleep_through(self.sleep, seconds) else sleep_of((...))(seconds) end
   end
 end
 

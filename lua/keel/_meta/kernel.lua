@@ -946,6 +946,13 @@ function kernel.new_id() end
 ---@param seconds number
 function kernel.sleep(seconds) end
 
+--- Waits through a host's function, which may yield, wherever this is called. Where nothing may yield and that function
+--- does, or raises, the thread is blocked; the first time `tell` is called with a message that says so.
+---@param sleep fun(seconds: number)
+---@param seconds number
+---@param tell? fun(message: string)
+function kernel.sleep_through(sleep, seconds, tell) end
+
 ---@param text string
 ---@return string hash 64 hexadecimal digits
 function kernel.sha256(text) end

@@ -93,7 +93,9 @@ end
 local function wait(self, attempt)
   local retry = self._retry
   local seconds = retry:delay(attempt, retry.jitter > 0 and math.random() or 0)
-  if retry.sleep then return retry.sleep(seconds) end
+  if retry.sleep then
+    return kernel.sleep_through(retry.sleep, seconds, function(message) self:log("warn", message, {}) end)
+  end
   self:sleep(seconds)
 end
 

@@ -94,7 +94,7 @@ local function begin(self)
   while true do
     local tx, err = self._store:begin { wait = false }
     if tx or err.code ~= "busy" or kernel.monotonic() >= deadline then return tx, err end
-    self._sleep(step)
+    kernel.sleep_through(self._sleep, step)
     step = math.min(step * 1.25, STEP_LAST)
   end
 end
