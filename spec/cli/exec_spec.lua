@@ -507,6 +507,41 @@ describe("keel exec", function()
       run [[ulimit -f 2048; exec "$@"]])
   end)
 
+  it("F-30: ends with its command when nobody reads what is kept: by a timeout, by a cancel, by itself", function()
+    local _, path, env = command.on_store()
+    local folder = support.dir()
+    local function start(thread, script, ...)
+      local shell = { env = env, prefix = { "bash", "-c",
+        [["$@" | { read -r _; echo up; read -r _ <&3; wc -l; }; echo "${PIPESTATUS[0]}"]], "bash" } }
+      local words = { "exec", "-t", thread, "--keep", folder, "--grace", "0.1", ... }
+      shell.prefix[3] = "exec 3<&0; " .. shell.prefix[3]
+      words[#words + 1] = "--"
+      table.move({ "sh", "-c", script }, 1, 3, #words + 1, words)
+      local child = command.start(words, shell)
+      child:expect "up"
+      return child
+    end
+    local function ends(thread, status)
+      local store = support.open(path)
+      eventually(function() return store:list_by_thread(thread, { limit = 1 })[1].status == status end)
+      store:close()
+      assert.equal(0, command.run({ "exec", "-t", thread, "true" }, { env = env }).code)
+    end
+    local timed = start("timed", "yes", "--timeout", "0.2")
+    ends("timed", "timeout")
+    local asked = start("asked", "yes")
+    assert.equal(0, command.run({ "exec", "-t", "asked", "-s", "interrupt", "true" }, { env = env }).code)
+    -- What fits into the pipe and the relay keeps nobody: then a late reader gets all of it.
+    local done = start("done", "seq 20000")
+    ends("done", "success")
+    for child, code in pairs { [timed] = "124", [asked] = "143", [done] = "0" } do
+      child:say "go on"
+      local lines = child:hear()
+      child:expect(code)
+      assert.is_true(code ~= "0" or lines == "19999", lines)
+    end
+  end)
+
   it("gives the run as JSON on standard error", function()
     local exec, path = command.on_store()
     local result = exec("exec", "--json", "--", "sh", "-c", "exit 3")

@@ -26,7 +26,7 @@ local function tmux(self, ...)
   return code == 0 and child.output, child.errors
 end
 
---- Starts a command, a list, on a terminal. options: `env`, `width` (100), `height` (30).
+--- Starts a command, a list, on a terminal. options: `env`, `width` (100), `height` (30), `cwd`.
 function M.start(words, options)
   options = options or {}
   local env = { LUA_PATH = ";;", LUA_CPATH = ";;", NO_COLOR = "1", LC_ALL = "C.UTF-8", TMUX = "" }
@@ -34,7 +34,7 @@ function M.start(words, options)
   local self = setmetatable({ folder = support.dir(), env = env }, Terminal)
   files.write(self.folder .. "/settings", SETTINGS)
   local arguments = { "new-session", "-d", "-x", tostring(options.width or 100), "-y", tostring(options.height or 30),
-    "--" }
+    "-c", options.cwd or ".", "--" }
   table.move(words, 1, #words, #arguments + 1, arguments)
   open[#open + 1] = self
   assert(tmux(self, table.unpack(arguments)))
