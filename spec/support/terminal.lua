@@ -34,7 +34,7 @@ function M.start(words, options)
   local self = setmetatable({ folder = support.dir(), env = env }, Terminal)
   files.write(self.folder .. "/settings", SETTINGS)
   local arguments = { "new-session", "-d", "-x", tostring(options.width or 100), "-y", tostring(options.height or 30),
-    "-c", options.cwd or ".", "--" }
+    "-c", options.cwd or require("lfs").currentdir(), "--" }
   table.move(words, 1, #words, #arguments + 1, arguments)
   open[#open + 1] = self
   assert(tmux(self, table.unpack(arguments)))
