@@ -145,7 +145,7 @@ int world_make(void **state)
 	keel_store_options_init(&world.options);
 	world.options.durability = KEEL_DURABILITY_OFF;
 	world.options.lock_timeout_us = 0;
-	world.options.clock = (struct keel_clock){manual_now, &world.time};
+	world.options.clock = world.options.monotonic = (struct keel_clock){manual_now, &world.time};
 	world.open_files = open_files();
 	world.allocations = live;
 	return 0;

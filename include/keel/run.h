@@ -125,7 +125,9 @@ KEEL_API bool keel_run_status_is_final(enum keel_run_status status);
 	X(RETRY_OF, retry_of, ID)                         /* the run that it is another try of */          \
 	X(SCHEDULE, schedule, ID)                         /* the name of the schedule that made it */      \
 	X(TIMEOUT, timeout, SPAN)                         /* how long an attempt may take */               \
-	X(SNOOZES, snoozes, COUNT)                        /* times it was given back without an attempt */
+	X(SNOOZES, snoozes, COUNT)                        /* times it was given back without an attempt */ \
+	X(SHARED, shared, FLAG)                           /* it was claimed: others can run it, too */     \
+	X(LEASE_US, lease_us, COUNT)                      /* how long its lease lasts, in microseconds */
 
 enum keel_run_field {
 #define KEEL_RUN_FIELD_ENUM(NAME, member, type) KEEL_RUN_FIELD_##NAME,
@@ -518,6 +520,12 @@ struct keel_takeover {
 KEEL_API enum keel_code keel_run_claim_for_takeover(struct keel_store *store, struct keel_text run_id,
                                                     const struct keel_takeover *takeover, bool *taken,
                                                     struct keel_error *err);
+
+/* How long the lease of a run in flight has still to go unrenewed, in microseconds, before this handle takes the run
+ * for lost; 0 or less: it does. INT64_MAX: it has no lease. Counts from the first look of this handle at the run as it
+ * is, on the handle's monotonic clock: nothing that happens to the wall clock takes a run from an owner that renews. */
+KEEL_API enum keel_code keel_run_lease_left(struct keel_store *store, struct keel_text run_id, int64_t *left_us,
+                                            struct keel_error *err);
 
 /* Asks the owner of an in-flight run to stop it with `action` ("interrupt" or "rollback"). The first request wins for
  * ever: *winner is the action that holds (static text). A run that waits to be claimed, which has no owner, is

@@ -35,6 +35,7 @@ struct keel_store_options {
 	int64_t lock_timeout_us; /* how long an operation waits for another writer; 0: not at all */
 	const char *owner;       /* a name shown to people; NULL: host:pid. Copied. */
 	struct keel_clock clock; /* borrowed until close */
+	struct keel_clock monotonic; /* what leases are judged by; nobody sets it. Borrowed until close */
 	struct keel_ids ids;     /* borrowed until close */
 	void (*sleep)(void *data, int64_t duration_us); /* how the handle waits for a lock; must not call back into Keel */
 	void *sleep_data;
@@ -131,13 +132,41 @@ KEEL_API enum keel_code keel_store_session_alive(struct keel_store *store, int64
 KEEL_API enum keel_code keel_store_session_descriptor(struct keel_store *store, int *descriptor,
                                                       struct keel_error *err);
 
+enum keel_session_state {
+	KEEL_SESSION_DEAD,
+	KEEL_SESSION_ALIVE,    /* it holds its lock, or its process is there */
+	KEEL_SESSION_UNDECIDED /* nothing here can tell: the side file is another one, and the process, of another boot or
+	                          name space, cannot be looked up. It counts as alive. */
+};
+
+/* The same, and whether it is known. */
+KEEL_API enum keel_code keel_store_session_state(struct keel_store *store, int64_t session,
+                                                 enum keel_session_state *state, struct keel_error *err);
+
+/* Ends a session that a person knows to be dead where nothing else can tell: its runs are orphans from then on. *ended
+ * is false when there is no such session. Fails with KEEL_CONFLICT for one that is certainly alive, this handle's
+ * too. */
+KEEL_API enum keel_code keel_store_end_session(struct keel_store *store, int64_t session, bool *ended,
+                                               struct keel_error *err);
+
 struct keel_session {
 	int64_t session_id;
 	struct keel_text owner;
 	int64_t pid;
 	int64_t started_at; /* microseconds since the epoch */
-	bool alive;
+	bool alive;         /* true unless that can be ruled out */
+	bool undecided;     /* nothing here can tell */
+	bool foreign;       /* its pid is counted in another name space: here it is nobody's, or somebody else's */
 };
+
+/* What becomes of orphans whose runs name no reconciler, whoever recovers them: a name, kept in the store. data NULL:
+ * the recovering program decides. Fails with KEEL_INVALID_REQUEST (reconciler). */
+KEEL_API enum keel_code keel_store_set_reconciler(struct keel_store *store, struct keel_text name,
+                                                  struct keel_error *err);
+
+/* That name; "" when there is none. */
+KEEL_API enum keel_code keel_store_reconciler(struct keel_store *store, char name[KEEL_ID_MAX + 1],
+                                              struct keel_error *err);
 
 /* The sessions the store knows, oldest first: all that are alive, and dead ones until they are tidied away.
  * The caller clears the list with keel_sessions_clear; an empty one starts as {0}. */

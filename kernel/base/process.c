@@ -41,28 +41,39 @@ static int64_t start_of(int64_t pid)
 	return at ? strtoll(at, NULL, 10) : 0;
 }
 
+/* The number of a name space of this process; 0 when the system does not tell. */
+static int64_t space_of(const char *path)
+{
+	struct stat space;
+	return stat(path, &space) == 0 ? (int64_t)space.st_ino : 0;
+}
+
 void keel_process_self(struct keel_process *self)
 {
 	memset(self, 0, sizeof *self);
 	if (read_file("/proc/sys/kernel/random/boot_id", self->boot, sizeof self->boot))
 		self->boot[strcspn(self->boot, "\n")] = '\0';
-	struct stat space;
-	if (stat("/proc/self/ns/pid", &space) == 0)
-		self->space = (int64_t)space.st_ino;
+	self->space = space_of("/proc/self/ns/pid");
+	self->clock = space_of("/proc/self/ns/time");
 	self->pid = (int64_t)getpid();
 	self->start = start_of(self->pid);
 }
 
-bool keel_process_gone(const struct keel_process *process, const struct keel_process *self)
+bool keel_process_is_foreign(const struct keel_process *process, const struct keel_process *self)
 {
-	if (!process->boot[0] || !self->boot[0])
-		return false;
+	return process->space != self->space || !self->space;
+}
+
+enum keel_process_fate keel_process_fate(const struct keel_process *process, const struct keel_process *self)
+{
+	if (keel_process_is_foreign(process, self) || process->pid <= 0 || !process->boot[0] || !self->boot[0])
+		return KEEL_PROCESS_UNKNOWN;
 	if (strcmp(process->boot, self->boot) != 0)
-		return true;
-	if (!process->space || process->space != self->space || process->pid <= 0)
-		return false;
-	if (kill((pid_t)process->pid, 0) != 0)
-		return errno == ESRCH;
-	int64_t start = start_of(process->pid);
-	return start && process->start && start != process->start;
+		return KEEL_PROCESS_GONE;
+	if (kill((pid_t)process->pid, 0) != 0 && errno == ESRCH)
+		return KEEL_PROCESS_GONE;
+	int64_t start = process->clock == self->clock ? start_of(process->pid) : 0;
+	if (!start || !process->start)
+		return KEEL_PROCESS_UNKNOWN;
+	return start == process->start ? KEEL_PROCESS_THERE : KEEL_PROCESS_GONE;
 }

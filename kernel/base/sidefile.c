@@ -241,6 +241,32 @@ enum keel_code keel_sidefile_identity(struct keel_sidefile *file, int64_t *devic
 	return KEEL_OK;
 }
 
+enum keel_code keel_sidefile_token(struct keel_sidefile *file, char token[KEEL_UUID_SIZE], struct keel_error *err)
+{
+	ssize_t size;
+	do
+		size = pread(file->fd, token, KEEL_UUID_SIZE - 1, 0);
+	while (size < 0 && errno == EINTR);
+	if (size < 0)
+		return keel_fail(err, KEEL_IO, "cannot read the side file: %s", strerror(errno));
+	token[size == KEEL_UUID_SIZE - 1 ? size : 0] = '\0';
+	return KEEL_OK;
+}
+
+enum keel_code keel_sidefile_set_token(struct keel_sidefile *file, const char *token, bool flush,
+									   struct keel_error *err)
+{
+	ssize_t size = (ssize_t)strlen(token), written;
+	do
+		written = pwrite(file->fd, token, (size_t)size, 0);
+	while (written < 0 && errno == EINTR);
+	if (written == size && (!flush || fdatasync(file->fd) == 0))
+		return KEEL_OK;
+	bool full = written >= 0 ? written < size : errno == ENOSPC || errno == EDQUOT;
+	return keel_fail(err, full ? KEEL_STORE_FULL : KEEL_IO, "cannot write the side file: %s",
+					 full ? "the disk is full" : strerror(errno));
+}
+
 static void drop(struct keel_sidefile *file)
 {
 	if (file->fd >= 0)

@@ -69,9 +69,17 @@ int64_t keel_sidefile_find(struct keel_sidefile *file, int64_t first, int64_t co
 /* Whether somebody else holds the byte. */
 enum keel_code keel_sidefile_held(struct keel_sidefile *file, int64_t byte, bool *held, struct keel_error *err);
 
-/* Which file is open: device and inode. */
+/* Which file is open, as long as it is mounted: device and inode. */
 enum keel_code keel_sidefile_identity(struct keel_sidefile *file, int64_t *device, int64_t *inode,
                                       struct keel_error *err);
+
+/* Which file is open: the token in it; "" when it has none yet. Device and inode last no longer than a mount, and a
+ * file that was copied with its store keeps its token: whoever held a byte of the original holds none of the copy. */
+enum keel_code keel_sidefile_token(struct keel_sidefile *file, char token[KEEL_UUID_SIZE], struct keel_error *err);
+
+/* Gives the file a token. `flush`: it is on the disk before this returns. */
+enum keel_code keel_sidefile_set_token(struct keel_sidefile *file, const char *token, bool flush,
+                                       struct keel_error *err);
 
 /* Closes the descriptor, and with it every lock, and goes on watching; the next open starts anew. */
 void keel_sidefile_drop(struct keel_sidefile *file);

@@ -16,13 +16,54 @@ static int op_session_id(lua_State *L, struct keel_store *store, struct keel_err
 	return 1;
 }
 
-/* store:session_alive(id): whether that session's process is there: true unless that can be ruled out. */
+/* store:session_alive(id): whether that session's process is there: true unless that can be ruled out. A second
+ * result is true when nothing here can tell. */
 static int op_session_alive(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	bool alive;
-	if (keel_store_session_alive(store, keel_lua_check_integer(L, 2, "session_id"), &alive, err) != KEEL_OK)
+	enum keel_session_state state;
+	if (keel_store_session_state(store, keel_lua_check_integer(L, 2, "session_id"), &state, err) != KEEL_OK)
 		return -1;
-	lua_pushboolean(L, alive);
+	lua_pushboolean(L, state != KEEL_SESSION_DEAD);
+	if (state != KEEL_SESSION_UNDECIDED)
+		return 1;
+	lua_pushboolean(L, 1);
+	return 2;
+}
+
+/* store:end_session(id): ends a session that is known to be dead where nothing else can tell: its runs are orphans from
+ * then on. Returns whether there was one. Fails with conflict for one that is certainly alive. */
+static int op_end_session(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	bool ended;
+	if (keel_store_end_session(store, keel_lua_check_integer(L, 2, "session_id"), &ended, err) != KEEL_OK)
+		return -1;
+	lua_pushboolean(L, ended);
+	return 1;
+}
+
+/* store:set_reconciler(name): what becomes of orphans whose runs name no reconciler, whoever recovers them; nil: the
+ * manager that recovers them decides. Fails with invalid_request. */
+static int op_set_reconciler(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	struct keel_text name = {NULL, 0};
+	if (!lua_isnil(L, 2) && !keel_lua_is_null(L, 2))
+		name = keel_lua_check_text(L, 2, "reconciler");
+	if (keel_store_set_reconciler(store, name, err) != KEEL_OK)
+		return -1;
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* store:reconciler(): that name, or nil. */
+static int op_reconciler(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	char name[KEEL_ID_MAX + 1];
+	if (keel_store_reconciler(store, name, err) != KEEL_OK)
+		return -1;
+	if (name[0])
+		lua_pushstring(L, name);
+	else
+		lua_pushnil(L);
 	return 1;
 }
 
@@ -60,7 +101,7 @@ static struct lists *new_lists(lua_State *L)
 }
 
 /* store:sessions(): the sessions the store knows, oldest first: a list of
- * { session_id, owner, pid, started_at, alive }. */
+ * { session_id, owner, pid, started_at, alive, undecided, foreign }. */
 static int op_sessions(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
 	struct lists *lists = new_lists(L);
@@ -69,7 +110,7 @@ static int op_sessions(lua_State *L, struct keel_store *store, struct keel_error
 	lua_newtable(L);
 	for (size_t i = 0; i < lists->sessions.count; i++) {
 		const struct keel_session *session = &lists->sessions.items[i];
-		lua_createtable(L, 0, 5);
+		lua_createtable(L, 0, 7);
 		lua_pushinteger(L, session->session_id);
 		lua_setfield(L, -2, "session_id");
 		lua_pushlstring(L, session->owner.data, session->owner.size);
@@ -80,6 +121,10 @@ static int op_sessions(lua_State *L, struct keel_store *store, struct keel_error
 		lua_setfield(L, -2, "started_at");
 		lua_pushboolean(L, session->alive);
 		lua_setfield(L, -2, "alive");
+		lua_pushboolean(L, session->undecided);
+		lua_setfield(L, -2, "undecided");
+		lua_pushboolean(L, session->foreign);
+		lua_setfield(L, -2, "foreign");
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	return 1;
@@ -114,11 +159,10 @@ static int op_epoch(lua_State *L, struct keel_store *store, struct keel_error *e
 }
 
 const struct keel_lua_method keel_lua_look_methods[] = {
-	{"session_id", op_session_id},
-	{"session_alive", op_session_alive},
+	{"session_id", op_session_id},   {"session_alive", op_session_alive},
 	{"session_descriptor", op_session_descriptor},
-	{"sessions", op_sessions},
-	{"verify", op_verify},
-	{"epoch", op_epoch},
+	{"sessions", op_sessions},       {"end_session", op_end_session},
+	{"reconciler", op_reconciler},   {"set_reconciler", op_set_reconciler},
+	{"verify", op_verify},           {"epoch", op_epoch},
 	{NULL, NULL},
 };

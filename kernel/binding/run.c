@@ -410,6 +410,20 @@ static int op_renew_runs(lua_State *L, struct keel_store *store, struct keel_err
 	return 1;
 }
 
+/* lease_left(run_id): seconds that the lease of a run in flight has still to go unrenewed before this handle takes the
+ * run for lost, 0 when it does; nil: it has no lease. Counts from the first look at it, by the monotonic clock. */
+static int op_lease_left(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	int64_t left_us;
+	if (keel_run_lease_left(store, keel_lua_check_text(L, 2, "run_id"), &left_us, err) != KEEL_OK)
+		return -1;
+	if (left_us == INT64_MAX)
+		lua_pushnil(L);
+	else
+		lua_pushnumber(L, left_us > 0 ? (lua_Number)left_us / 1e6 : 0);
+	return 1;
+}
+
 /* find_by_key(idempotency_key, { user_id }): the newest run of that key and user whose key has not expired, or nil. */
 static int op_find_by_key(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
@@ -479,6 +493,7 @@ const struct keel_lua_method keel_lua_run_methods[] = {
 	{"requeue", op_requeue},
 	{"settle", op_settle},
 	{"renew_runs", op_renew_runs},
+	{"lease_left", op_lease_left},
 	{"find_by_key", op_find_by_key},
 	{"list_dispatched", op_list_dispatched},
 	{"list_runs", op_list_runs},

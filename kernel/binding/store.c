@@ -16,7 +16,7 @@
 static const char STORE[] = "keel.store", TRANSACTION[] = "keel.transaction";
 
 /* User values of a store. What PROGRESS raises takes its place until the operation is over. */
-enum { SLEEP = 1, CLOCK, LOG, CALLBACKS = LOG, PROGRESS, DAMAGE, USER_VALUES = DAMAGE };
+enum { SLEEP = 1, CLOCK, MONOTONIC, LOG, CALLBACKS = LOG, PROGRESS, DAMAGE, USER_VALUES = DAMAGE };
 
 enum { TOLD_MAX = 1000 }; /* damaged documents that a handle tells of: of more, verify knows */
 
@@ -25,8 +25,8 @@ struct keel_lua_store {
 	bool closing;             /* closed by a finalizer, perhaps in the middle of an operation: to be released */
 	char closed_at[96];       /* where: "file.lua:12"; empty: not known */
 	int64_t lock_timeout_us;
-	bool has_clock;
-	int64_t now;              /* what the host's clock said before this operation */
+	bool has_clock, has_monotonic;
+	int64_t now, monotonic;   /* what the host's clocks said before this operation */
 	lua_Integer transactions; /* how many were begun */
 	lua_State *caller;        /* of the operation under way, who may be told of its progress; NULL: nobody */
 	bool telling;             /* of progress, just now */
@@ -135,20 +135,32 @@ static int64_t given_now(void *data)
 	return ((struct keel_lua_store *)data)->now;
 }
 
-/* Asks the host's clock, if there is one: from here and never from the kernel's middle. */
-static void ask_clock(lua_State *L, struct keel_lua_store *self, int argument)
+static int64_t given_monotonic(void *data)
 {
-	if (!self->has_clock)
-		return;
-	lua_getiuservalue(L, argument, CLOCK);
+	return ((struct keel_lua_store *)data)->monotonic;
+}
+
+/* What one of the host's clocks says, in microseconds. */
+static int64_t ask_one(lua_State *L, int argument, int which, const char *name)
+{
+	lua_getiuservalue(L, argument, which);
 	lua_call(L, 0, 1);
 	if (!lua_isnumber(L, -1))
-		luaL_error(L, "the store's clock returned a %s, not a number", luaL_typename(L, -1));
+		luaL_error(L, "the store's %s returned a %s, not a number", name, luaL_typename(L, -1));
 	lua_Number seconds = lua_tonumber(L, -1);
 	if (!(seconds > -1e11 && seconds < 1e12))
-		luaL_error(L, "the store's clock returned a time out of range");
-	self->now = (int64_t)(seconds * 1e6 + (seconds < 0 ? -0.5 : 0.5));
+		luaL_error(L, "the store's %s returned a time out of range", name);
 	lua_pop(L, 1);
+	return (int64_t)(seconds * 1e6 + (seconds < 0 ? -0.5 : 0.5));
+}
+
+/* Asks the host's clocks, if there are any: from here and never from the kernel's middle. */
+static void ask_clock(lua_State *L, struct keel_lua_store *self, int argument)
+{
+	if (self->has_clock)
+		self->now = ask_one(L, argument, CLOCK, "clock");
+	if (self->has_monotonic)
+		self->monotonic = ask_one(L, argument, MONOTONIC, "monotonic");
 }
 
 /* --- Waiting ----------------------------------------------------------------------------------------------------- */
@@ -287,6 +299,8 @@ static int try_open(lua_State *L, struct keel_lua_store *self, struct keel_error
 	options.lock_timeout_us = 0;
 	if (self->has_clock)
 		options.clock = (struct keel_clock){given_now, self};
+	if (self->has_monotonic)
+		options.monotonic = (struct keel_clock){given_monotonic, self};
 	ask_clock(L, self, 3);
 	if (keel_store_open(lua_tostring(L, 1), &options, &self->store, err) != KEEL_OK)
 		return -1;
@@ -299,8 +313,9 @@ static int store_open(lua_State *L)
 {
 	static const struct attempt opening = {try_open, 3};
 	static const char *const known[] = {"durability", "readonly", "create", "lock_timeout", "sleep", "clock",
-										"log",        "owner",    NULL};
-	static const char *const callbacks[] = {[SLEEP] = "sleep", [CLOCK] = "clock", [LOG] = "log"};
+										"monotonic",  "log",      "owner",  NULL};
+	static const char *const callbacks[] = {
+		[SLEEP] = "sleep", [CLOCK] = "clock", [MONOTONIC] = "monotonic", [LOG] = "log"};
 	struct keel_text uri = keel_lua_check_text(L, 1, "uri");
 	lua_settop(L, 2);
 	keel_lua_check_options(L, 2, known);
@@ -325,6 +340,8 @@ static int store_open(lua_State *L)
 		int found = keel_lua_option(L, 2, callbacks[i], LUA_TFUNCTION);
 		if (i == CLOCK)
 			self->has_clock = found != LUA_TNIL;
+		if (i == MONOTONIC)
+			self->has_monotonic = found != LUA_TNIL;
 		lua_setiuservalue(L, 3, i);
 	}
 	return start(L, &opening);
@@ -532,7 +549,7 @@ static int call_in_transaction(lua_State *L)
 	struct keel_error err;
 	struct keel_lua_store *store = check_transaction(L, 1);
 	lua_settop(L, KEEL_LUA_ARGUMENTS + 1);
-	if (store->has_clock) {
+	if (store->has_clock || store->has_monotonic) {
 		lua_getiuservalue(L, 1, 1);
 		ask_clock(L, store, lua_gettop(L));
 		lua_pop(L, 1);

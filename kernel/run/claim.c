@@ -41,6 +41,7 @@ static enum keel_code claim_one(struct keel_store *store, struct keel_text run_i
 	keel_run_begin(store, &delta, claim->lease_us);
 	KEEL_RUN_SET(&delta, SESSION_ID, session_id, store->session);
 	KEEL_RUN_SET(&delta, CLAIMABLE, claimable, 0);
+	KEEL_RUN_SET(&delta, SHARED, shared, 1);
 	code = keel_run_change_owner(&core, run_id, &delta, err);
 	if (code != KEEL_OK)
 		return code;

@@ -179,8 +179,10 @@ void keel_run_begin(struct keel_store *store, struct keel_run *delta, int64_t le
 {
 	KEEL_RUN_SET(delta, STATUS, status, KEEL_RUN_RUNNING);
 	KEEL_RUN_SET(delta, FINALIZING, finalizing, 0);
-	if (lease_us > 0)
+	if (lease_us > 0) {
 		KEEL_RUN_SET(delta, LEASE_EXPIRES_AT, lease_expires_at, keel_store_after(store, lease_us));
+		KEEL_RUN_SET(delta, LEASE_US, lease_us, lease_us);
+	}
 }
 
 static enum keel_code decide_start(struct keel_run_change *change, struct keel_error *err)

@@ -33,10 +33,12 @@ static const char active_of_thread[] = KEEL_RUN_SELECT "WHERE thread_id = ?1 AND
 static const char finalizing_on_thread[] =
 	KEEL_RUN_SELECT "WHERE thread_id = ?1 AND " KEEL_ACTIVE " AND finalizing = 1 ORDER BY seq LIMIT ?4";
 
-/* Whose time is over, and what is nobody's. The planner would look for the latter among all that may be claimed. */
+/* Whose time is over, and what is nobody's; ?5 are the runs whose leases were lost, between commas. The
+ * planner would look for what is nobody's among all that may be claimed. */
 static const char overdue[] =
 	KEEL_RUN_SELECT "WHERE seq IN (SELECT seq FROM runs WHERE " KEEL_INFLIGHT " AND deadline <= ?1"
-					" UNION SELECT seq FROM runs WHERE " KEEL_INFLIGHT " AND lease_expires_at <= ?1"
+					" UNION SELECT seq FROM runs WHERE " KEEL_INFLIGHT " AND lease_expires_at IS NOT NULL AND ?5 <> ','"
+					" AND ?5 LIKE '%,' || CAST(seq AS TEXT) || ',%'"
 					" UNION SELECT seq FROM runs INDEXED BY runs_of_nobody WHERE " KEEL_INFLIGHT
 					" AND session_id IS NULL AND coalesce(claimable, 0) = 0)"
 					" AND " BEFORE " AND seq > " PLACE " ORDER BY seq LIMIT ?4";
@@ -48,6 +50,63 @@ static const char held_up[] = KEEL_RUN_SELECT
 	" ORDER BY coalesce(priority, 0) DESC, seq LIMIT 1) FROM runs AS stopping WHERE finalizing = 1"
 	" OR (coalesce(status, 0) < 2 AND cancel_requested_at IS NOT NULL)) AND " BEFORE " AND seq > " PLACE
 	" ORDER BY seq LIMIT ?4";
+
+enum { LOST_MAX = 10000 }; /* lost leases of one listing; another finds the rest */
+
+/* Looks at all leases in flight, and adds the runs after `place` that have lost theirs to `lost`: that
+ * is how a handle comes to know for how long each went unrenewed. What is gone is forgotten. */
+static enum keel_code look_at_leases(struct keel_store *store, const struct keel_inflight_query *query,
+									 struct keel_buffer *lost, struct keel_error *err)
+{
+	static const char leases[] =
+		"SELECT seq, fence, lease_expires_at, coalesce(lease_us, 0),"
+		" coalesce((SELECT beat FROM sessions WHERE id = session_id), 0), seq > " PLACE
+		" FROM runs INDEXED BY runs_by_lease WHERE " KEEL_INFLIGHT " AND lease_expires_at > -9223372036854775808";
+	struct keel_statement *select;
+	bool row;
+	int64_t looks = store->watched.looks, left = LOST_MAX;
+	enum keel_code code =
+		keel_query(store, leases, &select, err, keel_null(), keel_null(), keel_text(query->after));
+	keel_buffer_put(lost, ",");
+	if (code != KEEL_OK)
+		return code;
+	for (code = keel_first_step(store, select, &row, err); code == KEEL_OK && row;
+		 code = keel_step(select, &row, err)) {
+		int64_t seq = keel_column_int(select, 0);
+		struct keel_watched_state state = {keel_column_int(select, 1), keel_column_int(select, 2),
+										   keel_column_int(select, 4)};
+		bool over = keel_store_watched(store, KEEL_WATCHED_LEASE, seq, state) >= keel_column_int(select, 3);
+		if (over && keel_column_int(select, 5) && left-- > 0)
+			keel_buffer_format(lost, "%lld,", (long long)seq);
+	}
+	keel_reset(select);
+	if (code == KEEL_OK)
+		keel_watched_forget(&store->watched, KEEL_WATCHED_LEASE, looks);
+	return code == KEEL_OK && lost->failed ? keel_fail_memory(err) : code;
+}
+
+/* The same of what was asked to stop, and of what has stopped and is not settled: nobody waits longer for them than the
+ * patience that he has, counted from when he could have known. */
+static enum keel_code look_at_stopping(struct keel_store *store, struct keel_error *err)
+{
+	static const char stopping[] = "SELECT seq, fence, coalesce(status, 0) < 2, cancel_requested_at, ended_at FROM runs"
+								   " WHERE thread_id > '' AND (finalizing = 1 OR (" KEEL_INFLIGHT
+								   " AND cancel_requested_at IS NOT NULL))";
+	struct keel_statement *select;
+	bool row;
+	enum keel_code code = keel_store_prepare(store, stopping, &select, err);
+	if (code != KEEL_OK)
+		return code;
+	for (code = keel_first_step(store, select, &row, err); code == KEEL_OK && row;
+		 code = keel_step(select, &row, err)) {
+		bool is_asked = keel_column_int(select, 2) != 0;
+		struct keel_watched_state state = {keel_column_int(select, 1), keel_column_int(select, is_asked ? 3 : 4), 0};
+		enum keel_watched_kind kind = is_asked ? KEEL_WATCHED_REQUEST : KEEL_WATCHED_ENDED;
+		keel_store_watched(store, kind, keel_column_int(select, 0), state);
+	}
+	keel_reset(select);
+	return code;
+}
 
 static const char *statement_for(const struct keel_inflight_query *query)
 {
@@ -95,6 +154,15 @@ enum keel_code keel_run_list_inflight(struct keel_store *store, const struct kee
 		return code;
 	const char *text = statement_for(query);
 	bool at_large = text == overdue || text == held_up;
+	struct keel_buffer lost = {0};
+	if (text == overdue)
+		code = look_at_leases(store, query, &lost, err);
+	if (code == KEEL_OK && text == overdue)
+		code = look_at_stopping(store, err);
+	if (code != KEEL_OK) {
+		keel_buffer_free(&lost);
+		return code;
+	}
 	const struct keel_value values[] = {
 		text == of_session ? keel_int(query->session_id)
 		: at_large         ? keel_int(keel_store_now(store))
@@ -102,10 +170,15 @@ enum keel_code keel_run_list_inflight(struct keel_store *store, const struct kee
 		query->bounded ? keel_int(query->before) : keel_null(),
 		keel_text(query->after),
 		keel_int(query->limit),
-		query->session_id ? keel_int(query->session_id) : keel_null(),
+		text == overdue      ? keel_text(keel_buffer_text(&lost))
+		: query->session_id  ? keel_int(query->session_id)
+							 : keel_null(),
 	};
-	code = keel_query_values(store, text, &select, err, values, text == of_thread ? 5 : 4);
-	return code == KEEL_OK ? keel_run_read(store, select, list, err) : code;
+	code = keel_query_values(store, text, &select, err, values, text == of_thread || text == overdue ? 5 : 4);
+	if (code == KEEL_OK)
+		code = keel_run_read(store, select, list, err);
+	keel_buffer_free(&lost);
+	return code;
 }
 
 /* The number in the first row of a bound statement, which is reset; 0: there is no row. */

@@ -76,8 +76,9 @@ static enum keel_code decide_settle(struct keel_run_change *change, struct keel_
 		return KEEL_OK;
 	if (settle->asked->abandoned) {
 		enum keel_code code = KEEL_OK;
-		int64_t now = keel_store_now(change->store);
-		bool late = core->ended_at != INT64_MIN && core->ended_at <= now - settle->asked->timeout_us;
+		struct keel_watched_state state = {core->fence, core->ended_at, 0};
+		int64_t waited_us = keel_store_watched(change->store, KEEL_WATCHED_ENDED, core->seq, state);
+		bool late = waited_us >= settle->asked->timeout_us;
 		if (!late)
 			code = keel_store_session_alive(change->store, core->session_id, &alive, err);
 		if (code != KEEL_OK || (!late && alive))
@@ -110,17 +111,22 @@ enum keel_code keel_run_settle(struct keel_store *store, struct keel_text run_id
 
 enum keel_code keel_run_renew(struct keel_store *store, int64_t lease_us, int64_t *renewed, struct keel_error *err)
 {
-	/* A renewal is no change of state: no revision, no event. */
-	static const char text[] = "UPDATE runs SET lease_expires_at = ?1 WHERE session_id = ?2"
+	/* A renewal is no change of state: no revision, no event. Whoever watches sees it by the beat of the session, also
+	 * when the clock stands still. */
+	static const char text[] = "UPDATE runs SET lease_expires_at = ?1, lease_us = ?3 WHERE session_id = ?2"
 							   " AND coalesce(status, 0) < 2 AND lease_expires_at IS NOT NULL";
+	static const char beat[] = "UPDATE sessions SET beat = beat + 1 WHERE id = ?1";
 	*renewed = 0;
 	if (lease_us < 1)
 		return keel_fail_field(err, "lease_ttl", "lease_ttl must be greater than 0");
 	enum keel_code code = keel_write_begin(store, err);
 	if (code != KEEL_OK)
 		return code;
-	code = keel_execute(store, text, err, keel_int(keel_store_after(store, lease_us)), keel_int(store->session));
+	code = keel_execute(store, text, err, keel_int(keel_store_after(store, lease_us)), keel_int(store->session),
+						keel_int(lease_us));
 	int64_t count = code == KEEL_OK ? store->sql->driver->changes(store->sql) : 0;
+	if (count > 0)
+		code = keel_execute(store, beat, err, keel_int(store->session));
 	code = keel_write_end(store, code, true, err);
 	if (code == KEEL_OK)
 		*renewed = count;

@@ -175,6 +175,10 @@ enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run
 		code = keel_write_begin(store, err);
 	if (code != KEEL_OK)
 		return code;
+	if (KEEL_RUN_HAS(&fresh, LEASE_EXPIRES_AT) && !KEEL_RUN_GIVES(&fresh, LEASE_US)) {
+		int64_t now = keel_store_now(store);
+		KEEL_RUN_SET(&fresh, LEASE_US, lease_us, fresh.lease_expires_at > now ? fresh.lease_expires_at - now : 0);
+	}
 	checked = fresh;
 	if (KEEL_RUN_HAS(&fresh, ENDED_AT))
 		code = check_end(store, &fresh, err);

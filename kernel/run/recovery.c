@@ -3,6 +3,7 @@
 #include <keel/run.h>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "run/change.h"
 
@@ -11,18 +12,36 @@ static bool is_over(int64_t time, int64_t now)
 	return time != INT64_MIN && time <= now;
 }
 
-/* An orphan: in flight, and its lease or deadline has passed, or its session is dead; or it has none, and was not left
- * free to be claimed; or its owner, asked to stop, has not done so in time. */
+/* Whether this handle has seen the run unrenewed for as long as its lease lasts. */
+static enum keel_code has_lost_lease(struct keel_store *store, const struct keel_run_core *core, int64_t *left_us,
+									 struct keel_error *err)
+{
+	struct keel_watched_state state = {core->fence, core->lease_expires_at, 0};
+	enum keel_code code = keel_session_beat(store, core->session_id, &state.beat, err);
+	*left_us = core->lease_us - (code == KEEL_OK ? keel_store_watched(store, KEEL_WATCHED_LEASE, core->seq, state) : 0);
+	return code;
+}
+
+/* An orphan: in flight, and its deadline has passed, its lease was not renewed for as long as it lasts, or its
+ * session is dead; or it has none, and was not left free to be claimed; or its owner, asked to stop, has not done so in
+ * time. */
 static enum keel_code is_orphan(struct keel_store *store, const struct keel_run_core *core,
 								const struct keel_takeover *takeover, bool *orphan, struct keel_error *err)
 {
 	bool alive = false;
-	int64_t now = keel_store_now(store);
+	int64_t left_us = INT64_MAX;
+	enum keel_code code = KEEL_OK;
 	*orphan = false;
 	if (!core->found || keel_run_status_is_final(core->status))
 		return KEEL_OK;
-	if (is_over(core->lease_expires_at, now) || is_over(core->deadline, now) ||
-		(takeover->overdue && is_over(core->cancel_requested_at, now - takeover->patience_us))) {
+	if (core->lease_expires_at != INT64_MIN)
+		code = has_lost_lease(store, core, &left_us, err);
+	if (code != KEEL_OK)
+		return code;
+	bool patient = takeover->overdue && core->cancel_requested_at != INT64_MIN;
+	struct keel_watched_state request = {core->fence, core->cancel_requested_at, 0};
+	if (left_us <= 0 || is_over(core->deadline, keel_store_now(store)) ||
+		(patient && keel_store_watched(store, KEEL_WATCHED_REQUEST, core->seq, request) >= takeover->patience_us)) {
 		*orphan = true;
 		return KEEL_OK;
 	}
@@ -30,8 +49,25 @@ static enum keel_code is_orphan(struct keel_store *store, const struct keel_run_
 		*orphan = !core->claimable;
 		return KEEL_OK;
 	}
-	enum keel_code code = keel_store_session_alive(store, core->session_id, &alive, err);
+	code = keel_store_session_alive(store, core->session_id, &alive, err);
 	*orphan = code == KEEL_OK && !alive;
+	return code;
+}
+
+enum keel_code keel_run_lease_left(struct keel_store *store, struct keel_text run_id, int64_t *left_us,
+								   struct keel_error *err)
+{
+	struct keel_arena *arena = NULL;
+	struct keel_run_core core;
+	*left_us = INT64_MAX;
+	enum keel_code code = keel_check_id(run_id, "run_id", err);
+	if (code == KEEL_OK)
+		code = keel_store_check(store, err);
+	if (code == KEEL_OK)
+		code = keel_run_read_core(store, run_id, &arena, &core, err);
+	if (code == KEEL_OK && core.found && !keel_run_status_is_final(core.status) && core.lease_expires_at != INT64_MIN)
+		code = has_lost_lease(store, &core, left_us, err);
+	keel_arena_free(&arena);
 	return code;
 }
 

@@ -153,6 +153,7 @@ void keel_run_hydrate(struct keel_run *run)
 {
 	static const enum keel_run_field zeros[] = {KEEL_RUN_FIELD_STATUS,
 												KEEL_RUN_FIELD_CLAIMABLE,
+												KEEL_RUN_FIELD_SHARED,
 												KEEL_RUN_FIELD_FINALIZING,
 												KEEL_RUN_FIELD_PRIORITY,
 												KEEL_RUN_FIELD_ATTEMPT,
@@ -256,7 +257,8 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 	static const char text[] = "SELECT seq, status, session_id, fence, claimable, started_at IS NOT NULL,"
 							   " cancel_action, revision, losses, thread_id, finalizing, attempt, max_attempts,"
 							   " priority, concurrency, scheduled_at, deadline, lease_expires_at,"
-							   " cancel_requested_at, ended_at, waits_for, worker_ref FROM runs WHERE run_id = ?1";
+							   " cancel_requested_at, ended_at, waits_for, worker_ref, lease_us"
+							   " FROM runs WHERE run_id = ?1";
 	struct keel_statement *select;
 	memset(core, 0, sizeof *core);
 	enum keel_code code = keel_query(store, text, &select, err, keel_text(run_id));
@@ -286,6 +288,7 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 		core->lease_expires_at = time_column(select, 17);
 		core->cancel_requested_at = time_column(select, 18);
 		core->ended_at = time_column(select, 19);
+		core->lease_us = keel_column_int(select, 22);
 		/* There is no step behind this one to say that memory ran out for a text, so a missing one has to. */
 		bool waits = !keel_column_null(select, 20), has_worker = !keel_column_null(select, 21);
 		if ((core->cancel_requested && !action.data) || !thread_id.data ||

@@ -60,6 +60,7 @@ struct keel_run_core {
 	int64_t scheduled_at;        /* these times: INT64_MIN for none */
 	int64_t deadline;
 	int64_t lease_expires_at;
+	int64_t lease_us;            /* how long the lease lasts */
 	int64_t cancel_requested_at;
 	int64_t ended_at;
 	struct keel_text thread_id;  /* in the arena given to the read */

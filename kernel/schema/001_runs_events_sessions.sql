@@ -16,8 +16,8 @@ CREATE TABLE sessions (
 	boot       TEXT NOT NULL,
 	space      INTEGER NOT NULL,
 	start      INTEGER NOT NULL,
-	device     INTEGER NOT NULL,
-	inode      INTEGER NOT NULL
+	clock      INTEGER NOT NULL, -- the name space of time that start is counted in
+	token      TEXT NOT NULL     -- in the side file that holds the lock
 ) STRICT;
 
 -- One row a run. `seq` is the order of insertion. A status is a number (include/keel/run.h has the names), null means

@@ -21,52 +21,65 @@ enum {
 /* What the table says of a session. */
 struct session_row {
 	struct keel_process process;
-	int64_t device, inode;
+	char token[KEEL_UUID_SIZE]; /* of the side file that its lock is in */
 };
 
-#define SESSION_COLUMNS "id, owner, pid, started_at, boot, space, start, device, inode"
+/* What is known of a session. */
+struct verdict {
+	bool alive;     /* or it cannot be ruled out */
+	bool undecided; /* nothing here can tell */
+};
+
+#define SESSION_COLUMNS "id, owner, pid, started_at, boot, space, start, clock, token"
+
+static void copy_column(struct keel_statement *select, int column, char *text, size_t size)
+{
+	struct keel_text value = keel_column_text(select, column);
+	if (value.data && value.size < size)
+		memcpy(text, value.data, value.size);
+}
 
 static void read_session(struct keel_statement *select, struct session_row *row)
 {
-	struct keel_text boot = keel_column_text(select, 4);
 	memset(row, 0, sizeof *row);
-	if (boot.data && boot.size < sizeof row->process.boot)
-		memcpy(row->process.boot, boot.data, boot.size);
+	copy_column(select, 4, row->process.boot, sizeof row->process.boot);
+	copy_column(select, 8, row->token, sizeof row->token);
 	row->process.pid = keel_column_int(select, 2);
 	row->process.space = keel_column_int(select, 5);
 	row->process.start = keel_column_int(select, 6);
-	row->device = keel_column_int(select, 7);
-	row->inode = keel_column_int(select, 8);
+	row->process.clock = keel_column_int(select, 7);
 }
 
-/* Judges a session of the table. The lock decides if it is on the file that this process sees; if not (the side file
- * was deleted, the store moved), only a process that is certainly gone counts as dead. */
-static enum keel_code judge(struct keel_store *store, int64_t id, const struct session_row *row, bool *alive,
-							struct keel_error *err)
+/* Without its lock: only a process that is certainly gone counts as dead. */
+static struct verdict judge_process(const struct keel_store *store, const struct session_row *row)
+{
+	enum keel_process_fate fate = keel_process_fate(&row->process, &store->process);
+	return (struct verdict){fate != KEEL_PROCESS_GONE, fate == KEEL_PROCESS_UNKNOWN};
+}
+
+/* Judges a session of the table. The lock decides if it is in the file that this process sees, which the token tells.
+ * If it is not (the side file was deleted, the store was moved without it), what is left is the process. */
+static enum keel_code judge(struct keel_store *store, int64_t id, const struct session_row *row,
+							struct verdict *verdict, struct keel_error *err)
 {
 	struct keel_error why;
-	int64_t device, inode;
-	if (id == store->session) {
-		*alive = true;
-		return KEEL_OK;
-	}
-	*alive = false;
-	if (!store->side_path)
+	char token[KEEL_UUID_SIZE];
+	*verdict = (struct verdict){id == store->session, false};
+	if (verdict->alive || !store->side_path)
 		return KEEL_OK; /* a store in memory has one handle */
 	enum keel_code code = keel_sidefile_open(&store->side, store->side_path, false, &why);
 	if (code == KEEL_STORE_MISSING) {
-		*alive = !keel_process_gone(&row->process, &store->process);
+		*verdict = judge_process(store, row);
 		return KEEL_OK;
 	}
 	if (keel_fail_as(err, code, &why) == KEEL_OK)
-		code = keel_sidefile_identity(&store->side, &device, &inode, err);
+		code = keel_sidefile_token(&store->side, token, err);
 	if (code != KEEL_OK)
 		return code;
-	if (device != row->device || inode != row->inode) {
-		*alive = !keel_process_gone(&row->process, &store->process);
-		return KEEL_OK;
-	}
-	return keel_sidefile_held(&store->side, id, alive, err);
+	if (token[0] && strcmp(token, row->token) == 0)
+		return keel_sidefile_held(&store->side, id, &verdict->alive, err);
+	*verdict = judge_process(store, row);
+	return KEEL_OK;
 }
 
 /* Where to tidy: at the oldest session, or, when there may be more than are looked at, at another place each time, so
@@ -99,7 +112,8 @@ static enum keel_code tidy(struct keel_store *store, struct keel_error *err)
 	size_t count = 0;
 	int64_t from;
 	struct keel_statement *statement;
-	bool row, alive;
+	struct verdict verdict;
+	bool row;
 	enum keel_code code = tidy_from(store, &from, err);
 	if (code == KEEL_OK)
 		code = keel_query(store, some, &statement, err, keel_int(from), keel_int(TIDY_MAX));
@@ -109,10 +123,10 @@ static enum keel_code tidy(struct keel_store *store, struct keel_error *err)
 		struct session_row session;
 		int64_t id = keel_column_int(statement, 0);
 		read_session(statement, &session);
-		code = judge(store, id, &session, &alive, err);
+		code = judge(store, id, &session, &verdict, err);
 		if (code != KEEL_OK)
 			break;
-		if (!alive)
+		if (!verdict.alive)
 			dead[count++] = id;
 	}
 	keel_reset(statement);
@@ -121,16 +135,31 @@ static enum keel_code tidy(struct keel_store *store, struct keel_error *err)
 	return code;
 }
 
-static enum keel_code insert_session(struct keel_store *store, int64_t device, int64_t inode, int64_t *id,
-									 struct keel_error *err)
+/* Gives the side file a token, unless it has one. Under the write lock of the database: of all who open the store at
+ * once, one does it. */
+static enum keel_code take_token(struct keel_store *store, char token[KEEL_UUID_SIZE], struct keel_error *err)
 {
-	static const char insert[] = "INSERT INTO sessions (owner, pid, started_at, boot, space, start, device, inode)"
+	token[0] = '\0';
+	if (!store->side_path)
+		return KEEL_OK;
+	enum keel_code code = keel_sidefile_token(&store->side, token, err);
+	if (code != KEEL_OK || token[0])
+		return code;
+	code = keel_store_new_id(store, token, err);
+	if (code == KEEL_OK)
+		code = keel_sidefile_set_token(&store->side, token, store->options.durability == KEEL_DURABILITY_FULL, err);
+	return code;
+}
+
+static enum keel_code insert_session(struct keel_store *store, const char *token, int64_t *id, struct keel_error *err)
+{
+	static const char insert[] = "INSERT INTO sessions (owner, pid, started_at, boot, space, start, clock, token)"
 								 " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 	const struct keel_process *self = &store->process;
 	enum keel_code code =
 		keel_execute(store, insert, err, keel_text(keel_text_of(store->owner_name)), keel_int(self->pid),
 					 keel_int(keel_store_now(store)), keel_text(keel_text_of(self->boot)), keel_int(self->space),
-					 keel_int(self->start), keel_int(device), keel_int(inode));
+					 keel_int(self->start), keel_int(self->clock), keel_text(keel_text_of(token)));
 	*id = store->sql->driver->inserted(store->sql);
 	return code;
 }
@@ -145,12 +174,10 @@ static enum keel_code delete_session(struct keel_store *store, int64_t id, struc
 static enum keel_code take_number(struct keel_store *store, int64_t *id, struct keel_error *err)
 {
 	struct keel_error why;
-	int64_t device = 0, inode = 0;
-	enum keel_code code = KEEL_OK;
-	if (store->side_path)
-		code = keel_sidefile_identity(&store->side, &device, &inode, err);
+	char token[KEEL_UUID_SIZE];
+	enum keel_code code = take_token(store, token, err);
 	for (int i = 0; code == KEEL_OK && i < BYTES_TRIED; i++) {
-		code = insert_session(store, device, inode, id, err);
+		code = insert_session(store, token, id, err);
 		if (code != KEEL_OK || !store->side_path)
 			return code;
 		code = keel_sidefile_lock(&store->side, *id, &why);
@@ -200,28 +227,90 @@ enum keel_code keel_store_session(struct keel_store *store, int64_t *session, st
 	return code;
 }
 
-enum keel_code keel_store_session_alive(struct keel_store *store, int64_t session, bool *alive, struct keel_error *err)
+/* Reads the row of a session, and judges it; *found is false when there is none. */
+static enum keel_code look_up(struct keel_store *store, int64_t session, bool *found, struct session_row *row,
+							  struct verdict *verdict, struct keel_error *err)
 {
 	static const char one[] = "SELECT " SESSION_COLUMNS " FROM sessions WHERE id = ?1";
 	struct keel_statement *statement;
-	struct session_row found;
-	bool row;
-	*alive = false;
+	*found = false;
+	*verdict = (struct verdict){false, false};
+	enum keel_code code = keel_query(store, one, &statement, err, keel_int(session));
+	if (code != KEEL_OK)
+		return code;
+	code = keel_first_step(store, statement, found, err);
+	if (code == KEEL_OK && *found)
+		read_session(statement, row);
+	keel_reset(statement);
+	return code == KEEL_OK && *found ? judge(store, session, row, verdict, err) : code;
+}
+
+enum keel_code keel_store_session_alive(struct keel_store *store, int64_t session, bool *alive, struct keel_error *err)
+{
+	enum keel_session_state state;
+	enum keel_code code = keel_store_session_state(store, session, &state, err);
+	*alive = code == KEEL_OK && state != KEEL_SESSION_DEAD;
+	return code;
+}
+
+enum keel_code keel_store_session_state(struct keel_store *store, int64_t session, enum keel_session_state *state,
+										struct keel_error *err)
+{
+	struct session_row row;
+	struct verdict verdict;
+	bool found;
+	*state = KEEL_SESSION_DEAD;
 	enum keel_code code = keel_store_check(store, err);
 	if (code != KEEL_OK)
 		return code;
 	if (session && session == store->session) {
-		*alive = true;
+		*state = KEEL_SESSION_ALIVE;
 		return KEEL_OK;
 	}
-	code = keel_query(store, one, &statement, err, keel_int(session));
+	code = look_up(store, session, &found, &row, &verdict, err);
+	if (code == KEEL_OK && verdict.alive)
+		*state = verdict.undecided ? KEEL_SESSION_UNDECIDED : KEEL_SESSION_ALIVE;
+	return code;
+}
+
+enum keel_code keel_store_end_session(struct keel_store *store, int64_t session, bool *ended, struct keel_error *err)
+{
+	struct session_row row;
+	struct verdict verdict;
+	bool found = false;
+	*ended = false;
+	enum keel_code code = keel_write_begin(store, err);
 	if (code != KEEL_OK)
 		return code;
-	code = keel_first_step(store, statement, &row, err);
+	if (session == store->session)
+		code = keel_fail(err, KEEL_CONFLICT, "session %lld is this process's own", (long long)session);
+	else
+		code = look_up(store, session, &found, &row, &verdict, err);
+	if (code == KEEL_OK && found && verdict.alive && !verdict.undecided)
+		code = keel_fail(err, KEEL_CONFLICT, "session %lld is alive: end its process, %lld%s, instead",
+						 (long long)session, (long long)row.process.pid,
+						 keel_process_is_foreign(&row.process, &store->process) ? " of another name space" : "");
+	if (code == KEEL_OK && found)
+		code = delete_session(store, session, err);
+	code = keel_write_end(store, code, found, err);
+	*ended = code == KEEL_OK && found;
+	return code;
+}
+
+enum keel_code keel_session_beat(struct keel_store *store, int64_t session, int64_t *beat, struct keel_error *err)
+{
+	struct keel_statement *select;
+	bool row;
+	*beat = 0;
+	enum keel_code code =
+		keel_query(store, "SELECT beat FROM sessions WHERE id = ?1", &select, err, keel_int(session));
+	if (code != KEEL_OK)
+		return code;
+	code = keel_first_step(store, select, &row, err);
 	if (code == KEEL_OK && row)
-		read_session(statement, &found);
-	keel_reset(statement);
-	return code == KEEL_OK && row ? judge(store, session, &found, alive, err) : code;
+		*beat = keel_column_int(select, 0);
+	keel_reset(select);
+	return code;
 }
 
 enum keel_code keel_store_session_descriptor(struct keel_store *store, int *descriptor, struct keel_error *err)
@@ -263,9 +352,13 @@ enum keel_code keel_store_sessions(struct keel_store *store, struct keel_session
 			break;
 		}
 		read_session(statement, &found);
-		code = judge(store, item->session_id, &found, &item->alive, err);
+		struct verdict verdict;
+		code = judge(store, item->session_id, &found, &verdict, err);
 		if (code != KEEL_OK)
 			break;
+		item->alive = verdict.alive;
+		item->undecided = verdict.undecided;
+		item->foreign = keel_process_is_foreign(&found.process, &store->process);
 		list->count++;
 	}
 	keel_reset(statement);

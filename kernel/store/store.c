@@ -22,6 +22,12 @@ static void system_sleep(void *data, int64_t duration_us)
 		continue;
 }
 
+static int64_t monotonic_now(void *data)
+{
+	(void)data;
+	return keel_monotonic_us();
+}
+
 void keel_store_options_init(struct keel_store_options *options)
 {
 	memset(options, 0, sizeof *options);
@@ -29,6 +35,7 @@ void keel_store_options_init(struct keel_store_options *options)
 	options->create = true;
 	options->lock_timeout_us = 5 * 1000 * 1000;
 	options->clock = keel_clock_system();
+	options->monotonic = (struct keel_clock){monotonic_now, NULL};
 	options->ids = keel_ids_uuid7();
 	options->sleep = system_sleep;
 }
@@ -156,12 +163,21 @@ static enum keel_code attach(struct keel_store *store, const char *uri, struct k
 	return code == KEEL_OK ? keel_files_settle(store, err) : code;
 }
 
+/* A host's name is the administrator's and may hold any bytes: what no id may have becomes a "?". */
+static void make_readable(char *name)
+{
+	for (unsigned char *at = (unsigned char *)name; *at; at++)
+		if (*at < 0x20 || *at >= 0x7f)
+			*at = '?';
+}
+
 static enum keel_code name_owner(struct keel_store *store, struct keel_error *err)
 {
 	char host[65] = "localhost", name[96];
 	if (gethostname(host, sizeof host - 1) != 0)
 		snprintf(host, sizeof host, "localhost");
 	host[sizeof host - 1] = '\0';
+	make_readable(host);
 	snprintf(name, sizeof name, "%s:%lld", host, (long long)getpid());
 	const char *owner = store->options.owner ? store->options.owner : name;
 	enum keel_code code = keel_check_id(keel_text_of(owner), "owner", err);
@@ -177,7 +193,11 @@ static enum keel_code check_options(const struct keel_store_options *options, st
 	int durability = (int)options->durability;
 	if (durability < KEEL_DURABILITY_FULL || durability > KEEL_DURABILITY_OFF)
 		return keel_fail_field(err, "durability", "%d is no durability", durability);
-	const char *missing = !options->clock.now ? "clock" : !options->ids.next ? "ids" : !options->sleep ? "sleep" : NULL;
+	const char *missing = !options->clock.now		 ? "clock"
+						  : !options->ids.next		 ? "ids"
+						  : !options->sleep			 ? "sleep"
+						  : !options->monotonic.now ? "monotonic"
+													 : NULL;
 	if (missing)
 		return keel_fail_field(err, missing, "options start as keel_store_options_init makes them");
 	return KEEL_OK;
@@ -242,6 +262,7 @@ void keel_store_close(struct keel_store *store)
 	keel_free(store->owner_name);
 	keel_buffer_free(&store->scratch);
 	keel_buffer_free(&store->claimed_from);
+	keel_watched_free(&store->watched);
 	keel_free(store);
 }
 
@@ -284,6 +305,13 @@ const char *keel_store_epoch(const struct keel_store *store)
 int64_t keel_store_now(const struct keel_store *store)
 {
 	return store->options.clock.now(store->options.clock.data);
+}
+
+int64_t keel_store_watched(struct keel_store *store, enum keel_watched_kind kind, int64_t key,
+						   struct keel_watched_state state)
+{
+	return keel_watched_for(&store->watched, kind, key, state,
+							store->options.monotonic.now(store->options.monotonic.data));
 }
 
 int64_t keel_store_after(const struct keel_store *store, int64_t duration_us)

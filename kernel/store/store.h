@@ -11,6 +11,7 @@
 #include "base/wake.h"
 #include "sql/sql.h"
 #include "store/files.h"
+#include "store/watched.h"
 
 struct keel_run_texts;
 
@@ -26,6 +27,7 @@ struct keel_store {
 	struct keel_turn turn;       /* of waiting for the write lock; its bytes are in the same file */
 	bool news;                   /* the open transaction has written events */
 	struct keel_process process; /* this one, as recorded in sessions */
+	struct keel_watched watched; /* what others have left unchanged */
 	int64_t session;             /* 0: none yet */
 	char epoch[KEEL_UUID_SIZE];
 	bool open;                   /* a transaction of the caller's is open */
@@ -111,6 +113,13 @@ enum keel_code keel_first_step(struct keel_store *store, struct keel_statement *
 
 /* session.c */
 enum keel_code keel_session_make(struct keel_store *store, struct keel_error *err);
+
+/* How often the session has renewed its leases; 0 when there is no such session. */
+enum keel_code keel_session_beat(struct keel_store *store, int64_t session, int64_t *beat, struct keel_error *err);
+
+/* How long this handle has seen something unchanged, by its monotonic clock (watched.h). */
+int64_t keel_store_watched(struct keel_store *store, enum keel_watched_kind kind, int64_t key,
+						   struct keel_watched_state state);
 
 /* Waits a moment for a lock. False when `deadline`, set at the first call from 0, has passed. */
 bool keel_store_wait(struct keel_store *store, int64_t *deadline);

@@ -44,17 +44,52 @@ end
 -- A reservation is no run: nobody decides what becomes of it.
 local of_reservations = { status = "interrupted", error = "the holder of the reservation is gone" }
 
--- What the reconciler makes of a run: an outcome and who decided it, or nil to leave it alone. A run's own reconciler
--- wins.
-local function outcome_of(context, run, cause)
-  if recovery.is_reservation(run) then return of_reservations end
-  local wanted = run.reconciler or context.reconciler or "fail_orphans"
+-- The reconciler of runs that neither name one nor are recovered by a call that does: the store's own, so that it does
+-- not matter who looks first; else the manager's.
+local function default_of(context, source)
+  local stored, err
+  if source then stored, err = source() end
+  if err then return nil, err end
+  return stored or context.default_reconciler or recovery.DEFAULT
+end
+
+--- The reconciler of a store and of a manager that name none.
+recovery.DEFAULT = "recover_orphans"
+
+local function unknown(run, wanted, known)
+  local whose = run.reconciler == wanted and "the run names" or "the store names"
+  return errors.new("policy_failed",
+    ("run %s is left as it is: its owner is gone, and %s the reconciler %s, which this process does not know (known "
+      .. "are: %s); 'keel reconcile --reconciler NAME' decides over it"):format(run.run_id, whose, tostring(wanted),
+      table.concat(known, ", ")),
+    { policy = wanted, reason = "unknown reconciler", run_id = run.run_id })
+end
+
+--- The reconciler that decides over a run: its own, the call's, the store's or the manager's, in this order. A call
+--- that says so (`over_unknown`) decides in place of one that nobody here knows.
+---@param context table
+---@param run table
+---@param source? fun(): string?, keel.Error? reads the store's own
+---@return keel.Policy? policy
+---@return keel.Error? err
+function recovery.reconciler_of(context, run, source)
+  local wanted, err = run.reconciler or context.reconciler, nil
+  if not wanted then wanted, err = default_of(context, source) end
+  if not wanted then return nil, err end
   local policy, known = policies.find("reconcilers", wanted, context.reconcilers)
-  if not policy then
-    return nil, errors.new("policy_failed",
-      ("run %s names the reconciler %s; known are: %s"):format(run.run_id, wanted, table.concat(known, ", ")),
-      { policy = wanted, reason = "unknown reconciler" })
+  if policy then return policy end
+  if context.over_unknown and context.reconciler then
+    policy = policies.find("reconcilers", context.reconciler, context.reconcilers)
   end
+  if policy then return policy end
+  return nil, unknown(run, wanted, known)
+end
+
+-- What the reconciler makes of a run: an outcome and who decided it, or nil to leave it alone.
+local function outcome_of(context, run, cause, source)
+  if recovery.is_reservation(run) then return of_reservations end
+  local policy, failure = recovery.reconciler_of(context, run, source)
+  if not policy then return nil, failure end
   -- A function of the host could change the row, which is looked at again.
   local shown = policy.of_host and kernel.json.copy(run) or run
   local outcome, err = policies.call(policy, context.budget, shown,
@@ -67,19 +102,46 @@ local function outcome_of(context, run, cause)
   return decided
 end
 
+local function has_lost_lease(context, run, lease_left)
+  if not lease_left then return run.lease_expires_at <= context.now() end
+  local left = lease_left(run.run_id)
+  return left ~= nil and left <= 0
+end
+
+-- The same of a transaction or a store, for functions that ask one.
+local function lease_left_of(object)
+  if not object.lease_left then return nil end
+  return function(run_id) return object:lease_left(run_id) end
+end
+
+local function reconciler_of_store(object)
+  if not object.reconciler then return nil end
+  return function() return object:reconciler() end
+end
+
 --- Why a run in flight may be recovered: "deadline", "lease", "owner" (it is gone), or nil. The kernel judges again
 --- when it is taken.
 ---@param context table
 ---@param run table its row
 ---@param is_alive fun(session_id: integer): boolean
+---@param lease_left? fun(run_id: string): number? seconds that its lease has still to go unrenewed; nil: a store that
+--- goes by the clock
 ---@return "deadline"|"lease"|"owner"|nil cause
-function recovery.cause_of(context, run, is_alive)
+function recovery.cause_of(context, run, is_alive, lease_left)
   -- Times of this form sort as text.
   if run.deadline and run.deadline <= context.now() then return "deadline" end
   if run.session_id == nil then return not run.claimable and "owner" or nil end
   if run.session_id == context.session_id then return nil end
-  if run.lease_expires_at and run.lease_expires_at <= context.now() then return "lease" end
+  if run.lease_expires_at and has_lost_lease(context, run, lease_left) then return "lease" end
   return not is_alive(run.session_id) and "owner" or nil
+end
+
+--- What to say of a session when nothing here can tell whether its process is there.
+---@param session_id integer
+---@return string
+function recovery.undecided(session_id)
+  return ("whether session %d, which has it, is alive cannot be told here: if it is not, 'keel reconcile --session %d' "
+    .. "ends it"):format(session_id, session_id)
 end
 
 --- Recovers one run, if it is an orphan, inside an open transaction. A reconciler that fails leaves its run as it is,
@@ -92,13 +154,15 @@ end
 function recovery.take(tx, context, run)
   local failure
   local cause = recovery.cause_of(context, run, function(session_id)
-    local alive, err = tx:session_alive(session_id)
-    failure = err
+    local alive, second = tx:session_alive(session_id)
+    if alive == nil then failure = second end
+    if alive and second == true and context.left then context.left[run.run_id] = recovery.undecided(session_id) end
     return alive
-  end)
+  end, lease_left_of(tx))
   if failure then return nil, failure end
   if not cause then return false end
-  local outcome, err = outcome_of(context, run, cause)
+  local outcome, err = outcome_of(context, run, cause, reconciler_of_store(tx))
+  if err and context.left then context.left[run.run_id] = err.message end
   if err then context.log("warn", "a run could not be recovered", { run_id = run.run_id, error = tostring(err) }) end
   if not outcome then return false end
   local taken
@@ -111,7 +175,7 @@ function recovery.take(tx, context, run)
 end
 
 local function recover_run(context, run, cause, recovered)
-  local outcome, err = outcome_of(context, run, cause)
+  local outcome, err = outcome_of(context, run, cause, context.stored_reconciler)
   if not outcome then return err end
   local taken
   taken, err = context.claim(run.run_id, outcome)
@@ -174,7 +238,7 @@ function recovery.sweep(context)
     for _, run in ipairs(page) do
       if not seen[run.run_id] then
         seen[run.run_id] = true
-        local cause = recovery.cause_of(context, run, context.is_alive)
+        local cause = recovery.cause_of(context, run, context.is_alive, context.lease_left)
         if cause then failure = recover_run(context, run, cause, recovered) or failure end
       end
     end

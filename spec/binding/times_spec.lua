@@ -45,7 +45,7 @@ describe("Times", function()
 
   it("come from the clock the store was given, as it is", function()
     local clock = support.clock(1795227401.25)
-    local store = support.open(":memory:", { clock = clock.read })
+    local store = support.open(":memory:", { clock = clock.read, monotonic = clock.read })
     assert(store:put("r", { thread_id = "t" }))
     assert.equal("2026-11-21T02:16:41.250000+00:00", assert(store:get "r").created_at)
     clock.advance(-1)

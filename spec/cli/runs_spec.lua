@@ -217,7 +217,7 @@ describe("keel runs prune", function()
   it("deletes what is old, and tells how much", function()
     local run, path = command.on_store()
     local clock = keel.testing.clock()
-    local store = support.open(path, { clock = clock.read })
+    local store = support.open(path, { clock = clock.read, monotonic = clock.read })
     for _, id in ipairs { "one", "two", "three" } do
       assert(store:put(id, { thread_id = "t" }))
       assert(store:update_status(id, id == "two" and "error" or "success"))

@@ -52,7 +52,7 @@ support.each_store(function(open)
 
     it("says of each event what happened, when, and to whom", function()
       local clock = support.clock()
-      local store = open { clock = clock.read }
+      local store = open { clock = clock.read, monotonic = clock.read }
       assert(store:put("r", { thread_id = "t" }))
       clock.advance(1.5)
       assert(store:update_status("r", "error", { error = "boom", stop_reason = "test" }))

@@ -11,7 +11,7 @@ support.each_store(function(open)
 
     before_each(function()
       clock = support.clock()
-      store = open { clock = clock.read }
+      store = open { clock = clock.read, monotonic = clock.read }
       runs = support.manager(store)
     end)
     after_each(executors.clean_up)

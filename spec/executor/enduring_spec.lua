@@ -11,7 +11,7 @@ describe("An executor in trouble", function()
   before_each(function()
     clock = support.clock()
     path = support.path()
-    store = support.open(path, { clock = clock.read, durability = "off" })
+    store = support.open(path, { clock = clock.read, monotonic = clock.read, durability = "off" })
     runs = support.manager(store)
   end)
   after_each(executors.clean_up)
@@ -27,7 +27,7 @@ describe("An executor in trouble", function()
 
   -- What another process would do about the runs of this one, from a session of its own.
   local function recover(lease)
-    local other <close> = assert(keel.open(path, { clock = clock.read, durability = "off" }))
+    local other <close> = assert(keel.open(path, { clock = clock.read, monotonic = clock.read, durability = "off" }))
     local manager = support.manager(other, { lease_ttl = lease })
     return #assert(manager:reconcile_orphaned_inflight_runs { reconciler = "requeue_orphans" })
   end

@@ -30,7 +30,7 @@ support.each_store(function(open)
     local store, clock
     before_each(function()
       clock = support.clock()
-      store = open { clock = clock.read, owner = "me" }
+      store = open { clock = clock.read, monotonic = clock.read, owner = "me" }
     end)
 
     it("has a name, a token, an owner and an end", function()
@@ -143,7 +143,7 @@ support.each_store(function(open)
     it("says nothing of a lease that is another's, or of a closed store", function()
       local clock = support.clock()
       local log, lines = support.log()
-      local store = open { clock = clock.read, log = log }
+      local store = open { clock = clock.read, monotonic = clock.read, log = log }
       local stale = assert(store:lease("n", { ttl = 1 }))
       clock.advance(1)
       local lease = assert(store:lease("n", { ttl = 1 }))
@@ -180,7 +180,7 @@ support.each_store(function(open)
   describe("The plain operations on leases", function()
     it("do the same", function()
       local clock = support.clock()
-      local store = open { clock = clock.read, owner = "me" }
+      local store = open { clock = clock.read, monotonic = clock.read, owner = "me" }
       assert.same({}, { store:get_lease "n" })
       local grant = assert(store:acquire_lease("n", { ttl = 10 }))
       assert.same({

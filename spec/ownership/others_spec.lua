@@ -9,7 +9,8 @@ describe("A run of another session", function()
   before_each(function()
     path = support.path()
     their_store, our_store = support.open(path), support.open(path)
-    theirs, ours = support.manager(their_store), support.manager(our_store)
+    theirs = support.manager(their_store, { reconcilers = { elsewhere = function() end } })
+    ours = support.manager(our_store)
   end)
 
   local function started(options)
@@ -34,16 +35,29 @@ describe("A run of another session", function()
     support.refused("conflict", ours:create_or_reject "t")
   end)
 
-  it("that died and names a reconciler nobody here knows stays as it is, and the log says why", function()
+  it("F-13: that died and names a reconciler nobody here knows stays as it is, and that is said", function()
     local run = started { reconciler = "elsewhere" }
     their_store:close()
     local log, lines = support.log()
     local manager = support.manager(our_store, { log = log })
-    support.refused("conflict", manager:create_or_reject "t")
+    local conflict = support.refused("conflict", manager:create_or_reject "t")
+    assert.matches("the reconciler elsewhere, which this process does not know", conflict.message)
+    assert.matches("keel reconcile %-%-reconciler", conflict.message)
+    assert.matches("elsewhere", assert(manager:explain(run.run_id)).reason)
     assert.is_true(#lines > 0)
     local recovered, err = manager:reconcile_orphaned_inflight_runs {}
     assert.same({ 0, "policy_failed", "elsewhere" }, { #recovered, err.code, err.policy })
     assert.equal("running", our_store:get(run.run_id).status)
+    assert.same({}, assert(manager:tick { reconciler = "fail_orphans" }).recovered) -- a tick does not decide over it
+    assert.equal(1, #assert(manager:reconcile_orphaned_inflight_runs { reconciler = "fail_orphans" }))
+    assert.equal("error", our_store:get(run.run_id).status)
+  end)
+
+  it("F-13: a reconciler that the manager was not told of is refused at creation", function()
+    support.invalid("reconciler", ours:create("t", { reconciler = "elsewhere" }))
+    support.invalid("reconciler", ours:create_or_reject("t", { reconciler = "elsewhere" }))
+    support.invalid("reconciler", keel.run_manager { store = our_store, reconciler = "elsewhere" })
+    assert(theirs:create_or_reject("t", { reconciler = "elsewhere" }))
   end)
 
   it("that died cannot be started, only recovered", function()
@@ -67,7 +81,7 @@ describe("A run of another session", function()
     local old = assert(theirs:create "t")
     their_store:close()
     local manager = support.manager(our_store, { reconcilers = {
-      fail_orphans = function() return { requeue = true } end,
+      recover_orphans = function() return { requeue = true } end,
     } })
     local conflict = support.refused("conflict", manager:create_or_reject "t")
     assert.equal(old.run_id, conflict.run_id)

@@ -45,7 +45,7 @@ support.each_store(function(open)
       assert.same({ "r" }, support.pluck(recover(store, { reconciler = meddles }), "run_id"))
       assert.same({ "error", "v" }, { store:get("r").status, store:get("r").metadata.k })
       orphan(store, "s")
-      local manager = support.manager(store, { reconcilers = { fail_orphans = function(run) meddles(run) end } })
+      local manager = support.manager(store, { reconcilers = { recover_orphans = function(run) meddles(run) end } })
       assert(manager:create_or_reject("t", { multitask_strategy = function(_, inflight)
         return { admit = true, cancel = { inflight[1] } }
       end }))
@@ -69,7 +69,7 @@ support.each_store(function(open)
       local built_in = decided.plain[3]
       assert.matches("^%x+$", built_in)
       assert.same({
-        plain = { "run_finished", "fail_orphans", built_in, "the owner of the run is gone" },
+        plain = { "run_finished", "recover_orphans", built_in, "the owner of the run is gone" },
         r0 = { "run_requeued", "again", tidy:version() },
         r1 = { "run_finished", "again", tidy:version(), "lost twice" },
       }, decided)
@@ -193,7 +193,7 @@ describe("What a reconciler decides", function()
 
   it("may put the next try off", function()
     local clock = support.clock()
-    store = support.open(":memory:", { clock = clock.read })
+    store = support.open(":memory:", { clock = clock.read, monotonic = clock.read })
     assert(store:put("r", { thread_id = "t", status = "running" }))
     assert.equal(1, #recover { requeue = true, delay = 30, error = "lost" })
     local manager = support.manager(store)
@@ -235,7 +235,7 @@ describe("What a reconciler decides", function()
 
   it("and the store refuses leaves the run, and does not keep newcomers from their answer", function()
     local manager = support.manager(store, { reconcilers = {
-      fail_orphans = function() return { status = "error", error = ("x"):rep((16 << 20) + 1) } end,
+      recover_orphans = function() return { status = "error", error = ("x"):rep((16 << 20) + 1) } end,
     } })
     support.refused("conflict", manager:create_or_reject "t")
     assert.equal("running", store:get("r").status)

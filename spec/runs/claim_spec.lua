@@ -64,7 +64,7 @@ support.each_store(function(open)
 
     it("POLICY-5: does not take one before its time", function()
       local clock = support.clock()
-      store = open { clock = clock.read, durability = "off" }
+      store = open { clock = clock.read, monotonic = clock.read, durability = "off" }
       producer, worker = support.manager(store), support.manager(store)
       assert(producer:create_or_reject("t", { claimable = true, multitask_strategy = "debounce" }))
       assert.is_nil((worker:claim_next()))

@@ -8,7 +8,7 @@ support.each_store(function(open)
       local clock, store, manager
       before_each(function()
         clock = support.clock()
-        store = open { clock = clock.read, durability = "off" }
+        store = open { clock = clock.read, monotonic = clock.read, durability = "off" }
         manager = support.manager(store)
       end)
 

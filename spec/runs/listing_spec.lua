@@ -5,7 +5,7 @@ support.each_store(function(open)
     local clock, store, manager
     before_each(function()
       clock = support.clock()
-      store = open { clock = clock.read }
+      store = open { clock = clock.read, monotonic = clock.read }
       manager = support.manager(store)
     end)
 

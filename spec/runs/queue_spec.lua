@@ -128,7 +128,7 @@ support.each_store(function(open)
 
     it("RUN-29: one before it whose deadline passes before it starts is recovered, and the next is started", function()
       local clock = support.clock()
-      store = open { clock = clock.read, durability = "off" }
+      store = open { clock = clock.read, monotonic = clock.read, durability = "off" }
       manager = support.manager(store)
       local first = assert(enqueue { deadline = "2026-01-01T00:00:10+00:00" })
       local second = assert(enqueue())
@@ -140,7 +140,7 @@ support.each_store(function(open)
 
     it("RUN-29: one that clears a run of its own process out of its way brings its record up to date", function()
       local clock = support.clock()
-      store = open { clock = clock.read, durability = "off" }
+      store = open { clock = clock.read, monotonic = clock.read, durability = "off" }
       manager = support.manager(store)
       local first = assert(enqueue { deadline = "2026-01-01T00:00:10+00:00" })
       assert.equal("started", manager:try_start(first.run_id))

@@ -4,7 +4,7 @@ support.each_store(function(open)
   describe("set_status", function()
     it("RUN-3: goes from pending to running to success, and updated_at moves each time", function()
       local clock = support.clock()
-      local store = open { clock = clock.read }
+      local store = open { clock = clock.read, monotonic = clock.read }
       local manager = support.manager(store)
       local run = assert(manager:create "t")
       local seen = { run.updated_at }

@@ -6,7 +6,7 @@ support.each_store(function(open)
   local clock, store
   before_each(function()
     clock = support.clock()
-    store = open { clock = clock.read, durability = "off" }
+    store = open { clock = clock.read, monotonic = clock.read, durability = "off" }
   end)
 
   local function put(run_id, fields)

@@ -7,7 +7,7 @@ support.each_store(function(open)
 
   before_each(function()
     clock = support.clock()
-    store = open { clock = clock.read }
+    store = open { clock = clock.read, monotonic = clock.read }
   end)
 
   local function ended(run_id, status, thread_id)
@@ -210,7 +210,7 @@ support.each_store(function(open)
 
   it("goes on behind what stays, and lets others in between two steps", function()
     local slept, steps = 0, 0
-    store = open { clock = clock.read, sleep = function() slept = slept + 1 end }
+    store = open { clock = clock.read, monotonic = clock.read, sleep = function() slept = slept + 1 end }
     assert(store:transaction(function(tx)
       for i = 1, 1500 do assert(tx:put("stays-" .. i, { thread_id = "t" .. i })) end
       return true

@@ -46,7 +46,7 @@ support.each_store(function(open)
 
     it("is listed with owner, process, start and life", function()
       local clock = support.clock()
-      local store = open { owner = "me", clock = clock.read }
+      local store = open { owner = "me", clock = clock.read, monotonic = clock.read }
       local session = assert(store:session_id())
       local found = assert(store:sessions())
       assert.equal(1, #found)

@@ -64,7 +64,7 @@ support.each_store(function(open)
 
     it("stamps started, ended and updated times", function()
       local clock = support.clock()
-      local store = open { clock = clock.read }
+      local store = open { clock = clock.read, monotonic = clock.read }
       assert(store:put("r", { thread_id = "t" }))
       clock.advance(1)
       assert(store:update_status("r", "running"))

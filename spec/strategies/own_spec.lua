@@ -67,7 +67,7 @@ support.each_store(function(open)
 
     it("sees what the caller asked for", function()
       local clock, seen = support.clock(), nil
-      local manager = support.manager(open { clock = clock.read })
+      local manager = support.manager(open { clock = clock.read, monotonic = clock.read })
       assert(manager:create_or_reject("t", {
         assistant_id = "a", metadata = { k = "v" }, kwargs = { n = 1 }, user_id = "u", priority = 3, fingerprint = "f",
         strategy_options = { max = 7 },

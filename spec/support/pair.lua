@@ -2,11 +2,20 @@
 local support = require "support"
 
 return function(manager_options)
-  local clock, path = support.clock(), support.path()
+  local hand, path = support.clock(), support.path()
+  local clock = { read = hand.read }
   local pair = { clock = clock, path = path }
   for _, side in ipairs { "theirs", "ours" } do
-    local store = support.open(path, { clock = clock.read, durability = "off" })
+    local store = support.open(path, { clock = clock.read, monotonic = clock.read, durability = "off" })
     pair[side .. "_store"], pair[side] = store, support.manager(store, manager_options)
+  end
+
+  --- Moves both clocks of both sides, after each has looked at what others are to renew.
+  function clock.advance(seconds)
+    for _, side in ipairs { "theirs_store", "ours_store" } do
+      pcall(function() return pair[side]:list_inflight { overdue = true, limit = 1 } end)
+    end
+    hand.advance(seconds)
   end
 
   --- A run that `theirs` (or the manager given) made and started through the gate.

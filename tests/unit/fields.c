@@ -30,7 +30,7 @@ static struct keel_run full_run(void)
 	}
 	run.valued = run.given;
 	run.status = KEEL_RUN_TIMEOUT;
-	run.claimable = run.finalizing = 1;
+	run.claimable = run.finalizing = run.shared = 1;
 	run.operation_kind = text("artifact_write");
 	run.on_disconnect = text("continue");
 	run.cancel_action = text("rollback");
@@ -235,7 +235,8 @@ TEST(every_field_is_merged_alone)
 			continue;
 		change.valued = KEEL_RUN_FIELDS(KEEL_RUN_FIELD_RUN_ID);
 		put(&change);
-		check_same(row("r"), &before.items[0], KEEL_RUN_FIELDS(KEEL_RUN_FIELD_REVISION, KEEL_RUN_FIELD_UPDATED_AT));
+		check_same(row("r"), &before.items[0], KEEL_RUN_FIELDS(KEEL_RUN_FIELD_REVISION, KEEL_RUN_FIELD_UPDATED_AT,
+															   KEEL_RUN_FIELD_LEASE_US)); /* goes with the lease */
 	}
 	keel_runs_clear(&before);
 }

@@ -390,6 +390,10 @@ TEST(bad_options)
 	refused_options("ids");
 	world.options.ids = keel_ids_uuid7();
 	refused_options("sleep");
+	struct keel_store_options defaults;
+	keel_store_options_init(&defaults);
+	world.options.sleep = defaults.sleep;
+	refused_options("monotonic");
 }
 
 static enum keel_code no_id(void *data, char id[KEEL_UUID_SIZE])

@@ -6,6 +6,16 @@
 /* --- Verbs ------------------------------------------------------------------------------------------------------- */
 
 /* A pending run of this session, started through the gate. */
+/* Time passes, after the handle has looked at what others are to renew and to end. */
+static void pass(int64_t us)
+{
+	struct keel_inflight_query overdue = {.overdue = true, .limit = 1};
+	struct keel_runs runs = {0};
+	succeed(keel_run_list_inflight(world.store, &overdue, &runs, &why));
+	keel_runs_clear(&runs);
+	world.time += us;
+}
+
 static void start_run(const char *run_id, const char *thread_id, int64_t lease_us)
 {
 	struct keel_start start = {.lease_us = lease_us};
@@ -155,9 +165,9 @@ TEST(requeue_delays)
 	requeue("r", (struct keel_requeue){.delay_us = 5 * SECOND});
 	assert_string_equal(last_data(), "{\"attempt\":2,\"delay\":5.000000}");
 	assert_int_equal(row("r")->scheduled_at, world.time + 5 * SECOND);
-	world.time += 5 * SECOND - 1;
+	pass(5 * SECOND - 1);
 	assert_string_equal(claim(), "");
-	world.time += 1;
+	pass(1);
 	assert_string_equal(claim(), "r");
 }
 
@@ -284,7 +294,7 @@ TEST(others_are_not_finalizing)
 	change_status("a", KEEL_RUN_INTERRUPTED);
 	interrupt("b");
 	interrupt("c");
-	world.time += SECOND;
+	pass(SECOND);
 	assert_true(take_over("d", (struct keel_takeover){.status = KEEL_RUN_INTERRUPTED}));
 	assert_false(row("a")->finalizing);
 	assert_false(row("b")->finalizing);
@@ -312,9 +322,9 @@ TEST(abandoned_runs_are_settled_in_time)
 	struct keel_settle abandoned = {.abandoned = true, .timeout_us = 5 * SECOND};
 	start_run("r", "t", 0);
 	interrupt("r");
-	world.time += 5 * SECOND - 1;
+	pass(5 * SECOND - 1);
 	assert_false(settle("r", abandoned));
-	world.time += 1;
+	pass(1);
 	assert_true(settle("r", abandoned));
 	assert_true(row("r")->finalizing == 0 && row("r")->fence == 2);
 	assert_string_equal(kinds_of("r"), "run_created run_started run_finished run_settled");
@@ -353,7 +363,7 @@ TEST(renewals)
 	start_run("ended", "u", SECOND);
 	change_status("ended", KEEL_RUN_SUCCESS);
 	int64_t events = newest_event(), revision = row("r50")->revision, ended = row("ended")->lease_expires_at;
-	world.time += SECOND / 2;
+	pass(SECOND / 2);
 	assert_int_equal(renew(SECOND), 100);
 	assert_int_equal(row("r00")->lease_expires_at, world.time + SECOND);
 	assert_int_equal(row("r99")->lease_expires_at, world.time + SECOND);
@@ -392,9 +402,9 @@ TEST(renewals_are_checked)
 TEST(leases_are_lost)
 {
 	start_run("r", "t", SECOND);
-	world.time += SECOND - 1;
+	pass(SECOND - 1);
 	assert_false(take_over("r", fail_it));
-	world.time += 1;
+	pass(1);
 	assert_true(take_over("r", fail_it));
 	assert_true(row("r")->status == KEEL_RUN_ERROR && row("r")->fence == 2);
 	assert_string_equal(kinds_of("r"), "run_created run_started run_finished");
@@ -408,7 +418,7 @@ TEST(fences_grow)
 	struct keel_takeover back = {.status = KEEL_RUN_PENDING};
 	start_run("r", "t", SECOND);
 	for (int64_t fence = 1; fence < 9; fence += 2) {
-		world.time += SECOND;
+		pass(SECOND);
 		assert_int_equal(row("r")->fence, fence);
 		if (fence == 1)
 			assert_true(take_over("r", back));
@@ -437,10 +447,10 @@ TEST(deadlines_pass)
 	SET(&deadline, RUN_ID, run_id, text("owned"));
 	SET(&deadline, DEADLINE, deadline, world.time + SECOND);
 	put(&deadline);
-	world.time += SECOND - 1;
+	pass(SECOND - 1);
 	assert_false(take_over("queued", expire));
 	assert_false(take_over("owned", expire));
-	world.time += 1;
+	pass(1);
 	assert_string_equal(claim(), "");
 	assert_true(take_over("queued", expire));
 	assert_true(take_over("owned", expire));
@@ -458,7 +468,7 @@ TEST(deadlines_pass_at_the_start)
 	bool found;
 	SET(&run, DEADLINE, deadline, world.time + SECOND);
 	put(&run);
-	world.time += SECOND;
+	pass(SECOND);
 	succeed(keel_run_start(world.store, text("r"), &start, &found, &gate, &written, &why));
 	assert_true(found && gate.gate == KEEL_GATE_OPEN && written.status == KEEL_RUN_TIMEOUT);
 	assert_string_equal(last_data(), "{\"status\":\"timeout\",\"stop_reason\":\"deadline\"}");
@@ -473,12 +483,12 @@ TEST(patience_ends)
 		.status = KEEL_RUN_INTERRUPTED, .overdue = true, .patience_us = 5 * SECOND, .cancel_action = text("rollback")};
 	const char *winner;
 	start_run("r", "t", 0);
-	world.time += 100LL * SECOND;
+	pass(100LL * SECOND);
 	assert_false(take_over("r", overdue));
 	succeed(keel_run_request_cancel(world.store, text("r"), text("interrupt"), &winner, &why));
-	world.time += 5 * SECOND - 1;
+	pass(5 * SECOND - 1);
 	assert_false(take_over("r", overdue));
-	world.time += 1;
+	pass(1);
 	assert_false(take_over("r", fail_it));
 	assert_true(take_over("r", overdue));
 	const struct keel_run *run = row("r");
@@ -494,7 +504,7 @@ TEST(unwanted_runs_are_not_given_back)
 	const char *winner;
 	start_run("r", "t", SECOND);
 	succeed(keel_run_request_cancel(world.store, text("r"), text("interrupt"), &winner, &why));
-	world.time += SECOND;
+	pass(SECOND);
 	assert_true(take_over("r", (struct keel_takeover){.status = KEEL_RUN_PENDING}));
 	assert_true(row("r")->status == KEEL_RUN_INTERRUPTED && row("r")->losses == 0 && row("r")->fence == 2);
 }
@@ -505,10 +515,10 @@ TEST(requests_are_stamped_once)
 {
 	const char *winner;
 	start_run("r", "t", 0);
-	world.time += SECOND;
+	pass(SECOND);
 	int64_t first = world.time;
 	succeed(keel_run_request_cancel(world.store, text("r"), text("interrupt"), &winner, &why));
-	world.time += SECOND;
+	pass(SECOND);
 	succeed(keel_run_request_cancel(world.store, text("r"), text("rollback"), &winner, &why));
 	assert_string_equal(winner, "interrupt");
 	assert_int_equal(row("r")->cancel_requested_at, first);

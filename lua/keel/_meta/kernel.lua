@@ -113,7 +113,9 @@
 ---@field waits_for? string[] ids of the runs that must have settled before it starts
 ---@field start_by? string time; how long it may be put off at most
 ---@field successor? string the run that took its place while it waited
----@field lease_expires_at? string time; when its owner has lost it unless it renews; absent: never
+---@field lease_expires_at? string time; when its lease ends by the clock unless it is renewed; absent: it has none
+---@field lease_us? integer how long its lease lasts, in microseconds
+---@field shared boolean it was claimed: others can run it, too
 ---@field reconciler? string the reconciler that recovers it; absent: the call's
 ---@field cancel_action? keel.Action the first stop that was asked for
 ---@field cancel_requested_at? string time; when its owner, another process, was asked to stop
@@ -243,6 +245,7 @@
 ---@field lock_timeout? number seconds an operation waits for another writer; default 5
 ---@field sleep? fun(seconds: number) how the store waits; may yield. Default: it blocks
 ---@field clock? fun(): number seconds since the epoch, used as given. Default: the system's, never the same twice
+---@field monotonic? fun(): number seconds on a clock that nobody sets: what leases are judged by
 ---@field log? fun(level: "info"|"warn"|"error", message: string, fields: table) what managers on the store tell
 ---@field owner? string a name shown to people, 1 to 256 bytes; default host:pid
 
@@ -252,6 +255,8 @@
 ---@field pid integer
 ---@field started_at string time
 ---@field alive boolean whether its process is there: true unless that can be ruled out
+---@field undecided boolean nothing here can tell whether it is there
+---@field foreign boolean its pid is counted in another name space: here it is nobody's, or somebody else's
 
 --- Something that verify found.
 ---@class keel.Problem
@@ -681,7 +686,7 @@ function Operations:session_id() end
 --- Whether a session's process is there: true unless that can be ruled out. A number that is no session is dead.
 ---@param session_id integer
 ---@return boolean? alive
----@return keel.Error? err
+---@return true|keel.Error|nil undecided nothing here can tell; or the error
 function Operations:session_alive(session_id) end
 
 --- The descriptor that holds the session's lock. It is the store's, not to be used or closed: a process that is given a
@@ -689,6 +694,32 @@ function Operations:session_alive(session_id) end
 ---@return integer? descriptor nil if there is none: no session yet, or a store in memory
 ---@return keel.Error? err
 function Operations:session_descriptor() end
+
+--- Ends a session that a person knows to be dead where nothing else can tell: its runs are orphans from then on.
+--- Fails with conflict for one that is certainly alive, this handle's too.
+---@param session_id integer
+---@return boolean? ended whether there was one
+---@return keel.Error? err
+function Operations:end_session(session_id) end
+
+--- What becomes of orphans whose runs name no reconciler, whoever recovers them.
+--- Fails with invalid_request (reconciler).
+---@param name? string nil: the manager that recovers them decides
+---@return true? done
+---@return keel.Error? err
+function Operations:set_reconciler(name) end
+
+--- That name; nil when there is none.
+---@return string? name
+---@return keel.Error? err
+function Operations:reconciler() end
+
+--- Seconds that the lease of a run in flight has still to go unrenewed before this handle takes the run for lost, 0
+--- when it does; nil: it has no lease. Counts from the first look at it, by the monotonic clock.
+---@param run_id string
+---@return number? seconds
+---@return keel.Error? err
+function Operations:lease_left(run_id) end
 
 --- The sessions the store knows, oldest first: all that are alive, and dead ones until they are tidied away.
 ---@return keel.Session[]? sessions

@@ -393,6 +393,7 @@ end
 --- by_key: boolean? }? outcome
 ---@return keel.Error? err
 function admission.decide(tx, context, request)
+  context.left = {}
   local known, err = admission.find_by_key(tx, request)
   if err then return nil, err end
   if known then
@@ -408,6 +409,7 @@ function admission.decide(tx, context, request)
   outcome, err = carry_out(context, tx, request, inflight)
   if not outcome then return nil, err end
   outcome.recovered = inflight.recovered
+  outcome.left = outcome.run and context.left and context.left[outcome.run.run_id] or nil
   return outcome
 end
 

@@ -2,6 +2,7 @@
 local admission = require "keel.admission"
 local check = require "keel.check"
 local errors = require "keel.errors"
+local kernel = require "keel.kernel"
 local recovery = require "keel.recovery"
 
 local sentences = {
@@ -20,16 +21,34 @@ local function admitted_by(client, run_id)
   return event and event.data or {}
 end
 
+-- What there is to say of who has a run in flight. Returns whether it waits to be recovered.
+local function of_owner(self, row, answer)
+  local client = self._client
+  local cause = self:_cause_of(row)
+  if cause then
+    answer.waits_for = "recovery"
+    answer.reason = (cause == "owner" and "its owner is gone" or ("its %s has passed"):format(cause))
+      .. ": it waits to be recovered"
+    local policy, err = recovery.reconciler_of(self._context, row, function() return self:_stored_reconciler() end)
+    if not policy and not recovery.is_reservation(row) then answer.reason = err.message end
+    return true
+  end
+  if not row.session_id or row.claimable then return false end
+  local alive, undecided = client:is_alive(row.session_id)
+  local left = client:lease_left(row)
+  if alive and undecided then
+    answer.owner_undecided, answer.note = true, recovery.undecided(row.session_id)
+  elseif left and row.lease_expires_at <= client:now() and row.session_id ~= client:session_id() then
+    answer.lease_left = left
+    answer.note = ("its lease has ended by the clock, but this process has not watched it for long enough to take it "
+      .. "for lost: it does if the lease is not renewed in %s s more"):format(kernel.number_text(left, 1))
+  end
+  return false
+end
+
 local function of_pending(self, row, answer)
   local client = self._client
-  local cause = recovery.cause_of(self._context, row, function(id) return client:is_alive(id) end)
-  if cause == "owner" then
-    answer.waits_for, answer.reason = "recovery", "its owner is gone: it waits to be recovered"
-    return answer
-  elseif cause then
-    answer.waits_for, answer.reason = "recovery", ("its %s has passed: it waits to be recovered"):format(cause)
-    return answer
-  end
+  if of_owner(self, row, answer) then return answer end
   local gate, err = client:call("gate", row.run_id)
   if not gate then return nil, err end
   answer.waits_for = gate.gate ~= "open" and gate.gate or nil
@@ -49,12 +68,15 @@ end
 return function(Manager)
   --- Says why a run is not running. `waits_for` is "delay", "after", "queue", "concurrency", "claim" or "recovery",
   --- absent for a run that may start, runs or has ended; `position` is its place in the queue of its thread, from 1;
-  --- `startable_at` when it could start, where that is known; `strategy` which one admitted it.
+  --- `startable_at` when it could start, where that is known; `strategy` which one admitted it. `note` says
+  --- what else there is to know of its owner: that nothing here can tell whether it is alive (`owner_undecided`), or
+  --- that its lease has ended by the clock and is watched (`lease_left`, in seconds).
   --- Raises for wrong types. Fails with not_found and what reading fails with.
   ---@param run_id string
   ---@return { run_id: string, thread_id: string, status: keel.Status, reason: string, waits_for?: string,
   --- run_id_in_the_way?: string, position?: integer, startable_at?: string, strategy: string,
-  --- strategy_version?: string, strategy_reason?: string }? answer
+  --- strategy_version?: string, strategy_reason?: string, note?: string, owner_undecided?: boolean,
+  --- lease_left?: number }? answer
   ---@return keel.Error? err
   function Manager:explain(run_id)
     check.type(run_id, "string", 1, "explain")
@@ -68,6 +90,7 @@ return function(Manager)
     if row.status == "pending" then return of_pending(self, row, answer) end
     if row.status == "running" then
       answer.reason = "it is running"
+      of_owner(self, row, answer)
     else
       answer.reason = "it has ended: " .. row.status .. (row.stop_reason and (" (%s)"):format(row.stop_reason) or "")
     end

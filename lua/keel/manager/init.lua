@@ -32,6 +32,7 @@ local manager_options = {
   retry = "retry policy",
   strategies = "table",
   fallback_strategy = "string|function|policy",
+  reconciler = "string|function|policy",
   reconcilers = "table",
   policy_budget = "table",
   lease_ttl = "number",
@@ -91,6 +92,8 @@ local function context_of(self)
     session_id = nil, -- known from the first write on
     budget = self._budget,
     reconcilers = self._reconcilers,
+    default_reconciler = self._reconciler,
+    left = {}, -- why runs of the last admission were not recovered
     strategies = self._strategies,
     fallback = self._fallback,
     record_refusals = self._record_refusals,
@@ -101,14 +104,17 @@ end
 
 --- Makes a manager. Several managers may share a store, in this process and in others.
 --- Raises without a store, for unknown options and wrong types. Fails with invalid_request (policy_budget, lease_ttl,
---- lease_grace, settle_timeout), unsupported_strategy (fallback_strategy), and with what opening a store fails with.
+--- lease_grace, settle_timeout, reconciler), unsupported_strategy (fallback_strategy), and with what opening a store
+--- fails with.
 ---@param options { store: keel.Store|string, retry?: keel.RetryPolicy, strategies?: table<string, keel.AnyStrategy>,
---- fallback_strategy?: string|keel.AnyStrategy, reconcilers?: table<string, keel.AnyReconciler>,
+--- fallback_strategy?: string|keel.AnyStrategy, reconciler?: string|keel.AnyReconciler,
+--- reconcilers?: table<string, keel.AnyReconciler>,
 --- policy_budget?: { instructions?: integer, seconds?: number, bytes?: number },
 --- lease_ttl?: number, lease_grace?: number, settle_timeout?: number, record_refusals?: boolean,
 --- log?: fun(level: string, message: string, fields: table) } store: an open one, or the uri of one that is opened
 --- here; with ":memory:" nothing outlives the manager; fallback_strategy: decides when the strategy that was asked for
---- fails; lease_ttl: seconds after which a run that no heartbeat has renewed is lost (default: never),
+--- fails; reconciler: decides over orphans for which neither the run, the call nor the store names one (default
+--- recover_orphans); lease_ttl: seconds after which a run that no heartbeat has renewed is lost (default: never),
 --- and lease_grace: seconds more (default 0); settle_timeout: seconds that a stopped run may take to come to rest
 --- before what waits for it goes on (default 30); record_refusals: refused and reused admissions leave events
 ---@return keel.RunManager? manager
@@ -133,6 +139,7 @@ function Manager.new(options)
     _private = options.store == ":memory:",
     _strategies = options.strategies,
     _reconcilers = options.reconcilers,
+    _reconciler = options.reconciler,
     _fallback = options.fallback_strategy,
     _budget = budget,
     _lease = options.lease_ttl and options.lease_ttl + (options.lease_grace or 0),
@@ -141,6 +148,8 @@ function Manager.new(options)
     _reservations = {}, -- those that could not be ended: id -> the status they are to get
     _live = LiveRuns.new(),
   }, Manager)
+  err = manager:_check_reconciler(options.reconciler)
+  if err then return nil, err end
   manager._context = context_of(manager)
   manager._live.log = manager._context.log
   return manager
@@ -198,6 +207,9 @@ function Manager:_prepare(thread_id, options, name)
       return nil, errors.new("invalid_request", field .. " is not an RFC 3339 time", { field = field })
     end
   end
+  -- A run whose reconciler nobody knows would be left as it is when its owner dies, and hold its thread.
+  local unknown = self:_check_reconciler(options.reconciler)
+  if unknown then return nil, unknown end
   local wanted = options.multitask_strategy or "reject"
   self:_refresh_policies(wanted)
   local policy, known = policies.find("strategies", wanted, self._strategies)
@@ -284,6 +296,7 @@ local function conflict(thread_id, outcome)
   local run_id = outcome.run and outcome.run.run_id
   local what = run_id and "is busy with run " .. run_id or "takes no run now"
   local why = outcome.reason and (": " .. outcome.reason) or ""
+  if outcome.left then why = why .. ": " .. outcome.left end
   return errors.new("conflict", ("thread %s %s%s"):format(thread_id, what, why),
     { thread_id = thread_id, run_id = run_id, position = outcome.position, reason = outcome.reason })
 end
@@ -418,6 +431,19 @@ function Manager:_refresh_policies(wanted)
   local log = self._context.log
   policies.refresh(wanted, self._strategies, log)
   policies.refresh(self._fallback, self._reconcilers, log)
+  policies.refresh(self._reconciler, nil, log)
+end
+
+-- Why a run in flight may be recovered, as recovery.cause_of has it.
+function Manager:_cause_of(row)
+  local client = self._client
+  return recovery.cause_of(self._context, row, function(id) return client:is_alive(id) end,
+    client:has "lease_left" and function(id) return client:call("lease_left", id) end or nil)
+end
+
+-- The store's own reconciler.
+function Manager:_stored_reconciler()
+  if self._client:has "reconciler" then return self._client:call "reconciler" end
 end
 
 -- What a sweep needs.
@@ -426,6 +452,9 @@ function Manager:_sweep_context(options)
   local client, context = self._client, context_of(self)
   context.session_id = client:session_id()
   context.error, context.before, context.reconciler = options.error, options.before, options.reconciler
+  context.over_unknown = options.over_unknown
+  context.stored_reconciler = function() return self:_stored_reconciler() end
+  context.lease_left = client:has "lease_left" and function(id) return client:call("lease_left", id) end or nil
   context.list = function(query) return client:call("list_inflight", query) end
   context.claim = function(run_id, outcome) return client:call("claim_for_takeover", run_id, outcome) end
   context.next_owner = client:has "next_owner" and function(after) return client:call("next_owner", after) end or nil
@@ -457,8 +486,8 @@ end
 --- Raises for wrong types. Fails with invalid_request for a time that is none and an unknown reconciler. When something
 --- else fails, the runs it was about stay as they are, and the error is the second value.
 ---@param options? { error?: string, before?: string, reconciler?: string|function }
---- error: the text the runs get; before: a time, only runs created then or earlier; reconciler: decides for runs that
---- do not name their own
+--- error: the text the runs get; before: a time, only runs created then or earlier; reconciler: decides over runs that
+--- do not name their own, and over those that name one that is not known here
 ---@return keel.Run[]? recovered
 ---@return keel.Error? err
 function Manager:reconcile_orphaned_inflight_runs(options)
@@ -473,7 +502,9 @@ function Manager:reconcile_orphaned_inflight_runs(options)
   local err = self:_check_reconciler(options.reconciler)
   if err then return nil, err end
   local ids
-  ids, err = recovery.sweep(self:_sweep_context(options))
+  -- Who calls this with a reconciler decides over what no other would, too.
+  ids, err = recovery.sweep(self:_sweep_context { error = options.error, before = options.before,
+    reconciler = options.reconciler, over_unknown = options.reconciler ~= nil })
   local records, failure = self:_records_of(ids)
   return records, err or failure
 end

@@ -58,7 +58,7 @@ local function may_clear(self, gate, thread_id)
   end }), gate, thread_id)
   for _, row in ipairs(rows or {}) do
     if row.cancel_requested_at or LiveRuns.is_final(row.status) then return true end
-    if recovery.cause_of(self._context, row, function(id) return client:is_alive(id) end) then return true end
+    if self:_cause_of(row) then return true end
   end
   return false
 end

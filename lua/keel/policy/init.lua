@@ -23,7 +23,7 @@ local policies = {}
 local built_in = {
   strategies = { "reject", "interrupt", "rollback", "enqueue", "reuse", "replace_pending", "debounce", "limit",
     "preempt", "allow" },
-  reconcilers = { "fail_orphans", "requeue_orphans", "expire_deadlines", "dispatcher_died" },
+  reconcilers = { "recover_orphans", "fail_orphans", "requeue_orphans", "expire_deadlines", "dispatcher_died" },
   diagnostics = { "runtime.local_default_resources", "worker.tools_less" },
 }
 

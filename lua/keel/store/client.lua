@@ -191,11 +191,21 @@ end
 --- Whether a session is there; when the store cannot say, it is not ruled out.
 ---@param session_id integer
 ---@return boolean alive
+---@return boolean? undecided nothing here can tell
 function Client:is_alive(session_id)
-  if session_id == self._own then return true end
+  if session_id == self._own then return true, false end
   if not optional(self.store, "session_alive") then return false end
-  local alive = self:call("session_alive", session_id)
-  return alive ~= false
+  local alive, undecided = self:call("session_alive", session_id)
+  return alive ~= false, undecided == true
+end
+
+--- Seconds that the lease of a run has still to go unrenewed; a store that does not know goes by its clock.
+---@param row table
+---@return number? seconds nil: it has no lease, or that is not known
+function Client:lease_left(row)
+  if not row.lease_expires_at then return nil end
+  if optional(self.store, "lease_left") then return (self:call("lease_left", row.run_id)) end
+  return math.max(0, kernel.time_seconds(row.lease_expires_at) - kernel.time_seconds(self:now()))
 end
 
 --- The time by the store's clock.

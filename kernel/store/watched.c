@@ -1,0 +1,99 @@
+/* watched.c - what a handle has seen others leave unchanged: a sorted array. Uses: memory. */
+#include "store/watched.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+
+struct keel_watched_item {
+	enum keel_watched_kind kind;
+	int64_t key;
+	struct keel_watched_state state;
+	int64_t since; /* microseconds, monotonic */
+	int64_t look;  /* which look was the last at it */
+};
+
+/* The place of a key, or where it belongs. */
+static size_t place_of(const struct keel_watched *watched, enum keel_watched_kind kind, int64_t key)
+{
+	size_t low = 0, high = watched->count;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		const struct keel_watched_item *item = &watched->items[middle];
+		if (item->kind < kind || (item->kind == kind && item->key < key))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static void forget_one(struct keel_watched *watched, size_t place)
+{
+	struct keel_watched_item *items = watched->items;
+	memmove(&items[place], &items[place + 1], (watched->count - place - 1) * sizeof *items);
+	watched->count--;
+}
+
+/* Makes room for one more at `place`; false without memory. */
+static bool insert(struct keel_watched *watched, size_t place)
+{
+	struct keel_watched_item *items =
+		keel_make_room(watched->items, watched->count, &watched->capacity, sizeof *watched->items);
+	if (!items)
+		return false;
+	watched->items = items;
+	memmove(&items[place + 1], &items[place], (watched->count - place) * sizeof *items);
+	watched->count++;
+	return true;
+}
+
+int64_t keel_watched_for(struct keel_watched *watched, enum keel_watched_kind kind, int64_t key,
+						 struct keel_watched_state state, int64_t now_us)
+{
+	size_t place = place_of(watched, kind, key);
+	bool found = place < watched->count && watched->items[place].kind == kind && watched->items[place].key == key;
+	if (!found && watched->count == KEEL_WATCHED_MAX) {
+		size_t oldest = 0;
+		for (size_t i = 1; i < watched->count; i++)
+			if (watched->items[i].look < watched->items[oldest].look)
+				oldest = i;
+		forget_one(watched, oldest);
+		place = place_of(watched, kind, key);
+	}
+	if (!found && !insert(watched, place))
+		return 0;
+	struct keel_watched_item *item = &watched->items[place];
+	item->look = ++watched->looks;
+	if (!found || item->state.fence != state.fence || item->state.version != state.version ||
+		item->state.beat != state.beat || now_us < item->since) {
+		item->kind = kind;
+		item->key = key;
+		item->state = state;
+		item->since = now_us;
+	}
+	return now_us - item->since;
+}
+
+void keel_watched_forget(struct keel_watched *watched, enum keel_watched_kind kind, int64_t looks)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < watched->count; i++)
+		if (watched->items[i].kind != kind || watched->items[i].look > looks)
+			watched->items[kept++] = watched->items[i];
+	watched->count = kept;
+}
+
+int64_t keel_watched_name(struct keel_text name)
+{
+	uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
+	for (size_t i = 0; i < name.size; i++)
+		hash = (hash ^ (unsigned char)name.data[i]) * UINT64_C(1099511628211);
+	return (int64_t)(hash >> 1);
+}
+
+void keel_watched_free(struct keel_watched *watched)
+{
+	keel_free(watched->items);
+	memset(watched, 0, sizeof *watched);
+}
