@@ -1,58 +1,17 @@
 /* becoming.c - the last steps of a process before it is the command. Uses: guardian.h.
  *
- * It is forked early, while keel opens the store, so that nothing but exec is left to do when the run has started.
+ * It shares the memory of the guardian until exec. The guardian waits meanwhile; what changes of the environment is
+ * meant for the command, and nothing to it.
  */
 #include "becoming.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-static _Noreturn void fail(const struct guardian_start *start, enum guardian_step step, int failure)
-{
-	struct report report;
-	memset(&report, 0, sizeof report);
-	report.kind = REPORT_FAILED;
-	report.step = step;
-	report.value = failure;
-	send(start->starter[1], &report, sizeof report, MSG_NOSIGNAL);
-	_exit(127);
-}
-
-/* Waits for the start; `outputs` are the descriptors that came with it, -1: inherited. Ends when keel has gone. */
-static void wait_for_start(const struct guardian_start *start, int outputs[2])
-{
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(2 * sizeof(int))];
-	} control;
-	struct start order;
-	int given[2] = {-1, -1}, next = 0;
-	struct iovec part = {&order, sizeof order};
-	struct msghdr message = {
-		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space};
-	ssize_t got;
-	do
-		got = recvmsg(start->starter[1], &message, MSG_CMSG_CLOEXEC);
-	while (got < 0 && errno == EINTR);
-	if (got != sizeof order)
-		_exit(127);
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-	size_t size = header ? header->cmsg_len - CMSG_LEN(0) : 0;
-	if (header && size <= sizeof given)
-		memcpy(given, CMSG_DATA(header), size);
-	for (int i = 0; i < 2; i++) {
-		bool is_given = order.outputs & 1 << i && (size_t)next < size / sizeof(int);
-		outputs[i] = is_given ? given[next++] : -1;
-	}
-}
 
 /* What systemd passes on to one process by its number: if it was for keel, it is for the command. */
 static void take_over(const char *name, pid_t keel)
@@ -87,10 +46,16 @@ static void take_over_sockets(pid_t keel)
 		close(fd);
 }
 
-_Noreturn void become_command(const struct guardian_start *start, pid_t guardian)
+static _Noreturn void fail(struct obstacle *obstacle, enum guardian_step step)
 {
-	int outputs[2];
-	/* A signal that comes before exec must not be treated as keel treats it. */
+	obstacle->step = step;
+	obstacle->failure = errno;
+	_exit(127);
+}
+
+/* A signal that comes before exec must not be treated as keel treats it. */
+static void reset_signals(const struct guardian_start *start)
+{
 	for (int number = 1; number < 32; number++) {
 		struct sigaction how;
 		if (sigaction(number, NULL, &how) == 0 && how.sa_handler != SIG_IGN && how.sa_handler != SIG_DFL)
@@ -101,18 +66,23 @@ _Noreturn void become_command(const struct guardian_start *start, pid_t guardian
 		signal(SIGXFSZ, SIG_IGN);
 	if (start->alarm->sa_handler == SIG_IGN)
 		signal(SIGALRM, SIG_IGN);
+}
+
+_Noreturn void become_command(const struct guardian_start *start, pid_t guardian, const int outputs[2],
+							  struct obstacle *obstacle)
+{
+	reset_signals(start);
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
-		fail(start, STEP_REAPER, errno);
-	if (getppid() != guardian)
+		fail(obstacle, STEP_REAPER);
+	if (getppid() != guardian) /* it was killed before the system could be told */
 		_exit(127);
 	take_over_sockets(start->keel);
 	take_over("WATCHDOG_PID", start->keel);
-	wait_for_start(start, outputs);
 	for (int i = 0; i < 2; i++)
 		if (outputs[i] >= 0 && dup2(outputs[i], i + 1) < 0)
-			fail(start, STEP_OUTPUT, errno);
+			fail(obstacle, STEP_OUTPUT);
 	if (sigprocmask(SIG_SETMASK, start->mask, NULL) != 0)
-		fail(start, STEP_SIGNALS, errno);
+		fail(obstacle, STEP_SIGNALS);
 	execvp(start->command[0], start->command);
-	fail(start, STEP_EXEC, errno);
+	fail(obstacle, STEP_EXEC);
 }

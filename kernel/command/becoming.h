@@ -4,7 +4,15 @@
 
 #include "guardian.h"
 
-/* Runs in the fork: waits for the start, and becomes the command. Tells keel why it could not. */
-_Noreturn void become_command(const struct guardian_start *start, pid_t guardian);
+/* What could not be done. */
+struct obstacle {
+	enum guardian_step step;
+	int failure; /* an errno; 0: nothing */
+};
+
+/* Runs in a child by vfork: becomes the command. `outputs` are descriptors for its standard output and error, -1: those
+ * that are there. */
+_Noreturn void become_command(const struct guardian_start *start, pid_t guardian, const int outputs[2],
+							  struct obstacle *obstacle);
 
 #endif

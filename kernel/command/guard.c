@@ -12,8 +12,8 @@
 const char *guard_step_name(enum guardian_step step)
 {
 	static const char *const names[] = {
-		[STEP_FORK] = "fork",   [STEP_SESSION] = "setsid", [STEP_REAPER] = "prctl", [STEP_SIGNALS] = "signalfd",
-		[STEP_WAIT] = "waitid", [STEP_OUTPUT] = "dup2",    [STEP_EXEC] = "exec",
+		[STEP_FORK] = "fork",   [STEP_REAPER] = "prctl", [STEP_SIGNALS] = "signalfd",
+		[STEP_WAIT] = "waitid", [STEP_OUTPUT] = "dup2",  [STEP_EXEC] = "exec",
 	};
 	return names[step];
 }
@@ -22,9 +22,7 @@ static void close_ends(struct guard *guard)
 {
 	if (guard->talk >= 0)
 		close(guard->talk);
-	if (guard->starter >= 0)
-		close(guard->starter);
-	guard->talk = guard->starter = -1;
+	guard->talk = -1;
 }
 
 static int fork_guardian(struct guard *guard)
@@ -36,20 +34,12 @@ static int fork_guardian(struct guard *guard)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, start->talk) != 0)
 		return errno;
 	guard->talk = start->talk[0];
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, start->starter) != 0) {
-		int failure = errno;
-		close(start->talk[1]);
-		close_ends(guard);
-		return failure;
-	}
-	guard->starter = start->starter[0];
 	start->keel = getpid();
 	pid_t child = fork();
 	if (child == 0)
 		guardian_run(start);
 	int failure = child < 0 ? errno : 0;
 	close(start->talk[1]);
-	close(start->starter[1]);
 	if (failure) {
 		close_ends(guard);
 		return failure;
@@ -64,7 +54,7 @@ static int fork_guardian(struct guard *guard)
 
 int guard_open(struct guard *guard, struct guardian_start *start)
 {
-	*guard = (struct guard){.start = start, .talk = -1, .starter = -1, .held = -1};
+	*guard = (struct guard){.start = start, .talk = -1, .held = -1};
 	return fork_guardian(guard);
 }
 
@@ -94,18 +84,18 @@ static int send_with(int to, const void *data, size_t size, const int *descripto
 	return sent < 0 ? errno : 0;
 }
 
-static int order(const struct guard *guard, const struct order *order, const int *descriptor)
+static int send_order(const struct guard *guard, const struct order *order, const int *descriptors, size_t count)
 {
 	if (guard->talk < 0)
 		return 0; /* it is gone, and was heard to be */
-	int failure = send_with(guard->talk, order, sizeof *order, descriptor, descriptor ? 1 : 0);
+	int failure = send_with(guard->talk, order, sizeof *order, descriptors, count);
 	return failure == EPIPE || failure == ECONNRESET ? 0 : failure; /* the next look at it says so */
 }
 
 int guard_hold(struct guard *guard, int descriptor)
 {
 	guard->held = descriptor;
-	return order(guard, &(struct order){.kind = ORDER_HOLD}, &descriptor);
+	return send_order(guard, &(struct order){.kind = ORDER_HOLD}, &descriptor, 1);
 }
 
 /* A guardian has one command. */
@@ -118,13 +108,13 @@ static int replace_guardian(struct guard *guard)
 
 int guard_start(struct guard *guard, const int output[2])
 {
-	struct start start = {0};
+	struct order order = {.kind = ORDER_START};
 	int given[2];
 	size_t count = 0;
 	int failure = 0;
 	for (int i = 0; i < 2; i++)
 		if (output[i] >= 0) {
-			start.outputs |= 1 << i;
+			order.outputs |= 1 << i;
 			given[count++] = output[i];
 		}
 	if (!guard->is_fresh && !guard->is_lost)
@@ -134,16 +124,15 @@ int guard_start(struct guard *guard, const int output[2])
 		return failure;
 	guard->runs = true;
 	if (!failure)
-		failure = send_with(guard->starter, &start, sizeof start, given, count);
-	if (failure == EPIPE || failure == ECONNRESET)
-		failure = 0;
+		failure = send_order(guard, &order, given, count);
 	guard->runs = !failure;
 	return failure;
 }
 
 void guard_signal(const struct guard *guard, int signal, enum family_scope scope, pid_t spared)
 {
-	order(guard, &(struct order){.kind = ORDER_SIGNAL, .signal = signal, .scope = scope, .spared = spared}, NULL);
+	send_order(guard, &(struct order){.kind = ORDER_SIGNAL, .signal = signal, .scope = scope, .spared = spared}, NULL,
+			   0);
 }
 
 /* --- Hearing of it ----------------------------------------------------------------------------------------------- */
@@ -212,13 +201,8 @@ void guard_hear(struct guard *guard)
 {
 	struct report report;
 	int got = 0;
-	while (guard->talk >= 0 && (got = receive(guard->talk, &report)) > 0) {
-		bool ended = report.kind == REPORT_ENDED;
+	while (guard->talk >= 0 && (got = receive(guard->talk, &report)) > 0)
 		take_report(guard, &report);
-		/* Why there was no command to end was said before the end. */
-		if (ended && receive(guard->starter, &report) > 0)
-			take_report(guard, &report);
-	}
 	if (got < 0)
 		on_loss(guard);
 }
@@ -227,7 +211,7 @@ void guard_leave(struct guard *guard)
 {
 	if (guard->talk < 0)
 		return;
-	order(guard, &(struct order){.kind = ORDER_LEAVE}, NULL);
+	send_order(guard, &(struct order){.kind = ORDER_LEAVE}, NULL, 0);
 	close_ends(guard);
 }
 

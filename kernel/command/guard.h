@@ -11,7 +11,7 @@
 struct guard {
 	pid_t guardian; /* 0: closed, or gone */
 	struct guardian_start *start;
-	int talk, starter;
+	int talk;
 	int held;        /* what guardians are to keep open; -1: nothing */
 	bool is_fresh;   /* no command was started yet */
 	bool runs;       /* the command was started, and its end not heard of */

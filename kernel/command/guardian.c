@@ -48,8 +48,6 @@ static _Noreturn void give_up(struct guardian *self, int failure, enum guardian_
 {
 	struct order order;
 	report(self, REPORT_FAILED, failure, step);
-	if (self->family.command)
-		kill(self->family.command, SIGKILL);
 	while (recv(self->talk, &order, sizeof order, 0) > 0 && order.kind != ORDER_LEAVE)
 		continue;
 	_exit(1);
@@ -139,20 +137,39 @@ void guardian_end_family(struct family *family, int children)
 
 /* --- Orders ------------------------------------------------------------------------------------------------------ */
 
-/* Forks the process that will be the command. Its own number is known to it before it runs anything. */
-static int prepare(struct guardian *self)
+/* Makes the child that becomes the command; -1 when there is none. */
+static pid_t make_command(const struct guardian_start *start, const int outputs[2], struct obstacle *obstacle)
 {
 	pid_t guardian = getpid();
-	pid_t child = fork();
-	if (child == 0) {
-		close(self->talk);
-		close(self->children);
-		become_command(self->start, guardian);
-	}
+	pid_t child = vfork();
+	if (child == 0)
+		become_command(start, guardian, outputs, obstacle);
 	if (child < 0)
-		return errno;
+		*obstacle = (struct obstacle){STEP_FORK, errno};
+	else if (obstacle->failure)
+		waitpid(child, NULL, 0);
+	return obstacle->failure ? -1 : child;
+}
+
+/* Starts the command, and leaves its session. */
+static void start_command(struct guardian *self, const struct order *order, const int given[2])
+{
+	struct obstacle obstacle = {0};
+	int outputs[2], next = 0;
+	for (int i = 0; i < 2; i++)
+		outputs[i] = order->outputs & 1 << i ? given[next++] : -1;
+	pid_t child = make_command(self->start, outputs, &obstacle);
+	for (int i = 0; i < next; i++)
+		close(given[i]);
+	if (child < 0) {
+		self->ended = true;
+		report(self, REPORT_FAILED, obstacle.failure, obstacle.step);
+		report(self, REPORT_ENDED, W_EXITCODE(127, 0), 0);
+		return;
+	}
 	self->family.command = self->family.sessions[1] = child;
-	return 0;
+	if (setsid() < 0) /* where that is not allowed, a group of its own keeps most of what could hit it away */
+		setpgid(0, 0);
 }
 
 static void signal_family(struct guardian *self, const struct order *order)
@@ -191,8 +208,9 @@ static void obey(struct guardian *self, int *held)
 {
 	union {
 		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int))];
+		char space[CMSG_SPACE(2 * sizeof(int))];
 	} control;
+	int given[2] = {-1, -1};
 	struct order order;
 	struct iovec part = {&order, sizeof order};
 	struct msghdr message = {
@@ -202,23 +220,23 @@ static void obey(struct guardian *self, int *held)
 		return;
 	if (got != sizeof order)
 		outlive(self, *held);
+	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+	if (header && header->cmsg_type == SCM_RIGHTS && header->cmsg_len <= CMSG_LEN(sizeof given))
+		memcpy(given, CMSG_DATA(header), header->cmsg_len - CMSG_LEN(0));
 	switch (order.kind) {
-	case ORDER_HOLD: {
-		struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-		if (header && header->cmsg_type == SCM_RIGHTS) {
-			if (*held >= 0)
-				close(*held);
-			memcpy(held, CMSG_DATA(header), sizeof *held);
-		}
+	case ORDER_HOLD:
+		if (*held >= 0)
+			close(*held);
+		*held = given[0];
 		break;
-	}
+	case ORDER_START:
+		start_command(self, &order, given);
+		break;
 	case ORDER_SIGNAL:
 		look(self);
 		signal_family(self, &order);
 		break;
 	case ORDER_LEAVE:
-		if (self->family.command) /* it has become nothing yet */
-			kill(self->family.command, SIGKILL);
 		_exit(0);
 	}
 }
@@ -229,9 +247,8 @@ _Noreturn void guardian_run(const struct guardian_start *start)
 	struct pollfd descriptors[2];
 	sigset_t set;
 	siginfo_t info;
-	int failure, held = -1;
+	int held = -1;
 	close(start->talk[0]);
-	close(start->starter[0]);
 	sigfillset(&set);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	self.family.sessions[0] = getsid(0);
@@ -247,11 +264,6 @@ _Noreturn void guardian_run(const struct guardian_start *start)
 	self.children = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (self.children < 0)
 		give_up(&self, errno, STEP_SIGNALS);
-	failure = prepare(&self);
-	if (failure)
-		give_up(&self, failure, STEP_FORK);
-	if (self.family.sessions[0] < 0 || setsid() < 0)
-		give_up(&self, errno, STEP_SESSION);
 	for (;;) {
 		descriptors[0] = (struct pollfd){.fd = self.talk, .events = POLLIN};
 		descriptors[1] = (struct pollfd){.fd = self.children, .events = POLLIN};

@@ -9,7 +9,7 @@
  *
  * It has a session of its own, without a terminal: whoever stops or kills keel's group or session misses it, and a
  * group is orphaned with it exactly when it would be without it, so that Ctrl-Z does what it does to a plain command.
- * The command stays in keel's group and session: it has the terminal whenever keel has it. It is forked before the
+ * The command stays in keel's group and session: it has the terminal whenever keel has it. It is made before the
  * guardian leaves that session; so each attempt has a guardian of its own.
  */
 #ifndef KEEL_COMMAND_GUARDIAN_H
@@ -23,22 +23,18 @@
 /* From keel to the guardian: packets. The end of the connection means that keel is gone. */
 struct order {
 	enum order_kind {
-		ORDER_HOLD, /* a descriptor comes along: keep it open */
+		ORDER_HOLD,  /* a descriptor comes along: keep it open */
+		ORDER_START, /* the command; descriptors for its output may come along */
 		ORDER_SIGNAL,
 		ORDER_LEAVE, /* nothing is to be ended any more: exit, and leave daemons alone */
 	} kind;
 	int signal;
 	enum family_scope scope;
 	pid_t spared; /* a process group that is not to be signalled; 0: none */
+	int outputs;  /* which descriptors come along: bit 0 for standard output, bit 1 for standard error */
 };
 
-/* From keel to the process that will be the command, with the descriptors for its output if it is kept: in `outputs`
- * bit 0 standard output, bit 1 standard error. */
-struct start {
-	int outputs;
-};
-
-/* From the guardian, and from the process that could not become the command, to keel. */
+/* From the guardian to keel. */
 struct report {
 	enum report_kind {
 		REPORT_FAILED, /* `value` is the errno of `step` */
@@ -51,7 +47,6 @@ struct report {
 	int value;
 	enum guardian_step {
 		STEP_FORK,
-		STEP_SESSION,
 		STEP_REAPER,
 		STEP_SIGNALS,
 		STEP_WAIT,
@@ -64,7 +59,6 @@ struct report {
 /* What a guardian is made of, before the fork. */
 struct guardian_start {
 	int talk[2];                                       /* [0] is keel's end, [1] the guardian's */
-	int starter[2];                                    /* [0] is keel's end, [1] the command's */
 	char *const *command;                              /* of NULL at its end; has to stay */
 	const sigset_t *mask;                              /* the command's */
 	const struct sigaction *child, *file_size, *alarm; /* how it treats SIGCHLD, SIGXFSZ and SIGALRM */

@@ -8,11 +8,11 @@
 --   --strategy  enqueue (default) or limit
 --   --keep      leaves the folder
 --
--- Each command takes a lock of its thread (flock), and fails if somebody has it; when keel is killed, its successor may
--- start a moment before the last one's command is gone, so then a command waits for the lock, for two seconds. It does
--- something real, and exits with a code of its own. What the shells saw is compared with the store: every code is
--- right, one run at a time on each thread, none lost, none in flight in the end, no command is left, and processes that
--- have nothing to do with it are alive. The last line says how much was wrong; the exit status is 1 if anything was.
+-- Each command takes a lock of its thread (flock), and fails if somebody has it, also when keel or a guardian was
+-- killed. It does something real, and exits with a code of its own. What the shells saw is compared with the store:
+-- every code is right, one run at a time on each thread, none lost, none in flight in the end, no command is left, and
+-- processes that have nothing to do with it are alive. The last line says how much was wrong; the exit status is 1 if
+-- anything was.
 package.path = (arg[0]:match "^(.*)/[^/]*$" or ".") .. "/?.lua;" .. package.path
 
 local keel = require "keel"
@@ -81,7 +81,7 @@ local function start(words, detached)
 end
 
 local function start_shell(index)
-  local words = { "sh", folder .. "/shell.sh", folder, tostring(index), options.kills > 0 and "-w2" or "-n", program,
+  local words = { "sh", folder .. "/shell.sh", folder, tostring(index), "-n", program,
     options.strategy }
   for i = 0, options.each - 1 do
     words[#words + 1] = ("%d:%d"):format(index * options.each + i, math.random(0, options.threads - 1))
@@ -108,14 +108,15 @@ local function children_of(pid)
   return list
 end
 
--- A process to kill: the keel that a shell waits for, its guardian (its first child), or the command.
+-- A process to kill: the keel that a shell waits for, its guardian (its child), or the command (the guardian's).
 local function victim()
   local shell = shells[math.random(#shells)]
   local keel_pid = shell.code == nil and children_of(shell.pid)[1]
   if not keel_pid or not read(("/proc/%d/comm"):format(keel_pid)):find "^keel" then return nil end
   local kind = ({ "keel", "guardian", "command" })[math.random(3)]
   if kind == "keel" then return keel_pid, kind end
-  return children_of(keel_pid)[kind == "guardian" and 1 or 2], kind
+  local guardian = children_of(keel_pid)[1]
+  return kind == "guardian" and guardian or guardian and children_of(guardian)[1], kind
 end
 
 local killer = uv.new_timer()
