@@ -260,3 +260,56 @@ describe("[#sqlite] Processes that ask with the same key", function()
     end)
   end
 end)
+
+describe("A key whose run did not come to its end", function()
+  local new_pair = require "support.pair"
+  after_each(support.clean_up)
+
+  it("F-24: may run again when the owner was lost, before anybody has recovered it", function()
+    local pair = new_pair()
+    for _, method in ipairs { "create", "create_or_reject" } do
+      local store = support.open(pair.path, { durability = "off" })
+      local dead = support.manager(store)
+      local lost = assert(dead[method](dead, method, { idempotency_key = method }))
+      assert(dead:try_start(lost.run_id))
+      store:close()
+      local run = assert(pair.ours[method](pair.ours, method, { idempotency_key = method }))
+      assert.is_nil(run.idempotency_reused)
+      assert.equal("error", pair.ours_store:get(lost.run_id).status)
+      assert.is_true(assert(pair.ours[method](pair.ours, method, { idempotency_key = method })).idempotency_reused)
+    end
+  end)
+
+  it("F-24: with idempotency_until only a success counts", function()
+    local manager = support.manager(support.open ":memory:")
+    local options = { idempotency_key = "k", idempotency_until = "success" }
+    local failed = assert(manager:create_or_reject("t", options))
+    assert.is_true(assert(manager:create_or_reject("t", options)).idempotency_reused)
+    assert(manager:set_status(failed.run_id, "error"))
+    assert.is_true(assert(manager:create_or_reject("t", { idempotency_key = "k" })).idempotency_reused)
+    local run = assert(manager:create_or_reject("t", options))
+    assert.not_equal(failed.run_id, run.run_id)
+    assert(manager:set_status(run.run_id, "success"))
+    assert.equal(run.run_id, assert(manager:create_or_reject("t", options)).run_id)
+    support.invalid("idempotency_until", manager:create("t", { idempotency_until = "failure" }))
+  end)
+
+  it("F-24: a retry carries the key on, and the key then gives the new run", function()
+    local manager = support.manager(support.open ":memory:")
+    local old = assert(manager:create("t", { idempotency_key = "k" }))
+    assert(manager:set_status(old.run_id, "error"))
+    local new = assert(manager:create_or_reject("t", { idempotency_key = "k", retry_of = old.run_id }))
+    assert.not_equal(old.run_id, new.run_id)
+    assert.equal(new.run_id, assert(manager:create_or_reject("t", { idempotency_key = "k" })).run_id)
+  end)
+
+  it("F-24: numbers are compared as Lua does", function()
+    local manager = support.manager(support.open ":memory:")
+    local function with(n)
+      return manager:create("t", { idempotency_key = "n", kwargs = { n = n, list = { n } } })
+    end
+    local run = assert(with(1))
+    assert.equal(run.run_id, assert(with(1.0)).run_id)
+    support.refused("idempotency_mismatch", with(1.5))
+  end)
+end)

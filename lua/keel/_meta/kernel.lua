@@ -170,6 +170,8 @@
 ---@field worker_ref? table JSON
 ---@field idempotency_key? string id; the same key, user and thread give the same run
 ---@field idempotency_ttl? number seconds after which the key is free again; nil: never
+---@field idempotency_until? "success" a run of the key that ended otherwise does not count
+---@field retry_of? string the run that it is another try of; it leaves its key to this one
 
 -- --- Policies --------------------------------------------------------------------------------------------------------
 

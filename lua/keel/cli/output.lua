@@ -163,7 +163,7 @@ end
 ---@return string
 function output.duration(seconds)
   if not seconds then return "" end
-  if seconds < 0 then return "0s" end
+  if seconds < 0 then return "-" .. output.duration(-seconds) end -- made under a clock that was ahead
   if seconds < 9.95 then return kernel.number_text(seconds, 1) .. "s" end
   if seconds < 99.5 then return kernel.number_text(seconds, 0) .. "s" end
   if seconds < 99.5 * 60 then return kernel.number_text(seconds / 60, 0) .. "m" end

@@ -47,7 +47,7 @@ local LAST = 253402300799.0 -- the end of the year 9999: the last time there is 
 
 -- What may be given for a new run.
 local create_options = { multitask_strategy = "string|function|policy", strategy_options = "table",
-  idempotency_ttl = "number" }
+  idempotency_ttl = "number", idempotency_until = "string", retry_of = "string" }
 for _, name in ipairs { "assistant_id", "metadata", "kwargs", "on_disconnect", "model_name", "user_id", "priority",
   "handler", "max_attempts", "max_losses", "scheduled_at", "deadline", "batch_id", "plan_entry", "fingerprint",
   "claimable", "reconciler", "worker_ref", "idempotency_key" } do
@@ -167,11 +167,22 @@ function Manager:_lease_end()
   return self._lease and later(self, self._lease)
 end
 
+-- A document whose numbers are the same text when Lua finds them equal: 1 and 1.0.
+local function with_equal_numbers(value, seen)
+  if math.type(value) == "float" then return math.tointeger(value) or value end
+  if type(value) ~= "table" or seen[value] then return value end
+  seen[value] = true -- whether it is a tree is found out when it is encoded
+  local made = {}
+  for name, member in next, value do made[name] = with_equal_numbers(member, seen) end
+  seen[value] = nil
+  return setmetatable(made, getmetatable(value))
+end
+
 -- What an idempotency key is compared by: the JSON of what the caller asked for, names in order.
 local function payload_of(options)
   local parts = {}
   for i, name in ipairs { "assistant_id", "kwargs", "metadata" } do
-    local text, err = kernel.json.encode(options[name] or (i == 1 and null or {}))
+    local text, err = kernel.json.encode(with_equal_numbers(options[name] or (i == 1 and null or {}), {}))
     if not text then return nil, errors.new("invalid_request", name .. ": " .. err.message, { field = name }) end
     parts[i] = text
   end
@@ -184,6 +195,10 @@ local function add_key(self, fields, options)
   if ttl and not (ttl > 0 and ttl < math.huge) then
     return errors.new("invalid_request", "idempotency_ttl must be a number of seconds greater than 0",
       { field = "idempotency_ttl" })
+  end
+  local only = options.idempotency_until
+  if only and only ~= "success" then
+    return errors.new("invalid_request", "idempotency_until must be 'success'", { field = "idempotency_until" })
   end
   if not options.idempotency_key then return nil end
   local text, err = payload_of(options)
@@ -227,10 +242,12 @@ function Manager:_prepare(thread_id, options, name)
     multitask_strategy = policy.name, attempt = 1, metadata = options.metadata }
   for field, value in pairs(options) do fields[field] = value end
   fields.strategy_options, fields.idempotency_ttl, fields.multitask_strategy = nil, nil, policy.name
+  fields.idempotency_until = nil
   fields.worker_ref = fields.worker_ref and ref_of(fields.worker_ref)
   err = add_key(self, fields, options)
   if err then return nil, err end
   return { run_id = run_id, thread_id = thread_id, fields = fields, policy = policy,
+    key_until = options.idempotency_until,
     strategy_options = options.strategy_options, scheduled_at = options.scheduled_at }
 end
 
@@ -280,7 +297,7 @@ function Manager:create(thread_id, options)
   end
   local outcome
   outcome, err = self._client:transaction("create", function(tx)
-    local known, failure = admission.find_by_key(tx, request)
+    local known, failure = admission.find_by_key(tx, self._context, request)
     if failure then return nil, failure end
     if known then return { known = known } end
     local ok, written = tx:put(request.run_id, request.fields)

@@ -18,7 +18,8 @@ local function sessions_of(store)
   if not sessions then return nil, err end
   local by_id = {}
   for _, session in ipairs(sessions) do
-    session.stopped = session.alive and is_stopped(session.pid)
+    -- A pid of another name space is nobody's here, or somebody else's.
+    session.stopped = session.alive and not session.foreign and is_stopped(session.pid)
     by_id[session.session_id] = session
   end
   return by_id
@@ -42,6 +43,7 @@ local function kind_of(store, run, sessions, now)
     return gate and gate.gate == "open" and "unclaimed" or nil
   end
   if not owner or not owner.alive then return "orphans" end
+  if owner.undecided then return "undecided" end
   if has_passed(run.deadline, now) then return "overdue" end
   if has_passed(run.lease_expires_at, now) then return "expired" end
   if owner.stopped then return "stopped" end
@@ -51,9 +53,13 @@ end
 local kinds = {
   { "orphans", "%s in flight, but the process is gone",
     "'keel reconcile' recovers them; a newcomer on their thread does so, too" },
+  { "undecided", "%s whose process may be gone, which cannot be told here", "the session was made in another "
+    .. "container or boot: if its process is gone, 'keel reconcile --session N' ends it; its number is 'session_id' "
+    .. "in what 'keel runs show RUN' shows" },
   { "overdue", "%s past the deadline", "'keel reconcile' ends them as timeout" },
   { "expired", "%s with a lease that was not renewed in time",
-    "the process does not get to it; 'keel reconcile' takes such runs away from it" },
+    "the process does not get to it: a program that ticks takes such runs over when it has watched them for as long as "
+    .. "the lease; or end the process, then run 'keel reconcile'" },
   { "stopped", "%s of a process that is stopped (as by Ctrl-Z)",
     "let it go on with 'fg' or 'kill -CONT', or end it and run 'keel reconcile'" },
   { "not_stopping", "%s asked to stop more than a minute ago and still going on",
@@ -98,7 +104,7 @@ local function owners_of(runs, sessions)
     local session = sessions[run.session_id or 0]
     if session and session.alive and not seen[session.pid] then
       seen[session.pid] = true
-      pids[#pids + 1] = session.pid
+      pids[#pids + 1] = session.foreign and ("%d of another name space"):format(session.pid) or session.pid
     end
   end
   return pids

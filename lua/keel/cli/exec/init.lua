@@ -60,6 +60,10 @@ local options = {
   { "--attempts", value = "N", convert = usage.integer(1), about = "try up to N times, until it exits with 0" },
   { "--delay", value = "TIME", convert = usage.duration,
     about = "wait before the second attempt, twice as long before each further one (default 1)" },
+  { "--until", value = "success", convert = function(text)
+    if text == "success" then return text end
+    return nil, ("'%s' is nothing to run until; write --until success"):format(text)
+  end, about = "with --key: run again while no run of this key has succeeded" },
   { "--key", value = "K", about = "run once for this key; afterwards the first outcome is given again" },
   { "--user", value = "U", about = "the user it is for" },
   { "--priority", value = "N", convert = usage.integer(math.mininteger), about = "its place in the queue (default 0)" },
@@ -85,7 +89,8 @@ local function request_of(given, directory)
   local set = {}
   for _, assigned in ipairs(given.set or {}) do set[assigned.name] = assigned.value end
   return thread, { kwargs = asked, metadata = given.metadata, fingerprint = fingerprint, user_id = given.user,
-    idempotency_key = given.key, priority = given.priority, max_attempts = given.attempts,
+    idempotency_key = given.key, idempotency_until = given["until"], retry_of = given.retry_of,
+    priority = given.priority, max_attempts = given.attempts,
     strategy_options = next(set) and set or nil }
 end
 

@@ -3,6 +3,7 @@ local host = require "keel.host"
 local exec = require "keel.cli.exec"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
+local policies = require "keel.policy"
 local usage = require "keel.cli.usage"
 local words = require "keel.cli.exec.words"
 
@@ -15,7 +16,7 @@ local taken_over = { "assistant_id", "handler", "kwargs", "metadata", "model_nam
 -- The options of keel exec that say how, not what; and of those the ones that are not about a command.
 local options, for_all = {}, { strategy = true, attempts = true }
 do
-  local what = { ["--thread"] = true, ["--key"] = true, ["--user"] = true, ["--priority"] = true,
+  local what = { ["--thread"] = true, ["--key"] = true, ["--until"] = true, ["--user"] = true, ["--priority"] = true,
     ["--metadata"] = true }
   for _, option in ipairs(exec.options) do
     if not what[option[1]] then options[#options + 1] = option end
@@ -38,6 +39,7 @@ local function run_again(given, old)
   local directory
   asked.command, directory = words.restored(old.kwargs)
   asked.thread, asked.user = old.thread_id, old.user_id
+  asked.key, asked.retry_of = old.idempotency_key, old.run_id -- the key then gives the new run
   asked.priority, asked.metadata, asked.attempts = old.priority, old.metadata, given.attempts or old.max_attempts
   local moved, problem = host.change_directory(directory)
   if not moved then
@@ -64,8 +66,12 @@ local function put_again(given, old)
   if err then return nil, err end
   local store <close>, manager = opening.manager(given, "change")
   if not store then return nil, manager end
-  local request = { claimable = true, multitask_strategy = strategy }
+  local request = { claimable = true, multitask_strategy = strategy, retry_of = old.run_id,
+    idempotency_key = old.idempotency_key }
   for _, name in ipairs(taken_over) do request[name] = old[name] end
+  if old.reconciler and not policies.find("reconcilers", old.reconciler) then
+    manager._reconcilers = { [old.reconciler] = function() end } -- the program that claims the run knows it
+  end
   request.max_attempts = given.attempts or old.max_attempts
   local run
   run, err = manager:create_or_reject(old.thread_id, request)

@@ -24,7 +24,11 @@ end
 local function explain(store, manager, run)
   local answer, err = manager:explain(run.run_id)
   if not answer then return nil, err end
-  if opening.is_orphan(store, run) then answer.reason = "its process is gone: 'keel reconcile' recovers it" end
+  if answer.note then answer.reason = answer.reason .. "; " .. answer.note end
+  local is_known = answer.waits_for ~= "recovery" or answer.reason:find("owner is gone: it waits", 1, true)
+  if opening.is_orphan(store, run) and is_known then
+    answer.reason = "its process is gone: 'keel reconcile' recovers it"
+  end
   return answer
 end
 

@@ -14,7 +14,8 @@ local function wait(manager, store, run_id, deadline)
     local run, err = manager:wait(run_id, { timeout = math.max(0, math.min(left, STEP)) })
     if run then return run end
     if err.code == "not_found" then return nil, opening.no_run(run_id) end
-    if err.code ~= "timeout" or left <= STEP then return nil, err end
+    local in_vain = err.code == "orphan"
+    if not in_vain and (err.code ~= "timeout" or left <= STEP) then return nil, err end
     local row = store:get(run_id)
     if row and opening.is_orphan(store, row) then
       return nil, { code = "orphan", run_id = run_id, transient = false,
