@@ -79,7 +79,7 @@ static int send_with(int to, const void *data, size_t size, const int *descripto
 	}
 	ssize_t sent;
 	do
-		sent = sendmsg(to, &message, MSG_NOSIGNAL);
+		sent = sendmsg(to, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (sent < 0 && errno == EINTR);
 	return sent < 0 ? errno : 0;
 }
