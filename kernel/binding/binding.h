@@ -142,12 +142,12 @@ void keel_lua_number_open(lua_State *L);
 /* --- sleep.c ----------------------------------------------------------------------------------------------------- */
 
 /* What is told once of a `sleep` that yields where nothing may. */
-#define KEEL_LUA_BLOCKING "the sleep yields or fails where nothing may yield: waiting there blocks the thread"
+#define KEEL_LUA_BLOCKING "the sleep yields where nothing may yield: waiting there blocks the thread"
 
 enum keel_lua_wait { KEEL_LUA_MAY_YIELD, KEEL_LUA_SLEPT, KEEL_LUA_BLOCKED, KEEL_LUA_BLOCKED_FIRST };
 
-/* Waits where L may not yield: through the host's function at `index` unless it yields or raises; then blocks, and says
- * so the first time. [-0, +0, m] */
+/* Waits where L may not yield: through the host's function at `index` unless it yields; then blocks, and says so the
+ * first time. [-0, +0, e] */
 enum keel_lua_wait keel_lua_sleep_outside(lua_State *L, int index, lua_Number seconds);
 
 /* Blocks the thread. */

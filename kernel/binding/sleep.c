@@ -2,15 +2,16 @@
  *
  * A `sleep` that yields cannot do so in the main thread, in a callback of an event loop, or below a C function. There
  * it is called once in a coroutine of its own: one that does not yield has then waited, as any blocking `sleep` has.
- * One that yields or raises is left alone from then on, and the thread is blocked for as long: late is better than an
- * error that only contention shows. The coroutine stays as it is; who resumes it later finds nothing left to do.
+ * One that yields is left alone from then on, and the thread is blocked for as long: late is better than an error that
+ * only contention shows. The coroutine stays as it is; who resumes it later finds nothing left to do. What a sleep
+ * raises passes through: it is how a host ends a wait.
  */
 #include "binding.h"
 
 #include <errno.h>
 #include <time.h>
 
-static const char YIELDING[] = "keel.sleep.yielding"; /* in the registry: weak, functions that cannot wait here */
+static const char YIELDING[] = "keel.sleep.yielding"; /* in the registry: weak, the functions that yield */
 
 void keel_lua_block(lua_Number seconds)
 {
@@ -20,7 +21,7 @@ void keel_lua_block(lua_Number seconds)
 		continue;
 }
 
-/* Whether the function at `index` is known to yield or to raise. [-0, +0, m] */
+/* Whether the function at `index` is known to yield. [-0, +0, m] */
 static bool is_yielding(lua_State *L, int index)
 {
 	lua_pushvalue(L, index);
@@ -55,6 +56,10 @@ enum keel_lua_wait keel_lua_sleep_outside(lua_State *L, int index, lua_Number se
 	lua_xmove(L, thread, 1);
 	lua_pushnumber(thread, seconds);
 	int status = lua_resume(thread, L, 1, &results);
+	if (status != LUA_OK && status != LUA_YIELD) {
+		lua_xmove(thread, L, 1);
+		lua_error(L);
+	}
 	lua_pop(L, 1);
 	if (status == LUA_OK)
 		return KEEL_LUA_SLEPT;

@@ -12,6 +12,7 @@ void host_add_system(lua_State *L);
 void host_add_interrupts(lua_State *L);
 void host_add_history(lua_State *L);
 void host_add_screen(lua_State *L);
+void host_add_width(lua_State *L);
 void host_add_prompt(lua_State *L); /* nothing, if the command was built without libedit */
 
 /* [-0, +3, -] nil, the text of an errno, the errno. */

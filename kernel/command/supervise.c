@@ -434,6 +434,7 @@ int host_open(lua_State *L)
 	host_add_interrupts(L);
 	host_add_history(L);
 	host_add_screen(L);
+	host_add_width(L);
 	host_add_prompt(L);
 	return 1;
 }

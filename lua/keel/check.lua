@@ -32,6 +32,8 @@ function check.did_you_mean(name, known)
   return nearest and ("; did you mean '%s'?"):format(nearest) or ""
 end
 
+local guarded = setmetatable({}, { __mode = "k" }) -- a public method -> the function behind it
+
 --- Has the public methods of a class look at what they are called on: a dot in place of the colon is the commonest
 --- mistake, and would be seen only somewhere inside.
 ---@param class table
@@ -47,9 +49,17 @@ function check.methods(class, own)
         end
         return method(self, ...)
       end
+      guarded[class[name]] = method
     end
   end
   return class
+end
+
+--- The function that was written, of one that looks at what it is called on; any other as it is.
+---@param fn function
+---@return function
+function check.written(fn)
+  return guarded[fn] or fn
 end
 
 --- Whether a text has a control character, which no id may have: U+0000 to U+001F and U+007F to U+009F.

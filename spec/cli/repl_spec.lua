@@ -174,7 +174,7 @@ events:wait(nil, 0)]], "nil\nb\nnil\n")
   it("names a wrong argument of events, and no line of its own", function()
     for code, problem in pairs { ["events:last 'x'"] = "bad argument #1 to 'last' (whole number expected, got string)",
       ["events:last(1.5)"] = "bad argument #1 to 'last' (whole number expected, got 1.5)",
-      ["events:last(1, { kind = 'x' })"] = "bad argument #2 to 'last' (unknown option 'kind')",
+      ["events:last(1, { kind = 'x' })"] = "bad argument #2 to 'last' (unknown option 'kind'; did you mean 'kinds'?)",
       ["events:wait({ kinds = 'x' }, 0)"] = "bad argument #1 to 'wait' (option 'kinds' must be a table, got string)",
       ["events:wait(nil, 'x')"] = "bad argument #2 to 'wait' (number expected, got string)",
       ["events:follow(1)"] = "bad argument #1 to 'follow' (table expected, got number)" } do

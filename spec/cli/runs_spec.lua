@@ -177,10 +177,11 @@ describe("keel runs retry", function()
     files.write(folder .. "/ok", "")
     local store = support.open(folder .. "/keel.db")
     local old = store:list_runs()[1]
-    local again = command.run({ "--store", folder .. "/keel.db", "runs", "retry", old.run_id }, { cwd = elsewhere })
+    local again = command.run({ "--store", folder .. "/keel.db", "runs", "retry", "--yes", old.run_id },
+      { cwd = elsewhere })
     assert.same({ 0, first.output }, { again.code, again.output })
     env.KEEL_STORE = "../" .. folder:match "[^/]+$" .. "/keel.db"
-    again = command.run({ "runs", "retry", old.run_id, "--keep", "kept" }, { env = env, cwd = elsewhere })
+    again = command.run({ "runs", "retry", "-y", old.run_id, "--keep", "kept" }, { env = env, cwd = elsewhere })
     assert.equal(0, again.code)
     local runs = store:list_runs()
     assert.equal(3, #runs)

@@ -164,6 +164,7 @@ support.each_store(function(open)
 
     it("passes on what the sleep raises", function()
       local store = open { sleep = function() error "no sleep" end }
+      support.raises("no sleep", store.wait_events, store)
       support.raises("no sleep", coroutine.wrap(function() store:wait_events() end))
       assert(store:append_event { kind = "note" })
       assert.is_true(store:wait_events())

@@ -980,7 +980,7 @@ function kernel.new_id() end
 function kernel.sleep(seconds) end
 
 --- Waits through a host's function, which may yield, wherever this is called. Where nothing may yield and that function
---- does, or raises, the thread is blocked; the first time `tell` is called with a message that says so.
+--- does, the thread is blocked; the first time `tell` is called with a message that says so.
 ---@param sleep fun(seconds: number)
 ---@param seconds number
 ---@param tell? fun(message: string)

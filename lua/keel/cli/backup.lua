@@ -3,6 +3,7 @@ local host = require "keel.host"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 local progress = require "keel.cli.progress"
+local terminal = require "keel.cli.terminal"
 
 return {
   about = "Copies the store as it is now into a new file, while others go on. The copy is a store of its own.",
@@ -21,7 +22,7 @@ return {
     if given.json then
       output.json { path = given.file, bytes = about.size }
     elseif not given.quiet then
-      print(("%s: %s"):format(given.file, output.size(about.size)))
+      terminal.print(("%s: %s"):format(given.file, output.size(about.size)))
     end
   end,
 }

@@ -21,7 +21,7 @@ function describe.what(run, is_orphan)
 end
 
 -- The titles of a table of runs.
-local run_titles = { "STATUS", "RUN", "~THREAD", ">AGE", "?>TOOK", "?>CODE", "WHAT" }
+local run_titles = { "STATUS", "<RUN", "~THREAD", "?>AGE", "?>TOOK", "?>CODE", "WHAT" }
 
 -- A run as a row under them.
 local function run_row(run, now, is_orphan)

@@ -1,10 +1,10 @@
 --- keel events: what happened, and what happens.
 local describe = require "keel.cli.describe"
 local host = require "keel.host"
-local kernel = require "keel.kernel"
 local log = require "keel.cli.log"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
+local terminal = require "keel.cli.terminal"
 local usage = require "keel.cli.usage"
 
 local PAGE, LAST = 1000, 20
@@ -13,7 +13,11 @@ local STEP = 1 -- seconds between looks at whether somebody still reads; events 
 -- Where to begin, and how many events to show from there.
 local function beginning(store, filter, given)
   if given.after then return log.cursor_at(store, given.after + 1), given.limit end
-  if given.all then return log.cursor_at(store, math.max(store:event_low_water(), 1)), given.limit end
+  if given.all then
+    local first, err = store:event_low_water()
+    if not first then return nil, err end
+    return log.cursor_at(store, first), given.limit
+  end
   local cursor, err = log.cursor_before_last(store, given.limit or LAST, filter)
   if not cursor then return nil, err end
   return cursor
@@ -21,18 +25,25 @@ end
 
 -- Prints an event. False when nobody reads it any more.
 local function print_event(event, given)
-  local line = given.json and assert(kernel.json.encode(event)) or describe.event(event, true)
-  return io.stdout:write(line, "\n") ~= nil
+  return terminal.print(given.json and terminal.json(event) or describe.event(event, true))
+end
+
+-- Tells that events which were wanted have been pruned: the first and the last of them.
+local function tell_gap(from, to, given)
+  if given.json then return terminal.print(terminal.json { gap = { from = from, to = to } }) end
+  output.note(given, "keel events: older events have been pruned")
+  return true
 end
 
 -- Prints events from the cursor on, up to `left` of them. Returns how many.
 local function show(store, cursor, left, filter, given)
   local count = 0
   while left > 0 do
+    local wanted = cursor.next_event_id
     local page, err = store:read_events(cursor, math.min(PAGE, left), filter)
     if not page then return nil, err end
     cursor = page.cursor
-    if page.gap then output.note(given, "keel events: older events have been pruned") end
+    if page.gap and not tell_gap(wanted, cursor.next_event_id - 1, given) then return count end
     for _, event in ipairs(page.events) do
       if not print_event(event, given) then return count end
     end

@@ -2,26 +2,27 @@
 local commands = require "keel.cli.commands"
 local host = require "keel.host"
 local suggest = require "keel.cli.suggest"
+local terminal = require "keel.cli.terminal"
 local usage = require "keel.cli.usage"
 local width = require "keel.cli.width"
 
 local WIDEST, NARROWEST = 100, 50 -- columns
 
-local options = { { "--man", about = "print the manual page, keel(1), in the language of man(7)" } }
+local options = { { "--man", about = "terminal.print the manual page, keel(1), in the language of man(7)" } }
 
 local function print_list(name, known)
   local widest = 0
   for _, entry in ipairs(known) do widest = math.max(widest, #entry.name) end
-  print(("Usage: %s COMMAND …\n"):format(name))
-  for _, entry in ipairs(known) do print(("  %-" .. widest .. "s  %s"):format(entry.name, entry.summary)) end
-  print(("\n'%s COMMAND' explains one."):format((name:gsub("^keel", "keel help"))))
+  terminal.print(("Usage: %s COMMAND …\n"):format(name))
+  for _, entry in ipairs(known) do terminal.print(("  %-" .. widest .. "s  %s"):format(entry.name, entry.summary)) end
+  terminal.print(("\n'%s COMMAND' explains one."):format((name:gsub("^keel", "keel help"))))
   local codes = {}
   for i, code in ipairs(usage.exit_codes) do codes[i] = ("%d %s"):format(code[1], code[2]) end
-  print(("Exit codes: %s."):format(table.concat(codes, ", ")))
+  terminal.print(("Exit codes: %s."):format(table.concat(codes, ", ")))
 end
 
 local function complain(message)
-  io.stderr:write(("keel help: %s\n"):format(message))
+  terminal.say(("keel help: %s"):format(message))
   return 2
 end
 
@@ -79,8 +80,8 @@ local function show(words, find)
   if rest[1] and not rest[1]:find "^%-" then return complain(("%s has no command '%s'"):format(found, rest[1])) end
   local command = require(entry.module)
   local columns = math.max(math.min(host.size() or WIDEST, WIDEST), NARROWEST)
-  print(usage.parser(found, command, columns):get_help())
-  if command.more then print("\n" .. filled(command.more, columns)) end
+  terminal.print(usage.parser(found, command, columns):get_help())
+  if command.more then terminal.print("\n" .. filled(command.more, columns)) end
   return 0
 end
 

@@ -5,6 +5,7 @@
 --- known to be needed: `keel exec` starts a command, and should take no longer than that.
 local commands = require "keel.cli.commands"
 local suggest = require "keel.cli.suggest"
+local terminal = require "keel.cli.terminal"
 local usage = require "keel.cli.usage"
 
 local EXIT_FAILED, EXIT_USAGE = 1, 2
@@ -15,16 +16,11 @@ local exit_codes = { usage = EXIT_USAGE, invalid_request = EXIT_USAGE, unsupport
 
 -- Tells what went wrong, on one line. There may be anything in it, such as the reason of a policy.
 local function complain(name, err, as_json)
-  local readable = require("keel.errors").readable
-  local message
   if as_json then
-    local fields = {}
-    for key, value in pairs(err) do fields[key] = type(value) == "string" and readable(value) or value end
-    message = assert(require("keel.kernel").json.encode { error = fields })
+    terminal.say(terminal.json { error = setmetatable(err, nil) })
   else
-    message = require("keel.cli.output").plain(readable(("%s: %s"):format(name, err.message:gsub("%s*\n%s*", "; "))))
+    terminal.say(terminal.plain(("%s: %s"):format(name, err.message:gsub("%s*\n%s*", "; "))))
   end
-  io.stderr:write(message, "\n")
   return exit_codes[err.code] or EXIT_FAILED
 end
 
@@ -94,6 +90,14 @@ local function print_help(name)
   return require "keel.cli.help".show(words, find)
 end
 
+-- What nobody has thought of is told like any other error. Where it comes from is for those who mend it.
+local function unforeseen(err)
+  if type(err) == "table" and type(err.code) == "string" and type(err.message) == "string" then return err end
+  local message = tostring(err)
+  if os.getenv "KEEL_DEBUG" then message = debug.traceback(message, 2) end
+  return { code = "io", message = message, transient = false }
+end
+
 ---@param words string[] what stands behind the name of the program
 ---@return integer exit_code
 ---@return boolean? is_host whether objects of a user's are left, which want to be finalized
@@ -117,8 +121,13 @@ return function(words)
   options, err = usage.read(name, command, table.move(rest, 1, #rest, #front + 1, front))
   if not options then return complain(name, err, as_json) end
   if options.help then return print_help(name:sub(#"keel " + 1)) end
-  local code
-  code, err = command.run(options)
+  local ran, code
+  if command.is_host then -- what is raised there is the user's own
+    code, err = command.run(options)
+  else
+    ran, code, err = xpcall(command.run, unforeseen, options)
+    if not ran then code, err = nil, code end
+  end
   if err then code = complain(name, usage.reword(command, err), options.json) end
   return code or 0, command.is_host
 end

@@ -2,6 +2,7 @@
 local kernel = require "keel.kernel"
 local output = require "keel.cli.output"
 local state = require "keel.cli.state"
+local terminal = require "keel.cli.terminal"
 
 require "keel.store"
 
@@ -53,7 +54,7 @@ function opening.store(options, how, sleep)
   local store, err = kernel.open(path, { create = how == "make", readonly = how == "read",
     durability = options.durability, sleep = sleep })
   -- What is left out of what is read is said beside it.
-  if store then store:tell_damage(function(_, message) io.stderr:write("keel: ", output.plain(message), "\n") end) end
+  if store then store:tell_damage(function(_, message) terminal.say("keel: ", output.plain(message)) end) end
   if not store and err.code == "store_missing" and how ~= "make" then
     return fail("store_missing", ("there is no store at %s yet; 'keel exec' makes one, --store names another"):format(
       path))

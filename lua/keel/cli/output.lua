@@ -1,6 +1,7 @@
 --- What commands print: tables for people, lines of JSON for programs.
 local host = require "keel.host"
 local kernel = require "keel.kernel"
+local terminal = require "keel.cli.terminal"
 local width = require "keel.cli.width"
 
 local output = {}
@@ -29,27 +30,19 @@ function output.paint(text, colour)
   return ("\27[%dm%s\27[0m"):format(code, text)
 end
 
---- A value on one line: its control characters must not reach a terminal.
----@param value any
----@return string
-function output.plain(value)
-  if value == nil then return "" end
-  if type(value) == "table" then value = kernel.json.encode(value) or "?" end
-  local text = tostring(value):gsub("[%c\127]", " ")
-  return (text:gsub("\xC2[\x80-\x9F]", " ")) -- U+0080 to U+009F are control characters, too
-end
+output.plain, output.print, output.say = terminal.plain, terminal.print, terminal.say
 
 --- One object of JSON on a line of its own.
 ---@param value table
 function output.json(value)
-  io.stdout:write(assert(kernel.json.encode(value)), "\n")
+  terminal.print(terminal.json(value))
 end
 
 --- A few words on standard error, for people.
 ---@param options { quiet?: boolean, json?: boolean }
 ---@param text string
 function output.note(options, text)
-  if not options.quiet and not options.json then io.stderr:write(text, "\n") end
+  if not options.quiet and not options.json then terminal.say(text) end
 end
 
 -- --- Tables ---------------------------------------------------------------------------------------------------------
@@ -68,8 +61,9 @@ local function measure(titles, rows)
   return texts, widths
 end
 
--- Columns that a name, and what stands last, keep when room is short; and below which neither goes.
-local ENOUGH, LEAST = 16, 8
+-- Columns that a name, and what stands last, keep when room is short; and below which neither goes. What an id keeps,
+-- and anything where nothing else helps.
+local ENOUGH, LEAST, ID, FLOOR = 16, 8, 9, 4
 
 -- Narrows the columns in `which`, the widest first, until so many columns are won or none is wider than `floor`.
 local function narrow(widths, which, wanted, floor)
@@ -91,38 +85,44 @@ local function lack(widths, shown, wish, room)
   return sum - widths[last] - 2 + math.min(wish, widths[last]) - room
 end
 
--- Which columns are shown, and how wide, so that they fit: names are cut, then columns left out, then names cut more.
+-- Which columns are shown, and how wide, so that they fit: names are cut, columns left out, ids cut, at last all.
 local function fit(widths, marks, room)
-  local names, shown = {}, {}
+  local names, ids, all, shown = {}, {}, {}, {}
   for i in ipairs(widths) do
     shown[i] = i
     if marks[i]:find "~" then names[i] = true end
+    if marks[i]:find "<" then ids[i] = true end
   end
   narrow(widths, names, lack(widths, shown, math.huge, room), ENOUGH)
   narrow(widths, names, lack(widths, shown, LEAST, room), LEAST)
   for i = #marks, 1, -1 do
     if marks[i]:find "?" and lack(widths, shown, LEAST, room) > 0 then table.remove(shown, i) end
   end
+  narrow(widths, ids, lack(widths, shown, LEAST, room), ID)
   local last = shown[#shown]
-  widths[last] = math.max(widths[last] - math.max(lack(widths, shown, math.huge, room), 0), LEAST)
+  local rest = widths[last] - math.max(lack(widths, shown, math.huge, room), 0)
+  widths[last] = math.max(rest, math.min(widths[last], LEAST))
+  for _, i in ipairs(shown) do all[i] = true end
+  narrow(widths, all, lack(widths, shown, math.huge, room), FLOOR)
   return shown
 end
 
 --- Rows under titles, the columns aligned, as lines without their ends.
 ---@param titles string[] with marks in front: ">" aligned to the right; where the lines would not fit, "~" a column
---- whose texts may be cut, as those of the last one are, "?" one that may be left out
+--- whose texts may be cut, as those of the last one are, "<" one of ids, of which the end is kept, "?" one that may be
+--- left out
 ---@param rows table[] lists of values
 ---@param columns? integer what the lines are to fit in; default: the columns of the terminal, if it is one
 ---@return string[] lines the first is that of the titles
 function output.lines(titles, rows, columns)
   local names, marks = {}, {}
-  for i, title in ipairs(titles) do marks[i], names[i] = title:match "^([>~?]*)(.*)$" end
+  for i, title in ipairs(titles) do marks[i], names[i] = title:match "^([<>~?]*)(.*)$" end
   local texts, widths = measure(names, rows)
   local shown = fit(widths, marks, columns or host.size() or math.huge)
   local function line(row, colour)
     local parts = {}
     for place, i in ipairs(shown) do
-      local text = width.cut(row[i], widths[i])
+      local text = (marks[i]:find "<" and width.tail or width.cut)(row[i], widths[i])
       local to_right = marks[i]:find ">"
       local pad = place == #shown and not to_right and "" or (" "):rep(widths[i] - width.of(text))
       local painted = output.paint(text, colour)
@@ -139,7 +139,7 @@ end
 ---@param titles string[]
 ---@param rows table[]
 function output.table(titles, rows)
-  for _, line in ipairs(output.lines(titles, rows)) do print(line) end
+  for _, line in ipairs(output.lines(titles, rows)) do terminal.print(line) end
 end
 
 --- Prints names and values, the values aligned.
@@ -151,7 +151,8 @@ function output.fields(pairs_of)
   end
   for _, pair in ipairs(pairs_of) do
     if pair[2] ~= nil then
-      print(("%s%s  %s"):format(pair[1], (" "):rep(widest - width.of(pair[1])), output.paint(output.plain(pair[2]))))
+      local gap = (" "):rep(widest - width.of(pair[1]) + 2)
+      terminal.print(pair[1] .. gap .. output.paint(output.plain(pair[2])))
     end
   end
 end

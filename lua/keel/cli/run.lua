@@ -1,5 +1,6 @@
 --- keel run: a Lua script with keel in it.
 local host = require "keel.host"
+local terminal = require "keel.cli.terminal"
 local usage = require "keel.cli.usage"
 
 -- An error with the frames of the script: those behind it are of the command.
@@ -25,7 +26,7 @@ return {
     local result = table.pack(xpcall(chunk, explain, table.unpack(given.command, 2)))
     if not result[1] and given.json then return nil, { code = "script", message = result[2], transient = false } end
     if not result[1] then
-      io.stderr:write("keel run: ", result[2], "\n")
+      terminal.say("keel run: ", result[2])
       return 1
     end
     -- As for os.exit: a code, or whether it went well.

@@ -1,9 +1,10 @@
 --- keel version: which version this is.
 local kernel = require "keel.kernel"
+local terminal = require "keel.cli.terminal"
 
 return {
   about = "Prints the version of the command and of the kernel in it.",
   run = function(options)
-    print(options.json and kernel.json.encode { version = kernel.version } or "keel " .. kernel.version)
+    terminal.print(options.json and kernel.json.encode { version = kernel.version } or "keel " .. kernel.version)
   end,
 }

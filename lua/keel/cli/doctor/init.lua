@@ -6,10 +6,11 @@ local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 local progress = require "keel.cli.progress"
+local terminal = require "keel.cli.terminal"
 
 local function print_finding(finding)
-  print(("%s: %s"):format(output.paint(finding.severity), output.plain(finding.message)))
-  print("  " .. output.plain(finding.advice))
+  terminal.print(("%s: %s"):format(output.paint(finding.severity), output.plain(finding.message)))
+  terminal.print("  " .. output.plain(finding.advice))
 end
 
 -- What reading all of it finds.
@@ -60,6 +61,6 @@ return {
       if given.json then output.json(finding) else print_finding(finding) end
     end
     if #findings > 0 then return 1 end
-    if not given.json and not given.quiet then print(("%s: all is well"):format(path)) end
+    if not given.json and not given.quiet then terminal.print(("%s: all is well"):format(path)) end
   end,
 }

@@ -3,6 +3,7 @@ local kernel = require "keel.kernel"
 local output = require "keel.cli.output"
 local readable = require("keel.errors").readable
 local signals = require "keel.cli.exec.signals"
+local terminal = require "keel.cli.terminal"
 
 local STEP = 0.05      -- seconds between looks at whether the run was asked to stop
 local SHORT_STEP = 0.01 -- the same while something is being ended
@@ -65,7 +66,7 @@ local function tell_refusal(course)
   local why = not course.refusal and course.supervisor:refusal()
   if not why then return end
   course.refusal = why
-  io.stderr:write("keel exec: signals for the command are refused: ", why, "; waiting until it ends\n")
+  terminal.say("keel exec: signals for the command are refused: ", why, "; waiting until it ends")
 end
 
 -- The number of those whose end has to be waited for: while the command is being ended, all that can be; else those
@@ -124,8 +125,8 @@ local function finish_output(course, outcome)
     if news == "signal" and signals.fatal[name] then supervisor:hush() end
   end
   local unkept, unshown = supervisor:output()
-  if unkept then io.stderr:write("keel exec: not all of the output could be kept: ", unkept, "\n") end
-  if unshown then io.stderr:write("keel exec: not all of the output could be shown: ", unshown, "\n") end
+  if unkept then terminal.say("keel exec: not all of the output could be kept: ", unkept) end
+  if unshown then terminal.say("keel exec: not all of the output could be shown: ", unshown) end
   if unshown and outcome.code == 0 then outcome.code = 1 end
 end
 
@@ -184,14 +185,14 @@ end
 -- What of the output could not be shown, as on a full disk, is a failure of the run: its success is not the user's.
 local function judge_output(course, outcome)
   local unkept, unshown = course.supervisor:output()
-  if unkept then io.stderr:write("keel exec: not all of the output could be kept: ", unkept, "\n") end
+  if unkept then terminal.say("keel exec: not all of the output could be kept: ", unkept) end
   if not unshown then return end
   local text = "not all of the output could be shown: " .. unshown
   if outcome.status == "success" then
     outcome.code, outcome.status, outcome.error, outcome.message = 1, "error", text, text
     outcome.hopeless, outcome.is_failure = true, true
   else
-    io.stderr:write("keel exec: ", text, "\n")
+    terminal.say("keel exec: ", text)
   end
 end
 
@@ -229,7 +230,7 @@ local function wait_for_next(course, number, failed)
     return tx:append_event { kind = "attempt_failed", run_id = run.run_id, thread_id = run.thread_id,
       data = { attempt = number, exit_code = failed.exit_code, error = failed.error, delay = seconds } }
   end)
-  if not ok then io.stderr:write("keel exec: the attempt could not be written down: ", tostring(err), "\n") end
+  if not ok then terminal.say("keel exec: the attempt could not be written down: ", tostring(err)) end
   course.ending = nil -- what ended the attempt; from here on it is somebody who stops the run
   local until_then = kernel.monotonic() + seconds
   repeat

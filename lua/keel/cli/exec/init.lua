@@ -9,6 +9,7 @@ local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
 local readable = require("keel.errors").readable
 local signals = require "keel.cli.exec.signals"
+local terminal = require "keel.cli.terminal"
 local usage = require "keel.cli.usage"
 local words = require "keel.cli.exec.words"
 
@@ -127,13 +128,13 @@ end
 -- Tells how it ended: the run as JSON, or a line when there is something to say.
 local function report(record, outcome, given)
   if given.json then
-    if record then io.stderr:write(json.encode(require("keel.cli.shape").fields(record)), "\n") end
+    if record then terminal.say(terminal.json(require("keel.cli.shape").fields(record))) end
     if outcome.unwritten then
       local failure = { code = outcome.unwritten, message = outcome.message, transient = false }
-      io.stderr:write(json.encode { error = failure }, "\n")
+      terminal.say(terminal.json { error = failure })
     end
   elseif outcome.message and (outcome.is_failure or not given.quiet) then
-    io.stderr:write("keel exec: ", require("keel.cli.output").plain(outcome.message), "\n")
+    terminal.say("keel exec: ", terminal.plain(outcome.message))
   end
 end
 

@@ -2,6 +2,7 @@
 local kernel = require "keel.kernel"
 local output = require "keel.cli.output"
 local signals = require "keel.cli.exec.signals"
+local terminal = require "keel.cli.terminal"
 
 local line = {}
 
@@ -45,7 +46,7 @@ end
 
 local function tell_why(course)
   local answer = course.manager:explain(course.run.run_id)
-  if answer and answer.reason then io.stderr:write("keel exec: waiting: ", answer.reason, "\n") end
+  if answer and answer.reason then terminal.say("keel exec: waiting: ", terminal.plain(answer.reason)) end
 end
 
 -- Takes the run out of the line.

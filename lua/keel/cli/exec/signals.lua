@@ -1,6 +1,7 @@
 --- The signals that end most programs, and how `keel exec` ends by one that comes while no command runs to hear it.
 local host = require "keel.host"
 local kernel = require "keel.kernel"
+local terminal = require "keel.cli.terminal"
 
 local signals = {}
 
@@ -43,8 +44,8 @@ end
 local function give_up(course, name)
   local outcome = signals.outcome(name)
   if course.outcome then
-    io.stderr:write("keel exec: the outcome (", course.outcome.status, ") could not be written down: SIG", name,
-      " came while the store was busy\n")
+    terminal.say("keel exec: the outcome (", course.outcome.status, ") could not be written down: SIG", name,
+      " came while the store was busy")
   end
   course.supervisor:close()
   if outcome.interrupted then host.die_of(signals.fatal.INT) end

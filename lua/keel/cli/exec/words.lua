@@ -29,6 +29,17 @@ local function is_text(list)
   return true
 end
 
+--- Words as a shell would want them, for people to read.
+---@param list string[]
+---@return string
+function words.quoted(list)
+  local quoted = {}
+  for i, word in ipairs(list) do
+    quoted[i] = word ~= "" and not word:find "[^%w%%+,./:=@_-]" and word or "'" .. word:gsub("'", "'\\''") .. "'"
+  end
+  return table.concat(quoted, " ")
+end
+
 --- What is kept: `command`, `directory` if it is known, and `escaped` when their texts are.
 ---@param command string[]
 ---@param directory? string

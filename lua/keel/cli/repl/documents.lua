@@ -1,5 +1,7 @@
 --- The documentation as text: the comments above functions, and the sections of the reference. Both are read from the
 --- files that run, so that what help() says is of this version.
+local check = require "keel.check"
+
 local documents = {}
 
 local files = {} -- name of a file → its lines, false when it cannot be read
@@ -65,7 +67,7 @@ end
 ---@param fn function
 ---@return { signature: string, text: string, parameters: string[], returns: string[] }?
 function documents.of_function(fn)
-  local info = debug.getinfo(fn, "S")
+  local info = debug.getinfo(check.written(fn), "S")
   local path = file_of(info.source)
   local lines = path and lines_of(path)
   local comment = lines and lines[info.linedefined] and comment_above(lines, info.linedefined)

@@ -2,6 +2,7 @@
 local check = require "keel.check"
 local describe = require "keel.cli.describe"
 local log = require "keel.cli.log"
+local terminal = require "keel.cli.terminal"
 
 local Events = { __name = "keel.cli.events" }
 Events.__index = Events
@@ -72,7 +73,7 @@ function Events:follow(filter)
   while true do
     local event, err = self:wait(filter)
     if not event then return nil, err end
-    print(describe.event(event, true))
+    terminal.print(describe.event(event, true))
   end
 end
 

@@ -3,6 +3,7 @@ local documents = require "keel.cli.repl.documents"
 local fill = require "keel.cli.repl.fill"
 local host = require "keel.host"
 local kernel = require "keel.kernel"
+local terminal = require "keel.cli.terminal"
 local width = require "keel.cli.width"
 
 local LEAST = 24 -- columns of a text; where the terminal has fewer, it breaks lines as it does
@@ -55,7 +56,7 @@ end
 -- Prints a text of the documentation. What is no terminal gets it as it was written.
 local function print_text(text)
   local columns = host.size()
-  print(columns and fill(text, math.max(columns, LEAST)) or text)
+  terminal.print(columns and fill(text, math.max(columns, LEAST)) or text)
 end
 
 -- Prints lines of a name and a text, the texts in a column of their own.
@@ -66,20 +67,20 @@ local function print_names(entries)
   for _, entry in ipairs(entries) do
     local text = columns and width.fill(entry[2], math.max(columns - #margin, LEAST)) or entry[2]
     local line = (entry[1] .. margin):sub(1, #margin) .. text:gsub("\n", "\n" .. margin)
-    print((line:gsub("%s+$", "")))
+    terminal.print((line:gsub("%s+$", "")))
   end
 end
 
 local function print_function(fn)
   local doc = document_of(fn)
   if not doc then
-    print "there is no text about this function: nothing stands above it, or its file is not there to be read"
+    terminal.print "there is no text about this function: nothing stands above it, or its file is not there to be read"
     return
   end
-  print(doc.signature .. "\n")
+  terminal.print(doc.signature .. "\n")
   print_text((doc.text:gsub("%s+$", "")))
   for _, part in ipairs { { "Parameters", doc.parameters }, { "Returns", doc.returns } } do
-    if #part[2] > 0 then print("\n" .. part[1]) end
+    if #part[2] > 0 then terminal.print("\n" .. part[1]) end
     for _, line in ipairs(part[2]) do print_text("  " .. line) end
   end
 end
@@ -123,7 +124,7 @@ local function print_object(thing, globals)
   local meta = debug.getmetatable(thing)
   local kind = kinds[type(meta) == "table" and rawget(meta, "__name") or ""]
   if #names == 0 and not kind then
-    print("there is no text about this: it is a " .. type(thing))
+    terminal.print("there is no text about this: it is a " .. type(thing))
     return
   end
   for i, name in ipairs(names) do
@@ -132,25 +133,26 @@ local function print_object(thing, globals)
   end
   print_names(entries)
   if kind then
-    print(("\nAll of it: help %q. One of these: help(%s.%s)"):format(kind.section, name_of(thing, globals), names[1]))
+    terminal.print(("\nAll of it: help %q. One of these: help(%s.%s)"):format(kind.section, name_of(thing, globals),
+      names[1]))
   end
 end
 
 local function print_titles(word, is_there)
   if not is_there then
-    print "the reference is not here: it belongs beside keel's Lua files, as README.md"
+    terminal.print "the reference is not here: it belongs beside keel's Lua files, as README.md"
     return
   end
-  if word then print(("no section of the reference is called %q; there are:"):format(word)) end
-  print("  " .. table.concat(documents.titles(), "\n  "))
+  if word then terminal.print(("no section of the reference is called %q; there are:"):format(word)) end
+  terminal.print("  " .. table.concat(documents.titles(), "\n  "))
 end
 
 local function print_section(word)
   local found, is_there = documents.sections(word)
   if #found == 0 then return print_titles(word, is_there) end
   if #found == 1 then return print_text((found[1].text:gsub("%s+$", ""))) end
-  print "there are several:"
-  for _, section in ipairs(found) do print(("  help %q"):format(section.title)) end
+  terminal.print "there are several:"
+  for _, section in ipairs(found) do terminal.print(("  help %q"):format(section.title)) end
 end
 
 --- Tells what is at hand: a table of { name, what it is } in order.
@@ -173,7 +175,7 @@ return function(at_hand, globals)
     elseif type(thing) == "function" then
       print_function(thing)
     elseif thing == nil then
-      print "there is nothing of that name: it is nil"
+      terminal.print "there is nothing of that name: it is nil"
     else
       print_object(thing, globals)
     end

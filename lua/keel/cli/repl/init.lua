@@ -5,6 +5,7 @@ local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 local show = require "keel.cli.repl.show"
+local terminal = require "keel.cli.terminal"
 
 local at_hand = {
   { "runs", "a run manager on the store: runs:create_or_reject(thread, options), runs:list_by_thread(thread)" },
@@ -48,7 +49,7 @@ local function furnish(store, given)
   --- Prints all of a value, of which results show what fits.
   ---@param value any
   ---@param depth? integer tables in tables that are shown; default 4
-  function globals.show(value, depth) print(show.text(value, depth or 4)) end
+  function globals.show(value, depth) terminal.print(show.text(value, depth or 4)) end
   -- Looking at a store writes nothing; a runtime is a row of it.
   setmetatable(globals, { __index = function(t, name)
     if name ~= "workers" then return nil end
@@ -128,18 +129,19 @@ end
 local function report_failure(failure, as_json)
   io.stdout:flush()
   if as_json then
-    local fields = {}
-    if type(failure.value) == "table" and type(failure.value.code) == "string" then
-      for name, value in pairs(failure.value) do fields[name] = value end
-    else
-      fields.code, fields.message, fields.transient = "error", failure.message, false
+    local value = failure.value
+    local is_typed = type(value) == "table" and type(value.code) == "string"
+    local fields = { code = "error", message = failure.message, transient = false }
+    if is_typed then
+      local own = {}
+      for name, member in pairs(value) do own[name] = member end
+      if kernel.json.encode(own) then fields = own end
     end
-    io.stderr:write(kernel.json.encode { error = fields } or
-      assert(kernel.json.encode { error = { code = "error", message = failure.message, transient = false } }), "\n")
+    terminal.say(terminal.json { error = fields })
     return
   end
-  io.stderr:write(failure.message, "\n")
-  if #failure.frames > 0 then io.stderr:write("\t", table.concat(failure.frames, "\n\t"), "\n") end
+  terminal.say(failure.message)
+  if #failure.frames > 0 then terminal.say("\t", table.concat(failure.frames, "\n\t")) end
 end
 
 local function json_of(value)

@@ -6,6 +6,7 @@
 local host = require "keel.host"
 local kernel = require "keel.kernel"
 local output = require "keel.cli.output"
+local terminal = require "keel.cli.terminal"
 
 local show = {}
 
@@ -147,11 +148,11 @@ local function print_list(list)
   if is_list_of(list, "run_id", "thread_id", "status") then
     describe.print_runs(list, kernel.now())
   elseif is_list_of(list, "kind", "at") and math.type(list[1].id) == "integer" then
-    for _, event in ipairs(list) do print(describe.event(event, true)) end
+    for _, event in ipairs(list) do terminal.print(describe.event(event, true)) end
   else
     return false
   end
-  if host.is_terminal(1) then print(("(a list of %d: show(_) tells all of it)"):format(#list)) end
+  if host.is_terminal(1) then terminal.print(("(a list of %d: show(_) tells all of it)"):format(#list)) end
   return true
 end
 
@@ -173,7 +174,7 @@ function show.results(results)
     texts[i] = result_text(results[i])
     lines = lines or texts[i]:find "\n" ~= nil
   end
-  if count > 0 then print(table.concat(texts, lines and "\n" or "\t")) end
+  if count > 0 then terminal.print(table.concat(texts, lines and "\n" or "\t")) end
 end
 
 return show

@@ -1,6 +1,7 @@
 --- keel runs cancel: stops runs.
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
+local terminal = require "keel.cli.terminal"
 
 local words = {
   cancelled = "it was pending, or had been stopped already: it is interrupted",
@@ -28,7 +29,8 @@ return {
       if given.json then
         output.json { run_id = run_id, verdict = verdict }
       elseif not given.quiet or not done then
-        (done and io.stdout or io.stderr):write(("%s: %s\n"):format(run_id, words[verdict]))
+        local tell = done and terminal.print or terminal.say
+        tell(("%s: %s"):format(run_id, words[verdict]))
       end
     end
     return code

@@ -3,6 +3,7 @@ local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 local progress = require "keel.cli.progress"
+local terminal = require "keel.cli.terminal"
 local usage = require "keel.cli.usage"
 
 local STEP_ROWS = 1000 -- of each sort, as a step of store:prune looks at
@@ -62,10 +63,10 @@ return {
       counts.unused_bytes = unused
       output.json(counts)
     elseif not given.quiet then
-      print(("deleted: %s, %s, %s, %s"):format(output.count(counts.runs, "run"),
+      terminal.print(("deleted: %s, %s, %s, %s"):format(output.count(counts.runs, "run"),
         output.count(counts.workers, "worker"), output.count(counts.diagnostics, "diagnostic"),
         output.count(counts.events, "event")))
-      if unused > 0 then print(("'keel compact' gives %s back to the disk"):format(output.size(unused))) end
+      if unused > 0 then terminal.print(("'keel compact' gives %s back to the disk"):format(output.size(unused))) end
     end
   end,
 }

@@ -1,9 +1,11 @@
 --- keel runs retry: a new run of the same work.
 local host = require "keel.host"
+local ask = require "keel.cli.ask"
 local exec = require "keel.cli.exec"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 local policies = require "keel.policy"
+local terminal = require "keel.cli.terminal"
 local usage = require "keel.cli.usage"
 local words = require "keel.cli.exec.words"
 
@@ -14,18 +16,36 @@ local taken_over = { "assistant_id", "handler", "kwargs", "metadata", "model_nam
   "max_attempts", "max_losses", "fingerprint", "reconciler", "worker_ref", "on_disconnect" }
 
 -- The options of keel exec that say how, not what; and of those the ones that are not about a command.
-local options, for_all = {}, { strategy = true, attempts = true }
+local options, for_all = {}, { strategy = true, attempts = true, yes = true }
 do
   local what = { ["--thread"] = true, ["--key"] = true, ["--until"] = true, ["--user"] = true, ["--priority"] = true,
     ["--metadata"] = true }
   for _, option in ipairs(exec.options) do
     if not what[option[1]] then options[#options + 1] = option end
   end
+  options[#options + 1] = { "--yes", "-y", about = "run the command without asking" }
 end
 
 local function absolute(path)
   if not path or path:find "^/" then return path end
   return host.directory() .. "/" .. path
+end
+
+-- What is in a store may have been written by anybody who can write to it. Returns true when the command may be run, or
+-- nil and the error.
+local function may_run(given, path, command, directory)
+  local about = host.stat(path)
+  if about and about.uid ~= host.user_id() then
+    return nil, { code = "io", transient = false,
+      message = ("%s belongs to user %d: its commands are run by nobody else"):format(path, about.uid) }
+  end
+  if given.yes then return true end
+  local shown = ("%s\nin %s"):format(words.quoted(command), words.quoted { directory })
+  terminal.say(terminal.lines("It would run: " .. shown))
+  local agreed = ask "Run it?"
+  if agreed == nil then return nil, usage.error "nobody can be asked whether to run it: give --yes" end
+  if agreed then return true end
+  return nil, { code = "cancelled", transient = false, message = "it was not run" }
 end
 
 -- A command is run again, here and now, in the folder it ran in. What the user named is named from where he is.
@@ -41,6 +61,12 @@ local function run_again(given, old)
   asked.thread, asked.user = old.thread_id, old.user_id
   asked.key, asked.retry_of = old.idempotency_key, old.run_id -- the key then gives the new run
   asked.priority, asked.metadata, asked.attempts = old.priority, old.metadata, given.attempts or old.max_attempts
+  if (table.concat(asked.command) .. directory):find("\0", 1, true) then
+    return nil, { code = "invalid_request", transient = false,
+      message = ("the command of run %s has a zero byte, which no command can have"):format(old.run_id) }
+  end
+  local may, refusal = may_run(given, asked.store, asked.command, directory)
+  if not may then return nil, refusal end
   local moved, problem = host.change_directory(directory)
   if not moved then
     return nil, { code = "io", transient = false,
@@ -79,7 +105,7 @@ local function put_again(given, old)
   if given.json then
     output.json { run_id = run.run_id, retry_of = old.run_id }
   else
-    print(run.run_id)
+    terminal.print(run.run_id)
     output.note(given, "it waits until somebody claims it")
   end
 end
@@ -95,13 +121,16 @@ end
 
 local function is_command(run)
   local asked = run.kwargs
-  return type(asked) == "table" and type(asked.command) == "table" and type(asked.command[1]) == "string" and
-    type(asked.directory) == "string"
+  if type(asked) ~= "table" or type(asked.command) ~= "table" or type(asked.directory) ~= "string" then return false end
+  for _, word in ipairs(asked.command) do
+    if type(word) ~= "string" then return false end
+  end
+  return #asked.command > 0
 end
 
 return {
-  about = "Makes a new run of the same work. A command is run here and now, where it ran before, as by keel exec;"
-    .. " the work of others is put in line, and the new run's id printed.",
+  about = "Makes a new run of the same work. A command is shown and, after a yes, run here and now, where it ran"
+    .. " before, as by keel exec; the work of others is put in line, and the new run's id printed.",
   arguments = { { "run", "the id of a run that has ended" } },
   options = options,
   run = function(given)

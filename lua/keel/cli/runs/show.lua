@@ -3,6 +3,7 @@ local describe = require "keel.cli.describe"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 local shape = require "keel.cli.shape"
+local terminal = require "keel.cli.terminal"
 
 -- In the order of interest; the rest follows by name.
 local first = { "run_id", "thread_id", "status", "error", "error_code", "exit_code", "stop_reason", "cancel_action",
@@ -66,12 +67,12 @@ return {
       return output.json(fields)
     end
     print_run(run, answer)
-    print()
+    terminal.print()
     local page, cursor
     repeat
       page, err = store:read_events(cursor, 1000, { run_id = run.run_id })
       if not page then return nil, err end
-      for _, event in ipairs(page.events) do print(describe.event(event, false)) end
+      for _, event in ipairs(page.events) do terminal.print(describe.event(event, false)) end
       cursor = page.cursor
     until not page.has_more
   end,

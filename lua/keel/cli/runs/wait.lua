@@ -3,6 +3,7 @@ local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 local shape = require "keel.cli.shape"
+local terminal = require "keel.cli.terminal"
 local usage = require "keel.cli.usage"
 
 local STEP = 0.5 -- seconds between looks at whether its owner is there; its end comes at once
@@ -40,7 +41,7 @@ return {
         output.json(shape.fields(run))
       elseif not given.quiet then
         local text = ("%s  %s  %s"):format(run_id, output.paint(run.status), output.plain(run.error))
-        print((text:gsub(" +$", "")))
+        terminal.print((text:gsub(" +$", "")))
       end
     end
     return code

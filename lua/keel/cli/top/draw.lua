@@ -65,10 +65,10 @@ local function ended_rows(shot)
   return rows
 end
 
-local thread_titles = { "~THREAD", ">RUNNING", ">WAITING", ">AGE", ">QUEUED", "OWNER" }
-local run_titles = { " ", "STATUS", "RUN", "~THREAD", ">FOR", "~OWNER", "WHAT" }
-local ended_titles = { "ENDED", "RUN", "~THREAD", ">AGO", "?>TOOK", "WHAT" }
-local session_titles = { ">SESSION", ">PID", "PROCESS", ">RUNNING", ">WAITING", ">UP", "NAME" }
+local thread_titles = { "~THREAD", ">RUNNING", ">WAITING", "?>AGE", "?>QUEUED", "OWNER" }
+local run_titles = { " ", "STATUS", "<RUN", "~THREAD", "?>FOR", "?~OWNER", "WHAT" }
+local ended_titles = { "ENDED", "<RUN", "~THREAD", "?>AGO", "?>TOOK", "WHAT" }
+local session_titles = { ">SESSION", ">PID", "PROCESS", "?>RUNNING", "?>WAITING", "?>UP", "NAME" }
 
 local function head(shot)
   local more, alive = shot.has_more and " or more" or "", 0

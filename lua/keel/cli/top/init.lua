@@ -3,6 +3,7 @@ local host = require "keel.host"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 local read = require "keel.cli.top.snapshot"
+local terminal = require "keel.cli.terminal"
 local usage = require "keel.cli.usage"
 
 local LIMIT, LIMIT_MAX, RATE, RATE_MAX = 200, 1000, 5, 20
@@ -18,7 +19,7 @@ local function print_once(store, given)
   if not shot then return nil, err end
   if given.json then return output.json(shot) end
   local lines = require("keel.cli.top.draw").lines(shot, host.size() or math.huge)
-  for _, line in ipairs(lines) do print((line:gsub("%s+$", ""))) end
+  for _, line in ipairs(lines) do terminal.print((line:gsub("%s+$", ""))) end
 end
 
 return {

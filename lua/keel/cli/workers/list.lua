@@ -18,7 +18,7 @@ local function print_runtimes(store, given)
   until #runtimes == 0
   if given.json then return end
   if #rows == 0 then return output.note(given, "there is no runtime") end
-  output.table({ "~RUNTIME", "STATUS", ">ACTIVE", ">STOPPED", ">CANCELLED", ">REMARKS", "NAME" }, rows)
+  output.table({ "~RUNTIME", "STATUS", ">ACTIVE", "?>STOPPED", "?>CANCELLED", "?>REMARKS", "NAME" }, rows)
 end
 
 local function print_workers(store, given)
@@ -34,7 +34,7 @@ local function print_workers(store, given)
   end
   if given.json then return end
   if #rows == 0 then return output.note(given, "there is no such worker") end
-  output.table({ "STATUS", "WORKER", ">AGE", "?>ENTRIES", "?INTENT", "WHAT" }, rows)
+  output.table({ "STATUS", "<WORKER", "?>AGE", "?>ENTRIES", "?INTENT", "WHAT" }, rows)
 end
 
 return {

@@ -1,14 +1,8 @@
 --- keel workers transcript: what a worker was told.
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
+local terminal = require "keel.cli.terminal"
 local usage = require "keel.cli.usage"
-
--- Lines stay lines; other control characters must not reach a terminal.
-local function printable(text)
-  local lines = {}
-  for line in (text .. "\n"):gmatch "(.-)\r?\n" do lines[#lines + 1] = output.plain(line) end
-  return table.concat(lines, "\n")
-end
 
 return {
   about = "Prints the transcript of a worker, oldest entry first.",
@@ -32,8 +26,8 @@ return {
         if given.json then
           output.json(item)
         else
-          local head = output.paint(("[%d %s]"):format(item.sequence, item.role), "grey")
-          print(head .. " " .. printable(item.content))
+          local head = output.paint(("[%d %s]"):format(item.sequence, terminal.plain(item.role)), "grey")
+          terminal.print(head .. " " .. terminal.lines(item.content))
         end
       end
       start = part.next_start

@@ -1,0 +1,93 @@
+--- The one door to the terminal. What a store holds may have been written by anybody: escape sequences, characters that
+--- turn the direction of what follows, bytes that are no text. Nothing of a command reaches the user but through here.
+local errors = require "keel.errors"
+local kernel = require "keel.kernel"
+
+local terminal = {}
+
+-- What changes the direction of text (bidi), or ends a line unseen: U+061C, U+200E, U+200F, U+2028 to U+202E, U+2066 to
+-- U+2069, and U+FEFF.
+local unseen = { "\xD8\x9C", "\xE2\x80[\x8E\x8F\xA8-\xAE]", "\xE2\x81[\xA6-\xA9]", "\xEF\xBB\xBF" }
+
+-- A text without what a terminal would obey; `kept` control characters stay.
+local function cleaned(text, controls)
+  if not text:find "[%c\127-\255]" then return text end
+  text = text:gsub(controls, " ")
+  if not text:find "[\128-\255]" then return text end
+  text = errors.readable(text):gsub("\xC2[\x80-\x9F]", " ") -- U+0080 to U+009F are control characters, too
+  for _, pattern in ipairs(unseen) do text = text:gsub(pattern, " ") end
+  return text
+end
+
+--- A value on one line.
+---@param value any
+---@return string
+function terminal.plain(value)
+  if value == nil then return "" end
+  if type(value) == "table" then value = kernel.json.encode(value) or "?" end
+  return cleaned(tostring(value), "[%c\127]")
+end
+
+--- A text whose lines stay lines, and whose tabs stay tabs.
+---@param value any
+---@return string
+function terminal.lines(value)
+  return cleaned((tostring(value):gsub("\r\n", "\n")), "[^\n\t\32-\126\128-\255]")
+end
+
+-- Colours are put in by `output.paint` as marks that no cleaned text has, and become sequences at the door.
+local COLOUR = "\27%[(%d+)m"
+
+-- A finished line: only colours are left of its sequences.
+local function finished(text)
+  if not text:find "[%c\127-\255]" then return text end
+  local parts, from = {}, 1
+  while true do
+    local first, last = text:find(COLOUR, from)
+    parts[#parts + 1] = terminal.lines(text:sub(from, (first or 0) - 1))
+    if not first then return table.concat(parts) end
+    parts[#parts + 1] = text:sub(first, last)
+    from = last + 1
+  end
+end
+
+--- Prints a line, or several, on standard output. False when nobody reads it.
+---@param text? string
+---@return boolean
+function terminal.print(text)
+  return io.stdout:write(finished(text or ""), "\n") ~= nil
+end
+
+--- Says something on standard error: the pieces on a line.
+function terminal.say(...)
+  io.stderr:write(finished(table.concat { ... }), "\n")
+end
+
+-- A copy of a value whose texts are valid UTF-8, names too.
+local function readable(value)
+  if type(value) == "string" then return errors.readable(value) end
+  if type(value) ~= "table" then return value end
+  local copy = {}
+  for name, item in next, value do copy[readable(name)] = readable(item) end
+  return setmetatable(copy, getmetatable(value))
+end
+
+--- The JSON of a value, on one line. What JSON cannot say of it is made readable; control characters that JSON allows
+--- as they are, and what turns the direction, are escaped.
+---@param value any
+---@return string
+function terminal.json(value)
+  local text, err = kernel.json.encode(value)
+  if not text then text = kernel.json.encode(readable(value)) end
+  if not text then text = kernel.json.encode { error = { code = err.code, message = errors.readable(err.message) } } end
+  if not text:find "[\127-\255]" then return text end
+  text = text:gsub("\127", "\\u007f"):gsub("\xC2([\x80-\x9F])", function(byte)
+    return ("\\u%04x"):format(byte:byte())
+  end)
+  for _, pattern in ipairs(unseen) do
+    text = text:gsub(pattern, function(character) return ("\\u%04x"):format(utf8.codepoint(character)) end)
+  end
+  return text
+end
+
+return terminal
