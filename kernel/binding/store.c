@@ -25,6 +25,8 @@ struct keel_lua_store {
 	bool closing;             /* closed by a finalizer, perhaps in the middle of an operation: to be released */
 	char closed_at[96];       /* where: "file.lua:12"; empty: not known */
 	int64_t lock_timeout_us;
+	bool bounded;             /* the next operation waits no longer than bound_us */
+	int64_t bound_us;
 	bool has_clock, has_monotonic;
 	int64_t now, monotonic;   /* what the host's clocks said before this operation */
 	lua_Integer transactions; /* how many were begun */
@@ -173,13 +175,16 @@ static int64_t monotonic_us(void)
 }
 
 /* Seconds to wait before the next try: what the kernel advises, or, while the store is not open yet, by chance between
- * half and one and a half milliseconds. 0: the time is over. */
-static lua_Number next_step(const struct keel_lua_store *self, int64_t *started)
+ * half and one and a half milliseconds. 0: the time is over. *until is the end of the wait; below 0, before the first
+ * one, it says how long that may be. */
+static lua_Number next_step(const struct keel_lua_store *self, int64_t *until)
 {
 	int64_t now = monotonic_us();
-	if (*started == 0)
-		*started = now;
-	int64_t left = self->lock_timeout_us - (now - *started);
+	if (*until < 0) {
+		int64_t limit = -1 - *until;
+		*until = limit < INT64_MAX - now ? now + limit : INT64_MAX;
+	}
+	int64_t left = *until - now;
 	int64_t step = self->store ? keel_store_retry_us(self->store) : 500 + now % 1000;
 	if (left <= 0)
 		return 0;
@@ -232,14 +237,14 @@ static int go_on(lua_State *L, int status, lua_KContext context)
 		lua_settop(L, base);
 		if (err.code != KEEL_BUSY || (self->store && keel_store_in_transaction(self->store)))
 			return keel_lua_fail(L, &err);
-		int64_t started = lua_tointeger(L, base);
-		lua_Number seconds = next_step(self, &started);
+		int64_t until = lua_tointeger(L, base);
+		lua_Number seconds = next_step(self, &until);
 		if (seconds == 0) {
 			if (self->store && self->lock_timeout_us > 0)
 				keel_store_give_up(self->store);
 			return keel_lua_fail(L, &err);
 		}
-		lua_pushinteger(L, started);
+		lua_pushinteger(L, until);
 		lua_replace(L, base);
 		if (lua_getiuservalue(L, attempt->holder, SLEEP) == LUA_TNIL) {
 			keel_lua_block(seconds);
@@ -255,7 +260,12 @@ static int go_on(lua_State *L, int status, lua_KContext context)
 static int start(lua_State *L, const struct attempt *attempt)
 {
 	lua_settop(L, KEEL_LUA_ARGUMENTS + 1);
-	lua_pushinteger(L, 0);
+	struct keel_lua_store *self = lua_touserdata(L, attempt->holder);
+	int64_t limit = self->lock_timeout_us;
+	if (self->bounded && self->bound_us < limit)
+		limit = self->bound_us;
+	self->bounded = false;
+	lua_pushinteger(L, -1 - limit);
 	return go_on(L, LUA_OK, (lua_KContext)(intptr_t)attempt);
 }
 
@@ -602,6 +612,7 @@ static int store_begin(lua_State *L)
 	lua_settop(L, 2);
 	if (waits)
 		return start(L, &beginning);
+	self->bounded = false;
 	struct keel_error err;
 	int results = try_begin(L, self, &err);
 	return results >= 0 ? results : keel_lua_fail(L, &err);
@@ -724,6 +735,17 @@ static int store_sleep(lua_State *L)
 	return 0;
 }
 
+/* store:wait_at_most(seconds): the next operation of this handle waits no longer than that for other writers; its
+ * lock_timeout holds as well. For callers that try several times within one bound. */
+static int store_wait_at_most(lua_State *L)
+{
+	struct keel_lua_store *self = check_store(L, 1);
+	keel_lua_check_type(L, 2, "seconds", LUA_TNUMBER);
+	luaL_argcheck(L, keel_lua_duration(lua_tonumber(L, 2), &self->bound_us), 2, "seconds must be at least 0");
+	self->bounded = true;
+	return 0;
+}
+
 /* store:log(level, message, fields): calls the host's `log`, if it gave one. */
 static int store_log(lua_State *L)
 {
@@ -761,6 +783,7 @@ void keel_lua_store_open(lua_State *L)
 											   {"path", store_path},
 											   {"backend", store_backend},
 											   {"sleep", store_sleep},
+											   {"wait_at_most", store_wait_at_most},
 											   {"log", store_log},
 											   {"watch", store_watch},
 											   {"tell_damage", store_tell_damage},

@@ -805,6 +805,10 @@ function Store:transaction(fn) end
 ---@return keel.Error? err
 function Store:wait_events(cursor, options) end
 
+--- The next operation of this handle waits no longer than that for other writers; lock_timeout holds as well.
+---@param seconds number
+function Store:wait_at_most(seconds) end
+
 ---@class keel.EventWaiter
 local EventWaiter = {}
 

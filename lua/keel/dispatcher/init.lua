@@ -22,20 +22,24 @@ Dispatcher.__name = "keel.dispatcher"
 local PAGE = 1000      -- rows of one read, when all are wanted
 local ALL_MAX = 10000  -- runs of a batch, or of a directory on a machine, that are given at once
 
-local dispatcher_options = { store = "userdata|table|string", retry = "retry policy", log = "callable" }
+local dispatcher_options = { store = "userdata|table|string", retry = "retry policy",
+  max_wait = "number", log = "callable" }
 
 --- Makes a dispatcher. Several may share a store, in this process and in others. Raises without a store, for unknown
 --- options and wrong types. Fails with what opening a store fails with.
----@param options { store: keel.Store|string, retry?: keel.RetryPolicy,
+---@param options { store: keel.Store|string, retry?: keel.RetryPolicy, max_wait?: number,
 --- log?: fun(level: string, message: string, fields: table) } store: an open one, or the uri of one that is
 --- opened here
 ---@return keel.Dispatcher? dispatcher
 ---@return keel.Error? err
 function Dispatcher.new(options)
   options = check.options(options, dispatcher_options, 1, "dispatcher")
+  local unfit = Client.check_max_wait(options.max_wait)
+  if unfit then return nil, unfit end
   local store, err = Client.open(options.store, "dispatcher", options.log)
   if not store then return nil, err end
-  return setmetatable({ _client = Client.new(store, options.retry or Retry.new(), options.log) }, Dispatcher)
+  return setmetatable({ _client = Client.new(store, options.retry or Retry.new(), options.log, options.max_wait) },
+    Dispatcher)
 end
 
 -- --- Making runs ----------------------------------------------------------------------------------------------------

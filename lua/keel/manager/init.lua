@@ -29,7 +29,7 @@ require "keel.manager.explaining"(Manager)
 
 local manager_options = {
   store = "userdata|table|string",
-  retry = "retry policy",
+  retry = "retry policy", max_wait = "number",
   strategies = "table",
   fallback_strategy = "string|function|policy",
   reconciler = "string|function|policy",
@@ -106,7 +106,8 @@ end
 --- Raises without a store, for unknown options and wrong types. Fails with invalid_request (policy_budget, lease_ttl,
 --- lease_grace, settle_timeout, reconciler), unsupported_strategy (fallback_strategy), and with what opening a store
 --- fails with.
----@param options { store: keel.Store|string, retry?: keel.RetryPolicy, strategies?: table<string, keel.AnyStrategy>,
+---@param options { store: keel.Store|string, retry?: keel.RetryPolicy, max_wait?: number,
+--- strategies?: table<string, keel.AnyStrategy>,
 --- fallback_strategy?: string|keel.AnyStrategy, reconciler?: string|keel.AnyReconciler,
 --- reconcilers?: table<string, keel.AnyReconciler>,
 --- policy_budget?: { instructions?: integer, seconds?: number, bytes?: number },
@@ -121,6 +122,8 @@ end
 ---@return keel.Error? err
 function Manager.new(options)
   options = check.options(options, manager_options, 1, "run_manager")
+  local unfit = Client.check_max_wait(options.max_wait)
+  if unfit then return nil, unfit end
   check_functions(options.strategies, "strategies")
   check_functions(options.reconcilers, "reconcilers")
   local budget, store, err
@@ -135,7 +138,7 @@ function Manager.new(options)
   store, err = Client.open(options.store, "run_manager", options.log)
   if not store then return nil, err end
   local manager = setmetatable({
-    _client = Client.new(store, options.retry or Retry.new(), options.log),
+    _client = Client.new(store, options.retry or Retry.new(), options.log, options.max_wait),
     _private = options.store == ":memory:",
     _strategies = options.strategies,
     _reconcilers = options.reconcilers,

@@ -29,7 +29,7 @@ local runtime_options = {
   limits = "table",
   diagnostics = "table",
   backend = "userdata|table",
-  retry = "retry policy",
+  retry = "retry policy", max_wait = "number",
   log = "callable",
 }
 local limit_options = { max_transcript_projection_items = "integer", max_event_batch_items = "integer" }
@@ -51,6 +51,7 @@ end
 ---@param options { store: keel.Store|string, runtime_id?: string, display_name?: string,
 --- limits?: { max_transcript_projection_items?: integer, max_event_batch_items?: integer },
 --- diagnostics?: table<string, keel.DiagnosticRule|false>, backend?: keel.Backend, retry?: keel.RetryPolicy,
+--- max_wait?: number,
 --- log?: fun(level: string, message: string, fields: table) } store: an open one, or the uri of one that is opened
 --- here; runtime_id: 1 to 128 bytes, default a new id; display_name: default the runtime_id; diagnostics: rules by
 --- name, a built-in one's name replaces it, false switches it off
@@ -58,6 +59,8 @@ end
 ---@return keel.Error? err
 function Runtime.new(options)
   options = check.options(options, runtime_options, 1, "runtime")
+  local unfit = Client.check_max_wait(options.max_wait)
+  if unfit then return nil, unfit end
   local limits = check.options(options.limits, limit_options, 1, "runtime")
   check_rules(options.diagnostics)
   if options.backend then backend.check(options.backend) end
@@ -67,7 +70,7 @@ function Runtime.new(options)
   if not id then id, err = kernel.new_id() end
   if not id then return nil, err end
   local self = setmetatable({
-    _client = Client.new(store, options.retry or Retry.new(), options.log),
+    _client = Client.new(store, options.retry or Retry.new(), options.log, options.max_wait),
     _id = id,
     _rules = rules.of(options.diagnostics),
     _backend = options.backend,

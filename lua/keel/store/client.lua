@@ -7,6 +7,18 @@ local kernel = require "keel.kernel"
 local Client = {}
 Client.__index = Client
 
+--- Seconds that a call may wait in all, unless it is told otherwise.
+Client.MAX_WAIT = 5
+
+--- The error about a max_wait that is no duration; nil when there is nothing wrong.
+---@param max_wait? number
+---@return keel.Error?
+function Client.check_max_wait(max_wait)
+  local is_fine = max_wait == nil or (max_wait >= 0 and max_wait < math.huge)
+  if is_fine then return nil end
+  return errors.new("invalid_request", "max_wait must be a number of seconds, at least 0", { field = "max_wait" })
+end
+
 -- A method that a store in other clothes need not have.
 local function optional(store, name)
   local ok, method = pcall(function() return store[name] end)
@@ -16,9 +28,11 @@ end
 ---@param store table|keel.Store
 ---@param retry keel.RetryPolicy
 ---@param log? fun(level: string, message: string, fields: table)
+---@param max_wait? number seconds that a call may wait, over all tries and for other writers; default 5
 ---@return keel.StoreClient
-function Client.new(store, retry, log)
-  local client = setmetatable({ _retry = retry, _log = log, _own = nil }, Client)
+function Client.new(store, retry, log, max_wait)
+  local client = setmetatable({ _retry = retry, _log = log, _own = nil, _max_wait = max_wait or Client.MAX_WAIT },
+    Client)
   client:use(store)
   return client
 end
@@ -26,7 +40,7 @@ end
 --- Talks to another object from now on, one in front of the same store.
 ---@param store table|keel.Store
 function Client:use(store)
-  self.store, self._now = store, optional(store, "now")
+  self.store, self._now, self._bound = store, optional(store, "now"), optional(store, "wait_at_most")
   if self._log and optional(store, "tell_damage") then store:tell_damage(self._log) end
 end
 
@@ -90,9 +104,10 @@ function Client:sleep(seconds)
   kernel.sleep(seconds)
 end
 
-local function wait(self, attempt)
+local function wait(self, attempt, left)
   local retry = self._retry
   local seconds = retry:delay(attempt, retry.jitter > 0 and math.random() or 0)
+  seconds = math.min(seconds, left)
   if retry.sleep then
     return kernel.sleep_through(retry.sleep, seconds, function(message) self:log("warn", message, {}) end)
   end
@@ -105,11 +120,16 @@ end
 ---@return any result
 ---@return any second
 function Client:try(what, fn, ...)
+  local until_then = self.monotonic() + self._max_wait
+  if self._bound then self._bound(self.store, self._max_wait) end
   local result, second, third = fn(...)
   local attempt = 1
   while result == nil and errors.is_transient(second) and attempt < self._retry.max_attempts do
+    local left = until_then - self.monotonic()
+    if left <= 0 then break end
     self:log("warn", what .. " failed and is tried again", { attempt = attempt, error = tostring(second) })
-    wait(self, attempt)
+    wait(self, attempt, left)
+    if self._bound then self._bound(self.store, math.max(0, until_then - self.monotonic())) end
     result, second, third = fn(...)
     attempt = attempt + 1
   end

@@ -61,6 +61,11 @@ function own:begin(options)
   return enqueue(self, "begin")
 end
 
+-- What is shared waits for its turn, which has a lock_timeout of its own.
+function own:wait_at_most(seconds)
+  if not is_shared(self) then return self._store:wait_at_most(seconds) end
+end
+
 own.transaction, own.lease = methods.transaction, methods.lease
 
 --- Waits as the host said; what is not shared waits as the store does.
