@@ -279,6 +279,7 @@ KEEL_API int64_t *keel_run_number(struct keel_run *run, enum keel_run_field fiel
 struct keel_runs {
 	struct keel_run *items;
 	size_t count;
+	bool cut;        /* it ended at KEEL_PAGE_BYTES, before its limit: more follows */
 	size_t capacity; /* private */
 	void *memory;    /* private */
 };
@@ -368,7 +369,21 @@ struct keel_inflight_query {
 	                             * passed, and those that have no owner and may not be claimed */
 	bool held_up;               /* likewise: the claimable run that is next on each thread where a run is finalizing or
 	                             * was asked to stop */
+	bool brief;                 /* without the fields of KEEL_RUN_DOCUMENTS, which are then not `given`: they may be
+	                             * long, and keel_run_get_document reads one */
 };
+
+/* What only callers read of a run, and what may be long. */
+#define KEEL_RUN_DOCUMENTS                                                                                    \
+	KEEL_RUN_FIELDS(KEEL_RUN_FIELD_METADATA, KEEL_RUN_FIELD_KWARGS, KEEL_RUN_FIELD_TOKEN_USAGE_BY_MODEL,      \
+	                KEEL_RUN_FIELD_RESULT)
+
+/* Reads one document of a run, and its run_id, into `list`: count 0 when there is no such run. One that has more than
+ * max_bytes is not read: its field is not `given`. *size is how many bytes it has.
+ * Fails with KEEL_INVALID_REQUEST for a field that is not in KEEL_RUN_DOCUMENTS. */
+KEEL_API enum keel_code keel_run_get_document(struct keel_store *store, struct keel_text run_id,
+                                              enum keel_run_field field, int64_t max_bytes, struct keel_runs *list,
+                                              int64_t *size, struct keel_error *err);
 
 /* Pending and running runs, oldest first (by insertion), reservations among them. */
 KEEL_API enum keel_code keel_run_list_inflight(struct keel_store *store, const struct keel_inflight_query *query,

@@ -24,6 +24,7 @@ enum {
 	KEEL_TEXT_MAX = 16 * 1024 * 1024, /* bytes of one text or JSON document: a row must fit in memory, twice */
 	KEEL_MODEL_NAME_MAX = 128,      /* characters; longer names are cut */
 	KEEL_EXCERPT_MAX = 2000,        /* characters kept of the first and last message; longer ones are cut */
+	KEEL_PAGE_BYTES = 4 * 1024 * 1024, /* of texts, after which a page ends; it has one row at least */
 	KEEL_UUID_SIZE = 37,            /* 36 characters and a zero */
 	KEEL_TIME_SIZE = 33             /* "2026-11-21T02:16:41.123456+00:00" and a zero */
 };

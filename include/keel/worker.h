@@ -130,6 +130,7 @@ struct keel_worker {
 struct keel_workers {
 	struct keel_worker *items;
 	size_t count;
+	bool cut;        /* it ended at KEEL_PAGE_BYTES, before its limit: more follows */
 	size_t capacity; /* private */
 	void *memory;    /* private */
 };
@@ -212,7 +213,7 @@ struct keel_transcript {
 KEEL_API void keel_transcript_clear(struct keel_transcript *list);
 
 /* Reads entries from number `start` (from 0) on. `limit` is 1 to the runtime's max_transcript_projection_items, or
- * KEEL_LIMIT_OF_RUNTIME. A start past the end gives none.
+ * KEEL_LIMIT_OF_RUNTIME; a page ends at KEEL_PAGE_BYTES, too. A start past the end gives none.
  * Fails with KEEL_INVALID_REQUEST (start, limit) and KEEL_LIMIT_TOO_LARGE. */
 KEEL_API enum keel_code keel_transcript_read(struct keel_store *store, struct keel_text runtime_id,
                                              struct keel_worker_ref ref, int64_t start, int64_t limit,

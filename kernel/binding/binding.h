@@ -272,7 +272,8 @@ void keel_lua_push_record(lua_State *L, struct keel_run *run);
 struct keel_runs *keel_lua_new_runs(lua_State *L);
 void keel_lua_drop_runs(lua_State *L, int index, struct keel_runs *list);
 
-/* Pushes the records of the list on the top, which is given back. Returns the number of results. */
+/* Pushes the records of the list on the top, which is given back, and true when it was cut. Returns the number of
+ * results. */
 int keel_lua_push_runs(lua_State *L, struct keel_runs *list);
 
 /* Pushes the one record of the list on the top, or nil when it is empty; the list is given back. Results as above. */

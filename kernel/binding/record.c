@@ -281,8 +281,12 @@ int keel_lua_push_runs(lua_State *L, struct keel_runs *list)
 		keel_lua_push_record(L, &list->items[i]);
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
+	bool cut = list->cut;
 	keel_lua_drop_runs(L, index, list);
-	return 1;
+	if (!cut)
+		return 1;
+	lua_pushboolean(L, 1);
+	return 2;
 }
 
 int keel_lua_push_written(lua_State *L, bool found, struct keel_run *written)

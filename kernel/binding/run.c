@@ -46,6 +46,30 @@ static int op_get(lua_State *L, struct keel_store *store, struct keel_error *err
 	return keel_lua_push_run(L, list);
 }
 
+/* get_document(run_id, name, max_bytes): one document of a run: "metadata", "kwargs", "token_usage_by_model" or
+ * "result". Parameters: max_bytes (nil: however long it is). Returns its value, or nil when there is none or it is
+ * longer; nil; and its size in bytes. Fails with invalid_request. */
+static int op_get_document(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	struct keel_text run_id = keel_lua_check_text(L, 2, "run_id"), name = keel_lua_check_text(L, 3, "name");
+	int64_t size, max_bytes = lua_isnil(L, 4) ? INT64_MAX : keel_lua_check_integer(L, 4, "max_bytes");
+	enum keel_run_field field = KEEL_RUN_FIELD_RUN_ID;
+	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++)
+		if (keel_text_is(name, keel_run_field_name((enum keel_run_field)i)))
+			field = (enum keel_run_field)i;
+	if (!keel_run_set_has(KEEL_RUN_DOCUMENTS, field))
+		return keel_lua_refuse(err, "name", "must be one of: metadata, kwargs, token_usage_by_model, result");
+	struct keel_runs *list = keel_lua_new_runs(L);
+	if (keel_run_get_document(store, run_id, field, max_bytes, list, &size, err) != KEEL_OK)
+		return -1;
+	keel_lua_push_run(L, list);
+	if (lua_istable(L, -1))
+		lua_getfield(L, -1, keel_run_field_name(field));
+	lua_pushnil(L);
+	lua_pushinteger(L, size);
+	return 3;
+}
+
 /* delete(run_id): whether there was such a row. Its events stay. */
 static int op_delete(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
@@ -183,17 +207,17 @@ static int op_list_by_thread(lua_State *L, struct keel_store *store, struct keel
 	return keel_lua_push_runs(L, list);
 }
 
-/* list_inflight{ thread_id, before, session_id, limit = 100, after, active, finalizing, overdue, held_up }: pending and
- * running runs, reservations among them, oldest first. Parameters: before (a time: created then or earlier), after (a
- * run id: go on behind it), active (true: instead what runs or is finalizing on the thread; only thread_id and limit
- * count), finalizing (true: the same, but only what is finalizing), overdue (true: of all threads those whose deadline
- * or lease has passed, and those without an owner that may not be claimed), held_up (true: the claimable run that is
- * next on each thread where a run is finalizing or was asked to stop). Fails with invalid_request and limit_too_large
- * (1000). */
+/* list_inflight{ thread_id, before, session_id, limit = 100, after, active, finalizing, overdue, held_up, brief }:
+ * pending and running runs, reservations among them, oldest first. Parameters: before (a time: created then or
+ * earlier), after (a run id: go on behind it), active (true: instead what runs or is finalizing on the thread; only
+ * thread_id and limit count), finalizing (true: the same, but only what is finalizing), overdue (true: of all threads
+ * those whose deadline or lease has passed, and those without an owner that may not be claimed), held_up (true: the
+ * claimable run that is next on each thread where a run is finalizing or was asked to stop). Fails with
+ * invalid_request and limit_too_large (1000). */
 static int op_list_inflight(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	static const char *const known[] = {"thread_id", "before",     "session_id", "limit",   "after",
-										"active",    "finalizing", "overdue",    "held_up", NULL};
+	static const char *const known[] = {"thread_id",  "before",  "session_id", "limit", "after", "active",
+										"finalizing", "overdue", "held_up",    "brief", NULL};
 	struct keel_inflight_query query = {0};
 	keel_lua_check_options(L, 2, known);
 	query.thread_id = keel_lua_option_text(L, 2, "thread_id");
@@ -206,6 +230,7 @@ static int op_list_inflight(lua_State *L, struct keel_store *store, struct keel_
 	query.finalizing = keel_lua_option_flag(L, 2, "finalizing");
 	query.overdue = keel_lua_option_flag(L, 2, "overdue");
 	query.held_up = keel_lua_option_flag(L, 2, "held_up");
+	query.brief = keel_lua_option_flag(L, 2, "brief");
 	struct keel_text before = keel_lua_option_text(L, 2, "before");
 	query.bounded = before.data != NULL;
 	if (query.bounded && keel_time_parse(before, &query.before) != KEEL_OK)
@@ -478,6 +503,7 @@ static int op_list_runs(lua_State *L, struct keel_store *store, struct keel_erro
 const struct keel_lua_method keel_lua_run_methods[] = {
 	{"put", op_put},
 	{"get", op_get},
+	{"get_document", op_get_document},
 	{"delete", op_delete},
 	{"update_status", op_update_status},
 	{"update_run_completion", op_complete},

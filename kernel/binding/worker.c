@@ -174,10 +174,14 @@ static int op_list_workers(lua_State *L, struct keel_store *store, struct keel_e
 		lua_setfield(L, -2, "has_config_bundle");
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
+	bool cut = list->cut;
 	if (list->count > 16)
 		keel_workers_clear(list);
 	keel_lua_give_back(L, index, LIST);
-	return 1;
+	if (!cut)
+		return 1;
+	lua_pushboolean(L, 1);
+	return 2;
 }
 
 /* [-0, +1, m] */

@@ -98,7 +98,7 @@ static bool matches(const struct keel_event_query *query, struct keel_statement 
 }
 
 static enum keel_code read_event(struct keel_statement *select, struct keel_event *event, struct keel_arena **arena,
-								 struct keel_error *err)
+								 size_t *bytes, struct keel_error *err)
 {
 	struct keel_text *texts[] = {NULL,
 								 &event->kind,
@@ -117,6 +117,7 @@ static enum keel_code read_event(struct keel_statement *select, struct keel_even
 		struct keel_text text = keel_column_text(select, i);
 		if ((!text.data && !keel_column_null(select, i)) || !keel_arena_text(arena, text, texts[i]))
 			return keel_fail_memory(err);
+		*bytes += text.size;
 	}
 	return KEEL_OK;
 }
@@ -172,6 +173,7 @@ static enum keel_code read_page(struct keel_store *store, struct keel_statement 
 {
 	struct keel_arena *arena = list->memory;
 	int64_t expected = next;
+	size_t bytes = 0;
 	enum keel_code code;
 	bool row;
 	for (code = keel_first_step(store, select, &row, err); code == KEEL_OK && row;
@@ -187,7 +189,7 @@ static enum keel_code read_page(struct keel_store *store, struct keel_statement 
 		expected = id + 1;
 		if (!matches(query, select))
 			continue;
-		if ((int64_t)list->count == query->limit) {
+		if ((int64_t)list->count == query->limit || bytes >= KEEL_PAGE_BYTES) {
 			list->has_more = true;
 			break;
 		}
@@ -197,7 +199,7 @@ static enum keel_code read_page(struct keel_store *store, struct keel_statement 
 			break;
 		}
 		list->items = items;
-		code = read_event(select, &list->items[list->count], &arena, err);
+		code = read_event(select, &list->items[list->count], &arena, &bytes, err);
 		if (code != KEEL_OK)
 			break;
 		list->count++;

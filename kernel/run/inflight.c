@@ -175,8 +175,10 @@ enum keel_code keel_run_list_inflight(struct keel_store *store, const struct kee
 							 : keel_null(),
 	};
 	code = keel_query_values(store, text, &select, err, values, text == of_thread || text == overdue ? 5 : 4);
+	const keel_run_set all = keel_run_set_all();
 	if (code == KEEL_OK)
-		code = keel_run_read(store, select, list, err);
+		code = keel_run_read_fields(store, select, query->brief ? keel_run_set_without(all, KEEL_RUN_DOCUMENTS) : all,
+									list, err);
 	keel_buffer_free(&lost);
 	return code;
 }

@@ -185,20 +185,23 @@ void keel_run_hydrate(struct keel_run *run)
 		KEEL_RUN_SET(run, KWARGS, kwargs, keel_text_of("{}"));
 }
 
-static enum keel_code read_row(struct keel_statement *select, struct keel_run *run, struct keel_arena **arena,
-							   struct keel_error *err)
+/* Reads the wanted fields of a row; *bytes grows by its texts. A field that is not looked at is not read off the file
+ * either. */
+static enum keel_code read_row(struct keel_statement *select, keel_run_set wanted, struct keel_run *run,
+							   struct keel_arena **arena, size_t *bytes, struct keel_error *err)
 {
 	memset(run, 0, sizeof *run);
-	run->given = keel_run_set_all();
+	run->given = wanted;
 	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++) {
 		enum keel_run_field field = (enum keel_run_field)i;
-		if (keel_column_null(select, i))
+		if (!keel_run_set_has(wanted, field) || keel_column_null(select, i))
 			continue;
 		keel_run_set_add(&run->valued, field);
 		if (keel_run_is_text(keel_run_field_type(field))) {
 			struct keel_text text = keel_column_text(select, i);
 			if (!text.data || !keel_arena_text(arena, text, keel_run_text(run, field)))
 				return keel_fail_memory(err);
+			*bytes += text.size;
 		} else {
 			*keel_run_number(run, field) = keel_column_int(select, i);
 		}
@@ -207,26 +210,33 @@ static enum keel_code read_row(struct keel_statement *select, struct keel_run *r
 		return keel_fail(err, KEEL_STORE_CORRUPT, "run %s has the unknown status %lld", run->run_id.data,
 						 (long long)run->status);
 	keel_run_hydrate(run);
+	run->given = keel_run_set_without(run->given, keel_run_set_without(keel_run_set_all(), wanted));
+	run->valued = keel_run_set_without(run->valued, keel_run_set_without(keel_run_set_all(), wanted));
 	return KEEL_OK;
 }
 
-enum keel_code keel_run_read(struct keel_store *store, struct keel_statement *select, struct keel_runs *list,
-							 struct keel_error *err)
+enum keel_code keel_run_read_fields(struct keel_store *store, struct keel_statement *select, keel_run_set wanted,
+									struct keel_runs *list, struct keel_error *err)
 {
 	struct keel_arena *arena = list->memory;
 	enum keel_code code;
+	size_t bytes = 0;
 	bool row;
 	list->count = 0;
+	list->cut = false;
 	keel_arena_reset(&arena);
 	for (code = keel_first_step(store, select, &row, err); code == KEEL_OK && row;
 		 code = keel_step(select, &row, err)) {
+		list->cut = bytes >= KEEL_PAGE_BYTES;
+		if (list->cut)
+			break;
 		struct keel_run *items = keel_make_room(list->items, list->count, &list->capacity, sizeof *items);
 		if (!items) {
 			code = keel_fail_memory(err);
 			break;
 		}
 		list->items = items;
-		code = read_row(select, &list->items[list->count], &arena, err);
+		code = read_row(select, wanted, &list->items[list->count], &arena, &bytes, err);
 		if (code != KEEL_OK)
 			break;
 		list->count++;
@@ -236,6 +246,12 @@ enum keel_code keel_run_read(struct keel_store *store, struct keel_statement *se
 	if (code != KEEL_OK)
 		list->count = 0;
 	return code;
+}
+
+enum keel_code keel_run_read(struct keel_store *store, struct keel_statement *select, struct keel_runs *list,
+							 struct keel_error *err)
+{
+	return keel_run_read_fields(store, select, keel_run_set_all(), list, err);
 }
 
 void keel_runs_clear(struct keel_runs *list)

@@ -35,6 +35,10 @@ void keel_run_hydrate(struct keel_run *run);
 enum keel_code keel_run_read(struct keel_store *store, struct keel_statement *select, struct keel_runs *list,
 							 struct keel_error *err);
 
+/* The same of some fields only; the others are not `given`. */
+enum keel_code keel_run_read_fields(struct keel_store *store, struct keel_statement *select, keel_run_set wanted,
+									struct keel_runs *list, struct keel_error *err);
+
 /* Where a run stands in the order of insertion: what a listing goes on behind. Fails with KEEL_NOT_FOUND. */
 enum keel_code keel_run_place(struct keel_store *store, struct keel_text run_id, int64_t *seq, struct keel_error *err);
 

@@ -116,6 +116,9 @@ struct keel_sql_driver {
 	enum keel_code (*check_schema)(struct keel_sql *sql, keel_script *script, struct keel_error *err);
 	/* The last key that was given to a row of a table whose keys are never used again; 0: none was. */
 	enum keel_code (*last_key)(struct keel_sql *sql, struct keel_text table, int64_t *key, struct keel_error *err);
+	/* How many bytes the text in a column of the row with this key has, without reading it; 0 for null and no row. */
+	enum keel_code (*text_size)(struct keel_sql *sql, const char *table, const char *column, int64_t key, int64_t *size,
+	                            struct keel_error *err);
 };
 
 /* The head of every driver's connection and statement. */

@@ -520,6 +520,18 @@ static enum keel_code sqlite_last_key(struct keel_sql *base, struct keel_text ta
 	return code;
 }
 
+static enum keel_code sqlite_text_size(struct keel_sql *base, const char *table, const char *column, int64_t key,
+									   int64_t *size, struct keel_error *err)
+{
+	struct sqlite_sql *sql = sqlite_own(base);
+	sqlite3_blob *text = NULL;
+	int rc = sqlite3_blob_open(sql->db, "main", table, column, key, 0, &text);
+	*size = rc == SQLITE_OK ? sqlite3_blob_bytes(text) : 0;
+	sqlite3_blob_close(text);
+	/* SQLITE_ERROR: the row is not there, or the value is null. */
+	return rc == SQLITE_OK || rc == SQLITE_ERROR ? KEEL_OK : sqlite_fail(sql, rc, err);
+}
+
 static enum keel_code sqlite_make_ready(struct keel_sql *base, struct keel_error *err)
 {
 	struct sqlite_sql *sql = sqlite_own(base);
@@ -636,4 +648,5 @@ const struct keel_sql_driver keel_sqlite_driver = {
 	.write_back = sqlite_write_back,
 	.check_schema = sqlite_check_schema,
 	.last_key = sqlite_last_key,
+	.text_size = sqlite_text_size,
 };

@@ -219,9 +219,10 @@ int keel_sqlite_compare_schema(sqlite3 *db, keel_script *script, struct keel_err
 	static const char text[] = "SELECT type, name, sql FROM sqlite_schema";
 	struct schema schema = {0};
 	sqlite3_stmt *select = NULL;
-	int rc = read_scripts(&schema, script) ? sqlite3_prepare_v2(db, text, -1, &select, NULL) : SQLITE_NOMEM;
+	int rc = read_scripts(&schema, script) ? sqlite3_prepare_v3(db, text, -1, 0, &select, NULL) : SQLITE_NOMEM;
 	if (rc == SQLITE_OK)
 		rc = compare(select, &schema, script, err);
+	sqlite3_reset(select);
 	sqlite3_finalize(select);
 	for (size_t i = 0; rc == SQLITE_DONE && i < schema.count; i++) {
 		const struct object *object = &schema.objects[i];

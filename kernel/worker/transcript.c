@@ -132,7 +132,7 @@ static enum keel_code damaged(const struct keel_store *store, struct keel_text w
 }
 
 static enum keel_code read_entry(struct keel_statement *select, struct keel_entry *entry, struct keel_arena **arena,
-								 bool *sound, struct keel_error *err)
+								 size_t *bytes, bool *sound, struct keel_error *err)
 {
 	struct keel_text *texts[] = {&entry->role, &entry->content, &entry->run_id};
 	entry->sequence = keel_column_int(select, 3);
@@ -142,12 +142,13 @@ static enum keel_code read_entry(struct keel_statement *select, struct keel_entr
 		struct keel_text text = keel_column_text(select, i);
 		if ((!null && !text.data) || !keel_arena_text(arena, text, texts[i]))
 			return keel_fail_memory(err);
+		*bytes += text.size;
 	}
 	*sound = entry->role.data && entry->content.data && entry->event_id > 0;
 	return KEEL_OK;
 }
 
-/* Reads the `count` entries from number list->start on, each of which must be there. */
+/* Reads the `count` entries from number list->start on, each of which must be there, until they are a page. */
 static enum keel_code read_entries(struct keel_store *store, const struct keel_worker_core *core,
 								   struct keel_text worker_id, int64_t count, struct keel_transcript *list,
 								   struct keel_error *err)
@@ -156,6 +157,7 @@ static enum keel_code read_entries(struct keel_store *store, const struct keel_w
 							   " WHERE worker = ?1 AND sequence > ?2 AND sequence <= ?3 ORDER BY sequence";
 	struct keel_arena *arena = list->memory;
 	struct keel_statement *select;
+	size_t bytes = 0;
 	bool row, sound = true;
 	if ((int64_t)list->capacity < count) {
 		struct keel_entry *items = keel_resize(list->items, (size_t)count * sizeof *items);
@@ -168,9 +170,10 @@ static enum keel_code read_entries(struct keel_store *store, const struct keel_w
 									 keel_int(list->start + count));
 	if (code != KEEL_OK)
 		return code;
-	while ((code = keel_step(select, &row, err)) == KEEL_OK && row && sound && (int64_t)list->count < count) {
+	while (bytes < KEEL_PAGE_BYTES && (code = keel_step(select, &row, err)) == KEEL_OK && row && sound &&
+		   (int64_t)list->count < count) {
 		struct keel_entry *entry = &list->items[list->count];
-		code = read_entry(select, entry, &arena, &sound, err);
+		code = read_entry(select, entry, &arena, &bytes, &sound, err);
 		if (code != KEEL_OK)
 			break;
 		list->count++;
@@ -178,7 +181,7 @@ static enum keel_code read_entries(struct keel_store *store, const struct keel_w
 	}
 	keel_reset(select);
 	list->memory = arena;
-	if (code == KEEL_OK && (!sound || (int64_t)list->count != count))
+	if (code == KEEL_OK && (!sound || ((int64_t)list->count != count && bytes < KEEL_PAGE_BYTES)))
 		code = damaged(store, worker_id, err);
 	return code;
 }

@@ -50,7 +50,7 @@ static enum keel_code damaged(const struct keel_store *store, struct keel_text w
 }
 
 static enum keel_code read_row(struct keel_store *store, struct keel_statement *select, struct keel_worker *worker,
-							   struct keel_arena **arena, struct keel_error *err)
+							   struct keel_arena **arena, size_t *bytes, struct keel_error *err)
 {
 	struct keel_text *texts[] = {
 		&worker->worker_id,      &worker->intent,     &worker->profile,      &worker->requested_capabilities,
@@ -63,6 +63,7 @@ static enum keel_code read_row(struct keel_store *store, struct keel_statement *
 			return damaged(store, keel_text_of("?"), err);
 		if ((!null && !text.data) || !keel_arena_text(arena, text, texts[i]))
 			return keel_fail_memory(err);
+		*bytes += text.size;
 	}
 	worker->status = (enum keel_worker_status)keel_column_int(select, 7);
 	worker->requested_capability_count = keel_column_int(select, 8);
@@ -81,18 +82,23 @@ static enum keel_code read_rows(struct keel_store *store, struct keel_statement 
 {
 	struct keel_arena *arena = list->memory;
 	enum keel_code code;
+	size_t bytes = 0;
 	bool row;
 	list->count = 0;
+	list->cut = false;
 	keel_arena_reset(&arena);
 	for (code = keel_first_step(store, select, &row, err); code == KEEL_OK && row;
 		 code = keel_step(select, &row, err)) {
+		list->cut = bytes >= KEEL_PAGE_BYTES;
+		if (list->cut)
+			break;
 		struct keel_worker *items = keel_make_room(list->items, list->count, &list->capacity, sizeof *items);
 		if (!items) {
 			code = keel_fail_memory(err);
 			break;
 		}
 		list->items = items;
-		code = read_row(store, select, &list->items[list->count], &arena, err);
+		code = read_row(store, select, &list->items[list->count], &arena, &bytes, err);
 		if (code != KEEL_OK)
 			break;
 		list->count++;

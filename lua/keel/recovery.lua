@@ -1,7 +1,7 @@
 --- Recovery: what becomes of runs whose owner is gone, or whose time is over. A reconciler decides, the kernel judges
 --- and writes.
+local documents = require "keel.store.documents"
 local errors = require "keel.errors"
-local kernel = require "keel.kernel"
 local policies = require "keel.policy"
 
 local recovery = {}
@@ -91,7 +91,7 @@ local function outcome_of(context, run, cause, source)
   local policy, failure = recovery.reconciler_of(context, run, source)
   if not policy then return nil, failure end
   -- A function of the host could change the row, which is looked at again.
-  local shown = policy.of_host and kernel.json.copy(run) or run
+  local shown = policy.of_host and documents.copy(run) or run
   local outcome, err = policies.call(policy, context.budget, shown,
     { now = context.now(), error = context.error, cause = cause })
   if err or outcome == nil then return nil, err end
@@ -194,17 +194,17 @@ local function next_page(context, at, limit)
       at.owner = owner
     end
     if at.owner and (at.after or not context.is_alive(at.owner)) then
-      local page, err = context.list { session_id = at.owner, before = context.before, limit = limit,
+      local page, more = context.list { session_id = at.owner, before = context.before, limit = limit,
         after = at.after }
-      if not page then return nil, err end
-      at.after = #page == limit and page[#page].run_id or nil
+      if not page then return nil, more end
+      at.after = (#page == limit or more) and page[#page].run_id or nil
       if #page > 0 then return page end
     end
   end
-  local page, err = context.list { overdue = context.next_owner and true, before = context.before, limit = limit,
+  local page, more = context.list { overdue = context.next_owner and true, before = context.before, limit = limit,
     after = at.after }
-  if not page then return nil, err end
-  at.after = #page == limit and page[#page].run_id or nil
+  if not page then return nil, more end
+  at.after = (#page == limit or more) and page[#page].run_id or nil
   at.done = at.after == nil
   return page
 end
@@ -212,7 +212,8 @@ end
 -- Nobody will try to start a run that waits for others and may be claimed: what holds it up is cleared away here.
 local function clear_ways(context, recovered)
   if not context.next_owner then return nil end
-  local page, failure = context.list { held_up = true, before = context.before, limit = PAGE }
+  local page, err = context.list { held_up = true, before = context.before, limit = PAGE }
+  local failure = not page and err or nil
   for _, run in ipairs(page or {}) do failure = context.clear_way(run, recovered) or failure end
   return failure
 end

@@ -106,6 +106,13 @@ static enum keel_code list_thread(void)
 	return runs_are(keel_run_list_by_thread(world.store, text("t"), nothing, 10, &answered_runs, &why));
 }
 
+static enum keel_code read_document(void)
+{
+	int64_t size;
+	return runs_are(
+		keel_run_get_document(world.store, text("waiting"), KEEL_RUN_FIELD_KWARGS, 100, &answered_runs, &size, &why));
+}
+
 static enum keel_code list_inflight(void)
 {
 	struct keel_inflight_query query = {.limit = 10, .after = text("owned")};
@@ -285,6 +292,7 @@ static const struct operation operations[] = {
 	{"reading some events", READS | LITTLE_SQL, some_runs, NULL, read_some_events, NULL},
 	{"reading a run", READS | LITTLE_SQL, some_runs, NULL, get, NULL},
 	{"listing a thread", READS | LITTLE_SQL, some_runs, NULL, list_thread, NULL},
+	{"reading a document", READS | LITTLE_SQL, some_runs, NULL, read_document, NULL},
 	{"listing what is in flight", READS | LITTLE_SQL, some_runs, NULL, list_inflight, NULL},
 	{"listing what is overdue", READS | LITTLE_SQL, some_runs, NULL, list_overdue, NULL},
 	{"looking for an owner", READS | LITTLE_SQL, some_runs, NULL, next_owner, NULL},

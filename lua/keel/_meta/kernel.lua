@@ -306,6 +306,7 @@
 --- that may not be claimed; in order of insertion
 ---@field held_up? boolean true: the claimable run that is next on each thread where a run is finalizing or was asked
 --- to stop
+---@field brief? boolean true: without metadata, kwargs, token_usage_by_model and result
 
 ---@class keel.DispatchQuery
 ---@field batch_id? string
@@ -429,8 +430,17 @@ function Operations:list_by_thread(thread_id, options) end
 --- Fails with invalid_request and limit_too_large.
 ---@param query? keel.InflightQuery
 ---@return keel.Run[]? runs
----@return keel.Error? err
+---@return keel.Error|true|nil err or true: there are more, though the limit is not reached: these have 4 MiB of texts
 function Operations:list_inflight(query) end
+
+--- One document of a run. Fails with invalid_request.
+---@param run_id string
+---@param name "metadata"|"kwargs"|"token_usage_by_model"|"result"
+---@param max_bytes? integer one that is longer is not read; default: none is too long
+---@return any value nil: there is none, or it is longer
+---@return keel.Error? err
+---@return integer? size bytes of its text
+function Operations:get_document(run_id, name, max_bytes) end
 
 --- The lowest session above `after` that owns a run in flight: with session_alive it leads to what the dead left.
 ---@param after? integer default 0

@@ -1,5 +1,6 @@
 --- Admission: may this run start now? Read, decided and written in one transaction.
 local decisions = require "keel.policy.decision"
+local documents = require "keel.store.documents"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 local policies = require "keel.policy"
@@ -50,26 +51,26 @@ end
 ---@return keel.Error? err
 function admission.read_inflight(context, tx, thread_id)
   local recovered = {}
-  local rows, err
+  local rows, is_cut, err
   repeat
-    rows, err = tx:list_inflight { thread_id = thread_id, limit = SHOWN }
-    if not rows then return nil, err end
+    rows, is_cut = documents.list_inflight(tx, { thread_id = thread_id, limit = SHOWN })
+    if not rows then return nil, is_cut end
     local some
     some, err = recover(context, tx, rows, recovered)
     if some == nil then return nil, err end
   until not some -- what was given back is in flight still, and more may have come into sight
   local finalizing
-  finalizing, err = tx:list_inflight { thread_id = thread_id, finalizing = true, limit = SHOWN }
+  finalizing, err = tx:list_inflight { thread_id = thread_id, finalizing = true, limit = SHOWN, brief = true }
   if not finalizing then return nil, err end
   for i, row in ipairs(finalizing) do finalizing[i] = row.run_id end
   local count = #rows
-  if count == SHOWN then
+  if count == SHOWN or is_cut then
     count, err = tx:count_inflight(thread_id)
     if not count then return nil, err end
   end
   local runs, reservation = split(rows)
-  return { runs = runs, reservation = reservation, count = count - (#rows - #runs), finalizing = finalizing,
-    recovered = recovered }
+  return { runs = runs, is_cut = is_cut, reservation = reservation, count = count - (#rows - #runs),
+    finalizing = finalizing, recovered = recovered }
 end
 
 -- A copy of a document, for a function of the host, which could change what is stored.
@@ -161,7 +162,7 @@ end
 local function cancel_runs(context, tx, request, decision, shown, effects)
   local wanted = {}
   for _, id in ipairs(decision.cancel) do wanted[id] = true end
-  local page = shown
+  local page, is_cut = shown, shown.is_cut
   repeat
     local last
     for _, run in ipairs(page) do
@@ -171,11 +172,10 @@ local function cancel_runs(context, tx, request, decision, shown, effects)
         if not done then return nil, err end
       end
     end
-    local more = decision.all and #page == SHOWN
+    local more = decision.all and (#page == SHOWN or is_cut)
     if more then
-      local err
-      page, err = tx:list_inflight { thread_id = request.thread_id, limit = SHOWN, after = last }
-      if not page then return nil, err end
+      page, is_cut = tx:list_inflight { thread_id = request.thread_id, limit = SHOWN, after = last, brief = true }
+      if not page then return nil, is_cut end
     end
   until not more
   return true
@@ -357,7 +357,7 @@ end
 -- Asks the fallback in place of a strategy that failed. What that one was shown it may have changed: it is read again.
 local function ask_fallback(context, tx, request, inflight, shown, failure)
   local policy = policies.find("strategies", context.fallback, context.strategies)
-  local rows, err = tx:list_inflight { thread_id = request.thread_id, limit = SHOWN }
+  local rows, err = documents.list_inflight(tx, { thread_id = request.thread_id, limit = SHOWN })
   if not rows then return nil, err end
   inflight.runs = split(rows)
   local fields = { strategy = request.policy.name, fallback = policy.name, thread_id = request.thread_id,
@@ -390,6 +390,7 @@ local function carry_out(context, tx, request, inflight)
       reserved)
   end
   local shown = admission.outline(inflight.runs)
+  shown.is_cut = inflight.is_cut
   local decision, err = decide(context, tx, request, inflight, shown)
   if not decision then return nil, err end
   if decision.admit then return admit(context, tx, request, decision, inflight, shown) end

@@ -197,15 +197,15 @@ local function all_of(self, query, what)
   local runs = {}
   query.limit = PAGE
   repeat
-    local rows, err = self._client:call("list_dispatched", query)
-    if not rows then return nil, err end
+    local rows, more = self._client:call("list_dispatched", query)
+    if not rows then return nil, more end
     for _, row in ipairs(rows) do runs[#runs + 1] = record.of_row(row) end
     if #runs > ALL_MAX then
       return nil, errors.new("limit_too_large", ("%s has more than %d runs"):format(what, ALL_MAX),
         { requested = #runs, max = ALL_MAX })
     end
     query.after = rows[#rows] and rows[#rows].run_id
-  until #rows < PAGE
+  until #rows < PAGE and not more
   return runs
 end
 

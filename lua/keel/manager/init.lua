@@ -7,6 +7,7 @@ local LiveRuns = require "keel.manager.live_runs"
 local Retry = require "keel.retry"
 local admission = require "keel.admission"
 local check = require "keel.check"
+local documents = require "keel.store.documents"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 local policies = require "keel.policy"
@@ -475,7 +476,10 @@ function Manager:_sweep_context(options)
   context.over_unknown = options.over_unknown
   context.stored_reconciler = function() return self:_stored_reconciler() end
   context.lease_left = client:has "lease_left" and function(id) return client:call("lease_left", id) end or nil
-  context.list = function(query) return client:call("list_inflight", query) end
+  context.list = function(query)
+    query.brief = documents.are_apart(client.store) or nil
+    return documents.put_off(client.store, client:call("list_inflight", query))
+  end
   context.claim = function(run_id, outcome) return client:call("claim_for_takeover", run_id, outcome) end
   context.next_owner = client:has "next_owner" and function(after) return client:call("next_owner", after) end or nil
   -- Sessions are asked about once a sweep. One that lives now may die meanwhile: the next sweep sees it.

@@ -21,16 +21,18 @@ local function by_id(a, b) return a.run_id < b.run_id end
 
 -- The rows this session has in flight, by id.
 local function read_own(self, session_id)
-  local rows, after = {}, nil
+  local rows, after, more = {}
   repeat
-    local page, err = self._client:call("list_inflight", { session_id = session_id, limit = PAGE, after = after })
-    if not page then return nil, err end
+    local page
+    page, more = self._client:call("list_inflight", { session_id = session_id, limit = PAGE, after = after })
+    if not page then return nil, more end
+    more = more or #page == PAGE
     for _, row in ipairs(page) do
       if rows[row.run_id] then return rows end -- it starts over: the run to go on behind was deleted
       rows[row.run_id] = row
       after = row.run_id
     end
-  until #page < PAGE
+  until not more
   return rows
 end
 

@@ -41,11 +41,14 @@ return function(Manager)
   ---@param options? { user_id?: string, limit?: integer } limit: 1 to 1000, default 100
   ---@return keel.Run[]? runs
   ---@return keel.Error? err
+  ---@return boolean? is_cut there are more, but these have 4 MiB of texts
   function Manager:list_by_thread(thread_id, options)
     check.type(thread_id, "string", 1, "list_by_thread")
     options = check.options(options, { user_id = "string", limit = "integer" }, 2, "list_by_thread")
     local limit = options.limit or DEFAULT_LIMIT
     local rows, err = self._client:call("list_by_thread", thread_id, { user_id = options.user_id, limit = limit })
+    local is_cut = rows and err
+    if is_cut then err = nil end
     if err and (err.code == "invalid_request" or err.code == "limit_too_large") then return nil, err end
     local runs, place, seen = {}, {}, {}
     local function add(run)
@@ -60,16 +63,17 @@ return function(Manager)
     end
     table.sort(runs, newest_first(place))
     for i = #runs, limit + 1, -1 do runs[i] = nil end
-    return runs, err
+    return runs, err, is_cut
   end
 
   -- Whether the thread has a run that ended and is not settled, by an owner who is there.
   local function has_finalizing(self, thread_id)
-    local rows, err = self._client:call("list_inflight", { thread_id = thread_id, finalizing = true, limit = 256 })
+    local rows, err = self._client:call("list_inflight", { thread_id = thread_id, finalizing = true, limit = 256,
+      brief = true })
     for _, row in ipairs(rows or {}) do
       if row.session_id and self._client:is_alive(row.session_id) then return true end
     end
-    if err then return false, err end
+    if not rows then return false, err end
     return false
   end
 
@@ -81,7 +85,7 @@ return function(Manager)
   function Manager:has_inflight(thread_id)
     check.type(thread_id, "string", 1, "has_inflight")
     -- A thread with a reservation has no run admitted; a few may have been made past the guard.
-    local rows, err = self._client:call("list_inflight", { thread_id = thread_id, limit = 256 })
+    local rows, err = self._client:call("list_inflight", { thread_id = thread_id, limit = 256, brief = true })
     if not rows then
       for _, record in pairs(self._live:of_thread(thread_id)) do
         if not LiveRuns.is_final(record.status) or record.finalizing then return true, err end

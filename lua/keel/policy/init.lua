@@ -2,6 +2,7 @@
 --- called: with a budget.
 local LoadedPolicy = require "keel.policy.loaded"
 local check = require "keel.check"
+local documents = require "keel.store.documents"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 
@@ -159,7 +160,10 @@ function policies.refresh(wanted, own, log)
 end
 
 local function bounded(policy, budget, ...)
-  if policy.box then return policy.box:call(budget.instructions, budget.seconds, budget.bytes, ...) end
+  if policy.box then
+    documents.show(...)
+    return policy.box:call(budget.instructions, budget.seconds, budget.bytes, ...)
+  end
   return kernel.bounded_call(policy.call, budget.instructions, budget.seconds, ...)
 end
 

@@ -72,8 +72,8 @@ local kinds = {
 local function collect(store, sessions, now)
   local found, pending, after = {}, {}, nil
   repeat
-    local rows, err = store:list_inflight { limit = 1000, after = after }
-    if not rows then return nil, err end
+    local rows, more = store:list_inflight { limit = 1000, after = after, brief = true }
+    if not rows then return nil, more end
     for _, run in ipairs(rows) do
       local kind = kind_of(store, run, sessions, now)
       if kind then
@@ -83,7 +83,7 @@ local function collect(store, sessions, now)
         pending[run.thread_id] = (pending[run.thread_id] or 0) + 1
       end
     end
-    after = #rows == 1000 and rows[#rows].run_id or nil
+    after = (#rows == 1000 or more) and rows[#rows].run_id or nil
   until not after
   return found, pending
 end

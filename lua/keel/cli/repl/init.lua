@@ -193,7 +193,7 @@ local function tell_orphans(store, given)
   local pid, count = stat and stat:read "n", 0
   for _, session in ipairs(pid and store:sessions() or {}) do
     if session.pid == pid and session.alive then
-      count = count + #(store:list_inflight { session_id = session.session_id, limit = 1000 } or {})
+      count = count + #(store:list_inflight { session_id = session.session_id, limit = 1000, brief = true } or {})
     end
   end
   if count > 0 then

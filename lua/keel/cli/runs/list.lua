@@ -18,10 +18,10 @@ return {
   run = function(given)
     local store <close>, err = opening.store(given, "read")
     if not store then return nil, err end
-    local runs
-    runs, err = store:list_runs { thread_id = given.thread, status = given.status, user_id = given.user,
+    local runs, is_cut
+    runs, is_cut = store:list_runs { thread_id = given.thread, status = given.status, user_id = given.user,
       after = given.after, limit = given.limit or 20 }
-    if not runs then return nil, err end
+    if not runs then return nil, is_cut end
     if given.json then
       for _, run in ipairs(runs) do output.json(shape.fields(run)) end
     elseif #runs == 0 then
@@ -31,5 +31,6 @@ return {
       for _, run in ipairs(runs) do orphans[run.run_id] = opening.is_orphan(store, run) end
       describe.print_runs(runs, store:now(), orphans)
     end
+    if is_cut then output.note(given, "there are more, and much to read: --after " .. runs[#runs].run_id) end
   end,
 }

@@ -50,8 +50,9 @@ end
 return function(store, limit)
   local newest, err = store:event_high_water()
   if not newest then return nil, err end
-  local runs, known, latest
+  local runs, known, latest, is_cut
   runs, err = store:list_inflight { limit = limit }
+  is_cut = err
   if not runs then return nil, err end
   known, err = store:sessions()
   if not known then return nil, err end
@@ -60,7 +61,7 @@ return function(store, limit)
   local alive = {}
   for _, session in ipairs(known) do alive[session.session_id] = session.alive end
   local shot = { at = store:now(), store = store:path(), event_id = newest, running = 0, pending = 0, claimable = 0,
-    has_more = #runs == limit, runs = kernel.array(), ended = kernel.array() }
+    has_more = #runs == limit or is_cut == true, runs = kernel.array(), ended = kernel.array() }
   for i, run in ipairs(runs) do
     shot[run.status] = shot[run.status] + 1
     if run.claimable then shot.claimable = shot.claimable + 1 end

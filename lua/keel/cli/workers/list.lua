@@ -22,9 +22,9 @@ local function print_runtimes(store, given)
 end
 
 local function print_workers(store, given)
-  local workers, err = store:list_workers(given.runtime,
+  local workers, is_cut = store:list_workers(given.runtime,
     { active = given.active, limit = given.limit, after = given.after })
-  if not workers then return nil, opening.no_worker(err, given.runtime, given.after) end
+  if not workers then return nil, opening.no_worker(is_cut, given.runtime, given.after) end
   local rows, now = {}, store:now()
   for i, worker in ipairs(workers) do
     if given.json then output.json(worker) end
@@ -35,6 +35,7 @@ local function print_workers(store, given)
   if given.json then return end
   if #rows == 0 then return output.note(given, "there is no such worker") end
   output.table({ "STATUS", "<WORKER", "?>AGE", "?>ENTRIES", "?INTENT", "WHAT" }, rows)
+  if is_cut then output.note(given, "there are more, and much to read: --after " .. workers[#workers].worker_id) end
 end
 
 return {
