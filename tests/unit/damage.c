@@ -93,8 +93,7 @@ static void put_file(const char *data, size_t size)
 {
 	unlink(in_folder("store-wal"));
 	unlink(in_folder("store-shm"));
-	unlink(world.path);
-	write_file(world.path, data, size);
+	write_file(world.path, data, size); /* the same file: another in its place is told from it */
 }
 
 /* --- Looking ----------------------------------------------------------------------------------------------------- */
