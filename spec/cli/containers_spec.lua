@@ -1,0 +1,54 @@
+--- Owners in name spaces of their own, as in containers: who is dead, who is a stranger, and what nobody can tell.
+local command = require "support.command"
+local support = require "support"
+
+-- Runs a script of bash in name spaces of its own. Nil when they cannot be made here.
+local function isolated(script)
+  local folder = support.dir()
+  local file = assert(io.open(folder .. "/script", "w"))
+  file:write("cd '", folder, "'\nK='", command.program, "'\n", script)
+  file:close()
+  local probe = os.execute "unshare -m unshare -pf --mount-proc true >/dev/null 2>&1"
+  if not probe then return nil end
+  local pipe = assert(io.popen(("timeout 60 unshare -m bash '%s/script' 2>&1"):format(folder)))
+  local said = pipe:read "a"
+  pipe:close()
+  return said
+end
+
+-- A run whose command still goes when the only process that has it is killed with its name space.
+local KILLED = [[unshare -pf --kill-child --mount-proc sh -c "$K --store $S exec -t job -- sleep 100 &
+  until $K --store $S runs list 2>/dev/null | grep -q running; do :; done; exit 0" >/dev/null 2>&1
+]]
+
+describe("A container", function()
+  after_each(support.clean_up)
+
+  it("F-57: that is started anew on the same layers, in a new mount, finds its run dead", function()
+    local said = isolated([[
+      mkdir l t m x; mount -t tmpfs none t; mkdir t/u t/w
+      O=lowerdir=l,upperdir=t/u,workdir=t/w; mount -t overlay overlay -o $O m || { echo none; exit; }
+      S=m/k.db
+    ]] .. KILLED .. [[
+      umount m; mount -t tmpfs none x; mount -t overlay overlay -o $O m
+      unshare -pf --mount-proc timeout 20 $K --store $S exec -t job -- echo ran; echo "rc $?"
+    ]])
+    if not said or said:find "none" then return pending "name spaces and overlays cannot be made here" end
+    assert.matches("ran\nrc 0", said)
+  end)
+
+  it("F-57, F-60: whose side file is gone cannot be judged: that is said, and a person ends its session", function()
+    local said = isolated("S=q.db\n" .. KILLED .. [[
+      rm q.db-sessions
+      $K --store $S exec -t job -- echo beside; echo "rc $?"
+      $K --store $S doctor
+      $K --store $S reconcile --session 1
+      $K --store $S exec -t job -- echo after; echo "rc $?"
+    ]])
+    if not said then return pending "name spaces cannot be made here" end
+    assert.matches("whether session 1, which has it, is alive cannot be told here", said)
+    assert.matches("rc 75", said)
+    assert.matches("whose process may be gone, which cannot be told here", said)
+    assert.matches("after\nrc 0", said)
+  end)
+end)
