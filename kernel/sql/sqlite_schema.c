@@ -20,12 +20,15 @@
 
 /* --- The migrations ----------------------------------------------------------------------------------------------- */
 
-/* A table or an index, as it has to be. */
+/* A table or an index, as it has to be; or a column that was added to a table. */
 struct object {
-	struct keel_text type, name, sql;
+	enum { TABLE, INDEX, COLUMN } kind;
+	struct keel_text name; /* of a column: its table's */
+	struct keel_text sql;
 	size_t end; /* of a table: where a column is added */
 	bool found;
 };
+static const char *const kind_names[] = {[TABLE] = "table", [INDEX] = "index"};
 
 struct schema {
 	struct object *objects;
@@ -46,15 +49,14 @@ static void skip_between(const char **at)
 /* The end of the statement that begins here: its semicolon. *bracket is its last closing bracket. */
 static const char *end_of(const char *at, const char **bracket)
 {
-	for (; *at && *at != ';'; at++) {
-		if (strncmp(at, "--", 2) == 0)
-			at += strcspn(at, "\n") - 1;
+	for (at += strcspn(at, ";-')"); *at && *at != ';'; at += strcspn(at, ";-')")) {
+		if (*at == ')')
+			*bracket = at;
 		else if (*at == '\'')
 			at += 1 + strcspn(at + 1, "'");
-		else if (*at == ')')
-			*bracket = at;
-		if (!*at)
-			break;
+		else if (at[1] == '-')
+			at += strcspn(at, "\n");
+		at += *at != '\0';
 	}
 	return at;
 }
@@ -68,47 +70,54 @@ static struct keel_text take_word(const char **at)
 	return word;
 }
 
-static struct object *find(struct schema *schema, struct keel_text type, struct keel_text name)
+static struct object *find(struct schema *schema, int kind, struct keel_text name)
 {
 	for (size_t i = 0; i < schema->count; i++)
-		if (keel_text_same(schema->objects[i].name, name) && keel_text_same(schema->objects[i].type, type))
+		if ((int)schema->objects[i].kind == kind && keel_text_same(schema->objects[i].name, name))
 			return &schema->objects[i];
 	return NULL;
 }
 
-static const char *const type_names[] = {"table", "index"};
-
-static bool take_type(const char **at, struct keel_text *type)
+/* What a statement of the migrations is about: CREATE or DROP of a table or an index, ALTER TABLE … ADD COLUMN. False:
+ * about nothing that is in the schema. *at is moved to what follows the name, of a column to its definition. */
+static bool read_head(const char **at, struct keel_text *verb, struct object *object)
 {
+	*verb = take_word(at);
+	if (!keel_text_is(*verb, "CREATE") && !keel_text_is(*verb, "DROP") && !keel_text_is(*verb, "ALTER"))
+		return false;
 	struct keel_text word = take_word(at);
 	if (keel_text_is(word, "UNIQUE"))
 		word = take_word(at);
-	bool table = keel_text_is(word, "TABLE");
-	*type = keel_text_of(type_names[!table]);
-	return table || keel_text_is(word, "INDEX");
+	object->kind = keel_text_is(word, "INDEX") ? INDEX : TABLE;
+	object->name = take_word(at);
+	if (!keel_text_is(*verb, "ALTER"))
+		return object->kind == INDEX || keel_text_is(word, "TABLE");
+	object->kind = COLUMN;
+	return keel_text_is(take_word(at), "ADD") && keel_text_is(take_word(at), "COLUMN");
 }
 
-/* Notes what a statement makes, or takes away. What a column adds to a table is found when that is compared. */
+/* Notes what a statement makes, or takes away. */
 static bool read_statement(struct schema *schema, const char *start, const char *end, const char *bracket)
 {
 	const char *at = start;
-	struct keel_text verb = take_word(&at), type;
-	bool create = keel_text_is(verb, "CREATE"), drop = keel_text_is(verb, "DROP");
-	if ((!create && !drop) || !take_type(&at, &type))
+	struct keel_text verb;
+	struct object object = {0};
+	if (!read_head(&at, &verb, &object))
 		return true;
-	struct keel_text name = take_word(&at);
-	if (drop) {
-		struct object *gone = find(schema, type, name);
+	if (keel_text_is(verb, "DROP")) {
+		struct object *gone = find(schema, (int)object.kind, object.name);
 		if (gone)
 			*gone = schema->objects[--schema->count];
 		return true;
 	}
+	const char *from = object.kind == COLUMN ? at : start;
+	object.sql = (struct keel_text){from, (size_t)(end - from)};
+	object.end = (size_t)(bracket - start);
 	struct object *objects = keel_make_room(schema->objects, schema->count, &schema->capacity, sizeof *objects);
 	if (!objects)
 		return false;
 	schema->objects = objects;
-	objects[schema->count++] = (struct object){
-		.type = type, .name = name, .sql = {start, (size_t)(end - start)}, .end = (size_t)(bracket - start)};
+	objects[schema->count++] = object;
 	return true;
 }
 
@@ -139,30 +148,25 @@ static bool take(struct keel_text *rest, const char *text, size_t size)
 }
 
 /* Takes off the columns that were added to a table, in order. */
-static bool take_added(struct keel_text *rest, struct keel_text table, keel_script *script)
+static bool take_added(struct keel_text *rest, const struct schema *schema, struct keel_text table)
 {
-	for (int i = 0; script(i); i++) {
-		const char *at = script(i);
-		for (skip_between(&at); *at; skip_between(&at)) {
-			const char *bracket = at, *end = end_of(at, &bracket);
-			if (keel_text_is(take_word(&at), "ALTER") && keel_text_is(take_word(&at), "TABLE") &&
-				keel_text_same(take_word(&at), table) && keel_text_is(take_word(&at), "ADD") &&
-				keel_text_is(take_word(&at), "COLUMN") && (!take(rest, ", ", 2) || !take(rest, at, (size_t)(end - at))))
-				return false;
-			at = end;
-		}
+	for (size_t i = 0; i < schema->count; i++) {
+		const struct object *column = &schema->objects[i];
+		if (column->kind == COLUMN && keel_text_same(column->name, table) &&
+			(!take(rest, ", ", 2) || !take(rest, column->sql.data, column->sql.size)))
+			return false;
 	}
 	return true;
 }
 
-static bool is_same(const struct object *object, struct keel_text sql, keel_script *script)
+static bool is_same(const struct schema *schema, const struct object *object, struct keel_text sql)
 {
-	if (keel_text_same(object->sql, sql))
-		return true;
-	if (!keel_text_is(object->type, "table"))
-		return false;
-	return take(&sql, object->sql.data, object->end) && take_added(&sql, object->name, script) &&
-		   keel_text_same(sql, (struct keel_text){object->sql.data + object->end, object->sql.size - object->end});
+	struct keel_text head = {object->sql.data, object->end}, rest = sql;
+	if (object->kind != TABLE)
+		return keel_text_same(object->sql, sql);
+	struct keel_text tail = {object->sql.data + object->end, object->sql.size - object->end};
+	return sql.data && take(&rest, head.data, head.size) && take_added(&rest, schema, object->name) &&
+		   keel_text_same(rest, tail);
 }
 
 /* What SQLite makes by itself: the counters of AUTOINCREMENT, the indexes behind UNIQUE, and what ANALYZE notes. */
@@ -190,7 +194,7 @@ static struct keel_text column(sqlite3_stmt *select, int i)
 }
 
 /* Looks at what there is; what is strange is said, with SQLITE_CORRUPT. */
-static int compare(sqlite3_stmt *select, struct schema *schema, keel_script *script, struct keel_error *err)
+static int compare(sqlite3_stmt *select, struct schema *schema, struct keel_error *err)
 {
 	int rc;
 	while ((rc = sqlite3_step(select)) == SQLITE_ROW) {
@@ -199,8 +203,9 @@ static int compare(sqlite3_stmt *select, struct schema *schema, keel_script *scr
 			(!name.data && sqlite3_column_type(select, 1) != SQLITE_NULL) ||
 			(!sql.data && sqlite3_column_type(select, 2) != SQLITE_NULL))
 			return SQLITE_NOMEM;
-		struct object *object = find(schema, type, name);
-		if (object && !object->found && is_same(object, sql, script)) {
+		int kind = keel_text_is(type, kind_names[INDEX]) ? INDEX : TABLE;
+		struct object *object = find(schema, kind, name);
+		if (object && !object->found && keel_text_is(type, kind_names[kind]) && is_same(schema, object, sql)) {
 			object->found = true;
 			continue;
 		}
@@ -221,15 +226,15 @@ int keel_sqlite_compare_schema(sqlite3 *db, keel_script *script, struct keel_err
 	sqlite3_stmt *select = NULL;
 	int rc = read_scripts(&schema, script) ? sqlite3_prepare_v3(db, text, -1, 0, &select, NULL) : SQLITE_NOMEM;
 	if (rc == SQLITE_OK)
-		rc = compare(select, &schema, script, err);
+		rc = compare(select, &schema, err);
 	sqlite3_reset(select);
 	sqlite3_finalize(select);
 	for (size_t i = 0; rc == SQLITE_DONE && i < schema.count; i++) {
 		const struct object *object = &schema.objects[i];
-		if (object->found)
+		if (object->found || object->kind == COLUMN)
 			continue;
-		keel_fail(err, KEEL_STORE_CORRUPT, "%s lacks the %s %.*s", sqlite3_db_filename(db, "main"), object->type.data,
-				  (int)object->name.size, object->name.data);
+		keel_fail(err, KEEL_STORE_CORRUPT, "%s lacks the %s %.*s", sqlite3_db_filename(db, "main"),
+				  kind_names[object->kind], (int)object->name.size, object->name.data);
 		rc = SQLITE_CORRUPT;
 	}
 	keel_free(schema.objects);
