@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/room.h"
 #include "base/path.h"
 
 /* The watched files of this process, for the fork handlers. */
@@ -77,9 +78,9 @@ static enum keel_code fail_open(const char *path, int failure, struct keel_error
 		code = KEEL_STORE_MISSING;
 	else if (failure == EROFS)
 		code = KEEL_STORE_READONLY;
-	else if (failure == ENOSPC || failure == EDQUOT)
+	else if (keel_is_no_room(failure))
 		code = KEEL_STORE_FULL;
-	return keel_fail(err, code, "cannot open %s: %s", path, strerror(failure));
+	return keel_fail(err, code, "cannot open %s: %s", path, keel_room_words(path, failure));
 }
 
 /* Whether a file of this user may stand beside a store of these rights. Whoever may write the store may make them. */

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/room.h"
 #include "base/text.h"
 #include "store/store.h"
 
@@ -26,9 +27,9 @@ static enum keel_code fail_file(struct keel_error *err, const char *path, int fa
 		code = KEEL_STORE_MISSING;
 	if (failure == EROFS)
 		code = KEEL_STORE_READONLY;
-	if (failure == ENOSPC || failure == EDQUOT)
+	if (keel_is_no_room(failure))
 		code = KEEL_STORE_FULL;
-	return keel_fail(err, code, "cannot write %s: %s", path, strerror(failure));
+	return keel_fail(err, code, "cannot write %s: %s", path, keel_room_words(path, failure));
 }
 
 /* Makes the copy a store of its own. */

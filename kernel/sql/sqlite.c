@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/room.h"
 #include "base/trace.h"
 #include "sql/sqlite_schema.h"
 
@@ -91,6 +92,13 @@ static bool is_full(const struct sqlite_sql *sql, int rc)
 	return writes && getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
 }
 
+/* A file system that was mounted for writing and cannot be written: an image that became read-only. */
+static bool is_read_only(const struct sqlite_sql *sql, int rc)
+{
+	return sql->db && ((rc & 0xFF) == SQLITE_IOERR || (rc & 0xFF) == SQLITE_CANTOPEN) &&
+		   sqlite3_system_errno(sql->db) == EROFS;
+}
+
 enum keel_code sqlite_fail(struct sqlite_sql *sql, int rc, struct keel_error *err)
 {
 	/* The connection's message belongs to the last call that failed on it: take it only if that was this one. */
@@ -98,7 +106,15 @@ enum keel_code sqlite_fail(struct sqlite_sql *sql, int rc, struct keel_error *er
 		sql->db && sqlite3_extended_errcode(sql->db) == rc ? sqlite3_errmsg(sql->db) : sqlite3_errstr(rc);
 	const char *path = sql->db ? sqlite3_db_filename(sql->db, "main") : NULL;
 	enum keel_code code = classify(rc, message);
-	if (is_full(sql, rc)) {
+	/* Its log, or the index of that, cannot be made, where it could be opened. */
+	int number = sql->db && (rc & 0xFF) == SQLITE_CANTOPEN ? sqlite3_system_errno(sql->db) : 0;
+	if (path && keel_is_no_room(number)) {
+		code = KEEL_STORE_FULL;
+		message = keel_room_words(path, number);
+	} else if (is_read_only(sql, rc)) {
+		code = KEEL_STORE_READONLY;
+		message = "its file system cannot be written (any more)";
+	} else if (is_full(sql, rc)) {
 		code = KEEL_STORE_FULL;
 		message = "there is no room to write: the disk, a quota or a limit on the size of files (ulimit -f)";
 	}

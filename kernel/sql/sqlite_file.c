@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/room.h"
 #include "base/path.h"
 #include "base/sidefile.h"
 
@@ -54,7 +55,7 @@ static enum keel_code create_file(const char *path, struct keel_error *err)
 		return keel_fail(err, KEEL_STORE_READONLY, "cannot create %s: %s", path, strerror(failure));
 	case ENOSPC:
 	case EDQUOT:
-		return keel_fail(err, KEEL_STORE_FULL, "cannot create %s: %s", path, strerror(failure));
+		return keel_fail(err, KEEL_STORE_FULL, "cannot create %s: %s", path, keel_room_words(path, failure));
 	default:
 		return keel_fail(err, KEEL_IO, "cannot create %s: %s", path, strerror(failure));
 	}

@@ -53,6 +53,23 @@ describe("On a small file system", function()
     assert.same({}, store:verify())
   end)
 
+  it("F-64: a full inode table is store_full, and the message names inodes", function()
+    local directory = mount "8m,nr_inodes=4"
+    if not directory then return pending "mounting is not allowed here" end
+    local path = directory .. "/keel.db"
+    local made = 0
+    while run("touch %s/%d", directory, made) do made = made + 1 end
+    local err = support.refused("store_full", keel.open(path))
+    assert.truthy(err.message:find("no inodes left", 1, true), err.message)
+    -- One is free: the store can be made, and nothing beside it.
+    os.remove(directory .. "/0")
+    err = support.refused("store_full", keel.open(path))
+    assert.truthy(err.message:find("no inodes left", 1, true), err.message)
+    for i = 1, made - 1 do os.remove(directory .. "/" .. i) end
+    assert(run("mount -o remount,nr_inodes=20 %s", directory))
+    assert(support.open(path):put("r", { thread_id = "t" }))
+  end)
+
   it("a store that found the disk full goes on when there is room again", function()
     local directory = mount "768k"
     if not directory then return pending "mounting is not allowed here" end
