@@ -43,9 +43,14 @@ enum {
 };
 
 /* Appends a caller's own event; id and at in *event are ignored, the id comes back in *id.
- * Fails with KEEL_INVALID_REQUEST for a bad kind or id and text that is not UTF-8. */
+ * Fails with KEEL_INVALID_REQUEST for a bad kind or id, a kind that is the kernel's own (what the log says of runs,
+ * workers and limits is true), and text that is not UTF-8. */
 KEEL_API enum keel_code keel_event_append(struct keel_store *store, const struct keel_event *event, int64_t *id,
                                           struct keel_error *err);
+
+/* The same for whoever decides on admission: the kind is "run_rejected" or "run_reused", which leave no row. */
+KEEL_API enum keel_code keel_event_append_admission(struct keel_store *store, const struct keel_event *event,
+                                                    int64_t *id, struct keel_error *err);
 
 struct keel_event_query {
 	int64_t next_event_id;       /* read from this id on; at least 1 */

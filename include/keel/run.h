@@ -485,10 +485,12 @@ struct keel_requeue {
 	int64_t fence;          /* the owner's; 0: whoever asks */
 	int64_t delay_us;       /* before it can start again */
 	struct keel_text error; /* why; data NULL: none. Kept in the event, and in the row if it ends. */
+	bool keep_attempt;      /* it was no try: the attempt is not spent, however many are left */
 };
 
 /* Gives a run back: pending and claimable, with one attempt more if it had started. When max_attempts are used up it
- * ends with an error instead; when it was asked to stop, it is interrupted. *found and *written as in update_status.
+ * ends with an error instead; when it was asked to stop, it is interrupted. With keep_attempt no attempt is spent.
+ * *found and *written as in update_status.
  * Fails with KEEL_INVALID_TRANSITION for a run that has ended, and with KEEL_STALE_OWNER. */
 KEEL_API enum keel_code keel_run_requeue(struct keel_store *store, struct keel_text run_id,
                                          const struct keel_requeue *requeue, bool *found, struct keel_run *written,

@@ -20,8 +20,9 @@ static struct keel_events *new_list(lua_State *L)
 
 /* append_event{ kind, thread_id, run_id, runtime_id, worker_ref, message, data }: adds an event of the caller's own to
  * the log. Parameters: kind (1 to 256 bytes); the others may be left out; worker_ref and data are tables. Returns the
- * id of the event. Fails with invalid_request. */
-static int op_append_event(lua_State *L, struct keel_store *store, struct keel_error *err)
+ * id of the event. Fails with invalid_request, for the kinds of the kernel too.
+ * append_admission{ … }: the same for the events of admission, with the kinds run_rejected and run_reused. */
+static int append_event(lua_State *L, struct keel_store *store, bool admission, struct keel_error *err)
 {
 	static const char *const known[] = {"kind",       "thread_id", "run_id", "runtime_id",
 										"worker_ref", "message",   "data",   NULL};
@@ -39,10 +40,20 @@ static int op_append_event(lua_State *L, struct keel_store *store, struct keel_e
 	if (!keel_lua_option_json(L, 2, "worker_ref", &event.worker_ref, err) ||
 		!keel_lua_option_json(L, 2, "data", &event.data, err))
 		return -1;
-	if (keel_event_append(store, &event, &id, err) != KEEL_OK)
+	if ((admission ? keel_event_append_admission : keel_event_append)(store, &event, &id, err) != KEEL_OK)
 		return -1;
 	lua_pushinteger(L, id);
 	return 1;
+}
+
+static int op_append_event(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	return append_event(L, store, false, err);
+}
+
+static int op_append_admission(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	return append_event(L, store, true, err);
 }
 
 /* [-0, +1, m] */
@@ -184,9 +195,6 @@ static int op_event_high_water(lua_State *L, struct keel_store *store, struct ke
 }
 
 const struct keel_lua_method keel_lua_event_methods[] = {
-	{"append_event", op_append_event},
-	{"read_events", op_read_events},
-	{"event_low_water", op_event_low_water},
-	{"event_high_water", op_event_high_water},
-	{NULL, NULL},
+	{"append_event", op_append_event},       {"append_admission", op_append_admission}, {"read_events", op_read_events},
+	{"event_low_water", op_event_low_water}, {"event_high_water", op_event_high_water}, {NULL, NULL},
 };

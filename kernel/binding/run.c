@@ -380,13 +380,13 @@ static int op_claim_next(lua_State *L, struct keel_store *store, struct keel_err
 
 /* --- The owner's ------------------------------------------------------------------------------------------------- */
 
-/* requeue(run_id, { fence, delay = 0, error }): gives a run back, pending and claimable, with one attempt more if
- * it had started. Returns true and what was written (status error when max_attempts are used up, interrupted when
- * it was asked to stop); false when there is no such row. Fails with invalid_request, invalid_transition and
- * stale_owner. */
+/* requeue(run_id, { fence, delay = 0, error, attempt = true }): gives a run back, pending and claimable, with one
+ * attempt more if it had started, unless attempt is false: it was no try then. Returns true and what was written
+ * (status error when max_attempts are used up, interrupted when it was asked to stop); false when there is no such row.
+ * Fails with invalid_request, invalid_transition and stale_owner. */
 static int op_requeue(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	static const char *const known[] = {"fence", "delay", "error", NULL};
+	static const char *const known[] = {"fence", "delay", "error", "attempt", NULL};
 	struct keel_requeue requeue = {0};
 	struct keel_run written;
 	bool found;
@@ -394,6 +394,8 @@ static int op_requeue(lua_State *L, struct keel_store *store, struct keel_error 
 	keel_lua_check_options(L, 3, known);
 	requeue.fence = keel_lua_option_integer(L, 3, "fence", 0);
 	requeue.error = keel_lua_option_text(L, 3, "error");
+	requeue.keep_attempt = keel_lua_option(L, 3, "attempt", LUA_TBOOLEAN) == LUA_TBOOLEAN && !lua_toboolean(L, -1);
+	lua_pop(L, 1);
 	if (!keel_lua_option_duration(L, 3, "delay", &requeue.delay_us, err))
 		return -1;
 	if (keel_run_requeue(store, run_id, &requeue, &found, &written, err) != KEEL_OK)

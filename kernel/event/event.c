@@ -25,6 +25,31 @@ enum keel_code keel_event_write(struct keel_store *store, const struct keel_even
 	return KEEL_OK;
 }
 
+/* The kinds of the kernel: whoever reads them in the log may believe them. */
+static const char *const own_kinds[] = {
+	"run_created",          "run_started",           "run_finished",   "run_requeued",   "run_rescheduled",
+	"run_settled",          "run_deleted",           "limit_changed",  "run_rejected",   "run_reused",
+	"runtime_started",      "runtime_stopped",       "worker_created", "worker_stopped", "worker_cancelled",
+	"run_cancel_requested", "worker_input_accepted",
+};
+
+static bool is_admission(struct keel_text kind)
+{
+	return keel_text_is(kind, "run_rejected") || keel_text_is(kind, "run_reused");
+}
+
+static enum keel_code check_kind(struct keel_text kind, bool admission, struct keel_error *err)
+{
+	if (admission)
+		return is_admission(kind) ? KEEL_OK
+								  : keel_fail_field(err, "kind", "kind must be one of: run_rejected, run_reused");
+	for (size_t i = 0; i < sizeof own_kinds / sizeof own_kinds[0]; i++)
+		if (keel_text_is(kind, own_kinds[i]))
+			return keel_fail_field(err, "kind", "kind '%s' is the kernel's own: give events of yours another name",
+								   own_kinds[i]);
+	return KEEL_OK;
+}
+
 static enum keel_code check_event(const struct keel_event *event, struct keel_error *err)
 {
 	const struct {
@@ -44,11 +69,13 @@ static enum keel_code check_event(const struct keel_event *event, struct keel_er
 	return code;
 }
 
-enum keel_code keel_event_append(struct keel_store *store, const struct keel_event *event, int64_t *id,
-								 struct keel_error *err)
+static enum keel_code append(struct keel_store *store, const struct keel_event *event, bool admission, int64_t *id,
+							 struct keel_error *err)
 {
 	struct keel_event stamped = *event;
 	enum keel_code code = check_event(event, err);
+	if (code == KEEL_OK)
+		code = check_kind(event->kind, admission, err);
 	if (code == KEEL_OK)
 		code = keel_write_begin(store, err);
 	if (code != KEEL_OK)
@@ -56,6 +83,18 @@ enum keel_code keel_event_append(struct keel_store *store, const struct keel_eve
 	stamped.at = keel_store_now(store);
 	code = keel_event_write(store, &stamped, id, err);
 	return keel_write_end(store, code, true, err);
+}
+
+enum keel_code keel_event_append(struct keel_store *store, const struct keel_event *event, int64_t *id,
+								 struct keel_error *err)
+{
+	return append(store, event, false, id, err);
+}
+
+enum keel_code keel_event_append_admission(struct keel_store *store, const struct keel_event *event, int64_t *id,
+										   struct keel_error *err)
+{
+	return append(store, event, true, id, err);
 }
 
 /* --- Reading ----------------------------------------------------------------------------------------------------- */

@@ -14,28 +14,31 @@ static enum keel_code decide_requeue(struct keel_run_change *change, struct keel
 	const struct keel_requeue *requeue = change->context;
 	struct keel_run *delta = change->delta;
 	struct keel_buffer *data = &change->store->scratch;
-	bool had_started = core->status == KEEL_RUN_RUNNING;
+	bool had_started = core->status == KEEL_RUN_RUNNING, spends = had_started && !requeue->keep_attempt;
 	if (keel_run_status_is_final(core->status))
 		return keel_run_refuse(core, change->run_id, KEEL_RUN_PENDING, err);
 	if (core->cancel_requested) {
 		KEEL_RUN_SET(delta, STATUS, status, KEEL_RUN_INTERRUPTED);
+		KEEL_RUN_SET(delta, STOP_REASON, stop_reason, keel_text_of("cancelled"));
 		return KEEL_OK;
 	}
-	if (had_started && core->max_attempts > 0 && core->attempt >= core->max_attempts) {
+	if (spends && core->max_attempts > 0 && core->attempt >= core->max_attempts) {
 		KEEL_RUN_SET(delta, STATUS, status, KEEL_RUN_ERROR);
 		KEEL_RUN_SET(delta, STOP_REASON, stop_reason, keel_text_of("attempts_exhausted"));
 		if (requeue->error.data)
 			KEEL_RUN_SET(delta, ERROR, error, requeue->error);
 		return KEEL_OK;
 	}
-	if (had_started)
+	if (spends)
 		KEEL_RUN_SET(delta, ATTEMPT, attempt, core->attempt < INT64_MAX ? core->attempt + 1 : INT64_MAX);
+	else if (had_started)
+		KEEL_RUN_SET(delta, SNOOZES, snoozes, core->snoozes < INT64_MAX ? core->snoozes + 1 : INT64_MAX);
 	keel_run_make_claimable(change->store, delta, requeue->delay_us);
 	enum keel_code code = keel_run_change_owner(core, change->run_id, delta, err);
 	if (code != KEEL_OK)
 		return code;
 	keel_buffer_format(data, "{\"attempt\":%lld",
-					   (long long)(had_started && core->attempt < INT64_MAX ? core->attempt + 1 : core->attempt));
+					   (long long)(spends && core->attempt < INT64_MAX ? core->attempt + 1 : core->attempt));
 	keel_buffer_json(data, "error", requeue->error);
 	if (requeue->delay_us > 0)
 		keel_buffer_format(data, ",\"delay\":%lld.%06lld", (long long)(requeue->delay_us / 1000000),

@@ -273,7 +273,7 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 	static const char text[] = "SELECT seq, status, session_id, fence, claimable, started_at IS NOT NULL,"
 							   " cancel_action, revision, losses, thread_id, finalizing, attempt, max_attempts,"
 							   " priority, concurrency, scheduled_at, deadline, lease_expires_at,"
-							   " cancel_requested_at, ended_at, waits_for, worker_ref, lease_us"
+							   " cancel_requested_at, ended_at, waits_for, worker_ref, lease_us, snoozes"
 							   " FROM runs WHERE run_id = ?1";
 	struct keel_statement *select;
 	memset(core, 0, sizeof *core);
@@ -305,6 +305,7 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 		core->cancel_requested_at = time_column(select, 18);
 		core->ended_at = time_column(select, 19);
 		core->lease_us = keel_column_int(select, 22);
+		core->snoozes = keel_column_int(select, 23);
 		/* There is no step behind this one to say that memory ran out for a text, so a missing one has to. */
 		bool waits = !keel_column_null(select, 20), has_worker = !keel_column_null(select, 21);
 		if ((core->cancel_requested && !action.data) || !thread_id.data ||

@@ -57,6 +57,7 @@ struct keel_run_core {
 	bool finalizing;       /* it ended, and is not settled */
 	int64_t revision;
 	int64_t losses;
+	int64_t snoozes;
 	int64_t attempt;
 	int64_t max_attempts;        /* 0: no end */
 	int64_t priority;

@@ -93,6 +93,22 @@ support.each_store(function(open)
       assert.equal(0, #support.events(store))
     end)
 
+    it("F-19: refuses the kernel's kinds from callers, and nothing that only sounds like them", function()
+      local store = open()
+      for _, kind in ipairs { "run_created", "run_started", "run_finished", "run_requeued", "run_rescheduled",
+        "run_settled", "run_cancel_requested", "run_deleted", "run_rejected", "run_reused", "limit_changed",
+        "runtime_started", "runtime_stopped", "worker_created", "worker_input_accepted", "worker_stopped",
+        "worker_cancelled" } do
+        local err = support.invalid("kind", store:append_event { kind = kind, data = { delay = "soon" } })
+        assert.matches(kind, err.message)
+      end
+      support.invalid("kind", store:append_admission { kind = "run_finished" })
+      assert.equal(0, #support.events(store))
+      for _, kind in ipairs { "run_note", "run_finishe", "run_finished2", "created" } do
+        assert(store:append_event { kind = kind })
+      end
+    end)
+
     it("EVENT-2: an event and its change commit together, or not at all", function()
       local store = open()
       local tx = assert(store:begin())

@@ -73,6 +73,30 @@ describe("requeue", function()
     assert.equal(run.run_id, assert(pair.ours:claim_next()).run_id)
   end)
 
+  it("F-15: with attempt = false spends none, though it is the last, and counts as put off", function()
+    local run = pair.started { max_attempts = 1 }
+    for snoozes = 1, 3 do
+      local given = assert(pair.theirs:requeue(run.run_id, { attempt = false, delay = 2, error = "not yet" }))
+      assert.same({ "pending", 1, snoozes }, { given.status, given.attempt, given.snoozes })
+      assert.is_nil(pair.theirs:claim_next())
+      pair.clock.advance(2)
+      assert.equal(run.run_id, assert(pair.theirs:claim_next()).run_id)
+    end
+    local events = support.events(pair.ours_store, { run_id = run.run_id, kinds = { "run_requeued" } })
+    assert.same({ attempt = 1, delay = 2.0, error = "not yet" }, events[3].data)
+    assert.equal("error", assert(pair.theirs:requeue(run.run_id, { error = "down" })).status)
+    support.raises("attempt", pair.theirs.requeue, pair.theirs, run.run_id, { attempt = 0 })
+  end)
+
+  it("F-15: with attempt = false what had not started is not put off, and one asked to stop is stopped", function()
+    local run = assert(pair.theirs:create "t")
+    assert.equal(0, assert(pair.theirs:requeue(run.run_id, { attempt = false })).snoozes)
+    assert(pair.theirs:claim_next())
+    pair.ours:cancel(run.run_id)
+    local ended = assert(pair.theirs:requeue(run.run_id, { attempt = false }))
+    assert.same({ "interrupted", "cancelled", 0 }, { ended.status, ended.stop_reason, ended.snoozes })
+  end)
+
   it("OWN-8: shuts the former owner out, before and after it is claimed", function()
     local run = pair.started()
     assert(pair.theirs:requeue(run.run_id))

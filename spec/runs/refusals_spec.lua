@@ -62,7 +62,7 @@ support.each_store(function(open)
 
     it("EVENT-2: a refusal that could not be written down is the store's error", function()
       assert(manager:create "t")
-      local overrides = { tx = { append_event = support.fail(1, support.broken()) } }
+      local overrides = { tx = { append_admission = support.fail(1, support.broken()) } }
       local broken = support.manager((support.wrap(store, overrides)), { record_refusals = true, log = support.log() })
       support.refused("store_corrupt", broken:create_or_reject "t")
       assert.equal(1, #support.events(store))

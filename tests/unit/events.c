@@ -270,6 +270,7 @@ TEST(bad_events_are_refused)
 		{"kind", {.kind = text("")}},
 		{"kind", {.kind = text("a\nb")}},
 		{"kind", {.kind = bad}},
+		{"kind", {.kind = text("run_finished")}}, /* F-19 */
 		{"run_id", {.kind = text("a"), .run_id = bad}},
 		{"run_id", {.kind = text("a"), .run_id = text("")}},
 		{"thread_id", {.kind = text("a"), .thread_id = bad}},
@@ -282,6 +283,8 @@ TEST(bad_events_are_refused)
 		refuse_field(cases[i].field, keel_event_append(world.store, &cases[i].event, NULL, &why));
 	struct keel_event event = {.kind = text("a"), .data = long_text};
 	refuse(LIMIT_TOO_LARGE, keel_event_append(world.store, &event, NULL, &why));
+	refuse_field("kind",
+				 keel_event_append_admission(world.store, &(struct keel_event){.kind = text("note")}, NULL, &why));
 	assert_int_equal(newest_event(), 0);
 }
 

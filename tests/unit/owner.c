@@ -133,6 +133,24 @@ TEST(requeue_gives_back)
 	assert_string_equal(last_data(), "{\"attempt\":2,\"error\":\"down\"}");
 }
 
+/* F-15 */
+/* What was no try spends no attempt, though it is the last one, and is counted by itself. */
+TEST(requeue_keeps_the_attempt)
+{
+	start_run("r", "t", 0);
+	struct keel_run limit = {0};
+	SET(&limit, RUN_ID, run_id, text("r"));
+	SET(&limit, MAX_ATTEMPTS, max_attempts, 1);
+	put(&limit);
+	struct keel_run written = requeue("r", (struct keel_requeue){.keep_attempt = true});
+	assert_true(written.status == KEEL_RUN_PENDING && written.snoozes == 1);
+	assert_true(row("r")->attempt == 1 && row("r")->snoozes == 1);
+	assert_string_equal(last_data(), "{\"attempt\":1}");
+	assert_string_equal(claim(), "r");
+	written = requeue("r", (struct keel_requeue){0});
+	assert_true(written.status == KEEL_RUN_ERROR);
+}
+
 /* OWN-8 */
 /* Whoever gave a run back is shut out, before and after somebody claims it. */
 TEST(requeue_shuts_out)
@@ -529,6 +547,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_STORE(requeue_gives_back),
+		WITH_STORE(requeue_keeps_the_attempt),
 		WITH_STORE(requeue_shuts_out),
 		WITH_STORE(requeue_starts_anew),
 		WITH_STORE(requeue_delays),

@@ -509,10 +509,12 @@ function Operations:gate(run_id) end
 ---@return keel.Error? err
 function Operations:claim_next(options) end
 
---- Gives a run back: pending and claimable, with one attempt more if it had started.
+--- Gives a run back: pending and claimable, with one attempt more if it had started; with `attempt = false` none is
+--- spent, however many are left, and `snoozes` grows instead.
 --- Fails with invalid_request, invalid_transition (it has ended), stale_owner.
 ---@param run_id string
----@param options? { fence?: integer, delay?: number, error?: string } delay in seconds
+---@param options? { fence?: integer, delay?: number, error?: string, attempt?: boolean } delay in seconds; attempt:
+--- default true
 ---@return boolean? found false when there is no such row
 ---@return table|keel.Error|nil written the fields that were written
 function Operations:requeue(run_id, options) end
@@ -538,12 +540,18 @@ function Operations:renew_runs(lease_ttl) end
 ---@return keel.Error? err
 function Operations:find_by_key(idempotency_key, options) end
 
---- Appends an event of the caller's own. Fails with invalid_request, limit_too_large.
+--- Appends an event of the caller's own. Fails with invalid_request (for the kernel's kinds, too), limit_too_large.
 ---@param event { kind: string, thread_id?: string, run_id?: string, runtime_id?: string, worker_ref?: table,
 --- message?: string, data?: table }
 ---@return integer? id
 ---@return keel.Error? err
 function Operations:append_event(event) end
+
+--- The same for whoever decides on admission: the kind is run_rejected or run_reused.
+---@param event { kind: "run_rejected"|"run_reused", thread_id?: string, run_id?: string, data?: table }
+---@return integer? id
+---@return keel.Error? err
+function Operations:append_admission(event) end
 
 --- Makes a runtime or finds it, and stores what is given. Fails with invalid_request, limit_too_large.
 ---@param runtime_id string 1 to 128 bytes

@@ -327,7 +327,7 @@ local function record(context, tx, request, kind, run_id, decision)
   if not context.record_refusals then return true end
   local data = { reason = decision.reason, position = decision.position }
   admission.add_strategy(data, request, decision)
-  return tx:append_event { kind = kind, thread_id = request.thread_id, run_id = run_id, data = data }
+  return tx:append_admission { kind = kind, thread_id = request.thread_id, run_id = run_id, data = data }
 end
 
 local function refuse(context, tx, request, decision, run)

@@ -208,21 +208,22 @@ return function(Manager)
   end
 
   --- Gives a run of this process back: pending, owned by nobody, with one attempt more; anybody may claim it after the
-  --- delay. When max_attempts are used up it ends with the error; when it was asked to stop, it is interrupted.
+  --- delay. With `attempt = false` it was no try: no attempt is spent. When max_attempts are used up it ends with the
+  --- error; when it was asked to stop, it is interrupted.
   --- Raises for wrong types. Fails with not_found, invalid_request (delay), invalid_transition, stale_owner, and what
   --- writing fails with.
   ---@param run_id string
-  ---@param options? { delay?: number, error?: string } delay in seconds
+  ---@param options? { delay?: number, error?: string, attempt?: boolean } delay in seconds; attempt: default true
   ---@return keel.Run? run
   ---@return keel.Error? err
   function Manager:requeue(run_id, options)
     check.type(run_id, "string", 1, "requeue")
-    options = check.options(options, { delay = "number", error = "string" }, 2, "requeue")
+    options = check.options(options, { delay = "number", error = "string", attempt = "boolean" }, 2, "requeue")
     if not is_duration(options.delay) then return nil, bad_duration "delay" end
     local row, record, err = self:_to_write(run_id)
     if not row then return nil, err end
     local found, written = self._client:call("requeue", run_id,
-      { fence = row.fence, delay = options.delay, error = options.error })
+      { fence = row.fence, delay = options.delay, error = options.error, attempt = options.attempt })
     if found == false then return nil, errors.no_run(run_id) end
     if found == nil then
       if record then self:_refresh(record) end
