@@ -122,6 +122,7 @@ void check_log_gapless(struct keel_store *store);     /* ids 1, 2, 3 … */
 
 void check_sound(struct keel_store *store);            /* verify finds nothing */
 size_t print_problems(struct keel_problems *problems); /* clears them too; returns how many there were */
+void index_log(void);                                  /* after events were written by raw SQL */
 void raw(const char *sql);                             /* SQL on the world's file, past the kernel */
 int64_t raw_number(const char *sql);
 int64_t raw_number_at(const char *path, const char *sql);

@@ -214,6 +214,15 @@ void raw_at(const char *path, const char *sql)
 	raw_number_at(path, sql);
 }
 
+void index_log(void)
+{
+	raw("INSERT OR IGNORE INTO events_of_run SELECT DISTINCT run_id, (id + 63) / 64 FROM events WHERE run_id IS NOT "
+		"NULL"
+		" AND id <= (SELECT max(id) / 64 * 64 FROM events);"
+		"INSERT OR IGNORE INTO events_of_thread SELECT DISTINCT thread_id, (id + 63) / 64 FROM events"
+		" WHERE thread_id IS NOT NULL AND id <= (SELECT max(id) / 64 * 64 FROM events)");
+}
+
 int64_t raw_number(const char *sql)
 {
 	return raw_number_at(world.path, sql);

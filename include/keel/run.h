@@ -127,7 +127,8 @@ KEEL_API bool keel_run_status_is_final(enum keel_run_status status);
 	X(TIMEOUT, timeout, SPAN)                         /* how long an attempt may take */               \
 	X(SNOOZES, snoozes, COUNT)                        /* times it was given back without an attempt */ \
 	X(SHARED, shared, FLAG)                           /* it was claimed: others can run it, too */     \
-	X(LEASE_US, lease_us, COUNT)                      /* how long its lease lasts, in microseconds */
+	X(LEASE_US, lease_us, COUNT)                      /* how long its lease lasts, in microseconds */  \
+	X(STRICT, strict, FLAG)                           /* waits behind a retry of its thread that is put off */
 
 enum keel_run_field {
 #define KEEL_RUN_FIELD_ENUM(NAME, member, type) KEEL_RUN_FIELD_##NAME,
@@ -287,6 +288,7 @@ KEEL_API void keel_runs_clear(struct keel_runs *list);
 
 enum {
 	KEEL_LIST_DEFAULT = 100, /* rows of a listing when the caller names no limit */
+	KEEL_CLAIM_HANDLERS_MAX = 64, /* handlers of one claim */
 	KEEL_LIST_MAX = 1000     /* rows of one listing: what a caller can hold in memory without thinking */
 };
 
@@ -429,7 +431,8 @@ KEEL_API enum keel_code keel_run_count_inflight(struct keel_store *store, struct
 /* --- Starting ------------------------------------------------------------------------------------------------------
  * One gate starts runs. It is open when scheduled_at has come, every run of waits_for has settled, and, for a run with
  * a concurrency, fewer runs of its thread than that run or are finalizing and none is queued ahead of it. The queue of
- * a thread is its pending runs by priority, highest first, equal ones in the order of insertion. */
+ * a thread is its pending runs that are due, by priority, highest first, equal ones in the order of insertion. What is
+ * not due holds nobody up; but a strict run waits behind what was ahead of it, has started before and is put off. */
 
 enum keel_gate {
 	KEEL_GATE_OPEN,
@@ -469,15 +472,17 @@ KEEL_API enum keel_code keel_run_start(struct keel_store *store, struct keel_tex
                                        struct keel_run *written, struct keel_error *err);
 
 struct keel_claim {
-	const struct keel_text *threads; /* only runs of these */
-	size_t threads_count;            /* 0: of every thread; at most KEEL_LIST_MAX */
-	int64_t limit;                   /* threads whose heads are looked at, 1 to KEEL_LIST_MAX */
+	const struct keel_text *threads;  /* only runs of these */
+	size_t threads_count;             /* 0: of every thread; at most KEEL_LIST_MAX */
+	const struct keel_text *handlers; /* only runs with one of these; a run without one has the handler "default" */
+	size_t handlers_count;            /* 0: whatever it is; at most KEEL_CLAIM_HANDLERS_MAX */
+	int64_t limit;                    /* blocked lines that are looked at, 1 to KEEL_LIST_MAX */
 	int64_t lease_us;                /* as in keel_start */
 };
 
 /* Takes the best claimable run whose gate is open: highest priority, then longest there. It is then running, owned by
- * this session, with a new fence; `list` has it, or nothing. Of each thread only the first that is due is looked at.
- * When more than `limit` threads have blocked heads, the next call goes on with the others. */
+ * this session, with a new fence; `list` has it, or nothing. Runs that wait for the same, and for the same handler, are
+ * a line, of which only the first is looked at, once until something happens to what it waits for. */
 KEEL_API enum keel_code keel_run_claim_next(struct keel_store *store, const struct keel_claim *claim,
                                             struct keel_runs *list, struct keel_error *err);
 

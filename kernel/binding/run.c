@@ -336,39 +336,43 @@ static int op_gate(lua_State *L, struct keel_store *store, struct keel_error *er
 	return 1;
 }
 
-/* Reads the option `threads` into a block that is left on the stack. [-0, +1, e] */
-static void read_threads(lua_State *L, struct keel_claim *claim)
+/* Reads an option that is a list of texts into a block that is left on the stack. Returns NULL when it is not given;
+ * more than `most` are refused by the kernel, unread. [-0, +1, e] */
+static const struct keel_text *read_texts(lua_State *L, const char *name, size_t most, size_t *size)
 {
-	if (keel_lua_option(L, 2, "threads", LUA_TTABLE) == LUA_TNIL)
-		return;
+	*size = 0;
+	if (keel_lua_option(L, 2, name, LUA_TTABLE) == LUA_TNIL)
+		return NULL;
 	int list = lua_gettop(L);
 	size_t count = lua_rawlen(L, list);
-	size_t room = count <= KEEL_LIST_MAX ? count : 0; /* more is refused by the kernel, unread */
-	struct keel_text *threads = lua_newuserdatauv(L, room * sizeof *threads + 1, 0);
+	size_t room = count <= most ? count : 0;
+	struct keel_text *texts = lua_newuserdatauv(L, room * sizeof *texts + 1, 0);
 	for (size_t i = 0; i < room; i++) {
 		if (lua_rawgeti(L, list, (lua_Integer)i + 1) != LUA_TSTRING)
-			luaL_argerror(L, 2, "option 'threads' must be a list of strings");
-		threads[i].data = lua_tolstring(L, -1, &threads[i].size);
+			luaL_argerror(L, 2, lua_pushfstring(L, "option '%s' must be a list of strings", name));
+		texts[i].data = lua_tolstring(L, -1, &texts[i].size);
 		lua_pop(L, 1); /* the list keeps it */
 	}
-	claim->threads = threads;
-	claim->threads_count = count;
+	*size = count;
+	return texts;
 }
 
-/* claim_next{ threads, limit = 1000, lease_ttl }: takes the best claimable run whose gate is open: highest
+/* claim_next{ threads, handlers, limit = 1000, lease_ttl }: takes the best claimable run whose gate is open: highest
  * priority, then longest there. It is then running, owned by this session. Parameters: threads (a list of ids; nil:
- * every thread; an empty one: none), limit (threads whose heads are looked at, 1 to 1000), lease_ttl (as above).
+ * every thread; an empty one: none), handlers (names, "default" for runs without one; nil: any; an empty list: none),
+ * limit (blocked lines that are looked at, 1 to 1000), lease_ttl (as above).
  * Returns the run, or nil when there is none. Fails with invalid_request and limit_too_large. */
 static int op_claim_next(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	static const char *const known[] = {"threads", "limit", "lease_ttl", NULL};
+	static const char *const known[] = {"threads", "handlers", "limit", "lease_ttl", NULL};
 	struct keel_claim claim = {0};
 	keel_lua_check_options(L, 2, known);
 	claim.limit = keel_lua_option_integer(L, 2, "limit", KEEL_LIST_MAX);
 	if (!keel_lua_option_duration(L, 2, "lease_ttl", &claim.lease_us, err))
 		return -1;
-	read_threads(L, &claim);
-	if (claim.threads && claim.threads_count == 0) {
+	claim.threads = read_texts(L, "threads", KEEL_LIST_MAX, &claim.threads_count);
+	claim.handlers = read_texts(L, "handlers", KEEL_CLAIM_HANDLERS_MAX, &claim.handlers_count);
+	if ((claim.threads && claim.threads_count == 0) || (claim.handlers && claim.handlers_count == 0)) {
 		lua_pushnil(L);
 		return 1;
 	}

@@ -8,6 +8,19 @@
 #include "base/memory.h"
 #include "base/text.h"
 
+#define BLOCK 64 /* events that are found by run and by thread together; the schema says how */
+
+/* Says of each run and thread that it has events in the block that ends with an id. */
+static enum keel_code close_block(struct keel_store *store, int64_t last, struct keel_error *err)
+{
+	static const char runs[] = "INSERT INTO events_of_run (run_id, block) SELECT DISTINCT run_id, ?1 / 64 FROM events"
+							   " WHERE id > ?1 - 64 AND run_id IS NOT NULL";
+	static const char threads[] = "INSERT INTO events_of_thread (thread_id, block) SELECT DISTINCT thread_id, ?1 / 64"
+								  " FROM events WHERE id > ?1 - 64 AND thread_id IS NOT NULL";
+	enum keel_code code = keel_execute(store, runs, err, keel_int(last));
+	return code == KEEL_OK ? keel_execute(store, threads, err, keel_int(last)) : code;
+}
+
 enum keel_code keel_event_write(struct keel_store *store, const struct keel_event *event, int64_t *id,
 								struct keel_error *err)
 {
@@ -20,9 +33,18 @@ enum keel_code keel_event_write(struct keel_store *store, const struct keel_even
 	if (code != KEEL_OK)
 		return code;
 	store->news = true;
+	int64_t written = store->sql->driver->inserted(store->sql);
+	if (written == INT64_MAX) /* behind it the database would take any that is free */
+		return keel_fail(err, KEEL_STORE_FULL, "%s: the ids of events are used up", keel_store_path(store));
 	if (id)
-		*id = store->sql->driver->inserted(store->sql);
-	return KEEL_OK;
+		*id = written;
+	if (event->runtime_id.data)
+		code = keel_execute(store, "INSERT INTO events_of_runtime (runtime_id, id) VALUES (?1, ?2)", err,
+							keel_text(event->runtime_id), keel_int(written));
+	if (code == KEEL_OK && event->worker_ref.data)
+		code = keel_execute(store, "INSERT INTO events_of_worker (worker_ref, id) VALUES (?1, ?2)", err,
+							keel_text(event->worker_ref), keel_int(written));
+	return code == KEEL_OK && written % BLOCK == 0 ? close_block(store, written, err) : code;
 }
 
 /* The kinds of the kernel: whoever reads them in the log may believe them. */
@@ -99,20 +121,38 @@ enum keel_code keel_event_append_admission(struct keel_store *store, const struc
 
 /* --- Reading ----------------------------------------------------------------------------------------------------- */
 
-#define SELECT_EVENTS "SELECT id, kind, at, runtime_id, thread_id, run_id, worker_ref, message, data FROM events "
+#define EVENT_COLUMNS "e.id, kind, at, e.runtime_id, e.thread_id, e.run_id, e.worker_ref, message, data"
 
-/* The filter that narrows most decides which index is walked; the others are looked at row by row. */
-static const char *select_for(const struct keel_event_query *query)
+/* The filter that narrows most decides what is walked; the others are looked at row by row. Events of a run or thread
+ * are found by blocks, then among those behind the last full one. */
+#define OF_BLOCKS(table, column)                                                                                \
+	"SELECT " EVENT_COLUMNS " FROM " table " b CROSS JOIN events e WHERE b." column " = ?2"                     \
+	" AND b.block >= (?1 + 63) / 64 AND e.id BETWEEN max(?1, b.block * 64 - 63) AND b.block * 64 AND e." column \
+	" = ?2 ORDER BY b.block, e.id"
+#define OF_TAIL(column)                                                                                       \
+	"SELECT " EVENT_COLUMNS " FROM events e WHERE e.id > max(?1 - 1, (SELECT max(id) FROM events) / 64 * 64)" \
+	" AND e." column " = ?2 ORDER BY e.id"
+#define OF_LIST(table, column)                                                                             \
+	"SELECT " EVENT_COLUMNS " FROM " table " b CROSS JOIN events e WHERE b." column " = ?2 AND b.id >= ?1" \
+	" AND e.id = b.id ORDER BY b.id"
+
+/* What to read, one after the other. */
+struct walks {
+	const char *first, *second; /* second NULL: all is in the first */
+	struct keel_text key;       /* data NULL: none */
+};
+
+static struct walks walks_for(const struct keel_event_query *query)
 {
 	if (query->run_id.data)
-		return SELECT_EVENTS "WHERE id >= ?1 AND run_id = ?2 ORDER BY id";
+		return (struct walks){OF_BLOCKS("events_of_run", "run_id"), OF_TAIL("run_id"), query->run_id};
 	if (query->worker_ref.data)
-		return SELECT_EVENTS "WHERE id >= ?1 AND worker_ref = ?2 ORDER BY id";
+		return (struct walks){OF_LIST("events_of_worker", "worker_ref"), NULL, query->worker_ref};
 	if (query->thread_id.data)
-		return SELECT_EVENTS "WHERE id >= ?1 AND thread_id = ?2 ORDER BY id";
+		return (struct walks){OF_BLOCKS("events_of_thread", "thread_id"), OF_TAIL("thread_id"), query->thread_id};
 	if (query->runtime_id.data)
-		return SELECT_EVENTS "WHERE id >= ?1 AND runtime_id = ?2 ORDER BY id";
-	return SELECT_EVENTS "WHERE id >= ?1 ORDER BY id";
+		return (struct walks){OF_LIST("events_of_runtime", "runtime_id"), NULL, query->runtime_id};
+	return (struct walks){"SELECT " EVENT_COLUMNS " FROM events e WHERE e.id >= ?1 ORDER BY e.id", NULL, {NULL, 0}};
 }
 
 static bool same(struct keel_text wanted, struct keel_text found)
@@ -281,10 +321,33 @@ static enum keel_code tell_gap(struct keel_events *list, int64_t low, int64_t la
 	return KEEL_OK;
 }
 
+/* A block may fill between two walks: they have to see the same log. */
+static enum keel_code read_walks(struct keel_store *store, const struct keel_event_query *query, int64_t next,
+								 bool *missing, struct keel_events *list, struct keel_error *err)
+{
+	struct walks walks = walks_for(query);
+	struct keel_statement *select;
+	const struct keel_value values[] = {keel_int(next), keel_text(walks.key)};
+	const size_t count = walks.key.data ? 2 : 1;
+	enum keel_code code = walks.second ? keel_read_begin(store, err) : KEEL_OK;
+	if (code != KEEL_OK)
+		return code;
+	code = keel_query_values(store, walks.first, &select, err, values, count);
+	if (code == KEEL_OK)
+		code = read_page(store, select, query, next, !walks.key.data, missing, list, err);
+	if (code == KEEL_OK && walks.second && !list->has_more) {
+		code = keel_query_values(store, walks.second, &select, err, values, count);
+		if (code == KEEL_OK)
+			code = read_page(store, select, query, next, false, missing, list, err);
+	}
+	if (walks.second)
+		keel_read_end(store);
+	return code;
+}
+
 enum keel_code keel_event_read(struct keel_store *store, const struct keel_event_query *query, struct keel_events *list,
 							   struct keel_error *err)
 {
-	struct keel_statement *select;
 	int64_t low, last, next = query->next_event_id;
 	bool missing = false;
 	struct keel_arena *arena = list->memory;
@@ -307,14 +370,7 @@ enum keel_code keel_event_read(struct keel_store *store, const struct keel_event
 		return tell_gap(list, low, last);
 	if (last < next)
 		return KEEL_OK;
-	struct keel_text key = query->run_id.data       ? query->run_id
-						   : query->worker_ref.data ? query->worker_ref
-						   : query->thread_id.data  ? query->thread_id
-													: query->runtime_id;
-	code = keel_query_values(store, select_for(query), &select, err,
-							 (const struct keel_value[]){keel_int(next), keel_text(key)}, key.data ? 2 : 1);
-	if (code == KEEL_OK)
-		code = read_page(store, select, query, next, !key.data, &missing, list, err);
+	code = read_walks(store, query, next, &missing, list, err);
 	/* Somebody may have pruned between the two looks. */
 	int64_t seen = last;
 	if (code == KEEL_OK)

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "event/event.h"
+#include "run/live.h"
 #include "worker/runtime.h"
 
 /* --- Events ------------------------------------------------------------------------------------------------------ */
@@ -36,6 +37,25 @@ static enum keel_code first_kept(struct keel_store *store, const struct keel_pru
 	return code;
 }
 
+/* The newest event stays, below the low-water mark if need be: its id is what the next one is counted from. It goes
+ * with the next that are dropped. What says where events are goes first, while they tell of whom it is. */
+static enum keel_code drop_events(struct keel_store *store, int64_t kept, struct keel_error *err)
+{
+	static const char *const texts[] = {
+		"DELETE FROM events_of_run WHERE (run_id, block) IN (SELECT run_id, (id + 63) / 64 FROM events WHERE id < ?1)"
+		" AND block <= (?1 - 1) / 64",
+		"DELETE FROM events_of_thread WHERE (thread_id, block) IN"
+		" (SELECT thread_id, (id + 63) / 64 FROM events WHERE id < ?1) AND block <= (?1 - 1) / 64",
+		"DELETE FROM events_of_runtime WHERE (runtime_id, id) IN (SELECT runtime_id, id FROM events WHERE id < ?1)",
+		"DELETE FROM events_of_worker WHERE (worker_ref, id) IN (SELECT worker_ref, id FROM events WHERE id < ?1)",
+		"DELETE FROM events WHERE id < ?1 AND id < (SELECT max(id) FROM events)",
+	};
+	enum keel_code code = KEEL_OK;
+	for (size_t i = 0; code == KEEL_OK && i < sizeof texts / sizeof texts[0]; i++)
+		code = keel_execute(store, texts[i], err, keel_int(kept));
+	return code;
+}
+
 static enum keel_code prune_events(struct keel_store *store, const struct keel_prune *prune, struct keel_pruned *pruned,
 								   int64_t *low, struct keel_error *err)
 {
@@ -45,7 +65,7 @@ static enum keel_code prune_events(struct keel_store *store, const struct keel_p
 		code = first_kept(store, prune, *low, newest, &kept, err);
 	if (code != KEEL_OK || kept == *low)
 		return code;
-	code = keel_execute(store, "DELETE FROM events WHERE id < ?1", err, keel_int(kept));
+	code = drop_events(store, kept, err);
 	if (code == KEEL_OK)
 		code = keel_execute(store, "UPDATE store SET event_low_water = ?1", err, keel_int(kept));
 	pruned->events = kept - *low;
@@ -100,8 +120,11 @@ static enum keel_code prune_runs(struct keel_store *store, struct keel_prune *pr
 									 keel_int(prune->before), keel_int(prune->keep_last), keel_int(KEEL_PRUNE_MAX));
 	if (code == KEEL_OK)
 		code = walk(select, found, &prune->next_run, &pruned->more, err);
-	for (int i = 0; code == KEEL_OK && i < found->count; i++)
-		code = keel_execute(store, "DELETE FROM runs WHERE seq = ?1", err, keel_int(found->seq[i]));
+	for (int i = 0; code == KEEL_OK && i < found->count; i++) { /* it has ended and is settled: nothing is in flight */
+		code = keel_extras_remove(store, found->seq[i], NULL, err);
+		if (code == KEEL_OK)
+			code = keel_execute(store, "DELETE FROM runs WHERE seq = ?1", err, keel_int(found->seq[i]));
+	}
 	pruned->runs = found->count;
 	return code;
 }

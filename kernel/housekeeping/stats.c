@@ -9,8 +9,8 @@
 enum keel_code keel_store_stats(struct keel_store *store, struct keel_stats *stats, struct keel_error *err)
 {
 	static const char text[] = "SELECT (SELECT count(*) FROM runs),"
-							   " (SELECT count(*) FROM runs WHERE coalesce(status, 0) = 0),"
-							   " (SELECT count(*) FROM runs WHERE " KEEL_INFLIGHT "),"
+							   " (SELECT count(*) FROM live WHERE status <= 0),"
+							   " (SELECT count(*) FROM live WHERE status < 2),"
 							   " (SELECT count(*) FROM runtimes), (SELECT count(*) FROM workers),"
 							   " (SELECT count(*) FROM workers WHERE status = 0), (SELECT count(*) FROM transcripts),"
 							   " (SELECT count(*) FROM diagnostics), (SELECT count(*) FROM leases),"

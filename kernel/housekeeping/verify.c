@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "housekeeping/verify.h"
+#include "run/line.h"
 #include "store/store.h"
 
 /* Each gives a row, with a name to show, for every breach. */
@@ -45,7 +46,63 @@ static const struct {
 	{KEEL_STORE_CORRUPT, "the log has a hole before event",
 	 "SELECT id FROM (SELECT id, lag(id) OVER (ORDER BY id) AS previous FROM events) WHERE id <> previous + 1"},
 	{KEEL_STORE_CORRUPT, "the log does not begin at its low-water mark but at event",
-	 "SELECT min(id) FROM events HAVING min(id) <> (SELECT event_low_water FROM store)"},
+	 "SELECT min(id) FROM events HAVING min(id) <> (SELECT event_low_water FROM store)"
+	 " AND min(id) <> (SELECT event_low_water - 1 FROM store)"}, /* the newest stays when all the others go */
+	{KEEL_STORE_CORRUPT, "events are not found by their run",
+	 "SELECT DISTINCT run_id FROM (SELECT run_id, (id + 63) / 64 AS block FROM events WHERE run_id IS NOT NULL"
+	 " AND id >= (SELECT event_low_water FROM store) AND id <= (SELECT max(id) / 64 * 64 FROM events)"
+	 " EXCEPT SELECT run_id, block FROM events_of_run)"},
+	{KEEL_STORE_CORRUPT, "events are not found by their thread",
+	 "SELECT DISTINCT thread_id FROM (SELECT thread_id, (id + 63) / 64 AS block FROM events WHERE thread_id IS NOT NULL"
+	 " AND id >= (SELECT event_low_water FROM store) AND id <= (SELECT max(id) / 64 * 64 FROM events)"
+	 " EXCEPT SELECT thread_id, block FROM events_of_thread)"},
+	{KEEL_STORE_CORRUPT, "events are not found by their runtime or worker",
+	 "SELECT key FROM (SELECT runtime_id AS key, id FROM events WHERE runtime_id IS NOT NULL AND id >="
+	 " (SELECT event_low_water FROM store) EXCEPT SELECT runtime_id, id FROM events_of_runtime) UNION"
+	 " SELECT key FROM (SELECT worker_ref AS key, id FROM events WHERE worker_ref IS NOT NULL AND id >="
+	 " (SELECT event_low_water FROM store) EXCEPT SELECT worker_ref, id FROM events_of_worker)"},
+	{KEEL_STORE_CORRUPT, "what is in flight is not what its run says: run",
+	 "SELECT run_id FROM runs r LEFT JOIN live l ON l.thread_id = r.thread_id AND l.seq = r.seq WHERE"
+	 " CASE WHEN coalesce(r.status, 0) < 2 OR r.finalizing = 1 THEN l.seq IS NULL OR l.priority <> "
+	 "coalesce(r.priority, 0)"
+	 " OR l.created_at <> r.created_at OR max(l.status, 0) <> coalesce(r.status, 0) OR l.session_id IS NOT"
+	 " CASE WHEN r.session_id IS NULL AND r.claimable = 1 THEN NULL ELSE coalesce(r.session_id, 0) END"
+	 " OR (l.status < 0) <> EXISTS (SELECT 1 FROM later WHERE at = r.scheduled_at AND seq = r.seq)"
+	 " ELSE l.seq IS NOT NULL END"},
+	{KEEL_STORE_CORRUPT, "something is in flight without a run: at",
+	 "SELECT seq FROM live WHERE NOT EXISTS (SELECT 1 FROM runs WHERE seq = live.seq AND thread_id = live.thread_id)"
+	 " UNION SELECT seq FROM later WHERE NOT EXISTS (SELECT 1 FROM runs WHERE seq = later.seq"
+	 " AND coalesce(status, 0) = 0)"},
+	{KEEL_STORE_CORRUPT, "its deadline or lease is not what its run says: run",
+	 "SELECT run_id FROM runs r WHERE (coalesce(status, 0) < 2 AND deadline IS NOT NULL) <>"
+	 " EXISTS (SELECT 1 FROM due WHERE at = r.deadline AND seq = r.seq) OR"
+	 " (coalesce(status, 0) < 2 AND lease_expires_at IS NOT NULL) <> EXISTS (SELECT 1 FROM leased WHERE seq = r.seq)"},
+	{KEEL_STORE_CORRUPT, "a deadline or lease without a run: at",
+	 "SELECT seq FROM due WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.seq = due.seq AND deadline = at) UNION"
+	 " SELECT seq FROM leased WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.seq = leased.seq)"},
+	{KEEL_STORE_CORRUPT, "what is to stop is not what its run says: run",
+	 "SELECT run_id FROM runs r WHERE (CASE WHEN coalesce(status, 0) < 2 THEN cancel_requested_at IS NOT NULL ELSE"
+	 " coalesce(finalizing, 0) = 1 END) <> EXISTS (SELECT 1 FROM stopping s WHERE s.thread_id = r.thread_id"
+	 " AND s.seq = r.seq)"},
+	{KEEL_STORE_CORRUPT, "it may be claimed and is not where it is looked for, or the other way round: run",
+	 "SELECT run_id FROM runs r LEFT JOIN live l ON l.thread_id = r.thread_id AND l.seq = r.seq WHERE"
+	 " (coalesce(r.status, 0) = 0 AND claimable = 1 AND cancel_action IS NULL AND l.status = 0) <>"
+	 " EXISTS (SELECT 1 FROM claims c WHERE c.thread_id = r.thread_id AND c.seq = r.seq AND c.priority ="
+	 " coalesce(r.priority, 0) AND c.queued = (coalesce(r.concurrency, 0) > 0) AND c.deadline IS r.deadline"
+	 " AND c.handler = coalesce(r.handler, '" KEEL_HANDLER_DEFAULT "'))"},
+	{KEEL_STORE_CORRUPT, "a line has no head, or runs have no line: line",
+	 "SELECT line FROM lines l WHERE NOT EXISTS (SELECT 1 FROM claims c WHERE c.line = l.line AND c.priority ="
+	 " l.priority AND c.seq = l.seq) UNION SELECT line FROM claims WHERE line > 0 AND line NOT IN (SELECT line FROM "
+	 "lines)"},
+	{KEEL_STORE_CORRUPT, "its key, batch, fingerprint or machine is not found: run",
+	 "SELECT run_id FROM runs r WHERE (idempotency_key IS NOT NULL) <> EXISTS (SELECT 1 FROM keys k WHERE"
+	 " k.idempotency_key = r.idempotency_key AND k.user_id = coalesce(r.user_id, '') AND k.seq = r.seq AND k.expires_at"
+	 " IS r.idempotency_expires_at) OR (batch_id IS NOT NULL) <> EXISTS (SELECT 1 FROM batches b WHERE b.batch_id ="
+	 " r.batch_id AND b.dispatch = (coalesce(r.operation_kind, 'run') = 'dispatch') AND b.seq = r.seq) OR"
+	 " (fingerprint IS NOT NULL AND coalesce(operation_kind, 'run') = 'dispatch') <> EXISTS (SELECT 1 FROM "
+	 "fingerprints f WHERE f.fingerprint = r.fingerprint AND"
+	 " f.thread_id = r.thread_id AND f.seq = r.seq) OR (coalesce(operation_kind, 'run') = 'dispatch') <> EXISTS"
+	 " (SELECT 1 FROM dispatched d WHERE d.seq = r.seq)"},
 	{KEEL_STORE_CORRUPT, "a runtime has an unknown status or counts its workers wrong",
 	 "SELECT runtime_id FROM runtimes r WHERE status NOT BETWEEN 0 AND 1"
 	 " OR active_count <> (SELECT count(*) FROM workers WHERE runtime = r.seq AND status = 0)"
@@ -80,14 +137,15 @@ static const struct {
 	 " AND NOT EXISTS (SELECT 1 FROM events WHERE id = t.event_id)"},
 	/* As keel_runtime_write_event writes a ref; ids have no characters that JSON escapes but these two. */
 	{KEEL_STORE_MISSING, "the row of its worker is gone: events of",
-	 "SELECT worker_ref FROM events WHERE worker_ref IS NOT NULL AND runtime_id IS NOT NULL AND kind IN"
+	 "SELECT worker_ref FROM events WHERE worker_ref IS NOT NULL AND runtime_id IS NOT NULL"
+	 " AND id >= (SELECT event_low_water FROM store) AND kind IN"
 	 " ('worker_created', 'worker_input_accepted', 'worker_stopped', 'worker_cancelled')"
 	 " EXCEPT SELECT '{\"runtime_id\":\"' || replace(replace(r.runtime_id, '\\', '\\\\'), '\"', '\\\"')"
 	 " || '\",\"worker_id\":\"' || replace(replace(w.worker_id, '\\', '\\\\'), '\"', '\\\"') || '\"}'"
 	 " FROM workers w JOIN runtimes r ON r.seq = w.runtime"},
 	{KEEL_STORE_MISSING, "a run has no event that created it",
 	 "SELECT run_id FROM runs WHERE (SELECT min(id) FROM events) = 1"
-	 " AND NOT EXISTS (SELECT 1 FROM events WHERE events.run_id = runs.run_id AND kind = 'run_created')"},
+	 " AND run_id NOT IN (SELECT run_id FROM events WHERE kind = 'run_created' AND run_id IS NOT NULL)"},
 };
 
 bool keel_collect(struct keel_collector *to, enum keel_code code, const char *sentence, struct keel_text name)
@@ -135,33 +193,41 @@ static enum keel_code check_invariant(struct keel_store *store, size_t i, struct
 	return code;
 }
 
+static enum keel_code read_number(struct keel_store *store, const char *text, int64_t *number, struct keel_error *err)
+{
+	struct keel_statement *select;
+	bool row = false;
+	enum keel_code code = keel_store_prepare(store, text, &select, err);
+	if (code != KEEL_OK)
+		return code;
+	code = keel_step(select, &row, err);
+	if (code == KEEL_OK && row)
+		*number = keel_column_int(select, 0);
+	keel_reset(select);
+	return code;
+}
+
 /* Keys that are never used again: the next one is higher than any there is or was, and there are many left. */
 static enum keel_code check_keys(struct keel_store *store, struct keel_collector *to, struct keel_error *err)
 {
 	static const struct {
-		const char *table, *highest, *behind, *near_end;
+		const char *table; /* whose keys the database counts itself; NULL: from the newest row */
+		const char *newest, *highest, *behind, *near_end;
 	} tables[] = {
-		{"events", "SELECT max(id) FROM (SELECT max(id) AS id FROM events"
-		 " UNION ALL SELECT event_low_water - 1 FROM store) AS ids",
+		{NULL, "SELECT coalesce(max(id), 0) FROM events", "SELECT event_low_water - 1 FROM store",
 		 "the next event would get an id that was used before", "the ids of events are near the end of their range"},
-		{"sessions", "SELECT coalesce(max(id), 0) FROM sessions",
+		{"sessions", NULL, "SELECT coalesce(max(id), 0) FROM sessions",
 		 "the next session would get an id that was used before",
 		 "the ids of sessions are near the end of their range"},
 	};
 	enum keel_code code = KEEL_OK;
 	for (size_t i = 0; code == KEEL_OK && !keel_has_enough(to) && i < sizeof tables / sizeof tables[0]; i++) {
-		struct keel_statement *select;
-		int64_t last, highest = 0;
-		bool row = false;
-		code = store->sql->driver->last_key(store->sql, keel_text_of(tables[i].table), &last, err);
+		int64_t last = 0, highest = 0;
+		code = tables[i].table
+				   ? store->sql->driver->last_key(store->sql, keel_text_of(tables[i].table), &last, err)
+				   : read_number(store, tables[i].newest, &last, err);
 		if (code == KEEL_OK)
-			code = keel_store_prepare(store, tables[i].highest, &select, err);
-		if (code != KEEL_OK)
-			return code;
-		code = keel_step(select, &row, err);
-		if (code == KEEL_OK && row)
-			highest = keel_column_int(select, 0);
-		keel_reset(select);
+			code = read_number(store, tables[i].highest, &highest, err);
 		if (code == KEEL_OK && last < highest)
 			keel_collect(to, KEEL_STORE_CORRUPT, tables[i].behind, (struct keel_text){NULL, 0});
 		if (code == KEEL_OK && (last > INT64_MAX / 2 || highest > INT64_MAX / 2))

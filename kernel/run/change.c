@@ -118,7 +118,7 @@ enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id,
 	KEEL_TRACE("transition", "%.*s %s -> %s: %s", (int)run_id.size, run_id.data, keel_run_status_name(core->status),
 			   changes_status ? keel_run_status_name((enum keel_run_status)delta->status) : "the same",
 			   kind ? kind : "no event");
-	code = keel_run_update(store, core->seq, delta, err);
+	code = keel_run_update(store, run_id, core, delta, err);
 	if (code == KEEL_OK && kind) {
 		bool assigned = KEEL_RUN_GIVES(delta, WORKER_REF);
 		struct keel_event event = {.kind = keel_text_of(kind),

@@ -24,7 +24,7 @@ static bool has_come(int64_t time, int64_t now)
 	return time == INT64_MIN || time <= now;
 }
 
-static void in_the_way(struct keel_gate_state *state, enum keel_gate gate, struct keel_text run_id)
+void keel_gate_set(struct keel_gate_state *state, enum keel_gate gate, struct keel_text run_id)
 {
 	state->gate = gate;
 	size_t size = run_id.size < KEEL_ID_MAX ? run_id.size : KEEL_ID_MAX;
@@ -52,8 +52,8 @@ static enum keel_code first_row(struct keel_statement *select, char text[KEEL_ID
 	return code;
 }
 
-static enum keel_code look_after(struct keel_store *store, const struct keel_run_core *core,
-								 struct keel_gate_state *state, struct keel_error *err)
+static enum keel_code check_dependencies(struct keel_store *store, const struct keel_run_core *core,
+										 struct keel_gate_state *state, struct keel_error *err)
 {
 	static const char unsettled[] =
 		"SELECT run_id, seq FROM runs WHERE run_id = ?1 AND (coalesce(status, 0) < 2 OR finalizing = 1)";
@@ -67,33 +67,51 @@ static enum keel_code look_after(struct keel_store *store, const struct keel_run
 		if (code == KEEL_OK)
 			code = first_row(select, state->run_id, &seq, &row, err);
 		if (code == KEEL_OK && row && seq != core->seq)
-			in_the_way(state, KEEL_GATE_AFTER, id);
+			keel_gate_set(state, KEEL_GATE_AFTER, id);
 	}
 	return code;
 }
 
-static enum keel_code look_at_thread(struct keel_store *store, const struct keel_run_core *core,
-									 struct keel_gate_state *state, struct keel_error *err)
+/* The head of a thread's queue: of what was due when somebody last looked, and of what has become due since. */
+#define QUEUE_HEAD                                                                                             \
+	"SELECT run_id, seq FROM runs WHERE seq = (SELECT seq FROM (SELECT * FROM (SELECT seq, priority FROM live" \
+	" WHERE thread_id = ?1 AND status = 0 ORDER BY priority DESC, seq LIMIT 1) UNION ALL SELECT seq, priority" \
+	" FROM live WHERE thread_id = ?1 AND +status < 0 AND seq IN (SELECT seq FROM later WHERE at <= ?2))"       \
+	" ORDER BY priority DESC, seq LIMIT 1)"
+
+/* A run of the same thread that a strict one waits behind: ahead of it, and put off after a start. */
+static enum keel_code check_retries(struct keel_store *store, const struct keel_run_core *core,
+									struct keel_gate_state *state, struct keel_error *err)
 {
-	static const char head[] =
-		"SELECT run_id, seq FROM runs WHERE thread_id = ?1 AND " KEEL_PENDING " ORDER BY " KEEL_BEST_FIRST " LIMIT 1";
-	static const char count[] =
-		"SELECT count(*) FROM (SELECT 1 FROM runs WHERE thread_id = ?1 AND " KEEL_ACTIVE " LIMIT ?2)";
-	static const char oldest[] =
-		"SELECT run_id, seq FROM runs WHERE thread_id = ?1 AND " KEEL_ACTIVE " ORDER BY seq LIMIT 1";
+	static const char first[] =
+		"SELECT run_id, seq FROM runs WHERE seq = (SELECT seq FROM live WHERE thread_id = ?1 AND status = -2"
+		" ORDER BY priority DESC, seq LIMIT 1) AND (coalesce(priority, 0) > ?2 OR coalesce(priority, 0) = ?2"
+		" AND seq < ?3)";
 	struct keel_statement *select;
-	int64_t seq = 0, active = 0;
+	int64_t seq;
 	bool row;
-	enum keel_code code = keel_query(store, head, &select, err, keel_text(core->thread_id));
+	enum keel_code code = keel_query(store, first, &select, err, keel_text(core->thread_id), keel_int(core->priority),
+									 keel_int(core->seq));
 	if (code == KEEL_OK)
 		code = first_row(select, state->run_id, &seq, &row, err);
-	if (code != KEEL_OK)
-		return code;
-	if (row && seq != core->seq) {
+	if (code == KEEL_OK && row)
 		state->gate = KEEL_GATE_QUEUE;
-		return KEEL_OK;
-	}
-	code = keel_query(store, count, &select, err, keel_text(core->thread_id), keel_int(core->concurrency));
+	return code;
+}
+
+/* As many of the thread as may run or are finalizing do. */
+static enum keel_code check_room(struct keel_store *store, const struct keel_run_core *core,
+								 struct keel_gate_state *state, struct keel_error *err)
+{
+	static const char count[] =
+		"SELECT count(*) FROM (SELECT 1 FROM live WHERE thread_id = ?1 AND status > 0 LIMIT ?2)";
+	static const char oldest[] = "SELECT run_id, seq FROM runs WHERE seq = (SELECT seq FROM live WHERE thread_id = ?1"
+								 " AND status > 0 ORDER BY +seq LIMIT 1)";
+	struct keel_statement *select;
+	int64_t seq, active = 0;
+	bool row;
+	enum keel_code code =
+		keel_query(store, count, &select, err, keel_text(core->thread_id), keel_int(core->concurrency));
 	if (code != KEEL_OK)
 		return code;
 	code = keel_step(select, &row, err);
@@ -107,6 +125,23 @@ static enum keel_code look_at_thread(struct keel_store *store, const struct keel
 	return code == KEEL_OK ? first_row(select, state->run_id, &seq, &row, err) : code;
 }
 
+static enum keel_code look_at_thread(struct keel_store *store, const struct keel_run_core *core,
+									 struct keel_gate_state *state, struct keel_error *err)
+{
+	struct keel_statement *select;
+	int64_t seq = 0;
+	bool row;
+	enum keel_code code =
+		keel_query(store, QUEUE_HEAD, &select, err, keel_text(core->thread_id), keel_int(keel_store_now(store)));
+	if (code == KEEL_OK)
+		code = first_row(select, state->run_id, &seq, &row, err);
+	if (code == KEEL_OK && row && seq != core->seq)
+		state->gate = KEEL_GATE_QUEUE;
+	if (code == KEEL_OK && state->gate == KEEL_GATE_OPEN && core->strict)
+		code = check_retries(store, core, state, err);
+	return code == KEEL_OK && state->gate == KEEL_GATE_OPEN ? check_room(store, core, state, err) : code;
+}
+
 enum keel_code keel_run_look_at_gate(struct keel_store *store, const struct keel_run_core *core,
 									 struct keel_gate_state *state, struct keel_error *err)
 {
@@ -118,7 +153,7 @@ enum keel_code keel_run_look_at_gate(struct keel_store *store, const struct keel
 		return KEEL_OK;
 	}
 	if (core->waits_for.data)
-		code = look_after(store, core, state, err);
+		code = check_dependencies(store, core, state, err);
 	if (code == KEEL_OK && state->gate == KEEL_GATE_OPEN && core->concurrency > 0)
 		code = look_at_thread(store, core, state, err);
 	if (code == KEEL_OK && state->gate == KEEL_GATE_OPEN)
@@ -129,8 +164,9 @@ enum keel_code keel_run_look_at_gate(struct keel_store *store, const struct keel
 static enum keel_code look_at_position(struct keel_store *store, const struct keel_run_core *core, int64_t *position,
 									   struct keel_error *err)
 {
-	static const char ahead[] = "SELECT count(*) FROM runs WHERE thread_id = ?1 AND " KEEL_PENDING
-								" AND (coalesce(priority, 0) > ?2 OR (coalesce(priority, 0) = ?2 AND seq < ?3))";
+	static const char ahead[] =
+		"SELECT (SELECT count(*) FROM live WHERE thread_id = ?1 AND status = 0 AND priority > ?2)"
+		" + (SELECT count(*) FROM live WHERE thread_id = ?1 AND status = 0 AND priority = ?2 AND seq < ?3)";
 	struct keel_statement *select;
 	bool row;
 	enum keel_code code = keel_query(store, ahead, &select, err, keel_text(core->thread_id), keel_int(core->priority),

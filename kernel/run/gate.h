@@ -4,15 +4,12 @@
 
 #include "run/change.h"
 
-/* As the partial indexes spell it. */
-#define KEEL_PENDING "coalesce(status, 0) = 0"
-#define KEEL_ACTIVE "(status = 1 OR finalizing = 1)"
-#define KEEL_CLAIMABLE "claimable = 1 AND " KEEL_PENDING
-#define KEEL_BEST_FIRST "coalesce(priority, 0) DESC, seq"
-
 /* What is in the way of a pending run. */
 enum keel_code keel_run_look_at_gate(struct keel_store *store, const struct keel_run_core *core,
                                      struct keel_gate_state *state, struct keel_error *err);
+
+/* Notes what is in the way, and whose run it is. */
+void keel_gate_set(struct keel_gate_state *state, enum keel_gate gate, struct keel_text run_id);
 
 /* Writes into the delta what every run that starts gets; lease_us as in struct keel_start. */
 void keel_run_begin(struct keel_store *store, struct keel_run *delta, int64_t lease_us);

@@ -13,43 +13,45 @@
 #define PLACE "coalesce((SELECT seq FROM runs WHERE run_id = ?3), 0)"
 #define BEFORE "(?2 IS NULL OR created_at <= ?2)"
 
+/* Rows by their places, which a walk of `live` gives, as many as are wanted. */
+#define RUNS_OF(walk) KEEL_RUN_SELECT "WHERE seq IN (SELECT seq FROM live WHERE " walk " LIMIT ?4) ORDER BY seq"
+
 /* In the order of admission. */
-static const char of_thread[] =
-	KEEL_RUN_SELECT "WHERE thread_id = ?1 AND " KEEL_INFLIGHT " AND " BEFORE " AND seq > " PLACE
-					" AND (?5 IS NULL OR session_id = ?5) ORDER BY seq LIMIT ?4";
+static const char of_thread[] = RUNS_OF("thread_id = ?1 AND seq > " PLACE " AND status < 2 AND " BEFORE
+										" AND (?5 IS NULL OR session_id = ?5) ORDER BY seq");
+static const char of_session[] =
+	RUNS_OF("session_id = ?1 AND seq > " PLACE " AND status < 2 AND " BEFORE " ORDER BY seq");
 
-static const char of_session[] = KEEL_RUN_SELECT "WHERE session_id = ?1 AND " KEEL_INFLIGHT " AND " BEFORE
-												 " AND seq > " PLACE " ORDER BY seq LIMIT ?4";
-
-/* By age, which is not the order of admission when clocks were set back. */
-static const char by_age[] = KEEL_RUN_SELECT "WHERE " KEEL_INFLIGHT " AND " BEFORE " ORDER BY created_at, seq LIMIT ?4";
+/* By age, which is not the order of admission when clocks were set back: a walk of all that is in flight. */
+static const char by_age[] = KEEL_RUN_SELECT "WHERE seq IN (SELECT seq FROM live WHERE status < 2 AND " BEFORE
+											 " ORDER BY created_at, seq LIMIT ?4) ORDER BY created_at, seq";
 static const char by_age_after[] =
-	KEEL_RUN_SELECT "WHERE " KEEL_INFLIGHT " AND " BEFORE " AND (created_at, seq) >"
+	KEEL_RUN_SELECT "WHERE seq IN (SELECT seq FROM live WHERE status < 2 AND " BEFORE " AND (created_at, seq) >"
 					" (coalesce((SELECT created_at FROM runs WHERE run_id = ?3), -9223372036854775808), " PLACE ")"
-					" ORDER BY created_at, seq LIMIT ?4";
+					" ORDER BY created_at, seq LIMIT ?4) ORDER BY created_at, seq";
 
-/* What runs or is finalizing on a thread. */
-static const char active_of_thread[] = KEEL_RUN_SELECT "WHERE thread_id = ?1 AND " KEEL_ACTIVE " ORDER BY seq LIMIT ?4";
-static const char finalizing_on_thread[] =
-	KEEL_RUN_SELECT "WHERE thread_id = ?1 AND " KEEL_ACTIVE " AND finalizing = 1 ORDER BY seq LIMIT ?4";
+/* What runs or is finalizing on a thread. The + keeps the order by place from choosing a walk of the whole thread. */
+static const char active_of_thread[] = RUNS_OF("thread_id = ?1 AND status > 0 ORDER BY +seq");
+static const char finalizing_on_thread[] = RUNS_OF("thread_id = ?1 AND status > 1 ORDER BY +seq");
 
-/* Whose time is over, and what is nobody's; ?5 are the runs whose leases were lost, between commas. The
- * planner would look for what is nobody's among all that may be claimed. */
+/* Whose time is over, and what is nobody's; ?5 are the runs whose leases were lost, between commas. */
 static const char overdue[] =
-	KEEL_RUN_SELECT "WHERE seq IN (SELECT seq FROM runs WHERE " KEEL_INFLIGHT " AND deadline <= ?1"
-					" UNION SELECT seq FROM runs WHERE " KEEL_INFLIGHT " AND lease_expires_at IS NOT NULL AND ?5 <> ','"
-					" AND ?5 LIKE '%,' || CAST(seq AS TEXT) || ',%'"
-					" UNION SELECT seq FROM runs INDEXED BY runs_of_nobody WHERE " KEEL_INFLIGHT
-					" AND session_id IS NULL AND coalesce(claimable, 0) = 0)"
+	KEEL_RUN_SELECT "WHERE seq IN (SELECT seq FROM due WHERE at <= ?1"
+					" UNION SELECT seq FROM leased WHERE ?5 <> ',' AND ?5 LIKE '%,' || CAST(seq AS TEXT) || ',%'"
+					" UNION SELECT seq FROM live WHERE session_id = 0 AND status < 2)"
 					" AND " BEFORE " AND seq > " PLACE " ORDER BY seq LIMIT ?4";
 
 /* The run that is next on each thread where somebody was asked to stop, or stopped and has not settled. */
-static const char held_up[] = KEEL_RUN_SELECT
-	"WHERE seq IN (SELECT (SELECT seq FROM runs AS next WHERE next.thread_id = stopping.thread_id AND claimable = 1"
-	" AND coalesce(status, 0) = 0 AND (scheduled_at IS NULL OR scheduled_at <= ?1)"
-	" ORDER BY coalesce(priority, 0) DESC, seq LIMIT 1) FROM runs AS stopping WHERE finalizing = 1"
-	" OR (coalesce(status, 0) < 2 AND cancel_requested_at IS NOT NULL)) AND " BEFORE " AND seq > " PLACE
-	" ORDER BY seq LIMIT ?4";
+#define BEST_CLAIM(queued)                                                                                      \
+	"SELECT * FROM (SELECT seq, priority FROM claims AS c WHERE c.thread_id = stopping.thread_id AND c.queued " \
+	"= " queued " ORDER BY priority DESC, seq LIMIT 1)"
+#define BECOME_DUE                                                                                        \
+	"SELECT seq, priority FROM live AS l WHERE l.thread_id = stopping.thread_id AND l.session_id IS NULL" \
+	" AND +l.status < 0 AND l.seq IN (SELECT seq FROM later WHERE at <= ?1)"
+static const char held_up[] =
+	KEEL_RUN_SELECT "WHERE seq IN (SELECT (SELECT seq FROM (" BEST_CLAIM("0") " UNION ALL " BEST_CLAIM(
+		"1") " UNION ALL " BECOME_DUE ") ORDER BY priority DESC, seq LIMIT 1) FROM stopping) AND " BEFORE
+			 " AND seq > " PLACE " ORDER BY seq LIMIT ?4";
 
 enum { LOST_MAX = 10000 }; /* lost leases of one listing; another finds the rest */
 
@@ -58,15 +60,13 @@ enum { LOST_MAX = 10000 }; /* lost leases of one listing; another finds the rest
 static enum keel_code look_at_leases(struct keel_store *store, const struct keel_inflight_query *query,
 									 struct keel_buffer *lost, struct keel_error *err)
 {
-	static const char leases[] =
-		"SELECT seq, fence, lease_expires_at, coalesce(lease_us, 0),"
-		" coalesce((SELECT beat FROM sessions WHERE id = session_id), 0), seq > " PLACE
-		" FROM runs INDEXED BY runs_by_lease WHERE " KEEL_INFLIGHT " AND lease_expires_at > -9223372036854775808";
+	static const char leases[] = "SELECT seq, fence, lease_expires_at, coalesce(lease_us, 0),"
+								 " coalesce((SELECT beat FROM sessions WHERE id = session_id), 0), seq > " PLACE
+								 " FROM runs WHERE seq IN (SELECT seq FROM leased)";
 	struct keel_statement *select;
 	bool row;
 	int64_t looks = store->watched.looks, left = LOST_MAX;
-	enum keel_code code =
-		keel_query(store, leases, &select, err, keel_null(), keel_null(), keel_text(query->after));
+	enum keel_code code = keel_query(store, leases, &select, err, keel_null(), keel_null(), keel_text(query->after));
 	keel_buffer_put(lost, ",");
 	if (code != KEEL_OK)
 		return code;
@@ -90,8 +90,7 @@ static enum keel_code look_at_leases(struct keel_store *store, const struct keel
 static enum keel_code look_at_stopping(struct keel_store *store, struct keel_error *err)
 {
 	static const char stopping[] = "SELECT seq, fence, coalesce(status, 0) < 2, cancel_requested_at, ended_at FROM runs"
-								   " WHERE thread_id > '' AND (finalizing = 1 OR (" KEEL_INFLIGHT
-								   " AND cancel_requested_at IS NOT NULL))";
+								   " WHERE seq IN (SELECT seq FROM stopping)";
 	struct keel_statement *select;
 	bool row;
 	enum keel_code code = keel_store_prepare(store, stopping, &select, err);
@@ -170,9 +169,9 @@ enum keel_code keel_run_list_inflight(struct keel_store *store, const struct kee
 		query->bounded ? keel_int(query->before) : keel_null(),
 		keel_text(query->after),
 		keel_int(query->limit),
-		text == overdue      ? keel_text(keel_buffer_text(&lost))
-		: query->session_id  ? keel_int(query->session_id)
-							 : keel_null(),
+		text == overdue     ? keel_text(keel_buffer_text(&lost))
+		: query->session_id ? keel_int(query->session_id)
+							: keel_null(),
 	};
 	code = keel_query_values(store, text, &select, err, values, text == of_thread || text == overdue ? 5 : 4);
 	const keel_run_set all = keel_run_set_all();
@@ -197,7 +196,7 @@ static enum keel_code first_number(struct keel_store *store, struct keel_stateme
 
 enum keel_code keel_run_next_owner(struct keel_store *store, int64_t after, int64_t *session_id, struct keel_error *err)
 {
-	static const char text[] = "SELECT session_id FROM runs WHERE " KEEL_INFLIGHT " AND session_id > ?1"
+	static const char text[] = "SELECT session_id FROM live WHERE session_id > ?1 AND status < 2"
 							   " ORDER BY session_id LIMIT 1";
 	struct keel_statement *select;
 	*session_id = 0;
@@ -210,7 +209,7 @@ enum keel_code keel_run_next_owner(struct keel_store *store, int64_t after, int6
 enum keel_code keel_run_count_inflight(struct keel_store *store, struct keel_text thread_id, int64_t *count,
 									   struct keel_error *err)
 {
-	static const char text[] = "SELECT count(*) FROM runs WHERE thread_id = ?1 AND " KEEL_INFLIGHT;
+	static const char text[] = "SELECT count(*) FROM live WHERE thread_id = ?1 AND status < 2";
 	struct keel_statement *select;
 	*count = 0;
 	enum keel_code code = keel_check_id(thread_id, "thread_id", err);

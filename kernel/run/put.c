@@ -205,7 +205,7 @@ enum keel_code keel_run_delete(struct keel_store *store, struct keel_text run_id
 	code = keel_run_read_core(store, run_id, &arena, &core, err);
 	if (code == KEEL_OK && core.found) {
 		wrote = true;
-		code = keel_execute(store, "DELETE FROM runs WHERE seq = ?1", err, keel_int(core.seq));
+		code = keel_run_remove(store, run_id, &core, err);
 		struct keel_event event = {.kind = keel_text_of("run_deleted"),
 								   .at = keel_store_now(store),
 								   .thread_id = core.thread_id,
@@ -242,9 +242,9 @@ enum keel_code keel_run_find_by_key(struct keel_store *store, struct keel_text k
 									struct keel_runs *list, struct keel_error *err)
 {
 	/* An id is never empty, so the empty text can stand for none. */
-	static const char text[] = KEEL_RUN_SELECT "WHERE idempotency_key = ?1 AND coalesce(user_id, '') = coalesce(?2, '')"
-											   " AND (idempotency_expires_at IS NULL OR idempotency_expires_at > ?3)"
-											   " ORDER BY seq DESC LIMIT 1";
+	static const char text[] =
+		KEEL_RUN_SELECT "WHERE seq = (SELECT seq FROM keys WHERE idempotency_key = ?1 AND user_id = coalesce(?2, '')"
+						" AND (expires_at IS NULL OR expires_at > ?3) ORDER BY seq DESC LIMIT 1)";
 	struct keel_statement *select;
 	list->count = 0;
 	enum keel_code code = keel_check_id(key, "idempotency_key", err);

@@ -1,4 +1,5 @@
-/* rows.c - runs as rows: SQL made from the list of fields, binding and reading. Uses: store, fields.
+/* rows.c - runs as rows: SQL made from the list of fields, binding and reading. Uses: store, fields,
+ * live.
  *
  * An INSERT or UPDATE names just the fields it is given: an index that no given field is part of is not touched. The
  * text for a set of fields is made once and kept; programs use few different sets.
@@ -10,6 +11,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "run/live.h"
 
 /* --- Statements from sets ---------------------------------------------------------------------------------------- */
 
@@ -133,18 +135,41 @@ enum keel_code keel_run_insert(struct keel_store *store, const struct keel_run *
 	if (code == KEEL_OK)
 		code = keel_run_statement(insert, err);
 	*inserted = code == KEEL_OK && store->sql->driver->changes(store->sql) == 1;
-	return code;
+	if (!*inserted)
+		return code;
+	struct keel_run_core core = keel_run_core_with(&(struct keel_run_core){.found = false}, run);
+	core.seq = store->sql->driver->inserted(store->sql);
+	code = keel_extras_add(store, core.seq, run, err);
+	return code == KEEL_OK ? keel_live_change(store, run->run_id, NULL, &core, err) : code;
 }
 
-enum keel_code keel_run_update(struct keel_store *store, int64_t seq, const struct keel_run *run,
-							   struct keel_error *err)
+enum keel_code keel_run_update(struct keel_store *store, struct keel_text run_id, const struct keel_run_core *core,
+							   const struct keel_run *run, struct keel_error *err)
 {
 	struct keel_statement *update;
 	int next;
-	enum keel_code code = prepare_for(store, true, run, &update, &next, err);
+	enum keel_code code = keel_extras_remove(store, core->seq, run, err);
 	if (code == KEEL_OK)
-		code = keel_bind_int(update, next, seq, err);
-	return code == KEEL_OK ? keel_run_statement(update, err) : code;
+		code = prepare_for(store, true, run, &update, &next, err);
+	if (code == KEEL_OK)
+		code = keel_bind_int(update, next, core->seq, err);
+	if (code == KEEL_OK)
+		code = keel_run_statement(update, err);
+	if (code == KEEL_OK)
+		code = keel_extras_add(store, core->seq, run, err);
+	if (code != KEEL_OK || !keel_live_concerns(run))
+		return code;
+	struct keel_run_core after = keel_run_core_with(core, run);
+	return keel_live_change(store, run_id, core, &after, err);
+}
+
+enum keel_code keel_run_remove(struct keel_store *store, struct keel_text run_id, const struct keel_run_core *core,
+							   struct keel_error *err)
+{
+	enum keel_code code = keel_extras_remove(store, core->seq, NULL, err);
+	if (code == KEEL_OK)
+		code = keel_execute(store, "DELETE FROM runs WHERE seq = ?1", err, keel_int(core->seq));
+	return code == KEEL_OK ? keel_live_change(store, run_id, core, NULL, err) : code;
 }
 
 /* --- Reading ----------------------------------------------------------------------------------------------------- */
@@ -273,7 +298,10 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 	static const char text[] = "SELECT seq, status, session_id, fence, claimable, started_at IS NOT NULL,"
 							   " cancel_action, revision, losses, thread_id, finalizing, attempt, max_attempts,"
 							   " priority, concurrency, scheduled_at, deadline, lease_expires_at,"
-							   " cancel_requested_at, ended_at, waits_for, worker_ref, lease_us, snoozes"
+							   " cancel_requested_at, ended_at, waits_for, worker_ref, handler, lease_us, strict,"
+							   " snoozes, created_at,"
+							   " EXISTS (SELECT 1 FROM lines WHERE parked_name = 'thread:' || thread_id)"
+							   " OR EXISTS (SELECT 1 FROM lines WHERE parked_name = 'run:' || ?1)"
 							   " FROM runs WHERE run_id = ?1";
 	struct keel_statement *select;
 	memset(core, 0, sizeof *core);
@@ -304,15 +332,20 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 		core->lease_expires_at = time_column(select, 17);
 		core->cancel_requested_at = time_column(select, 18);
 		core->ended_at = time_column(select, 19);
-		core->lease_us = keel_column_int(select, 22);
-		core->snoozes = keel_column_int(select, 23);
+		core->lease_us = keel_column_int(select, 23);
+		core->strict = keel_column_int(select, 24) != 0;
+		core->snoozes = keel_column_int(select, 25);
+		core->created_at = keel_column_int(select, 26);
+		core->waited_for = keel_column_int(select, 27) != 0;
 		/* There is no step behind this one to say that memory ran out for a text, so a missing one has to. */
 		bool waits = !keel_column_null(select, 20), has_worker = !keel_column_null(select, 21);
+		bool has_handler = !keel_column_null(select, 22);
 		if ((core->cancel_requested && !action.data) || !thread_id.data ||
 			!keel_arena_text(arena, thread_id, &core->thread_id) ||
 			!keel_arena_text(arena, keel_column_text(select, 20), &core->waits_for) ||
 			!keel_arena_text(arena, keel_column_text(select, 21), &core->worker_ref) ||
-			(waits && !core->waits_for.data) || (has_worker && !core->worker_ref.data))
+			!keel_arena_text(arena, keel_column_text(select, 22), &core->handler) || (waits && !core->waits_for.data) ||
+			(has_worker && !core->worker_ref.data) || (has_handler && !core->handler.data))
 			code = keel_fail_memory(err);
 		else if (!keel_run_status_name(core->status))
 			code = keel_fail(err, KEEL_STORE_CORRUPT, "the row of run %.*s is damaged", (int)run_id.size, run_id.data);

@@ -6,13 +6,12 @@
 
 #include "store/store.h"
 
-/* "In flight" as the partial indexes spell it. */
-#define KEEL_INFLIGHT "coalesce(status, 0) < 2"
-
 #define KEEL_RUN_COLUMN(NAME, member, type) #member ", "
 
 /* Every column of a run, then its place in the order of insertion; the beginning of a SELECT for read_runs. */
 #define KEEL_RUN_SELECT "SELECT " KEEL_RUN_FIELD_MAP(KEEL_RUN_COLUMN) "seq FROM runs "
+
+struct keel_run_core;
 
 /* Checks every field that is given: ids, texts, numbers, words. Cuts what is to be cut. */
 enum keel_code keel_run_check(struct keel_run *run, struct keel_error *err);
@@ -24,8 +23,12 @@ bool keel_run_is_text(enum keel_field_type type);
 enum keel_code keel_run_insert(struct keel_store *store, const struct keel_run *run, bool *inserted,
                                struct keel_error *err);
 
-/* Writes the given fields into the row `seq`. */
-enum keel_code keel_run_update(struct keel_store *store, int64_t seq, const struct keel_run *run,
+/* Writes the given fields into the row of a core that was read in this transaction. */
+enum keel_code keel_run_update(struct keel_store *store, struct keel_text run_id, const struct keel_run_core *core,
+                               const struct keel_run *run, struct keel_error *err);
+
+/* Deletes the row. */
+enum keel_code keel_run_remove(struct keel_store *store, struct keel_text run_id, const struct keel_run_core *core,
                                struct keel_error *err);
 
 /* Gives a run what null means where a record must have a value. */
@@ -55,6 +58,9 @@ struct keel_run_core {
 	bool cancel_requested; /* a cancel holds */
 	bool gated;            /* it was started through the gate, and has to be settled when it is interrupted */
 	bool finalizing;       /* it ended, and is not settled */
+	bool strict;
+	bool waited_for;       /* a line is parked at it or at its thread */
+	int64_t created_at;
 	int64_t revision;
 	int64_t losses;
 	int64_t snoozes;
@@ -71,6 +77,7 @@ struct keel_run_core {
 	struct keel_text thread_id;  /* in the arena given to the read */
 	struct keel_text waits_for;  /* likewise; data NULL: none */
 	struct keel_text worker_ref; /* likewise */
+	struct keel_text handler;    /* likewise */
 };
 struct keel_arena;
 enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,

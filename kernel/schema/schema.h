@@ -7,8 +7,17 @@ struct keel_migration {
 	const char *sql;
 };
 
-/* Migration number i + 1 brings the schema from version i to i + 1. */
+/* Versions up to this one are those of stores from before the first release, which nobody can read any more. */
+enum { KEEL_SCHEMA_BASE = 100 };
+
+/* Migration number i + 1 brings the schema from version KEEL_SCHEMA_BASE + i to the next. */
 extern const struct keel_migration keel_migrations[];
 extern const int keel_migrations_count;
+
+/* The version that this library writes. */
+static inline int keel_schema_version(void)
+{
+	return KEEL_SCHEMA_BASE + keel_migrations_count;
+}
 
 #endif

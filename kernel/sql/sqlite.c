@@ -553,8 +553,10 @@ static enum keel_code sqlite_make_ready(struct keel_sql *base, struct keel_error
 	struct sqlite_sql *sql = sqlite_own(base);
 	struct keel_statement *statement;
 	bool row = false;
-	if (sql->memory)
-		return KEEL_OK;
+	/* Only a file without tables takes it; a store keeps what it was made with. */
+	enum keel_code paged = sqlite_exec(sql, sql->memory ? "PRAGMA page_size = 1024" : "PRAGMA page_size = 2048", err);
+	if (paged != KEEL_OK || sql->memory)
+		return paged;
 	/* Asking first: setting what is set already would still wait for locks. */
 	static const char *const texts[] = {"PRAGMA journal_mode", "PRAGMA journal_mode = WAL"};
 	for (int i = 0; i < 2; i++) {

@@ -131,11 +131,16 @@ enum keel_code sqlite_check_size(struct sqlite_sql *sql, struct keel_error *err)
 {
 	const char *path = sqlite3_db_filename(sql->db, "main");
 	struct stat file;
-	int64_t page_size;
-	enum keel_code code = sqlite_int(sql, "PRAGMA page_size", &page_size, err);
-	if (code != KEEL_OK || !path || !path[0])
+	int64_t pages, page_size;
+	if (!path || !path[0] || stat(path, &file) != 0 || file.st_size == 0)
+		return KEEL_OK;
+	/* Somebody may be creating it: what is not empty has a header, which the count reads. */
+	enum keel_code code = sqlite_int_once(sql, "PRAGMA page_count", &pages, err);
+	if (code == KEEL_OK)
+		code = sqlite_int_once(sql, "PRAGMA page_size", &page_size, err);
+	if (code != KEEL_OK)
 		return code;
-	if (!sqlite_has_log(&sql->head) && stat(path, &file) == 0 && page_size > 0 && file.st_size % page_size != 0)
+	if (!sqlite_has_log(&sql->head) && page_size > 0 && file.st_size % page_size != 0)
 		return keel_fail(err, KEEL_STORE_CORRUPT, "%s: the file was truncated", path);
 	return KEEL_OK;
 }

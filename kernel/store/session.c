@@ -107,7 +107,7 @@ static enum keel_code tidy(struct keel_store *store, struct keel_error *err)
 {
 	static const char some[] = "SELECT " SESSION_COLUMNS " FROM sessions WHERE id >= ?1 ORDER BY id LIMIT ?2";
 	static const char drop[] = "DELETE FROM sessions WHERE id = ?1 AND NOT EXISTS"
-							   " (SELECT 1 FROM runs WHERE coalesce(status, 0) < 2 AND session_id = ?1)";
+							   " (SELECT 1 FROM live WHERE session_id = ?1 AND status < 2)";
 	int64_t dead[TIDY_MAX];
 	size_t count = 0;
 	int64_t from;

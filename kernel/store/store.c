@@ -70,8 +70,10 @@ static enum keel_code migrate(struct keel_store *store, struct keel_error *err)
 		return code;
 	code = driver->identify(store->sql, &version, &ours, err);
 	bool fresh = version == 0;
-	for (; code == KEEL_OK && version < keel_migrations_count; version++)
-		code = driver->migrate(store->sql, keel_migrations[version].sql, version + 1, err);
+	if (fresh)
+		version = KEEL_SCHEMA_BASE;
+	for (; code == KEEL_OK && version < keel_schema_version(); version++)
+		code = driver->migrate(store->sql, keel_migrations[version - KEEL_SCHEMA_BASE].sql, version + 1, err);
 	if (code == KEEL_OK && fresh) {
 		char epoch[KEEL_UUID_SIZE];
 		code = keel_store_new_id(store, epoch, err);
@@ -140,21 +142,25 @@ static enum keel_code attach(struct keel_store *store, const char *uri, struct k
 		return keel_fail(err, KEEL_STORE_CORRUPT, "%s: the schema version %lld is none", uri, (long long)version);
 	if (!ours)
 		return keel_fail(err, KEEL_STORE_CORRUPT, "%s: this is another application's database", uri);
-	if (version > keel_migrations_count)
+	if (version > 0 && version <= KEEL_SCHEMA_BASE)
+		return keel_fail(
+			err, KEEL_STORE_VERSION,
+			"%s: the store was made by a Keel from before the first release, and cannot be read by this one", uri);
+	if (version > keel_schema_version())
 		return keel_fail(err, KEEL_STORE_VERSION, "%s: the store has schema version %lld, this library knows up to %d",
-						 uri, (long long)version, keel_migrations_count);
+						 uri, (long long)version, keel_schema_version());
 	bool in_memory = !driver->path(store->sql)[0];
 	if (options->readonly && !in_memory) {
 		if (version == 0)
 			return keel_fail(err, KEEL_STORE_CORRUPT, "%s: the file is empty", uri);
-		if (version < keel_migrations_count)
+		if (version < keel_schema_version())
 			return keel_fail(err, KEEL_STORE_VERSION,
 							 "%s: schema version %lld is older than %d: open it for writing once", uri,
-							 (long long)version, keel_migrations_count);
+							 (long long)version, keel_schema_version());
 	} else {
 		code = driver->make_ready(store->sql, err);
 	}
-	if (code == KEEL_OK && version < keel_migrations_count)
+	if (code == KEEL_OK && version < keel_schema_version())
 		code = migrate(store, err);
 	else if (code == KEEL_OK)
 		code = driver->check_schema(store->sql, keel_store_script, err);
@@ -261,7 +267,6 @@ void keel_store_close(struct keel_store *store)
 	keel_files_close(store);
 	keel_free(store->owner_name);
 	keel_buffer_free(&store->scratch);
-	keel_buffer_free(&store->claimed_from);
 	keel_watched_free(&store->watched);
 	keel_free(store);
 }

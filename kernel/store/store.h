@@ -37,7 +37,6 @@ struct keel_store {
 	void *progress_data;
 	struct keel_run_texts *run_texts; /* statements made from sets of fields */
 	struct keel_buffer scratch;  /* JSON of the event being written */
-	struct keel_buffer claimed_from; /* the thread where claiming goes on, when there are many */
 };
 
 /* Tells whoever watches how far something has come. */

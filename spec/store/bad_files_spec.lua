@@ -74,10 +74,21 @@ describe("A path that is no store gets its code, the path in the message, and st
   end)
 
   it("WORKER-13: a version that never was is store_corrupt", function()
-    for _, version in ipairs { 0xFFFFFFFF, 0x80000000, 1 } do
+    for _, version in ipairs { 0xFFFFFFFF, 0x80000000 } do
       local path = closed_store()
       files.patch(path, USER_VERSION, string.pack(">I4", version))
       support.refused("store_corrupt", keel.open(path))
+    end
+  end)
+
+  it("a store from before the first release is store_version, and a sentence says so", function()
+    for _, version in ipairs { 1, 7, 100 } do
+      local path = closed_store()
+      files.patch(path, USER_VERSION, string.pack(">I4", version))
+      for _, readonly in ipairs { false, true } do
+        local err = refused_unchanged("store_version", path, { readonly = readonly })
+        assert.truthy(err.message:find("from before the first release", 1, true), err.message)
+      end
     end
   end)
 

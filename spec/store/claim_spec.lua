@@ -175,21 +175,36 @@ support.each_store(function(open)
       assert.same({ "free" }, claim_all())
     end)
 
-    it("with more blocked threads than `limit` goes on with the others at the next call, and once around", function()
+    it("F-21: finds what is free at once, however many threads are blocked", function()
       block(100)
       put("z", { thread_id = "z" })
-      local calls = 0
-      repeat
-        calls = calls + 1
-        local run = assert(calls <= 11) and store:claim_next { limit = 10 }
-      until run
-      assert.is_true(calls > 1)
-      put("a", { thread_id = "a" }) -- behind where it stopped
-      calls = 0
-      repeat
-        calls = calls + 1
-        local run = assert(calls <= 12) and store:claim_next { limit = 10 }
-      until run
+      assert.equal("z", assert(store:claim_next { limit = 1 }).run_id)
+      put("a", { thread_id = "a" })
+      assert.equal("a", assert(store:claim_next { limit = 1 }).run_id)
+      assert.is_nil((store:claim_next { limit = 1 }))
+    end)
+
+    it("takes only runs of the handlers that are asked for, the best of them first", function()
+      put("mail", { thread_id = "t", handler = "mail" })
+      put("urgent", { thread_id = "u", handler = "mail", priority = 1, concurrency = 1 })
+      put("film", { thread_id = "v", handler = "film", priority = 9 })
+      put("plain", { thread_id = "w" })
+      local function take(...) return (store:claim_next { handlers = { ... } } or {}).run_id end
+      assert.is_nil(take "no such")
+      assert.equal("urgent", take("no such", "mail"))
+      assert.equal("mail", take "mail")
+      assert.is_nil(take "mail")
+      assert.equal("plain", take("mail", "default"))
+      assert.equal("film", store:claim_next().run_id)
+      put("one", { thread_id = "x", handler = "one" })
+      put("two", { thread_id = "x", handler = "two" })
+      assert.equal("two", store:claim_next({ threads = { "x" }, handlers = { "two" } }).run_id)
+    end)
+
+    it("F-20: passes over what is not due, on its own thread too", function()
+      put("later", { thread_id = "t", concurrency = 1, scheduled_at = "2099-01-01T00:00:00Z" })
+      put("now", { thread_id = "t", concurrency = 1 })
+      assert.equal("now", assert(store:claim_next()).run_id)
     end)
 
     it("may be part of a transaction, and is undone with it", function()

@@ -109,6 +109,11 @@ describe("POLICY-1: debounce", function()
     assert.is_nil(decision.replace)
   end)
 
+  it("F-23: lets one run at a time, or options.max", function()
+    assert.equal(1, debounce({}, {}).concurrency)
+    assert.equal(3, debounce({}, { max = 3 }).concurrency)
+  end)
+
   it("waits a second, and ten times wait at most, when that is not said", function()
     local decision = debounce({}, {})
     assert.same({ 1, 10 }, { decision.delay, decision.within })

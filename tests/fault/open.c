@@ -18,8 +18,8 @@ static void some_runs(void)
 static void older_store(void)
 {
 	raw(keel_migrations[0].sql);
-	raw("PRAGMA application_id = 0x4B45454C; PRAGMA user_version = 1; PRAGMA journal_mode = WAL;"
-		"INSERT INTO store VALUES ('epoch', 0)");
+	raw("PRAGMA application_id = 0x4B45454C; PRAGMA user_version = 101; PRAGMA journal_mode = WAL;"
+		"INSERT INTO store (epoch, created_at) VALUES ('epoch', 0)");
 }
 
 static void closed_store(void)

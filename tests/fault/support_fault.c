@@ -49,8 +49,11 @@ static void faults_on(enum fault fault, bool for_good, long n)
 	fate.on = true;
 }
 
+static sqlite3_stmt *textless; /* there was no memory for a text of its row */
+
 static long faults_off(void)
 {
+	textless = NULL; /* another statement may get its place */
 	fate.on = false;
 	return fate.injected;
 }
@@ -192,7 +195,6 @@ int __wrap_sqlite3_prepare_v3(sqlite3 *db, const char *sql, int size, unsigned f
 	return faults[fate.fault].rc;
 }
 
-static sqlite3_stmt *textless; /* there was no memory for a text of its row */
 
 /* A disk is full for what writes; that SQLite then rolls back by itself is among what it documents. */
 int __wrap_sqlite3_step(sqlite3_stmt *stmt)

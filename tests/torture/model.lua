@@ -1,4 +1,5 @@
 --- Replays an event log against a simple model of what must hold. Pure: a list of events and rows in, complaints out.
+local kernel = require "keel.kernel"
 local threads = require "threads"
 
 local model = {}
@@ -64,7 +65,8 @@ function handlers:run_started(event)
   if event.data.fence <= run.fence then self:complain(event, "fence %d after %d", event.data.fence, run.fence) end
   if rule.queue then
     for _, other in pairs(self.live[event.thread_id]) do
-      if other ~= run and other.status == "pending" and is_ahead(other, run) then
+      local due = not other.due_at or other.due_at <= self.began_after
+      if other ~= run and other.status == "pending" and due and is_ahead(other, run) then
         self:complain(event, "run %s is queued ahead", other.run_id)
       end
     end
@@ -97,6 +99,7 @@ function handlers:run_requeued(event)
     self.recovered[#self.recovered + 1] = { run_id = run.run_id, session_id = run.session_id, event = event }
   end
   run.status, run.session_id = "pending", nil
+  run.due_at = event.data.delay and kernel.time_seconds(event.at) + event.data.delay or nil
   self:keep(run)
 end
 
@@ -112,7 +115,8 @@ end
 ---@param rows table<string, table> the rows of all runs, by id
 ---@return { complaints: string[], wrong: integer, runs: table<string, table>, recovered: table[] }
 function model.replay(events, rows)
-  local self = setmetatable({ runs = {}, live = {}, rows = rows, complaints = {}, wrong = 0, recovered = {} }, Model)
+  local self = setmetatable({ runs = {}, live = {}, rows = rows, complaints = {}, wrong = 0, recovered = {},
+    began_after = 0 }, Model)
   for i, event in ipairs(events) do
     if event.id ~= i then self:complain(event, "it should have the id %d", i) end
     if event.run_id and event.kind ~= "run_created" and not self.runs[event.run_id] then
@@ -120,6 +124,7 @@ function model.replay(events, rows)
     elseif handlers[event.kind] then
       handlers[event.kind](self, event)
     end
+    self.began_after = kernel.time_seconds(event.at) -- the next transaction began later than this
   end
   local last = events[#events] or { id = 0, kind = "-" }
   for id, run in pairs(self.runs) do

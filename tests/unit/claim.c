@@ -82,16 +82,30 @@ static const char *claims(const struct keel_claim *asked)
 /* The runs `from` to `to` - 1 of a long queue, dealt out to ten threads. */
 static void put_queues(int from, int to)
 {
-	char sql[1024];
-	snprintf(sql, sizeof sql,
-			 "WITH RECURSIVE n(i) AS (SELECT %d UNION ALL SELECT i + 1 FROM n WHERE i < %d)"
-			 " INSERT INTO runs (run_id, thread_id, status, claimable, concurrency, fence, created_at, updated_at,"
-			 " revision) SELECT 'q' || i, 't' || (i %% 10), 0, 1, 1, 1, i, i, 1 FROM n;"
-			 "WITH RECURSIVE n(i) AS (SELECT %d UNION ALL SELECT i + 1 FROM n WHERE i < %d)"
-			 " INSERT INTO events (kind, at, thread_id, run_id) SELECT 'run_created', i, 't' || (i %% 10), 'q' || i"
-			 " FROM n",
-			 from, to - 1, from, to - 1);
+	char sql[2048], id[16], thread[16];
+	for (; from < 100; from++) { /* so that the lines are there */
+		snprintf(id, sizeof id, "q%d", from);
+		snprintf(thread, sizeof thread, "t%d", from % 10);
+		put_queued(id, thread);
+	}
+	if (from >= to)
+		return;
+	snprintf(
+		sql, sizeof sql,
+		"WITH RECURSIVE n(i) AS (SELECT %d UNION ALL SELECT i + 1 FROM n WHERE i < %d)"
+		" INSERT INTO runs (run_id, thread_id, status, claimable, concurrency, fence, created_at, updated_at,"
+		" revision) SELECT 'q' || i, 't' || (i %% 10), 0, 1, 1, 1, i, i, 1 FROM n;"
+		"WITH RECURSIVE n(i) AS (SELECT %d UNION ALL SELECT i + 1 FROM n WHERE i < %d)"
+		" INSERT INTO events (kind, at, thread_id, run_id) SELECT 'run_created', i, 't' || (i %% 10), 'q' || i"
+		" FROM n;"
+		"INSERT INTO live (thread_id, seq, status, priority, created_at) SELECT thread_id, seq, 0, 0, created_at"
+		" FROM runs WHERE coalesce(status, 0) = 0 AND seq NOT IN (SELECT seq FROM live);"
+		"INSERT INTO claims (line, priority, seq, thread_id, queued, handler) SELECT line, 0, runs.seq, thread_id, 1,"
+		" 'default' FROM runs JOIN lines ON places = 'thread 1 ' || thread_id WHERE coalesce(status, 0) = 0"
+		" AND claimable = 1 AND runs.seq NOT IN (SELECT seq FROM claims)",
+		from, to - 1, from, to - 1);
 	raw(sql);
+	index_log();
 }
 
 /* On each of the ten threads one run runs. */
@@ -395,33 +409,17 @@ TEST(what_needs_no_turn_may_wait)
 	keel_runs_clear(&claimed);
 }
 
-/* With more blocked threads than `limit` a call that finds nothing goes on at the next, past the end to the start. */
-TEST(the_cursor_goes_on)
+/* F-21 */
+/* What is free is found by the first call, however few it may look at and however many are blocked before it. */
+TEST(blocked_threads_are_not_in_the_way)
 {
-	struct keel_claim few = {.limit = 30};
+	struct keel_claim one = {.limit = 1};
 	put_blocked(100);
 	put_claimable("free", "z", -1);
-	for (int i = 0; i < 3; i++)
-		assert_string_equal(claim(&few), "");
-	assert_string_equal(claim(&few), "free");
+	assert_string_equal(claim(&one), "free");
 	put_claimable("before", "a", -1);
-	int calls = 1;
-	while (strcmp(claim(&few), "before") != 0)
-		assert_true(calls++ < 5);
-	keel_runs_clear(&claimed);
-}
-
-/* The thread where it stopped may be gone by the next call. */
-TEST(the_cursor_outlives_its_thread)
-{
-	struct keel_claim few = {.limit = 30};
-	put_blocked(100);
-	assert_string_equal(claim(&few), "");
-	raw("DELETE FROM runs WHERE thread_id = 'b029'");
-	put_claimable("free", "a", -1);
-	int calls = 1;
-	while (strcmp(claim(&few), "free") != 0)
-		assert_true(calls++ < 5);
+	assert_string_equal(claim(&one), "before");
+	assert_string_equal(claim(&one), "");
 	keel_runs_clear(&claimed);
 }
 
@@ -467,6 +465,43 @@ TEST(long_queues_cost_nothing)
 	check_cost("nothing to take of a thread", blocked_thread[0], blocked_thread[1]);
 	check_cost("one taken", taken[0], taken[1]);
 	check_cost("one taken of a thread", taken_of_thread[0], taken_of_thread[1]);
+	keel_runs_clear(&claimed);
+}
+
+/* F-21 */
+/* What is free is found as fast beside a hundred thousand blocked threads as beside ten: a newcomer, a thread that
+ * becomes free, and that there is nothing. */
+TEST(blocked_threads_cost_nothing)
+{
+	static const int counts[] = {10, 100000};
+	int64_t nothing_free[2], newcomer[2], freed[2];
+	sqlite3 *db = connection;
+	char id[16], wanted[16];
+	int done = 0;
+	for (int many = 0; many < 2; many++) {
+		succeed(keel_store_begin(world.store, &why));
+		for (; done < counts[many]; done++) {
+			char thread[16];
+			snprintf(thread, sizeof thread, "b%d", done);
+			snprintf(id, sizeof id, "r%d", done);
+			put_with_status(id, thread, KEEL_RUN_RUNNING);
+			snprintf(id, sizeof id, "w%d", done);
+			put_queued(id, thread);
+		}
+		succeed(keel_store_commit(world.store, &why));
+		put_queued(many ? "free" : "free first", many ? "f" : "ff");
+		assert_string_equal(claim(&anything), many ? "free" : "free first"); /* every statement is there now */
+		nothing_free[many] = cost_of(db, &anything, "");
+		put_queued(many ? "new" : "new first", many ? "g" : "gg");
+		newcomer[many] = cost_of(db, &anything, many ? "new" : "new first");
+		snprintf(id, sizeof id, "r%d", done / 2);
+		snprintf(wanted, sizeof wanted, "w%d", done / 2);
+		change_status(id, KEEL_RUN_SUCCESS);
+		freed[many] = cost_of(db, &anything, wanted);
+	}
+	check_cost("nothing to take beside blocked threads", nothing_free[0], nothing_free[1]);
+	check_cost("a newcomer beside blocked threads", newcomer[0], newcomer[1]);
+	check_cost("what became free beside blocked threads", freed[0], freed[1]);
 	keel_runs_clear(&claimed);
 }
 
@@ -536,9 +571,9 @@ int main(void)
 		WITH_STORE(behind_a_long_queue),
 		WITH_STORE(what_needs_no_turn),
 		WITH_STORE(what_needs_no_turn_may_wait),
-		WITH_STORE(the_cursor_goes_on),
-		WITH_STORE(the_cursor_outlives_its_thread),
+		WITH_STORE(blocked_threads_are_not_in_the_way),
 		WITH_STORE(long_queues_cost_nothing),
+		WITH_STORE(blocked_threads_cost_nothing),
 		WITH_STORE(what_was_put_off_costs_nothing),
 		WITH_STORE(long_queues_start_as_fast),
 	};

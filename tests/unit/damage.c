@@ -10,7 +10,7 @@
 
 /* --- Fixture ----------------------------------------------------------------------------------------------------- */
 
-enum { WORKERS = 6, INPUTS = 40, RUNS = 60, FLIPS = 200 };
+enum { PAGE = 2048, WORKERS = 6, INPUTS = 40, RUNS = 60, FLIPS = 200 };
 
 static char *image;
 static size_t image_size;
@@ -227,7 +227,7 @@ static void write_to_it(void)
 /* Cut off at every page: found at the latest by reading what is missing. */
 TEST(truncated)
 {
-	for (size_t size = 4096; size < image_size; size += 4096) {
+	for (size_t size = PAGE; size < image_size; size += PAGE) {
 		int before = refused + found;
 		put_file(image, size);
 		look();
@@ -256,15 +256,15 @@ TEST(flipped)
 	must(opened > 0);
 }
 
-/* A letter of a function's name in the schema: what SQLite says of that has no word of damage in it. */
+/* A letter of a word in the schema: what SQLite says of that has no word of damage in it. */
 TEST(flipped_in_schema)
 {
-	static const char name[] = "coalesce";
+	static const char name[] = "NOT NULL";
 	int names = 0;
 	for (size_t at = 0; at + sizeof name <= image_size; at++) {
 		if (memcmp(image + at, name, sizeof name - 1) != 0)
 			continue;
-		image[at] = 'a';
+		image[at] = 'O';
 		put_file(image, image_size);
 		look();
 		write_to_it();
@@ -279,8 +279,8 @@ TEST(flipped_in_headers)
 {
 	uint64_t chance = chance_start("headers");
 	for (int i = 0; i < FLIPS; i++) {
-		size_t page = (size_t)chance_below(&chance, (int64_t)image_size / 4096);
-		size_t at = page * 4096 + (size_t)chance_below(&chance, page ? 40 : 140);
+		size_t page = (size_t)chance_below(&chance, (int64_t)image_size / PAGE);
+		size_t at = page * PAGE + (size_t)chance_below(&chance, page ? 40 : 140);
 		char old = image[at];
 		image[at] = (char)~old;
 		put_file(image, image_size);

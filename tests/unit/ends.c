@@ -32,7 +32,9 @@ TEST(fences)
 	used_up("the fences of run r are used up");
 	set("UPDATE runs SET session_id = NULL, claimable = 0");
 	refuse(STORE_FULL, keel_run_claim_for_takeover(world.store, text("r"), &takeover, &found, &why));
-	set("UPDATE runs SET claimable = 1, status = 0");
+	set("UPDATE runs SET claimable = 1, status = 0;"
+		"INSERT INTO claims (line, priority, seq, thread_id, queued, handler) SELECT 0, 0, seq, thread_id, 0, 'default'"
+		" FROM runs");
 	refuse(STORE_FULL, keel_run_claim_next(world.store, &claim, &list, &why));
 	assert_int_equal(newest_event(), before);
 	assert_true(raw_number("SELECT fence FROM runs") == INT64_MAX);
@@ -70,7 +72,7 @@ TEST(ids_of_events)
 	struct keel_events page = {0};
 	int64_t id;
 	append("first", NULL);
-	set("UPDATE sqlite_sequence SET seq = 9223372036854775807 WHERE name = 'events'");
+	set("UPDATE events SET id = 9223372036854775806");
 	refuse(STORE_FULL, keel_event_append(world.store, &event, &id, &why));
 	struct keel_run run = run_of("r", "t");
 	refuse(STORE_FULL, keel_run_put(world.store, &run, nothing, NULL, &why));

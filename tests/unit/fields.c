@@ -30,7 +30,7 @@ static struct keel_run full_run(void)
 	}
 	run.valued = run.given;
 	run.status = KEEL_RUN_TIMEOUT;
-	run.claimable = run.finalizing = run.shared = 1;
+	run.claimable = run.finalizing = run.shared = run.strict = 1;
 	run.operation_kind = text("artifact_write");
 	run.on_disconnect = text("continue");
 	run.cancel_action = text("rollback");
@@ -246,6 +246,7 @@ TEST(every_field_is_merged_alone)
 TEST(nulls_have_meanings)
 {
 	raw("INSERT INTO runs (run_id, thread_id, fence, created_at, updated_at, revision) VALUES ('r', 't', 1, 5, 5, 1);"
+		"INSERT INTO live (thread_id, seq, status, priority, created_at, session_id) VALUES ('t', 1, 0, 0, 5, 0);"
 		"INSERT INTO events (kind, at, run_id) VALUES ('run_created', 5, 'r')");
 	const struct keel_run *run = row("r");
 	assert_int_equal(run->status, KEEL_RUN_PENDING);

@@ -42,7 +42,8 @@ TEST(the_newest_come_first)
 	assert_string_equal(listed((struct keel_run_query){.thread_id = text("t"), .after = text("c")}), "b a");
 	assert_string_equal(listed((struct keel_run_query){.thread_id = text("t"), .by_status = true}), "c a");
 	put_for("same", "u", NULL);
-	raw("UPDATE runs SET created_at = (SELECT created_at FROM runs WHERE run_id = 'c') WHERE run_id = 'same'");
+	raw("UPDATE runs SET created_at = (SELECT created_at FROM runs WHERE run_id = 'c') WHERE run_id = 'same';"
+		"UPDATE live SET created_at = (SELECT created_at FROM runs WHERE runs.seq = live.seq)");
 	assert_string_equal(listed((struct keel_run_query){.thread_id = text("t"), .limit = 2}), "c same");
 	assert_string_equal(listed((struct keel_run_query){.thread_id = text("t"), .after = text("c")}), "same b a");
 	assert_string_equal(listed((struct keel_run_query){.thread_id = text("other")}), "");

@@ -63,15 +63,15 @@ TEST(strange_objects)
 TEST(changed_objects)
 {
 	refused_after("DROP TABLE leases", "lacks the table leases");
-	refused_after("DROP INDEX runs_inflight", "lacks the index runs_inflight");
-	refused_after("DROP INDEX runs_inflight; CREATE INDEX runs_inflight ON runs (thread_id)",
-				  "has another index runs_inflight");
+	refused_after("DROP INDEX runs_by_thread", "lacks the index runs_by_thread");
+	refused_after("DROP INDEX runs_by_thread; CREATE INDEX runs_by_thread ON runs (thread_id)",
+				  "has another index runs_by_thread");
 	refused_after("ALTER TABLE leases ADD COLUMN extra INTEGER", "has another table leases");
 	refused_after("ALTER TABLE runs ADD COLUMN big TEXT GENERATED ALWAYS AS (printf('%.*c', 900000000, 'x')) VIRTUAL",
 				  "has another table runs");
 	refused_after("ALTER TABLE runs RENAME COLUMN error TO failure", "has another table runs");
-	rewrite("UPDATE sqlite_schema SET sql = replace(sql, ' AUTOINCREMENT', '') WHERE name = 'events'",
-			"has another table events");
+	rewrite("UPDATE sqlite_schema SET sql = replace(sql, ' AUTOINCREMENT', '') WHERE name = 'sessions'",
+			"has another table sessions");
 	rewrite("UPDATE sqlite_schema SET sql = replace(sql, ') STRICT', ')') WHERE name = 'sessions'",
 			"has another table sessions");
 	rewrite("UPDATE sqlite_schema SET sql = replace(sql, 'first_human_message  TEXT', 'first_human_message  TEXT"

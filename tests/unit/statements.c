@@ -263,18 +263,32 @@ static void do_everything(void)
 	keel_token_totals_clear(&totals);
 }
 
+/* Statements that sort, or walk, what is few. */
+static bool is_excepted(const char *sql)
+{
+	static const char *const parts[] = {
+		"ORDER BY +seq",                   /* what runs on a thread */
+		"UNION ALL SELECT seq, priority",  /* the head of a queue, and what has become due since it was looked at */
+		"SELECT DISTINCT run_id, ?1 / 64", /* a block of events */
+		"SELECT DISTINCT thread_id, ?1 / 64",
+		"ORDER BY created_at, seq LIMIT ?4", /* for people: all that is in flight by age */
+	};
+	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+		if (strstr(sql, parts[i]))
+			return true;
+	return false;
+}
+
 /* Whether a step of a plan walks a whole table or index, or sorts. */
 static bool is_slow(const char *step)
 {
 	static const char *const fine[] = {
-		"SCAN runs USING INDEX runs_inflight_by_age", /* in its order, up to the limit */
-		"SCAN runs USING INDEX runs_inflight",        /* tidying: what a dead session has in flight */
-		"SCAN runs USING INDEX runs_claimable",       /* the best first, up to the limit */
-		"SCAN runs USING INDEX runs_claimable_at_once",
-		"SCAN runs USING INDEX runs_of_nobody",    /* what was left behind, and is about to be recovered */
-		"SCAN stopping USING INDEX runs_stopping", /* what was asked to stop, and has not yet */
-		"SCAN (subquery-1)",                       /* counts up to the limit */
-		"SCAN store",                              /* one row */
+		"SCAN stopping",                      /* what was asked to stop, and has not yet */
+		"SCAN leased",                        /* all leases are looked at, to know who renews them */
+		"SCAN lines USING INDEX lines_ready", /* the best first, one row */
+		"SCAN (subquery-4)",                  /* the head of a queue, and what has become due */
+		"SCAN (subquery-1)",                  /* counts up to the limit */
+		"SCAN store",                         /* one row */
 		"SCAN CONSTANT ROW",
 	};
 	if (strncmp(step, "SCAN", 4) != 0 && strncmp(step, "USE TEMP B-TREE", 15) != 0)
@@ -294,7 +308,7 @@ static int slow_steps(const char *sql)
 	assert_int_equal(sqlite3_prepare_v2(connection, explain, -1, &plan, NULL), SQLITE_OK);
 	while (sqlite3_step(plan) == SQLITE_ROW) {
 		const char *step = (const char *)sqlite3_column_text(plan, 3);
-		if (is_slow(step)) {
+		if (is_slow(step) && !is_excepted(sql)) {
 			print_error("%s\n  %s\n", sql, step);
 			slow++;
 		}
@@ -340,6 +354,7 @@ TEST(plans_do_not_depend_on_contents)
 		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)"
 		" INSERT INTO events (kind, at, run_id, thread_id) SELECT 'run_created', i, 'run' || i, 't' FROM n;"
 		"ANALYZE");
+	index_log();
 	reopen_store();
 	every_plan_is_a_search(NULL);
 	raw("DROP TABLE sqlite_stat1");
@@ -356,7 +371,9 @@ TEST(keys_are_found_by_user)
 		" INSERT INTO runs (run_id, thread_id, user_id, status, fence, created_at, updated_at, revision,"
 		" idempotency_key) SELECT 'run' || i, 't', 'u' || i, 2, 1, i, i, 1, CASE i WHEN 1 THEN 'own' ELSE 'shared' END"
 		" FROM n;"
-		"INSERT INTO events (kind, at, run_id, thread_id) SELECT 'run_created', created_at, run_id, 't' FROM runs");
+		"INSERT INTO events (kind, at, run_id, thread_id) SELECT 'run_created', created_at, run_id, 't' FROM runs;"
+		"INSERT INTO keys SELECT idempotency_key, user_id, seq, NULL FROM runs");
+	index_log();
 	for (int shared = 0; shared < 2; shared++) {
 		const char *user = shared ? "u2" : "u1", *key = shared ? "shared" : "own";
 		for (int again = 0; again < 2; again++) { /* the first time it is prepared */

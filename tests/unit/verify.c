@@ -1,6 +1,8 @@
 /* verify.c - what looking a store over finds: each invariant, broken behind the kernel's back. */
 #include "support.h"
 
+enum { PAGE = 2048 };
+
 static struct keel_problems problems;
 
 static int clear_problems(void **state)
@@ -72,10 +74,10 @@ static void finds(const char *sql, const char *words)
 /* Overwrites a page of the file, while it is closed. */
 static void wipe_page(int64_t page)
 {
-	static const char zeros[4096];
+	static const char zeros[PAGE];
 	FILE *file = fopen(world.path, "r+b");
 	assert_non_null(file);
-	assert_int_equal(fseek(file, (long)(page - 1) * 4096, SEEK_SET), 0);
+	assert_int_equal(fseek(file, (long)(page - 1) * PAGE, SEEK_SET), 0);
 	assert_int_equal(fwrite(zeros, 1, sizeof zeros, file), sizeof zeros);
 	fclose(file);
 }
@@ -104,7 +106,8 @@ TEST(pruned_logs_are_sound)
 	put_history();
 	raw("DELETE FROM events WHERE id <= 4; UPDATE store SET event_low_water = 5");
 	assert_int_equal(look(), 0);
-	raw("DELETE FROM events");
+	raw("DELETE FROM events WHERE id < (SELECT max(id) FROM events);"
+		"UPDATE store SET event_low_water = (SELECT max(id) + 1 FROM events)");
 	assert_int_equal(look(), 0);
 }
 
@@ -177,7 +180,7 @@ TEST(bad_texts)
 	put_history();
 	for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
 		damage(damages[i].sql);
-		assert_int_equal(look(), i + 1);
+		assert_true(look() > i);
 		bool found = false;
 		for (size_t k = 0; k < problems.count; k++)
 			found = found || strstr(problems.items[k].text.data, damages[i].words);
@@ -203,8 +206,6 @@ TEST(numbers_near_their_end)
 	} damages[] = {
 		{"UPDATE runs SET fence = 9223372036854775800 WHERE run_id = 'a'", "fence or revision is near the end"},
 		{"UPDATE leases SET token = 9223372036854775807", "token is near the end of its range: lease: n"},
-		{"UPDATE sqlite_sequence SET seq = 9223372036854775807 WHERE name = 'events'",
-		 "ids of events are near the end"},
 		{"UPDATE sqlite_sequence SET seq = 5000000000000000000 WHERE name = 'sessions'",
 		 "ids of sessions are near the end"},
 		{"UPDATE runs SET seq = 9223372036854775807 WHERE run_id = 'c'", "keys of runs are near the end"},
@@ -213,7 +214,7 @@ TEST(numbers_near_their_end)
 	assert_int_equal(look(), 0);
 	for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
 		damage(damages[i].sql);
-		assert_int_equal(look(), i + 1);
+		assert_true(look() > i); /* what hangs on it may be told of as well */
 		bool found = false;
 		for (size_t k = 0; k < problems.count; k++)
 			found = found || strstr(problems.items[k].text.data, damages[i].words);
@@ -226,9 +227,8 @@ TEST(numbers_near_their_end)
 /* A counter of ids that was set back: an id would be given again. */
 TEST(ids_that_come_again)
 {
-	finds("DELETE FROM sqlite_sequence WHERE name = 'events'", "next event would get an id that was used before");
-	raw("DELETE FROM events; UPDATE store SET event_low_water = 8");
-	assert_true(look() >= 1);
+	finds("DELETE FROM events; UPDATE store SET event_low_water = 8",
+		  "next event would get an id that was used before");
 	clear_problems(NULL);
 	world_open(NULL);
 	finds("UPDATE sqlite_sequence SET seq = 0 WHERE name = 'sessions'", "next session would get an id");

@@ -359,7 +359,7 @@ TEST(verify_finds)
 		{"UPDATE runtimes SET active_count = 2", "counts its workers wrong: rt", KEEL_STORE_CORRUPT},
 		{"UPDATE runtimes SET status = 1", "stopped runtime has an active worker: a", KEEL_STORE_CORRUPT},
 		{"UPDATE runtimes SET diagnostic_count = 0", "counts its diagnostics wrong", KEEL_STORE_CORRUPT},
-		{"UPDATE store SET event_low_water = 2", "low-water mark", KEEL_STORE_CORRUPT},
+		{"UPDATE store SET event_low_water = 3", "low-water mark", KEEL_STORE_CORRUPT},
 	};
 	for (size_t i = 0; i < sizeof breaches / sizeof breaches[0]; i++) {
 		struct keel_problems problems = {0};

@@ -110,6 +110,7 @@
 ---@field claimable boolean nobody owns it on purpose: claim_next takes it, recovery leaves it
 ---@field revision integer 1, and one more with every change of the row
 ---@field concurrency? integer it starts while fewer runs of the thread run; absent: always
+---@field strict? boolean it waits behind a retry that is put off, too
 ---@field waits_for? string[] ids of the runs that must have settled before it starts
 ---@field start_by? string time; how long it may be put off at most
 ---@field successor? string the run that took its place while it waited
@@ -210,6 +211,7 @@
 ---@field action? keel.Action default "interrupt"
 ---@field after? (keel.Run|string)[] runs that must settle before the newcomer starts
 ---@field concurrency? integer it starts while fewer runs of the thread run, and none is queued ahead
+---@field strict? boolean with a concurrency: it also waits behind what was ahead of it, has started and is put off
 ---@field delay? number seconds before it may start
 ---@field within? number seconds it may be put off at most, kept as start_by
 ---@field replace? keel.Run|string a pending run whose place it takes
@@ -503,8 +505,9 @@ function Operations:gate(run_id) end
 
 --- Takes the best claimable run whose gate is open: highest priority, then longest there. It is then running, owned by
 --- this session. Fails with invalid_request and limit_too_large.
----@param options? { threads?: string[], limit?: integer, lease_ttl?: number } threads: only runs of these; limit:
---- threads whose first run is looked at, 1 to 1000, the default; lease_ttl: seconds within which the owner must renew
+---@param options? { threads?: string[], handlers?: string[], limit?: integer, lease_ttl?: number } threads: only runs
+--- of these; handlers: only runs with one of these, "default" for those without one; limit: blocked lines that are
+--- looked at, 1 to 1000, the default; lease_ttl: seconds within which the owner must renew
 ---@return keel.Run? run nil when there is none to take
 ---@return keel.Error? err
 function Operations:claim_next(options) end

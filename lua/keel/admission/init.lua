@@ -247,7 +247,7 @@ local function place(context, request, decision, effects)
     waits_for = table.move(waits_for, 1, #waits_for, #decision.after + 1, { table.unpack(decision.after) })
   end
   if #waits_for > 0 then fields.waits_for = waits_for end
-  fields.concurrency = decision.concurrency
+  fields.concurrency, fields.strict = decision.concurrency, decision.strict
   local now = (decision.delay or decision.within) and context.now()
   if decision.delay then
     local at = later(now, decision.delay)

@@ -218,6 +218,12 @@ local function ref_of(given)
   return ref.worker_id == given.worker_id and ref.runtime_id == given.runtime_id and ref or given
 end
 
+-- The handler that the arguments of a run name, if it can be one.
+local function handler_in(kwargs)
+  local name = kwargs and rawget(kwargs, "handler")
+  if type(name) == "string" and name ~= "" and check.fit_id(name, 256) == name then return name end
+end
+
 -- Finds the strategy, and makes the fields of a new run of what was asked for.
 function Manager:_prepare(thread_id, options, name)
   options = check.options(options, create_options, 2, name, 1)
@@ -248,6 +254,7 @@ function Manager:_prepare(thread_id, options, name)
   fields.strategy_options, fields.idempotency_ttl, fields.multitask_strategy = nil, nil, policy.name
   fields.idempotency_until = nil
   fields.worker_ref = fields.worker_ref and ref_of(fields.worker_ref)
+  fields.handler = fields.handler or handler_in(options.kwargs)
   err = add_key(self, fields, options)
   if err then return nil, err end
   return { run_id = run_id, thread_id = thread_id, fields = fields, policy = policy,

@@ -155,20 +155,23 @@ return function(Manager)
   --- owns it, and its record is live.
   --- Raises for unknown options and wrong types. Fails with invalid_request, limit_too_large and what writing fails
   --- with.
-  ---@param options? { threads?: string[], limit?: integer } threads: only runs of these; limit: threads whose first run
-  --- is looked at, 1 to 1000, the default
+  ---@param options? { threads?: string[], handlers?: string[], limit?: integer } threads: only runs of these; handlers:
+  --- only runs with one of these, "default" for those without one; limit: blocked lines that are looked at, 1 to 1000,
+  --- the default
   ---@return keel.Run? run nil when there is none to take
   ---@return keel.Error? err
   function Manager:claim_next(options)
-    options = check.options(options, { threads = "table", limit = "integer" }, 1, "claim_next")
-    for _, id in ipairs(options.threads or {}) do
-      if type(id) ~= "string" then
-        error(("bad argument #1 to 'claim_next' (option 'threads' must be a list of strings; it has a %s)"):format(
-          type(id)), 2)
+    options = check.options(options, { threads = "table", handlers = "table", limit = "integer" }, 1, "claim_next")
+    for _, name in ipairs { "threads", "handlers" } do
+      for _, id in ipairs(options[name] or {}) do
+        if type(id) ~= "string" then
+          error(("bad argument #1 to 'claim_next' (option '%s' must be a list of strings; it has a %s)"):format(name,
+            type(id)), 2)
+        end
       end
     end
     local row, err = self._client:call("claim_next",
-      { threads = options.threads, limit = options.limit, lease_ttl = self._lease })
+      { threads = options.threads, handlers = options.handlers, limit = options.limit, lease_ttl = self._lease })
     if not row then return nil, err end
     -- It may have been lost here and given back before a heartbeat noticed: whoever works on it has to stop.
     local former = self._live:get(row.run_id)

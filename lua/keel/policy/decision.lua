@@ -3,7 +3,7 @@
 local decision = {}
 
 local known = { admit = "boolean", cancel = true, action = "string", after = "table", reuse = true, reason = "string",
-  concurrency = "number", delay = "number", within = "number", replace = true, position = "number" }
+  concurrency = "number", strict = "boolean", delay = "number", within = "number", replace = true, position = "number" }
 
 local none = {} -- shared; nobody writes to it
 
@@ -44,7 +44,7 @@ local function check_numbers(made, given)
 end
 
 -- What a decision that does not admit may not say.
-local for_newcomers = { "after", "concurrency", "delay", "within", "replace" }
+local for_newcomers = { "after", "concurrency", "strict", "delay", "within", "replace" }
 
 local function check_whole(made, given)
   if not given.admit then
@@ -87,7 +87,7 @@ end
 ---@param inflight table[] the runs it was shown
 ---@param finalizing string[] ids that `after` may name as well
 ---@return { admit: boolean, all: boolean, cancel: string[], action: string, after: string[], reuse: string?,
---- replace: string?, concurrency: integer?, delay: number?, within: number?, position: integer?,
+--- replace: string?, concurrency: integer?, strict: boolean?, delay: number?, within: number?, position: integer?,
 --- reason: string? }? decision ids in place of runs
 ---@return string? problem
 function decision.check(answer, inflight, finalizing)
@@ -107,7 +107,7 @@ function decision.check(answer, inflight, finalizing)
   end
   if given.reason and not utf8.len(given.reason) then return nil, "reason is not valid UTF-8" end
   local made = { admit = given.admit, action = given.action or "interrupt", reason = given.reason, cancel = none,
-    after = none, all = given.cancel == "all", delay = given.delay, within = given.within }
+    after = none, all = given.cancel == "all", delay = given.delay, within = given.within, strict = given.strict }
   local problem = check_numbers(made, given)
   if not problem and (given.cancel or given.after or given.reuse ~= nil or given.replace ~= nil) then
     problem = resolve(made, given, inflight, finalizing)

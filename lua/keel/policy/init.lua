@@ -129,8 +129,8 @@ function policies.built_in(kind)
 end
 
 -- What the built-in strategies look at in a request's options; those that are not here, at nothing.
-local strategy_options = { enqueue = { "max_waiting" }, limit = { "max", "max_waiting" },
-  debounce = { "wait", "max_wait" } }
+local strategy_options = { enqueue = { "max_waiting", "strict" }, limit = { "max", "max_waiting" },
+  debounce = { "wait", "max_wait", "max" } }
 
 --- The names of the `strategy_options` that a built-in strategy knows.
 ---@param name string

@@ -1,5 +1,6 @@
 -- Wait for quiet: a newcomer takes the place of the one that still waits, and starts options.wait seconds (1) later,
--- but no later than options.max_wait seconds (10 times wait) after the first of them came. What has started goes on.
+-- but no later than options.max_wait seconds (10 times wait) after the first of them came. What has started goes on; as
+-- long as options.max (1) of them do, the newcomer waits.
 return function(request, inflight)
   local wait = request.options.wait or 1
   local within = request.options.max_wait or 10 * wait
@@ -8,5 +9,6 @@ return function(request, inflight)
     if run.status == "pending" and run.multitask_strategy == request.multitask_strategy then waiting = run end
   end
   if waiting and waiting.start_within then within = waiting.start_within end
-  return { admit = true, replace = waiting, delay = math.min(wait, within), within = within }
+  return { admit = true, concurrency = request.options.max or 1, replace = waiting, delay = math.min(wait, within),
+    within = within }
 end

@@ -1,0 +1,64 @@
+/* extras.c - the tables of what few runs have: idempotency keys, batches, fingerprints, machines. Uses: rows.
+ *
+ * They are tables, and no partial indexes of runs, because every write of a run would look at those.
+ */
+#include "base/error.h"
+#include "run/live.h"
+
+/* Each is taken out of, and put in, from the row itself. */
+static const struct {
+	enum keel_run_field fields[3]; /* what it is made of */
+	size_t count;
+	const char *remove, *add;
+} tables[] = {
+	{{KEEL_RUN_FIELD_IDEMPOTENCY_KEY, KEEL_RUN_FIELD_USER_ID, KEEL_RUN_FIELD_IDEMPOTENCY_EXPIRES_AT},
+	 3,
+	 "DELETE FROM keys WHERE (idempotency_key, user_id, seq) IN"
+	 " (SELECT idempotency_key, coalesce(user_id, ''), seq FROM runs WHERE seq = ?1)",
+	 "INSERT INTO keys (idempotency_key, user_id, seq, expires_at) SELECT idempotency_key, coalesce(user_id, ''), seq,"
+	 " idempotency_expires_at FROM runs WHERE seq = ?1 AND idempotency_key IS NOT NULL"},
+	{{KEEL_RUN_FIELD_BATCH_ID, KEEL_RUN_FIELD_OPERATION_KIND},
+	 2,
+	 "DELETE FROM batches WHERE (batch_id, dispatch, seq) IN (SELECT batch_id,"
+	 " coalesce(operation_kind, 'run') = 'dispatch', seq FROM runs WHERE seq = ?1)",
+	 "INSERT INTO batches (batch_id, dispatch, seq) SELECT batch_id, coalesce(operation_kind, 'run') = 'dispatch', seq"
+	 " FROM runs WHERE seq = ?1 AND batch_id IS NOT NULL"},
+	{{KEEL_RUN_FIELD_FINGERPRINT, KEEL_RUN_FIELD_OPERATION_KIND},
+	 2,
+	 "DELETE FROM fingerprints WHERE (fingerprint, thread_id, seq) IN"
+	 " (SELECT fingerprint, thread_id, seq FROM runs WHERE seq = ?1)",
+	 "INSERT INTO fingerprints (fingerprint, thread_id, seq) SELECT fingerprint, thread_id, seq FROM runs"
+	 " WHERE seq = ?1 AND fingerprint IS NOT NULL AND operation_kind = 'dispatch'"},
+	{{KEEL_RUN_FIELD_OPERATION_KIND},
+	 1,
+	 "DELETE FROM dispatched WHERE seq = ?1",
+	 "INSERT INTO dispatched (seq) SELECT seq FROM runs WHERE seq = ?1 AND operation_kind = 'dispatch'"},
+};
+
+static bool concerns(const struct keel_run *delta, size_t table)
+{
+	for (size_t i = 0; delta && i < tables[table].count; i++)
+		if (keel_run_set_has(delta->given, tables[table].fields[i]))
+			return true;
+	return !delta;
+}
+
+enum keel_code keel_extras_remove(struct keel_store *store, int64_t seq, const struct keel_run *delta,
+								  struct keel_error *err)
+{
+	enum keel_code code = KEEL_OK;
+	for (size_t i = 0; code == KEEL_OK && i < sizeof tables / sizeof tables[0]; i++)
+		if (concerns(delta, i))
+			code = keel_execute(store, tables[i].remove, err, keel_int(seq));
+	return code;
+}
+
+enum keel_code keel_extras_add(struct keel_store *store, int64_t seq, const struct keel_run *delta,
+							   struct keel_error *err)
+{
+	enum keel_code code = KEEL_OK;
+	for (size_t i = 0; code == KEEL_OK && i < sizeof tables / sizeof tables[0]; i++)
+		if (concerns(delta, i))
+			code = keel_execute(store, tables[i].add, err, keel_int(seq));
+	return code;
+}

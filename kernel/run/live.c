@@ -1,0 +1,233 @@
+/* live.c - the tables of what is in flight: live, later, due, leased, stopping; through line.c claims. Uses: rows,
+ * line.
+ *
+ * `runs` is the truth. What is in flight is a few rows of many, so it is kept apart, in narrow rows, where admission,
+ * the gate, owners and recovery look for it; a finished run costs none of them anything.
+ */
+#include "run/live.h"
+
+#include "base/error.h"
+#include "base/text.h"
+#include "run/line.h"
+
+/* --- What a row comes to ------------------------------------------------------------------------------------------ */
+
+static int64_t number_or(const struct keel_run *delta, enum keel_run_field field, int64_t value, int64_t when_null,
+						 int64_t otherwise)
+{
+	if (!keel_run_set_has(delta->given, field))
+		return otherwise;
+	return keel_run_set_has(delta->valued, field) ? value : when_null;
+}
+
+/* What a record makes of a number of the core, or of a flag; `none` is what null means. */
+#define TAKE(NAME, member, none) \
+	core.member = number_or(delta, KEEL_RUN_FIELD_##NAME, delta->member, (none), core.member)
+#define TAKE_FLAG(NAME, member, flag) \
+	core.flag = number_or(delta, KEEL_RUN_FIELD_##NAME, delta->member, 0, core.flag) != 0
+#define TAKE_TEXT(NAME, member)                                                      \
+	if (KEEL_RUN_GIVES(delta, NAME))                                                 \
+		core.member = KEEL_RUN_HAS(delta, NAME) ? delta->member : (struct keel_text) \
+		{                                                                            \
+			NULL, 0                                                                  \
+		}
+
+struct keel_run_core keel_run_core_with(const struct keel_run_core *before, const struct keel_run *delta)
+{
+	struct keel_run_core core = *before;
+	if (!core.found) {
+		core.found = true;
+		core.thread_id = delta->thread_id;
+		core.scheduled_at = core.deadline = core.lease_expires_at = core.cancel_requested_at = INT64_MIN;
+	}
+	int64_t finalizing = number_or(delta, KEEL_RUN_FIELD_FINALIZING, delta->finalizing, 0, core.finalizing);
+	core.status = (enum keel_run_status)number_or(delta, KEEL_RUN_FIELD_STATUS, delta->status, KEEL_RUN_PENDING,
+												  (int64_t)core.status);
+	core.finalizing = finalizing == 1;
+	TAKE(SESSION_ID, session_id, 0);
+	TAKE(CREATED_AT, created_at, 0);
+	TAKE(PRIORITY, priority, 0);
+	TAKE(CONCURRENCY, concurrency, 0);
+	TAKE(ATTEMPT, attempt, 0);
+	TAKE(LOSSES, losses, 0);
+	TAKE(SNOOZES, snoozes, 0);
+	TAKE(SCHEDULED_AT, scheduled_at, INT64_MIN);
+	TAKE(DEADLINE, deadline, INT64_MIN);
+	TAKE(LEASE_EXPIRES_AT, lease_expires_at, INT64_MIN);
+	TAKE(CANCEL_REQUESTED_AT, cancel_requested_at, INT64_MIN);
+	TAKE_FLAG(CLAIMABLE, claimable, claimable);
+	TAKE_FLAG(STRICT, strict, strict);
+	TAKE_TEXT(WAITS_FOR, waits_for);
+	TAKE_TEXT(HANDLER, handler);
+	if (KEEL_RUN_GIVES(delta, CANCEL_ACTION))
+		core.cancel_requested = KEEL_RUN_HAS(delta, CANCEL_ACTION);
+	return core;
+}
+
+bool keel_live_concerns(const struct keel_run *delta)
+{
+	static const enum keel_run_field fields[] = {KEEL_RUN_FIELD_STATUS,
+												 KEEL_RUN_FIELD_FINALIZING,
+												 KEEL_RUN_FIELD_SESSION_ID,
+												 KEEL_RUN_FIELD_CREATED_AT,
+												 KEEL_RUN_FIELD_PRIORITY,
+												 KEEL_RUN_FIELD_CONCURRENCY,
+												 KEEL_RUN_FIELD_ATTEMPT,
+												 KEEL_RUN_FIELD_LOSSES,
+												 KEEL_RUN_FIELD_SNOOZES,
+												 KEEL_RUN_FIELD_SCHEDULED_AT,
+												 KEEL_RUN_FIELD_DEADLINE,
+												 KEEL_RUN_FIELD_LEASE_EXPIRES_AT,
+												 KEEL_RUN_FIELD_CANCEL_REQUESTED_AT,
+												 KEEL_RUN_FIELD_CLAIMABLE,
+												 KEEL_RUN_FIELD_STRICT,
+												 KEEL_RUN_FIELD_WAITS_FOR,
+												 KEEL_RUN_FIELD_HANDLER,
+												 KEEL_RUN_FIELD_CANCEL_ACTION};
+	return keel_run_set_meet(delta->given, keel_run_set_of(fields, sizeof fields / sizeof fields[0]));
+}
+
+/* --- What of it is in the tables ---------------------------------------------------------------------------------- */
+
+static bool is_live(const struct keel_run_core *core)
+{
+	return core && (core->status < KEEL_RUN_SUCCESS || core->finalizing);
+}
+
+static bool is_later(const struct keel_run_core *core, int64_t now)
+{
+	return core && core->status == KEEL_RUN_PENDING && core->scheduled_at != INT64_MIN && core->scheduled_at > now;
+}
+
+static bool is_stopping(const struct keel_run_core *core)
+{
+	return core && (core->status < KEEL_RUN_SUCCESS ? core->cancel_requested_at != INT64_MIN : core->finalizing);
+}
+
+static bool may_be_claimed(const struct keel_run_core *core)
+{
+	return core && core->status == KEEL_RUN_PENDING && core->claimable && !core->cancel_requested;
+}
+
+static int64_t live_status(const struct keel_run_core *core, int64_t now)
+{
+	if (!is_later(core, now))
+		return (int64_t)core->status;
+	return core->attempt > 1 || core->losses > 0 || core->snoozes > 0 ? KEEL_LIVE_RETRY : KEEL_LIVE_LATER;
+}
+
+static struct keel_value live_session(const struct keel_run_core *core)
+{
+	return core->claimable && !core->session_id ? keel_null() : keel_int(core->session_id);
+}
+
+/* --- Keeping them ------------------------------------------------------------------------------------------------- */
+
+static enum keel_code change_live(struct keel_store *store, const struct keel_run_core *before,
+								  const struct keel_run_core *after, int64_t now, struct keel_error *err)
+{
+	static const char insert[] = "INSERT INTO live (thread_id, seq, status, priority, created_at, session_id)"
+								 " VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+	static const char move[] = "UPDATE live SET status = ?3 WHERE thread_id = ?1 AND seq = ?2";
+	static const char update[] = "UPDATE live SET status = ?3, priority = ?4, created_at = ?5, session_id = ?6"
+								 " WHERE thread_id = ?1 AND seq = ?2";
+	static const char drop[] = "DELETE FROM live WHERE thread_id = ?1 AND seq = ?2";
+	bool was = is_live(before), is = is_live(after);
+	if (!is)
+		return was ? keel_execute(store, drop, err, keel_text(before->thread_id), keel_int(before->seq)) : KEEL_OK;
+	int64_t status = live_status(after, now);
+	if (was && before->priority == after->priority && before->created_at == after->created_at &&
+		before->session_id == after->session_id && before->claimable == after->claimable)
+		return keel_execute(store, move, err, keel_text(after->thread_id), keel_int(after->seq), keel_int(status));
+	return keel_execute(store, was ? update : insert, err, keel_text(after->thread_id), keel_int(after->seq),
+						keel_int(status), keel_int(after->priority), keel_int(after->created_at), live_session(after));
+}
+
+/* A row of the table `later`, which may have been taken out when its time came. */
+static enum keel_code change_later(struct keel_store *store, const struct keel_run_core *before,
+								   const struct keel_run_core *after, int64_t now, struct keel_error *err)
+{
+	bool was = before && before->status == KEEL_RUN_PENDING && before->scheduled_at != INT64_MIN;
+	enum keel_code code = KEEL_OK;
+	if (was)
+		code = keel_execute(store, "DELETE FROM later WHERE at = ?1 AND seq = ?2", err, keel_int(before->scheduled_at),
+							keel_int(before->seq));
+	if (code == KEEL_OK && is_later(after, now))
+		code = keel_execute(store, "INSERT INTO later (at, seq) VALUES (?1, ?2)", err, keel_int(after->scheduled_at),
+							keel_int(after->seq));
+	return code;
+}
+
+/* Its deadline, and whether it has a lease; while it is in flight. */
+static enum keel_code change_due(struct keel_store *store, const struct keel_run_core *before,
+								 const struct keel_run_core *after, struct keel_error *err)
+{
+	bool was = before && before->status < KEEL_RUN_SUCCESS, is = after && after->status < KEEL_RUN_SUCCESS;
+	int64_t seq = before ? before->seq : after->seq;
+	int64_t old = was ? before->deadline : INT64_MIN, new = is ? after->deadline : INT64_MIN;
+	bool was_leased = was && before->lease_expires_at != INT64_MIN, leased = is && after->lease_expires_at != INT64_MIN;
+	enum keel_code code = KEEL_OK;
+	if (old != new &&old != INT64_MIN)
+		code = keel_execute(store, "DELETE FROM due WHERE at = ?1 AND seq = ?2", err, keel_int(old), keel_int(seq));
+	if (code == KEEL_OK && old != new &&new != INT64_MIN)
+		code = keel_execute(store, "INSERT INTO due (at, seq) VALUES (?1, ?2)", err, keel_int(new), keel_int(seq));
+	if (code == KEEL_OK && was_leased != leased)
+		code =
+			keel_execute(store, leased ? "INSERT INTO leased (seq) VALUES (?1)" : "DELETE FROM leased WHERE seq = ?1",
+						 err, keel_int(seq));
+	return code;
+}
+
+static enum keel_code change_stopping(struct keel_store *store, const struct keel_run_core *before,
+									  const struct keel_run_core *after, struct keel_error *err)
+{
+	static const char insert[] = "INSERT INTO stopping (thread_id, seq) VALUES (?1, ?2)";
+	static const char drop[] = "DELETE FROM stopping WHERE thread_id = ?1 AND seq = ?2";
+	const struct keel_run_core *one = before ? before : after;
+	bool was = is_stopping(before), is = is_stopping(after);
+	return was == is ? KEEL_OK
+					 : keel_execute(store, is ? insert : drop, err, keel_text(one->thread_id), keel_int(one->seq));
+}
+
+/* Whether a run that can be claimed, before and after, is in the same place of the same line. */
+static bool same_claim(const struct keel_run_core *before, const struct keel_run_core *after)
+{
+	return before->priority == after->priority && before->concurrency == after->concurrency &&
+		   before->deadline == after->deadline && before->scheduled_at == after->scheduled_at &&
+		   keel_text_same(before->handler, after->handler) && keel_text_same(before->waits_for, after->waits_for);
+}
+
+static enum keel_code change_claim(struct keel_store *store, const struct keel_run_core *before,
+								   const struct keel_run_core *after, int64_t now, struct keel_error *err)
+{
+	bool was = may_be_claimed(before), is = may_be_claimed(after);
+	enum keel_code code = KEEL_OK;
+	if (was && is && same_claim(before, after))
+		return KEEL_OK;
+	if (was)
+		code = keel_line_leave(store, before, err);
+	if (code == KEEL_OK && is && !is_later(after, now))
+		code = keel_line_join(store, after, err);
+	return code;
+}
+
+enum keel_code keel_live_change(struct keel_store *store, struct keel_text run_id, const struct keel_run_core *before,
+								const struct keel_run_core *after, struct keel_error *err)
+{
+	int64_t now = keel_store_now(store);
+	enum keel_code code = KEEL_OK;
+	if (!is_live(before) && !is_live(after))
+		return KEEL_OK;
+	code = change_live(store, before, after, now, err);
+	if (code == KEEL_OK)
+		code = change_later(store, before, after, now, err);
+	if (code == KEEL_OK)
+		code = change_due(store, before, after, err);
+	if (code == KEEL_OK)
+		code = change_stopping(store, before, after, err);
+	if (code == KEEL_OK)
+		code = change_claim(store, before, after, now, err);
+	if (code == KEEL_OK && before && before->waited_for)
+		code = keel_line_wake(store, before->thread_id, is_live(after) ? (struct keel_text){NULL, 0} : run_id, err);
+	return code;
+}

@@ -1,0 +1,77 @@
+--- Runs that are not due: they hold nobody up, unless the order is strict.
+local support = require "support"
+
+support.each_store(function(open)
+  describe("what is not due", function()
+    local clock, manager, store
+    before_each(function()
+      clock = support.clock()
+      store = open { durability = "off", clock = clock.read }
+      manager = support.manager(store)
+    end)
+
+    local function claimable(strategy, options)
+      return assert(manager:create_or_reject("t", { multitask_strategy = strategy, strategy_options = options,
+        claimable = true }))
+    end
+
+    local function fail(run, delay)
+      assert(manager:requeue(run.run_id, { delay = delay }))
+    end
+
+    it("F-20: a retry that is put off lets the others go first, and has its turn again when it is due", function()
+      local first, second = claimable("limit", { max = 1 }), claimable("limit", { max = 1 })
+      fail(assert(manager:claim_next()), 300)
+      assert.equal(second.run_id, assert(manager:claim_next()).run_id)
+      assert(manager:set_status(second.run_id, "success"))
+      local third = claimable("limit", { max = 1 })
+      clock.advance(300)
+      assert.equal(first.run_id, assert(manager:claim_next()).run_id)
+      assert.is_nil((manager:claim_next()))
+      assert(manager:set_status(first.run_id, "success"))
+      assert.equal(third.run_id, assert(manager:claim_next()).run_id)
+    end)
+
+    it("F-20: a first start in the future holds nobody up, owned or claimable", function()
+      assert(manager:create_or_reject("t", { multitask_strategy = "enqueue", scheduled_at = "2099-01-01T00:00:00Z" }))
+      local owned = assert(manager:create_or_reject("t", { multitask_strategy = "enqueue" }))
+      assert.equal("started", manager:try_start(owned.run_id))
+      assert(manager:set_status(owned.run_id, "success"))
+      local strict = claimable("enqueue", { strict = true })
+      assert.equal(strict.run_id, assert(manager:claim_next()).run_id)
+    end)
+
+    it("F-20: with strict the order holds behind a retry", function()
+      local first, second = claimable("enqueue", { strict = true }), claimable("enqueue", { strict = true })
+      local loose = claimable "enqueue"
+      fail(assert(manager:claim_next()), 300)
+      assert.is_nil((manager:claim_next()))
+      local gate = store:gate(second.run_id)
+      assert.same({ "queue", first.run_id }, { gate.gate, gate.run_id })
+      clock.advance(300)
+      for _, run in ipairs { first, second, loose } do
+        assert.equal(run.run_id, assert(manager:claim_next()).run_id)
+        assert(manager:set_status(run.run_id, "success"))
+      end
+    end)
+
+    it("F-20: with strict the retry may also be cancelled, and the next goes on", function()
+      local first, second = claimable("enqueue", { strict = true }), claimable("enqueue", { strict = true })
+      fail(assert(manager:claim_next()), 300)
+      assert.is_nil((manager:claim_next()))
+      assert(manager:cancel(first.run_id))
+      assert.equal(second.run_id, assert(manager:claim_next()).run_id)
+    end)
+
+    it("F-23: debounce starts nothing beside the run that still goes", function()
+      local first = claimable("debounce", { wait = 1 })
+      clock.advance(1)
+      assert.equal(first.run_id, assert(manager:claim_next()).run_id)
+      local second = claimable("debounce", { wait = 1 })
+      clock.advance(1)
+      assert.is_nil((manager:claim_next()))
+      assert(manager:set_status(first.run_id, "success"))
+      assert.equal(second.run_id, assert(manager:claim_next()).run_id)
+    end)
+  end)
+end)
