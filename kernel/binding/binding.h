@@ -112,6 +112,14 @@ bool keel_lua_option_flag(lua_State *L, int argument, const char *name);
 bool keel_lua_option_duration(lua_State *L, int argument, const char *name, int64_t *duration_us,
                               struct keel_error *err);
 
+/* Reads the time at `index`, a text, or a number: seconds from now by the store's clock. Returns NULL, or what is wrong
+ * with it. [-0, +0, -] */
+const char *keel_lua_read_time(lua_State *L, int index, struct keel_store *store, int64_t *time);
+
+/* An option that is a time; *given is false when it is nil. False, with *err, for what is none. [-0, +0, e] */
+bool keel_lua_option_time(lua_State *L, int argument, const char *name, struct keel_store *store, int64_t *time,
+                          bool *given, struct keel_error *err);
+
 /* An option that is a text, borrowed from the table; data NULL when it is nil. [-0, +0, e] */
 struct keel_text keel_lua_option_text(lua_State *L, int argument, const char *name);
 
@@ -263,7 +271,8 @@ void keel_lua_push_ref(lua_State *L, struct keel_text runtime_id, struct keel_te
 
 /* Reads the table at `argument` into *run; `may` says which fields are known here. What is pushed has to stay while the
  * record is used. [-0, +n, e] False: a value is invalid, *err says which. */
-bool keel_lua_read_record(lua_State *L, int argument, keel_run_set may, struct keel_run *run, struct keel_error *err);
+bool keel_lua_read_record(lua_State *L, int argument, struct keel_store *store, keel_run_set may, struct keel_run *run,
+                          struct keel_error *err);
 
 /* Pushes a record: a field that is null, or a damaged document, is left out. [-0, +1, m] */
 void keel_lua_push_record(lua_State *L, struct keel_run *run);

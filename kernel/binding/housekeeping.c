@@ -53,9 +53,11 @@ static int op_prune_step(lua_State *L, struct keel_store *store, struct keel_err
 	struct keel_pruned pruned;
 	keel_lua_check_type(L, 2, "options", LUA_TTABLE);
 	keel_lua_check_options(L, 2, known);
-	struct keel_text before = keel_lua_option_text(L, 2, "before");
-	if (!before.data || keel_time_parse(before, &prune.before) != KEEL_OK)
-		return keel_lua_refuse(err, "before", "is not an RFC 3339 time");
+	bool bounded;
+	if (!keel_lua_option_time(L, 2, "before", store, &prune.before, &bounded, err))
+		return -1;
+	if (!bounded)
+		return keel_lua_refuse(err, "before", "must be given");
 	prune.keep_last = keel_lua_option_integer(L, 2, "keep_last", 0);
 	prune.next_run = keel_lua_option_integer(L, 2, "next_run", 0);
 	prune.next_worker = keel_lua_option_integer(L, 2, "next_worker", 0);

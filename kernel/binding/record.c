@@ -61,8 +61,8 @@ static void push_ids(lua_State *L, struct keel_text ids)
 }
 
 /* Reads the value on the top into a field. JSON text is pushed above it and has to stay. False: invalid. */
-static bool read_value(lua_State *L, int argument, enum keel_run_field field, struct keel_run *run,
-					   struct keel_error *err)
+static bool read_value(lua_State *L, int argument, enum keel_run_field field, struct keel_store *store,
+					   struct keel_run *run, struct keel_error *err)
 {
 	const char *name = keel_run_field_name(field), *why;
 	struct keel_text *text = keel_run_text(run, field);
@@ -116,13 +116,12 @@ static bool read_value(lua_State *L, int argument, enum keel_run_field field, st
 			wrong_type(L, argument, name, "whole number");
 		return true;
 	case KEEL_TYPE_TIME:
-		if (lua_type(L, -1) != LUA_TSTRING)
-			wrong_type(L, argument, name, "string");
-		if (keel_time_parse((struct keel_text){lua_tostring(L, -1), lua_rawlen(L, -1)}, number) != KEEL_OK) {
-			keel_lua_refuse(err, name, "is not an RFC 3339 time");
-			return false;
-		}
-		return true;
+		if (lua_type(L, -1) != LUA_TSTRING && lua_type(L, -1) != LUA_TNUMBER)
+			wrong_type(L, argument, name, "time");
+		why = keel_lua_read_time(L, -1, store, number);
+		if (why)
+			keel_lua_refuse(err, name, why);
+		return !why;
 	case KEEL_TYPE_SPAN:
 		if (lua_type(L, -1) != LUA_TNUMBER)
 			wrong_type(L, argument, name, "number");
@@ -152,7 +151,8 @@ static void unknown_field(lua_State *L, int argument, int key, keel_run_set may)
 	luaL_argerror(L, argument, lua_pushfstring(L, "unknown field '%s'%s", name, keel_lua_guess_text(L, &guess)));
 }
 
-bool keel_lua_read_record(lua_State *L, int argument, keel_run_set may, struct keel_run *run, struct keel_error *err)
+bool keel_lua_read_record(lua_State *L, int argument, struct keel_store *store, keel_run_set may, struct keel_run *run,
+						  struct keel_error *err)
 {
 	keel_lua_check_type(L, argument, "fields", LUA_TTABLE);
 	lua_getfield(L, LUA_REGISTRYINDEX, NAMES);
@@ -173,7 +173,7 @@ bool keel_lua_read_record(lua_State *L, int argument, keel_run_set may, struct k
 			continue;
 		}
 		keel_run_set_add(&run->valued, field);
-		if (!read_value(L, argument, field, run, err))
+		if (!read_value(L, argument, field, store, run, err))
 			return false;
 		if (lua_gettop(L) == key + 1) {
 			lua_pop(L, 1); /* the table keeps it */
@@ -318,6 +318,8 @@ static const char *lua_type_of(enum keel_field_type type)
 		return "boolean";
 	case KEEL_TYPE_VALUE:
 		return "any";
+	case KEEL_TYPE_TIME:
+		return "time";
 	default:
 		return "string";
 	}

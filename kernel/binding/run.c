@@ -21,7 +21,7 @@ static int op_put(lua_State *L, struct keel_store *store, struct keel_error *err
 			return keel_lua_refuse(err, "note", why);
 		note.data = lua_tolstring(L, -1, &note.size);
 	}
-	if (!keel_lua_read_record(L, 3, keel_run_set_all(), &run, err))
+	if (!keel_lua_read_record(L, 3, store, keel_run_set_all(), &run, err))
 		return -1;
 	if (KEEL_RUN_HAS(&run, RUN_ID) &&
 		(run.run_id.size != run_id.size || memcmp(run.run_id.data, run_id.data, run_id.size) != 0))
@@ -170,7 +170,7 @@ static int write_with(lua_State *L, struct keel_store *store, keel_run_set may, 
 	bool found;
 	struct keel_text run_id = keel_lua_check_text(L, 2, "run_id");
 	keel_run_set_add(&may, KEEL_RUN_FIELD_FENCE);
-	if (!keel_lua_read_record(L, 3, may, &fields, err))
+	if (!keel_lua_read_record(L, 3, store, may, &fields, err))
 		return -1;
 	if (write(store, run_id, &fields, &found, &written, err) != KEEL_OK)
 		return -1;
@@ -231,10 +231,8 @@ static int op_list_inflight(lua_State *L, struct keel_store *store, struct keel_
 	query.overdue = keel_lua_option_flag(L, 2, "overdue");
 	query.held_up = keel_lua_option_flag(L, 2, "held_up");
 	query.brief = keel_lua_option_flag(L, 2, "brief");
-	struct keel_text before = keel_lua_option_text(L, 2, "before");
-	query.bounded = before.data != NULL;
-	if (query.bounded && keel_time_parse(before, &query.before) != KEEL_OK)
-		return keel_lua_refuse(err, "before", "is not an RFC 3339 time");
+	if (!keel_lua_option_time(L, 2, "before", store, &query.before, &query.bounded, err))
+		return -1;
 	struct keel_runs *list = keel_lua_new_runs(L);
 	if (keel_run_list_inflight(store, &query, list, err) != KEEL_OK)
 		return -1;

@@ -149,6 +149,39 @@ bool keel_lua_option_duration(lua_State *L, int argument, const char *name, int6
 	return false;
 }
 
+const char *keel_lua_read_time(lua_State *L, int index, struct keel_store *store, int64_t *time)
+{
+	struct keel_text text;
+	if (lua_type(L, index) == LUA_TSTRING) {
+		text.data = lua_tolstring(L, index, &text.size);
+		return keel_time_parse(text, time) == KEEL_OK ? NULL : "is not an RFC 3339 time";
+	}
+	const lua_Number century = 100.0 * 366 * 86400;
+	lua_Number seconds = lua_tonumber(L, index);
+	if (!(seconds >= -century && seconds <= century))
+		return "is not a number of seconds from now, at most a century";
+	*time = keel_store_now(store) + (int64_t)(seconds * 1e6 + (seconds < 0 ? -0.5 : 0.5));
+	return NULL;
+}
+
+bool keel_lua_option_time(lua_State *L, int argument, const char *name, struct keel_store *store, int64_t *time,
+						  bool *given, struct keel_error *err)
+{
+	*given = false;
+	if (lua_isnoneornil(L, argument))
+		return true;
+	int type = keel_lua_member(L, argument, name);
+	if (type != LUA_TNIL && type != LUA_TSTRING && type != LUA_TNUMBER)
+		luaL_argerror(L, argument,
+					  lua_pushfstring(L, "option '%s' must be a time, got %s", name, lua_typename(L, type)));
+	*given = type != LUA_TNIL;
+	const char *why = *given ? keel_lua_read_time(L, -1, store, time) : NULL;
+	lua_pop(L, 1);
+	if (why)
+		keel_lua_refuse(err, name, why);
+	return !why;
+}
+
 struct keel_text keel_lua_option_text(lua_State *L, int argument, const char *name)
 {
 	struct keel_text text = {NULL, 0};

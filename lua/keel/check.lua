@@ -91,6 +91,7 @@ end
 -- anywhere in Lua: many decoders of JSON make nothing else.
 local function fits(value, expected)
   if expected == "integer" then return type(value) == "number" and math.tointeger(value) ~= nil end
+  if expected == "time" then return type(value) == "string" or type(value) == "number" end
   if expected == "callable" then return check.is_callable(value) end
   if expected == "retry policy" then return is_named(value, "keel.retry_policy") end
   for one in expected:gmatch("[^|]+") do

@@ -22,6 +22,25 @@ function errors.invalid(field, problem)
   return errors.new("invalid_request", field .. " " .. problem, { field = field })
 end
 
+local CENTURY = 100 * 366 * 86400 -- as far as a number of seconds from now may be away
+
+--- A time that was given: a text, or a number of seconds from now.
+---@param given string|number
+---@param field string its name
+---@param now string
+---@return string? time
+---@return keel.Error? err
+function errors.time(given, field, now)
+  if type(given) == "number" then
+    if not (given >= -CENTURY and given <= CENTURY) then
+      return nil, errors.invalid(field, "is not a number of seconds from now, at most a century")
+    end
+    return kernel.time_text(kernel.time_seconds(now) + given)
+  end
+  if not kernel.time_seconds(given) then return nil, errors.invalid(field, "is not an RFC 3339 time") end
+  return given
+end
+
 --- The error about a run that is not there.
 ---@param run_id string
 ---@return keel.Error

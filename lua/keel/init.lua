@@ -1,8 +1,17 @@
 --- keel: a durable run kernel. This file is the face: what users write starts here.
+local check = require "keel.check"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 
 require "keel.store"
+
+local function time(seconds_from_now)
+  if seconds_from_now == nil then return kernel.now() end
+  check.type(seconds_from_now, "number", 1, "time")
+  local text, err = errors.time(seconds_from_now, "seconds_from_now", kernel.now())
+  if not text then error(("bad argument #1 to 'time' (%s)"):format(err.message), 2) end
+  return text
+end
 
 local keel = {
   version = kernel.version,
@@ -13,6 +22,12 @@ local keel = {
   open = kernel.open,
   --- `assert` for hosts that show only texts: raises "file:line: code: message" in place of an error table.
   assert = errors.assert,
+  --- The time in so many seconds from now, by the system's clock, as text. Raises for anything but a number of at
+  --- most a century.
+  ---@type fun(seconds_from_now?: number): string
+  time = time,
+  --- A time as seconds since the epoch. Fails with invalid_request (time) for what is none.
+  seconds = kernel.time_seconds,
   --- JSON null, in tables that become JSON.
   null = kernel.null,
   --- Marks a table as a JSON array.

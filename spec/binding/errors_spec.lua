@@ -162,7 +162,7 @@ describe("Misuse raises and names", function()
   it("an unknown option of create and of guarded create", function()
     local manager = support.manager(support.open ":memory:")
     for _, method in ipairs { "create", "create_or_reject" } do
-      support.raises("strategy", manager[method], manager, "t", { strategy = "reject" })
+      support.raises("stratgy", manager[method], manager, "t", { stratgy = "reject" })
       support.raises("on_disconnect", manager[method], manager, "t", { on_disconnect = 42 })
       support.raises({ "thread_id", "#1" }, manager[method], manager)
     end

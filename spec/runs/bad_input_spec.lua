@@ -63,7 +63,7 @@ support.each_store(function(open)
       it("raises for unknown options and wrong types, naming the option", function()
         for name, value in pairs { multitask_strategy = 42, strategy_options = "max", priority = "high",
           claimable = "yes", idempotency_key = 1, idempotency_ttl = "long", metadata = "x", max_attempts = 1.5,
-          kwargs = 3, user_id = {}, scheduled_at = 7, colour = "red" } do
+          kwargs = 3, user_id = {}, scheduled_at = true, colour = "red" } do
           support.raises(name, manager[method], manager, "t", { [name] = value })
         end
         support.raises({ "thread_id", "#1" }, manager[method], manager, 42)

@@ -258,7 +258,7 @@ local WORKER = [[
   say "ready" hear()
   for i = 1, math.tointeger(count) do
     runs[i] = assert(manager:create_or_reject("t", { multitask_strategy = strategy,
-      strategy_options = { max = math.tointeger(max) } }))
+      strategy_options = strategy == "limit" and { max = math.tointeger(max) } or nil }))
   end
   while #runs > 0 do
     for i = #runs, 1, -1 do

@@ -153,7 +153,8 @@
 ---@field assistant_id? string id
 ---@field metadata? table JSON; default {}
 ---@field kwargs? table JSON; default {}
----@field multitask_strategy? string|keel.AnyStrategy default "reject"
+---@field multitask_strategy? string|keel.AnyStrategy default: the manager's
+---@field strategy? string|keel.AnyStrategy another name for it
 ---@field strategy_options? table what the strategy sees as request.options; not stored
 ---@field on_disconnect? "cancel"|"continue" default "cancel"
 ---@field model_name? string cut to 128 characters
@@ -161,8 +162,8 @@
 ---@field priority? integer
 ---@field max_attempts? integer
 ---@field max_losses? integer
----@field scheduled_at? string time
----@field deadline? string time
+---@field scheduled_at? string|number time
+---@field deadline? string|number time
 ---@field batch_id? string id
 ---@field plan_entry? string
 ---@field fingerprint? string id
@@ -858,7 +859,8 @@ function Store:event_waiter() end
 
 --- Deletes what is old, in steps: events from the beginning of the log, and runs and workers that have ended. In
 --- lua/keel/store.lua. Fails with invalid_request.
---- @param options { before?: string, keep_last?: integer, statuses?: string[] } before: a time, default now; keep_last:
+--- @param options { before?: string|number, keep_last?: integer, statuses?: string[] } before: a time, default now;
+--- keep_last:
 --- of each thread's runs, each runtime's workers, and the events; one of the two must be given
 --- @return { runs: integer, workers: integer, transcript_entries: integer, diagnostics: integer, events: integer }?
 --- counts
@@ -969,7 +971,7 @@ function json.copy(value) end
 ---@field version string
 ---@field json keel.json
 ---@field null userdata JSON null
----@field run_fields table<string, "string"|"integer"|"number"|"boolean"|"table"|"any"> the stored fields of a run
+---@field run_fields table<string, "string"|"time"|"integer"|"number"|"boolean"|"table"|"any"> those of a run
 --- and their Lua types
 ---@field machine_prefix string what the threads of machines begin with
 ---@field error_metatable table the metatable of keel.Error

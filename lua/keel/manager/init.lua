@@ -32,6 +32,8 @@ local manager_options = {
   store = "userdata|table|string",
   retry = "retry policy", max_wait = "number",
   strategies = "table",
+  strategy = "string|function|policy",
+  strategy_options = "table",
   fallback_strategy = "string|function|policy",
   reconciler = "string|function|policy",
   reconcilers = "table",
@@ -47,7 +49,8 @@ local SETTLE_TIMEOUT = 30   -- seconds that a stopped run may take to come to re
 local LAST = 253402300799.0 -- the end of the year 9999: the last time there is a text for
 
 -- What may be given for a new run.
-local create_options = { multitask_strategy = "string|function|policy", strategy_options = "table",
+local create_options = { multitask_strategy = "string|function|policy", strategy = "string|function|policy",
+  strategy_options = "table",
   idempotency_ttl = "number", idempotency_until = "string", retry_of = "string" }
 for _, name in ipairs { "assistant_id", "metadata", "kwargs", "on_disconnect", "model_name", "user_id", "priority",
   "handler", "max_attempts", "max_losses", "scheduled_at", "deadline", "batch_id", "plan_entry", "fingerprint",
@@ -105,17 +108,18 @@ end
 
 --- Makes a manager. Several managers may share a store, in this process and in others.
 --- Raises without a store, for unknown options and wrong types. Fails with invalid_request (policy_budget, lease_ttl,
---- lease_grace, settle_timeout, reconciler), unsupported_strategy (fallback_strategy), and with what opening a store
---- fails with.
+--- lease_grace, settle_timeout, reconciler), unsupported_strategy (strategy, fallback_strategy), and with what
+--- opening a store fails with.
 ---@param options { store: keel.Store|string, retry?: keel.RetryPolicy, max_wait?: number,
 --- strategies?: table<string, keel.AnyStrategy>,
---- fallback_strategy?: string|keel.AnyStrategy, reconciler?: string|keel.AnyReconciler,
---- reconcilers?: table<string, keel.AnyReconciler>,
+--- strategy?: string|keel.AnyStrategy, strategy_options?: table, fallback_strategy?: string|keel.AnyStrategy,
+--- reconciler?: string|keel.AnyReconciler, reconcilers?: table<string, keel.AnyReconciler>,
 --- policy_budget?: { instructions?: integer, seconds?: number, bytes?: number },
 --- lease_ttl?: number, lease_grace?: number, settle_timeout?: number, record_refusals?: boolean,
 --- log?: fun(level: string, message: string, fields: table) } store: an open one, or the uri of one that is opened
---- here; with ":memory:" nothing outlives the manager; fallback_strategy: decides when the strategy that was asked for
---- fails; reconciler: decides over orphans for which neither the run, the call nor the store names one (default
+--- here; with ":memory:" nothing outlives the manager; strategy: of runs that name none (default "reject"), with
+--- strategy_options for those that give none; fallback_strategy: decides when the strategy that was asked for fails;
+--- reconciler: decides over orphans for which neither the run, the call nor the store names one (default
 --- recover_orphans); lease_ttl: seconds after which a run that no heartbeat has renewed is lost (default: never),
 --- and lease_grace: seconds more (default 0); settle_timeout: seconds that a stopped run may take to come to rest
 --- before what waits for it goes on (default 30); record_refusals: refused and reused admissions leave events
@@ -136,6 +140,12 @@ function Manager.new(options)
     fallback, known = policies.find("strategies", options.fallback_strategy, options.strategies)
     if not fallback then return nil, unsupported(options.fallback_strategy, known) end
   end
+  local strategy = options.strategy or "reject"
+  local default
+  default, known = policies.find("strategies", strategy, options.strategies)
+  if not default then return nil, unsupported(strategy, known) end
+  local problem = policies.check_options(default, options.strategy_options)
+  if problem then error(("bad argument #1 to 'run_manager' (%s)"):format(problem), 2) end
   store, err = Client.open(options.store, "run_manager", options.log)
   if not store then return nil, err end
   local manager = setmetatable({
@@ -144,6 +154,8 @@ function Manager.new(options)
     _strategies = options.strategies,
     _reconcilers = options.reconcilers,
     _reconciler = options.reconciler,
+    _strategy = strategy,
+    _strategy_options = options.strategy_options,
     _fallback = options.fallback_strategy,
     _budget = budget,
     _lease = options.lease_ttl and options.lease_ttl + (options.lease_grace or 0),
@@ -224,21 +236,37 @@ local function handler_in(kwargs)
   if type(name) == "string" and name ~= "" and check.fit_id(name, 256) == name then return name end
 end
 
+-- The times that were asked for, as texts.
+local function times_of(self, options)
+  local times, err = {}, nil
+  for _, field in ipairs { "scheduled_at", "deadline" } do
+    if options[field] then times[field], err = errors.time(options[field], field, self._client:now()) end
+    if err then return nil, err end
+  end
+  return times
+end
+
 -- Finds the strategy, and makes the fields of a new run of what was asked for.
 function Manager:_prepare(thread_id, options, name)
   options = check.options(options, create_options, 2, name, 1)
-  for _, field in ipairs { "scheduled_at", "deadline" } do
-    if options[field] and not kernel.time_seconds(options[field]) then
-      return nil, errors.new("invalid_request", field .. " is not an RFC 3339 time", { field = field })
-    end
+  if options.strategy and options.multitask_strategy then
+    error(("bad argument #2 to '%s' (strategy is another name for multitask_strategy: give one)"):format(name), 3)
   end
+  local times, wrong = times_of(self, options)
+  if not times then return nil, wrong end
   -- A run whose reconciler nobody knows would be left as it is when its owner dies, and hold its thread.
   local unknown = self:_check_reconciler(options.reconciler)
   if unknown then return nil, unknown end
-  local wanted = options.multitask_strategy or "reject"
+  local wanted = options.multitask_strategy or options.strategy
+  local strategy_options = options.strategy_options
+  if not wanted then
+    wanted, strategy_options = self._strategy, strategy_options or self._strategy_options
+  end
   self:_refresh_policies(wanted)
   local policy, known = policies.find("strategies", wanted, self._strategies)
   if not policy then return nil, unsupported(wanted, known) end
+  local problem = policies.check_options(policy, strategy_options)
+  if problem then error(("bad argument #2 to '%s' (%s)"):format(name, problem), 3) end
   local run_id, err = kernel.new_id()
   if not run_id then return nil, err end
   local session_id, lease_expires_at
@@ -251,7 +279,8 @@ function Manager:_prepare(thread_id, options, name)
     lease_expires_at = lease_expires_at, on_disconnect = "cancel", operation_kind = "run",
     multitask_strategy = policy.name, attempt = 1, metadata = options.metadata }
   for field, value in pairs(options) do fields[field] = value end
-  fields.strategy_options, fields.idempotency_ttl, fields.multitask_strategy = nil, nil, policy.name
+  fields.strategy_options, fields.strategy, fields.idempotency_ttl = nil, nil, nil
+  fields.scheduled_at, fields.deadline, fields.multitask_strategy = times.scheduled_at, times.deadline, policy.name
   fields.idempotency_until = nil
   fields.worker_ref = fields.worker_ref and ref_of(fields.worker_ref)
   fields.handler = fields.handler or handler_in(options.kwargs)
@@ -259,7 +288,7 @@ function Manager:_prepare(thread_id, options, name)
   if err then return nil, err end
   return { run_id = run_id, thread_id = thread_id, fields = fields, policy = policy,
     key_until = options.idempotency_until,
-    strategy_options = options.strategy_options, scheduled_at = options.scheduled_at }
+    strategy_options = strategy_options, scheduled_at = times.scheduled_at }
 end
 
 -- The record of a run that was just stored.
@@ -516,25 +545,20 @@ end
 --- its own. Other runs of sessions that are there, in this process or another, are not touched, nor are claimable ones.
 --- Raises for wrong types. Fails with invalid_request for a time that is none and an unknown reconciler. When something
 --- else fails, the runs it was about stay as they are, and the error is the second value.
----@param options? { error?: string, before?: string, reconciler?: string|function }
+---@param options? { error?: string, before?: string|number, reconciler?: string|function }
 --- error: the text the runs get; before: a time, only runs created then or earlier; reconciler: decides over runs that
 --- do not name their own, and over those that name one that is not known here
 ---@return keel.Run[]? recovered
 ---@return keel.Error? err
 function Manager:reconcile_orphaned_inflight_runs(options)
-  options = check.options(options, { error = "string", before = "string", reconciler = "string|function|policy" }, 1,
+  options = check.options(options, { error = "string", before = "time", reconciler = "string|function|policy" }, 1,
     "reconcile_orphaned_inflight_runs")
-  if options.before then
-    local _, err = kernel.time_seconds(options.before)
-    if err then
-      return nil, errors.new("invalid_request", "before is not an RFC 3339 time", { field = "before" })
-    end
-  end
+  local ids, before
   local err = self:_check_reconciler(options.reconciler)
+  if not err and options.before then before, err = errors.time(options.before, "before", self._client:now()) end
   if err then return nil, err end
-  local ids
   -- Who calls this with a reconciler decides over what no other would, too.
-  ids, err = recovery.sweep(self:_sweep_context { error = options.error, before = options.before,
+  ids, err = recovery.sweep(self:_sweep_context { error = options.error, before = before,
     reconciler = options.reconciler, over_unknown = options.reconciler ~= nil })
   local records, failure = self:_records_of(ids)
   return records, err or failure

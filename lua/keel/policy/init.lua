@@ -141,6 +141,25 @@ function policies.strategy_options(name)
   end
 end
 
+--- What is wrong with the names of the options that a strategy is to be given, if it is built in.
+---@param policy keel.Policy
+---@param options? table
+---@return string? problem
+function policies.check_options(policy, options)
+  if not options or loaded.strategies[policy.name] ~= policy then return nil end
+  local known = policies.strategy_options(policy.name)
+  local is_known = {}
+  for _, name in ipairs(known) do is_known[name] = true end
+  for name in next, options do
+    if not is_known[name] then
+      local has = #known > 0 and table.concat(known, " and ") or "none"
+      local nearest = check.did_you_mean(name, known)
+      return ("unknown strategy option '%s'%s"):format(tostring(name),
+        nearest ~= "" and nearest or ("; strategy %s has %s"):format(policy.name, has))
+    end
+  end
+end
+
 --- Whether a value may stand where a policy is asked for: a function, or a loaded one.
 ---@param value any
 ---@return boolean
