@@ -739,7 +739,8 @@ static int store_sleep(lua_State *L)
  * lock_timeout holds as well. For callers that try several times within one bound. */
 static int store_wait_at_most(lua_State *L)
 {
-	struct keel_lua_store *self = check_store(L, 1);
+	/* Of a closed store, too: the operation is what says so. */
+	struct keel_lua_store *self = keel_lua_check_self(L, 1, STORE);
 	keel_lua_check_type(L, 2, "seconds", LUA_TNUMBER);
 	luaL_argcheck(L, keel_lua_duration(lua_tonumber(L, 2), &self->bound_us), 2, "seconds must be at least 0");
 	self->bounded = true;
