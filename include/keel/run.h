@@ -305,6 +305,11 @@ enum {
 KEEL_API enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run, struct keel_text note,
                                      struct keel_run *written, struct keel_error *err);
 
+/* Inserts the run if its thread has none in flight, and none that is finalizing: decided and written in one
+ * transaction. *admitted says so; else nothing has changed. Otherwise as put, of a new run. */
+KEEL_API enum keel_code keel_run_admit(struct keel_store *store, const struct keel_run *run, struct keel_text note,
+                                       bool *admitted, struct keel_run *written, struct keel_error *err);
+
 /* Reads a run into `list` (count 0 or 1). With user_id.data, another user's run is not there. */
 KEEL_API enum keel_code keel_run_get(struct keel_store *store, struct keel_text run_id, struct keel_text user_id,
                                      struct keel_runs *list, struct keel_error *err);

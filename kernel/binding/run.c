@@ -5,6 +5,29 @@
 
 /* --- Rows -------------------------------------------------------------------------------------------------------- */
 
+/* Reads what put and admit are given: run_id, fields, note. False: invalid. */
+static bool read_new(lua_State *L, const struct keel_store *store, struct keel_run *run, struct keel_text *note,
+					 struct keel_error *err)
+{
+	const char *why;
+	struct keel_text run_id = keel_lua_check_text(L, 2, "run_id");
+	if (!lua_isnil(L, 4)) {
+		keel_lua_check_type(L, 4, "note", LUA_TTABLE);
+		if (!keel_lua_json_encode(L, 4, false, &why))
+			return keel_lua_refuse(err, "note", why), false;
+		note->data = lua_tolstring(L, -1, &note->size);
+	}
+	if (!keel_lua_read_record(L, 3, store, keel_run_set_all(), run, err))
+		return false;
+	if (KEEL_RUN_HAS(run, RUN_ID) &&
+		(run->run_id.size != run_id.size || memcmp(run->run_id.data, run_id.data, run_id.size) != 0))
+		return keel_lua_refuse(err, "run_id", "in the fields is another than the one given"), false;
+	run->run_id = run_id;
+	keel_run_set_add(&run->given, KEEL_RUN_FIELD_RUN_ID);
+	keel_run_set_add(&run->valued, KEEL_RUN_FIELD_RUN_ID);
+	return true;
+}
+
 /* put(run_id, fields, note): inserts the run, or merges the fields into its row.
  * Parameters: run_id (1 to 256 bytes), fields (a table of record fields; keel.null stores null), note (a table that
  * becomes the data of the event of a new run; nil: none). Raises for wrong types and unknown fields.
@@ -13,25 +36,23 @@ static int op_put(lua_State *L, struct keel_store *store, struct keel_error *err
 {
 	struct keel_run run = {0}, written;
 	struct keel_text note = {NULL, 0};
-	const char *why;
-	struct keel_text run_id = keel_lua_check_text(L, 2, "run_id");
-	if (!lua_isnil(L, 4)) {
-		keel_lua_check_type(L, 4, "note", LUA_TTABLE);
-		if (!keel_lua_json_encode(L, 4, false, &why))
-			return keel_lua_refuse(err, "note", why);
-		note.data = lua_tolstring(L, -1, &note.size);
-	}
-	if (!keel_lua_read_record(L, 3, store, keel_run_set_all(), &run, err))
+	if (!read_new(L, store, &run, &note, err))
 		return -1;
-	if (KEEL_RUN_HAS(&run, RUN_ID) &&
-		(run.run_id.size != run_id.size || memcmp(run.run_id.data, run_id.data, run_id.size) != 0))
-		return keel_lua_refuse(err, "run_id", "in the fields is another than the one given");
-	run.run_id = run_id;
-	keel_run_set_add(&run.given, KEEL_RUN_FIELD_RUN_ID);
-	keel_run_set_add(&run.valued, KEEL_RUN_FIELD_RUN_ID);
 	if (keel_run_put(store, &run, note, &written, err) != KEEL_OK)
 		return -1;
 	return keel_lua_push_written(L, true, &written);
+}
+
+/* admit(run_id, fields, note): the same of a new run, if its thread has nothing in flight and nothing finalizing.
+ * Returns true and what was written; false when the thread is busy: then nothing has changed. */
+static int op_admit(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	struct keel_run run = {0}, written;
+	struct keel_text note = {NULL, 0};
+	bool admitted;
+	if (!read_new(L, store, &run, &note, err) || keel_run_admit(store, &run, note, &admitted, &written, err) != KEEL_OK)
+		return -1;
+	return keel_lua_push_written(L, admitted, &written);
 }
 
 /* get(run_id, { user_id }): the row, or nil; another user's row is nil too. Fails with invalid_request. */
@@ -506,6 +527,7 @@ static int op_list_runs(lua_State *L, struct keel_store *store, struct keel_erro
 
 const struct keel_lua_method keel_lua_run_methods[] = {
 	{"put", op_put},
+	{"admit", op_admit},
 	{"get", op_get},
 	{"get_document", op_get_document},
 	{"delete", op_delete},

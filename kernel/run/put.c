@@ -156,29 +156,39 @@ static enum keel_code check_end(struct keel_store *store, const struct keel_run 
 	return code;
 }
 
-enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run, struct keel_text note,
-							struct keel_run *written, struct keel_error *err)
+/* Checks what is put, and begins the write. */
+static enum keel_code begin_put(struct keel_store *store, struct keel_run *fresh, struct keel_text note,
+								struct keel_run *written, struct keel_error *err)
 {
-	struct keel_run fresh = *run;
-	struct keel_run checked;
-	bool inserted = false, wrote = false;
 	if (written)
 		written->given = written->valued = (keel_run_set){{0}};
-	if (!KEEL_RUN_HAS(&fresh, RUN_ID))
+	if (!KEEL_RUN_HAS(fresh, RUN_ID))
 		return keel_fail_field(err, "run_id", "run_id must be given");
-	if (KEEL_RUN_HAS(&fresh, FENCE) && (fresh.fence < 1 || fresh.fence > FENCE_MAX))
+	if (KEEL_RUN_HAS(fresh, FENCE) && (fresh->fence < 1 || fresh->fence > FENCE_MAX))
 		return keel_fail_field(err, "fence", "fence must be from 1 to %lld", (long long)FENCE_MAX);
-	enum keel_code code = keel_run_check(&fresh, err);
+	enum keel_code code = keel_run_check(fresh, err);
 	if (code == KEEL_OK)
 		code = keel_check_document(note, "note", err);
 	if (code == KEEL_OK)
 		code = keel_write_begin(store, err);
 	if (code != KEEL_OK)
 		return code;
-	if (KEEL_RUN_HAS(&fresh, LEASE_EXPIRES_AT) && !KEEL_RUN_GIVES(&fresh, LEASE_US)) {
+	if (KEEL_RUN_HAS(fresh, LEASE_EXPIRES_AT) && !KEEL_RUN_GIVES(fresh, LEASE_US)) {
 		int64_t now = keel_store_now(store);
-		KEEL_RUN_SET(&fresh, LEASE_US, lease_us, fresh.lease_expires_at > now ? fresh.lease_expires_at - now : 0);
+		KEEL_RUN_SET(fresh, LEASE_US, lease_us, fresh->lease_expires_at > now ? fresh->lease_expires_at - now : 0);
 	}
+	return KEEL_OK;
+}
+
+enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run, struct keel_text note,
+							struct keel_run *written, struct keel_error *err)
+{
+	struct keel_run fresh = *run;
+	struct keel_run checked;
+	bool inserted = false, wrote = false;
+	enum keel_code code = begin_put(store, &fresh, note, written, err);
+	if (code != KEEL_OK)
+		return code;
 	checked = fresh;
 	if (KEEL_RUN_HAS(&fresh, ENDED_AT))
 		code = check_end(store, &fresh, err);
@@ -189,6 +199,39 @@ enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run
 	if (code == KEEL_OK && !inserted)
 		code = merge(store, &checked, written, &wrote, err);
 	return keel_write_end(store, code, wrote, err);
+}
+
+static enum keel_code is_idle(struct keel_store *store, struct keel_text thread_id, bool *idle, struct keel_error *err)
+{
+	struct keel_statement *select;
+	bool row = true;
+	enum keel_code code =
+		keel_query(store, "SELECT 1 FROM live WHERE thread_id = ?1 LIMIT 1", &select, err, keel_text(thread_id));
+	if (code != KEEL_OK)
+		return code;
+	code = keel_step(select, &row, err);
+	keel_reset(select);
+	*idle = code == KEEL_OK && !row;
+	return code;
+}
+
+enum keel_code keel_run_admit(struct keel_store *store, const struct keel_run *run, struct keel_text note,
+							  bool *admitted, struct keel_run *written, struct keel_error *err)
+{
+	struct keel_run fresh = *run;
+	bool idle = false, inserted = false;
+	*admitted = false;
+	if (!KEEL_RUN_HAS(run, THREAD_ID))
+		return keel_fail_field(err, "thread_id", "thread_id must be given for a new run");
+	enum keel_code code = begin_put(store, &fresh, note, written, err);
+	if (code != KEEL_OK)
+		return code;
+	code = is_idle(store, fresh.thread_id, &idle, err);
+	if (code == KEEL_OK && idle)
+		code = write_new(store, &fresh, note, written, &inserted, err);
+	code = keel_write_end(store, code, inserted, err);
+	*admitted = code == KEEL_OK && inserted;
+	return code;
 }
 
 enum keel_code keel_run_delete(struct keel_store *store, struct keel_text run_id, bool *deleted, struct keel_error *err)

@@ -111,3 +111,22 @@ describe("the options of a built-in strategy", function()
     assert.is_nil(policies.strategy_options "mine")
   end)
 end)
+
+describe("what a built-in strategy is said to decide on an idle thread", function()
+  it("is what its script decides there", function()
+    local policies = require "keel.policy"
+    local said = 0
+    for _, name in ipairs(NAMES) do
+      local idle = policies.find("strategies", name).idle
+      if idle then
+        said = said + 1
+        local decided = require("keel.strategies." .. name)(request({}, {}), {})
+        assert.same({ idle.admit, idle.concurrency, idle.delay }, { decided.admit, decided.concurrency, decided.delay },
+          name)
+        assert.is_nil(decided.replace or decided.reuse or decided.within or decided.reason or decided.strict)
+        assert.is_nil(next(decided.after or {}))
+      end
+    end
+    assert.equal(9, said)
+  end)
+end)

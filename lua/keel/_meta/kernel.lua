@@ -221,7 +221,13 @@
 ---@field reason? string
 
 ---@alias keel.Strategy fun(request: keel.Request, inflight: keel.Run[]): keel.Decision
----@alias keel.AnyStrategy keel.Strategy|keel.LoadedPolicy
+
+--- A strategy that says what it decides on an idle thread, so that it need not be asked there.
+---@class keel.StrategyTable
+---@field idle? keel.Decision when nothing of the thread is in flight or finalizing
+---@field decide keel.Strategy otherwise
+
+---@alias keel.AnyStrategy keel.Strategy|keel.StrategyTable|keel.LoadedPolicy
 
 --- What a reconciler is told besides the run.
 ---@class keel.RecoveryContext
@@ -380,6 +386,15 @@ local Operations = {}
 ---@return boolean? done
 ---@return table|keel.Error written the fields that were written (all, for a new row), without those that are JSON
 function Operations:put(run_id, fields, note) end
+
+--- Inserts a run if its thread has nothing in flight and nothing that is finalizing, in one transaction. Fails as put
+--- does.
+---@param run_id string
+---@param fields table<string, any> as of put; with thread_id
+---@param note? table as of put
+---@return boolean? admitted false: the thread is busy, and nothing has changed
+---@return table|keel.Error|nil written as of put
+function Operations:admit(run_id, fields, note) end
 
 --- Reads a run: a new table each time. Fails with invalid_request.
 ---@param run_id string

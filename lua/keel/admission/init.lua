@@ -343,8 +343,37 @@ local function reuse(context, tx, request, decision, run)
   return { verdict = "reused", run = run, reason = decision.reason, decision = decision }
 end
 
--- Asks a strategy. Returns a decision whose runs are ids.
+-- Policy -> what it decides on an idle thread; false: it has to be asked.
+local idle_decisions = setmetatable({}, { __mode = "k" })
+
+-- What a newcomer to an idle thread gets by it is all that one call can write.
+local function is_simple(decision)
+  return decision.admit and not decision.delay and not decision.within
+end
+
+--- What a policy says it decides on an idle thread, if that is simple enough to be done in one call.
+---@param policy keel.Policy
+---@return table? decision
+function admission.idle_decision(policy)
+  if not policy.idle then return nil end
+  local known = idle_decisions[policy]
+  if known == nil then
+    local decision = decisions.check(policy.idle, {}, {})
+    known = decision and is_simple(decision) and decision or false
+    idle_decisions[policy] = known
+  end
+  return known or nil
+end
+
+-- Asks a strategy, unless it has said what it decides on an idle thread, and this is one. Returns a decision whose runs
+-- are ids.
 local function ask(context, policy, request, inflight, shown)
+  local is_idle = policy.of_host and policy.idle and inflight.count == 0 and #inflight.finalizing == 0
+  if is_idle then
+    local decision, problem = decisions.check(policy.idle, shown, inflight.finalizing)
+    if not decision then return nil, policies.failed(policy, problem) end
+    return decision
+  end
   local description = describe(context, policy, request, inflight)
   admission.show_time_left(inflight.runs, description.now)
   local given, err = policies.call(policy, context.budget, description, inflight.runs)

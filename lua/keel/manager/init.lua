@@ -49,8 +49,8 @@ local SETTLE_TIMEOUT = 30   -- seconds that a stopped run may take to come to re
 local LAST = 253402300799.0 -- the end of the year 9999: the last time there is a text for
 
 -- What may be given for a new run.
-local create_options = { multitask_strategy = "string|function|policy", strategy = "string|function|policy",
-  strategy_options = "table",
+local create_options = { multitask_strategy = "string|function|table|policy",
+  strategy = "string|function|table|policy", strategy_options = "table",
   idempotency_ttl = "number", idempotency_until = "string", retry_of = "string" }
 for _, name in ipairs { "assistant_id", "metadata", "kwargs", "on_disconnect", "model_name", "user_id", "priority",
   "handler", "max_attempts", "max_losses", "scheduled_at", "deadline", "batch_id", "plan_entry", "fingerprint",
@@ -263,6 +263,10 @@ function Manager:_prepare(thread_id, options, name)
     wanted, strategy_options = self._strategy, strategy_options or self._strategy_options
   end
   self:_refresh_policies(wanted)
+  if type(wanted) ~= "string" and not policies.is_policy(wanted) then
+    error(("bad argument #2 to '%s' (option 'multitask_strategy' must be a name, a function, a loaded policy or a " ..
+      "table with the function 'decide')"):format(name), 3)
+  end
   local policy, known = policies.find("strategies", wanted, self._strategies)
   if not policy then return nil, unsupported(wanted, known) end
   local problem = policies.check_options(policy, strategy_options)
@@ -379,6 +383,21 @@ function Manager:_refresh_all(ids)
   end
 end
 
+-- Admits a newcomer to an idle thread in one call, if its strategy says what it decides there. False: the thread is
+-- busy, or more has to be decided.
+local function admit_idle(self, request)
+  local idle = request.fields.idempotency_key == nil and request.strategy_options == nil and
+    admission.idle_decision(request.policy)
+  if not idle or not self._client:has "admit" then return false end
+  local fields = request.fields
+  fields.concurrency, fields.strict = idle.concurrency, idle.strict
+  local note = { reason = idle.reason }
+  admission.add_strategy(note, request, idle)
+  local admitted, written = self._client:call("admit", request.run_id, fields, note)
+  if admitted == false then fields.concurrency, fields.strict = nil, nil end
+  return admitted, written
+end
+
 --- Makes a run if the strategy admits it: in one writing transaction the thread's runs in flight are read, the strategy
 --- decides, and its decision is carried out. With an idempotency_key that was used before, gives the run of then,
 --- flagged `idempotency_reused`, and "reused".
@@ -394,6 +413,9 @@ function Manager:create_or_reject(thread_id, options)
   check.type(thread_id, "string", 1, "create_or_reject")
   local request, err = self:_prepare(thread_id, options, "create_or_reject")
   if not request then return nil, err end
+  local admitted, written = admit_idle(self, request)
+  if admitted == nil then return nil, written end
+  if admitted then return adopt(self, request, written), "created" end
   local outcome
   self._context.session_id = self._client:session_id()
   outcome, err = self._client:transaction("create_or_reject", admission.decide, self._context, request)

@@ -80,11 +80,19 @@ end
 -- version of Keel may be installed.
 local loaded = { strategies = {}, reconcilers = {}, diagnostics = {} }
 
+-- What a built-in strategy decides on an idle thread, unless it is given options; those that are not here have to be
+-- asked there, too.
+local one_at_a_time = { admit = true, concurrency = 1 }
+local idle = { reject = { admit = true }, interrupt = { admit = true }, rollback = { admit = true },
+  reuse = { admit = true }, allow = { admit = true }, enqueue = one_at_a_time, limit = one_at_a_time,
+  replace_pending = one_at_a_time, preempt = one_at_a_time }
+
 local function load_built_in(kind, name)
   local module = ("keel.%s.%s"):format(kind, name)
   local path = package.searchpath(module, package.path)
   local call = require(module)
-  local policy = { name = name, version = path and hash_of_file(path) or version_of(call), call = call }
+  local policy = { name = name, version = path and hash_of_file(path) or version_of(call), call = call,
+    idle = kind == "strategies" and idle[name] or nil }
   loaded[kind][name] = policy
 end
 
@@ -99,7 +107,9 @@ local function of_value(fn, name)
   name = name or "custom"
   local known = by_function[fn]
   if not known or known.name ~= name then
-    known = { name = name, version = version_of(fn), call = fn, of_host = true }
+    local call = type(fn) == "table" and fn.decide or fn
+    known = { name = name, version = version_of(call), call = call, of_host = true,
+      idle = type(fn) == "table" and fn.idle or nil }
     by_function[fn] = known
   end
   return known
@@ -160,11 +170,13 @@ function policies.check_options(policy, options)
   end
 end
 
---- Whether a value may stand where a policy is asked for: a function, or a loaded one.
+--- Whether a value may stand where a policy is asked for: a function, a table { idle, decide }, or a loaded one.
 ---@param value any
 ---@return boolean
 function policies.is_policy(value)
-  return type(value) == "function" or LoadedPolicy.is(value)
+  local is_table = type(value) == "table" and getmetatable(value) == nil
+  return type(value) == "function" or LoadedPolicy.is(value) or
+    (is_table and type(value.decide) == "function" and (value.idle == nil or type(value.idle) == "table"))
 end
 
 --- Looks whether the files of loaded policies have changed; to be called outside of transactions.

@@ -20,10 +20,10 @@ local LOCK_TIMEOUT = 5               -- seconds, as a store's own
 local STEP, STEP_LAST = 0.001, 0.005 -- seconds between two tries at the write lock, or two looks for events
 
 -- What is worth sharing: the operations that commit.
-local writes = { "put", "delete", "update_status", "update_run_completion", "update_run_progress", "claim_next",
-  "requeue", "settle", "renew_runs", "claim_for_takeover", "request_cancel", "append_event", "append_admission",
-  "acquire_lease",
-  "renew_lease", "release_lease", "create_worker", "end_worker", "send_worker_input", "record_diagnostic" }
+local writes = { "put", "admit", "delete", "update_status", "update_run_completion", "update_run_progress",
+  "claim_next", "requeue", "settle", "renew_runs", "claim_for_takeover", "request_cancel", "append_event", "append_admission",
+  "acquire_lease", "renew_lease", "release_lease", "create_worker", "end_worker", "send_worker_input",
+  "record_diagnostic" }
 
 local own = {} -- methods that are not the store's
 
@@ -164,7 +164,8 @@ local forwarders = setmetatable({}, { __index = function(map, name)
 end })
 
 function SharedCommits:__index(name)
-  if own[name] then return own[name] end
+  -- A store in other clothes need not have everything.
+  if own[name] and (name ~= "admit" or self._store.admit) then return own[name] end
   if type(name) == "string" and name:find "^_" then return nil end
   local member = self._store[name]
   return type(member) == "function" and forwarders[name] or member
