@@ -21,9 +21,9 @@ local STEP, STEP_LAST = 0.001, 0.005 -- seconds between two tries at the write l
 
 -- What is worth sharing: the operations that commit.
 local writes = { "put", "admit", "delete", "update_status", "update_run_completion", "update_run_progress",
-  "claim_next", "requeue", "settle", "renew_runs", "claim_for_takeover", "request_cancel", "append_event", "append_admission",
-  "acquire_lease", "renew_lease", "release_lease", "create_worker", "end_worker", "send_worker_input",
-  "record_diagnostic" }
+  "claim_next", "requeue", "settle", "renew_runs", "claim_for_takeover", "request_cancel", "append_event",
+  "append_admission", "acquire_lease", "renew_lease", "release_lease", "create_worker", "end_worker",
+  "send_worker_input", "record_diagnostic" }
 
 local own = {} -- methods that are not the store's
 
