@@ -6,7 +6,7 @@
 /* --- Rows -------------------------------------------------------------------------------------------------------- */
 
 /* Reads what put and admit are given: run_id, fields, note. False: invalid. */
-static bool read_new(lua_State *L, const struct keel_store *store, struct keel_run *run, struct keel_text *note,
+static bool read_new(lua_State *L, struct keel_store *store, struct keel_run *run, struct keel_text *note,
 					 struct keel_error *err)
 {
 	const char *why;
