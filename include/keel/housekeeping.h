@@ -17,6 +17,17 @@ extern "C" {
  * directory), and KEEL_BUSY while this handle has a transaction open. */
 KEEL_API enum keel_code keel_store_backup(struct keel_store *store, const char *path, struct keel_error *err);
 
+/* Puts a backup in the place of the store at `path`, which may be missing, damaged, or left with a log that is another
+ * store's. It gets an epoch of its own, no sessions, and the owner, group and mode of the old file; the old log and the
+ * files beside it go. The backup stays as it is. `options` NULL: the defaults; of these, the ids, and for
+ * how long and how to wait for those who are just opening the store. Takes time in proportion to the backup.
+ * Fails with KEEL_BUSY while a live session has the store open, KEEL_INVALID_REQUEST (backup: it is the store itself;
+ * path), KEEL_STORE_MISSING (no backup, no such directory), KEEL_STORE_CORRUPT (no backup of a store, a damaged one;
+ * what is in its place is another application's database), KEEL_STORE_VERSION, KEEL_STORE_READONLY, KEEL_STORE_FULL,
+ * KEEL_IO, KEEL_NO_MEMORY. Unless the message says that the backup is in place, the old store is as it was. */
+KEEL_API enum keel_code keel_store_restore(const char *backup, const char *path,
+                                           const struct keel_store_options *options, struct keel_error *err);
+
 /* Makes the store's file as small as its content: what was deleted leaves room that only new rows of the store use.
  * *freed is how many bytes smaller it becomes; on the disk, as soon as no reader needs the old pages. Nobody else can
  * write meanwhile; takes time in proportion to the store, and for as long the room of a second one.

@@ -247,6 +247,9 @@ bool keel_lua_read_cursor(lua_State *L, struct keel_store *store, int64_t *next_
 /* store:wait_events(cursor, { timeout }). */
 int keel_lua_wait_events(lua_State *L);
 
+/* keel.restore; in housekeeping.c. */
+int keel_lua_restore(lua_State *L);
+
 /* --- event_waiter.c ---------------------------------------------------------------------------------------------- */
 
 /* store:event_waiter(). */

@@ -80,6 +80,25 @@ static int op_prune_step(lua_State *L, struct keel_store *store, struct keel_err
 	return 1;
 }
 
+/* keel.restore(backup, path): puts a backup in the place of a store. Blocks the thread.
+ * Parameters: backup (its file), path (the store's, which may be missing).
+ * Returns true. Fails with busy (a live session has the store open), invalid_request (backup, path), store_missing,
+ * store_corrupt, store_version, store_readonly, store_full, io. */
+int keel_lua_restore(lua_State *L)
+{
+	static const char *const names[] = {"backup", "path"};
+	struct keel_error err;
+	for (int i = 0; i < 2; i++) {
+		struct keel_text path = keel_lua_check_text(L, i + 1, names[i]);
+		if (memchr(path.data, '\0', path.size) || !keel_text_is_utf8(path))
+			return keel_lua_fail_field(L, names[i], "must be UTF-8 without zero bytes");
+	}
+	if (keel_store_restore(lua_tostring(L, 1), lua_tostring(L, 2), NULL, &err) != KEEL_OK)
+		return keel_lua_fail(L, &err);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
 /* compact(): makes the file as small as its content, while others read. Returns how many bytes smaller it is. Fails
  * with store_readonly, store_full, and busy in a transaction and while others write. */
 static int op_compact(lua_State *L, struct keel_store *store, struct keel_error *err)

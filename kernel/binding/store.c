@@ -834,4 +834,6 @@ void keel_lua_store_open(lua_State *L)
 	lua_pop(L, 1);
 	lua_pushcfunction(L, store_open);
 	lua_setfield(L, -2, "open");
+	lua_pushcfunction(L, keel_lua_restore);
+	lua_setfield(L, -2, "restore");
 }

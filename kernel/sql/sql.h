@@ -19,6 +19,7 @@ struct keel_sql_config {
 	enum keel_durability durability;
 	bool readonly;
 	bool create;
+	bool finished; /* nobody writes it any more, so that other names of it do no harm */
 };
 
 /* Bytes of a database. */
@@ -103,6 +104,8 @@ struct keel_sql_driver {
 	enum keel_code (*find)(struct keel_sql *sql, const char *table, struct keel_text text, int64_t *page,
 	                       struct keel_error *err);
 	bool (*holds)(struct keel_sql *sql, int64_t page, struct keel_text text);
+	/* Whether the file is another application's database. Before `start`, too. Cannot fail. */
+	bool (*is_foreign)(struct keel_sql *sql);
 	/* Whether the path leads to another file than the one that is open, or to none. Cannot fail. */
 	bool (*has_moved)(struct keel_sql *sql);
 	/* The file is not this connection's any more: closing leaves the log as it is. Cannot fail. */

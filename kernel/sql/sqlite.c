@@ -18,7 +18,6 @@
 #include "sql/sqlite_schema.h"
 
 enum {
-	APPLICATION_ID = 0x4B45454C, /* "KEEL", in the file's header */
 	LOG_BYTES = 4 * 1024 * 1024, /* the log is cut to so much when it is begun anew; it needs that much all the time */
 	CACHE_KIB = 16 * 1024,       /* pages kept: the inner nodes of the indexes over some millions of runs */
 	ROW_MAX = 256 * 1024 * 1024, /* bytes of a row or text: a run with every text as long as may be */
@@ -502,7 +501,7 @@ static enum keel_code sqlite_identify(struct keel_sql *base, int64_t *version, b
 		code = sqlite_int(sql, "PRAGMA user_version", version, err);
 	if (code == KEEL_OK)
 		code = sqlite_int(sql, "PRAGMA application_id", &application, err);
-	*ours = application == APPLICATION_ID || (application == 0 && *version == 0 && tables == 0);
+	*ours = application == SQLITE_APPLICATION_ID || (application == 0 && *version == 0 && tables == 0);
 	return code;
 }
 
@@ -579,7 +578,7 @@ static enum keel_code sqlite_make_ready(struct keel_sql *base, struct keel_error
 static enum keel_code sqlite_migrate(struct keel_sql *base, const char *script, int64_t version, struct keel_error *err)
 {
 	char text[96];
-	snprintf(text, sizeof text, "PRAGMA application_id = %d; PRAGMA user_version = %lld", APPLICATION_ID,
+	snprintf(text, sizeof text, "PRAGMA application_id = %d; PRAGMA user_version = %lld", SQLITE_APPLICATION_ID,
 			 (long long)version);
 	enum keel_code code = sqlite_exec(sqlite_own(base), script, err);
 	return code == KEEL_OK ? sqlite_exec(sqlite_own(base), text, err) : code;
@@ -660,6 +659,7 @@ const struct keel_sql_driver keel_sqlite_driver = {
 	.has_log = sqlite_has_log,
 	.find = sqlite_find,
 	.holds = sqlite_holds,
+	.is_foreign = sqlite_is_foreign,
 	.has_moved = sqlite_has_moved,
 	.let_go = sqlite_let_go,
 	.compact = sqlite_compact,

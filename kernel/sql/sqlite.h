@@ -6,6 +6,8 @@
 
 #include <sqlite3.h>
 
+enum { SQLITE_APPLICATION_ID = 0x4B45454C }; /* "KEEL", in the file's header */
+
 struct sqlite_statement;
 
 struct sqlite_sql {
@@ -58,6 +60,7 @@ bool sqlite_has_log(struct keel_sql *sql);
 bool sqlite_holds(struct keel_sql *sql, int64_t page, struct keel_text text);
 enum keel_code sqlite_find(struct keel_sql *sql, const char *table, struct keel_text text, int64_t *page,
                            struct keel_error *err);
+bool sqlite_is_foreign(struct keel_sql *sql);
 bool sqlite_has_moved(struct keel_sql *sql);
 void sqlite_let_go(struct keel_sql *sql);
 enum keel_code sqlite_size(struct keel_sql *sql, struct keel_sql_size *size, struct keel_error *err);

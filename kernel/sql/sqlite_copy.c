@@ -46,7 +46,7 @@ static enum keel_code drop_unused(struct sqlite_sql *copy, struct keel_error *er
 enum keel_code sqlite_copy(struct keel_sql *base, const char *path,
 						   void (*tell)(void *data, int64_t done, int64_t total), void *data, struct keel_error *err)
 {
-	const struct keel_sql_config config = {path, KEEL_DURABILITY_FULL, false, false};
+	const struct keel_sql_config config = {.uri = path, .durability = KEEL_DURABILITY_FULL};
 	struct keel_sql *to;
 	enum keel_code code = base->driver->open(&config, &to, err);
 	if (code != KEEL_OK)

@@ -25,8 +25,10 @@
 enum {
 	SMALLEST_FILE = 512, /* bytes of the smallest page: SQLite takes a file of one byte for an empty one */
 	LARGEST_PAGE = 65536,
-	PAGE_SIZE_AT = 16, /* where the header of the file tells it, in two bytes; 1 means the largest */
-	LOG_HEADER = 32    /* bytes of a log without content */
+	HEADER = 100,
+	APPLICATION_AT = 68, /* in the header */
+	PAGE_SIZE_AT = 16,   /* where the header of the file tells it, in two bytes; 1 means the largest */
+	LOG_HEADER = 32      /* bytes of a log without content */
 };
 
 /* --- What it must be --------------------------------------------------------------------------------------------- */
@@ -87,7 +89,7 @@ static enum keel_code check_kind(const char *path, const struct stat *info, stru
 		return keel_fail(err, KEEL_FORKED, "%s was open when this process was forked: " KEEL_FORK_ADVICE, path);
 	if (!S_ISREG(info->st_mode))
 		return keel_fail(err, KEEL_IO, "cannot open %s: it is not a regular file", path);
-	return check_names(path, info, err);
+	return KEEL_OK;
 }
 
 enum keel_code sqlite_check_file(const struct keel_sql_config *config, struct keel_error *err)
@@ -107,6 +109,8 @@ enum keel_code sqlite_check_file(const struct keel_sql_config *config, struct ke
 			return keel_fail(err, KEEL_IO, "cannot open %s: %s", path, strerror(errno));
 	}
 	enum keel_code code = check_kind(path, &info, err);
+	if (code == KEEL_OK && !config->finished)
+		code = check_names(path, &info, err);
 	if (code != KEEL_OK)
 		return code;
 	if (info.st_size > 0 && info.st_size < SMALLEST_FILE)
@@ -310,6 +314,17 @@ enum keel_code sqlite_find(struct keel_sql *sql, const char *table, struct keel_
 	if (code != KEEL_OK || !sqlite_holds(sql, *page, text))
 		*page = 0;
 	return code;
+}
+
+bool sqlite_is_foreign(struct keel_sql *sql)
+{
+	static const char magic[] = "SQLite format 3";
+	unsigned char header[HEADER];
+	if (!read_file(sqlite_own(sql), 0, header, sizeof header) || memcmp(header, magic, sizeof magic) != 0)
+		return false;
+	const unsigned char *id = header + APPLICATION_AT;
+	uint32_t application = (uint32_t)id[0] << 24 | (uint32_t)id[1] << 16 | (uint32_t)id[2] << 8 | id[3];
+	return application != SQLITE_APPLICATION_ID;
 }
 
 bool sqlite_has_moved(struct keel_sql *sql)

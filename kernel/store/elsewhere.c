@@ -18,7 +18,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "store/store.h"
+#include "base/wake.h"
 
 enum { TOKEN_SIZE = 16, NAME_SIZE = 4096 };
 
@@ -31,11 +31,15 @@ struct trial {
 	bool denied;
 };
 
-/* The token is at the other end too: it is the same file. Is a lock that is taken here? */
+/* Somebody has a store open at the other end, and the token is there too: it is the same file. Is a lock that is taken
+ * here? */
 static bool is_apart(struct trial *trial, int fd)
 {
 	unsigned char found[TOKEN_SIZE];
 	struct keel_sidefile other = {.fd = fd};
+	/* A FUSE server has the file open for its clients, and no store. */
+	if (keel_sidefile_find(&other, KEEL_PRESENT_BYTE, 1) == 0)
+		return false;
 	if (!trial->written) {
 		if (getrandom(trial->token, TOKEN_SIZE, 0) != TOKEN_SIZE ||
 			pwrite(trial->own->fd, trial->token, TOKEN_SIZE, KEEL_WAKE_TOKEN) != TOKEN_SIZE)
@@ -86,16 +90,17 @@ static bool look_at_process(struct trial *trial, long pid)
 	return found;
 }
 
-enum keel_code keel_files_elsewhere(struct keel_store *store, struct keel_error *err)
+enum keel_code keel_files_elsewhere(const char *path, const char *wake_path, const struct keel_sidefile *wake,
+									struct keel_error *err)
 {
-	const char *name = strrchr(store->wake_path, '/');
-	struct keel_sidefile own = {.fd = -1, .rights = store->wake.file.rights};
+	const char *name = strrchr(wake_path, '/');
+	struct keel_sidefile own = {.fd = -1, .rights = wake->rights};
 	struct trial trial = {.own = &own, .name = name};
-	long found = 0;
-	if (!name || store->wake.file.fd < 0)
+	bool found = false;
+	if (!name || wake->fd < 0)
 		return KEEL_OK;
 	/* A descriptor that may write, also for one who only reads; without it nothing can be tried. */
-	if (keel_sidefile_open(&own, store->wake_path, true, NULL) != KEEL_OK ||
+	if (keel_sidefile_open(&own, wake_path, true, NULL) != KEEL_OK ||
 		keel_sidefile_identity(&own, &trial.device, &trial.inode, NULL) != KEEL_OK) {
 		keel_sidefile_drop(&own);
 		return KEEL_OK;
@@ -103,16 +108,16 @@ enum keel_code keel_files_elsewhere(struct keel_store *store, struct keel_error 
 	DIR *folder = opendir("/proc");
 	for (struct dirent *entry; folder && !found && (entry = readdir(folder)) != NULL;) {
 		long pid = strtol(entry->d_name, NULL, 10);
-		if (pid > 0 && pid != (long)getpid() && look_at_process(&trial, pid))
-			found = pid;
+		found = pid > 0 && pid != (long)getpid() && look_at_process(&trial, pid);
 	}
 	if (folder)
 		closedir(folder);
 	keel_sidefile_drop(&own);
 	if (!found)
 		return KEEL_OK;
-	return keel_fail(err, KEEL_IO,
-					 "%s: process %ld has the same store open by another way, a network or FUSE mount, on which locks"
-					 " are not shared: use one of the two for all",
-					 keel_store_path(store), found);
+	return keel_fail(
+		err, KEEL_IO,
+		"%s: a process has the same store open by another way, a network or FUSE mount, with which locks are"
+		" not shared: use one of the two for all",
+		path);
 }

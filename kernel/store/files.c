@@ -193,7 +193,7 @@ enum keel_code keel_files_enter(struct keel_store *store, struct keel_error *err
 		return code;
 	/* Somebody who has it open would have been seen by the lock, unless by another way the locks are others. */
 	store->files.left = store->options.readonly && store->sql->driver->has_log(store->sql);
-	return index ? keel_files_elsewhere(store, err) : KEEL_OK;
+	return index ? keel_files_elsewhere(keel_store_path(store), store->wake_path, &store->wake.file, err) : KEEL_OK;
 }
 
 static void leave_door(struct keel_store *store)

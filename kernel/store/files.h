@@ -46,7 +46,9 @@ enum keel_code keel_files_unsettle(struct keel_store *store, struct keel_error *
 /* Releases everything but the session's lock. */
 void keel_files_close(struct keel_store *store);
 
-/* store/elsewhere.c: whether a process has the store open by a way on which its locks are not seen here: KEEL_IO. */
-enum keel_code keel_files_elsewhere(struct keel_store *store, struct keel_error *err);
+/* store/elsewhere.c: whether a process has the store at `path` open by a way on which its locks are not seen here:
+ * KEEL_IO. `wake` is its STORE-wake, open. */
+enum keel_code keel_files_elsewhere(const char *path, const char *wake_path, const struct keel_sidefile *wake,
+                                    struct keel_error *err);
 
 #endif

@@ -28,6 +28,11 @@ local keel = {
   time = time,
   --- A time as seconds since the epoch. Fails with invalid_request (time) for what is none.
   seconds = kernel.time_seconds,
+  --- Puts a backup in the place of a store.
+  --- Raises for wrong types. Fails with busy (a live session has the store open), invalid_request, store_missing,
+  --- store_corrupt, store_version, store_readonly, store_full, io, no_memory.
+  ---@type fun(backup: string, path: string): true?, keel.Error?
+  restore = kernel.restore,
   --- JSON null, in tables that become JSON.
   null = kernel.null,
   --- Marks a table as a JSON array.

@@ -1001,6 +1001,19 @@ local kernel = {}
 ---@return keel.Error? err
 function kernel.open(uri, options) end
 
+--- Puts a backup in the place of a store, which may be missing, damaged, or left with a log that belongs to another
+--- file. The new store has an epoch of its own and no sessions, and the rights of the old file; the old log and the
+--- files beside it go. Blocks the thread. Unless the message says that the backup is in place, the old store is as it
+--- was. Raises for wrong types.
+--- Fails with busy (a live session has the store open), invalid_request (backup, path), store_missing, store_corrupt
+--- (no backup of a store, a damaged one, or another application's database in its place), store_version,
+--- store_readonly, store_full, io, no_memory.
+---@param backup string the file that store:backup made
+---@param path string the store's
+---@return true? done
+---@return keel.Error? err
+function kernel.restore(backup, path) end
+
 --- Marks a table as a JSON array, so that an empty one is written [] and not {}.
 --- Raises for another type, and for a table with a metatable of its own.
 ---@generic T: table

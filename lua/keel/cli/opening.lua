@@ -37,6 +37,17 @@ function opening.is_empty(err)
   return err.code == "store_corrupt" and err.message:find "the file is empty$" ~= nil
 end
 
+--- Makes the directory of the default store, 0700.
+---@param path string the store's
+---@return true? done
+---@return keel.Error? err
+function opening.make_folder(path)
+  local folder = path:match "^(.*)/"
+  local made, problem = state.make_directories(folder)
+  if not made then return fail("io", ("cannot make %s: %s"):format(folder, problem)) end
+  return true
+end
+
 --- Opens the store. The default one's directory is made if need be, 0700.
 ---@param options { store?: string, durability?: string }
 ---@param how "make"|"change"|"read" "make": a store that is not there is made
@@ -47,9 +58,8 @@ function opening.store(options, how, sleep)
   local path, is_default = opening.path(options)
   if not path then return nil, is_default end
   if how == "make" and is_default then
-    local folder = path:match "^(.*)/"
-    local made, problem = state.make_directories(folder)
-    if not made then return fail("io", ("cannot make %s: %s"):format(folder, problem)) end
+    local made, problem = opening.make_folder(path)
+    if not made then return nil, problem end
   end
   local store, err = kernel.open(path, { create = how == "make", readonly = how == "read",
     durability = options.durability, sleep = sleep })
