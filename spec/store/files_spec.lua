@@ -6,6 +6,7 @@ local kernel = require "keel.kernel"
 local lfs = require "lfs"
 local process = require "support.process"
 local support = require "support"
+local terminal = require "support.terminal"
 
 local function sh(format, ...)
   return os.execute(format:format(...) .. " 2>/dev/null")
@@ -468,5 +469,24 @@ describe("keel.restore", function()
     assert.same({ path = path, freed_bytes = 0 }, kernel.json.decode(result.output))
     assert.truthy(command.run({ "--store", path, "compact" }).output:find "given back")
     assert.equal(1, command.run({ "--store", path, "restore", path .. ".none" }).code)
+  end)
+
+  after_each(terminal.close_all)
+
+  it("F-9: asks on a terminal, before a store is replaced", function()
+    local path, backup = with_backup()
+    local store = support.open(path)
+    assert(store:put("new", run_id "new"))
+    store:close()
+    for _, answer in ipairs { "n", "", "y" } do
+      local screen = terminal.keel({ "--store", path, "restore", backup }, { width = 200 })
+      local text = screen:expect "Go on? [y/N]"
+      assert.truthy(text:find(path .. " is replaced by", 1, true), text)
+      screen:enter(answer)
+      assert.equal(answer == "y" and 0 or 1, screen:ended())
+      store = support.open(path)
+      assert.equal(answer ~= "y", store:get "new" ~= nil)
+      store:close()
+    end
   end)
 end)

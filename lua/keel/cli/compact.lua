@@ -1,6 +1,7 @@
 --- keel compact: makes the store's file as small as its content.
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
+local terminal = require "keel.cli.terminal"
 
 return {
   about = "Makes the store's file as small as its content. Others can read meanwhile, but not write.",
@@ -14,7 +15,7 @@ return {
     if given.json then
       output.json { path = store:path(), freed_bytes = freed }
     elseif not given.quiet then
-      print(("%s: %s given back"):format(store:path(), output.size(freed)))
+      terminal.print(("%s: %s given back"):format(store:path(), output.size(freed)))
     end
   end,
 }

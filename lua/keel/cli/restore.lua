@@ -1,15 +1,16 @@
 --- keel restore: puts a backup in the place of the store.
+local ask = require "keel.cli.ask"
 local host = require "keel.host"
 local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
+local terminal = require "keel.cli.terminal"
 
 -- Asks on a terminal; elsewhere whoever gave the command has decided.
-local function agrees(path, file)
-  io.stderr:write(("%s is replaced by %s, and what is in it now is lost. Go on? [y/N] "):format(output.plain(path),
-    output.plain(file)))
-  local answer = io.read "l"
-  return answer ~= nil and answer:lower():find "^%s*y" ~= nil
+local function agrees(given, path)
+  if given.yes or not host.stat(path) or not host.is_terminal(0) then return true end
+  terminal.say(terminal.plain(path .. " is replaced by " .. given.file .. "; what is in it now is lost."))
+  return ask "Go on?" ~= false
 end
 
 return {
@@ -25,7 +26,7 @@ return {
       local made, err = opening.make_folder(path)
       if not made then return nil, err end
     end
-    if not given.yes and host.stat(path) and host.is_terminal(0) and not agrees(path, given.file) then
+    if not agrees(given, path) then
       return nil, { code = "cancelled", message = "nothing was replaced", transient = false }
     end
     local done, err = kernel.restore(given.file, path)
@@ -33,7 +34,7 @@ return {
     if given.json then
       output.json { path = path, backup = given.file }
     elseif not given.quiet then
-      print(("%s: restored from %s"):format(path, given.file))
+      terminal.print(("%s: restored from %s"):format(path, given.file))
     end
   end,
 }
