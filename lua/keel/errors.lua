@@ -71,12 +71,54 @@ function errors.readable(text)
   end
 end
 
---- What a host's code raised, as a text. Its `__tostring` is the host's code too, and may raise in turn.
+local TEXT_MAX = 64 * 1024 -- bytes of an error that are kept: enough for any traceback
+local CODE_MAX = 256       -- bytes of its code: a name
+
+--- A text fit to be stored: readable, and of a bounded length.
+---@param text string
+---@param max? integer bytes, default 64 KiB
+---@return string
+function errors.cut(text, max)
+  max = max or TEXT_MAX
+  if #text > max then
+    local from = max - #"…" + 1
+    while from > 1 and text:byte(from) & 0xC0 == 0x80 do from = from - 1 end -- not in the middle of a character
+    text = text:sub(1, from - 1) .. "…"
+  end
+  return errors.readable(text)
+end
+
+-- A field of what may be an error of anybody's making: looking at it is the host's code too, and may raise.
+local function field(err, name)
+  if type(err) ~= "table" then return nil end
+  local ok, value = pcall(function() return err[name] end)
+  if ok then return value end
+end
+
+--- The code of an error, if it has one: cut, as any text of the host's is.
+---@param err any
+---@return string? code
+function errors.code(err)
+  local code = field(err, "code")
+  return type(code) == "string" and errors.cut(code, CODE_MAX) or nil
+end
+
+local function is_ours(err)
+  return type(err) == "table" and getmetatable(err) == kernel.error_metatable
+end
+
+--- What a host's code raised, as a text. Its `__tostring` is the host's code too, and may raise in turn. A table
+--- without one that is made like an error of ours reads like one.
 ---@param err any
 ---@return string
 function errors.text(err)
+  local message = not is_ours(err) and field(err, "message")
+  if type(message) == "string" and getmetatable(err) == nil then
+    local code = errors.code(err)
+    return errors.cut(code and ("%s: %s"):format(code, message) or message)
+  end
   local ok, text = pcall(tostring, err)
-  return ok and errors.readable(text) or ("an error that cannot be shown (a %s)"):format(type(err))
+  return ok and errors.cut(text) or ("an error that cannot be shown (a %s)"):format(type(err))
 end
 
 -- What SQLite says, in whatever wrapping, when trying again may help. Nothing else is worth a retry.
@@ -93,7 +135,7 @@ end
 ---@param err any what a call returned or raised
 ---@return boolean
 function errors.is_transient(err)
-  if type(err) == "table" then return err.transient == true end
+  if type(err) == "table" then return field(err, "transient") == true end
   return type(err) == "string" and is_transient_text(err)
 end
 
@@ -107,20 +149,26 @@ end
 function errors.assert(value, err, ...)
   if value then return value, err, ... end
   if err == nil then err = "assertion failed!" end
-  error(tostring(err), 2)
+  error(errors.text(err), 2)
 end
 
---- Makes an error of whatever a store returned or raised. What has a code keeps it, and reads like any other.
+--- Makes an error of whatever a store returned or raised. What has a code keeps it and its fields, and reads like any
+--- other.
 ---@param err any
 ---@return keel.Error
 function errors.from(err)
-  if type(err) == "table" and type(err.code) == "string" then
-    if getmetatable(err) then return err end
-    local made = errors.new(err.code, "", err)
-    made.message, made.transient = tostring(err.message or err.code), err.transient == true
+  if is_ours(err) then return err end
+  local code, message = errors.code(err), field(err, "message")
+  message = type(message) == "string" and errors.cut(message) or nil
+  if code then
+    local made = errors.new(code, message or code)
+    for name, value in next, err do
+      if rawget(made, name) == nil then made[name] = value end
+    end
+    made.transient = field(err, "transient") == true
     return made
   end
-  local message = tostring(type(err) == "table" and err.message or err)
+  message = message or errors.text(err)
   local closed = message:match "%((the store[^()]* is closed[^()]*)%)$"
   if closed then return errors.new("closed", closed) end
   local transient = errors.is_transient(err) or is_transient_text(message)

@@ -72,6 +72,107 @@ support.each_store(function(open)
       assert.same({ "error", 1 }, { status(id), store:get(id).attempt })
     end)
 
+    it("F-14: leaves a run whose handler is not here to others: it is not claimed, and no attempt is spent", function()
+      local id = claimable { max_attempts = 10, kwargs = { handler = "report" } }
+      local old = executors.new(runs, { mail = function() end })
+      assert.equal(0, old:drain())
+      assert.same({ "pending", 1, 1 }, { status(id), store:get(id).attempt, store:get(id).fence })
+      local new = executors.new(support.manager(store), { report = function() return true end })
+      assert.equal(1, new:drain())
+      assert.same({ "success", 1 }, { status(id), store:get(id).attempt })
+    end)
+
+    it("F-14: gives back untouched what turns out not to be its own, and leaves it alone for a while", function()
+      local id = claimable { max_attempts = 1, kwargs = { handler = "report" } }
+      local asked = 0
+      local lazy = setmetatable({}, { __index = function() asked = asked + 1 end })
+      local old = executors.new(runs, lazy)
+      old:drain()
+      local row = store:get(id)
+      assert.same({ "pending", true, 1, 1, 1 }, { row.status, row.claimable, row.attempt, row.snoozes, asked })
+      clock.advance(4.9)
+      old:drain()
+      assert.equal(1, asked)
+      clock.advance(0.1)
+      old:drain()
+      assert.equal(2, asked)
+      clock.advance(5)
+      assert.equal(1, executors.new(support.manager(store), { report = function() end }):drain())
+      assert.same({ "success", 1, 2 }, { status(id), store:get(id).attempt, store:get(id).snoozes })
+    end)
+
+    it("F-14: of what nobody else can run, and of too many handlers to ask for by name", function()
+      local own = assert(runs:create("own", { kwargs = { handler = "report" } })).run_id
+      local handlers = {}
+      for i = 1, 65 do handlers["h" .. i] = function() return true end end
+      local other, known = claimable { kwargs = { handler = "report" } },
+        assert(runs:create("u", { claimable = true, handler = "h65" })).run_id
+      executors.new(runs, handlers):drain()
+      assert.same({ "error", "unknown_handler" }, { status(own), store:get(own).error_code })
+      assert.same({ "pending", 1, "success" }, { status(other), store:get(other).attempt, status(known) })
+    end)
+
+    it("F-15: puts a run off as often as it likes: no attempt is spent, and what is returned then ignored", function()
+      local looks = 0
+      local executor = executors.new(runs, function(context)
+        looks = looks + 1
+        if looks == 4 then return { exit_code = 0 } end
+        context.snooze(30)
+        if looks == 2 then return nil, "ignored" end
+        return looks == 3 and { status = "error" } or nil
+      end)
+      local id = claimable { max_attempts = 1 }
+      for look = 1, 3 do
+        executor:drain()
+        local row = store:get(id)
+        assert.same({ "pending", 1, look, look }, { row.status, row.attempt, row.snoozes, looks })
+        clock.advance(29)
+        executor:drain()
+        assert.equal(look, looks)
+        clock.advance(1)
+      end
+      executor:drain()
+      assert.same({ "success", 1, 3, 0 },
+        { status(id), store:get(id).attempt, store:get(id).snoozes, store:get(id).exit_code })
+    end)
+
+    it("F-15: what raises after it was put off has failed, and what was cancelled is over", function()
+      local failed = claimable()
+      local executor = executors.new(runs, function(context)
+        context.snooze(1)
+        if context.run.run_id == failed then error "broken" end
+        assert(context.manager:cancel(context.run.run_id))
+      end)
+      local cancelled = assert(runs:create("u", { claimable = true })).run_id
+      executor:drain()
+      assert.same({ "error", "interrupted" }, { status(failed), status(cancelled) })
+      assert.same({ 0, false }, { store:get(cancelled).snoozes, store:get(cancelled).finalizing or false })
+    end)
+
+    it("F-15: tells a handler what it did wrong", function()
+      local problems = 0
+      local executor = executors.new(runs, function(context)
+        for _, bad in ipairs { -1, 0 / 0, math.huge, "soon" } do
+          support.raises("snooze", context.snooze, bad)
+          problems = problems + 1
+        end
+        support.raises("snooze", coroutine.wrap(function() context.snooze(1) end))
+      end)
+      local id = claimable()
+      executor:drain()
+      assert.same({ "success", 4 }, { status(id), problems })
+    end)
+
+    it("keeps how far a handler says it is among the counters", function()
+      local executor = executors.new(runs, function(context)
+        assert(context.progress { done = 3, total = 7, message = "files", total_tokens = 5 })
+      end)
+      local id = claimable()
+      executor:drain()
+      assert.same({ { done = 3, total = 7, message = "files" }, 5 },
+        { store:get(id).progress, store:get(id).total_tokens })
+    end)
+
     it("lets handlers sleep until the clock has moved", function()
       local woke
       local executor = executors.new(runs, function(context)

@@ -26,10 +26,15 @@ describe("An executor in trouble", function()
   local function in_seconds(seconds) return kernel.time_text(clock.read() + seconds) end
 
   -- What another process would do about the runs of this one, from a session of its own.
-  local function recover(lease)
+  local function recover(lease, at_once)
     local other <close> = assert(keel.open(path, { clock = clock.read, monotonic = clock.read, durability = "off" }))
     local manager = support.manager(other, { lease_ttl = lease })
-    return #assert(manager:reconcile_orphaned_inflight_runs { reconciler = "requeue_orphans" })
+    local function look()
+      return #assert(manager:reconcile_orphaned_inflight_runs { reconciler = "requeue_orphans" })
+    end
+    local found = look()
+    if not at_once then clock.advance(lease + 1) end -- who has just come judges by what it has seen itself
+    return found + look()
   end
 
   it("renews the leases of what it runs, for as long as that takes", function()
@@ -43,7 +48,7 @@ describe("An executor in trouble", function()
     for _ = 1, 5 do
       clock.advance(9)
       executors.await(function() return store:get(id).lease_expires_at == in_seconds(10) end, "a renewal")
-      assert.equal(0, recover(10))
+      assert.equal(0, recover(10, true))
     end
     over = true
     executors.await_status(store, id, "success")

@@ -286,9 +286,6 @@ support.each_store(function(open)
         object = function() error(setmetatable({}, { __tostring = function() error "no" end })) end,
         long = function() error(("x"):rep(200000)) end,
         status = function() return { status = "running" } end,
-        field = function() return { colour = "red" } end,
-        kind = function() return { exit_code = "one" } end,
-        refused = function() return { total_tokens = -1 } end,
         failed = function() return false, "it failed" end,
       }
       local ids = {}
@@ -302,7 +299,7 @@ support.each_store(function(open)
       end
     end)
 
-    it("chooses the handler by handler, then by kwargs.handler, and ends a run that names none there is", function()
+    it("chooses the handler by handler, then by kwargs.handler; its own that name none there is end", function()
       local seen = {}
       local handlers = {
         one = function() seen[#seen + 1] = "one" end,
@@ -310,14 +307,13 @@ support.each_store(function(open)
       }
       local good = { claimable("a", { kwargs = { handler = "one" } }), claimable "b",
         claimable("e", { handler = "one", kwargs = { handler = "two" } }) }
-      local bad = { claimable("c", { kwargs = { handler = "two" }, max_attempts = 3 }),
-        claimable("d", { kwargs = { handler = 7 } }) }
+      local bad = assert(runs:create("c", { kwargs = { handler = "two" }, max_attempts = 3 })).run_id
       executors.started(runs, handlers)
       executors.await_status(store, good, "success")
       executors.await_status(store, bad, "error")
       table.sort(seen)
       assert.same({ "default", "one", "one" }, seen)
-      local row = store:get(bad[1])
+      local row = store:get(bad)
       assert.same({ "unknown_handler", "there is no handler two; known are: default, one", 1 },
         { row.error_code, row.error, row.attempt })
     end)

@@ -8,11 +8,12 @@ local Claims = {}
 Claims.__index = Claims
 
 ---@param manager keel.RunManager
----@param options { threads?: string[], most: integer } most: looks at once
+---@param options { threads?: string[], handlers?: string[], most: integer } most: looks at once
 function Claims.new(manager, options)
   return setmetatable({
     _manager = manager,
     _threads = options.threads,
+    _handlers = options.handlers,
     _most = options.most,
     _looks = 1,  -- that are worth it now
     _news = 0,   -- counts what was told: a look that began before it says nothing about it
@@ -65,7 +66,7 @@ function Claims:take()
   if self._looks <= 0 then return nil end
   self._looks = self._looks - 1
   local seen = self._news
-  local record = self._manager:claim_next { threads = self._threads }
+  local record = self._manager:claim_next { threads = self._threads, handlers = self._handlers }
   if record then
     self._looks = math.min(self._looks + 2, self._most)
   elseif seen == self._news then

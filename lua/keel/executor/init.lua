@@ -13,6 +13,7 @@ local Watch = require "keel.executor.watch"
 local check = require "keel.check"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
+local outcome = require "keel.executor.outcome"
 
 ---@class keel.Executor
 local Executor = {}
@@ -47,10 +48,10 @@ local function check_needed(options)
     error("bad argument #1 to 'executor' (option 'manager' must be a run manager)", 3)
   end
   if not options.handlers then error("bad argument #1 to 'executor' (option 'handlers' is missing)", 3) end
-  for name, handler in pairs(type(options.handlers) == "table" and options.handlers or {}) do
+  for name, handler in next, type(options.handlers) == "table" and options.handlers or {} do
     if type(name) ~= "string" or type(handler) ~= "function" then
       error(("bad argument #1 to 'executor' (option 'handlers' must map names to functions; '%s' is a %s)"):format(
-        tostring(name), type(handler)), 3)
+        errors.text(name), type(handler)), 3)
     end
   end
   if options.loop and type(options.loop.new_idle) ~= "function" then
@@ -140,7 +141,8 @@ function Executor.new(options)
     _log = log,
     _loop = Loop.new(uv, log),
     _queue = Queue.new(manager),
-    _claims = Claims.new(manager, { threads = options.threads, most = concurrency }),
+    _claims = Claims.new(manager, { threads = options.threads,
+      handlers = outcome.names(options.handlers), most = concurrency }),
     _state = "new",     -- new -> started -> stopping -> stopped
     _workers = 0,       -- coroutines
     _idle = {},         -- waiters of those that rest
@@ -429,7 +431,7 @@ end
 local function shut_down(self, timeout)
   local ok, report, failure = pcall(self._manager.shutdown, self._manager, { timeout = timeout })
   if not ok then
-    self._log("error", "the executor could not stop in good order", { error = tostring(report) })
+    self._log("error", "the executor could not stop in good order", { error = errors.text(report) })
     report, failure = nil, errors.from(report)
   end
   self._report, self._failure = report, failure

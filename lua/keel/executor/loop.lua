@@ -4,6 +4,8 @@
 --- that a commit has the calls of all of them.
 ---
 --- Every callback of libuv goes through `guard`: an error that leaves one would end the process.
+local errors = require "keel.errors"
+
 ---@class keel.ExecutorLoop
 local Loop = {}
 Loop.__index = Loop
@@ -26,13 +28,17 @@ function Loop.new(uv, log)
   }, Loop)
 end
 
+local function traceback(err)
+  return debug.traceback(errors.text(err), 2)
+end
+
 --- Wraps a function so that its errors are logged and go no further.
 ---@param fn function
 ---@return function
 function Loop:guard(fn)
   return function(...)
-    local ok, err = xpcall(fn, debug.traceback, ...)
-    if not ok then self._log("error", "the executor has failed", { error = tostring(err) }) end
+    local ok, err = xpcall(fn, traceback, ...)
+    if not ok then self._log("error", "the executor has failed", { error = err }) end
   end
 end
 
@@ -93,7 +99,7 @@ local function resume(self, thread)
   local ok, err = coroutine.resume(thread)
   if not ok then
     self._log("error", "a coroutine of the executor has failed",
-      { error = debug.traceback(thread, tostring(err)) })
+      { error = debug.traceback(thread, errors.text(err)) })
   end
 end
 

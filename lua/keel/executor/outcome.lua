@@ -1,81 +1,198 @@
 --- What the end of a handler means for its run. Pure.
+---
+--- What a handler returns and raises is the host's: objects of any class, whose metamethods may raise. It is looked at
+--- raw or under pcall, and whatever of it cannot be stored is left out: how the run ended is always known.
+local LiveRuns = require "keel.manager.live_runs"
 local errors = require "keel.errors"
+local kernel = require "keel.kernel"
 
 local outcome = {}
 
-local ERROR_MAX = 64 * 1024 -- bytes of an error that are kept: enough for any traceback
+local RESULT_MAX = 1024 * 1024 -- bytes of a result as JSON, as the kernel has it
+local TEXT_MAX = 64 * 1024     -- bytes of a text that are kept
+local NAME_MAX = 64            -- bytes of a name that a log line shows
 
---- Makes a text fit to be stored: valid UTF-8, of a bounded length.
----@param text string
----@return string
-function outcome.text(text)
-  if #text > ERROR_MAX then text = text:sub(1, ERROR_MAX) .. "…" end
-  return errors.readable(text)
-end
+local ARRAY = getmetatable(kernel.array {})
 
--- An error as a text, whatever it is. A bare table made like an error of ours reads like one.
-local function in_words(err)
-  if type(err) == "table" and getmetatable(err) == nil and type(err.message) == "string" then
-    return type(err.code) == "string" and ("%s: %s"):format(err.code, err.message) or err.message
-  end
-  local ok, text = pcall(tostring, err)
-  return ok and text or "an error that cannot be shown"
+-- --- Failures -------------------------------------------------------------------------------------------------------
+
+local function failure(err, text)
+  return { status = "error", error = text, error_code = errors.code(err), failed = true }
 end
 
 --- The handler of xpcall: the error with the traceback of the handler, without what called it.
 ---@param err any
 ---@return table failure
 function outcome.traceback(err)
-  local text = debug.traceback(in_words(err), 2)
+  local text = debug.traceback(errors.text(err), 2)
   local cut = text:find("\n%s*%[C%]: in function 'xpcall'")
-  local is_ours = type(err) == "table" and type(err.code) == "string"
-  return { error = outcome.text(text:sub(1, (cut or 0) - 1)), error_code = is_ours and err.code or nil, failed = true }
+  local given = failure(err, errors.cut(text:sub(1, (cut or 0) - 1)))
+  given.raised = true
+  return given
 end
 
--- A failure without a traceback: the handler said so itself.
-local function failure_of(err)
-  local is_ours = type(err) == "table" and type(err.code) == "string"
-  return { error = outcome.text(in_words(err)), error_code = is_ours and err.code or nil, failed = true }
+-- --- Fields ---------------------------------------------------------------------------------------------------------
+
+local function as_text(value)
+  if type(value) ~= "string" then return nil, "it is no text" end
+  return errors.cut(value, TEXT_MAX)
 end
 
-local final = { success = true, error = true, timeout = true, interrupted = true }
+local function as_code(value)
+  if type(value) ~= "string" then return nil, "it is no text" end
+  return errors.cut(value, 256)
+end
 
---- What a handler came to. `failed`: another attempt may help.
+local function as_integer(value)
+  local whole = type(value) == "number" and math.tointeger(value)
+  if not whole then return nil, "it is no whole number" end
+  return whole
+end
+
+local function as_count(value)
+  local whole, problem = as_integer(value)
+  if whole and whole < 0 then return nil, "it is below 0" end
+  return whole, problem
+end
+
+-- The size as JSON, or what keeps a value from being JSON.
+local function size_of(value)
+  local ok, text, err = pcall(kernel.json.encode, value)
+  if not ok then return nil, errors.text(text) end
+  if not text then return nil, err.message end
+  return #text
+end
+
+local function as_result(value)
+  local size, problem = size_of(value)
+  if not size then return nil, problem end
+  if size > RESULT_MAX then return nil, ("it has %d bytes as JSON, at most %d"):format(size, RESULT_MAX) end
+  return value
+end
+
+local function as_document(value)
+  if type(value) ~= "table" then return nil, "it is no table" end
+  return as_result(value)
+end
+
+local function as_status(value)
+  if not LiveRuns.is_final(value) then return nil, "it is not final" end
+  return value
+end
+
+-- The fields of an outcome, each with what makes it fit to be stored: value -> the fit one, or nil and a problem.
+local fields = { status = as_status, error = as_text, error_code = as_code, exit_code = as_integer,
+  stop_reason = as_text, result = as_result, model_name = as_text, last_ai_message = as_text,
+  first_human_message = as_text, token_usage_by_model = as_document, progress = as_document }
+for _, name in ipairs(LiveRuns.counters) do fields[name] = as_count end
+
+local function name_of(key)
+  return errors.cut(errors.text(key), NAME_MAX)
+end
+
+-- Whether a table speaks of how the run ended, and is not just a value: it has fields of outcomes alone, or beside
+-- others a status or an exit code that must not be lost.
+local function is_outcome(value)
+  if getmetatable(value) == ARRAY then return false end
+  local known, unknown = 0, 0
+  for key in next, value do
+    if type(key) == "string" and fields[key] then known = known + 1 else unknown = unknown + 1 end
+  end
+  if unknown == 0 then return true end
+  return known > 0 and (LiveRuns.is_final(rawget(value, "status")) or as_integer(rawget(value, "exit_code")) ~= nil)
+end
+
+-- The fields of a table that is an outcome, and what had to be left out: name -> why.
+local function read(value)
+  local given, left_out = { status = "success" }, {}
+  for key, raw in next, value do
+    local fit, problem
+    local check = type(key) == "string" and fields[key]
+    if check then fit, problem = check(raw) else problem = "there is no such field" end
+    if fit ~= nil then given[key] = fit else left_out[name_of(key)] = problem end
+  end
+  if left_out.status then -- whether it was a success, nobody knows
+    given.status, given.error_code = "error", "invalid_outcome"
+    given.error = given.error or errors.cut(("the handler returned the status %s, which is not final"):format(
+      errors.text(rawget(value, "status"))))
+  end
+  return given, left_out
+end
+
+--- What a handler came to: the fields of a completion, and `failed`: another attempt may help; `raised`: it said so by
+--- an error; `said_nothing`: it returned nothing at all; `left_out`: what cannot be stored, name -> why.
 ---@param ok boolean as xpcall gives them
 ---@param result any
 ---@param err any
----@return table outcome the fields of a completion, and `failed`
+---@return table outcome
 function outcome.of(ok, result, err)
-  if not ok then return type(result) == "table" and result or failure_of(result) end
-  if (result == nil or result == false) and err ~= nil then return failure_of(err) end
-  if type(result) ~= "table" then return { status = "success" } end
-  local fields = { status = "success" }
-  for name, value in pairs(result) do fields[name] = value end
-  if not final[fields.status] then
-    return { status = "error", error_code = "invalid_outcome",
-      error = outcome.text("the handler returned the status " .. tostring(fields.status) .. ", which is not final") }
+  if not ok then return type(result) == "table" and result or failure(result, errors.text(result)) end
+  if (result == nil or result == false) and err ~= nil then return failure(err, errors.text(err)) end
+  if result == nil then return { status = "success", said_nothing = true } end
+  if result == true then return { status = "success" } end
+  if type(result) == "table" and is_outcome(result) then
+    local given, left_out = read(result)
+    given.left_out = next(left_out) and left_out or nil
+    return given
   end
-  if type(fields.error) == "string" then fields.error = outcome.text(fields.error) end
-  return fields
+  local value, problem = as_result(result)
+  if value == nil then return { status = "success", left_out = { result = problem } } end
+  return { status = "success", result = value }
 end
 
---- The handler that a run asks for: the function, or that which the table has for its `handler` or `kwargs.handler`,
---- or "default".
+--- What is left of an outcome that the store refuses as a whole: how the run ended, and why.
+---@param given table
+---@return table outcome
+function outcome.core(given)
+  return { status = given.status, exit_code = given.exit_code, error = given.error, error_code = given.error_code,
+    stop_reason = given.stop_reason }
+end
+
+-- --- Handlers -------------------------------------------------------------------------------------------------------
+
+--- The name of the handler that a run asks for.
+---@param run keel.Run
+---@return any name a string unless somebody has written something else
+function outcome.handler_name(run)
+  local name = run.handler
+  if name == nil then name = run.kwargs and run.kwargs.handler end
+  if name == nil then return "default" end
+  return name
+end
+
+local function names_of(handlers)
+  local names = {}
+  for name in next, handlers do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+local NAMES_MAX = 64 -- handlers of one claim, as the kernel has it
+
+--- The names of the handlers that there are, sorted; nil when that cannot be said: a function is for every run, and so
+--- may a table be that makes handlers when it is asked. More than 64 are not said either.
+---@param handlers function|table<string, function>
+---@return string[]? names
+function outcome.names(handlers)
+  if type(handlers) == "function" or getmetatable(handlers) ~= nil then return nil end
+  local names = names_of(handlers)
+  return #names <= NAMES_MAX and names or nil
+end
+
+--- The handler that a run asks for: the function, or that which the table has for its `handler` (its `kwargs.handler`
+--- counts as one), or "default".
 ---@param handlers function|table<string, function>
 ---@param run keel.Run
 ---@return function? handler
----@return table? outcome when there is none: the run ends with it
+---@return table? outcome when there is none: what a run ends with that nobody else can run
 function outcome.handler_of(handlers, run)
   if type(handlers) == "function" then return handlers end
-  local name = run.handler or (run.kwargs and run.kwargs.handler)
-  if name == nil then name = "default" end
-  local handler = type(name) == "string" and handlers[name]
-  if handler then return handler end
-  local known = {}
-  for other in pairs(handlers) do known[#known + 1] = other end
-  table.sort(known)
-  return nil, { status = "error", error_code = "unknown_handler", error = outcome.text(
-    ("there is no handler %s; known are: %s"):format(tostring(name), table.concat(known, ", "))) }
+  local name = outcome.handler_name(run)
+  local ok, handler = pcall(function() return type(name) == "string" and handlers[name] end)
+  if ok and type(handler) == "function" then return handler end
+  return nil, { status = "error", error_code = "unknown_handler", error = errors.cut(
+    ("there is no handler %s; known are: %s"):format(errors.text(name),
+      table.concat(names_of(handlers), ", "))) }
 end
 
 return outcome

@@ -2,6 +2,7 @@
 local Child = require "keel.executor.child"
 local LiveRuns = require "keel.manager.live_runs"
 local check = require "keel.check"
+local ending = require "keel.executor.ending"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 local outcome_of_handler = require "keel.executor.outcome"
@@ -10,17 +11,19 @@ local outcome_of_handler = require "keel.executor.outcome"
 local Task = {}
 Task.__index = Task
 
-local STEP, STEP_LAST = 0.05, 5 -- seconds between two tries at writing how a run ended
-local EARLY = 0.002             -- seconds that a timer of the loop may be early, at most
-
--- Answers that another try does not change.
-local refusals = { stale_owner = true, invalid_transition = true, not_found = true, invalid_request = true,
-  limit_too_large = true }
+local EARLY = 0.002 -- seconds that a timer of the loop may be early, at most
 
 ---@param executor keel.Executor
 ---@param record keel.Run running and live
 function Task.new(executor, record)
-  return setmetatable({ _executor = executor, _record = record, _children = {}, _sleep = nil, killed = false }, Task)
+  return setmetatable({
+    _executor = executor,
+    _record = record,
+    _children = {},
+    _sleep = nil,   -- the waiter of its sleep
+    _snoozed = nil, -- seconds that the handler has put the run off for
+    killed = false,
+  }, Task)
 end
 
 --- Whether the handler is to stop.
@@ -28,20 +31,15 @@ function Task:is_cancelled()
   return self.killed or self._record.abort_event:is_set()
 end
 
+--- Whether it is to stop because the process is: nobody has cancelled its run.
+function Task:is_stopping()
+  return self._record.abort_action == "shutdown" and not LiveRuns.is_final(self._record.status)
+end
+
 local function cancelled(self)
   local record = self._record
   return errors.new("cancelled", ("run %s is to stop"):format(record.run_id),
     { run_id = record.run_id, action = record.abort_action })
-end
-
--- Nil when the run is still this attempt's. One that was given back or lost is not, though this process may have taken
--- it again: another attempt of it runs here then, and what is written by the run's id is written in its name.
-local function not_ours(self)
-  local live, record = self._executor._manager._live, self._record
-  local current = live:get(record.run_id)
-  if not live:is_lost(record.run_id) and (current == nil or current == record) then return nil end
-  return errors.new("stale_owner", ("this attempt of run %s is over: it was given back or lost"):format(record.run_id),
-    { run_id = record.run_id })
 end
 
 -- The signal to stop: whoever sleeps wakes up, and processes are ended.
@@ -73,16 +71,34 @@ local function check_thread(self, name)
   end
 end
 
----@alias keel.Handler fun(context: keel.Context): table|boolean|nil, any
+---@alias keel.Handler fun(context: keel.Context): any, any
 
 ---@class keel.Context
 ---@field run keel.Run the live record
 ---@field manager keel.RunManager
 ---@field sleep fun(seconds: number): true?, keel.Error? nil and cancelled when the run is to stop, at once
 ---@field cancelled fun(): boolean whether the run is to stop
----@field progress fun(fields: table): boolean?, keel.Error? counters, as RunManager:update_run_progress
+---@field progress fun(fields: table): boolean?, keel.Error? done, total and message, and what
+--- RunManager:update_run_progress takes
 ---@field event fun(event: { kind: string, message?: string, data?: table }): integer?, keel.Error? its id
+---@field snooze fun(seconds: number) `return context.snooze(s)`: look again later; no attempt is spent
 ---@field spawn fun(command: string|table): keel.Child?, keel.Error? a process; cancelled when the run is to stop
+
+-- How far the run is, said among the counters.
+local function with_progress(fields)
+  check.type(fields, "table", 1, "progress")
+  local given, progress = {}, nil
+  for name, value in next, fields do
+    if name == "done" or name == "total" or name == "message" then
+      progress = progress or {}
+      progress[name] = value
+    else
+      given[name] = value
+    end
+  end
+  given.progress = given.progress or progress
+  return given
+end
 
 local function context_of(self)
   local executor, record = self._executor, self._record
@@ -106,16 +122,25 @@ local function context_of(self)
   end
 
   function context.progress(fields)
-    local err = not_ours(self)
+    local err = ending.stale(self)
     if err then return nil, err end
-    return executor._manager:update_run_progress(record.run_id, fields)
+    return executor._manager:update_run_progress(record.run_id, with_progress(fields))
+  end
+
+  function context.snooze(seconds)
+    check.type(seconds, "number", 1, "snooze")
+    if not (seconds >= 0 and seconds < math.huge) then
+      error("bad argument #1 to 'snooze' (it is not a number of seconds, at least 0)", 2)
+    end
+    check_thread(self, "snooze")
+    self._snoozed = seconds
   end
 
   function context.event(event)
     check.type(event, "table", 1, "event")
     check.options(event, { kind = "string", message = "string", data = "table" }, 1, "event")
     if not event.kind then error("bad argument #1 to 'event' (option 'kind' is missing)", 2) end
-    local err = not_ours(self)
+    local err = ending.stale(self)
     if err then return nil, err end
     return executor._manager._client:call("append_event", { kind = event.kind, message = event.message,
       data = event.data, run_id = record.run_id, thread_id = record.thread_id })
@@ -133,77 +158,6 @@ local function context_of(self)
 end
 
 -- --- The end --------------------------------------------------------------------------------------------------------
-
--- Calls write() until the store has answered. A run whose end could not be written is not over.
-local function insist(self, write)
-  local executor, step = self._executor, STEP
-  while true do
-    local done, err = write()
-    if done ~= nil then return done end
-    if refusals[err.code] or executor:_is_over() then return nil, err end
-    executor._loop:sleep(step)
-    step = math.min(step * 2, STEP_LAST)
-  end
-end
-
-local function may_retry(record)
-  return not LiveRuns.is_final(record.status) and (record.attempt or 1) < (record.max_attempts or 1)
-end
-
--- Gives the run back for another attempt. Returns whether that is settled, one way or another.
-local function give_back(self, outcome)
-  local executor, record = self._executor, self._record
-  local backoff = executor._backoff
-  local delay = backoff:delay(math.max(record.attempt or 1, 1), backoff.jitter > 0 and math.random() or 0)
-  local run, err = insist(self, function()
-    local stale = not_ours(self)
-    if stale then return nil, stale end
-    return executor._manager:requeue(record.run_id, { delay = delay, error = outcome.error })
-  end)
-  if run then executor:_expect(delay) end
-  return run ~= nil or err.code == "stale_owner" or executor:_is_over()
-end
-
--- Whether the run has taken longer than it may, and nobody has noticed: its handler has let nobody else work.
-local function is_late(self)
-  local record = self._record
-  return record.deadline and not LiveRuns.is_final(record.status) and not self:is_cancelled() and
-    kernel.time_seconds(record.deadline) <= self._executor:_now()
-end
-
-local function write_end(self, outcome)
-  local executor, record = self._executor, self._record
-  local failed = outcome.failed
-  outcome.failed = nil
-  if not_ours(self) and not self:is_cancelled() then return end -- its handler has given it back
-  if is_late(self) then
-    outcome.status, outcome.stop_reason, outcome.error_code = "timeout", "deadline", nil
-    outcome.error = "the deadline of the run has passed"
-  elseif failed and self:is_cancelled() then
-    outcome.status, outcome.stop_reason = "interrupted", "cancelled"
-  elseif failed and may_retry(record) then
-    outcome.status = "error"
-    if give_back(self, outcome) then return end
-  elseif failed then
-    outcome.status = "error"
-  end
-  local function complete()
-    local stale = not_ours(self)
-    if stale then return nil, stale end
-    return executor._manager:update_run_completion(record.run_id, outcome)
-  end
-  local answered, done, err = pcall(insist, self, complete)
-  local refused = not answered and done or done == nil and err.code ~= "stale_owner" and refusals[err.code] and err
-  if refused then -- the handler returned what cannot be stored; that is how the run has ended, then
-    outcome = { status = "error", error_code = "invalid_outcome",
-      error = outcome_of_handler.text("what the handler returned cannot be stored: " .. tostring(refused)) }
-    err = select(2, insist(self, complete))
-  end
-  if err then
-    executor._log(err.code == "stale_owner" and "warn" or "error", "the end of a run could not be written",
-      { run_id = record.run_id, status = outcome.status, error = tostring(err) })
-  end
-end
 
 -- Nothing that a run has started outlives it.
 local function end_children(self)
@@ -232,7 +186,10 @@ function Task:drive(handlers)
   end
   if cancel_deadline then cancel_deadline() end
   end_children(self)
-  if not self.killed then write_end(self, outcome) end
+  if not self.killed then
+    local write = handler and ending.write or ending.unknown_handler
+    write(self, outcome)
+  end
   record.task = nil
 end
 

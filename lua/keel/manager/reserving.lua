@@ -93,7 +93,7 @@ return function(Manager)
       let_go(self, run_id, "success")
       return table.unpack(results, 2, results.n)
     end
-    let_go(self, run_id, "error", type(results[2]) == "string" and results[2] or nil)
+    let_go(self, run_id, "error", errors.text(results[2]))
     error(results[2], 0)
   end
 

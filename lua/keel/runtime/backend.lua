@@ -26,14 +26,15 @@ end
 --- What keeps a refusal from being tried again: it is an answer, even if the backend is only busy now.
 backend.refused = errors.new("conflict", "the backend refused")
 
--- The error of a refusal, however it was said.
+-- The error of a refusal, however it was said. A backend's errors are objects of anybody's making.
 local function refusal_of(err)
-  if type(err) == "table" and type(err.code) == "string" then
-    if getmetatable(err) == kernel.error_metatable then return err end
-    return errors.new(err.code, tostring(err.message or "the backend refused"), err)
-  end
   if err == nil then return errors.new("conflict", "the backend refused") end
-  return errors.from(type(err) == "table" and tostring(err.message or "the backend refused") or err)
+  local is_bare = type(err) == "table" and getmetatable(err) == nil
+  if is_bare and err.message == nil then
+    if err.code == nil then return errors.from "the backend refused" end
+    err = setmetatable({ message = "the backend refused" }, { __index = err })
+  end
+  return errors.from(err)
 end
 
 --- Tells a backend. Returns true when it agrees.

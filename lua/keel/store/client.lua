@@ -84,7 +84,7 @@ function Client:log(level, message, fields)
 end
 
 local function guarded(object, method, ...)
-  local fn = object[method]
+  local fn = optional(object, method)
   if fn == nil then return nil, errors.new("io", ("the store has no method '%s'"):format(method)) end
   local ok, result, second, third = pcall(fn, object, ...)
   if not ok then
