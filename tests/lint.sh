@@ -174,6 +174,11 @@ built="kernel/(($folders)/)?[^/]+|tests/(support[^/]*|(unit|fault|crash|fuzz|ben
 files kernel tests -- '*.c' | grep -vxE "$built" |
 	sed 's/$/:1: no target builds it/' >>"$problems"
 
+# --- What is written down ---------------------------------------------------------------------------------------------
+
+# The tour names every file of the kernel; kernel/BEHAVIOURS.md and the specs name the same behaviours.
+lua5.4 tests/documents.lua >>"$problems" || [ -s "$problems" ] || echo "tests/documents.lua:1: it failed" >>"$problems"
+
 # --- Lua -------------------------------------------------------------------------------------------------------------
 
 if [ -n "$(files lua spec examples -- '*.lua')" ]; then

@@ -13,6 +13,7 @@
 #include <keel/store.h>
 #include <keel/tokens.h>
 #include <keel/value.h>
+#include <keel/version.h>
 #include <keel/worker.h>
 
 #endif

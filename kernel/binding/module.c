@@ -3,13 +3,11 @@
 
 #include "binding.h"
 
-#define VERSION "0.1.0"
-
 int luaopen_keel_kernel(lua_State *L)
 {
 	luaL_checkversion(L);
 	lua_newtable(L);
-	lua_pushliteral(L, VERSION);
+	lua_pushstring(L, keel_version());
 	lua_setfield(L, -2, "version");
 	keel_lua_error_open(L);
 	keel_lua_error_metatable(L);
