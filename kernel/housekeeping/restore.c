@@ -22,12 +22,15 @@
 #include "housekeeping/copy.h"
 #include "schema/schema.h"
 
+enum { BESIDE_MAX = 8 };
+
 /* The place of the store, and what keeps others out of it. */
 struct place {
 	const struct keel_store_options *options;
 	const struct keel_sql_driver *driver;
 	char *path; /* resolved */
-	char *side_path, *wake_path;
+	char *side_path, *wake_path, *folder;
+	char *beside[BESIDE_MAX]; /* the database's own */
 	struct keel_sidefile side, wake;
 	struct keel_rights rights;
 	bool is_there;
@@ -183,6 +186,21 @@ static enum keel_code take_door(struct place *place, struct keel_error *err)
 	return keel_files_elsewhere(place->path, place->wake_path, &place->wake, err);
 }
 
+/* All that needs memory comes before anything is replaced. */
+static enum keel_code name_files(struct place *place, struct keel_error *err)
+{
+	const char *const *endings = place->driver->beside;
+	place->side_path = keel_path_add(place->path, "-sessions");
+	place->wake_path = keel_path_add(place->path, "-wake");
+	place->folder = keel_path_folder(place->path);
+	bool named = place->side_path && place->wake_path && place->folder;
+	for (int i = 0; named && endings[i] && i < BESIDE_MAX; i++) {
+		place->beside[i] = keel_path_add(place->path, endings[i]);
+		named = place->beside[i] != NULL;
+	}
+	return named ? KEEL_OK : keel_fail_memory(err);
+}
+
 static enum keel_code enter(struct place *place, const char *path, const char *backup, struct keel_error *err)
 {
 	enum keel_code code = keel_sidefile_watch(&place->side, err);
@@ -195,11 +213,8 @@ static enum keel_code enter(struct place *place, const char *path, const char *b
 	if (code != KEEL_OK)
 		return code;
 	place->side.rights = place->wake.rights = place->rights;
-	place->side_path = keel_path_add(place->path, "-sessions");
-	place->wake_path = keel_path_add(place->path, "-wake");
-	if (!place->side_path || !place->wake_path)
-		return keel_fail_memory(err);
-	return take_door(place, err);
+	code = name_files(place, err);
+	return code == KEEL_OK ? take_door(place, err) : code;
 }
 
 static void leave(struct place *place)
@@ -209,6 +224,9 @@ static void leave(struct place *place)
 	keel_free(place->path);
 	keel_free(place->side_path);
 	keel_free(place->wake_path);
+	keel_free(place->folder);
+	for (int i = 0; i < BESIDE_MAX; i++)
+		keel_free(place->beside[i]);
 }
 
 /* --- Replacing --------------------------------------------------------------------------------------------------- */
@@ -225,11 +243,8 @@ static enum keel_code drop_file(const char *path, enum keel_code so_far, struct 
 static enum keel_code drop_old(const struct place *place, struct keel_error *err)
 {
 	enum keel_code code = KEEL_OK;
-	for (int i = 0; place->driver->beside[i]; i++) {
-		char *path = keel_path_add(place->path, place->driver->beside[i]);
-		code = path ? drop_file(path, code, err) : keel_fail_memory(err);
-		keel_free(path);
-	}
+	for (int i = 0; i < BESIDE_MAX; i++)
+		code = drop_file(place->beside[i], code, err);
 	code = drop_file(place->side_path, code, err);
 	return code == KEEL_OK ? drop_file(place->wake_path, code, err) : code;
 }
@@ -244,7 +259,10 @@ static enum keel_code replace(const struct place *place, const char *made, struc
 	if (rename(made, place->path) != 0)
 		return keel_copy_fail(err, place->path, errno);
 	enum keel_code code = drop_old(place, err);
-	return code == KEEL_OK ? keel_copy_flush(place->path, err) : code;
+	int failure = code == KEEL_OK ? keel_path_flush(place->folder) : 0;
+	return failure ? keel_fail(err, KEEL_IO, "the backup is in place, but %s cannot be flushed: %s", place->folder,
+							   strerror(failure))
+				   : code;
 }
 
 static enum keel_code restore(struct place *place, const char *backup, struct keel_error *err)

@@ -32,22 +32,27 @@ struct verdict {
 
 #define SESSION_COLUMNS "id, owner, pid, started_at, boot, space, start, clock, token"
 
-static void copy_column(struct keel_statement *select, int column, char *text, size_t size)
+/* False: out of memory. A text that is too long is none of ours. */
+static bool copy_column(struct keel_statement *select, int column, char *text, size_t size)
 {
+	bool is_null = keel_column_null(select, column);
 	struct keel_text value = keel_column_text(select, column);
 	if (value.data && value.size < size)
 		memcpy(text, value.data, value.size);
+	return is_null || value.data;
 }
 
-static void read_session(struct keel_statement *select, struct session_row *row)
+static enum keel_code read_session(struct keel_statement *select, struct session_row *row, struct keel_error *err)
 {
 	memset(row, 0, sizeof *row);
-	copy_column(select, 4, row->process.boot, sizeof row->process.boot);
-	copy_column(select, 8, row->token, sizeof row->token);
+	if (!copy_column(select, 4, row->process.boot, sizeof row->process.boot) ||
+		!copy_column(select, 8, row->token, sizeof row->token))
+		return keel_fail_memory(err);
 	row->process.pid = keel_column_int(select, 2);
 	row->process.space = keel_column_int(select, 5);
 	row->process.start = keel_column_int(select, 6);
 	row->process.clock = keel_column_int(select, 7);
+	return KEEL_OK;
 }
 
 /* Without its lock: only a process that is certainly gone counts as dead. */
@@ -122,8 +127,9 @@ static enum keel_code tidy(struct keel_store *store, struct keel_error *err)
 	while ((code = keel_step(statement, &row, err)) == KEEL_OK && row) {
 		struct session_row session;
 		int64_t id = keel_column_int(statement, 0);
-		read_session(statement, &session);
-		code = judge(store, id, &session, &verdict, err);
+		code = read_session(statement, &session, err);
+		if (code == KEEL_OK)
+			code = judge(store, id, &session, &verdict, err);
 		if (code != KEEL_OK)
 			break;
 		if (!verdict.alive)
@@ -240,7 +246,7 @@ static enum keel_code look_up(struct keel_store *store, int64_t session, bool *f
 		return code;
 	code = keel_first_step(store, statement, found, err);
 	if (code == KEEL_OK && *found)
-		read_session(statement, row);
+		code = read_session(statement, row, err);
 	keel_reset(statement);
 	return code == KEEL_OK && *found ? judge(store, session, row, verdict, err) : code;
 }
@@ -351,9 +357,10 @@ enum keel_code keel_store_sessions(struct keel_store *store, struct keel_session
 			code = keel_fail_memory(err);
 			break;
 		}
-		read_session(statement, &found);
 		struct verdict verdict;
-		code = judge(store, item->session_id, &found, &verdict, err);
+		code = read_session(statement, &found, err);
+		if (code == KEEL_OK)
+			code = judge(store, item->session_id, &found, &verdict, err);
 		if (code != KEEL_OK)
 			break;
 		item->alive = verdict.alive;

@@ -37,8 +37,9 @@ static void live_owner(void)
 	SET(&run, STATUS, status, KEEL_RUN_RUNNING);
 	SET(&run, SESSION_ID, session_id, session);
 	put(&run);
-	reopen_store();
+	close_store();
 	unlink(in_folder("store-sessions"));
+	reopen_store();
 }
 
 static void end_live_owner(void)

@@ -1,6 +1,10 @@
 /* open.c - faults while a store is opened, created or migrated, and at the first write. */
 #include "support_fault.h"
 
+#include <unistd.h>
+
+#include <keel/housekeeping.h>
+
 #include "schema/schema.h"
 
 static enum keel_code open_store(void)
@@ -57,10 +61,29 @@ static enum keel_code write_first(void)
 	return keel_run_put(world.store, &run, nothing, NULL, &why);
 }
 
+/* Fixture: a backup of a store of some runs, beside the store. */
+static void with_backup(void)
+{
+	closed_store();
+	reopen_store();
+	unlink(in_folder("backup"));
+	succeed(keel_store_backup(world.store, in_folder("backup"), &why));
+	close_store();
+}
+
+static enum keel_code restore(void)
+{
+	enum keel_code code = keel_store_restore(in_folder("backup"), in_folder("restored"), &world.options, &why);
+	must(file_exists(in_folder("restored")) == (code == KEEL_OK));
+	unlink(in_folder("restored"));
+	return code == KEEL_OK ? open_store() : code;
+}
+
 static const struct operation operations[] = {
 	{"creating a store", OPENS | CREATES, NULL, NULL, open_store, NULL},
 	{"migrating a store", OPENS, older_store, NULL, open_store, NULL},
 	{"opening a store", OPENS | LITTLE_SQL | EVERY, closed_store, NULL, open_store, NULL},
+	{"restoring a store", OPENS, with_backup, NULL, restore, NULL},
 	{"opening for reading", OPENS | READS | LITTLE_SQL, closed_store, for_reading, open_store, for_writing},
 	{"making a session", TRANSACTS, some_runs, NULL, make_session, NULL},
 	{"the first write", 0, some_runs, NULL, write_first, NULL},

@@ -144,6 +144,12 @@ static enum keel_code backup(void)
 	return code;
 }
 
+static enum keel_code compact(void)
+{
+	int64_t freed;
+	return keel_store_compact(world.store, &freed, &why);
+}
+
 /* --- Looks ------------------------------------------------------------------------------------------------------- */
 
 static void noticed(void)
@@ -194,6 +200,7 @@ static const struct operation operations[] = {
 	{"pruning", 0, much_that_ended, NULL, prune, clear},
 	{"counting", READS | LITTLE_SQL, one_worker, NULL, stats, clear},
 	{"a backup", READS, one_worker, NULL, backup, clear},
+	{"making it compact", READS | TRANSACTS | LITTLE_SQL, much_that_ended, NULL, compact, clear},
 	{"listing workers", READS | LITTLE_SQL, one_worker, NULL, list, clear},
 	{"a projection", READS, one_worker, NULL, project, clear},
 	{"listing diagnostics", READS | LITTLE_SQL, noticed, NULL, list_diagnostics, clear},
