@@ -196,7 +196,7 @@ enum keel_code keel_files_enter(struct keel_store *store, struct keel_error *err
 	return index ? keel_files_elsewhere(keel_store_path(store), store->wake_path, &store->wake.file, err) : KEEL_OK;
 }
 
-static void leave_door(struct keel_store *store)
+void keel_files_leave_door(struct keel_store *store)
 {
 	if (store->files.entered)
 		keel_sidefile_unlock(&store->wake.file, KEEL_DOOR_BYTE);
@@ -225,7 +225,7 @@ enum keel_code keel_files_settle(struct keel_store *store, struct keel_error *er
 		code = write_record(store, store->files.page, err);
 	if (code == KEEL_OK && !store->options.readonly)
 		code = keel_sidefile_share(&store->wake.file, KEEL_PRESENT_BYTE, err);
-	leave_door(store);
+	keel_files_leave_door(store);
 	if (store->options.readonly)
 		keel_sidefile_drop(&store->wake.file);
 	if (code == KEEL_OK && stat(keel_store_path(store), &info) == 0)
@@ -303,6 +303,23 @@ enum keel_code keel_files_check(struct keel_store *store, struct keel_error *err
 						 files->changed_ns == (int64_t)info.st_ctim.tv_nsec && files->size == (int64_t)info.st_size))
 		return KEEL_OK;
 	return check_content(store, &info, err);
+}
+
+enum keel_code keel_files_enter_session(struct keel_store *store, struct keel_error *err)
+{
+	struct keel_error why;
+	struct stat info;
+	enum keel_code code = keel_sidefile_share(&store->wake.file, KEEL_DOOR_BYTE, &why);
+	if (code == KEEL_BUSY)
+		return keel_fail(err, code, "%s: the store is being restored", keel_store_path(store));
+	if (code != KEEL_OK)
+		return keel_fail_as(err, code, &why);
+	store->files.entered = true;
+	if (keel_sidefile_is_at(&store->side, store->side_path) ||
+		(store->side.fd >= 0 && is_behind_the_root(store, &info)))
+		return KEEL_OK;
+	keel_sidefile_drop(&store->side);
+	return keel_sidefile_open(&store->side, store->side_path, true, err);
 }
 
 void keel_files_close(struct keel_store *store)

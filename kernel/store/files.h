@@ -43,6 +43,11 @@ enum keel_code keel_files_check(struct keel_store *store, struct keel_error *err
 /* Around what moves the pages of the file: meanwhile nobody can tell it by them. `done` notes where they are. */
 enum keel_code keel_files_unsettle(struct keel_store *store, struct keel_error *err);
 
+/* Before a session is made: opens STORE-sessions again if somebody has removed it, and keeps out who would restore the
+ * store until the session's lock is there to be seen. KEEL_BUSY: the store is being restored. */
+enum keel_code keel_files_enter_session(struct keel_store *store, struct keel_error *err);
+void keel_files_leave_door(struct keel_store *store);
+
 /* Releases everything but the session's lock. */
 void keel_files_close(struct keel_store *store);
 

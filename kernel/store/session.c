@@ -198,11 +198,8 @@ enum keel_code keel_session_make(struct keel_store *store, struct keel_error *er
 {
 	enum keel_code code = KEEL_OK;
 	int64_t id = 0;
-	if (store->side_path) {
-		/* A question may have opened it for reading only. Nothing is locked yet, so nothing is lost. */
-		keel_sidefile_drop(&store->side);
-		code = keel_sidefile_open(&store->side, store->side_path, true, err);
-	}
+	if (store->side_path)
+		code = keel_files_enter_session(store, err);
 	if (code == KEEL_OK)
 		code = tidy(store, err);
 	if (code == KEEL_OK)
@@ -215,6 +212,7 @@ enum keel_code keel_session_make(struct keel_store *store, struct keel_error *er
 		store->session = id;
 	else if (store->side_path)
 		keel_sidefile_drop(&store->side);
+	keel_files_leave_door(store);
 	return code;
 }
 

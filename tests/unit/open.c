@@ -1,10 +1,15 @@
 /* open.c - opening: options, paths, and files that are no store. */
 #include "support.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <sqlite3.h>
+
+#include <keel/event.h>
 
 /* Fixture: whether a refused path keeps its bytes, and the message names it. */
 static enum keel_code try_open(const char *path)
@@ -382,7 +387,7 @@ TEST(bad_options)
 {
 	world.options.durability = (enum keel_durability)3;
 	refused_options("durability");
-	world.options.durability = (enum keel_durability)-1;
+	world.options.durability = (enum keel_durability) - 1;
 	refused_options("durability");
 	world.options = (struct keel_store_options){0};
 	refused_options("clock");
@@ -465,9 +470,84 @@ TEST(permissions)
 	assert_false(file_exists(in_folder("new")));
 }
 
+/* F-8: a second copy of SQLite in this process that has the file open: closing either would drop the locks of both. A
+ * connection of the same copy, and a descriptor that was handed down, do no harm. */
+TEST(another_copy_of_sqlite)
+{
+	Dl_info library;
+	size_t size;
+	sqlite3 *same = NULL, *strange = NULL;
+	int fd;
+	world.store = open_at(world.path);
+	put_pending("r", "t");
+	close_store();
+	fd = open(world.path, O_RDONLY);
+	assert_int_equal(sqlite3_open(world.path, &same), SQLITE_OK);
+	world.store = open_at(world.path);
+	close_store();
+	sqlite3_close(same);
+	close(fd);
+	assert_true(dladdr(sqlite3_sourceid(), &library) != 0);
+	char *bytes = read_file(library.dli_fname, &size);
+	write_file(in_folder("copy.so"), bytes, size);
+	free(bytes);
+#ifdef __SANITIZE_ADDRESS__
+	skip(); /* it does not bear two libraries of one name apart */
+#else
+	void *copy = dlopen(in_folder("copy.so"), RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
+	if (!copy || !strstr(library.dli_fname, "sqlite"))
+		skip(); /* linked in */
+	int (*open_strange)(const char *, sqlite3 **);
+	int (*close_strange)(sqlite3 *);
+	*(void **)&open_strange = dlsym(copy, "sqlite3_open");
+	*(void **)&close_strange = dlsym(copy, "sqlite3_close");
+	world.store = open_at(world.path); /* the other copy has it not open */
+	close_store();
+	assert_int_equal(open_strange(world.path, &strange), SQLITE_OK);
+	refuse(IO, keel_store_open(world.path, &world.options, &world.store, &why));
+	assert_non_null(strstr(why.message, "another copy of SQLite"));
+	assert_int_equal(close_strange(strange), SQLITE_OK);
+	world.store = open_at(world.path);
+	dlclose(copy);
+#endif
+}
+
+/* F-40: a process that has changed its root goes on, and one whose file is gone meanwhile is told all the same. */
+static int play_rooted(int argc, char **argv)
+{
+	struct keel_store *store;
+	char line[16];
+	must(argc == 2 && keel_store_open(argv[0], NULL, &store, &why) == KEEL_OK);
+	if (chroot(argv[1]) != 0 || chdir("/") != 0)
+		child_says("not allowed");
+	for (int i = 0; i < 2; i++) {
+		struct keel_event event = {.kind = text("rooted")};
+		child_says("%s", keel_code_name(keel_event_append(store, &event, NULL, &why)));
+		child_hears(line, sizeof line);
+	}
+	keel_store_close(store);
+	return 0;
+}
+
+TEST(another_root)
+{
+	if (geteuid() != 0)
+		skip();
+	char empty[256];
+	snprintf(empty, sizeof empty, "%s", in_folder("empty"));
+	assert_int_equal(mkdir(empty, 0700), 0);
+	struct child child = start("rooted", world.path, empty, NULL);
+	await(&child, "ok");
+	assert_int_equal(unlink(world.path), 0);
+	say(&child, "gone");
+	await(&child, "replaced");
+	say(&child, "end");
+	assert_int_equal(finish_child(&child), 0);
+}
+
 int main(int argc, char **argv)
 {
-	static const struct role roles[] = {{"nobody", play_nobody}, {0}};
+	static const struct role roles[] = {{"nobody", play_nobody}, {"rooted", play_rooted}, {0}};
 	const struct CMUnitTest tests[] = {
 		WITH_FOLDER(defaults),
 		WITH_FOLDER(files_are_private),
@@ -497,6 +577,8 @@ int main(int argc, char **argv)
 		WITH_FOLDER(failing_ids),
 		WITH_FOLDER(optional_arguments),
 		WITH_FOLDER(permissions),
+		WITH_FOLDER(another_copy_of_sqlite),
+		WITH_FOLDER(another_root),
 	};
 	return RUN_TESTS(argc, argv, roles, tests);
 }

@@ -1,6 +1,8 @@
 /* sessions.c - who is there: when sessions are made, how they end, and what their side file can go through. */
 #include "support.h"
 
+#include "base/wake.h"
+
 #include <signal.h>
 #include <spawn.h>
 #include <sys/stat.h>
@@ -400,6 +402,24 @@ TEST(side_files_that_cannot_be_opened)
 	free(bytes);
 }
 
+/* F-9: while somebody restores the store, no session is made: its writes would go with the old file. */
+TEST(no_session_while_it_is_restored)
+{
+	struct keel_sidefile restorer = {.fd = -1};
+	struct keel_run run = run_of("r", "t");
+	world.options.lock_timeout_us = 0;
+	reopen_store();
+	succeed(keel_sidefile_open(&restorer, in_folder("store-wake"), true, &why));
+	succeed(keel_sidefile_lock(&restorer, KEEL_DOOR_BYTE, &why));
+	refuse(BUSY, keel_run_put(world.store, &run, nothing, NULL, &why));
+	struct keel_store *other;
+	refuse(BUSY, keel_store_open(world.path, &world.options, &other, &why));
+	assert_non_null(strstr(why.message, "restored"));
+	keel_sidefile_drop(&restorer);
+	put_pending("r", "t");
+	assert_int_equal(rows(), 1);
+}
+
 /* --- Tidying ----------------------------------------------------------------------------------------------------- */
 
 /* Dead sessions that own nothing do not pile up. */
@@ -479,6 +499,7 @@ int main(int argc, char **argv)
 		WITH_STORE(sessions_of_a_deleted_store_take_numbers),
 		WITH_STORE(deleted_side_files_kill_nobody),
 		WITH_STORE(side_files_that_cannot_be_opened),
+		WITH_STORE(no_session_while_it_is_restored),
 		WITH_STORE(dead_sessions_are_tidied),
 		WITH_STORE(dead_sessions_are_tidied_behind_live_ones),
 		WITH_STORE(owners_of_orphans_stay),
