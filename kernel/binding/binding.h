@@ -39,6 +39,13 @@ enum { KEEL_JSON_DEPTH_MAX = 1000 }; /* nesting: far more than people write, far
  * saying so (static text). `sorted`: keys in byte order. [-0, +(0|1), m] */
 bool keel_lua_json_encode(lua_State *L, int index, bool sorted, const char **why);
 
+/* An option that is a table, as JSON with its names in byte order; data NULL when it is nil. The text stays on the
+ * stack, which has one value more in any case. False, with *err, for a table that JSON cannot say. [-0, +1, e] */
+bool keel_lua_option_json(lua_State *L, int argument, const char *name, struct keel_text *json, struct keel_error *err);
+
+/* The same of the table on the top, which the text takes the place of. [-1, +1, m] */
+bool keel_lua_take_json(lua_State *L, const char *name, struct keel_text *json, struct keel_error *err);
+
 enum { KEEL_JSON_WHY_SIZE = 192 };
 
 /* Sets a field of the table on the top to a document of a row, which `kind` and `of` name ("run", its id); a text
@@ -123,13 +130,10 @@ bool keel_lua_option_time(lua_State *L, int argument, const char *name, struct k
 /* An option that is a text, borrowed from the table; data NULL when it is nil. [-0, +0, e] */
 struct keel_text keel_lua_option_text(lua_State *L, int argument, const char *name);
 
-/* An option that is a table, as JSON with its names in byte order; data NULL when it is nil. The text stays on the
- * stack, which has one value more in any case. For a `worker_ref` a worker's detail will do as well. False, with *err,
- * for a table that JSON cannot say. [-0, +1, e] */
-bool keel_lua_option_json(lua_State *L, int argument, const char *name, struct keel_text *json, struct keel_error *err);
+/* --- functions.c -------------------------------------------------------------------------------------------------- */
 
-/* The small functions of the module table on the top: clocks, ids, hashes, times. [-0, +0, m] */
-void keel_lua_value_open(lua_State *L);
+/* The small functions of the module table on the top: clocks, ids, hashes, times, numbers. [-0, +0, m] */
+void keel_lua_functions_open(lua_State *L);
 
 /* --- number.c ---------------------------------------------------------------------------------------------------- */
 
@@ -141,11 +145,11 @@ struct keel_lua_locale {
 struct keel_lua_locale keel_lua_locale_enter(void);
 void keel_lua_locale_leave(struct keel_lua_locale kept);
 
-/* Pushes the text of the number at `index` with a decimal point; decimals below 0: as many as it has. [-0, +1, m] */
-void keel_lua_push_number_text(lua_State *L, int index, int decimals);
+enum { KEEL_DECIMALS_MAX = 20 };
 
-/* number_text of the module table on the top. [-0, +0, m] */
-void keel_lua_number_open(lua_State *L);
+/* Pushes the text of the number at `index` with a decimal point; decimals, at most
+ * KEEL_DECIMALS_MAX; below 0: as many as it has. [-0, +1, m] */
+void keel_lua_push_number_text(lua_State *L, int index, int decimals);
 
 /* --- sleep.c ----------------------------------------------------------------------------------------------------- */
 
@@ -209,16 +213,6 @@ struct keel_lua_method {
 	keel_lua_operation operation;
 };
 
-/* Operations by name, each list ending with {NULL, NULL}: on stores and in transactions alike. */
-extern const struct keel_lua_method keel_lua_run_methods[];
-extern const struct keel_lua_method keel_lua_event_methods[];
-extern const struct keel_lua_method keel_lua_look_methods[];
-extern const struct keel_lua_method keel_lua_token_methods[];
-extern const struct keel_lua_method keel_lua_lease_methods[];
-extern const struct keel_lua_method keel_lua_worker_methods[];
-extern const struct keel_lua_method keel_lua_runtime_methods[];
-extern const struct keel_lua_method keel_lua_housekeeping_methods[];
-
 /* The open store at `argument`; raises for another value and a closed or forked one. [-0, +0, e] */
 struct keel_store *keel_lua_check_store(lua_State *L, int argument);
 
@@ -235,6 +229,21 @@ enum keel_lua_wait keel_lua_slept_outside(lua_State *L, int argument, lua_Number
 
 /* The metatables of stores and transactions, and `open` of the module table on the top. [-0, +0, m] */
 void keel_lua_store_open(lua_State *L);
+
+/* Gives stores and transactions the methods of a list of operations, which ends with {NULL, NULL} and stays; and stores
+ * functions of their own. [-0, +0, m] */
+void keel_lua_store_add(lua_State *L, const struct keel_lua_method *operations);
+void keel_lua_store_add_functions(lua_State *L, const luaL_Reg *functions);
+
+/* What the files of operations have for that; module.c gives it on. */
+extern const struct keel_lua_method keel_lua_run_methods[];
+extern const struct keel_lua_method keel_lua_event_methods[];
+extern const struct keel_lua_method keel_lua_look_methods[];
+extern const struct keel_lua_method keel_lua_token_methods[];
+extern const struct keel_lua_method keel_lua_lease_methods[];
+extern const struct keel_lua_method keel_lua_worker_methods[];
+extern const struct keel_lua_method keel_lua_runtime_methods[];
+extern const struct keel_lua_method keel_lua_housekeeping_methods[];
 
 /* --- event.c ----------------------------------------------------------------------------------------------------- */
 
@@ -264,8 +273,8 @@ bool keel_lua_read_ref(lua_State *L, int index, struct keel_worker_ref *ref);
 /* The same of an argument; raises. [-0, +0, e] */
 struct keel_worker_ref keel_lua_check_ref(lua_State *L, int argument);
 
-/* Puts the ref in the place of the detail or summary of a worker on the top; any other table stays. [-1, +1, m] */
-void keel_lua_reduce_to_ref(lua_State *L);
+/* The option worker_ref as JSON, as keel_lua_option_json; a worker's detail or summary will do as well. [-0, +1, e] */
+bool keel_lua_option_ref(lua_State *L, int argument, struct keel_text *json, struct keel_error *err);
 
 /* Pushes the ref of a worker. [-0, +1, m] */
 void keel_lua_push_ref(lua_State *L, struct keel_text runtime_id, struct keel_text worker_id);

@@ -37,8 +37,7 @@ static int append_event(lua_State *L, struct keel_store *store, bool admission, 
 	event.run_id = keel_lua_option_text(L, 2, "run_id");
 	event.runtime_id = keel_lua_option_text(L, 2, "runtime_id");
 	event.message = keel_lua_option_text(L, 2, "message");
-	if (!keel_lua_option_json(L, 2, "worker_ref", &event.worker_ref, err) ||
-		!keel_lua_option_json(L, 2, "data", &event.data, err))
+	if (!keel_lua_option_ref(L, 2, &event.worker_ref, err) || !keel_lua_option_json(L, 2, "data", &event.data, err))
 		return -1;
 	if ((admission ? keel_event_append_admission : keel_event_append)(store, &event, &id, err) != KEEL_OK)
 		return -1;
@@ -142,7 +141,7 @@ static int op_read_events(lua_State *L, struct keel_store *store, struct keel_er
 	query.runtime_id = keel_lua_option_text(L, 4, "runtime_id");
 	query.run_id = keel_lua_option_text(L, 4, "run_id");
 	query.thread_id = keel_lua_option_text(L, 4, "thread_id");
-	if (!keel_lua_option_json(L, 4, "worker_ref", &query.worker_ref, err))
+	if (!keel_lua_option_ref(L, 4, &query.worker_ref, err))
 		return -1;
 	read_kinds(L, &query, kinds);
 	struct keel_events *list = new_list(L);

@@ -248,6 +248,26 @@ bool keel_lua_json_encode(lua_State *L, int index, bool sorted, const char **why
 	return false;
 }
 
+bool keel_lua_take_json(lua_State *L, const char *name, struct keel_text *json, struct keel_error *err)
+{
+	const char *why;
+	if (!keel_lua_json_encode(L, -1, true, &why)) {
+		keel_lua_refuse(err, name, why);
+		return false;
+	}
+	lua_remove(L, -2);
+	json->data = lua_tolstring(L, -1, &json->size);
+	return true;
+}
+
+bool keel_lua_option_json(lua_State *L, int argument, const char *name, struct keel_text *json, struct keel_error *err)
+{
+	*json = (struct keel_text){NULL, 0};
+	if (keel_lua_option(L, argument, name, LUA_TTABLE) == LUA_TNIL)
+		return true;
+	return keel_lua_take_json(L, name, json, err);
+}
+
 /* --- Decoding ---------------------------------------------------------------------------------------------------- */
 
 static void push(lua_State *L, json_t *value)

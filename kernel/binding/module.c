@@ -3,6 +3,18 @@
 
 #include "binding.h"
 
+static void add_methods(lua_State *L)
+{
+	static const struct keel_lua_method *const lists[] = {
+		keel_lua_run_methods,   keel_lua_event_methods,  keel_lua_look_methods,    keel_lua_token_methods,
+		keel_lua_lease_methods, keel_lua_worker_methods, keel_lua_runtime_methods, keel_lua_housekeeping_methods};
+	static const luaL_Reg functions[] = {
+		{"wait_events", keel_lua_wait_events}, {"event_waiter", keel_lua_event_waiter}, {NULL, NULL}};
+	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+		keel_lua_store_add(L, lists[i]);
+	keel_lua_store_add_functions(L, functions);
+}
+
 int luaopen_keel_kernel(lua_State *L)
 {
 	luaL_checkversion(L);
@@ -13,12 +25,12 @@ int luaopen_keel_kernel(lua_State *L)
 	keel_lua_error_metatable(L);
 	lua_setfield(L, -2, "error_metatable");
 	keel_lua_json_open(L);
-	keel_lua_value_open(L);
-	keel_lua_number_open(L);
+	keel_lua_functions_open(L);
 	keel_lua_sleep_open(L);
 	keel_lua_suggest_open(L);
 	keel_lua_run_open(L);
 	keel_lua_store_open(L);
+	add_methods(L);
 	keel_lua_policy_open(L);
 	keel_lua_sandbox_open(L);
 	keel_lua_script_open(L);

@@ -22,7 +22,7 @@ void keel_lua_locale_leave(struct keel_lua_locale kept)
 		freelocale(kept.plain);
 }
 
-enum { DECIMALS_MAX = 20, NUMBER_SIZE = 400 }; /* the largest double has 309 digits before its point */
+enum { NUMBER_SIZE = 400 }; /* the largest double has 309 digits before its point */
 
 void keel_lua_push_number_text(lua_State *L, int index, int decimals)
 {
@@ -44,21 +44,4 @@ void keel_lua_push_number_text(lua_State *L, int index, int decimals)
 	else
 		lua_pushliteral(L, "");
 	lua_concat(L, 2);
-}
-
-/* number_text(number, decimals): the text that tostring gives where the decimal mark is a point; with decimals (0 to
- * 20), so many of them. Raises for what is no number. */
-static int number_text(lua_State *L)
-{
-	keel_lua_check_type(L, 1, "number", LUA_TNUMBER);
-	lua_Integer decimals = luaL_optinteger(L, 2, -1);
-	luaL_argcheck(L, decimals >= -1 && decimals <= DECIMALS_MAX, 2, "decimals must be from 0 to 20");
-	keel_lua_push_number_text(L, 1, (int)decimals);
-	return 1;
-}
-
-void keel_lua_number_open(lua_State *L)
-{
-	lua_pushcfunction(L, number_text);
-	lua_setfield(L, -2, "number_text");
 }

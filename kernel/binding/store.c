@@ -11,7 +11,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+
+#include "clock.h"
 
 static const char STORE[] = "keel.store", TRANSACTION[] = "keel.transaction";
 
@@ -167,19 +168,12 @@ static void ask_clock(lua_State *L, struct keel_lua_store *self, int argument)
 
 /* --- Waiting ----------------------------------------------------------------------------------------------------- */
 
-static int64_t monotonic_us(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
-
 /* Seconds to wait before the next try: what the kernel advises, or, while the store is not open yet, by chance between
  * half and one and a half milliseconds. 0: the time is over. *until is the end of the wait; below 0, before the first
  * one, it says how long that may be. */
 static lua_Number next_step(const struct keel_lua_store *self, int64_t *until)
 {
-	int64_t now = monotonic_us();
+	int64_t now = keel_lua_monotonic_us();
 	if (*until < 0) {
 		int64_t limit = -1 - *until;
 		*until = limit < INT64_MAX - now ? now + limit : INT64_MAX;
@@ -395,13 +389,10 @@ static int store_tostring(lua_State *L)
 
 /* --- Operations -------------------------------------------------------------------------------------------------- */
 
-/* Methods are closures over their operation's place in a list of lists. */
+/* Methods are closures over their entry in a list of operations. */
 static const struct keel_lua_method *method(lua_State *L)
 {
-	static const struct keel_lua_method *const lists[] = {
-		keel_lua_run_methods,   keel_lua_event_methods,  keel_lua_look_methods,    keel_lua_token_methods,
-		keel_lua_lease_methods, keel_lua_worker_methods, keel_lua_runtime_methods, keel_lua_housekeeping_methods};
-	return &lists[lua_tointeger(L, lua_upvalueindex(1))][lua_tointeger(L, lua_upvalueindex(2))];
+	return lua_touserdata(L, lua_upvalueindex(1));
 }
 
 /* What every try begins with. False, with *err: the handle's own transaction is in the way. */
@@ -763,15 +754,34 @@ static int store_log(lua_State *L)
 
 /* --- Metatables -------------------------------------------------------------------------------------------------- */
 
-/* Adds one list of operations as methods to the table on the top. [-0, +0, m] */
-static void add_methods(lua_State *L, int list, const struct keel_lua_method *methods, lua_CFunction call)
+/* Pushes the methods of a metatable. [-0, +1, -] */
+static void push_methods(lua_State *L, const char *metatable)
 {
-	for (int i = 0; methods[i].name; i++) {
-		lua_pushinteger(L, list);
-		lua_pushinteger(L, i);
-		lua_pushcclosure(L, call, 2);
-		lua_setfield(L, -2, methods[i].name);
+	luaL_getmetatable(L, metatable);
+	lua_getfield(L, -1, "__index");
+	lua_remove(L, -2);
+}
+
+void keel_lua_store_add(lua_State *L, const struct keel_lua_method *operations)
+{
+	push_methods(L, TRANSACTION);
+	push_methods(L, STORE);
+	for (; operations->name; operations++) {
+		lua_pushlightuserdata(L, (void *)(uintptr_t)operations);
+		lua_pushcclosure(L, call_on_store, 1);
+		lua_setfield(L, -2, operations->name);
+		lua_pushlightuserdata(L, (void *)(uintptr_t)operations);
+		lua_pushcclosure(L, call_in_transaction, 1);
+		lua_setfield(L, -3, operations->name);
 	}
+	lua_pop(L, 2);
+}
+
+void keel_lua_store_add_functions(lua_State *L, const luaL_Reg *functions)
+{
+	push_methods(L, STORE);
+	luaL_setfuncs(L, functions, 0);
+	lua_pop(L, 1);
 }
 
 void keel_lua_store_open(lua_State *L)
@@ -788,8 +798,6 @@ void keel_lua_store_open(lua_State *L)
 											   {"log", store_log},
 											   {"watch", store_watch},
 											   {"tell_damage", store_tell_damage},
-											   {"wait_events", keel_lua_wait_events},
-											   {"event_waiter", keel_lua_event_waiter},
 											   {NULL, NULL}};
 	static const luaL_Reg transaction_meta[] = {{"__gc", transaction_rollback},
 												{"__close", transaction_rollback},
@@ -805,14 +813,6 @@ void keel_lua_store_open(lua_State *L)
 	if (luaL_newmetatable(L, STORE)) {
 		luaL_setfuncs(L, store_meta, 0);
 		luaL_newlib(L, store_functions);
-		add_methods(L, 0, keel_lua_run_methods, call_on_store);
-		add_methods(L, 1, keel_lua_event_methods, call_on_store);
-		add_methods(L, 2, keel_lua_look_methods, call_on_store);
-		add_methods(L, 3, keel_lua_token_methods, call_on_store);
-		add_methods(L, 4, keel_lua_lease_methods, call_on_store);
-		add_methods(L, 5, keel_lua_worker_methods, call_on_store);
-		add_methods(L, 6, keel_lua_runtime_methods, call_on_store);
-		add_methods(L, 7, keel_lua_housekeeping_methods, call_on_store);
 		lua_setfield(L, -2, "__index");
 	}
 	lua_getfield(L, -1, "__index");
@@ -821,14 +821,6 @@ void keel_lua_store_open(lua_State *L)
 	if (luaL_newmetatable(L, TRANSACTION)) {
 		luaL_setfuncs(L, transaction_meta, 0);
 		luaL_newlib(L, transaction_functions);
-		add_methods(L, 0, keel_lua_run_methods, call_in_transaction);
-		add_methods(L, 1, keel_lua_event_methods, call_in_transaction);
-		add_methods(L, 2, keel_lua_look_methods, call_in_transaction);
-		add_methods(L, 3, keel_lua_token_methods, call_in_transaction);
-		add_methods(L, 4, keel_lua_lease_methods, call_in_transaction);
-		add_methods(L, 5, keel_lua_worker_methods, call_in_transaction);
-		add_methods(L, 6, keel_lua_runtime_methods, call_in_transaction);
-		add_methods(L, 7, keel_lua_housekeeping_methods, call_in_transaction);
 		lua_setfield(L, -2, "__index");
 	}
 	lua_pop(L, 1);

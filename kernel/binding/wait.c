@@ -5,7 +5,7 @@
  */
 #include "binding.h"
 
-#include <time.h>
+#include "clock.h"
 
 static const char WAITER[] = "keel.waiter";
 
@@ -20,13 +20,6 @@ struct waiting {
 	int64_t deadline; /* microseconds, monotonic; INT64_MAX: none */
 	int64_t step_us;
 };
-
-static int64_t monotonic_us(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
 
 static int waiting_gc(lua_State *L)
 {
@@ -54,7 +47,7 @@ static int block_until(lua_State *L, int64_t deadline)
 	int64_t next_event_id, left = INT64_MAX;
 	struct keel_store *store = keel_lua_check_store(L, STORE);
 	if (deadline < INT64_MAX)
-		left = deadline > monotonic_us() ? deadline - monotonic_us() : 0;
+		left = deadline > keel_lua_monotonic_us() ? deadline - keel_lua_monotonic_us() : 0;
 	if (!keel_lua_read_cursor(L, store, &next_event_id, &err) ||
 		keel_event_wait(store, next_event_id, left, &ready, &err) != KEEL_OK)
 		return keel_lua_fail(L, &err);
@@ -74,7 +67,7 @@ static int go_on(lua_State *L, int status, lua_KContext context)
 		enum keel_code code = keel_event_waiter_look(self->waiter, &ready, &err);
 		if (ready)
 			return finish(L, self, true);
-		int64_t now = monotonic_us(), left = self->deadline - now;
+		int64_t now = keel_lua_monotonic_us(), left = self->deadline - now;
 		if (code != KEEL_OK && (code != KEEL_BUSY || left <= 0)) {
 			finish(L, self, false);
 			return keel_lua_fail(L, &err);
@@ -131,7 +124,7 @@ int keel_lua_wait_events(lua_State *L)
 		return 1;
 	}
 	struct waiting *self = keel_lua_take(L, WAITER, sizeof *self, waiting_gc);
-	int64_t now = monotonic_us();
+	int64_t now = keel_lua_monotonic_us();
 	self->deadline = timeout_us < INT64_MAX - now ? now + timeout_us : INT64_MAX;
 	self->step_us = STEP_FIRST_US;
 	if (keel_event_waiter_open(store, next_event_id, &self->waiter, &err) != KEEL_OK)

@@ -6,51 +6,6 @@
 
 static const char LIST[] = "keel.workers", PART[] = "keel.transcript";
 
-bool keel_lua_read_ref(lua_State *L, int index, struct keel_worker_ref *ref)
-{
-	memset(ref, 0, sizeof *ref);
-	if (lua_type(L, index) != LUA_TTABLE)
-		return false;
-	bool good = keel_lua_member(L, index, "runtime_id") == LUA_TSTRING;
-	if (good)
-		ref->runtime_id.data = lua_tolstring(L, -1, &ref->runtime_id.size);
-	lua_pop(L, 1); /* the table keeps it */
-	good = keel_lua_member(L, index, "worker_id") == LUA_TSTRING && good;
-	if (good)
-		ref->worker_id.data = lua_tolstring(L, -1, &ref->worker_id.size);
-	lua_pop(L, 1);
-	return good;
-}
-
-struct keel_worker_ref keel_lua_check_ref(lua_State *L, int argument)
-{
-	struct keel_worker_ref ref;
-	keel_lua_check_type(L, argument, "worker_ref", LUA_TTABLE);
-	if (!keel_lua_read_ref(L, argument, &ref))
-		luaL_argerror(L, argument, "worker_ref: runtime_id and worker_id must be strings");
-	return ref;
-}
-
-void keel_lua_reduce_to_ref(lua_State *L)
-{
-	static const char *const names[] = {"runtime_id", "worker_id"};
-	bool reduce = keel_lua_member(L, -1, "worker_ref") == LUA_TTABLE;
-	for (int i = 0; reduce && i < 2; i++) {
-		reduce = keel_lua_member(L, -1, names[i]) == LUA_TSTRING;
-		keel_lua_member(L, -3, names[i]);
-		reduce = reduce && lua_rawequal(L, -1, -2);
-		lua_pop(L, 2);
-	}
-	lua_remove(L, reduce ? -2 : -1);
-}
-
-void keel_lua_push_ref(lua_State *L, struct keel_text runtime_id, struct keel_text worker_id)
-{
-	lua_createtable(L, 0, 2);
-	keel_lua_set_text(L, "runtime_id", runtime_id);
-	keel_lua_set_text(L, "worker_id", worker_id);
-}
-
 /* --- Pushing workers --------------------------------------------------------------------------------------------- */
 
 static int list_gc(lua_State *L)

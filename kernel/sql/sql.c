@@ -1,4 +1,4 @@
-/* sql.c - which driver a uri means, and what all drivers share. Uses: sqlite. */
+/* sql.c - which driver a uri means. Uses: sqlite. */
 #include "sql/sql.h"
 
 #include <string.h>
@@ -15,12 +15,4 @@ enum keel_code keel_sql_find(const char *uri, const struct keel_sql_driver **dri
 							   (int)(scheme - uri), uri);
 	*driver = &keel_sqlite_driver;
 	return KEEL_OK;
-}
-
-enum keel_code keel_run_statement(struct keel_statement *statement, struct keel_error *err)
-{
-	bool row;
-	enum keel_code code = keel_step(statement, &row, err);
-	keel_reset(statement);
-	return code;
 }

@@ -1,4 +1,4 @@
-/* runtime.c - runtimes: opening, looking, stopping and starting. Uses: event, worker. */
+/* runtime.c - runtimes: opening, looking, and what their workers change of them. Uses: event. */
 #include "worker/runtime.h"
 
 #include <stdio.h>
@@ -7,9 +7,6 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "event/event.h"
-#include "worker/worker.h"
-
-enum { STATUS_RUNNING, STATUS_STOPPED }; /* in the row */
 
 enum keel_code keel_check_worker_id(struct keel_text text, const char *field, struct keel_error *err)
 {
@@ -56,7 +53,7 @@ static enum keel_code read_runtime(struct keel_store *store, struct keel_text ru
 		bool named = !keel_column_null(select, 10);
 		struct keel_text name = keel_column_text(select, 10);
 		row->seq = keel_column_int(select, 0);
-		about->stopped = status == STATUS_STOPPED;
+		about->stopped = status == KEEL_RUNTIME_STOPPED_ROW;
 		about->event_id = keel_column_int(select, 2);
 		about->max_transcript_projection_items = keel_column_int(select, 3);
 		about->max_event_batch_items = keel_column_int(select, 4);
@@ -68,8 +65,9 @@ static enum keel_code read_runtime(struct keel_store *store, struct keel_text ru
 		memcpy(about->runtime_id, runtime_id.data, runtime_id.size);
 		if (named && !name.data)
 			code = keel_fail_memory(err);
-		else if (!named || name.size > KEEL_ID_MAX || status < STATUS_RUNNING || status > STATUS_STOPPED ||
-				 !is_sound(about) || row->diagnostic_last < about->diagnostic_count)
+		else if (!named || name.size > KEEL_ID_MAX || status < KEEL_RUNTIME_RUNNING_ROW ||
+				 status > KEEL_RUNTIME_STOPPED_ROW || !is_sound(about) ||
+				 row->diagnostic_last < about->diagnostic_count)
 			code = damaged(store, runtime_id, err);
 		else
 			memcpy(about->display_name, name.data, name.size);
@@ -292,60 +290,4 @@ enum keel_code keel_runtime_next(struct keel_store *store, struct keel_text afte
 	}
 	keel_reset(select);
 	return code == KEEL_OK && *found ? keel_runtime_get(store, keel_text_of(id), runtime, err) : code;
-}
-
-/* --- Stopping and starting --------------------------------------------------------------------------------------- */
-
-/* *wrote: something may have been written. */
-static enum keel_code change(struct keel_store *store, struct keel_text runtime_id, bool stop, int64_t *event_id,
-							 bool *wrote, struct keel_error *err)
-{
-	static const char update[] = "UPDATE runtimes SET status = ?2, event_id = ?3 WHERE seq = ?1";
-	struct keel_runtime_row row;
-	struct keel_runtime_event event = {.kind = stop ? "runtime_stopped" : "runtime_started",
-									   .message = keel_text_of(stop ? "runtime stopped" : "runtime started")};
-	enum keel_code code = keel_runtime_find(store, runtime_id, &row, err);
-	if (code != KEEL_OK || row.about.stopped == stop) {
-		*event_id = row.about.event_id;
-		return code;
-	}
-	*wrote = true;
-	if (stop)
-		code = keel_worker_stop_all(store, runtime_id, row.seq, err);
-	event.at = keel_store_now(store);
-	if (code == KEEL_OK)
-		code = keel_runtime_write_event(store, runtime_id, &event, event_id, err);
-	if (code == KEEL_OK)
-		code = keel_execute(store, update, err, keel_int(row.seq), keel_int(stop ? STATUS_STOPPED : STATUS_RUNNING),
-							keel_int(*event_id));
-	return code;
-}
-
-static enum keel_code set_status(struct keel_store *store, struct keel_text runtime_id, bool stop, int64_t *event_id,
-								 struct keel_error *err)
-{
-	bool wrote = false;
-	*event_id = 0;
-	enum keel_code code = keel_check_worker_id(runtime_id, "runtime_id", err);
-	if (code == KEEL_OK)
-		code = keel_write_begin(store, err);
-	if (code != KEEL_OK)
-		return code;
-	code = change(store, runtime_id, stop, event_id, &wrote, err);
-	code = keel_write_end(store, code, wrote, err);
-	if (code != KEEL_OK)
-		*event_id = 0;
-	return code;
-}
-
-enum keel_code keel_runtime_stop(struct keel_store *store, struct keel_text runtime_id, int64_t *event_id,
-								 struct keel_error *err)
-{
-	return set_status(store, runtime_id, true, event_id, err);
-}
-
-enum keel_code keel_runtime_start(struct keel_store *store, struct keel_text runtime_id, int64_t *event_id,
-								  struct keel_error *err)
-{
-	return set_status(store, runtime_id, false, event_id, err);
 }

@@ -7,6 +7,9 @@
 
 #include "store/store.h"
 
+/* The status in the row. */
+enum { KEEL_RUNTIME_RUNNING_ROW, KEEL_RUNTIME_STOPPED_ROW };
+
 struct keel_runtime_row {
 	int64_t seq;
 	struct keel_runtime about;

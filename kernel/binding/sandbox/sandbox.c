@@ -6,7 +6,8 @@
 #include "sandbox/sandbox.h"
 
 #include <string.h>
-#include <time.h>
+
+#include "clock.h"
 
 static const char SANDBOX[] = "keel.sandbox";
 static const char STOPPED; /* its address is what a stop raises: nothing has to be allocated for it */
@@ -23,13 +24,6 @@ enum {
 	REASON_SIZE = 500,    /* bytes of a reason that leave the box */
 	CHUNK = 1             /* where the chunk is on the box's stack */
 };
-
-static int64_t monotonic_ns(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
 
 struct sandbox *keel_sandbox_of(lua_State *S)
 {
@@ -88,7 +82,7 @@ static void hook(lua_State *S, lua_Debug *ar)
 	box->left -= box->every;
 	if (box->left < 0)
 		keel_sandbox_trip(box, "instructions");
-	else if (monotonic_ns() > box->deadline_ns)
+	else if (keel_lua_monotonic_ns() > box->deadline_ns)
 		keel_sandbox_trip(box, "seconds");
 	if (box->exceeded)
 		stop(S);
@@ -107,7 +101,7 @@ void keel_sandbox_hasten(struct sandbox *box)
 
 void keel_sandbox_look(struct sandbox *box, size_t bytes)
 {
-	if ((bytes >= GROWTH_SEEN || ++box->growths % GROWTHS_UNSEEN == 0) && monotonic_ns() > box->deadline_ns)
+	if ((bytes >= GROWTH_SEEN || ++box->growths % GROWTHS_UNSEEN == 0) && keel_lua_monotonic_ns() > box->deadline_ns)
 		keel_sandbox_trip(box, "seconds");
 }
 
@@ -120,7 +114,7 @@ void keel_sandbox_charge(lua_State *S, size_t instructions)
 		keel_sandbox_trip(box, "instructions");
 	if (box->unseen > WORK_UNSEEN) {
 		box->unseen = 0;
-		if (monotonic_ns() > box->deadline_ns)
+		if (keel_lua_monotonic_ns() > box->deadline_ns)
 			keel_sandbox_trip(box, "seconds");
 	}
 	if (box->exceeded)
@@ -149,7 +143,7 @@ static const char *read_source(lua_State *S, void *data, size_t *size)
 {
 	struct source *source = data;
 	(void)S;
-	if (monotonic_ns() > source->box->deadline_ns)
+	if (keel_lua_monotonic_ns() > source->box->deadline_ns)
 		keel_sandbox_trip(source->box, "seconds");
 	*size = source->box->exceeded ? 0 : source->size < READ_SIZE ? source->size : READ_SIZE;
 	const char *part = source->data;
@@ -202,7 +196,7 @@ static void start(struct sandbox *box, lua_Integer instructions, lua_Number seco
 	box->bytes = bytes < 1e15 ? (size_t)bytes : (size_t)1e15;
 	box->base = box->peak = box->used;
 	box->limit = box->used + box->bytes + (box->image ? 0 : STATE_ROOM);
-	box->deadline_ns = monotonic_ns() + (int64_t)((seconds < 1e6 ? seconds : 1e6) * 1e9);
+	box->deadline_ns = keel_lua_monotonic_ns() + (int64_t)((seconds < 1e6 ? seconds : 1e6) * 1e9);
 }
 
 /* The chunk's name for Lua: what is in front of messages. "=" says that it is no file. */
