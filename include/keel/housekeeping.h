@@ -43,7 +43,8 @@ enum { KEEL_PRUNE_MAX = 1000 }; /* rows of each sort that one call looks at: it 
 
 /* What may go. The place is where to go on: starts as {0}, and is moved by each call. */
 struct keel_prune {
-	int64_t before;    /* only what ended, or events that happened, before this time */
+	int64_t before;    /* only what ended, or events that happened, before this time; an event from a clock that was
+	                      ahead is as old as the first after it whose time has come */
 	int64_t keep_last; /* the newest so many runs of each thread, workers of each runtime, and events stay */
 	uint32_t runs;     /* which runs: a bit for each final enum keel_run_status */
 	uint32_t workers;  /* which workers: a bit for each final enum keel_worker_status */

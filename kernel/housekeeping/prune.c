@@ -16,23 +16,32 @@
 
 /* --- Events ------------------------------------------------------------------------------------------------------ */
 
-/* Finds the first event that stays, among the oldest KEEL_PRUNE_MAX. */
+/* Events looked at in one call where a clock was ahead: they are read, and not deleted, so they may be more. */
+enum { AHEAD_MAX = 64 * KEEL_PRUNE_MAX };
+
+/* Finds the first event that stays, among the oldest KEEL_PRUNE_MAX. An event from a clock that was ahead is as old as
+ * the first after it whose time has come: it would keep the log from being cut until its own time comes. */
 static enum keel_code first_kept(struct keel_store *store, const struct keel_prune *prune, int64_t low, int64_t newest,
 								 int64_t *kept, struct keel_error *err)
 {
 	static const char text[] = "SELECT id, at FROM events WHERE id >= ?1 ORDER BY id LIMIT ?2";
 	struct keel_statement *select;
+	int64_t now = keel_store_now(store), last = low + KEEL_PRUNE_MAX;
 	bool row;
 	*kept = low;
-	enum keel_code code = keel_query(store, text, &select, err, keel_int(low), keel_int(KEEL_PRUNE_MAX));
+	enum keel_code code = keel_query(store, text, &select, err, keel_int(low), keel_int(AHEAD_MAX));
 	if (code != KEEL_OK)
 		return code;
-	while ((code = keel_step(select, &row, err)) == KEEL_OK && row) {
-		int64_t id = keel_column_int(select, 0);
-		if (newest - id < prune->keep_last || keel_column_int(select, 1) >= prune->before)
+	while (*kept < last && (code = keel_step(select, &row, err)) == KEEL_OK && row) {
+		int64_t id = keel_column_int(select, 0), at = keel_column_int(select, 1);
+		bool is_old = at < prune->before;
+		if (newest - id < prune->keep_last || (!is_old && at <= now))
 			break;
-		*kept = id + 1;
+		if (is_old)
+			*kept = id + 1;
 	}
+	if (*kept > last)
+		*kept = last;
 	keel_reset(select);
 	return code;
 }

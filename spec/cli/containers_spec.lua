@@ -2,7 +2,7 @@
 local command = require "support.command"
 local support = require "support"
 
--- Runs a script of bash in name spaces of its own. Nil when they cannot be made here.
+-- Runs a script of bash in name spaces of its own: what it said, and its folder. Nil when they cannot be made here.
 local function isolated(script)
   local folder = support.dir()
   local file = assert(io.open(folder .. "/script", "w"))
@@ -13,7 +13,7 @@ local function isolated(script)
   local pipe = assert(io.popen(("timeout 60 unshare -m bash '%s/script' 2>&1"):format(folder)))
   local said = pipe:read "a"
   pipe:close()
-  return said
+  return said, folder
 end
 
 -- A run whose command still goes when the only process that has it is killed with its name space.
@@ -35,6 +35,45 @@ describe("A container", function()
     ]])
     if not said or said:find "none" then return pending "name spaces and overlays cannot be made here" end
     assert.matches("ran\nrc 0", said)
+  end)
+
+  it("F-61: is not judged by pids that are counted elsewhere", function()
+    -- The owner is process 2 of its name space; here process 2, and its neighbours, are stopped strangers.
+    local said = isolated [[
+      mkfifo up down
+      unshare -pf --kill-child --mount-proc bash -c '"$0" --store p.db exec -t job -- sh -c "echo >up; read x <down"' \
+        "$K" & read x <up
+      unshare -pf --kill-child --mount-proc bash -c 'for i in 1 2 3 4 5 6 7 8; do sleep 50 & kill -STOP $!; done
+        "$0" --store p.db doctor; echo "rc $?"; "$0" --store p.db doctor --json' "$K"
+      echo >down; wait
+    ]]
+    if not said then return pending "name spaces cannot be made here" end
+    assert.matches("all is well\nrc 0", said)
+    assert.is_nil(said:find("stopped", 1, true), said)
+    assert.is_nil(said:find("process is gone", 1, true), said)
+  end)
+
+  it("F-61: is named as of another name space where its pid is told", function()
+    local said = isolated [[
+      mkfifo up down
+      unshare -pf --kill-child --mount-proc bash -c '"$0" --store p.db exec -t job -- sh -c "echo >up; read x <down"' \
+        "$K" & read x <up
+      "$K" --store p.db reconcile --session 1; echo "rc $?"
+      echo >down; wait
+    ]]
+    if not said then return pending "name spaces cannot be made here" end
+    assert.matches("session 1 is alive: end its process, %d+ of another name space, instead", said)
+    assert.is_nil(said:find("rc 0", 1, true), said)
+  end)
+
+  it("F-64: has an owner's name that can be read, whatever its host is called", function()
+    local said, folder = isolated [[
+      unshare -u bash -c 'printf "a\tb\344" >/proc/sys/kernel/hostname && "$0" --store h.db exec true
+        echo "rc $?"' "$K"
+    ]]
+    if not said or said:find "hostname: " then return pending "a host cannot be named here" end
+    assert.equal("rc 0\n", said)
+    assert.matches("^a%?b%?:%d+$", support.open(folder .. "/h.db"):sessions()[1].owner)
   end)
 
   it("F-57, F-60: whose side file is gone cannot be judged: that is said, and a person ends its session", function()

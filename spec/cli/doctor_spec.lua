@@ -57,6 +57,26 @@ describe("keel doctor", function()
     assert.same({}, findings(run))
   end)
 
+  it("F-13: names the reconciler of what a dead process has left, when keel does not know it", function()
+    local run, path = command.on_store()
+    local store, ids = support.open(path), {}
+    local runs = support.manager(store, { reconcilers = { patiently = function() end } })
+    ids[1] = assert(runs:create("a", { reconciler = "patiently" })).run_id
+    ids[2] = assert(runs:create("b", { reconciler = "fail_orphans" })).run_id
+    store:close()
+    local found = findings(run)
+    assert.same({ "patiently" }, found.unknown_reconciler.reconcilers)
+    assert.same({ ids[1] }, found.unknown_reconciler.run_ids)
+    assert.is_truthy(found.unknown_reconciler.message:find("(reconciler patiently)", 1, true))
+    assert.same({ ids[2] }, found.orphans.run_ids)
+    store = support.open(path)
+    assert(store:set_reconciler "of_the_store")
+    local third = support.open(path)
+    ids[3] = assert(support.manager(third):create "c").run_id
+    third:close()
+    assert.same({ "patiently", "of_the_store" }, findings(run).unknown_reconciler.reconcilers)
+  end)
+
   it("finds a process that is stopped with a run", function()
     local run, path, env = command.on_store()
     local child = busy(env, "x")

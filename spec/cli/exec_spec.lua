@@ -457,6 +457,16 @@ describe("keel exec", function()
     assert.is_truthy(other.errors:find("k", 1, true))
   end)
 
+  it("F-24: with --until success runs again for a key until it has succeeded", function()
+    local exec, path = command.on_store()
+    local folder = support.dir()
+    local words = { "exec", "--key", "k", "--until", "success", "--", "sh", "-c",
+      ("echo x >>%s/n; test $(wc -l <%s/n) -ge 2"):format(folder, folder) }
+    for _, code in ipairs { 1, 0, 0 } do assert.equal(code, exec(table.unpack(words)).code) end
+    assert.equal("x\nx\n", files.read(folder .. "/n"))
+    assert.equal(2, #support.open(path):list_runs())
+  end)
+
   it("ends by SIGPIPE what nobody reads any more, kept or not, and passes on the exit code", function()
     local _, _, env = command.on_store()
     local shell = { prefix = { "bash", "-c", '"$@" | head -n 1; echo "${PIPESTATUS[0]}"', "bash" }, env = env }

@@ -1,8 +1,10 @@
 --- keel reconcile, stats and backup.
 local command = require "support.command"
+local files = require "support.files"
 local json = require("keel").json
 local keel = require "keel"
 local lfs = require "lfs"
+local process = require "support.process"
 local support = require "support"
 
 local function orphaned(env)
@@ -13,6 +15,60 @@ end
 
 describe("keel reconcile", function()
   after_each(support.clean_up)
+
+  it("F-13: decides in place of a reconciler that nobody here knows, by a name or by a script", function()
+    local run, path = command.on_store()
+    local script = support.dir() .. "/mine.lua"
+    files.write(script, "return function(run) return { status = 'interrupted', error = 'mine: ' .. run.thread_id } end")
+    local function orphan()
+      local store = support.open(path)
+      local runs = support.manager(store, { reconcilers = { patiently = function() end } })
+      local made = assert(runs:create("t", { reconciler = "patiently" }))
+      store:close()
+      return made.run_id
+    end
+    local run_id = orphan()
+    local refused = run("reconcile")
+    assert.is_true(refused.code ~= 0)
+    assert.is_truthy(refused.errors:find("patiently, which this process does not know", 1, true))
+    assert.equal(0, run("reconcile", "--reconciler", "fail_orphans").code)
+    assert.equal("error", support.open(path):get(run_id).status)
+    run_id = orphan()
+    assert.equal(0, run("reconcile", "--reconciler", script).code)
+    local row = support.open(path):get(run_id)
+    assert.same({ "interrupted", "mine: t" }, { row.status, row.error })
+  end)
+
+  it("F-16: says of a lease that has ended by the clock that it has not watched it for long enough", function()
+    local run, path = command.on_store()
+    local clock = keel.testing.clock(os.time() - 120)
+    local store = support.open(path, { clock = clock.read, monotonic = clock.read })
+    local runs = support.manager(store, { lease_ttl = 60 })
+    local made = assert(runs:create "t")
+    assert(runs:try_start(made.run_id))
+    local result = run("reconcile")
+    assert.equal(0, result.code)
+    assert.is_truthy(result.errors:find("there was nothing to recover", 1, true))
+    assert.is_truthy(result.errors:find("1 run left: the lease has ended by the clock", 1, true), result.errors)
+    assert.equal("", run("reconcile", "--quiet").errors)
+    assert.equal("running", store:get(made.run_id).status)
+    clock.advance(120)
+    assert(runs:heartbeat())
+    assert.equal("there was nothing to recover\n", run("reconcile").errors)
+  end)
+
+  it("F-57: --session ends no session that is alive, and says when there is none", function()
+    local run, path = command.on_store()
+    local store = support.open(path)
+    local made = assert(support.manager(store):create "t")
+    local result = run("reconcile", "--session", tostring(store:session_id()))
+    assert.is_true(result.code ~= 0)
+    assert.is_truthy(result.errors:find(("session %d is alive: end its process, %d"):format(store:session_id(),
+      process.pid()), 1, true), result.errors)
+    assert.equal("pending", store:get(made.run_id).status)
+    result = run("reconcile", "--session", "99")
+    assert.same({ 0, "there is no session 99\nthere was nothing to recover\n" }, { result.code, result.errors })
+  end)
 
   it("recovers what a killed process has left", function()
     local run, path, env = command.on_store()

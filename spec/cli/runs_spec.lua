@@ -203,6 +203,21 @@ describe("keel runs retry", function()
     assert.equal(4, store:get(object.run_id).max_attempts)
   end)
 
+  it("F-24: carries the key on, which then gives the new run", function()
+    local folder = support.dir()
+    local run, path = command.on_store()
+    local words = { "exec", "--key", "k", "--", "sh", "-c", ("echo x >>%s/n; test -e %s/ok"):format(folder, folder) }
+    assert.equal(1, run(table.unpack(words)).code)
+    local store = support.open(path)
+    local old = store:list_runs()[1]
+    files.write(folder .. "/ok", "")
+    assert.equal(0, run("runs", "retry", "--yes", old.run_id).code)
+    assert.equal(0, run(table.unpack(words)).code) -- what the retry came to
+    assert.equal("x\nx\n", files.read(folder .. "/n"))
+    local runs = store:list_runs()
+    assert.same({ 2, "k", old.run_id }, { #runs, runs[1].idempotency_key, runs[1].retry_of })
+  end)
+
   it("leaves alone what has not ended, and what is gone", function()
     local run = prepared()
     local busy = run("runs", "retry", "waiting")
@@ -214,6 +229,25 @@ end)
 
 describe("keel runs prune", function()
   after_each(support.clean_up)
+
+  it("F-64: goes by when a run ended, not by a clock that was ahead when it was made", function()
+    local run, path = command.on_store()
+    local clock = keel.testing.clock(os.time() + 365 * 86400)
+    local store = support.open(path, { clock = clock.read, monotonic = clock.read })
+    assert(store:put("ahead", { thread_id = "t", status = "running" }))
+    assert(store:put("later", { thread_id = "t", status = "running" }))
+    clock.advance(-(365 + 60) * 86400)
+    assert(store:update_status("ahead", "success"))
+    clock.advance(60)
+    assert(store:put("after", { thread_id = "t", status = "success" }))
+    assert.is_truthy(run("runs", "list").output:find "ahead +t +%-365d")
+    local counts = objects(run("runs", "prune", "--json", "--before", "30d").output)[1]
+    assert.same({ 2, 4 }, { counts.runs, counts.events })
+    assert.is_nil(store:get "ahead")
+    assert.is_nil(store:get "after")
+    assert.is_truthy(store:get "later")
+    assert.equal(0, #assert(store:verify()))
+  end)
 
   it("deletes what is old, and tells how much", function()
     local run, path = command.on_store()

@@ -1,5 +1,7 @@
 --- What can be wrong with what is in flight: owners that are gone or stuck, times that have passed, work nobody takes.
+local kernel = require "keel.kernel"
 local output = require "keel.cli.output"
+local policies = require "keel.policy"
 
 local LONG_CLAIM = 600 -- seconds that work may lie there for anybody to claim
 local LONG_STOP = 60   -- seconds that a run that was asked to stop may go on
@@ -29,12 +31,18 @@ local function has_passed(time, now)
   return time ~= nil and time < now -- both are texts that sort
 end
 
+-- The reconciler that is to decide over a run and is not built in: only a program that was told of it can recover it.
+local function unknown_reconciler(run, stored)
+  local wanted = run.reconciler or stored
+  return wanted and not policies.find("reconcilers", wanted) and wanted or nil
+end
+
 local function older(time, seconds, now)
   return time ~= nil and output.between(time, now) > seconds
 end
 
 -- What is wrong with a run in flight: the name of a kind, or nil.
-local function kind_of(store, run, sessions, now)
+local function kind_of(store, run, sessions, now, stored)
   local owner = sessions[run.session_id or 0]
   if run.claimable then
     if has_passed(run.deadline, now) then return "overdue" end
@@ -42,7 +50,7 @@ local function kind_of(store, run, sessions, now)
     local gate = store:gate(run.run_id)
     return gate and gate.gate == "open" and "unclaimed" or nil
   end
-  if not owner or not owner.alive then return "orphans" end
+  if not owner or not owner.alive then return unknown_reconciler(run, stored) and "unknown_reconciler" or "orphans" end
   if owner.undecided then return "undecided" end
   if has_passed(run.deadline, now) then return "overdue" end
   if has_passed(run.lease_expires_at, now) then return "expired" end
@@ -53,6 +61,9 @@ end
 local kinds = {
   { "orphans", "%s in flight, but the process is gone",
     "'keel reconcile' recovers them; a newcomer on their thread does so, too" },
+  { "unknown_reconciler", "%s in flight, but the process is gone, and keel does not know the reconciler that decides "
+    .. "over such runs", "a program that knows it recovers them when it ticks; 'keel reconcile --reconciler NAME|FILE' "
+    .. "decides in its place" },
   { "undecided", "%s whose process may be gone, which cannot be told here", "the session was made in another "
     .. "container or boot: if its process is gone, 'keel reconcile --session N' ends it; its number is 'session_id' "
     .. "in what 'keel runs show RUN' shows" },
@@ -70,12 +81,14 @@ local kinds = {
 
 -- Reads what is in flight, page by page. Returns lists of runs by kind, and how many are pending on each thread.
 local function collect(store, sessions, now)
+  local stored, err = store:reconciler()
+  if err then return nil, err end
   local found, pending, after = {}, {}, nil
   repeat
     local rows, more = store:list_inflight { limit = 1000, after = after, brief = true }
     if not rows then return nil, more end
     for _, run in ipairs(rows) do
-      local kind = kind_of(store, run, sessions, now)
+      local kind = kind_of(store, run, sessions, now, stored)
       if kind then
         found[kind] = found[kind] or {}
         table.insert(found[kind], run)
@@ -85,7 +98,19 @@ local function collect(store, sessions, now)
     end
     after = (#rows == 1000 or more) and rows[#rows].run_id or nil
   until not after
-  return found, pending
+  return found, pending, stored
+end
+
+-- What else a finding says: the reconcilers that nobody here knows.
+local function reconcilers_of(kind, runs, stored)
+  if kind ~= "unknown_reconciler" then return nil end
+  local names, seen = {}, {}
+  for _, run in ipairs(runs) do
+    local name = unknown_reconciler(run, stored)
+    if not seen[name] then names[#names + 1] = name end
+    seen[name] = true
+  end
+  return names
 end
 
 -- What is good about the pending runs of these runs' threads, but has to wait.
@@ -110,12 +135,13 @@ local function owners_of(runs, sessions)
   return pids
 end
 
-local function describe(sentence, runs, pids, waiting)
+local function describe(sentence, runs, pids, waiting, reconcilers)
   local ids = {}
   for i = 1, math.min(#runs, SHOWN) do ids[i] = runs[i].run_id end
   local text = sentence:format(output.count(#runs, "run")) .. ": " .. table.concat(ids, ", ")
   if #runs > SHOWN then text = text .. ", …" end
   if #pids > 0 then text = ("%s (process %s)"):format(text, table.concat(pids, ", ", 1, math.min(#pids, SHOWN))) end
+  if reconcilers then text = ("%s (reconciler %s)"):format(text, table.concat(reconcilers, ", ")) end
   if waiting > 0 then text = ("%s; %s on the same thread"):format(text, output.count(waiting, "more run")) end
   return text
 end
@@ -125,8 +151,8 @@ end
 return function(store, findings)
   local now = store:now()
   local sessions, err = sessions_of(store)
-  local found, pending
-  if sessions then found, pending = collect(store, sessions, now) end
+  local found, pending, stored
+  if sessions then found, pending, stored = collect(store, sessions, now) end
   if not found then
     err = err or pending
     return findings:add("error", err.code, "what is in flight cannot be read: " .. err.message,
@@ -137,8 +163,10 @@ return function(store, findings)
     if runs then
       local ids = {}
       for i, run in ipairs(runs) do ids[i] = run.run_id end
-      findings:add("warning", kind[1], describe(kind[2], runs, owners_of(runs, sessions), behind(runs, pending)),
-        kind[3], { count = #runs, run_ids = require("keel.kernel").array(ids) })
+      local reconcilers = reconcilers_of(kind[1], runs, stored)
+      findings:add("warning", kind[1],
+        describe(kind[2], runs, owners_of(runs, sessions), behind(runs, pending), reconcilers), kind[3],
+        { count = #runs, run_ids = kernel.array(ids), reconcilers = reconcilers and kernel.array(reconcilers) })
     end
   end
 end
