@@ -320,7 +320,7 @@ static void look(struct picture *picture)
 		if (sqlite3_table_column_metadata(db, NULL, "leases", NULL, NULL, NULL, NULL, NULL, NULL) == SQLITE_OK)
 			add_rows(picture, db, "SELECT * FROM leases ORDER BY name");
 		if (sqlite3_table_column_metadata(db, NULL, "workers", NULL, NULL, NULL, NULL, NULL, NULL) == SQLITE_OK) {
-			add_rows(picture, db, "SELECT event_low_water FROM store");
+			add_rows(picture, db, "SELECT event_low_water, reconciler FROM store");
 			add_rows(picture, db, "SELECT * FROM runtimes ORDER BY seq");
 			add_rows(picture, db, "SELECT * FROM workers ORDER BY seq");
 			add_rows(picture, db, "SELECT * FROM transcripts ORDER BY event_id");
