@@ -174,14 +174,16 @@ describe("An executor in trouble", function()
     assert.equal("interrupted", store:get(deaf).status)
   end)
 
-  it("leaves, though a handler never hears", function()
+  it("F-11: leaves, though a handler never hears: its run stays running, and is an orphan with its process", function()
     local deaf = claimable "t"
     local executor = executors.started(runs, function(context)
       while true do context.sleep(60) end
     end)
     executors.await_status(store, deaf, "running")
-    assert.same({ deaf }, support.pluck(assert(executor:stop { timeout = 0.05 }).interrupted, "run_id"))
-    assert.same({ "interrupted", "shutdown" }, { store:get(deaf).status, store:get(deaf).stop_reason })
+    local report = assert(executor:stop { timeout = 0.05 })
+    assert.same({ { deaf }, {}, {}, {} }, { support.pluck(report.running, "run_id"), report.finished,
+      report.given_back, report.interrupted })
+    assert.same({ "running", 1 }, { store:get(deaf).status, store:get(deaf).attempt })
   end)
 
   it("goes on when its loop was stopped and is turned again", function()

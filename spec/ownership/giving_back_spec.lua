@@ -113,7 +113,7 @@ describe("requeue", function()
     assert.is_true(pair.theirs:get(run.run_id).store_only)
     assert.same({}, assert(pair.theirs:heartbeat()).lost)
     assert.is_false(run.abort_event:is_set())
-    assert.same({ finished = {}, interrupted = {} }, assert(pair.theirs:shutdown { timeout = 0 }))
+    assert.same({ finished = {}, given_back = {}, interrupted = {} }, assert(pair.theirs:shutdown { timeout = 0 }))
     assert.equal("pending", pair.ours:get(run.run_id).status)
   end)
 

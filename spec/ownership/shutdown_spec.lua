@@ -128,7 +128,7 @@ support.each_store(function(open)
 
     it("OWN-13: of nothing is over at once", function()
       local report, over = shut_down(5)
-      assert.same({ { finished = {}, interrupted = {} }, 0 }, { report, over })
+      assert.same({ { finished = {}, given_back = {}, interrupted = {} }, 0 }, { report, over })
     end)
 
     it("OWN-13: ends pending runs of this process as well", function()
@@ -139,7 +139,7 @@ support.each_store(function(open)
 
     it("OWN-2: leaves what is to be claimed", function()
       local run = assert(manager:create("t", { claimable = true }))
-      assert.same({ finished = {}, interrupted = {} }, (shut_down(0)))
+      assert.same({ finished = {}, given_back = {}, interrupted = {} }, (shut_down(0)))
       assert.same({ "pending", true }, { store:get(run.run_id).status, store:get(run.run_id).claimable })
     end)
 
@@ -216,7 +216,7 @@ describe("shutdown of one process", function()
     assert(pair.ours_store:requeue(run.run_id))
     local claimed = assert(pair.ours:claim_next())
     local report, err = pair.theirs:shutdown { timeout = 0 }
-    assert.same({ { finished = {}, interrupted = {} } }, { report, err })
+    assert.same({ { finished = {}, given_back = {}, interrupted = {} } }, { report, err })
     assert.equal("running", pair.ours:get(claimed.run_id).status)
   end)
 
@@ -229,7 +229,7 @@ describe("shutdown of one process", function()
     end })
     manager = support.manager(store)
     run = pair.started(nil, "t", manager)
-    assert.same({ finished = {}, interrupted = {} }, assert(manager:shutdown { timeout = 5 }))
+    assert.same({ finished = {}, given_back = {}, interrupted = {} }, assert(manager:shutdown { timeout = 5 }))
     assert.equal("pending", pair.ours:get(run.run_id).status)
   end)
 

@@ -34,6 +34,7 @@ local function insist(task, write)
     if stale then return nil, stale end
     local done, err = write()
     if done ~= nil then return done end
+    task.failure = err
     if refusals[err.code] or executor:_is_over() then return nil, err end
     executor._loop:sleep(step)
     step = math.min(step * 2, STEP_LAST)
@@ -121,12 +122,10 @@ function ending.write(task, outcome)
   complete(task, outcome)
 end
 
---- The run asks for a handler that is not here. It goes back untouched, and is left alone for a while; what nobody else
---- can run ends with the outcome.
+--- The run asks for a handler that is not here. It goes back untouched, for others, and is left alone for a while.
 ---@param task keel.ExecutorTask
 ---@param outcome table
 function ending.unknown_handler(task, outcome)
-  if not task._record.shared then return ending.write(task, outcome) end
   log(task, "warn", "a run was given back: this executor does not have its handler",
     { handler = errors.text(outcome_of_handler.handler_name(task._record)), delay = UNKNOWN_DELAY })
   if not give_back(task, { attempt = false, delay = UNKNOWN_DELAY, error = outcome.error }) then

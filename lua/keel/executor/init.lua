@@ -20,6 +20,8 @@ local Executor = {}
 Executor.__index = Executor
 Executor.__name = "keel.executor"
 
+require "keel.executor.stopping"(Executor)
+
 local CONCURRENCY, CONCURRENCY_MAX = 16, 1000
 local INTERVAL = 1        -- seconds between two ticks; with leases shorter, as two may come late
 local POLL = 0.01         -- seconds between two looks at the log where nobody wakes
@@ -27,7 +29,7 @@ local GATHER = 0.01       -- seconds between two looks where news come one after
 local KILL_GRACE = 5      -- seconds between SIGTERM and SIGKILL
 local SWEPT = 256         -- threads looked at again with each tick
 local DRAIN_LIMIT = 10000 -- runs of one drain: handlers may make runs for ever
-local REAP_TIMEOUT = 1    -- seconds that killed processes have to be gone, at the end
+local RESTART = 1         -- seconds until what keeps an eye on things is started again after it has failed
 
 local known = { manager = "table", handlers = "function|table", concurrency = "integer", loop = "table",
   threads = "table", reconciler = "string|function", interval = "number", poll = "number", kill_grace = "number",
@@ -149,6 +151,7 @@ function Executor.new(options)
     _active = 0,        -- coroutines that do something, or wait for something that comes by itself
     _sleepers = {},     -- waiters of handlers that sleep by a manual clock -> when they wake up
     _tasks = {},        -- run_id -> task
+    _attempts = {},     -- all tasks whose handler or whose end goes on, as a set: one may outlive its run
     _news = 0,          -- counts what was told, so that no worker rests on old knowledge
     _moves = 0,         -- counts what happened, for drain
     _counts = { started = 0, ended = 0 },
@@ -182,6 +185,11 @@ end
 
 function Executor:_is_over()
   return self._state == "stopped"
+end
+
+-- Whether it works, or still has handlers that do.
+local function is_at_work(self)
+  return self._state == "started" or self._state == "stopping"
 end
 
 -- Runs fn in a coroutine that counts as active until it ends.
@@ -270,12 +278,14 @@ end
 
 function Executor:_drive(record)
   local task, counts = Task.new(self, record), self._counts
-  self._tasks[record.run_id] = task
+  self._tasks[record.run_id], self._attempts[task] = task, true
   counts.started = counts.started + 1
   self._loop:guard(function() task:drive(self._handlers) end)()
   counts.ended = counts.ended + 1
   self._moves = self._moves + 1
   if self._tasks[record.run_id] == task then self._tasks[record.run_id] = nil end
+  self._attempts[task] = nil
+  if self._stop_step then self._stop_step:wake() end
   if self._queue:ready(record.thread_id) then self:_look() end
 end
 
@@ -313,16 +323,16 @@ end
 
 local function keep(self)
   local next_tick = 0
-  while self._state == "started" do
+  while is_at_work(self) do
     local now = kernel.monotonic()
     if now >= next_tick then
       next_tick, self._beaten = now + self._interval, false
-      tend(self, "tick")
+      tend(self, self._state == "started" and "tick" or "heartbeat")
     elseif self._beaten then
       self._beaten = false
       tend(self, "heartbeat")
     end
-    if not self._beaten and self._state == "started" then
+    if not self._beaten and is_at_work(self) then
       self._keeper = self._loop:waiter()
       self._loop:wait_for(self._keeper, math.max(next_tick - kernel.monotonic(), 0))
     end
@@ -346,15 +356,26 @@ end
 
 local function watch(self)
   self._watch:listen(self._loop, function() self:_wake_watch() end)
-  while true do
+  while is_at_work(self) do
     local looked = kernel.monotonic()
     self._watch:look()
     look_at_clock(self)
-    if self._state ~= "started" then return end
+    if not is_at_work(self) then return end
     watch_sleeps(self, until_due(self, self._watch:pause(self._poll)))
     local early = looked + math.min(GATHER, self._poll) - kernel.monotonic()
-    if early > 0 and self._state == "started" then watch_sleeps(self, early) end
+    if early > 0 and is_at_work(self) then watch_sleeps(self, early) end
   end
+end
+
+-- Runs what keeps an eye on things, and starts it again when it falls: without it leases would run out, and nobody
+-- would be heard.
+local function go_on(self, body)
+  go(self, function()
+    while is_at_work(self) do
+      if self._loop:guard(body)(self) or not is_at_work(self) then return end
+      self._loop:sleep(RESTART)
+    end
+  end)
 end
 
 -- --- From outside ---------------------------------------------------------------------------------------------------
@@ -372,18 +393,18 @@ function Executor:start()
   for waiter, at in pairs(self._sleepers) do -- of handlers that a drain has left asleep
     self._loop:after(math.max(at - self:_now(), 0), function() waiter:wake() end)
   end
-  go(self, function() watch(self) end)
-  go(self, function() keep(self) end)
+  go_on(self, watch)
+  go_on(self, keep)
   self:_look()
 end
 
 --- Begins to work and turns the loop until somebody stops it. Raises inside of a running loop.
----@return { finished: keel.Run[], interrupted: keel.Run[] }? report that of `stop`
+---@return keel.ShutdownReport? report that of `stop`
 ---@return keel.Error? err
 function Executor:run()
   if self._loop:runs() then error("bad argument #1 to 'run' (the loop runs already: use start)", 2) end
   if self._state == "new" then self:start() end
-  self._loop:turn_until(function() return self._state == "stopped" and self._loop:is_quiet() end)
+  self._loop:turn_until(function() return self._loop:has_closed() end)
   return self._report, self._failure
 end
 
@@ -427,64 +448,27 @@ function Executor:drain(options)
   return self._counts.ended - before
 end
 
--- The last coroutine. Whatever becomes of the manager's shutdown, nothing is left hanging.
-local function shut_down(self, timeout)
-  local ok, report, failure = pcall(self._manager.shutdown, self._manager, { timeout = timeout })
-  if not ok then
-    self._log("error", "the executor could not stop in good order", { error = errors.text(report) })
-    report, failure = nil, errors.from(report)
-  end
-  self._report, self._failure = report, failure
-  for _, task in pairs(self._tasks) do task:kill() end
-  local deadline = kernel.monotonic() + REAP_TIMEOUT
-  local function is_left()
-    for _, task in pairs(self._tasks) do
-      if not task:is_alone() then return true end
-    end
-  end
-  while is_left() and kernel.monotonic() < deadline do self._loop:sleep(0.005) end
-  self._state = "stopped"
-  local live = self._manager._live
-  self._manager._executor, live.on_add, live.on_claimable = nil, nil, nil
-  if not SharedCommits.is(self._store) then self._manager._client:use(self._store) end
-  self._watch:close()
-  for _, waiter in ipairs(self._stop_waiters) do waiter:wake() end
-  self._loop:close()
+Executor._go = go
+
+-- Those that rest have nothing to wait for any more.
+function Executor:_dismiss()
+  for _, waiter in ipairs(self._idle) do wake_up(self, waiter) end
+  self._idle = {}
 end
 
---- Leaves in good order: takes no more runs, gives the live ones the signal to stop, waits for them, and interrupts
---- what has not ended when the time is over (see RunManager:shutdown); processes that are left are killed.
---- In the host's main program it turns the loop until that is done; in a handler it waits; in a callback of the running
---- loop it cannot wait and returns nil at once: `run` gives the report then.
---- Raises for wrong types. Fails with invalid_request (timeout); when writing fails, the error is the second value.
----@param options? { timeout?: number } in seconds, default 10
----@return { finished: keel.Run[], interrupted: keel.Run[] }? report
----@return keel.Error? err
-function Executor:stop(options)
-  options = check.options(options, { timeout = "number" }, 1, "stop")
-  local timeout = options.timeout
-  if timeout and not (timeout >= 0 and timeout < math.huge) then
-    return nil, errors.new("invalid_request", "timeout must be a number of seconds, at least 0", { field = "timeout" })
+-- The attempt whose handler this coroutine is.
+function Executor:_task_of(thread)
+  for task in pairs(self._attempts) do
+    if task._thread == thread then return task end
   end
-  if self._state == "new" or self._state == "started" then
-    self._state, self._stop_waiters = "stopping", {}
-    for _, waiter in ipairs(self._idle) do wake_up(self, waiter) end
-    self._idle = {}
-    for _, waiter in ipairs { self._keeper or nil, self._watcher or nil } do waiter:wake() end
-    go(self, function() shut_down(self, timeout) end)
+end
+
+-- Whether a handler works on a run here, so that nobody else must.
+function Executor:_holds(record)
+  for task in pairs(self._attempts) do
+    if task._record == record then return true end
   end
-  if self._state ~= "stopped" then
-    if not self._loop:runs() then
-      self._loop:turn_until(function() return self._state == "stopped" and self._loop:is_quiet() end)
-    elseif self._loop:drives((coroutine.running())) then
-      local waiter = self._loop:waiter()
-      table.insert(self._stop_waiters, waiter)
-      waiter:wait()
-    else
-      return nil
-    end
-  end
-  return self._report, self._failure
+  return false
 end
 
 --- What it does: `running` handlers now; since it was made, attempts `started` and `ended`.

@@ -32,13 +32,14 @@ local function traceback(err)
   return debug.traceback(errors.text(err), 2)
 end
 
---- Wraps a function so that its errors are logged and go no further.
+--- Wraps a function so that its errors are logged and go no further. It then returns whether there were none.
 ---@param fn function
----@return function
+---@return fun(...): boolean
 function Loop:guard(fn)
   return function(...)
     local ok, err = xpcall(fn, traceback, ...)
     if not ok then self._log("error", "the executor has failed", { error = err }) end
+    return ok
   end
 end
 
@@ -202,6 +203,11 @@ end
 --- Whether nothing is deferred.
 function Loop:is_quiet()
   return #self._deferred == 0 and #self._last == 0
+end
+
+--- Whether libuv was let go of.
+function Loop:has_closed()
+  return self._idle:is_closing()
 end
 
 --- Whether nothing is deferred, and nothing in the loop will ever wake anybody.

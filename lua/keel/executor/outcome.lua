@@ -184,7 +184,7 @@ end
 ---@param handlers function|table<string, function>
 ---@param run keel.Run
 ---@return function? handler
----@return table? outcome when there is none: what a run ends with that nobody else can run
+---@return table? outcome when there is none: what a run ends with that cannot be given back
 function outcome.handler_of(handlers, run)
   if type(handlers) == "function" then return handlers end
   local name = outcome.handler_name(run)

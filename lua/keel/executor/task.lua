@@ -23,6 +23,7 @@ function Task.new(executor, record)
     _sleep = nil,   -- the waiter of its sleep
     _snoozed = nil, -- seconds that the handler has put the run off for
     killed = false,
+    failure = nil,  -- why its end could not be written so far
   }, Task)
 end
 
@@ -48,11 +49,16 @@ local function stop(self)
   for _, child in ipairs(self._children) do child:terminate() end
 end
 
---- Ends its processes without further ado. What the handler still says is not heard.
+--- Ends its processes without further ado.
 function Task:kill()
+  for _, child in ipairs(self._children) do child:kill "sigkill" end
+end
+
+--- The executor goes, and its handler has not ended: what it still says is not heard.
+function Task:abandon()
   self.killed = true
   if self._sleep then self._sleep:wake() end
-  for _, child in ipairs(self._children) do child:kill "sigkill" end
+  self:kill()
 end
 
 --- Whether all its processes have ended.

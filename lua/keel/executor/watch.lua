@@ -42,12 +42,18 @@ function Watch.new(client, told)
   return setmetatable({ _client = client, _told = told, _can = can, _cursor = nil }, Watch)
 end
 
+-- What the log says is looked at as anybody's: a row may have been written by hand.
+local function delay_of(data)
+  local delay = type(data) == "table" and data.delay
+  return type(delay) == "number" and delay > 0 and delay < math.huge and delay or nil
+end
+
 local function tell(self, event)
   local told, kind = self._told, event.kind
   if kind == "run_created" or kind == "run_rescheduled" then
     told.made(event.run_id)
   elseif kind == "run_requeued" then
-    told.given_back(event.data and event.data.delay)
+    told.given_back(delay_of(event.data))
   end
   if kind ~= "run_created" and kind ~= "run_rescheduled" then
     if kind ~= "run_cancel_requested" then told.made_room(event.thread_id) end

@@ -108,11 +108,23 @@ local function bad_duration(field)
   return errors.new("invalid_request", field .. " must be a number of seconds, at least 0", { field = field })
 end
 
--- Ends what has not ended by itself. Returns the list of the report that a run belongs to, nil when it is none of this
--- process's any more, and the error.
+-- Gives back a run that others can run. Returns nil when it cannot.
+local function give_back(self, record)
+  local run = self:requeue(record.run_id, { attempt = false })
+  if not run then return nil end
+  return is_final(run.status) and "interrupted" or "given_back" -- interrupted: it was asked to stop
+end
+
+-- Leaves a run: what others can run is given back without an attempt, the rest ends. Returns the list of the report
+-- that it belongs to, nil when it is none of this process's any more, and the error.
 local function leave(self, record)
   local run_id = record.run_id
   if self._live:is_lost(run_id) then return nil end
+  if not is_final(record.status) then
+    local list = record.shared and give_back(self, record)
+    if list then return list end
+    if self._live:is_lost(run_id) then return nil end
+  end
   if not is_final(record.status) then
     local done, err = self:_change_status(record, "interrupted", { stop_reason = "shutdown" })
     if done then return "interrupted" end
@@ -157,6 +169,12 @@ local function never_ends(err, run_id)
     .. "only process that can end it; give a timeout, or open the store with a sleep that lets others run")
     :format(run_id), { field = "timeout", run_id = run_id })
 end
+
+---@class keel.ShutdownReport
+---@field finished keel.Run[] ended by themselves
+---@field given_back keel.Run[] pending again, for others
+---@field interrupted keel.Run[] not finished, and nobody else can run them
+---@field running? keel.Run[] whose handlers have not ended: orphans when the process goes
 
 ---@param Manager keel.RunManager
 return function(Manager)
@@ -309,34 +327,41 @@ return function(Manager)
     end
   end
 
-  --- Leaves in good order: signals the live runs to stop, waits until they have ended and settled, and records
-  --- `interrupted` for those that have not when the time is over. What finished by itself keeps its outcome. The wait
+  --- Leaves in good order: signals the live runs to stop (the action is "shutdown", unless another was asked for),
+  --- waits until they have ended and settled, and leaves those that have not when the time is over: what others can run
+  --- (it was claimed) is given back without an attempt, the rest is `interrupted` with the stop_reason "shutdown". What
+  --- finished by itself keeps its outcome. A run that a handler of an executor still works on stays running. The wait
   --- goes through the store's sleep, so that a host's coroutines can finish.
   --- Raises for wrong types. Fails with invalid_request (timeout); when writing fails, the error is the second value.
   ---@param options? { timeout?: number } in seconds, for all of them together; default 10
-  ---@return { finished: keel.Run[], interrupted: keel.Run[] }? report
+  ---@return keel.ShutdownReport? report
   ---@return keel.Error? err
   function Manager:shutdown(options)
     options = check.options(options, { timeout = "number" }, 1, "shutdown")
     if not is_duration(options.timeout) then return nil, bad_duration "timeout" end
     local clock = timer(self, options.timeout or SHUTDOWN_TIMEOUT)
-    local report, failure, signalled = { finished = {}, interrupted = {} }, nil, {}
+    local failure, signalled = nil, {}
     repeat -- what is made meanwhile is signalled, too
       local running = self._live:unsettled()
       for _, record in ipairs(running) do
-        if not signalled[record] then self:_abort(record, record.cancel_action) end
+        if not signalled[record] then self:_abort(record, record.cancel_action or "shutdown") end
         signalled[record] = true
       end
       local over = #running == 0 or clock.left() <= 0
       if not over then clock.sleep(math.min(SHUTDOWN_STEP, clock.left())) end
     until over
+    local report, executor = { finished = {}, given_back = {}, interrupted = {} }, self._executor
     for record in pairs(signalled) do
-      local list, err = leave(self, record)
+      local list, err
+      if executor and executor:_holds(record) then
+        list, report.running = "running", report.running or {}
+      else
+        list, err = leave(self, record)
+      end
       if list then table.insert(report[list], record) end
       failure = failure or err
     end
-    table.sort(report.finished, by_id)
-    table.sort(report.interrupted, by_id)
+    for _, list in pairs(report) do table.sort(list, by_id) end
     return report, failure
   end
 end

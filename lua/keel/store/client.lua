@@ -41,7 +41,8 @@ end
 ---@param store table|keel.Store
 function Client:use(store)
   self.store, self._now, self._bound = store, optional(store, "now"), optional(store, "wait_at_most")
-  if self._log and optional(store, "tell_damage") then store:tell_damage(self._log) end
+  local tell = self._log and optional(store, "tell_damage")
+  if tell then pcall(tell, store, self._log) end -- a store that was closed has nothing to tell
 end
 
 --- The store that an option gave: an object, or a uri that is opened. Raises when it is missing, and for an object

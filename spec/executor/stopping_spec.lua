@@ -1,0 +1,220 @@
+--- Stopping loses nothing: handlers end, or are asked to, and what others can run is given back without an attempt.
+local executors = require "support.executor"
+local support = require "support"
+local uv = require "luv"
+
+describe("An executor that is stopped", function()
+  local store, runs
+  after_each(executors.clean_up)
+  after_each(support.clean_up)
+
+  before_each(function()
+    store = support.open(support.path(), { durability = "off" })
+    runs = support.manager(store)
+  end)
+
+  local function claimable(thread_id, options)
+    local given = { claimable = true, max_attempts = 5 }
+    for name, value in pairs(options or {}) do given[name] = value end
+    return assert(runs:create(thread_id, given)).run_id
+  end
+
+  -- An executor whose runs, these, have started.
+  local function running(handlers, ids, options)
+    local executor = executors.started(runs, handlers, options)
+    executors.await_status(store, ids, "running")
+    return executor
+  end
+
+  local function row(id) return store:get(id) end
+  local function ids_of(report, name) return support.pluck(report[name], "run_id") end
+
+  it("F-11: lets handlers and their processes end by themselves, and takes no more", function()
+    local id, told = claimable "t", nil
+    local executor = running(function(context)
+      local child = assert(context.spawn "trap 'echo told; exit 9' TERM; sleep 0.3 & wait; echo done")
+      told = context
+      local result = child:wait()
+      return { status = result.code == 0 and "success" or "error", exit_code = result.code,
+        last_ai_message = result.output }
+    end, id)
+    executors.await(function() return told end, "the process")
+    local timer, later = uv.new_timer(), nil
+    timer:start(20, 0, function()
+      timer:close()
+      later = claimable "later"
+    end)
+    local report = assert(executor:stop { timeout = 30 })
+    assert.same({ { id }, {}, {} }, { ids_of(report, "finished"), report.given_back, report.interrupted })
+    assert.same({ "success", 0, "done\n" }, { row(id).status, row(id).exit_code, row(id).last_ai_message })
+    assert.same({ "pending", 1 }, { row(later).status, row(later).fence })
+  end)
+
+  it("F-11: gives back without an attempt what has not ended when it is asked, and says so", function()
+    local given, own = claimable "a", assert(runs:create("b", { max_attempts = 5 })).run_id
+    local told = {}
+    local executor = running(function(context)
+      local _, err = context.sleep(60)
+      told[#told + 1] = err.code .. " " .. err.action
+      return nil, err
+    end, { given, own })
+    local report = assert(executor:stop { timeout = 0.05 })
+    assert.same({ "cancelled shutdown", "cancelled shutdown" }, told)
+    assert.same({ {}, { given }, { own } },
+      { report.finished, ids_of(report, "given_back"), ids_of(report, "interrupted") })
+    assert.same({ "pending", true, 1, 1 }, { row(given).status, row(given).claimable, row(given).attempt,
+      row(given).snoozes })
+    assert.same({ "interrupted", "shutdown", 1 }, { row(own).status, row(own).stop_reason, row(own).attempt })
+    executors.started(support.manager(store), function() return true end)
+    executors.await_status(store, given, "success")
+    assert.equal(1, row(given).attempt)
+  end)
+
+  it("F-11: asked, true and a value are a success; nil and an error, a raise and nothing are no verdict", function()
+    local verdicts = {
+      yes = function() return true end, value = function() return "half" end,
+      table = function() return { status = "error", exit_code = 3 } end,
+      nothing = function() end, failed = function() return nil, "no" end, raised = function() error "no" end,
+    }
+    local handlers, ids = {}, {}
+    for name, verdict in pairs(verdicts) do
+      handlers[name] = function(context)
+        context.sleep(60)
+        return verdict()
+      end
+      ids[name] = claimable(name, { handler = name, max_attempts = 1 })
+    end
+    local list = {}
+    for _, id in pairs(ids) do list[#list + 1] = id end
+    local executor = running(handlers, list)
+    local report = assert(executor:stop { drain = false })
+    assert.same({ 3, 3, 0 }, { #report.finished, #report.given_back, #report.interrupted })
+    for name, status in pairs { yes = "success", value = "success", table = "error", nothing = "pending",
+      failed = "pending", raised = "pending" } do
+      assert.same({ status, 1 }, { row(ids[name]).status, row(ids[name]).attempt }, name)
+    end
+    assert.same({ "half", 3 }, { row(ids.value).result, row(ids.table).exit_code })
+  end)
+
+  it("F-11: with drain = false asks at once, and a second call hurries", function()
+    local id = claimable "t"
+    local executor = running(function(context) return context.sleep(60) end, id)
+    local timer, hurried = uv.new_timer(), nil
+    timer:start(50, 0, function()
+      timer:close()
+      hurried = true
+      assert.is_nil(executor:stop {})
+    end)
+    local report = assert(executor:stop { timeout = 600 })
+    assert.same({ true, { id } }, { hurried, ids_of(report, "given_back") })
+    local again = claimable "u"
+    runs = support.manager(store)
+    executor = running(function(context) return context.sleep(60) end, again)
+    assert.truthy(support.ids(assert(executor:stop { timeout = 600, drain = false }).given_back)[again])
+  end)
+
+  it("F-11: hears while it drains that a run was cancelled, and renews leases", function()
+    runs = support.manager(store, { lease_ttl = 0.5 })
+    local id = claimable "t"
+    local before
+    local executor = running(function(context) return context.sleep(60) end, id)
+    local other = support.manager(support.open(store:path(), { durability = "off" }))
+    local timer = uv.new_timer()
+    before = row(id).lease_expires_at
+    timer:start(700, 0, function()
+      timer:close()
+      assert.is_true(row(id).lease_expires_at > before)
+      assert.same({ true, "requested" }, { other:cancel(id) })
+    end)
+    local report = assert(executor:stop { timeout = 600 })
+    assert.same({ { id }, "interrupted", "cancelled" },
+      { ids_of(report, "finished"), row(id).status, row(id).stop_reason })
+  end)
+
+  it("F-11: a manager's shutdown gives back what others can run, and interrupts the rest", function()
+    local given, own = claimable "a", assert(runs:create "b").run_id
+    assert.equal(given, assert(runs:claim_next()).run_id)
+    assert.equal("started", runs:try_start(own))
+    local record = runs:get(given)
+    local report = assert(runs:shutdown { timeout = 0 })
+    assert.same({ {}, { given }, { own }, "shutdown" },
+      { report.finished, ids_of(report, "given_back"), ids_of(report, "interrupted"), record.abort_action })
+    assert.same({ "pending", 1, "interrupted", "shutdown" },
+      { row(given).status, row(given).attempt, row(own).status, row(own).stop_reason })
+  end)
+
+  it("F-19: goes on when what keeps an eye on the log and on leases has fallen", function()
+    local reads, beats = 0, 0
+    local log, lines = support.log()
+    local wrapped = support.wrap(store, { read_events = function(forward, ...)
+      reads = reads + 1
+      local page, err = forward(...)
+      if reads == 2 and page then return { events = { { kind = "run_requeued", data = { delay = {} } }, 7 } } end
+      return page, err
+    end })
+    runs = support.manager(wrapped, { log = log })
+    local tick = runs.tick
+    function runs.tick(...)
+      beats = beats + 1
+      if beats == 1 then error(setmetatable({}, { __tostring = function() error "no" end })) end
+      return tick(...)
+    end
+    executors.started(runs, function() return true end)
+    local other = support.manager(support.open(store:path(), { durability = "off" }))
+    for i = 1, 3 do
+      executors.await_status(store, assert(other:create("t" .. i, { claimable = true })).run_id, "success")
+    end
+    executors.await(function() return beats > 2 end, "another tick")
+    assert.is_true(#lines > 0)
+  end)
+
+  it("F-11: a rolling deploy: every run ends as success, none spends an attempt, nothing runs twice", function()
+    local WORKER = [[
+      local path, handler = ...
+      local uv = require "luv"
+      local store = assert(keel.open(path, { durability = "off" }))
+      local executor = assert(keel.executor { manager = keel.run_manager { store = store }, concurrency = 4,
+        interval = 0.1, handlers = {
+          quick = function(context) return (context.sleep(0.02)) end,
+          slow = function(context) return (context.sleep(0.2)) end,
+          [handler] = function(context) return (context.sleep(0.01)) end,
+        } })
+      local signal = uv.new_signal()
+      signal:start("sigterm", function() signal:close() executor:stop { timeout = 0.05 } end)
+      executor:start()
+      say "ready"
+      local report = executor:run()
+      say(#report.given_back)
+    ]]
+    local path, ids = store:path(), {}
+    for i = 1, 50 do
+      ids[i] = claimable("t" .. i % 25, { handler = i > 40 and "new" or i % 2 == 0 and "slow" or "quick" })
+    end
+    local old, other = support.spawn(WORKER, { path, "mail" }), support.spawn(WORKER, { path, "mail" })
+    for _, child in ipairs { old, other } do child:expect "ready" end
+    executors.await(function() return #support.events(store, { kinds = { "run_finished" } }) >= 8 end, "the middle")
+    old.handle:kill "sigterm"
+    local new = support.spawn(WORKER, { path, "new" })
+    new:expect "ready"
+    assert.is_true(tonumber(old:hear()) > 0, "it had runs at work")
+    old:finish()
+    executors.await_status(store, ids, "success")
+    for _, child in ipairs { other, new } do
+      child.handle:kill "sigterm"
+      child:hear()
+      child:finish()
+    end
+    for _, id in ipairs(ids) do
+      assert.equal(1, row(id).attempt)
+      local kinds = support.pluck(support.events(store, { run_id = id }), "kind")
+      local open = 0
+      for _, kind in ipairs(kinds) do -- started, given back, started … finished: never twice at once
+        if kind == "run_started" then open = open + 1 end
+        if kind == "run_requeued" or kind == "run_finished" then open = open - 1 end
+        assert.is_true(open == 0 or open == 1)
+      end
+      assert.equal("run_finished", kinds[#kinds])
+    end
+    assert.equal(50, #support.events(store, { kinds = { "run_finished" } }))
+  end)
+end)
