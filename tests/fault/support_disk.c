@@ -356,6 +356,7 @@ static void apply(struct image *image, int file, size_t calls, enum disk_luck lu
 void disk_cut(size_t calls, enum disk_luck luck, uint64_t *chance)
 {
 	char name[256];
+	disk.recording = false; /* who looks at it is not part of it */
 	for (int file = 0; file < FILES; file++) {
 		struct image image = {0};
 		image.there = file == 0; /* it is made before SQLite is called */

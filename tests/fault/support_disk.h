@@ -34,7 +34,8 @@ bool disk_has_failed(void);
 /* A bug planted in the disk's user: syncs that are not made. */
 void disk_leave_out_syncs(bool leave_out);
 
-/* Makes the files of the world's store as they may be when the power went after so many calls. */
+/* Makes the files of the world's store as they may be when the power went after so many calls. Nothing more is recorded
+ * then. */
 void disk_cut(size_t calls, enum disk_luck luck, uint64_t *chance);
 
 #endif
