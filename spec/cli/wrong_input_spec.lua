@@ -8,12 +8,13 @@ local support = require "support"
 
 -- The arguments a subcommand needs, and whether it opens the store with them. What is not listed needs none.
 local needs = {
-  ["exec"] = { "true" }, ["run"] = { "script.lua" }, ["backup"] = { "copy" },
+  ["exec"] = { "true" }, ["run"] = { "script.lua" }, ["backup"] = { "copy" }, ["restore"] = { "copy" },
   ["runs show"] = { "r" }, ["runs cancel"] = { "r" }, ["runs wait"] = { "r" }, ["runs retry"] = { "r" },
   ["runs prune"] = { "--before", "1d" }, ["workers list"] = { "farm" }, ["workers show"] = { "farm", "w" },
   ["workers transcript"] = { "farm", "w" },
 }
-local storeless = { run = true, version = true, help = true, doctor = true, repl = true }
+local storeless = { run = true, version = true, help = true, doctor = true, repl = true,
+  restore = true } -- puts a backup in its place, whatever is there
 
 -- What the command itself says there is: { name, arguments, options, takes_command }.
 local DUMP = [[

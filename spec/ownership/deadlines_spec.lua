@@ -124,6 +124,6 @@ describe("A deadline", function()
 
   it("that is no time is refused", function()
     support.invalid("deadline", pair.theirs:create("t", { deadline = "tomorrow" }))
-    support.raises("deadline", pair.theirs.create, pair.theirs, "t", { deadline = 5 })
+    support.raises("deadline", pair.theirs.create, pair.theirs, "t", { deadline = {} })
   end)
 end)
