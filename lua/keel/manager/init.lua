@@ -32,7 +32,7 @@ local manager_options = {
   store = "userdata|table|string",
   retry = "retry policy", max_wait = "number",
   strategies = "table",
-  strategy = "string|function|policy",
+  strategy = "string|function|table|policy",
   strategy_options = "table",
   fallback_strategy = "string|function|policy",
   reconciler = "string|function|policy",
@@ -236,14 +236,10 @@ local function handler_in(kwargs)
   if type(name) == "string" and name ~= "" and check.fit_id(name, 256) == name then return name end
 end
 
--- The times that were asked for, as texts.
-local function times_of(self, options)
-  local times, err = {}, nil
-  for _, field in ipairs { "scheduled_at", "deadline" } do
-    if options[field] then times[field], err = errors.time(options[field], field, self._client:now()) end
-    if err then return nil, err end
-  end
-  return times
+-- A time that was asked for, as text; nil when none was, or with the error.
+local function time_of(self, options, field)
+  if options[field] == nil then return nil end
+  return errors.time(options[field], field, self._client:now())
 end
 
 -- Finds the strategy, and makes the fields of a new run of what was asked for.
@@ -252,8 +248,11 @@ function Manager:_prepare(thread_id, options, name)
   if options.strategy and options.multitask_strategy then
     error(("bad argument #2 to '%s' (strategy is another name for multitask_strategy: give one)"):format(name), 3)
   end
-  local times, wrong = times_of(self, options)
-  if not times then return nil, wrong end
+  local scheduled_at, wrong = time_of(self, options, "scheduled_at")
+  if wrong then return nil, wrong end
+  local deadline
+  deadline, wrong = time_of(self, options, "deadline")
+  if wrong then return nil, wrong end
   -- A run whose reconciler nobody knows would be left as it is when its owner dies, and hold its thread.
   local unknown = self:_check_reconciler(options.reconciler)
   if unknown then return nil, unknown end
@@ -284,7 +283,7 @@ function Manager:_prepare(thread_id, options, name)
     multitask_strategy = policy.name, attempt = 1, metadata = options.metadata }
   for field, value in pairs(options) do fields[field] = value end
   fields.strategy_options, fields.strategy, fields.idempotency_ttl = nil, nil, nil
-  fields.scheduled_at, fields.deadline, fields.multitask_strategy = times.scheduled_at, times.deadline, policy.name
+  fields.scheduled_at, fields.deadline, fields.multitask_strategy = scheduled_at, deadline, policy.name
   fields.idempotency_until = nil
   fields.worker_ref = fields.worker_ref and ref_of(fields.worker_ref)
   fields.handler = fields.handler or handler_in(options.kwargs)
@@ -292,7 +291,7 @@ function Manager:_prepare(thread_id, options, name)
   if err then return nil, err end
   return { run_id = run_id, thread_id = thread_id, fields = fields, policy = policy,
     key_until = options.idempotency_until,
-    strategy_options = strategy_options, scheduled_at = times.scheduled_at }
+    strategy_options = strategy_options, scheduled_at = scheduled_at }
 end
 
 -- The record of a run that was just stored.
