@@ -22,6 +22,8 @@ enum {
 	KEEL_ID_MAX = 256,              /* bytes of an id or name: it must fit keys, logs and a screen */
 	KEEL_RESULT_MAX = 1024 * 1024,    /* bytes of a run's result as JSON */
 	KEEL_TEXT_MAX = 16 * 1024 * 1024, /* bytes of one text or JSON document: a row must fit in memory, twice */
+	KEEL_JSON_DEPTH_MAX = 200,      /* arrays and objects in one another: to go through them needs stack, and a
+	                                   thread may have 128 KiB of it */
 	KEEL_MODEL_NAME_MAX = 128,      /* characters; longer names are cut */
 	KEEL_EXCERPT_MAX = 2000,        /* characters kept of the first and last message; longer ones are cut */
 	KEEL_PAGE_BYTES = 4 * 1024 * 1024, /* of texts, after which a page ends; it has one row at least */
@@ -58,6 +60,10 @@ KEEL_API enum keel_code keel_time_parse(struct keel_text text, int64_t *time);
 
 /* Whether a text is valid UTF-8 (no surrogates, nothing above U+10FFFF, no overlong forms). */
 KEEL_API bool keel_text_is_utf8(struct keel_text text);
+
+/* Whether the arrays and objects of a JSON document go deeper than KEEL_JSON_DEPTH_MAX. Of a text that is no JSON it may
+ * say either, and never reads beyond it. */
+KEEL_API bool keel_json_is_deep(struct keel_text json);
 
 /* Whether a text is this one, to its last byte. */
 KEEL_API bool keel_text_is(struct keel_text text, const char *other);

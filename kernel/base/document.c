@@ -1,7 +1,7 @@
 /* document.c - checking that a text is a JSON document (RFC 8259). Uses: error, text.
  *
  * Accepts what the Lua side can read again: whole numbers of 64 bits, other numbers within a double, no lone
- * surrogates, no zero byte in a name, at most KEEL_DOCUMENT_DEPTH levels. Reads no number through the C library, whose
+ * surrogates, no zero byte in a name, at most KEEL_JSON_DEPTH_MAX levels. Reads no number through the C library, whose
  * decimal point is the locale's.
  */
 #include "base/document.h"
@@ -210,14 +210,14 @@ static bool take_name(struct cursor *c)
 /* Without recursion: which of the open brackets are those of objects is a bit each. */
 static bool take_document(struct cursor *c)
 {
-	unsigned char objects[KEEL_DOCUMENT_DEPTH];
+	unsigned char objects[KEEL_JSON_DEPTH_MAX];
 	size_t depth = 0;
 	for (;;) {
 		/* A value is to come. */
 		skip_space(c);
 		bool object = at(c, '{');
 		if (object || at(c, '[')) {
-			if (depth == KEEL_DOCUMENT_DEPTH)
+			if (depth == KEEL_JSON_DEPTH_MAX)
 				return false;
 			objects[depth++] = object;
 			c->next++;
@@ -254,12 +254,35 @@ bool keel_document_is_valid(struct keel_text text)
 	return keel_text_is_utf8(text) && take_document(&cursor);
 }
 
+bool keel_json_is_deep(struct keel_text json)
+{
+	size_t depth = 0;
+	if (json.size <= 2 * KEEL_JSON_DEPTH_MAX) /* what opens closes again: most documents need not be read */
+		return false;
+	for (size_t i = 0; i < json.size; i++) {
+		char c = json.data[i];
+		if (c == '"') {
+			for (i++; i < json.size && json.data[i] != '"'; i++)
+				i += json.data[i] == '\\';
+		} else if (c == '[' || c == '{') {
+			if (++depth > KEEL_JSON_DEPTH_MAX)
+				return true;
+		} else if ((c == ']' || c == '}') && depth > 0) {
+			depth--;
+		}
+	}
+	return false;
+}
+
 enum keel_code keel_check_document(struct keel_text text, const char *field, struct keel_error *err)
 {
 	if (!text.data)
 		return KEEL_OK;
 	enum keel_code code = keel_check_text(text, field, err);
-	if (code == KEEL_OK && !keel_document_is_valid(text))
+	if (code == KEEL_OK && keel_json_is_deep(text))
+		code = keel_fail_field(err, field, "%s is nested too deeply: at most %d levels are allowed", field,
+							   KEEL_JSON_DEPTH_MAX);
+	else if (code == KEEL_OK && !keel_document_is_valid(text))
 		code = keel_fail_field(err, field, "%s is not valid JSON", field);
 	return code;
 }

@@ -4,8 +4,6 @@
 
 #include <keel/value.h>
 
-enum { KEEL_DOCUMENT_DEPTH = 1000 }; /* levels of nesting: as many as the Lua side writes and reads */
-
 /* Whether the text is one JSON value that can be read again, in UTF-8. */
 bool keel_document_is_valid(struct keel_text text);
 

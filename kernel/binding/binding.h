@@ -33,8 +33,6 @@ void keel_lua_error_metatable(lua_State *L);
 
 /* --- json.c ------------------------------------------------------------------------------------------------------ */
 
-enum { KEEL_JSON_DEPTH_MAX = 1000 }; /* nesting: far more than people write, far less than the C stack holds */
-
 /* Pushes the JSON text of the value at `index`, a string; or, for a value that is not JSON-able, nothing, with *why
  * saying so (static text). `sorted`: keys in byte order. [-0, +(0|1), m] */
 bool keel_lua_json_encode(lua_State *L, int index, bool sorted, const char **why);

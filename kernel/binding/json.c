@@ -316,29 +316,6 @@ static void push(lua_State *L, json_t *value)
 	}
 }
 
-/* Jansson reads up to 2048 levels; what could not be written again is not read either. */
-static bool too_deep(const json_t *value, int depth)
-{
-	if (!json_is_array(value) && !json_is_object(value))
-		return false;
-	if (depth >= KEEL_JSON_DEPTH_MAX)
-		return true;
-	if (json_is_array(value)) {
-		for (size_t i = 0; i < json_array_size(value); i++)
-			if (too_deep(json_array_get(value, i), depth + 1))
-				return true;
-		return false;
-	}
-	const char *key;
-	json_t *item;
-	json_object_foreach((json_t *)(uintptr_t)value, key, item)
-	{
-		if (too_deep(item, depth + 1))
-			return true;
-	}
-	return false;
-}
-
 /* Pushes the value of a text, or nothing, with the reason in `why`. [-0, +(0|1), m] */
 static bool decode(lua_State *L, struct keel_text text, size_t flags, char *why, size_t why_size)
 {
@@ -347,17 +324,17 @@ static bool decode(lua_State *L, struct keel_text text, size_t flags, char *why,
 		lua_newtable(L);
 		return true;
 	}
+	/* Asked first: Jansson reads up to 2048 levels, and takes as much stack for a text that is deeper. */
+	if (keel_json_is_deep(text)) {
+		snprintf(why, why_size, "nested too deeply: at most %d levels are read", KEEL_JSON_DEPTH_MAX);
+		return false;
+	}
 	json_t **box = new_box(L);
 	*box = json_loadb(text.data, text.size, JSON_DECODE_ANY | JSON_ALLOW_NUL | flags, &error);
 	if (!*box && json_error_code(&error) == json_error_out_of_memory)
 		luaL_error(L, "not enough memory");
-	const char *reason = NULL;
-	if (!*box)
-		reason = error.text;
-	else if (too_deep(*box, 0))
-		reason = "nested too deeply";
-	if (reason) {
-		snprintf(why, why_size, "%s (byte %d)", reason, *box ? 0 : error.position);
+	if (!*box) {
+		snprintf(why, why_size, "%s (byte %d)", error.text, error.position);
 		drop_box(L, -1);
 		return false;
 	}
@@ -383,7 +360,7 @@ void keel_lua_set_document(lua_State *L, const char *name, struct keel_text text
 /* json.encode(value): the JSON text of a value, names in byte order.
  * Parameters: value (nil, boolean, number, string, keel.null, or a table of these).
  * Returns a string. Fails with invalid_request (field "value") for what is not JSON-able: functions, cycles, numbers
- * that are not finite, text that is not UTF-8, tables with both list items and names, nesting beyond 1000. */
+ * that are not finite, text that is not UTF-8, tables with both list items and names, nesting beyond 200. */
 static int encode_value(lua_State *L)
 {
 	const char *why;

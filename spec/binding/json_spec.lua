@@ -146,6 +146,18 @@ describe("JSON refuses", function()
     support.refused("invalid_request", json.decode(("["):rep(200000) .. ("]"):rep(200000)))
   end)
 
+  it("F-44: more than 200 levels, which every stack of 128 KiB takes", function()
+    for _, way in ipairs { { "[", "", "]" }, { '{"a":', "1", "}" } } do
+      local function text(levels) return way[1]:rep(levels) .. way[2] .. way[3]:rep(levels) end
+      local value = assert(json.decode(text(200)))
+      assert.equal(text(200), json.encode(value))
+      assert.same(value, json.copy(value))
+      support.refused("invalid_request", json.decode(text(201)))
+      support.refused("invalid_request", json.encode { value })
+      assert.has_error(function() json.copy { value } end, "the value is nested too deeply, or holds itself")
+    end
+  end)
+
   it("a text that it could not encode again", function()
     for depth = 1, 2600, 37 do
       local value, err = json.decode(("["):rep(depth) .. ("]"):rep(depth))

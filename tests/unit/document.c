@@ -127,10 +127,10 @@ TEST(cut_documents)
 
 TEST(nesting)
 {
-	char deep[2 * KEEL_DOCUMENT_DEPTH + 2];
-	memset(deep, '[', KEEL_DOCUMENT_DEPTH + 1);
-	memset(deep + KEEL_DOCUMENT_DEPTH + 1, ']', KEEL_DOCUMENT_DEPTH + 1);
-	assert_true(keel_document_is_valid((struct keel_text){deep + 1, 2 * KEEL_DOCUMENT_DEPTH}));
+	char deep[2 * KEEL_JSON_DEPTH_MAX + 2];
+	memset(deep, '[', KEEL_JSON_DEPTH_MAX + 1);
+	memset(deep + KEEL_JSON_DEPTH_MAX + 1, ']', KEEL_JSON_DEPTH_MAX + 1);
+	assert_true(keel_document_is_valid((struct keel_text){deep + 1, 2 * KEEL_JSON_DEPTH_MAX}));
 	assert_false(keel_document_is_valid((struct keel_text){deep, sizeof deep}));
 }
 
@@ -229,6 +229,40 @@ TEST(delays_are_json)
 	}
 }
 
+/* Nesting `levels` deep, with brackets in texts that do not count; static text. */
+static struct keel_text nested(int levels, const char *open, const char *close)
+{
+	static char all[65536];
+	size_t size = 0;
+	for (int i = 0; i < levels; i++)
+		size += (size_t)snprintf(all + size, sizeof all - size, "%s", open);
+	size += (size_t)snprintf(all + size, sizeof all - size, "1");
+	for (int i = 0; i < levels; i++)
+		size += (size_t)snprintf(all + size, sizeof all - size, "%s", close);
+	return (struct keel_text){all, size};
+}
+
+/* F-44: */
+TEST(depth)
+{
+	assert_false(keel_json_is_deep(nested(KEEL_JSON_DEPTH_MAX, "[", "]")));
+	assert_true(keel_json_is_deep(nested(KEEL_JSON_DEPTH_MAX + 1, "[", "]")));
+	assert_false(keel_json_is_deep(nested(KEEL_JSON_DEPTH_MAX, "{\"[{\\\"[\\\\\":", "}")));
+	assert_true(keel_json_is_deep(nested(KEEL_JSON_DEPTH_MAX + 1, "{\"[{\\\"[\\\\\":", "}")));
+	assert_false(keel_json_is_deep(nested(0, "", "")));
+	assert_false(keel_json_is_deep(nested(9000, "[],", "")));
+	assert_false(keel_json_is_deep(nested(9000, "", "]")));
+	struct keel_text cut = nested(400, "\"\\", "");
+	for (size_t i = 0; i < 8; i++) {
+		cut.size--;
+		assert_false(keel_json_is_deep(cut));
+	}
+	struct keel_error err;
+	assert_int_equal(keel_check_document(nested(KEEL_JSON_DEPTH_MAX, "[", "]"), "data", &err), KEEL_OK);
+	assert_int_equal(keel_check_document(nested(KEEL_JSON_DEPTH_MAX + 1, "[", "]"), "data", &err), KEEL_INVALID_REQUEST);
+	assert_string_equal(err.field, "data");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -236,6 +270,7 @@ int main(void)
 		ALONE(no_documents),
 		ALONE(cut_documents),
 		ALONE(nesting),
+		ALONE(depth),
 		WITH_STORE(events_are_checked),
 		WITH_STORE(runs_are_checked),
 		WITH_STORE(workers_are_checked),

@@ -962,20 +962,20 @@ local json = {}
 
 --- The JSON text of a value, names in byte order. Raises without an argument.
 --- Fails with invalid_request (field "value"): functions, cycles, numbers that are not finite, text that is not UTF-8,
---- tables with both list items and names, nesting beyond 1000.
+--- tables with both list items and names, nesting beyond 200.
 ---@param value any nil and keel.null give null
 ---@return string? text
 ---@return keel.Error? err
 function json.encode(value) end
 
 --- The value of a JSON text: arrays come marked as by keel.array, null as keel.null.
---- Fails with invalid_request (field "text"): no JSON, a name twice, whole numbers beyond 64 bits, nesting beyond 1000.
+--- Fails with invalid_request (field "text"): no JSON, a name twice, whole numbers beyond 64 bits, nesting beyond 200.
 ---@param text string
 ---@return any value
 ---@return keel.Error? err
 function json.decode(text) end
 
---- A copy that shares no table with the value, metatables kept. Raises for nesting beyond 1000.
+--- A copy that shares no table with the value, metatables kept. Raises for nesting beyond 200.
 ---@generic T
 ---@param value T
 ---@return T
