@@ -61,8 +61,8 @@ KEEL_API enum keel_code keel_time_parse(struct keel_text text, int64_t *time);
 /* Whether a text is valid UTF-8 (no surrogates, nothing above U+10FFFF, no overlong forms). */
 KEEL_API bool keel_text_is_utf8(struct keel_text text);
 
-/* Whether the arrays and objects of a JSON document go deeper than KEEL_JSON_DEPTH_MAX. Of a text that is no JSON it may
- * say either, and never reads beyond it. */
+/* Whether the arrays and objects of a JSON document go deeper than KEEL_JSON_DEPTH_MAX. Of a text that is no JSON it
+ * may say either, and never reads beyond it. */
 KEEL_API bool keel_json_is_deep(struct keel_text json);
 
 /* Whether a text is this one, to its last byte. */

@@ -259,7 +259,8 @@ TEST(depth)
 	}
 	struct keel_error err;
 	assert_int_equal(keel_check_document(nested(KEEL_JSON_DEPTH_MAX, "[", "]"), "data", &err), KEEL_OK);
-	assert_int_equal(keel_check_document(nested(KEEL_JSON_DEPTH_MAX + 1, "[", "]"), "data", &err), KEEL_INVALID_REQUEST);
+	enum keel_code code = keel_check_document(nested(KEEL_JSON_DEPTH_MAX + 1, "[", "]"), "data", &err);
+	assert_int_equal(code, KEEL_INVALID_REQUEST);
 	assert_string_equal(err.field, "data");
 }
 

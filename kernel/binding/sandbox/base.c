@@ -223,7 +223,7 @@ static int base_next(lua_State *S)
 static int base_pcall(lua_State *S)
 {
 	luaL_checkany(S, 1);
-	int status = lua_pcall(S, lua_gettop(S) - 1, LUA_MULTRET, 0);
+	int status = keel_sandbox_pcall(S, lua_gettop(S) - 1, LUA_MULTRET);
 	if (keel_sandbox_of(S)->exceeded)
 		return keel_sandbox_stop(S, "instructions"); /* the first limit stays */
 	luaL_checkstack(S, 1, NULL);

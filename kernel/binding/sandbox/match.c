@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+enum { GSUB_WEIGHT = 3 }; /* a buffer and 32 captures are on its stack */
+
 /* Where to start, from 0; beyond the end: nowhere. */
 static size_t start_of(lua_Integer position, size_t size)
 {
@@ -185,7 +187,7 @@ static void add_replacement(lua_State *S, luaL_Buffer *buffer, const struct matc
 	switch (lua_type(S, 3)) {
 	case LUA_TFUNCTION:
 		lua_pushvalue(S, 3);
-		lua_call(S, push_captures(S, m, start, end, true), 1);
+		keel_sandbox_call(S, push_captures(S, m, start, end, true), 1, GSUB_WEIGHT);
 		break;
 	case LUA_TTABLE:
 		if (keel_pattern_captures(m->pattern) > 0)

@@ -21,7 +21,7 @@ struct item {
 };
 
 struct pattern {
-	int count, captures;
+	int count, captures, repeats;
 	bool anchored;
 	struct item items[];
 };
@@ -236,6 +236,8 @@ static void read_item(struct reader *r, struct item *item)
 		return;
 	const char *times = strchr("?*+-", *r->at);
 	if (times && *r->at) {
+		if (++r->pattern->repeats > REPEATS_MAX)
+			luaL_error(r->S, "the pattern has more than %d repeated items", REPEATS_MAX);
 		item->times = (unsigned char)(MAYBE + (times[0] == '*') + 2 * (times[0] == '+') + 3 * (times[0] == '-'));
 		r->at++;
 	}

@@ -18,6 +18,7 @@ enum {
 	GROWTHS_UNSEEN = 32,  /* allocations between two looks at the clock; large ones always look */
 	GROWTH_SEEN = 512,    /* bytes that make one large */
 	WORK_UNSEEN = 10000,  /* charged instructions between two looks */
+	STEP_WEIGHT = 100,    /* instructions that a step through a table counts for there */
 	CHUNK_NAME_SIZE = 48, /* Lua cuts names in messages at 60 */
 	STATE_ROOM = 1 << 20, /* bytes for the state and the chunk, beside the budget of a call */
 	READ_SIZE = 512,      /* bytes of source given to the parser between two looks at the clock */
@@ -105,11 +106,12 @@ void keel_sandbox_look(struct sandbox *box, size_t bytes)
 		keel_sandbox_trip(box, "seconds");
 }
 
-void keel_sandbox_charge(lua_State *S, size_t instructions)
+/* Takes instructions off the budget; `weight` is how long they may take, counted in instructions. */
+static void charge(lua_State *S, lua_Integer instructions, lua_Integer weight)
 {
 	struct sandbox *box = keel_sandbox_of(S);
-	box->left -= (lua_Integer)instructions;
-	box->unseen += (lua_Integer)instructions;
+	box->left -= instructions;
+	box->unseen += weight;
 	if (box->left < 0)
 		keel_sandbox_trip(box, "instructions");
 	if (box->unseen > WORK_UNSEEN) {
@@ -119,6 +121,44 @@ void keel_sandbox_charge(lua_State *S, size_t instructions)
 	}
 	if (box->exceeded)
 		stop(S);
+}
+
+void keel_sandbox_charge(lua_State *S, size_t instructions)
+{
+	lua_Integer most = instructions < (size_t)INSTRUCTIONS_MAX ? (lua_Integer)instructions : INSTRUCTIONS_MAX;
+	charge(S, most, most);
+}
+
+void keel_sandbox_step(lua_State *S)
+{
+	charge(S, 1, STEP_WEIGHT);
+}
+
+static void wait_for_one_more(lua_State *S, int weight)
+{
+	struct sandbox *box = keel_sandbox_of(S);
+	if (box->calls + weight > SANDBOX_CALLS_MAX) {
+		keel_sandbox_charge(S, 20); /* a message, a jump */
+		luaL_error(S, "stack overflow (pcall, sort or gsub)");
+	}
+	box->calls += weight;
+}
+
+void keel_sandbox_call(lua_State *S, int arguments, int results, int weight)
+{
+	wait_for_one_more(S, weight);
+	lua_call(S, arguments, results);
+	keel_sandbox_of(S)->calls -= weight; /* after a raise, whoever caught it knows how many there were */
+}
+
+int keel_sandbox_pcall(lua_State *S, int arguments, int results)
+{
+	struct sandbox *box = keel_sandbox_of(S);
+	int calls = box->calls;
+	wait_for_one_more(S, 1);
+	int status = lua_pcall(S, arguments, results, 0);
+	box->calls = calls;
+	return status;
 }
 
 /* Notes where an error comes from that nothing in the script catches, before the stack unwinds: one that C raises, in a
@@ -192,6 +232,7 @@ static void start(struct sandbox *box, lua_Integer instructions, lua_Number seco
 	box->line = 0;
 	box->given = box->left = instructions < INSTRUCTIONS_MAX ? instructions : INSTRUCTIONS_MAX;
 	box->unseen = 0;
+	box->calls = 0;
 	box->pace = SANDBOX_EVERY;
 	box->bytes = bytes < 1e15 ? (size_t)bytes : (size_t)1e15;
 	box->base = box->peak = box->used;

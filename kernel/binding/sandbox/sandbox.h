@@ -21,6 +21,7 @@ enum {
 	SANDBOX_SLACK = 256 * 1024,   /* bytes granted after the stop, until the next instruction is reached */
 	SANDBOX_SMALL = 4096,         /* the largest block that is granted then */
 	SANDBOX_SOURCE_MAX = 16384,   /* bytes of a script: the parser is not counted, and can be quadratic */
+	SANDBOX_CALLS_MAX = 60,       /* calls from C into the script that wait for one another: 44 KiB of the C stack */
 	SANDBOX_DEPTH_MAX = 8,        /* nesting of a value that crosses */
 	SANDBOX_NODES_MAX = 2000,     /* values in it */
 	SANDBOX_TEXT_MAX = 64 * 1024, /* bytes of text in it */
@@ -46,6 +47,7 @@ struct sandbox {
 	unsigned growths;         /* since it was made: the clock is not read at each */
 	lua_Integer given, left;  /* instructions; left negative: spent */
 	lua_Integer unseen;       /* charged since the clock was read */
+	int calls;                /* from C into the script that have not returned, weighed */
 	int pace;                 /* instructions between two looks */
 	int every;                /* the hook's count: that, or what is left */
 	int64_t deadline_ns;
@@ -88,6 +90,18 @@ int keel_sandbox_stop(lua_State *S, const char *limit);
  * instruction is some 10 ns: one for each step of a search, one for each 64 bytes that are copied. [-0, +0, v] */
 void keel_sandbox_charge(lua_State *S, size_t instructions);
 
+/* The same for each step of a loop through a table. A step can take microseconds when the keys of a table collide, so
+ * the clock is read every hundred of them. [-0, +0, v] */
+void keel_sandbox_step(lua_State *S);
+
+/* Calls a function of the script's from C: lua_call, with a bound on how many of these wait for one another, so that a
+ * stack of 128 KiB is enough. `weight` is what the caller has on the C stack, in some 700 bytes. [-(args+1), +results,
+ * e] */
+void keel_sandbox_call(lua_State *S, int arguments, int results, int weight);
+
+/* The same, protected. [-(args+1), +(results|1), e] */
+int keel_sandbox_pcall(lua_State *S, int arguments, int results);
+
 /* Pushes the environment of a chunk: read-only, nothing but a whitelist in it. [-0, +1, e] */
 void keel_sandbox_push_environment(lua_State *S);
 
@@ -106,7 +120,11 @@ void keel_sandbox_push_text(lua_State *S, int index);
 
 /* --- sandbox_pattern.c ------------------------------------------------------------------------------------------- */
 
-enum { PATTERN_MAX = 1024, CAPTURES_MAX = 32 };
+enum {
+	PATTERN_MAX = 1024, /* bytes */
+	CAPTURES_MAX = 32,
+	REPEATS_MAX = 128 /* items with ?, *, + or -: each is a call on the C stack, 18 KiB in all */
+};
 
 struct pattern;
 

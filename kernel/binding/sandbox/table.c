@@ -18,6 +18,7 @@ static lua_Integer check_list(lua_State *S)
 static void shift(lua_State *S, lua_Integer from, lua_Integer to, int by)
 {
 	for (lua_Integer i = by > 0 ? to : from; i >= from && i <= to; i -= by) {
+		keel_sandbox_step(S);
 		lua_rawgeti(S, 1, i);
 		lua_rawseti(S, 1, i + by);
 	}
@@ -36,7 +37,6 @@ static int table_insert(lua_State *S)
 	} else if (value != 2) {
 		return luaL_error(S, "wrong number of arguments to 'insert'");
 	}
-	keel_sandbox_charge(S, (size_t)(end - at));
 	shift(S, at, end - 1, 1);
 	lua_settop(S, value);
 	lua_rawseti(S, 1, at);
@@ -53,7 +53,6 @@ static int table_remove(lua_State *S)
 		luaL_argcheck(S, at >= 1 && at <= size + 1, 2, "position out of bounds");
 	lua_rawgeti(S, 1, at);
 	if (at < size) {
-		keel_sandbox_charge(S, (size_t)(size - at));
 		shift(S, at + 1, size, -1);
 		at = size;
 	}
@@ -73,11 +72,12 @@ static int table_concat(lua_State *S)
 	luaL_Buffer buffer;
 	luaL_buffinit(S, &buffer);
 	for (lua_Integer i = first; i <= last; i++) {
+		keel_sandbox_step(S);
 		int type = lua_rawgeti(S, 1, i);
 		if (type != LUA_TSTRING && type != LUA_TNUMBER)
 			return luaL_error(S, "invalid value (at index %I) in table for 'concat'", i);
 		lua_tolstring(S, -1, &item);
-		keel_sandbox_charge(S, 1 + (item + between) / COPIED);
+		keel_sandbox_charge(S, (item + between) / COPIED);
 		luaL_addvalue(&buffer);
 		if (i == last)
 			break; /* i + 1 may not exist */
@@ -111,13 +111,16 @@ static int table_unpack(lua_State *S)
 	lua_Unsigned count = (lua_Unsigned)last - (lua_Unsigned)first + 1;
 	if (count == 0 || count > 100000 || !lua_checkstack(S, (int)count))
 		return luaL_error(S, "too many results to unpack");
-	keel_sandbox_charge(S, (size_t)count);
-	for (lua_Unsigned i = 0; i < count; i++)
+	for (lua_Unsigned i = 0; i < count; i++) {
+		keel_sandbox_step(S);
 		lua_rawgeti(S, 1, (lua_Integer)((lua_Unsigned)first + i));
+	}
 	return (int)count;
 }
 
 /* --- Sorting ----------------------------------------------------------------------------------------------------- */
+
+enum { SORT_MAX = SANDBOX_BLOCK_MAX / 16 }; /* items: what an array of one block holds */
 
 /* Whether the item at `a` of the table at `list` goes before the one at `b`. */
 static bool goes_before(lua_State *S, int list, lua_Integer a, lua_Integer b)
@@ -135,7 +138,7 @@ static bool goes_before(lua_State *S, int list, lua_Integer a, lua_Integer b)
 		lua_pushvalue(S, 2);
 		lua_rawgeti(S, list, a);
 		lua_rawgeti(S, list, b);
-		lua_call(S, 2, 1);
+		keel_sandbox_call(S, 2, 1, 1);
 		is = lua_toboolean(S, -1);
 		lua_pop(S, 1);
 	}
@@ -148,7 +151,7 @@ static void merge(lua_State *S, int from, int to, lua_Integer first, lua_Integer
 	for (lua_Integer i = first; i < end; i++) {
 		/* The right one only if it must come first, so equal ones keep their order. */
 		bool take_right = left == middle || (right < end && goes_before(S, from, right, left));
-		keel_sandbox_charge(S, 1);
+		keel_sandbox_step(S);
 		lua_rawgeti(S, from, take_right ? right++ : left++);
 		lua_rawseti(S, to, i);
 	}
@@ -165,11 +168,13 @@ static int table_sort(lua_State *S)
 	lua_settop(S, 2);
 	if (size < 2)
 		return 0;
-	keel_sandbox_charge(S, (size_t)size);
+	if (size > SORT_MAX) /* a sparse list, whose size says nothing of what is in it: the copies have no room */
+		return keel_sandbox_stop(S, "block");
 	int from = 3, to = 4;
 	lua_createtable(S, (int)size, 0);
 	lua_createtable(S, (int)size, 0);
 	for (lua_Integer i = 1; i <= size; i++) {
+		keel_sandbox_step(S);
 		lua_rawgeti(S, 1, i);
 		lua_rawseti(S, from, i);
 	}
@@ -184,6 +189,7 @@ static int table_sort(lua_State *S)
 		to = swap;
 	}
 	for (lua_Integer i = 1; i <= size; i++) {
+		keel_sandbox_step(S);
 		lua_rawgeti(S, from, i);
 		lua_rawseti(S, 1, i);
 	}
