@@ -90,7 +90,13 @@ describe("keel runs show", function()
     local run, path, env = command.on_store()
     local child = starts(command.start({ "exec", "-t", "x", "--", "sh", "-c", "echo up; sleep 30" }, { env = env }))
     child:kill()
-    local id = support.open(path):list_runs()[1].run_id
+    local store = support.open(path)
+    local row = store:list_runs()[1]
+    local id = row.run_id
+    -- The guardian holds the session until nothing of the command is left.
+    assert.is_true(require("support.process").poll_until(function()
+      return not store:session_alive(row.session_id)
+    end, 10000))
     assert.is_truthy(run("runs", "show", id).output:find("its process is gone", 1, true))
     assert.is_truthy(run("runs", "list").output:find("its process is gone: sh -c", 1, true))
   end)
