@@ -143,6 +143,21 @@ describe("An executor that is stopped", function()
       { row(given).status, row(given).attempt, row(own).status, row(own).stop_reason })
   end)
 
+  it("F-11: what was given back is that, though another has taken and ended it before anybody looks", function()
+    local other = support.manager(support.open(store:path(), { durability = "off" }))
+    local function finish(forward, ...)
+      local found, written = forward(...)
+      if found then assert(other:set_status(assert(other:claim_next()).run_id, "success")) end
+      return found, written
+    end
+    runs = support.manager(support.wrap(store, { requeue = finish, tx = {} }))
+    local id = claimable "a"
+    assert(runs:claim_next())
+    assert.same({ { id }, {} }, (function(report) return { ids_of(report, "given_back"), report.interrupted } end)(
+      assert(runs:shutdown { timeout = 0 })))
+    assert.same({ "success", 1 }, { row(id).status, row(id).attempt })
+  end)
+
   it("F-19: goes on when what keeps an eye on the log and on leases has fallen", function()
     local reads, beats = 0, 0
     local log, lines = support.log()

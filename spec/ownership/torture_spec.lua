@@ -22,6 +22,12 @@ describe("Processes that are killed and stopped while they fight for threads", f
     assert.is_truthy(output:find "%d%d%d+ events" and output:find " 0 wrong")
   end)
 
+  it("F-11, OWN-13: and, stopped gracefully, spend no attempt and leave nothing to recover", function()
+    local code, output = torture "--stop-gracefully"
+    assert(code == 0, output)
+    assert.is_truthy(output:find " 0 recovered, [1-9]%d* left to others" and output:find " 0 wrong")
+  end)
+
   it("OWN-7: and, with leases, are refused when they wake up late", function()
     local code, output = torture "--lease"
     assert(code == 0, output)

@@ -3,12 +3,14 @@
 --- compared with what was acknowledged to each process.
 --
 -- Usage: tests/torture/run.sh [--seed N] [--seconds N] [--processes N] [--lease] [--threads NAMES] [--kills N]
---                             [--durability NAME] [--keep]
+--                             [--durability NAME] [--keep] [--stop-gracefully]
 --
 --   --threads      only these of threads.lua, by name, with commas
 --   --kills        goes on until so many processes were killed, in quick succession, instead of for a time
 --   --lease        runs have leases of 0.3 s, and processes are stopped (SIGSTOP) for longer than that: what they write
 --                  when they wake up must be refused
+--   --stop-gracefully  sends SIGTERM in place of SIGKILL: what others can run is given back, no attempt is spent, and
+--                  there is nothing to recover
 --   --keep         leaves the folder with store and journals
 --
 -- The last line says how much happened and how much was wrong; the exit status is 1 if anything was.
@@ -21,7 +23,7 @@ local read_options = require "options"
 local uv = require "luv"
 
 local options = read_options { seed = os.time(), seconds = 30, processes = 8, lease = false, durability = "normal",
-  threads = "", kills = 0, keep = false }
+  threads = "", kills = 0, keep = false, ["stop-gracefully"] = false }
 math.randomseed(math.tointeger(options.seed))
 
 local LEASE = 0.3
@@ -67,8 +69,14 @@ local function kill(slot)
   local child = children[slot]
   if child.code then return start_and_note(slot) end
   killed = killed + 1
-  child.killed = true
-  uv.kill(child.pid, "sigkill")
+  if options["stop-gracefully"] then
+    turn(5000, function() return child.said ~= "" or child.code end) -- it hears from then on
+    if child.stopped then uv.kill(child.pid, "sigcont") end
+    uv.kill(child.pid, "sigterm")
+  else
+    child.killed = true
+    uv.kill(child.pid, "sigkill")
+  end
   turn(10000, gone(child))
   start_and_note(slot)
 end
@@ -152,8 +160,17 @@ local judged = model.replay(events, rows)
 for _, complaint in ipairs(judged.complaints) do problem("%s", complaint) end
 for _, found in ipairs(assert(store:verify())) do problem("verify: %s", found.message) end
 
+-- The attempt that a run had when the owner with this fence gave it back; nil: he did not.
+local function attempt_given_back(run_id, fence)
+  local started = false
+  for _, event in ipairs(events) do
+    if event.run_id == run_id and event.kind == "run_started" then started = event.data.fence == fence end
+    if event.run_id == run_id and event.kind == "run_requeued" and started then return event.data.attempt end
+  end
+end
+
 -- What each process was told must be so.
-local acknowledged, stale, sessions = 0, 0, {}
+local acknowledged, stale, left, sessions = 0, 0, 0, {}
 for _, child in ipairs(everybody) do
   if not child.killed and (child.code ~= 0 or child.hung) then
     problem("process %d ended with %s", child.pid, tostring(child.code))
@@ -175,6 +192,12 @@ for _, child in ipairs(everybody) do
       local row = rows[id]
       local overtaken = row and row.cancel_requested_at or row and row.cancel_action
       if not options.lease and not overtaken then problem("process %d lost run %s (%s)", child.pid, id, fence) end
+    elseif what == "left" then -- status: the attempt it had
+      left = left + 1
+      local attempt = attempt_given_back(id, tonumber(fence))
+      if attempt ~= tonumber(status) then
+        problem("run %s was given back with attempt %s, not %s", id, tostring(attempt), tostring(status))
+      end
     elseif what == "admitted" and not rows[id] then
       problem("run %s was admitted and is gone", id)
     elseif what == "finished" then
@@ -203,8 +226,8 @@ store:close()
 
 for i = 1, math.min(#problems, 30) do print("wrong: " .. problems[i]) end
 print(("seed %d: %d s, %d processes (%d killed, %d stopped), %d events, %d runs, %d acknowledgements, %d recovered, "
-  .. "%d stale writes refused, %d wrong"):format(options.seed, took, started, killed, stopped, #events,
-  (function() local n = 0 for _ in pairs(rows) do n = n + 1 end return n end)(), acknowledged, #judged.recovered, stale,
-  #problems))
+  .. "%d left to others, %d stale writes refused, %d wrong"):format(options.seed, took, started, killed, stopped,
+  #events, (function() local n = 0 for _ in pairs(rows) do n = n + 1 end return n end)(), acknowledged,
+  #judged.recovered, left, stale, #problems))
 if not options.keep and #problems == 0 then os.execute(("rm -r '%s'"):format(folder)) else print("left: " .. folder) end
 os.exit(#problems == 0 and 0 or 1)

@@ -29,6 +29,8 @@ local stopping, resume = false, nil
 local input = assert(uv.new_pipe())
 input:open(0)
 input:read_start(function() stopping = true end)
+local term = assert(uv.new_signal())
+term:start("sigterm", function() stopping = true end)
 
 -- The store waits through the loop, like a host with coroutines.
 local function sleep(seconds)
@@ -232,11 +234,23 @@ resume(coroutine.create(function()
     uv.run "nowait"
     if chance(2) then sleep(0.001) end
   end
-  -- In good order: what still runs is stopped.
+  -- In good order: what still runs is stopped, and what others can run is given back without an attempt.
+  local attempts, fences = {}, {}
+  for _, id in ipairs(mine) do
+    local run = runs:get(id)
+    if run then attempts[id], fences[id] = run.attempt, run.fence end
+  end
   local report, err = runs:shutdown { timeout = 0 }
   if not report or err then note("unexpected", "-", "shutdown", tostring(err)) end
+  for _, run in ipairs(report and report.given_back or {}) do
+    note("left", run.run_id, fences[run.run_id], attempts[run.run_id])
+  end
+  for _, run in ipairs(report and report.interrupted or {}) do
+    if run.shared and not run.cancel_action then note("unexpected", run.run_id, "interrupted") end
+  end
   store:close()
   input:close()
+  term:close()
   print "bye"
 end))
 uv.run()

@@ -45,6 +45,7 @@ end
 local function give_back(task, options)
   local executor, run_id = task._executor, task._record.run_id
   local run, err = insist(task, function() return executor._manager:requeue(run_id, options) end)
+  task.given_back = run ~= nil and executor._manager._live:is_lost(run_id) -- by now another may have it
   if run and run.status == "pending" then executor:_expect(options.delay) end
   return run ~= nil or err.code == "stale_owner" or executor:_is_over()
 end

@@ -60,9 +60,9 @@ local function add_attempts(self, report, tasks)
     if self._attempts[task] then
       list, failure = "running", failure or task.failure
       report.running = report.running or {}
-    elseif record.status == "pending" then
+    elseif task.given_back or record.status == "pending" then
       list = "given_back"
-    elseif LiveRuns.is_final(record.status) then
+    elseif LiveRuns.is_final(record.status) and not self._manager._live:is_lost(record.run_id) then
       local left = record.status == "interrupted" and record.stop_reason == "shutdown"
       list = left and "interrupted" or "finished"
     end -- else it was lost to somebody else

@@ -24,6 +24,7 @@ function Task.new(executor, record)
     _snoozed = nil, -- seconds that the handler has put the run off for
     killed = false,
     failure = nil,  -- why its end could not be written so far
+    given_back = false,
   }, Task)
 end
 

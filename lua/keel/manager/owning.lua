@@ -112,7 +112,8 @@ end
 local function give_back(self, record)
   local run = self:requeue(record.run_id, { attempt = false })
   if not run then return nil end
-  return is_final(run.status) and "interrupted" or "given_back" -- interrupted: it was asked to stop
+  -- Somebody else may have taken and ended it by now. One that was asked to stop is still ours, and interrupted.
+  return self._live:is_lost(record.run_id) and "given_back" or "interrupted"
 end
 
 -- Leaves a run: what others can run is given back without an attempt, the rest ends. Returns the list of the report
