@@ -526,7 +526,7 @@ static int play_rooted(int argc, char **argv)
 		child_hears(line, sizeof line);
 	}
 	keel_store_close(store);
-	return 0;
+	_exit(0); /* LeakSanitizer, which would look at the end, finds no /proc under this root */
 }
 
 TEST(another_root)
