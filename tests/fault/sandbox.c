@@ -1,5 +1,5 @@
-/* sandbox.c - every allocation of a sandboxed call fails in turn: the call says so, the host's state is as it was, the
- * box works again, and in the end all memory has been given back.
+/* sandbox.c - every allocation of a sandboxed call fails in turn, those by mmap among them: the call says so, the
+ * host's state is as it was, the box works again, and in the end all memory has been given back.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,11 +16,48 @@
 
 #include <keel/module.h>
 
+#include <sys/mman.h>
+
 struct memory {
 	long until;   /* allocations that succeed; negative: all */
 	bool for_all; /* those after the first that failed fail, too */
 	long failed, blocks;
+	long mapped; /* bytes */
 };
+
+static struct memory *current; /* for what has no argument to say it */
+
+/* Whether an allocation is to fail. */
+static bool fails(struct memory *memory)
+{
+	if (memory->until < 0 || memory->until-- > 0)
+		return false;
+	memory->until = memory->for_all ? 0 : -1;
+	memory->failed++;
+	return true;
+}
+
+void *__real_mmap(void *at, size_t size, int protection, int flags, int file, off_t offset);
+void *__wrap_mmap(void *at, size_t size, int protection, int flags, int file, off_t offset);
+int __real_munmap(void *at, size_t size);
+int __wrap_munmap(void *at, size_t size);
+
+void *__wrap_mmap(void *at, size_t size, int protection, int flags, int file, off_t offset)
+{
+	if (current && fails(current))
+		return MAP_FAILED;
+	void *made = __real_mmap(at, size, protection, flags, file, offset);
+	if (current && made != MAP_FAILED)
+		current->mapped += (long)size;
+	return made;
+}
+
+int __wrap_munmap(void *at, size_t size)
+{
+	if (current)
+		current->mapped -= (long)size;
+	return __real_munmap(at, size);
+}
 
 static void *allocate(void *data, void *block, size_t old, size_t size)
 {
@@ -31,11 +68,8 @@ static void *allocate(void *data, void *block, size_t old, size_t size)
 		free(block);
 		return NULL;
 	}
-	if ((!block || size > old) && memory->until >= 0 && memory->until-- <= 0) {
-		memory->until = memory->for_all ? 0 : -1;
-		memory->failed++;
+	if ((!block || size > old) && fails(memory))
 		return NULL;
-	}
 	void *made = realloc(block, size);
 	memory->blocks += made && !block;
 	return made;
@@ -78,6 +112,7 @@ static void sweep(bool fresh, bool for_all)
 	long n = 0;
 	for (bool failed = true; failed; n++) {
 		struct memory memory = {.until = -1};
+		current = &memory;
 		lua_State *L = lua_newstate(allocate, &memory);
 		assert_non_null(L);
 		luaL_openlibs(L);
@@ -97,6 +132,8 @@ static void sweep(bool fresh, bool for_all)
 		assert_true(call(L));
 		lua_close(L);
 		assert_int_equal(memory.blocks, 0);
+		assert_int_equal(memory.mapped, 0);
+		current = NULL;
 	}
 	assert_true(n > (fresh ? 3 : 1));
 }

@@ -39,104 +39,25 @@ static int base_tostring(lua_State *S)
 
 /* --- Iteration --------------------------------------------------------------------------------------------------- */
 
-/* A key, to be sorted: numbers by value, then texts byte by byte, then false and true. */
-struct key {
-	enum { NUMBER, TEXT, FLAG } kind;
-	bool is_integer;
-	union {
-		lua_Integer integer;
-		lua_Number number;
-		struct {
-			const char *data;
-			size_t size;
-		} text;
-	} as;
-};
-
-static bool number_less(const struct key *a, const struct key *b)
-{
-	if (a->is_integer && b->is_integer)
-		return a->as.integer < b->as.integer;
-	lua_Number x = a->is_integer ? (lua_Number)a->as.integer : a->as.number;
-	lua_Number y = b->is_integer ? (lua_Number)b->as.integer : b->as.number;
-	return x < y || (x == y && a->is_integer && !b->is_integer); /* beyond 2^53 several integers are one float */
-}
-
-static bool less(const struct key *a, const struct key *b)
-{
-	if (a->kind != b->kind)
-		return a->kind < b->kind;
-	if (a->kind == NUMBER)
-		return number_less(a, b);
-	if (a->kind == FLAG)
-		return a->as.integer < b->as.integer;
-	size_t shorter = a->as.text.size < b->as.text.size ? a->as.text.size : b->as.text.size;
-	int order = memcmp(a->as.text.data, b->as.text.data, shorter);
-	return order < 0 || (order == 0 && a->as.text.size < b->as.text.size);
-}
-
 /* Reads the key at `index`; raises for one that has no order. What it points to belongs to the table. */
 static struct key read_key(lua_State *S, int index)
 {
-	struct key key = {.kind = NUMBER};
-	switch (lua_type(S, index)) {
-	case LUA_TNUMBER:
-		key.is_integer = lua_isinteger(S, index);
-		if (key.is_integer)
-			key.as.integer = lua_tointeger(S, index);
-		else
-			key.as.number = lua_tonumber(S, index);
-		break;
-	case LUA_TSTRING:
-		key.kind = TEXT;
-		key.as.text.data = lua_tolstring(S, index, &key.as.text.size);
-		break;
-	case LUA_TBOOLEAN:
-		key.kind = FLAG;
-		key.as.integer = lua_toboolean(S, index);
-		break;
-	default:
+	struct key key;
+	if (!keel_key_read(S, index, &key))
 		luaL_error(S, "a table with a %s as a key has no order to go through it in", luaL_typename(S, index));
-	}
 	return key;
 }
 
 static void push_key(lua_State *S, const struct key *key)
 {
-	if (key->kind == TEXT)
+	if (key->kind == KEY_TEXT)
 		lua_pushlstring(S, key->as.text.data, key->as.text.size);
-	else if (key->kind == FLAG)
+	else if (key->kind == KEY_FLAG)
 		lua_pushboolean(S, key->as.integer != 0);
 	else if (key->is_integer)
 		lua_pushinteger(S, key->as.integer);
 	else
 		lua_pushnumber(S, key->as.number);
-}
-
-static void sift(struct key *keys, size_t at, size_t count)
-{
-	for (size_t child; (child = 2 * at + 1) < count; at = child) {
-		if (child + 1 < count && less(&keys[child], &keys[child + 1]))
-			child++;
-		if (!less(&keys[at], &keys[child]))
-			return;
-		struct key swap = keys[at];
-		keys[at] = keys[child];
-		keys[child] = swap;
-	}
-}
-
-/* Heap sort: in place, and the same effort for every order. */
-static void sort(struct key *keys, size_t count)
-{
-	for (size_t i = count / 2; i-- > 0;)
-		sift(keys, i, count);
-	for (size_t last = count; last-- > 1;) {
-		struct key swap = keys[0];
-		keys[0] = keys[last];
-		keys[last] = swap;
-		sift(keys, 0, last);
-	}
 }
 
 /* The iterator of pairs: upvalues are the list of keys, how far it is, and the table. A script can call it with
@@ -151,7 +72,7 @@ static int next_pair(lua_State *S)
 		lua_pushvalue(S, 1);
 		if (lua_rawget(S, lua_upvalueindex(3)) != LUA_TNIL)
 			break; /* else it was taken away meanwhile */
-		keel_sandbox_charge(S, 1);
+		keel_sandbox_step(S);
 	}
 	lua_pushinteger(S, i);
 	lua_replace(S, lua_upvalueindex(2));
@@ -164,18 +85,23 @@ static int base_pairs(lua_State *S)
 	luaL_checktype(S, 1, LUA_TTABLE);
 	lua_settop(S, 1);
 	size_t count = 0, logarithm = 1;
-	for (lua_pushnil(S); lua_next(S, 1); lua_pop(S, 1))
+	for (lua_pushnil(S); lua_next(S, 1); lua_pop(S, 1)) {
+		keel_sandbox_check_time(S);
 		count++;
+	}
 	while (count >> logarithm)
 		logarithm++;
 	keel_sandbox_charge(S, count * logarithm / 4); /* a comparison is less than an instruction */
 	struct key *keys = lua_newuserdatauv(S, (count + 1) * sizeof *keys, 0);
 	size_t read = 0;
-	for (lua_pushnil(S); lua_next(S, 1); lua_pop(S, 1))
+	for (lua_pushnil(S); lua_next(S, 1); lua_pop(S, 1)) {
+		keel_sandbox_check_time(S);
 		keys[read++] = read_key(S, -2);
-	sort(keys, count);
+	}
+	keel_key_sort(keys, count);
 	lua_createtable(S, (int)count, 0);
 	for (size_t i = 0; i < count; i++) {
+		keel_sandbox_check_time(S);
 		push_key(S, &keys[i]);
 		lua_rawseti(S, -2, (lua_Integer)i + 1);
 	}
@@ -194,19 +120,17 @@ static int base_next(lua_State *S)
 	luaL_checktype(S, 1, LUA_TTABLE);
 	lua_settop(S, 2);
 	bool first = lua_isnil(S, 2), found = false;
-	struct key after = {.kind = NUMBER}, best = after;
+	struct key after = {.kind = KEY_NUMBER}, best = after;
 	if (!first)
 		after = read_key(S, 2);
-	size_t count = 0;
 	for (lua_pushnil(S); lua_next(S, 1); lua_pop(S, 1)) {
 		struct key key = read_key(S, -2);
-		count++;
-		if ((first || less(&after, &key)) && (!found || less(&key, &best))) {
+		keel_sandbox_step(S);
+		if ((first || keel_key_less(&after, &key)) && (!found || keel_key_less(&key, &best))) {
 			found = true;
 			best = key;
 		}
 	}
-	keel_sandbox_charge(S, count);
 	if (!found) {
 		lua_pushnil(S);
 		return 1;
@@ -215,6 +139,23 @@ static int base_next(lua_State *S)
 	lua_pushvalue(S, -1);
 	lua_rawget(S, 1);
 	return 2;
+}
+
+static int next_item(lua_State *S)
+{
+	lua_Integer i = (lua_Integer)((lua_Unsigned)luaL_checkinteger(S, 2) + 1);
+	lua_pushinteger(S, i);
+	return lua_geti(S, 1, i) == LUA_TNIL ? 1 : 2;
+}
+
+/* ipairs(t): as Lua's, but for the iterator, which a script can take for a key: it is a closure, one for all. */
+static int base_ipairs(lua_State *S)
+{
+	luaL_checkany(S, 1);
+	lua_pushvalue(S, lua_upvalueindex(1));
+	lua_pushvalue(S, 1);
+	lua_pushinteger(S, 0);
+	return 3;
 }
 
 /* --- Errors ------------------------------------------------------------------------------------------------------ */
@@ -232,12 +173,30 @@ static int base_pcall(lua_State *S)
 	return lua_gettop(S);
 }
 
+/* Pushes a function with an upvalue, so with a block of its own. */
+static void push_function(lua_State *S, lua_CFunction function)
+{
+	lua_pushboolean(S, 1);
+	lua_pushcclosure(S, function, 1);
+}
+
+void keel_sandbox_set_functions(lua_State *S, const luaL_Reg *functions)
+{
+	for (; functions->name; functions++) {
+		push_function(S, functions->func);
+		lua_setfield(S, -2, functions->name);
+	}
+}
+
 void keel_sandbox_add_base(lua_State *S)
 {
 	static const luaL_Reg functions[] = {
 		{"tostring", base_tostring}, {"pairs", base_pairs}, {"next", base_next}, {"pcall", base_pcall}, {NULL, NULL}};
-	luaL_setfuncs(S, functions, 0);
-	lua_pushlightuserdata(S, (void *)(uintptr_t)&KEEL_SANDBOX_NULL);
+	keel_sandbox_set_functions(S, functions);
+	push_function(S, next_item);
+	lua_pushcclosure(S, base_ipairs, 1);
+	lua_setfield(S, -2, "ipairs");
+	lua_pushlightuserdata(S, KEEL_SANDBOX_NULL);
 	lua_setfield(S, -2, "null");
 }
 
@@ -268,7 +227,7 @@ static void protect(lua_State *S)
 	lua_replace(S, -2);
 }
 
-/* Pushes a table of those of a library's functions that may be used. [-0, +1, m] */
+/* Pushes a table of those of a library's functions that may be used; none of them has upvalues. [-0, +1, m] */
 static void push_some(lua_State *S, lua_CFunction library, const char *const *names)
 {
 	lua_pushcfunction(S, library);
@@ -276,6 +235,10 @@ static void push_some(lua_State *S, lua_CFunction library, const char *const *na
 	lua_newtable(S);
 	for (; *names; names++) {
 		lua_getfield(S, -2, *names);
+		if (lua_iscfunction(S, -1)) { /* else it is a number */
+			push_function(S, lua_tocfunction(S, -1));
+			lua_replace(S, -2);
+		}
 		lua_setfield(S, -2, *names);
 	}
 	lua_remove(S, -2);
@@ -283,8 +246,8 @@ static void push_some(lua_State *S, lua_CFunction library, const char *const *na
 
 void keel_sandbox_push_environment(lua_State *S)
 {
-	static const char *const basic[] = {"assert", "error",  "ipairs",   "rawequal", "rawget",
-										"rawlen", "select", "tonumber", "type",     NULL};
+	static const char *const basic[] = {"assert", "error",    "rawequal", "rawget", "rawlen",
+										"select", "tonumber", "type",     NULL};
 	static const char *const strings[] = {"byte", "char", "len", "lower", "reverse", "sub", "upper", NULL};
 	/* Neither random nor randomseed: the same picture gives the same decision. */
 	static const char *const numbers[] = {"abs",       "acos",       "asin",       "atan", "ceil", "cos", "deg",

@@ -39,6 +39,7 @@ static const char *search(struct matching *m, const char **at)
 static void push_capture(lua_State *S, const struct matching *m, int i)
 {
 	const struct capture *capture = &m->captures[i];
+	keel_sandbox_check_time(S);
 	if (capture->size == CAPTURE_POSITION)
 		lua_pushinteger(S, capture->start - m->subject + 1);
 	else
@@ -250,5 +251,5 @@ void keel_sandbox_add_match(lua_State *S)
 {
 	static const luaL_Reg functions[] = {
 		{"find", string_find}, {"match", string_match}, {"gmatch", string_gmatch}, {"gsub", string_gsub}, {NULL, NULL}};
-	luaL_setfuncs(S, functions, 0);
+	keel_sandbox_set_functions(S, functions);
 }

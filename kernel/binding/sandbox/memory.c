@@ -2,27 +2,24 @@
  *
  * A Lua state is plain memory that refers to nothing outside of itself, so a copy of it, taken when the script has been
  * loaded, is all it takes to undo a call: no collector has to run, nothing a script did can be there for the next one,
- * and a call that was stopped half-way costs no more than another. Small blocks are cut off chunks one after the other
- * and never given back one by one; large ones are the host's. What was cut off counts until the call ends.
+ * and a call that was stopped half-way costs no more than another. Small blocks are cut off an arena (arena.c) one
+ * after the other and never given back one by one; large ones are the host's. What was cut off counts until the call
+ * ends.
+ *
+ * Lua answers a refused block by collecting all garbage before it asks again, which takes tens of milliseconds when
+ * there is much, inside of one instruction. So nothing is simply refused: what the stop comes too late for is granted,
+ * when it is small or a vector that Lua was about to let grow, and for an object that is too large, or the hash part of
+ * a table, the stop is raised at once, where Lua itself would raise its error of memory.
  */
 #include "sandbox/sandbox.h"
 
 #include <string.h>
 
 enum {
-	CHUNK_SIZE = 128 * 1024,
-	ALIGNMENT = 16,
-#if defined(__SANITIZE_ADDRESS__)
-	LARGE = 1 /* so that the sanitizer sees the borders of each block */
-#else
-	LARGE = 16 * 1024
-#endif
-};
-
-struct chunk {
-	struct chunk *older;
-	size_t size, used; /* bytes behind this header */
-	size_t kept;       /* of these, the bytes that the image has */
+	LARGE = 16 * 1024, /* bytes of a block that is the host's */
+	REHASHED = 256, /* nodes from which on it matters how long it takes to fill a hash part when all keys collide */
+	STEP_NS = 3,    /* from one node to the next */
+	VECTOR_MAX = 2 * SANDBOX_BLOCK_MAX + 64 * 1024
 };
 
 struct large {
@@ -30,96 +27,104 @@ struct large {
 	size_t size, padding;
 };
 
-static char *bytes_of(struct chunk *chunk)
-{
-	return (char *)(chunk + 1);
-}
-
 static void *host(struct sandbox *box, void *block, size_t old, size_t size)
 {
 	return box->alloc(box->alloc_data, block, old, size);
 }
 
-/* Whether a block can still grow to a size, for which so many bytes more are needed. After the stop what is small still
- * may: the next instruction raises, and refusing would make Lua collect all garbage first, which takes longer than what
- * is left to do. */
-static bool may_grow(struct sandbox *box, size_t size, size_t more)
+/* --- What is granted --------------------------------------------------------------------------------------------- */
+
+/* How many nodes a new vector has if it is the hash part of a table, else 0. A vector of another kind is taken for one
+ * if its size is just that of so many nodes. */
+static size_t nodes_of(const struct sandbox *box, const void *block, size_t kind, size_t size)
 {
-	if (size >= SANDBOX_LARGE)
-		keel_sandbox_hasten(box);
-	if (!box->exceeded) {
-		if (more > box->limit || box->used > box->limit - more)
-			keel_sandbox_trip(box, "bytes");
-		else if (size > SANDBOX_BLOCK_MAX)
-			keel_sandbox_trip(box, "block");
-		else
-			keel_sandbox_look(box, more);
-	}
-	return !box->exceeded || (size <= SANDBOX_SMALL && box->used < box->limit + SANDBOX_SLACK);
+	if (block || kind != 0 || box->node_size == 0 || size % box->node_size != 0)
+		return 0;
+	size_t nodes = size / box->node_size;
+	return (nodes & (nodes - 1)) == 0 ? nodes : 0;
 }
 
+/* Sees to it that the clock is read more often when one instruction may take longer: when there is a long text, as two
+ * of them may be compared; or when there is much, as all short texts may be in one chain of Lua's table of them. */
+static void adapt(struct sandbox *box, size_t kind, size_t size)
+{
+	size_t pace = SANDBOX_EVERY;
+	if (box->used >= SANDBOX_MUCH)
+		pace = 1;
+	else if (box->used >= SANDBOX_HUGE)
+		pace = SANDBOX_EVERY_HUGE;
+	if (kind == LUA_TSTRING) {
+		if (size > box->longest)
+			box->longest = size;
+		if (pace > SANDBOX_PACED / size)
+			pace = size < SANDBOX_PACED ? SANDBOX_PACED / size : 1;
+	}
+	keel_sandbox_hasten(box, (int)pace);
+}
+
+/* Stops the script if a block may not be had for which so many bytes more are needed. */
+static void check(struct sandbox *box, const void *block, size_t kind, size_t size, size_t more)
+{
+	size_t nodes = nodes_of(box, block, kind, size);
+	if (more > box->limit || box->used > box->limit - more)
+		keel_sandbox_trip(box, "bytes");
+	else if (size > SANDBOX_BLOCK_MAX || nodes > SANDBOX_HASH_MAX)
+		keel_sandbox_trip(box, "block");
+	else
+		keel_sandbox_look(box, more, nodes >= REHASHED ? (int64_t)(nodes * nodes / 2) * STEP_NS : 0);
+}
+
+/* Whether a block is granted. `kind` is what Lua says that a new one is for: an object has a type, a vector 0. */
+static bool may_grow(struct sandbox *box, const void *block, size_t kind, size_t size, size_t more)
+{
+	if (size > SANDBOX_PACED / SANDBOX_EVERY || box->used >= SANDBOX_HUGE)
+		adapt(box, block ? 0 : kind, size);
+	if (!box->exceeded)
+		check(box, block, kind, size, more);
+	if (!box->exceeded)
+		return true;
+	if (strcmp(box->exceeded, "memory") == 0)
+		return false;
+	if (size <= SANDBOX_SMALL)
+		return box->used < box->limit + SANDBOX_SLACK;
+	if (!block && (kind != 0 || nodes_of(box, block, kind, size) > 0) && box->running && !box->raised) {
+		box->raised = true; /* once: calling what notes the line may need more of the stack, which is to be granted */
+		keel_sandbox_stop(box->S, box->exceeded); /* does not return */
+	}
+	return size <= VECTOR_MAX && box->used < box->limit + SANDBOX_SLACK;
+}
+
+/* What is granted after the stop is not the script's any more. */
 static void count(struct sandbox *box, size_t bytes)
 {
 	box->used += bytes;
-	if (box->used > box->peak)
+	if (box->used > box->peak && !box->exceeded)
 		box->peak = box->used;
 }
 
 /* --- Small ------------------------------------------------------------------------------------------------------- */
 
-static size_t rounded(size_t size)
-{
-	return (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-}
-
-static bool add_chunk(struct sandbox *box, size_t size)
-{
-	size = size > CHUNK_SIZE ? size : CHUNK_SIZE;
-	struct chunk *chunk = host(box, NULL, 0, sizeof *chunk + size);
-	if (!chunk) {
-		keel_sandbox_trip(box, "memory");
-		return false;
-	}
-	*chunk = (struct chunk){.older = box->chunk, .size = size};
-	box->chunk = chunk;
-	return true;
-}
-
 /* Cuts a block off, or lets the one that was cut off last grow in its place. */
 static void *cut(struct sandbox *box, void *block, size_t old, size_t size)
 {
-	struct chunk *chunk = box->chunk;
-	size_t needed = rounded(size), had = rounded(old);
-	if (block && chunk && (char *)block + had == bytes_of(chunk) + chunk->used &&
-		needed - had <= chunk->size - chunk->used) {
-		chunk->used += needed - had;
-		count(box, needed - had);
-		return block;
+	size_t before = box->arena.used;
+	char *made = keel_arena_cut(&box->arena, block, old, size);
+	if (!made) {
+		keel_sandbox_trip(box, "memory");
+		return NULL;
 	}
-	if (!chunk || needed > chunk->size - chunk->used) {
-		if (!add_chunk(box, needed))
-			return NULL;
-		chunk = box->chunk;
-	}
-	char *made = bytes_of(chunk) + chunk->used;
-	chunk->used += needed;
-	count(box, needed);
-	if (block)
+	count(box, box->arena.used - before);
+	if (block && made != block)
 		memcpy(made, block, old < size ? old : size);
 	return made;
 }
 
 /* --- Large ------------------------------------------------------------------------------------------------------- */
 
-/* Whether a block is a large one. Before there is an image none is; of those in it, none is. */
+/* Whether a block is a large one. Before there is an image none is. */
 static bool is_large(const struct sandbox *box, const void *block, size_t size)
 {
-	if (!block || !box->image || size < LARGE)
-		return false;
-	for (struct chunk *chunk = box->chunk; chunk; chunk = chunk->older)
-		if ((const char *)block >= bytes_of(chunk) && (const char *)block < bytes_of(chunk) + chunk->kept)
-			return false;
-	return true;
+	return block && size >= LARGE && !keel_arena_has(&box->arena, block);
 }
 
 static void unlink_large(struct sandbox *box, struct large *large)
@@ -173,7 +178,11 @@ void *keel_sandbox_allocate(void *data, void *block, size_t before, size_t size)
 			free_large(box, (struct large *)block - 1);
 		return NULL;
 	}
-	if (size > old && !may_grow(box, size, large ? size - old : size))
+	if (!box->S && box->blocks++ == 1)
+		keel_seed_set(&box->seed, box->arena.start);
+	if (!block && before == 0)
+		box->vector = size;
+	if (size > old && !may_grow(box, block, block ? 0 : before, size, large ? size - old : size))
 		return NULL;
 	if (block && !large && size <= old)
 		return block;
@@ -192,42 +201,20 @@ void *keel_sandbox_allocate(void *data, void *block, size_t before, size_t size)
 
 bool keel_sandbox_keep(struct sandbox *box)
 {
-	size_t size = 0;
-	for (struct chunk *chunk = box->chunk; chunk; chunk = chunk->older)
-		size += chunk->used;
-	char *image = host(box, NULL, 0, size);
-	if (!image)
+	box->image = host(box, NULL, 0, box->arena.used);
+	if (!box->image)
 		return false;
-	box->image = image;
-	box->image_size = size;
+	box->image_size = box->arena.used;
 	box->image_used = box->used;
-	for (struct chunk *chunk = box->chunk; chunk; chunk = chunk->older) {
-		chunk->kept = chunk->used;
-		memcpy(image, bytes_of(chunk), chunk->kept);
-		image += chunk->kept;
-	}
+	keel_arena_save(&box->arena, box->image);
 	return true;
-}
-
-static void drop_chunk(struct sandbox *box)
-{
-	struct chunk *chunk = box->chunk;
-	box->chunk = chunk->older;
-	host(box, chunk, sizeof *chunk + chunk->size, 0);
 }
 
 void keel_sandbox_restore(struct sandbox *box)
 {
-	const char *image = box->image;
 	while (box->large)
 		free_large(box, box->large);
-	while (box->chunk && box->chunk->kept == 0)
-		drop_chunk(box);
-	for (struct chunk *chunk = box->chunk; chunk; chunk = chunk->older) {
-		memcpy(bytes_of(chunk), image, chunk->kept);
-		image += chunk->kept;
-		chunk->used = chunk->kept;
-	}
+	keel_arena_load(&box->arena, box->image, box->image_size);
 	box->used = box->image_used;
 }
 
@@ -235,11 +222,19 @@ void keel_sandbox_drop(struct sandbox *box)
 {
 	while (box->large)
 		free_large(box, box->large);
-	while (box->chunk)
-		drop_chunk(box);
+	keel_arena_close(&box->arena);
 	if (box->image)
 		host(box, box->image, box->image_size, 0);
+	if (box->keys)
+		host(box, box->keys, box->key_room * sizeof *box->keys, 0);
+	if (box->names)
+		host(box, box->names, box->key_room * sizeof *box->names, 0);
+	box->keys = NULL;
+	box->names = NULL;
+	box->key_room = 0;
 	box->image = NULL;
 	box->used = 0;
+	box->blocks = 0;
+	box->node_size = 0;
 	box->S = NULL;
 }

@@ -18,6 +18,8 @@ enum {
 	GROWTHS_UNSEEN = 32,  /* allocations between two looks at the clock; large ones always look */
 	GROWTH_SEEN = 512,    /* bytes that make one large */
 	WORK_UNSEEN = 10000,  /* charged instructions between two looks */
+	FREED_PER_NS = 32,    /* bytes */
+	COMPARED_NS = 10,     /* to compare a byte of two texts, at worst */
 	STEP_WEIGHT = 100,    /* instructions that a step through a table counts for there */
 	CHUNK_NAME_SIZE = 48, /* Lua cuts names in messages at 60 */
 	STATE_ROOM = 1 << 20, /* bytes for the state and the chunk, beside the budget of a call */
@@ -83,7 +85,7 @@ static void hook(lua_State *S, lua_Debug *ar)
 	box->left -= box->every;
 	if (box->left < 0)
 		keel_sandbox_trip(box, "instructions");
-	else if (keel_lua_monotonic_ns() > box->deadline_ns)
+	else if (keel_sandbox_is_late(box, 0))
 		keel_sandbox_trip(box, "seconds");
 	if (box->exceeded)
 		stop(S);
@@ -91,18 +93,27 @@ static void hook(lua_State *S, lua_Debug *ar)
 		look_in(box, box->left + 1);
 }
 
-void keel_sandbox_hasten(struct sandbox *box)
+bool keel_sandbox_is_late(const struct sandbox *box, int64_t needed_ns)
 {
-	if (box->pace == SANDBOX_EVERY_LARGE)
+	/* Texts of zero bytes are compared one by one; and memory must be given back. */
+	int64_t reserve = (int64_t)box->longest * COMPARED_NS;
+	reserve = (reserve > needed_ns ? reserve : needed_ns) + (int64_t)(box->used / FREED_PER_NS);
+	return keel_lua_monotonic_ns() + (reserve < box->reserve_max_ns ? reserve : box->reserve_max_ns) > box->deadline_ns;
+}
+
+void keel_sandbox_hasten(struct sandbox *box, int pace)
+{
+	if (box->pace <= pace)
 		return;
-	box->pace = SANDBOX_EVERY_LARGE;
+	box->pace = pace;
+	box->haste = SANDBOX_EVERY / pace;
 	if (box->S && !box->exceeded)
 		look_in(box, box->left + 1);
 }
 
-void keel_sandbox_look(struct sandbox *box, size_t bytes)
+void keel_sandbox_look(struct sandbox *box, size_t bytes, int64_t needed_ns)
 {
-	if ((bytes >= GROWTH_SEEN || ++box->growths % GROWTHS_UNSEEN == 0) && keel_lua_monotonic_ns() > box->deadline_ns)
+	if ((bytes >= GROWTH_SEEN || ++box->growths % GROWTHS_UNSEEN == 0) && keel_sandbox_is_late(box, needed_ns))
 		keel_sandbox_trip(box, "seconds");
 }
 
@@ -111,12 +122,12 @@ static void charge(lua_State *S, lua_Integer instructions, lua_Integer weight)
 {
 	struct sandbox *box = keel_sandbox_of(S);
 	box->left -= instructions;
-	box->unseen += weight;
+	box->unseen += weight * box->haste;
 	if (box->left < 0)
 		keel_sandbox_trip(box, "instructions");
 	if (box->unseen > WORK_UNSEEN) {
 		box->unseen = 0;
-		if (keel_lua_monotonic_ns() > box->deadline_ns)
+		if (keel_sandbox_is_late(box, 0))
 			keel_sandbox_trip(box, "seconds");
 	}
 	if (box->exceeded)
@@ -126,12 +137,17 @@ static void charge(lua_State *S, lua_Integer instructions, lua_Integer weight)
 void keel_sandbox_charge(lua_State *S, size_t instructions)
 {
 	lua_Integer most = instructions < (size_t)INSTRUCTIONS_MAX ? (lua_Integer)instructions : INSTRUCTIONS_MAX;
-	charge(S, most, most);
+	charge(S, most, most < WORK_UNSEEN ? most : WORK_UNSEEN);
 }
 
 void keel_sandbox_step(lua_State *S)
 {
 	charge(S, 1, STEP_WEIGHT);
+}
+
+void keel_sandbox_check_time(lua_State *S)
+{
+	charge(S, 0, STEP_WEIGHT);
 }
 
 static void wait_for_one_more(lua_State *S, int weight)
@@ -168,6 +184,12 @@ static int note_line(lua_State *S)
 	struct sandbox *box = keel_sandbox_of(S);
 	if (!box->exceeded)
 		box->line = current_line(S);
+	if (lua_type(S, 1) == LUA_TTABLE) { /* error { message = … } */
+		lua_pushliteral(S, "message");
+		if (lua_rawget(S, 1) == LUA_TSTRING)
+			return 1;
+		lua_settop(S, 1);
+	}
 	return 1;
 }
 
@@ -175,7 +197,9 @@ static int note_line(lua_State *S)
 
 struct source {
 	struct sandbox *box;
-	const char *name, *data;
+	const char *name, *whole;
+	size_t whole_size;
+	const char *data; /* what is left of it */
 	size_t size;
 };
 
@@ -196,6 +220,9 @@ static const char *read_source(lua_State *S, void *data, size_t *size)
 static int prepare(lua_State *S)
 {
 	struct source *source = lua_touserdata(S, 1);
+	enum { NODES = 4 };
+	lua_createtable(S, 0, NODES);
+	source->box->node_size = source->box->vector / NODES;
 	keel_sandbox_push_environment(S);
 	lua_rawseti(S, LUA_REGISTRYINDEX, LUA_RIDX_GLOBALS); /* what chunks get as _ENV */
 	if (lua_load(S, read_source, source, source->name, "t") != LUA_OK)
@@ -234,9 +261,13 @@ static void start(struct sandbox *box, lua_Integer instructions, lua_Number seco
 	box->unseen = 0;
 	box->calls = 0;
 	box->pace = SANDBOX_EVERY;
+	box->haste = 1;
 	box->bytes = bytes < 1e15 ? (size_t)bytes : (size_t)1e15;
 	box->base = box->peak = box->used;
 	box->limit = box->used + box->bytes + (box->image ? 0 : STATE_ROOM);
+	box->longest = 0;
+	box->raised = false;
+	box->reserve_max_ns = (int64_t)((seconds < 1e6 ? seconds : 1e6) * 1e9 / 2);
 	box->deadline_ns = keel_lua_monotonic_ns() + (int64_t)((seconds < 1e6 ? seconds : 1e6) * 1e9);
 }
 
@@ -268,17 +299,6 @@ static int push_failure(lua_State *L, struct sandbox *box, const char *name)
 	lua_State *S = box->S;
 	size_t size, prefix = strlen(name + 1);
 	lua_pushliteral(L, "failed");
-	if (lua_type(S, -1) == LUA_TTABLE) { /* error { message = … } */
-		lua_pushnil(S);
-		while (lua_next(S, -2)) { /* unlike a look-up this needs no key, which could not be made without raising */
-			if (lua_type(S, -2) == LUA_TSTRING && lua_type(S, -1) == LUA_TSTRING &&
-				strcmp(lua_tostring(S, -2), "message") == 0) {
-				lua_remove(S, -2);
-				break;
-			}
-			lua_pop(S, 1);
-		}
-	}
 	lua_Integer line = 0;
 	if (lua_type(S, -1) != LUA_TSTRING) {
 		lua_pushfstring(L, "it raised a %s", luaL_typename(S, -1));
@@ -312,6 +332,11 @@ static int push_stop(lua_State *L, const struct sandbox *box)
 		lua_pushliteral(L, "memory");
 		return 1;
 	}
+	if (strcmp(box->exceeded, "seed") == 0) {
+		lua_pushliteral(L, "failed");
+		lua_pushliteral(L, "the hash seed of this Lua cannot be set");
+		return 2;
+	}
 	lua_pushliteral(L, "budget");
 	lua_pushstring(L, block ? "bytes" : box->exceeded);
 	int count = push_line(L, box->line);
@@ -322,34 +347,60 @@ static int push_stop(lua_State *L, const struct sandbox *box)
 	return 4;
 }
 
+/* A seed for the hashes of a script's state: the same for the same text. FNV-1a. */
+static unsigned seed_of(const struct source *source)
+{
+	uint32_t hash = 2166136261;
+	for (size_t i = 0; i < source->whole_size; i++)
+		hash = (hash ^ (unsigned char)source->whole[i]) * 16777619;
+	return hash;
+}
+
+/* Makes the state, with the chunk in it. The error, if any, is on the box's stack then. */
+static int make(struct sandbox *box, struct source *source)
+{
+	box->seed.value = seed_of(source);
+	if (!keel_seed_find(&box->seed)) {
+		keel_sandbox_trip(box, "seed");
+		return LUA_ERRRUN;
+	}
+	lua_State *S = lua_newstate(keel_sandbox_allocate, box);
+	if (!S) {
+		keel_sandbox_trip(box, "memory");
+		return LUA_ERRMEM;
+	}
+	box->S = S;
+	*(struct sandbox **)lua_getextraspace(S) = box;
+	lua_gc(S, LUA_GCSTOP); /* what a call allocates is counted whole, and freed after it */
+	look_in(box, box->left + 1);
+	lua_pushcfunction(S, prepare);
+	lua_pushlightuserdata(S, source);
+	box->running = true;
+	int status = lua_pcall(S, 1, 1, 0);
+	box->running = false;
+	if (status != LUA_OK || box->exceeded)
+		return status;
+	if (!keel_sandbox_keep(box)) {
+		keel_sandbox_trip(box, "memory");
+		return LUA_ERRMEM;
+	}
+	box->base = box->peak = box->used;
+	box->limit = box->used + box->bytes;
+	return LUA_OK;
+}
+
 /* Makes the state, if there is none, and runs the chunk in it. The result, if any, is on the box's stack then. */
 static int enter(lua_State *L, struct sandbox *box, const char *name, struct intake *in)
 {
 	if (!box->image) {
 		struct source source = {.box = box, .name = name};
 		lua_getiuservalue(L, 1, 1);
-		source.data = lua_tolstring(L, -1, &source.size);
+		source.data = source.whole = lua_tolstring(L, -1, &source.size);
+		source.whole_size = source.size;
 		lua_pop(L, 1); /* the box keeps it */
-		lua_State *S = lua_newstate(keel_sandbox_allocate, box);
-		if (!S) {
-			keel_sandbox_trip(box, "memory");
-			return LUA_ERRMEM;
-		}
-		box->S = S;
-		*(struct sandbox **)lua_getextraspace(S) = box;
-		lua_gc(S, LUA_GCSTOP); /* what a call allocates is counted whole, and freed after it */
-		look_in(box, box->left + 1);
-		lua_pushcfunction(S, prepare);
-		lua_pushlightuserdata(S, &source);
-		int status = lua_pcall(S, 1, 1, 0);
+		int status = make(box, &source);
 		if (status != LUA_OK || box->exceeded)
 			return status;
-		if (!keel_sandbox_keep(box)) {
-			keel_sandbox_trip(box, "memory");
-			return LUA_ERRMEM;
-		}
-		box->base = box->peak = box->used;
-		box->limit = box->used + box->bytes;
 	}
 	lua_State *S = box->S;
 	look_in(box, box->left + 1);
@@ -357,7 +408,25 @@ static int enter(lua_State *L, struct sandbox *box, const char *name, struct int
 	lua_pushcfunction(S, run);
 	lua_pushvalue(S, CHUNK);
 	lua_pushlightuserdata(S, in);
-	return lua_pcall(S, 2, in ? 2 : 0, CHUNK + 1);
+	box->running = true;
+	int status = lua_pcall(S, 2, in ? 2 : 0, CHUNK + 1);
+	box->running = false;
+	return status;
+}
+
+/* The same in the C locale, on which comparisons of texts and the point of numbers depend. */
+static int enter_locale(lua_State *L, struct sandbox *box, const char *name, struct intake *in)
+{
+	if (!box->locale)
+		box->locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+	if (!box->locale) {
+		keel_sandbox_trip(box, "memory");
+		return LUA_ERRMEM;
+	}
+	locale_t hosts = uselocale(box->locale);
+	int status = enter(L, box, name, in);
+	uselocale(hosts);
+	return status;
 }
 
 /* After a call: all is as before it. What failed while the script was loaded has left nothing worth keeping. */
@@ -385,7 +454,7 @@ static int call(lua_State *L, bool whole)
 	start(box, lua_tointeger(L, 2), lua_tonumber(L, 3), lua_tonumber(L, 4));
 	/* A script writes and reads numbers as in every other process, whatever the locale of this one. */
 	struct keel_lua_locale kept = keel_lua_locale_enter();
-	int status = enter(L, box, name, whole ? &in : NULL);
+	int status = enter_locale(L, box, name, whole ? &in : NULL);
 	keel_lua_locale_leave(kept);
 	lua_settop(L, top);
 	lua_pushboolean(L, 0);
@@ -395,13 +464,16 @@ static int call(lua_State *L, bool whole)
 		return 1 + push_failure(L, box, name);
 	lua_settop(L, top);
 	lua_pushboolean(L, 1);
-	if (!whole)
-		return 1;
-	const char *why;
-	if (keel_sandbox_push_result(L, box->S, lua_gettop(box->S), lua_gettop(box->S) - 1, &in, &why))
-		return 2;
+	const char *why = NULL;
+	bool given = !whole || keel_sandbox_push_result(L, box->S, lua_gettop(box->S), lua_gettop(box->S) - 1, &in, &why);
+	if (keel_lua_monotonic_ns() > box->deadline_ns) /* the last instruction may have been long, or the copy */
+		keel_sandbox_trip(box, "seconds");
+	if (given && !box->exceeded)
+		return whole ? 2 : 1;
 	lua_settop(L, top);
 	lua_pushboolean(L, 0);
+	if (box->exceeded)
+		return 1 + push_stop(L, box);
 	lua_pushliteral(L, "failed");
 	lua_pushfstring(L, "what it returned %s", why);
 	return 3;
@@ -476,6 +548,9 @@ static int sandbox_gc(lua_State *L)
 	if (box->entered) /* called by hand */
 		return 0;
 	keel_sandbox_drop(box);
+	if (box->locale)
+		freelocale(box->locale);
+	box->locale = (locale_t)0;
 	box->alloc = NULL; /* finalizers that run after this one may still have the box: nothing would free it again */
 	return 0;
 }

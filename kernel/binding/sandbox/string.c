@@ -64,8 +64,8 @@ static int string_format(lua_State *S)
 
 void keel_sandbox_add_string(lua_State *S)
 {
-	lua_pushcfunction(S, string_rep);
-	lua_setfield(S, -2, "rep");
+	static const luaL_Reg functions[] = {{"rep", string_rep}, {NULL, NULL}};
+	keel_sandbox_set_functions(S, functions);
 	/* Below the table are the text "" and, in its metatable, Lua's library. */
 	lua_getmetatable(S, -2);
 	lua_getfield(S, -1, "__index");

@@ -205,5 +205,5 @@ void keel_sandbox_add_table(lua_State *S)
 										 {"unpack", table_unpack},
 										 {"sort", table_sort},
 										 {NULL, NULL}};
-	luaL_setfuncs(S, functions, 0);
+	keel_sandbox_set_functions(S, functions);
 }

@@ -8,8 +8,6 @@
 
 #include <string.h>
 
-const char KEEL_SANDBOX_NULL;
-
 /* Which tables in the box are records of the host's lists. Nothing is collected during a call, so an address stays one
  * table's. */
 struct record {
@@ -52,8 +50,69 @@ static bool fits(const struct intake *in, int index, int depth, lua_Integer *nod
 	return true;
 }
 
+/* Makes room for another key. Its memory is the box's: a raise leaks nothing. [-0, +0, v] */
+static void make_room(lua_State *S, struct intake *in)
+{
+	struct sandbox *box = keel_sandbox_of(S);
+	if (in->used < box->key_room)
+		return;
+	size_t room = box->key_room ? 2 * box->key_room : 64;
+	struct key *keys = box->alloc(box->alloc_data, box->keys, box->key_room * sizeof *keys, room * sizeof *keys);
+	if (!keys)
+		keel_sandbox_stop(S, "memory");
+	box->keys = keys;
+	const char **names = box->alloc(box->alloc_data, box->names, box->key_room * sizeof *names, room * sizeof *names);
+	if (!names) {
+		/* Both have the same room: the larger one is made small again, which cannot fail in a host's allocator. */
+		box->keys = box->alloc(box->alloc_data, keys, room * sizeof *keys, box->key_room * sizeof *keys);
+		keel_sandbox_stop(S, "memory");
+	}
+	box->names = names;
+	box->key_room = room;
+}
+
+/* Pushes the names and values of the host's table at `index` there, pair by pair, and puts the names, with their places
+ * on that stack, behind the keys that are in use, in their order. `texts`: other keys are left out. Returns how many.
+ */
+static size_t read_pairs(lua_State *S, struct intake *in, int index, bool texts)
+{
+	lua_State *L = in->host;
+	struct sandbox *box = keel_sandbox_of(S);
+	size_t first = in->used;
+	bool in_order = true;
+	lua_checkstack(L, 4);
+	for (lua_pushnil(L); lua_next(L, index);) {
+		if (texts && lua_type(L, -2) != LUA_TSTRING) {
+			lua_pop(L, 1);
+			continue;
+		}
+		make_room(S, in);
+		struct key *key = &box->keys[in->used];
+		keel_key_read(L, -2, key);
+		key->place = lua_gettop(L) - 1;
+		in_order = in_order && (in->used == first || keel_key_less(key - 1, key));
+		in->used++;
+		if (!lua_checkstack(L, 4))
+			keel_sandbox_stop(S, "memory");
+		lua_pushvalue(L, -2);
+	}
+	if (!in_order)
+		keel_key_sort(&box->keys[first], in->used - first);
+	return in->used - first;
+}
+
+/* How many of the keys from `first` on are 1, 2, 3 and so on. */
+static int listed(const struct sandbox *box, size_t first, size_t count)
+{
+	size_t i = 0;
+	while (i < count && box->keys[first + i].kind == KEY_NUMBER && box->keys[first + i].is_integer &&
+		   box->keys[first + i].as.integer == (lua_Integer)i + 1)
+		i++;
+	return (int)i;
+}
+
 /* Pushes a copy of the host's value at `index`, which fits. [-0, +1, e] */
-static void copy_in(lua_State *S, const struct intake *in, int index)
+static void copy_in(lua_State *S, struct intake *in, int index)
 {
 	lua_State *L = in->host;
 	size_t size;
@@ -73,7 +132,7 @@ static void copy_in(lua_State *S, const struct intake *in, int index)
 		return;
 	}
 	case LUA_TUSERDATA:
-		lua_pushlightuserdata(S, (void *)(uintptr_t)&KEEL_SANDBOX_NULL);
+		lua_pushlightuserdata(S, KEEL_SANDBOX_NULL);
 		return;
 	case LUA_TTABLE:
 		break;
@@ -81,14 +140,20 @@ static void copy_in(lua_State *S, const struct intake *in, int index)
 		lua_pushnil(S);
 		return;
 	}
+	int top = lua_gettop(L);
+	size_t first = in->used, count = read_pairs(S, in, index, false);
+	int in_list = listed(keel_sandbox_of(S), first, count);
 	luaL_checkstack(S, 4, NULL);
-	lua_createtable(S, (int)lua_rawlen(L, index), lua_rawlen(L, index) == 0 ? 4 : 0);
-	for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
-		int key = lua_gettop(L) - 1;
-		copy_in(S, in, key);
-		copy_in(S, in, key + 1);
+	lua_createtable(S, in_list, (int)count - in_list);
+	for (size_t i = first; i < first + count; i++) {
+		int place = keel_sandbox_of(S)->keys[i].place;
+		keel_sandbox_check_time(S);
+		copy_in(S, in, place);
+		copy_in(S, in, place + 1);
 		lua_rawset(S, -3);
 	}
+	lua_settop(L, top);
+	in->used = first;
 }
 
 static void push_list(lua_State *S, struct intake *in, int index, struct record *records, int argument);
@@ -116,77 +181,135 @@ static void omit(lua_State *S)
 	lua_pop(S, 1);
 }
 
-/* A field that is a document, or a long text. [-0, +0, e], the record on the top and its key in the host below. */
-static void push_document(lua_State *S, struct intake *in, int key)
+/* Sets a field that is a document, or a long text: its value is at `place` of the host's stack. [-1, +0, e], the name
+ * on the top, the record below it. */
+static void set_document(lua_State *S, struct intake *in, int place)
 {
 	lua_Integer nodes = in->nodes < SANDBOX_NODES_MAX ? in->nodes : SANDBOX_NODES_MAX;
 	lua_Integer bytes = in->bytes < SANDBOX_TEXT_MAX ? in->bytes : SANDBOX_TEXT_MAX;
 	lua_Integer nodes_before = nodes, bytes_before = bytes;
 	int host = lua_gettop(in->host);
-	size_t size;
-	const char *name = lua_tolstring(in->host, key, &size);
-	lua_pushlstring(S, name, size);
-	if (!fits(in, key + 1, 0, &nodes, &bytes)) {
+	if (!fits(in, place, 0, &nodes, &bytes)) {
 		lua_settop(in->host, host);
 		omit(S);
 		return;
 	}
-	copy_in(S, in, key + 1);
+	copy_in(S, in, place);
 	lua_rawset(S, -3);
 	in->nodes -= nodes_before - nodes;
 	in->bytes -= bytes_before - bytes;
 }
 
-/* A record: its fields, each within bounds of its own. `level` 0: a list of tables in it is a list of records. */
-static void push_record(lua_State *S, struct intake *in, int index, int level)
+/* Sets a field of a record, whose value is at `place` of the host's stack. `level` 0: a list of tables is a list of
+ * records. [-1, +0, e], the name on the top, the record below it. */
+static void set_field(lua_State *S, struct intake *in, int place, int level)
 {
 	enum { SHORT = 512 }; /* bytes of a text that nobody counts */
 	lua_State *L = in->host;
-	int fields = 0;
-	lua_createtable(S, 0, in->fields); /* as many as the last one had, most likely */
-	for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
-		int key = lua_gettop(L) - 1;
-		size_t size;
-		if (lua_type(L, key) != LUA_TSTRING)
-			continue; /* a record has names */
-		fields++;
-		const char *name = lua_tolstring(L, key, &size);
-		int type = lua_type(L, key + 1);
-		bool listed = type == LUA_TTABLE && level == 0 && is_list_of_tables(L, key + 1);
-		if (!listed && (type == LUA_TTABLE || type > LUA_TTABLE || type == LUA_TLIGHTUSERDATA ||
-						(type == LUA_TSTRING && lua_rawlen(L, key + 1) > SHORT))) {
-			push_document(S, in, key);
-			continue;
-		}
-		lua_pushlstring(S, name, size);
-		if (listed) {
-			push_list(S, in, key + 1, NULL, 0);
-		} else if (type == LUA_TSTRING) {
-			const char *text = lua_tolstring(L, key + 1, &size);
-			lua_pushlstring(S, text, size);
-		} else {
-			copy_in(S, in, key + 1);
-		}
-		lua_rawset(S, -3);
+	size_t size = 0;
+	int type = lua_type(L, place);
+	const char *text = type == LUA_TSTRING ? lua_tolstring(L, place, &size) : NULL;
+	if (type == LUA_TTABLE && level == 0 && is_list_of_tables(L, place)) {
+		push_list(S, in, place, NULL, 0);
+	} else if (type >= LUA_TTABLE || type == LUA_TLIGHTUSERDATA || size > SHORT) {
+		set_document(S, in, place);
+		return;
+	} else if (text) {
+		lua_pushlstring(S, text, size);
+	} else {
+		copy_in(S, in, place);
 	}
-	in->fields = fields;
+	lua_rawset(S, -3);
+}
+
+/* A record: its fields, each within bounds of its own. */
+static void push_record(lua_State *S, struct intake *in, int index)
+{
+	struct sandbox *box = keel_sandbox_of(S);
+	int top = lua_gettop(in->host);
+	size_t first = in->used, count = read_pairs(S, in, index, true);
+	lua_createtable(S, 0, (int)count);
+	for (size_t i = first; i < first + count; i++) {
+		int place = box->keys[i].place;
+		lua_pushlstring(S, box->keys[i].as.text.data, box->keys[i].as.text.size);
+		set_field(S, in, place + 1, 0);
+	}
+	lua_settop(in->host, top);
+	in->used = first;
+}
+
+/* --- Lists of records -------------------------------------------------------------------------------------------- */
+
+/* The fields of the last record of a list. The next one most likely has the same, in the same order of the host's: then
+ * they need neither be sorted nor made again in the box. */
+struct shape {
+	size_t first, count; /* of the box's keys, places counted from where the pairs of a record begin */
+	int names;           /* where they begin on the box's stack */
+};
+
+/* Pushes the fields of the host's record at `index` there, as long as they are those of the shape; false for others,
+ * and some may be on the stack then. */
+static bool push_alike(const struct sandbox *box, lua_State *L, int index, const struct shape *shape)
+{
+	size_t count = 0;
+	if (shape->count == 0 || !lua_checkstack(L, 2 * (int)shape->count + 4))
+		return false;
+	for (lua_pushnil(L); lua_next(L, index); lua_pushvalue(L, -2)) {
+		if (count == shape->count || lua_type(L, -2) != LUA_TSTRING ||
+			lua_tolstring(L, -2, NULL) != box->names[shape->first + count])
+			return false;
+		count++;
+	}
+	return count == shape->count;
+}
+
+/* The same for any record, which makes the shape. */
+static void push_first(lua_State *S, struct intake *in, int index, struct shape *shape)
+{
+	struct sandbox *box = keel_sandbox_of(S);
+	int top = lua_gettop(in->host);
+	in->used = shape->first;
+	shape->count = read_pairs(S, in, index, true);
+	lua_settop(S, shape->names - 1);
+	luaL_checkstack(S, (int)shape->count + 8, NULL);
+	for (size_t i = shape->first; i < in->used; i++) {
+		struct key *key = &box->keys[i];
+		key->place -= top;
+		box->names[shape->first + (size_t)key->place / 2] = key->as.text.data;
+		lua_pushlstring(S, key->as.text.data, key->as.text.size);
+	}
 }
 
 static void push_list(lua_State *S, struct intake *in, int index, struct record *records, int argument)
 {
 	lua_State *L = in->host;
+	struct sandbox *box = keel_sandbox_of(S);
 	lua_Integer count = (lua_Integer)lua_rawlen(L, index);
 	luaL_checkstack(S, 8, NULL);
 	lua_createtable(S, (int)count, 0);
+	int list = lua_gettop(S);
+	struct shape shape = {.first = in->used, .names = list + 1};
 	for (lua_Integer i = 1; i <= count; i++) {
+		int top = lua_gettop(L);
 		if (lua_rawgeti(L, index, i) == LUA_TTABLE) {
-			push_record(S, in, lua_gettop(L), 1);
+			if (!push_alike(box, L, top + 1, &shape)) {
+				lua_settop(L, top + 1);
+				push_first(S, in, top + 1, &shape);
+			}
+			keel_sandbox_check_time(S);
+			lua_createtable(S, 0, (int)shape.count);
+			for (size_t k = 0; k < shape.count; k++) {
+				lua_pushvalue(S, shape.names + (int)k);
+				set_field(S, in, top + 2 + box->keys[shape.first + k].place, 1);
+			}
 			if (records)
 				records[in->shown++] = (struct record){lua_topointer(S, -1), argument, (int)i};
-			lua_rawseti(S, -2, i);
+			lua_rawseti(S, list, i);
 		}
-		lua_pop(L, 1);
+		lua_settop(L, top);
 	}
+	lua_settop(S, list);
+	in->used = shape.first;
 }
 
 void keel_sandbox_push_arguments(lua_State *S, struct intake *in)
@@ -196,7 +319,7 @@ void keel_sandbox_push_arguments(lua_State *S, struct intake *in)
 	in->nodes = SANDBOX_INTAKE_NODES;
 	in->bytes = SANDBOX_INTAKE_TEXT;
 	in->shown = 0;
-	in->fields = 16;
+	in->used = 0;
 	luaL_checkstack(S, in->last - in->first + 16, NULL);
 	for (int i = in->first; i <= in->last; i++)
 		if (is_list_of_tables(L, i))
@@ -206,7 +329,7 @@ void keel_sandbox_push_arguments(lua_State *S, struct intake *in)
 		if (is_list_of_tables(L, i)) {
 			push_list(S, in, i, records, i);
 		} else if (lua_type(L, i) == LUA_TTABLE) {
-			push_record(S, in, i, 0);
+			push_record(S, in, i);
 		} else {
 			lua_Integer nodes = 1, bytes = SANDBOX_TEXT_MAX;
 			if (!fits(in, i, 0, &nodes, &bytes))
@@ -265,8 +388,11 @@ static bool copy_table(struct outlet *out, int index, int depth)
 
 static bool copy_out(struct outlet *out, int index, int depth)
 {
+	enum { UNSEEN = 32 }; /* values between two looks at the clock: each takes microseconds when keys collide */
 	lua_State *L = out->host, *S = out->box;
 	size_t size;
+	if (out->nodes % UNSEEN == 0 && keel_sandbox_is_late(keel_sandbox_of(S), 0))
+		return refuse(out, "takes too long to copy");
 	if (--out->nodes < 0)
 		return refuse(out, "has more than 2000 values");
 	switch (lua_type(S, index)) {
