@@ -336,9 +336,11 @@ static enum keel_code read_walks(struct keel_store *store, const struct keel_eve
 	if (code == KEEL_OK)
 		code = read_page(store, select, query, next, !walks.key.data, missing, list, err);
 	if (code == KEEL_OK && walks.second && !list->has_more) {
+		/* It goes on after the first: in a damaged log both could find the same event. */
+		int64_t after = list->count > 0 ? list->items[list->count - 1].id + 1 : next;
 		code = keel_query_values(store, walks.second, &select, err, values, count);
 		if (code == KEEL_OK)
-			code = read_page(store, select, query, next, false, missing, list, err);
+			code = read_page(store, select, query, after, false, missing, list, err);
 	}
 	if (walks.second)
 		keel_read_end(store);
