@@ -34,7 +34,7 @@ void keel_lua_push_number_text(lua_State *L, int index, int decimals)
 	lua_Number value = lua_tonumber(L, index);
 	struct keel_lua_locale kept = keel_lua_locale_enter();
 	if (decimals < 0)
-		snprintf(text, sizeof text, "%.14g", value);
+		lua_number2str(text, sizeof text, value); /* as this Lua writes it */
 	else
 		snprintf(text, sizeof text, "%.*f", decimals, value);
 	keel_lua_locale_leave(kept);
