@@ -43,22 +43,24 @@ static bool concerns(const struct keel_run *delta, size_t table)
 	return !delta;
 }
 
-enum keel_code keel_extras_remove(struct keel_store *store, int64_t seq, const struct keel_run *delta,
-								  struct keel_error *err)
+static enum keel_code execute_each(struct keel_store *store, int64_t seq, const struct keel_run *delta, bool adds,
+								   struct keel_error *err)
 {
 	enum keel_code code = KEEL_OK;
 	for (size_t i = 0; code == KEEL_OK && i < sizeof tables / sizeof tables[0]; i++)
 		if (concerns(delta, i))
-			code = keel_execute(store, tables[i].remove, err, keel_int(seq));
+			code = keel_execute(store, adds ? tables[i].add : tables[i].remove, err, keel_int(seq));
 	return code;
+}
+
+enum keel_code keel_extras_remove(struct keel_store *store, int64_t seq, const struct keel_run *delta,
+								  struct keel_error *err)
+{
+	return execute_each(store, seq, delta, false, err);
 }
 
 enum keel_code keel_extras_add(struct keel_store *store, int64_t seq, const struct keel_run *delta,
 							   struct keel_error *err)
 {
-	enum keel_code code = KEEL_OK;
-	for (size_t i = 0; code == KEEL_OK && i < sizeof tables / sizeof tables[0]; i++)
-		if (concerns(delta, i))
-			code = keel_execute(store, tables[i].add, err, keel_int(seq));
-	return code;
+	return execute_each(store, seq, delta, true, err);
 }
