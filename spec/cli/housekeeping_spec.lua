@@ -67,7 +67,8 @@ describe("keel reconcile", function()
       process.pid()), 1, true), result.errors)
     assert.equal("pending", store:get(made.run_id).status)
     result = run("reconcile", "--session", "99")
-    assert.same({ 0, "there is no session 99\nthere was nothing to recover\n" }, { result.code, result.errors })
+    assert.same({ 1, "keel reconcile: there is no session 99; 'keel doctor' names those that nothing can judge\n" },
+      { result.code, result.errors })
   end)
 
   it("recovers what a killed process has left", function()

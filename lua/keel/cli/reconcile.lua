@@ -1,6 +1,7 @@
 --- keel reconcile: recovers what dead processes have left.
 local exec = require "keel.cli.exec"
 local describe = require "keel.cli.describe"
+local errors = require "keel.errors"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 local shape = require "keel.cli.shape"
@@ -58,7 +59,10 @@ return {
     if given.session then
       local ended, failure = store:end_session(given.session)
       if failure then return nil, failure end
-      if not ended then output.note(given, ("there is no session %d"):format(given.session)) end
+      if not ended then
+        return nil, errors.new("not_found", ("there is no session %d; 'keel doctor' names those that nothing can judge")
+          :format(given.session))
+      end
     end
     local recovered, err = manager:reconcile_orphaned_inflight_runs { reconciler = reconciler,
       error = given.error }
