@@ -142,6 +142,15 @@ support.each_store(function(open)
       assert.truthy(tostring(shared):find "keel.shared_commits of")
     end)
 
+    it("lack what a store in other clothes lacks, and wait all the same", function()
+      local bare = {}
+      for _, name in ipairs { "put", "get" } do bare[name] = function(_, ...) return store[name](store, ...) end end
+      local other = keel.shared_commits(bare, { defer = function(fn) table.insert(deferred, fn) end })
+      for _, name in ipairs { "admit", "wait_at_most", "requeue", "begin" } do assert.is_nil(other[name], name) end
+      other:sleep(0)
+      assert(support.manager(other):create "t")
+    end)
+
     it("grant leases", function()
       local results = spawn(3, function(i) return shared:lease("name-" .. i, { ttl = 60 }) end)
       turn()

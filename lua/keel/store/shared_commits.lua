@@ -69,10 +69,11 @@ end
 
 own.transaction, own.lease = methods.transaction, methods.lease
 
---- Waits as the host said; what is not shared waits as the store does.
+--- Waits as the host said; what is not shared waits as the store does, and one that does not know how blocks.
 function own:sleep(seconds)
-  if not (self._sleep and is_shared(self)) then return self._store:sleep(seconds) end
-  return self._sleep(seconds)
+  if self._sleep and is_shared(self) then return self._sleep(seconds) end
+  if self._store.sleep then return self._store:sleep(seconds) end
+  kernel.sleep(seconds)
 end
 
 --- As the store's, but a coroutine waits without holding up the thread, even if the store was given no `sleep`.
@@ -163,9 +164,11 @@ local forwarders = setmetatable({}, { __index = function(map, name)
   return forward
 end })
 
+-- What is here whatever the store behind has. A store in other clothes need not have the rest.
+local always = { flush = true, transaction = true, lease = true, sleep = true }
+
 function SharedCommits:__index(name)
-  -- A store in other clothes need not have everything.
-  if own[name] and (name ~= "admit" or self._store.admit) then return own[name] end
+  if own[name] and (always[name] or self._store[name]) then return own[name] end
   if type(name) == "string" and name:find "^_" then return nil end
   local member = self._store[name]
   return type(member) == "function" and forwarders[name] or member
