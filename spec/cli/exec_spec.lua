@@ -618,6 +618,7 @@ describe("keel exec", function()
       [{ "--strategy", "limit", "--set", "max=0" }] = "see --set",
       [{ "--strategy", "limit", "--set", "max=no" }] = "option '--set': 'max' is a number from 0 up; write max=3",
       [{ "--strategy", "enqueue", "--set", "max_waiting=-1" }] = "'max_waiting' is a number from 0 up",
+      [{ "--strategy", "enqueue", "--set", "strict=1" }] = "'strict' is true or false; write strict=true",
       [{ "--strategy", "limit", "--set", "maxx=2" }] = "limit has no option 'maxx'; it has max and max_waiting",
       [{ "--set", "max-waiting=2" }] = "strategy reject has no option 'max_waiting'; it has none",
       [{ "--timeout", "0" }] = "leave the option out for no limit",
@@ -635,5 +636,6 @@ describe("keel exec", function()
       assert.equal(2, result.code, text)
       assert.is_truthy(result.errors:find(text, 1, true), result.errors)
     end
+    assert.equal(0, exec("exec", "--strategy", "enqueue", "--set", "strict=true", "true").code)
   end)
 end)

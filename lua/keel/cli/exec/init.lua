@@ -95,8 +95,17 @@ local function request_of(given, directory)
     strategy_options = next(set) and set or nil }
 end
 
+-- What is wrong with the value of an option of our strategies. All of them are numbers, but for one.
+local function value_problem(option, value)
+  if option == "strict" then
+    return type(value) ~= "boolean" and "'strict' is true or false; write strict=true" or nil
+  end
+  local is_fine = math.type(value) and value >= 0
+  return not is_fine and ("'%s' is a number from 0 up; write %s=3"):format(option, option) or nil
+end
+
 -- A strategy of ours ignores what it does not know, and looks at a value when it needs it, on a busy thread; somebody
--- who mistyped should hear of it at once. All their options are numbers.
+-- who mistyped should hear of it at once.
 local function check_set(given)
   if #(given.set or {}) == 0 then return true end
   local name = given.strategy or "reject"
@@ -108,10 +117,9 @@ local function check_set(given)
     if not is_known[assigned.name] then
       return nil, usage.error(("option '--set': strategy %s has no option '%s'; it has %s"):format(name, assigned.name,
         #known > 0 and table.concat(known, " and ") or "none"))
-    elseif math.type(assigned.value) == nil or assigned.value < 0 then
-      return nil, usage.error(("option '--set': '%s' is a number from 0 up; write %s=3"):format(assigned.name,
-        assigned.name))
     end
+    local problem = value_problem(assigned.name, assigned.value)
+    if problem then return nil, usage.error("option '--set': " .. problem) end
   end
   return true
 end
