@@ -143,6 +143,18 @@ describe("An executor that is stopped", function()
       { row(given).status, row(given).attempt, row(own).status, row(own).stop_reason })
   end)
 
+  it("F-15: gives back what its handler has put off when it was asked, for as long as it has said", function()
+    local id = claimable "t"
+    local executor = running(function(context)
+      context.sleep(60)
+      return context.snooze(300)
+    end, id)
+    assert.same({ id }, ids_of(assert(executor:stop { drain = false }), "given_back"))
+    assert.same({ "pending", 1, 1 }, { row(id).status, row(id).attempt, row(id).snoozes })
+    assert.truthy(row(id).scheduled_at)
+    assert.is_nil((support.manager(store):claim_next()))
+  end)
+
   it("F-11: what was given back is that, though another has taken and ended it before anybody looks", function()
     local other = support.manager(support.open(store:path(), { durability = "off" }))
     local function finish(forward, ...)
