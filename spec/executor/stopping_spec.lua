@@ -1,5 +1,6 @@
 --- Stopping loses nothing: handlers end, or are asked to, and what others can run is given back without an attempt.
 local executors = require "support.executor"
+local keel = require "keel"
 local support = require "support"
 local uv = require "luv"
 
@@ -141,6 +142,17 @@ describe("An executor that is stopped", function()
       { report.finished, ids_of(report, "given_back"), ids_of(report, "interrupted"), record.abort_action })
     assert.same({ "pending", 1, "interrupted", "shutdown" },
       { row(given).status, row(given).attempt, row(own).status, row(own).stop_reason })
+  end)
+
+  it("F-11: a manager's shutdown ends nothing that others can run because the store was busy for a moment", function()
+    local wrapped = support.wrap(store, { requeue = support.fail(1, support.busy()), tx = {} })
+    runs = support.manager(wrapped, { retry = keel.retry_policy { max_attempts = 1 } })
+    local id = claimable "a"
+    assert(runs:claim_next())
+    local report, err = runs:shutdown { timeout = 0 }
+    assert.same({ {}, {}, "busy", "running" }, { report.given_back, report.interrupted, err.code, row(id).status })
+    report = assert(runs:shutdown { timeout = 0 })
+    assert.same({ { id }, "pending" }, { ids_of(report, "given_back"), row(id).status })
   end)
 
   it("F-15: gives back what its handler has put off when it was asked, for as long as it has said", function()

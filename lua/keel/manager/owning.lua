@@ -108,10 +108,10 @@ local function bad_duration(field)
   return errors.new("invalid_request", field .. " must be a number of seconds, at least 0", { field = field })
 end
 
--- Gives back a run that others can run. Returns nil when it cannot.
+-- Gives back a run that others can run. Returns nil when it cannot, and the error.
 local function give_back(self, record)
-  local run = self:requeue(record.run_id, { attempt = false })
-  if not run then return nil end
+  local run, err = self:requeue(record.run_id, { attempt = false })
+  if not run then return nil, err end
   -- Somebody else may have taken and ended it by now. One that was asked to stop is still ours, and interrupted.
   return self._live:is_lost(record.run_id) and "given_back" or "interrupted"
 end
@@ -122,9 +122,11 @@ local function leave(self, record)
   local run_id = record.run_id
   if self._live:is_lost(run_id) then return nil end
   if not is_final(record.status) then
-    local list = record.shared and give_back(self, record)
+    local list, err
+    if record.shared then list, err = give_back(self, record) end
     if list then return list end
     if self._live:is_lost(run_id) then return nil end
+    if err and err.transient then return nil, err end -- it stays running: an orphan can be given back, what ended not
   end
   if not is_final(record.status) then
     local done, err = self:_change_status(record, "interrupted", { stop_reason = "shutdown" })
