@@ -1,7 +1,7 @@
 --- keel help: what there is, and what a command does.
 local commands = require "keel.cli.commands"
 local host = require "keel.host"
-local suggest = require "keel.cli.suggest"
+local kernel = require "keel.kernel"
 local terminal = require "keel.cli.terminal"
 local usage = require "keel.cli.usage"
 local width = require "keel.cli.width"
@@ -57,7 +57,7 @@ local function show(words, find)
     return 0
   end
   if words[1] and words[1]:find "^%-" then
-    local nearest = suggest.nearest(words[1], { "--man", "--help" })
+    local nearest = kernel.nearest(words[1], { "--man", "--help" })
     return complain(("unknown option '%s'; %s"):format(words[1], nearest and ("did you mean '%s'?"):format(nearest) or
       "'keel help help' tells what there is"))
   end

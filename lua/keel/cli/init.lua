@@ -4,7 +4,7 @@
 --- (nothing: 0), or nil and an error; `is_host` says that it runs code of the user's. Nothing is loaded before it is
 --- known to be needed: `keel exec` starts a command, and should take no longer than that.
 local commands = require "keel.cli.commands"
-local suggest = require "keel.cli.suggest"
+local kernel = require "keel.kernel"
 local terminal = require "keel.cli.terminal"
 local usage = require "keel.cli.usage"
 
@@ -34,7 +34,7 @@ local function split_common(words)
     front[#front + 1] = words[i]
     local name = words[i]:match "^(%-%-[^=]+)=" or words[i]
     if name ~= "--version" and not usage.option_named(usage.common, name) then
-      local nearest = suggest.nearest(name, common_names)
+      local nearest = kernel.nearest(name, common_names)
       return nil, usage.error(("unknown option '%s'; %s"):format(name, nearest and
         ("did you mean '%s'?"):format(nearest) or "the options of a command stand behind it"))
     end
@@ -58,6 +58,12 @@ local function asks(words, ...)
   return false
 end
 
+local function names_of(entries)
+  local names = {}
+  for i, entry in ipairs(entries) do names[i] = entry.name end
+  return names
+end
+
 -- Finds the subcommand that words name, and takes its name off them. Returns the entry and its full name, or nil, the
 -- name as far as it is one, and the error.
 local function find(words)
@@ -67,15 +73,15 @@ local function find(words)
     if not word or word:find "^%-" then
       local early = word and usage.option_named(usage.common, word:match "^[^=]*")
       local what = early and ("Write: %s COMMAND %s; there are"):format(name, word) or "There are"
-      return nil, name, usage.error(("which command? %s: %s"):format(what, suggest.list(known)))
+      return nil, name, usage.error(("which command? %s: %s"):format(what, table.concat(names_of(known), ", ")))
     end
     for _, candidate in ipairs(known) do
       if candidate.name == word then entry = candidate end
     end
     if not entry then
-      local nearest = suggest.nearest(word, known)
+      local nearest = kernel.nearest(word, names_of(known))
       return nil, name, usage.error(("there is no command '%s'; %s"):format(word, nearest and
-        ("did you mean '%s'?"):format(nearest) or "there are: " .. suggest.list(known)))
+        ("did you mean '%s'?"):format(nearest) or "there are: " .. table.concat(names_of(known), ", ")))
     end
     table.remove(words, 1)
     name, known = name .. " " .. word, entry.commands

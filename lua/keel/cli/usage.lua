@@ -3,7 +3,7 @@
 --- An option is { "--name", value = "WORD" (none: a flag), about, convert, choices, many }, an argument
 --- { "name", about, optional, many, convert }. `takes_command` is what the words behind the options are called, when
 --- they are a command's own. What help, completion and the man page say comes from the same.
-local suggest = require "keel.cli.suggest"
+local kernel = require "keel.kernel"
 
 local usage = {}
 
@@ -157,7 +157,7 @@ local function suggestion(name, command, unknown)
   for _, list in ipairs { command.options or {}, usage.common } do
     for _, option in ipairs(list) do names[#names + 1] = option[1] end
   end
-  local nearest = suggest.nearest(unknown, names)
+  local nearest = kernel.nearest(unknown, names)
   return nearest and ("did you mean '%s'?"):format(nearest) or
     ("'%s' tells what there is"):format((name:gsub("^keel", "keel help")))
 end
