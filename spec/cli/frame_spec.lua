@@ -44,6 +44,7 @@ describe("keel", function()
       command.run({ "help", "runs", "list", "old" }).errors)
     result = command.run { "runs", "retry", "r", "--key", "k" }
     assert.equal("keel runs retry: unknown option '--key'; 'keel help runs retry' tells what there is\n", result.errors)
+    assert.matches("%-%-man +print the manual page", command.run({ "help", "help" }).output)
     assert.is_truthy(command.run({ "help", "--mna" }).errors:find("did you mean '--man'?", 1, true))
   end)
 

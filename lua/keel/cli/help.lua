@@ -8,7 +8,7 @@ local width = require "keel.cli.width"
 
 local WIDEST, NARROWEST = 100, 50 -- columns
 
-local options = { { "--man", about = "terminal.print the manual page, keel(1), in the language of man(7)" } }
+local options = { { "--man", about = "print the manual page, keel(1), in the language of man(7)" } }
 
 local function print_list(name, known)
   local widest = 0
