@@ -163,6 +163,15 @@ error 'e']], "--json")
     assert.same({ code = "error", message = "stdin:6: e", transient = false }, keel.json.decode(second).error)
   end)
 
+  it("F-26: goes on after an error of a class whose fields raise, as JSON too", function()
+    for _, options in ipairs { {}, { "--json" } } do
+      local result = repl('error(setmetatable({}, { __index = function() error "no field" end }))\n41 + 1\n',
+        table.unpack(options))
+      assert.is_truthy(result.output:find("42", 1, true), result.errors)
+      assert.is_nil(result.errors:find("traceback", 1, true), result.errors)
+    end
+  end)
+
   it("waits for events of the log, by filter and with an end", function()
     prints([[
 events:wait(nil, 0)

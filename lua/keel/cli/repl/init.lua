@@ -1,5 +1,6 @@
 --- keel repl: a prompt for Lua with a store at hand.
 local chunk = require "keel.cli.repl.chunk"
+local errors = require "keel.errors"
 local host = require "keel.host"
 local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
@@ -130,12 +131,12 @@ local function report_failure(failure, as_json)
   io.stdout:flush()
   if as_json then
     local value = failure.value
-    local is_typed = type(value) == "table" and type(value.code) == "string"
     local fields = { code = "error", message = failure.message, transient = false }
-    if is_typed then
+    if errors.code(value) then -- anybody's error: its class may raise when it is looked at
       local own = {}
-      for name, member in pairs(value) do own[name] = member end
-      if kernel.json.encode(own) then fields = own end
+      for name, member in next, value do own[name] = member end
+      local ok, text = pcall(kernel.json.encode, own)
+      if ok and text then fields = own end
     end
     terminal.say(terminal.json { error = fields })
     return
