@@ -155,6 +155,18 @@ describe("An executor that is stopped", function()
     assert.same({ { id }, "pending" }, { ids_of(report, "given_back"), row(id).status })
   end)
 
+  it("F-11: has left what its handlers have not let go of, and so does a shutdown behind it", function()
+    local id, go_on = claimable "t", false
+    local executor = running(function(context)
+      while not go_on do context.sleep(0.005) end
+    end, id)
+    local report = assert(executor:stop { timeout = 0, drain = false })
+    assert.same({ { id }, "running" }, { ids_of(report, "running"), row(id).status })
+    report = assert(runs:shutdown { timeout = 0 })
+    assert.same({ {}, { id }, "running" }, { report.given_back, ids_of(report, "running"), row(id).status })
+    go_on = true
+  end)
+
   it("F-15: gives back what its handler has put off when it was asked, for as long as it has said", function()
     local id = claimable "t"
     local executor = running(function(context)

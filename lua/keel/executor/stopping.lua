@@ -97,6 +97,7 @@ local function let_go(self)
   self._state = "stopped"
   local live = self._manager._live
   self._manager._executor, live.on_add, live.on_claimable = nil, nil, nil
+  if next(self._attempts) then table.insert(self._manager._left_behind, self) end
   if not SharedCommits.is(self._store) then self._manager._client:use(self._store) end
   for _, waiter in ipairs { self._keeper or nil, self._watcher or nil } do waiter:wake() end
   self._watch:close()

@@ -140,6 +140,15 @@ local function leave(self, record)
   return "finished"
 end
 
+-- Whether a handler works on a run, of an executor that is there or of one that was stopped without it.
+local function has_handler(self, record)
+  if self._executor and self._executor:_holds(record) then return true end
+  for _, executor in ipairs(self._left_behind) do
+    if executor:_holds(record) then return true end
+  end
+  return false
+end
+
 -- --- Waiting --------------------------------------------------------------------------------------------------------
 
 local function is_in_memory(client)
@@ -353,10 +362,10 @@ return function(Manager)
       local over = #running == 0 or clock.left() <= 0
       if not over then clock.sleep(math.min(SHUTDOWN_STEP, clock.left())) end
     until over
-    local report, executor = { finished = {}, given_back = {}, interrupted = {} }, self._executor
+    local report = { finished = {}, given_back = {}, interrupted = {} }
     for record in pairs(signalled) do
       local list, err
-      if executor and executor:_holds(record) then
+      if has_handler(self, record) then
         list, report.running = "running", report.running or {}
       else
         list, err = leave(self, record)
