@@ -30,7 +30,7 @@ function output.paint(text, colour)
   return ("\27[%dm%s\27[0m"):format(code, text)
 end
 
-output.plain, output.print, output.say = terminal.plain, terminal.print, terminal.say
+output.plain = terminal.plain
 
 --- One object of JSON on a line of its own.
 ---@param value table
