@@ -489,4 +489,20 @@ describe("keel.restore", function()
       store:close()
     end
   end)
+
+  it("F-9: replaces nothing where the question cannot be shown, unless --yes says so", function()
+    local path, backup = with_backup()
+    local words = { "/bin/sh", "-c", [["$@" 2>errors; echo "ended with $?"; cat errors; read -r _]], "sh",
+      command.program, "--store", path, "restore", backup }
+    local store = support.open(path)
+    local before = store:epoch()
+    store:close()
+    local screen = terminal.start(words, { cwd = support.dir(), width = 200 })
+    screen:expect "ended with 1"
+    screen:expect "nothing was replaced; --yes does it without asking"
+    store = support.open(path)
+    assert.equal(before, store:epoch())
+    store:close()
+    assert.equal(0, terminal.keel({ "--store", path, "restore", "--yes", backup }):ended())
+  end)
 end)

@@ -1,5 +1,6 @@
 --- keel restore: puts a backup in the place of the store.
 local ask = require "keel.cli.ask"
+local errors = require "keel.errors"
 local host = require "keel.host"
 local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
@@ -10,7 +11,7 @@ local terminal = require "keel.cli.terminal"
 local function agrees(given, path)
   if given.yes or not host.stat(path) or not host.is_terminal(0) then return true end
   terminal.say(terminal.plain(path .. " is replaced by " .. given.file .. "; what is in it now is lost."))
-  return ask "Go on?" ~= false
+  return ask "Go on?" == true -- nil: there is no terminal to show the question on
 end
 
 return {
@@ -27,7 +28,7 @@ return {
       if not made then return nil, err end
     end
     if not agrees(given, path) then
-      return nil, { code = "cancelled", message = "nothing was replaced", transient = false }
+      return nil, errors.new("cancelled", "nothing was replaced; --yes does it without asking")
     end
     local done, err = kernel.restore(given.file, path)
     if not done then return nil, err end
