@@ -189,11 +189,13 @@ static enum keel_code change_stopping(struct keel_store *store, const struct kee
 					 : keel_execute(store, is ? insert : drop, err, keel_text(one->thread_id), keel_int(one->seq));
 }
 
-/* Whether a run that can be claimed, before and after, is in the same place of the same line. */
+/* Whether a run that can be claimed, before and after, is in the same place of the same line. Of one with a time to
+ * start at this cannot be said: nobody may have taken it in yet, or somebody has and the clock was set back since. */
 static bool same_claim(const struct keel_run_core *before, const struct keel_run_core *after)
 {
 	return before->priority == after->priority && before->concurrency == after->concurrency &&
-		   before->deadline == after->deadline && before->scheduled_at == after->scheduled_at &&
+		   before->deadline == after->deadline && before->scheduled_at == INT64_MIN &&
+		   after->scheduled_at == INT64_MIN &&
 		   keel_text_same(before->handler, after->handler) && keel_text_same(before->waits_for, after->waits_for);
 }
 
