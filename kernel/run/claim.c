@@ -124,6 +124,11 @@ static enum keel_code look(struct claiming *claiming, const struct keel_line_hea
 		code = keel_line_pass(store, &core, head, keel_store_now(store), &passed, err);
 	} else {
 		code = keel_run_look_at_gate(store, &core, &state, err);
+		if (code == KEEL_OK && state.gate == KEEL_GATE_DELAY) {
+			/* The clock was set back after it had been taken in: it is put off again. */
+			passed = true;
+			code = keel_live_change(store, run_id, &core, &core, err);
+		}
 	}
 	if (code != KEEL_OK || passed)
 		return code;
