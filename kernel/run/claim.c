@@ -167,20 +167,24 @@ static bool asks_for(const struct keel_claim *asked, struct keel_text handler)
 	return asked->handlers_count == 0;
 }
 
-/* The best of a thread that need no turn; or the first of those that do, as only that can have it. */
+/* The best of a thread that need no turn, without those of lines that are parked; or the first of those that do, as
+ * only that can have it. */
 static enum keel_code read_claims(struct claiming *claiming, struct keel_text thread_id, bool queued, int64_t *list,
 								  size_t *count, struct keel_error *err)
 {
-	static const char text[] = "SELECT seq, handler FROM claims WHERE thread_id = ?1 AND queued = ?2"
-							   " AND (deadline IS NULL OR deadline > ?3) ORDER BY priority DESC, seq LIMIT ?4";
+	static const char text[] =
+		"SELECT seq, handler FROM claims AS c WHERE thread_id = ?1 AND queued = ?2"
+		" AND (deadline IS NULL OR deadline > ?3) AND (queued = 1 OR line = 0"
+		" OR EXISTS (SELECT 1 FROM lines AS l WHERE l.line = c.line AND parked_name IS NULL))"
+		" ORDER BY priority DESC, seq LIMIT ?4";
 	struct keel_statement *select;
 	bool row;
 	*count = 0;
 	enum keel_code code = keel_query(claiming->store, text, &select, err, keel_text(thread_id), keel_int(queued),
-									 keel_int(keel_store_now(claiming->store)), keel_int(queued ? 1 : UNQUEUED_TRIED));
+									 keel_int(keel_store_now(claiming->store)), keel_int(queued ? 1 : INT64_MAX));
 	if (code != KEEL_OK)
 		return code;
-	while ((code = keel_step(select, &row, err)) == KEEL_OK && row) {
+	while (*count < UNQUEUED_TRIED && (code = keel_step(select, &row, err)) == KEEL_OK && row) {
 		struct keel_text handler = keel_column_text(select, 1);
 		if (!handler.data) {
 			code = keel_fail_memory(err);

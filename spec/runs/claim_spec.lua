@@ -36,6 +36,18 @@ support.each_store(function(open)
       assert.equal(ids[1], assert(worker:claim_next { limit = 1 }).run_id)
     end)
 
+    it("finds what it has a handler for on a thread behind any number of others", function()
+      for _ = 1, 70 do assert(producer:create("t", { claimable = true, handler = "other" })) end
+      local before = assert(producer:create "t")
+      for i = 1, 70 do
+        assert(store:put("blocked " .. i,
+          { thread_id = "t", claimable = true, handler = "own", waits_for = { before.run_id } }))
+      end
+      local own = assert(producer:create("t", { claimable = true, handler = "own" }))
+      assert.equal(own.run_id, assert(worker:claim_next { threads = { "t" }, handlers = { "own" } }).run_id)
+      assert.is_nil((worker:claim_next { threads = { "t" }, handlers = { "own" } }))
+    end)
+
     it("is the only one who can start it: neither try_start nor set_status does, in any process", function()
       local run = assert(producer:create("t", { claimable = true }))
       for _, manager in ipairs { producer, worker } do
