@@ -51,10 +51,12 @@ static enum keel_code first_kept(struct keel_store *store, const struct keel_pru
 static enum keel_code drop_events(struct keel_store *store, int64_t kept, struct keel_error *err)
 {
 	static const char *const texts[] = {
-		"DELETE FROM events_of_run WHERE (run_id, block) IN (SELECT run_id, (id + 63) / 64 FROM events WHERE id < ?1)"
-		" AND block <= (?1 - 1) / 64",
-		"DELETE FROM events_of_thread WHERE (thread_id, block) IN"
-		" (SELECT thread_id, (id + 63) / 64 FROM events WHERE id < ?1) AND block <= (?1 - 1) / 64",
+		"DELETE FROM events_of_run WHERE (run_id, block) IN (SELECT run_id, (id + 63) / 64 FROM events e WHERE id < ?1"
+		" AND NOT EXISTS (SELECT 1 FROM events n WHERE n.id >= ?1 AND n.id <= (e.id + 63) / 64 * 64"
+		" AND n.run_id = e.run_id))",
+		"DELETE FROM events_of_thread WHERE (thread_id, block) IN (SELECT thread_id, (id + 63) / 64 FROM events e"
+		" WHERE id < ?1 AND NOT EXISTS (SELECT 1 FROM events n WHERE n.id >= ?1 AND n.id <= (e.id + 63) / 64 * 64"
+		" AND n.thread_id = e.thread_id))",
 		"DELETE FROM events_of_runtime WHERE (runtime_id, id) IN (SELECT runtime_id, id FROM events WHERE id < ?1)",
 		"DELETE FROM events_of_worker WHERE (worker_ref, id) IN (SELECT worker_ref, id FROM events WHERE id < ?1)",
 		"DELETE FROM events WHERE id < ?1 AND id < (SELECT max(id) FROM events)",

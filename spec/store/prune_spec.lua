@@ -275,3 +275,22 @@ support.each_store(function(open)
       event_high_water = 11 }, stats)
   end)
 end)
+
+describe("[#sqlite] Pruning in small steps", function()
+  after_each(support.clean_up)
+
+  it("leaves nothing that says where events were", function()
+    local path, clock = support.path(), support.clock()
+    local store = support.open(path, { clock = clock.read, durability = "off" })
+    for i = 1, 130 do
+      assert(store:put("r" .. i, { thread_id = "t" .. i, status = "success" }))
+      clock.advance(1)
+    end
+    for _, seconds in ipairs { 100, 50, 10, 0 } do assert(store:prune { before = -seconds }) end
+    local sql = "SELECT (SELECT count(*) FROM events_of_run) + (SELECT count(*) FROM events_of_thread)"
+    local sqlite <close> = assert(io.popen(("sqlite3 '%s' '%s' 2>&1"):format(path, sql)))
+    local count = sqlite:read "l"
+    if not tonumber(count) then return pending "there is no sqlite3 to look with" end
+    assert.equal("0", count)
+  end)
+end)
