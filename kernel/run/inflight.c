@@ -93,6 +93,7 @@ static enum keel_code look_at_stopping(struct keel_store *store, struct keel_err
 								   " WHERE seq IN (SELECT seq FROM stopping)";
 	struct keel_statement *select;
 	bool row;
+	int64_t looks = store->watched.looks;
 	enum keel_code code = keel_store_prepare(store, stopping, &select, err);
 	if (code != KEEL_OK)
 		return code;
@@ -104,6 +105,10 @@ static enum keel_code look_at_stopping(struct keel_store *store, struct keel_err
 		keel_store_watched(store, kind, keel_column_int(select, 0), state);
 	}
 	keel_reset(select);
+	if (code == KEEL_OK) {
+		keel_watched_forget(&store->watched, KEEL_WATCHED_REQUEST, looks);
+		keel_watched_forget(&store->watched, KEEL_WATCHED_ENDED, looks);
+	}
 	return code;
 }
 

@@ -1,6 +1,8 @@
 /* owner.c - what an owner does with its run besides finishing it, and how it loses it: requeue, settle, leases. */
 #include "support.h"
 
+#include "store/store.h"
+
 #define SECOND 1000000
 
 /* --- Verbs ------------------------------------------------------------------------------------------------------- */
@@ -333,6 +335,24 @@ TEST(settle_is_checked)
 	assert_int_equal(row("r")->finalizing, 1);
 }
 
+/* What was looked at because it was to stop is forgotten when it has. */
+TEST(what_has_stopped_is_not_watched)
+{
+	struct keel_status_change stop = {.status = KEEL_RUN_INTERRUPTED, .finalizing = true};
+	const char *winner;
+	bool found;
+	start_run("r", "t", 0);
+	succeed(keel_run_request_cancel(world.store, text("r"), text("interrupt"), &winner, &why));
+	pass(SECOND);
+	assert_int_equal(world.store->watched.count, 1);
+	succeed(keel_run_update_status(world.store, text("r"), &stop, &found, NULL, &why));
+	pass(SECOND);
+	assert_int_equal(world.store->watched.count, 1);
+	assert_true(settle("r", (struct keel_settle){.fence = 0}));
+	pass(SECOND);
+	assert_int_equal(world.store->watched.count, 0);
+}
+
 /* OWN-10 */
 /* What its owner abandoned is settled by others when the time is over, not before; the owner is shut out. */
 TEST(abandoned_runs_are_settled_in_time)
@@ -560,6 +580,7 @@ int main(void)
 		WITH_STORE(others_do_not_settle),
 		WITH_STORE(others_are_not_finalizing),
 		WITH_STORE(settle_is_checked),
+		WITH_STORE(what_has_stopped_is_not_watched),
 		WITH_STORE(abandoned_runs_are_settled_in_time),
 		WITH_STORE(abandoned_runs_of_the_dead_are_settled),
 		WITH_STORE(renewals),
