@@ -20,8 +20,8 @@ static const struct {
 	const char *columns[COLUMNS_MAX + 1];
 	const char *sql;
 } tables[] = {
-	{"the store", {"epoch"}, "SELECT epoch, epoch FROM store"},
-	{"session", {"owner", "boot"}, "SELECT id, owner, boot FROM sessions"},
+	{"the store", {"epoch", "reconciler"}, "SELECT epoch, epoch, reconciler FROM store"},
+	{"session", {"owner", "boot", "token"}, "SELECT id, owner, boot, token FROM sessions"},
 	{"lease", {"name", "owner"}, "SELECT name, name, owner FROM leases"},
 	{"event",
 	 {"kind", "runtime_id", "thread_id", "run_id", "message", "worker_ref:", "data:"},

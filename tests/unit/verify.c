@@ -176,6 +176,8 @@ TEST(bad_texts)
 		{"UPDATE events SET message = CAST(x'C3' AS TEXT) WHERE id = 7", "message is not valid UTF-8: event: 7"},
 		{"UPDATE leases SET owner = CAST(x'80' AS TEXT)", "owner is not valid UTF-8: lease: n"},
 		{"UPDATE sessions SET owner = CAST(x'80' AS TEXT)", "owner is not valid UTF-8: session: 1"},
+		{"UPDATE sessions SET token = CAST(x'80' AS TEXT)", "token is not valid UTF-8: session: 1"},
+		{"UPDATE store SET reconciler = CAST(x'80' AS TEXT)", "reconciler is not valid UTF-8: the store: "},
 	};
 	put_history();
 	for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
