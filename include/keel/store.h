@@ -7,6 +7,7 @@
  *
  * Every operation on a store may fail with
  *   KEEL_BUSY       other writers kept the lock, or had waited longer, for lock_timeout_us (transient);
+ *   KEEL_REPLACED   when it writes: the store's file is gone, or another one is in its place;
  *   KEEL_STORE_CORRUPT, KEEL_STORE_READONLY, KEEL_STORE_FULL, KEEL_IO, KEEL_NO_MEMORY
  * and has then changed nothing. Functions name only what they add to these.
  */
@@ -49,8 +50,9 @@ KEEL_API void keel_store_options_init(struct keel_store_options *options);
  * `options` NULL: the defaults. On success *store is a handle the caller closes with keel_store_close; on failure NULL.
  * Fails with KEEL_INVALID_REQUEST (an empty uri, an unknown scheme, options that are none), KEEL_STORE_MISSING (no such
  * file and create is false, or no parent directory), KEEL_STORE_CORRUPT (not a database, truncated, another
- * application's), KEEL_STORE_VERSION (schema newer than this library), KEEL_STORE_READONLY, KEEL_IO (a directory, no
- * permission). */
+ * application's, a schema with something of a stranger's), KEEL_STORE_VERSION (schema newer than this library, or from
+ * before the first release), KEEL_REPLACED (the log beside it is another file's), KEEL_STORE_READONLY, KEEL_IO (a
+ * directory, no permission, several names of the file, a mount that shares no locks). */
 KEEL_API enum keel_code keel_store_open(const char *uri, const struct keel_store_options *options,
                                         struct keel_store **store, struct keel_error *err);
 
