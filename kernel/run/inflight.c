@@ -53,20 +53,20 @@ static const char held_up[] =
 		"1") " UNION ALL " BECOME_DUE ") ORDER BY priority DESC, seq LIMIT 1) FROM stopping) AND " BEFORE
 			 " AND seq > " PLACE " ORDER BY seq LIMIT ?4";
 
-enum { LOST_MAX = 10000 }; /* lost leases of one listing; another finds the rest */
-
-/* Looks at all leases in flight, and adds the runs after `place` that have lost theirs to `lost`: that
- * is how a handle comes to know for how long each went unrenewed. What is gone is forgotten. */
+/* Looks at all leases in flight, and adds the first runs of the listing that have lost theirs to `lost`: that is how a
+ * handle comes to know for how long each went unrenewed. What is gone is forgotten. */
 static enum keel_code look_at_leases(struct keel_store *store, const struct keel_inflight_query *query,
 									 struct keel_buffer *lost, struct keel_error *err)
 {
 	static const char leases[] = "SELECT seq, fence, lease_expires_at, coalesce(lease_us, 0),"
 								 " coalesce((SELECT beat FROM sessions WHERE id = session_id), 0), seq > " PLACE
-								 " FROM runs WHERE seq IN (SELECT seq FROM leased)";
+								 " AND " BEFORE " FROM runs WHERE seq IN (SELECT seq FROM leased) ORDER BY seq";
 	struct keel_statement *select;
 	bool row;
-	int64_t looks = store->watched.looks, left = LOST_MAX;
-	enum keel_code code = keel_query(store, leases, &select, err, keel_null(), keel_null(), keel_text(query->after));
+	int64_t looks = store->watched.looks, left = query->limit;
+	enum keel_code code =
+		keel_query(store, leases, &select, err, keel_null(),
+				   query->bounded ? keel_int(query->before) : keel_null(), keel_text(query->after));
 	keel_buffer_put(lost, ",");
 	if (code != KEEL_OK)
 		return code;

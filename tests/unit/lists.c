@@ -231,6 +231,10 @@ TEST(overdue_runs)
 	assert_string_equal(ids_where(rest), "nobody's");
 	world.time++;
 	assert_string_equal(ids_where((struct keel_inflight_query){.overdue = true}), "lapsed fine nobody's late");
+	raw("UPDATE runs SET created_at = created_at + 9 WHERE run_id = 'lapsed';"
+		"UPDATE live SET created_at = created_at + 9 WHERE seq = (SELECT seq FROM runs WHERE run_id = 'lapsed')");
+	struct keel_inflight_query older = {.overdue = true, .bounded = true, .before = world.time, .limit = 1};
+	assert_string_equal(ids_where(older), "fine");
 }
 
 /* Held up is the first claimable run of a thread where somebody was asked to stop, or has not settled. */
