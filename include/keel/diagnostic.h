@@ -22,6 +22,7 @@ struct keel_diagnostic {
 struct keel_diagnostics {
 	struct keel_diagnostic *items;
 	size_t count;
+	bool cut;        /* it ended at KEEL_PAGE_BYTES, before its limit: more follows */
 	size_t capacity; /* private */
 	void *memory;    /* private */
 };

@@ -156,7 +156,8 @@ static int op_record_diagnostic(lua_State *L, struct keel_store *store, struct k
 }
 
 /* list_diagnostics(runtime_id, { after, limit }): the diagnostics of a runtime with an id above `after`, in order: a
- * list of { id, severity, code, message, subject, count }. Parameters: after (0), limit (1 to 1000; 100).
+ * list of { id, severity, code, message, subject, count }; then true when it ends before its limit, as it has become a
+ * page, and more follows. Parameters: after (0), limit (1 to 1000; 100).
  * Fails with not_found, invalid_request, limit_too_large. */
 static int op_list_diagnostics(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
@@ -185,10 +186,14 @@ static int op_list_diagnostics(lua_State *L, struct keel_store *store, struct ke
 		}
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
+	bool cut = list->cut;
 	if (list->count > 16)
 		keel_diagnostics_clear(list);
 	keel_lua_give_back(L, index, LIST);
-	return 1;
+	if (!cut)
+		return 1;
+	lua_pushboolean(L, 1);
+	return 2;
 }
 
 const struct keel_lua_method keel_lua_runtime_methods[] = {

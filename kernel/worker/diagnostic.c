@@ -114,7 +114,7 @@ static enum keel_code damaged(const struct keel_store *store, int64_t id, struct
 }
 
 static enum keel_code read_row(struct keel_store *store, struct keel_statement *select, struct keel_diagnostic *about,
-							   struct keel_arena **arena, struct keel_error *err)
+							   struct keel_arena **arena, size_t *bytes, struct keel_error *err)
 {
 	struct keel_text *texts[] = {&about->severity, &about->code, &about->message, &about->worker_id, &about->run_id};
 	enum { NEEDED = 3 };
@@ -127,6 +127,7 @@ static enum keel_code read_row(struct keel_store *store, struct keel_statement *
 			return damaged(store, about->id, err);
 		if ((!null && !text.data) || !keel_arena_text(arena, text, texts[i]))
 			return keel_fail_memory(err);
+		*bytes += text.size;
 	}
 	bool lost = !keel_column_null(select, 7) && !about->worker_id.data; /* the row of its worker is gone */
 	return lost || about->count < 1 ? damaged(store, about->id, err) : KEEL_OK;
@@ -137,16 +138,20 @@ static enum keel_code read_rows(struct keel_store *store, struct keel_statement 
 {
 	struct keel_arena *arena = list->memory;
 	enum keel_code code;
+	size_t bytes = 0;
 	bool row;
 	for (code = keel_first_step(store, select, &row, err); code == KEEL_OK && row;
 		 code = keel_step(select, &row, err)) {
+		list->cut = bytes >= KEEL_PAGE_BYTES;
+		if (list->cut)
+			break;
 		struct keel_diagnostic *items = keel_make_room(list->items, list->count, &list->capacity, sizeof *items);
 		if (!items) {
 			code = keel_fail_memory(err);
 			break;
 		}
 		list->items = items;
-		code = read_row(store, select, &list->items[list->count], &arena, err);
+		code = read_row(store, select, &list->items[list->count], &arena, &bytes, err);
 		if (code == KEEL_OK && list->items[list->count].id <= after)
 			code = damaged(store, after, err);
 		if (code != KEEL_OK)
@@ -170,6 +175,7 @@ enum keel_code keel_diagnostic_list(struct keel_store *store, struct keel_text r
 	keel_arena_reset(&arena);
 	list->memory = arena;
 	list->count = 0;
+	list->cut = false;
 	enum keel_code code = keel_check_worker_id(runtime_id, "runtime_id", err);
 	if (code == KEEL_OK)
 		code = keel_check_limit(limit, KEEL_LIST_MAX, err);

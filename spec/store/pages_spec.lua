@@ -60,7 +60,7 @@ support.each_store(function(open)
       assert.same({ 4, 4, 2 }, sizes)
     end)
 
-    it("of workers and of a transcript", function()
+    it("of workers, of diagnostics and of a transcript", function()
       local store = open()
       assert(keel.runtime { store = store, runtime_id = "rt" })
       local text = ("x"):rep(MIB)
@@ -70,6 +70,11 @@ support.each_store(function(open)
       end
       assert.same({ 4, true }, page(store:list_workers "rt"))
       assert.same({ 2 }, page(store:list_workers("rt", { after = "w4" })))
+      for i = 1, 6 do
+        assert(store:record_diagnostic("rt", { severity = "info", code = "c" .. i, message = text }))
+      end
+      assert.same({ 4, true }, page(store:list_diagnostics "rt"))
+      assert.same({ 2 }, page(store:list_diagnostics("rt", { after = 4 })))
       local ref = { runtime_id = "rt", worker_id = "w1" }
       for _ = 1, 6 do assert(store:send_worker_input("rt", ref, { kind = "user", content = text })) end
       local part = assert(store:read_transcript("rt", ref, {}))

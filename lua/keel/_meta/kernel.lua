@@ -666,7 +666,7 @@ function Operations:record_diagnostic(runtime_id, diagnostic) end
 ---@param runtime_id string
 ---@param options? { after?: integer, limit?: integer } after: an id; limit: 1 to 1000, default 100
 ---@return keel.Diagnostic[]? diagnostics
----@return keel.Error? err
+---@return keel.Error|true|nil err or true: there are more, though the limit is not reached: these have 4 MiB of texts
 function Operations:list_diagnostics(runtime_id, options) end
 
 --- The oldest event that was not pruned.

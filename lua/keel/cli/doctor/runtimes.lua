@@ -17,8 +17,8 @@ end
 local function look_at(store, runtime_id, findings)
   local after
   repeat
-    local remarks, err = store:list_diagnostics(runtime_id, { after = after, limit = 1000 })
-    if not remarks then return nil, err end
+    local remarks, more = store:list_diagnostics(runtime_id, { after = after, limit = 1000 })
+    if not remarks then return nil, more end
     for _, remark in ipairs(remarks) do
       if remark.severity ~= "info" then
         local times = remark.count > 1 and (" (%d times)"):format(remark.count) or ""
@@ -28,7 +28,7 @@ local function look_at(store, runtime_id, findings)
       end
     end
     after = remarks[#remarks] and remarks[#remarks].id
-  until #remarks < 1000
+  until not more and #remarks < 1000
   return true
 end
 
