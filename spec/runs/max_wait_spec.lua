@@ -1,4 +1,6 @@
 --- One bound over all tries and lock waits of a call.
+local Client = require "keel.store.client"
+local errors = require "keel.errors"
 local keel = require "keel"
 local kernel = require "keel.kernel"
 local support = require "support"
@@ -33,6 +35,33 @@ describe("max_wait", function()
         function(machines) return machines:prepare_atomic("m", "h", function() end) end)
       assert.is_true(slept <= max_wait + 0.15, slept)
     end
+  end)
+
+  -- What a store is told that it may wait, and the waits between tries, by a clock: a try takes a quarter of a second,
+  -- and the host sleeps for twice as long as it should.
+  local function bounds_of(max_wait)
+    local at, bounds, waits = 0, {}, {}
+    local store = { wait_at_most = function(_, seconds) bounds[#bounds + 1] = seconds end, get = function()
+      at = at + 0.25
+      return nil, errors.new("busy", "locked")
+    end }
+    local client = Client.new(store, keel.retry_policy { initial_delay = 0.5, jitter = 0, sleep = function(seconds)
+      waits[#waits + 1], at = seconds, at + 2 * seconds
+    end }, nil, max_wait)
+    client.monotonic = function() return at end
+    local _, err = client:call("get", "r")
+    assert.equal("busy", err.code)
+    return bounds, waits
+  end
+
+  it("F-42: leaves a further try, and the wait before it, what the tries before have left of it", function()
+    local bounds, waits = bounds_of(2)
+    assert.same({ 2, 0.75, 0 }, bounds)
+    assert.same({ 0.5, 0.5 }, waits)
+  end)
+
+  it("F-42: is 5 seconds unless something else is said", function()
+    assert.equal(5, bounds_of(nil)[1])
   end)
 
   it("F-42: is a number of seconds", function()
