@@ -1,5 +1,6 @@
 --- What becomes of an orphan does not depend on who looks first.
 local new_pair = require "support.pair"
+local recovery = require "keel.recovery"
 local support = require "support"
 
 describe("An orphan", function()
@@ -42,6 +43,35 @@ describe("An orphan", function()
       assert.equal("error", pair.ours_store:get(run_id).status)
     end)
   end
+
+  it("F-12: is left as it is while the store's reconciler cannot be read", function()
+    local run_id = lost()
+    local wrapped = support.wrap(pair.ours_store, { reconciler = support.fail(math.huge, support.broken()) })
+    local recovered, err = support.manager(wrapped):reconcile_orphaned_inflight_runs()
+    assert.same({ 0, support.broken().code }, { #recovered, err.code })
+    assert.equal("running", pair.ours_store:get(run_id).status)
+  end)
+
+  it("F-12: is looked at once by a sweep, though a page starts over", function()
+    local asked, pages = {}, { { "a", "b" }, { "a", "b", "c" } }
+    local ids, err = recovery.sweep {
+      budget = { instructions = 100000, seconds = 1 }, log = function() end,
+      now = function() return "2026-01-01T00:00:00+00:00" end, is_alive = function() return false end,
+      reconciler = "note", reconcilers = { note = function(run)
+        asked[#asked + 1] = run.run_id
+        return nil
+      end },
+      list = function()
+        local page = {}
+        for i, run_id in ipairs(table.remove(pages, 1)) do
+          page[i] = { run_id = run_id, session_id = 1, operation_kind = "run", status = "running" }
+        end
+        return page, #pages > 0
+      end,
+    }
+    assert.is_nil(err)
+    assert.same({ {}, { "a", "b", "c" } }, { ids, asked })
+  end)
 
   it("F-12: that only its owner could run has failed", function()
     local run = pair.started()
@@ -164,6 +194,7 @@ describe("A jump of the wall clock", function()
     steady.advance(30)
     assert.equal(0, stores[2]:lease_left(run.run_id))
     assert.equal(1, #assert(managers[2]:reconcile_orphaned_inflight_runs()))
+    assert.is_nil((stores[2]:lease_left(run.run_id)))
   end)
 
   it("F-16: does not shorten the time that an owner has to stop and to settle", function()
