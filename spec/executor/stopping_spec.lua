@@ -97,6 +97,20 @@ describe("An executor that is stopped", function()
     assert.same({ "half", 3 }, { row(ids.value).result, row(ids.table).exit_code })
   end)
 
+  it("F-11: reports no run that somebody else has ended meanwhile", function()
+    local id, other = claimable "t", support.open(store:path(), { durability = "off" })
+    local executor = running(function(context)
+      context.sleep(60)
+      assert(other:request_cancel(id))
+      assert.is_true(other:claim_for_takeover(id, { status = "error", patience = 0 }))
+      return true
+    end, id)
+    local report = assert(executor:stop { drain = false })
+    assert.same({ "error", "orphan_recovered" }, { row(id).status, row(id).stop_reason })
+    assert.same({ 0, 0, 0 }, { #report.finished, #report.given_back, #report.interrupted })
+    assert.is_nil(report.running)
+  end)
+
   it("F-11: with drain = false asks at once, and a second call hurries", function()
     local id = claimable "t"
     local executor = running(function(context) return context.sleep(60) end, id)
