@@ -86,6 +86,16 @@ describe("A store whose file was replaced", function()
     assert(store:put("more", run_id "more"))
   end)
 
+  it("F-1: is opened when the log of a killed process was moved away, as the message says", function()
+    local path, backup = with_backup()
+    killed(path)
+    assert(sh("cp '%s' '%s' && rm '%s-wal'", backup, path, path))
+    assert.truthy(lfs.attributes(path .. "-shm"))
+    local store = support.open(path)
+    assert.truthy(store:get "old")
+    assert(store:put("more", run_id "more"))
+  end)
+
   local ways = {
     deleted = "rm '%s'",
     ["deleted with its log"] = "rm '%s' '%s-wal' '%s-shm'",
