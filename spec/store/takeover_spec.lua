@@ -80,6 +80,14 @@ support.each_store(function(open)
       assert.equal("running", store:get("r").status)
     end)
 
+    it("with requeue ends what is past its deadline: it could never start again", function()
+      local store = store_with { status = "running", session_id = 4711, deadline = "2020-01-01T00:00:00Z" }
+      assert.is_true(store:claim_for_takeover("r", { requeue = true }))
+      local run = store:get "r"
+      assert.same({ "timeout", false }, { run.status, run.claimable })
+      assert.equal(0, #support.events(store, { kinds = { "run_requeued" } }))
+    end)
+
     it("raises the fence with every change of owner", function()
       local store = store_with { status = "running", session_id = 4711 }
       local fence = store:get("r").fence or 0
