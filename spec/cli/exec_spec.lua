@@ -178,6 +178,26 @@ describe("keel exec ends", function()
     assert.equal("", exec("exec", "--quiet", "--timeout", "0.1", "sleep", "30").errors)
   end)
 
+  it("what has stopped itself, which goes on to hear of it", function()
+    local exec, path = command.on_store()
+    local result = exec("exec", "--timeout", "0.2", "--grace", "3", "--", "sh", "-c",
+      "trap 'echo told; exit 3' TERM; kill -STOP $$; sleep 30")
+    assert.same({ 124, "told\n" }, { result.code, result.output })
+    assert.equal(3, only_run(path).exit_code)
+  end)
+
+  it("what was asked to stop, with a code of its own though the command makes nothing of it", function()
+    local _, path, env = command.on_store()
+    local child = command.start({ "exec", "--", "sh", "-c", "trap 'exit 0' TERM; echo on; sleep 30 & wait" },
+      { env = env })
+    child:hear()
+    local store = support.open(path)
+    local run_id = support.events(store, { kinds = { "run_created" } })[1].run_id
+    assert(store:request_cancel(run_id))
+    assert.equal(143, (child:wait()))
+    assert.same({ "interrupted", 0 }, { store:get(run_id).status, store:get(run_id).exit_code })
+  end)
+
   it("what does not listen to SIGTERM: SIGKILL after the grace, with all its children", function()
     local exec, path = command.on_store()
     local result = exec("exec", "--timeout", "0.2", "--grace", "0.2", "--", "sh", "-c",
@@ -427,6 +447,17 @@ describe("keel exec", function()
         assert.same({ "interrupted", case[3], 3 }, { run.status, run.stop_reason, run.exit_code })
         assert.is_nil(run.error)
       end
+    end)
+
+    it("doubles from try to try", function()
+      local exec, path = command.on_store()
+      assert.equal(3, exec("exec", "--attempts", "4", "--delay", "0.01", "--", "sh", "-c", "exit 3").code)
+      local store <close> = support.open(path, { readonly = true })
+      local delays = {}
+      for i, event in ipairs(support.events(store, { kinds = { "attempt_failed" } })) do
+        delays[i] = event.data.delay
+      end
+      assert.same({ 0.01, 0.02, 0.04 }, delays)
     end)
 
     it("ends when it is asked to stop, and says so", function()
