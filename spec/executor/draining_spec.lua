@@ -213,6 +213,18 @@ support.each_store(function(open)
         { row.status, row.stop_reason, row.cancel_action, row.attempt })
     end)
 
+    it("RUN-39: ends as timed out what is late when its handler ends, without the handler's code", function()
+      local id = claimable { deadline = kernel.time_text(clock.read() + 60) }
+      executors.new(runs, function()
+        clock.advance(60)
+        return { status = "error", error = "no", error_code = "E3" }
+      end):drain()
+      local row = store:get(id)
+      assert.same({ "timeout", "deadline", "the deadline of the run has passed" },
+        { row.status, row.stop_reason, row.error })
+      assert.is_nil(row.error_code)
+    end)
+
     it("keeps the success of a handler that finishes although it was asked to stop", function()
       local executor = executors.new(runs, function(context) context.sleep(3600) end)
       local id = claimable()

@@ -73,6 +73,24 @@ describe("What a handler comes to", function()
     assert.same({ "success", 0, { deep = { 1 } } }, { row.status, row.exit_code, row.result })
   end)
 
+  it("F-25: keeps how the run ended when the store refuses what was said of it", function()
+    for _, code in ipairs { "invalid_request", "limit_too_large" } do
+      local function complete(forward, run_id, outcome, ...)
+        if outcome.last_ai_message then return nil, { code = code, message = "refused", transient = false } end
+        return forward(run_id, outcome, ...)
+      end
+      runs = support.manager((support.wrap(store, { update_run_completion = complete,
+        tx = { update_run_completion = complete } })))
+      local row = row_after(function()
+        return { status = "error", exit_code = 3, error = "no", error_code = "E3", stop_reason = "enough",
+          last_ai_message = "hello" }
+      end)
+      assert.same({ "error", 3, "no", "E3", "enough" },
+        { row.status, row.exit_code, row.error, row.error_code, row.stop_reason })
+      assert.is_nil(row.last_ai_message)
+    end
+  end)
+
   it("F-25: a result that is too large or no JSON is left out of a success", function()
     for _, value in ipairs { ("x"):rep(1024 * 1024), { 0 / 0 }, { f = print }, "\xff" } do
       local row, left_out = row_after(function() return value end)

@@ -111,6 +111,14 @@ describe("An executor that is stopped", function()
     assert.is_nil(report.running)
   end)
 
+  it("F-11: reports runs in the order of their ids", function()
+    local ids = {}
+    for i = 1, 12 do ids[i] = claimable("t" .. i) end
+    local report = assert(running(function(context) context.sleep(0.1) end, ids, { concurrency = 12 }):stop())
+    table.sort(ids)
+    assert.same(ids, ids_of(report, "finished"))
+  end)
+
   it("F-11: with drain = false asks at once, and a second call hurries", function()
     local id = claimable "t"
     local executor = running(function(context) return context.sleep(60) end, id)
