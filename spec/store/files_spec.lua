@@ -77,6 +77,15 @@ describe("A store whose file was replaced", function()
     assert.truthy(support.open(moved .. path:match "(/[^/]*)$"):get "new-300")
   end)
 
+  it("F-1: is opened when its process was killed while it wrote a part of a page back from the log", function()
+    local path = with_backup()
+    killed(path)
+    assert(sh("head -c 100 /dev/zero >>'%s'", path))
+    local store = support.open(path)
+    assert.truthy(store:get "new-200")
+    assert.same({}, store:verify())
+  end)
+
   it("F-1: is opened when nobody had left a log", function()
     local path, backup = with_backup()
     assert(support.open(path):close() == nil)
@@ -84,6 +93,22 @@ describe("A store whose file was replaced", function()
     local store = support.open(path)
     assert.truthy(store:get "old")
     assert(store:put("more", run_id "more"))
+  end)
+
+  it("F-1: is not opened while a process has the old file open, though its log was moved away", function()
+    local path, backup = with_backup()
+    local child = support.spawn([[
+      local store = assert(require "keel".open(arg[1]))
+      assert(store:put("new", { thread_id = "t" }))
+      print "written"
+      io.read "l"
+    ]], { path })
+    child:expect "written"
+    assert(sh("mv '%s' '%s' && rm '%s-wal'", backup, path, path))
+    local err = support.refused("replaced", keel.open(path))
+    assert.matches("a process still has the file open", err.message)
+    child:kill()
+    assert.truthy(support.open(path):get "old")
   end)
 
   it("F-1: is opened when the log of a killed process was moved away, as the message says", function()
