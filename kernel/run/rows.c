@@ -219,8 +219,15 @@ static enum keel_code read_row(struct keel_statement *select, keel_run_set wante
 	run->given = wanted;
 	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++) {
 		enum keel_run_field field = (enum keel_run_field)i;
-		if (!keel_run_set_has(wanted, field) || keel_column_null(select, i))
+		if (!keel_run_set_has(wanted, field))
 			continue;
+		if (keel_column_null(select, i)) {
+			/* The schema lets neither be null: a damaged page does. */
+			if (field == KEEL_RUN_FIELD_RUN_ID || field == KEEL_RUN_FIELD_THREAD_ID)
+				return keel_fail(err, KEEL_STORE_CORRUPT, "the row of a run is damaged: it has no %s",
+								 keel_run_field_name(field));
+			continue;
+		}
 		keel_run_set_add(&run->valued, field);
 		if (keel_run_is_text(keel_run_field_type(field))) {
 			struct keel_text text = keel_column_text(select, i);
@@ -339,15 +346,15 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 		core->waited_for = keel_column_int(select, 27) != 0;
 		/* There is no step behind this one to say that memory ran out for a text, so a missing one has to. */
 		bool waits = !keel_column_null(select, 20), has_worker = !keel_column_null(select, 21);
-		bool has_handler = !keel_column_null(select, 22);
-		if ((core->cancel_requested && !action.data) || !thread_id.data ||
+		bool has_handler = !keel_column_null(select, 22), has_thread = !keel_column_null(select, 9);
+		if ((core->cancel_requested && !action.data) || (has_thread && !thread_id.data) ||
 			!keel_arena_text(arena, thread_id, &core->thread_id) ||
 			!keel_arena_text(arena, keel_column_text(select, 20), &core->waits_for) ||
 			!keel_arena_text(arena, keel_column_text(select, 21), &core->worker_ref) ||
 			!keel_arena_text(arena, keel_column_text(select, 22), &core->handler) || (waits && !core->waits_for.data) ||
 			(has_worker && !core->worker_ref.data) || (has_handler && !core->handler.data))
 			code = keel_fail_memory(err);
-		else if (!keel_run_status_name(core->status))
+		else if (!keel_run_status_name(core->status) || !has_thread)
 			code = keel_fail(err, KEEL_STORE_CORRUPT, "the row of run %.*s is damaged", (int)run_id.size, run_id.data);
 	}
 	keel_reset(select);
