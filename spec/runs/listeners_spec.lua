@@ -1,4 +1,5 @@
 --- Code of the host that is called after a commit, and raises: the change holds, and its caller gets the result.
+local Attachment = require "keel.manager.attachment"
 local new_pair = require "support.pair"
 local support = require "support"
 
@@ -77,8 +78,8 @@ describe("a listener that raises", function()
   end)
 
   it("F-17: an observer that raises is logged, and the run is the caller's", function()
-    manager._live.on_add = function() error "observer" end
-    manager._live.on_claimable = function() error "observer" end
+    local function fail() error "observer" end
+    Attachment.new(manager, { on_add = fail, on_claimable = fail, holds = function() return false end })
     assert.equal("pending", assert(manager:create "a").status)
     assert.is_true(assert(manager:create_or_reject("b", { claimable = true })).claimable)
     assert(manager:claim_next())

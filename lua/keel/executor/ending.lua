@@ -19,7 +19,7 @@ local refusals = { stale_owner = true, invalid_transition = true, not_found = tr
 ---@param task keel.ExecutorTask
 ---@return keel.Error? err
 function ending.stale(task)
-  local live, record = task._executor._manager._live, task._record
+  local live, record = task._executor._live, task._record
   local current = live:get(record.run_id)
   if not live:is_lost(record.run_id) and (current == nil or current == record) then return nil end
   return errors.new("stale_owner", ("this attempt of run %s is over: it was given back or lost"):format(record.run_id),
@@ -45,7 +45,7 @@ end
 local function give_back(task, options)
   local executor, run_id = task._executor, task._record.run_id
   local run, err = insist(task, function() return executor._manager:requeue(run_id, options) end)
-  task.given_back = run ~= nil and executor._manager._live:is_lost(run_id) -- by now another may have it
+  task.given_back = run ~= nil and executor._live:is_lost(run_id) -- by now another may have it
   if run and run.status == "pending" then executor:_expect(options.delay) end
   return run ~= nil or err.code == "stale_owner" or executor:_is_over()
 end

@@ -3,6 +3,7 @@
 --- `concurrency` workers, each a coroutine, take a run, call its handler and write its end, over and over; with nothing
 --- to take they rest until somebody tells of news: the log, a tick, or a record that became live. What they write in a
 --- turn of the loop shares a commit.
+local Attachment = require "keel.manager.attachment"
 local Claims = require "keel.executor.claims"
 local Loop = require "keel.executor.loop"
 local Queue = require "keel.executor.queue"
@@ -45,10 +46,8 @@ local function find_luv()
 end
 
 local function check_needed(options)
-  local manager = options.manager
-  if not manager or type(manager.claim_next) ~= "function" or not manager._client then
-    error("bad argument #1 to 'executor' (option 'manager' must be a run manager)", 3)
-  end
+  local problem = Attachment.problem_with(options.manager)
+  if problem then error(("bad argument #1 to 'executor' (%s)"):format(problem), 3) end
   if not options.handlers then error("bad argument #1 to 'executor' (option 'handlers' is missing)", 3) end
   for name, handler in next, type(options.handlers) == "table" and options.handlers or {} do
     if type(name) ~= "string" or type(handler) ~= "function" then
@@ -59,7 +58,6 @@ local function check_needed(options)
   if options.loop and type(options.loop.new_idle) ~= "function" then
     error("bad argument #1 to 'executor' (option 'loop' must be luv, or a module with its functions)", 3)
   end
-  if manager._executor then error("bad argument #1 to 'executor' (the manager has an executor)", 3) end
 end
 
 -- Numbers that make no sense are the caller's input, as for a manager.
@@ -80,10 +78,28 @@ local function out_of_range(options)
   end
 end
 
+-- What the manager tells, and asks.
+local function observer_of(self)
+  return {
+    on_add = function(record)
+      if record.status ~= "pending" or record.operation_kind ~= "run" then return end
+      self._queue:add(record)
+      self:_look()
+    end,
+    on_claimable = function() self:_expect() end,
+    holds = function(record) return self:_holds(record) end,
+  }
+end
+
+local function attach(self)
+  local attachment = Attachment.new(self._manager, observer_of(self))
+  self._attachment, self._client, self._live = attachment, attachment.client, attachment.live
+end
+
 -- The store that the manager talks to from now on: what the executor's coroutines write is shared, and waits on the
 -- loop; all other calls are as they were.
 local function share(self)
-  local client, loop = self._manager._client, self._loop
+  local client, loop = self._client, self._loop
   self._store = client.store
   if SharedCommits.is(client.store) then return end
   client:use(SharedCommits.new(client.store, {
@@ -95,10 +111,9 @@ end
 
 -- What the log tells.
 local function told_of(self)
-  local manager = self._manager
   return {
     made = function(run_id)
-      if not manager._live:get(run_id) then self:_expect() end -- else it is known here, or was claimed meanwhile
+      if not self._live:get(run_id) then self:_expect() end -- else it is known here, or was claimed meanwhile
     end,
     given_back = function(delay) self:_expect(delay) end,
     made_room = function(thread_id)
@@ -128,21 +143,15 @@ function Executor.new(options)
   if err then return nil, err end
   local uv = options.loop or find_luv()
   local manager = options.manager
-  local function log(...) manager._client:log(...) end
   local concurrency = options.concurrency or CONCURRENCY
-  local interval = options.interval or math.min(INTERVAL, (manager._lease or math.huge) / 3)
   local self = setmetatable({
     _manager = manager,
     _handlers = options.handlers,
     _concurrency = concurrency,
     _reconciler = options.reconciler,
-    _interval = interval,
     _poll = options.poll or POLL,
     _kill_grace = options.kill_grace or KILL_GRACE,
     _backoff = options.backoff or Retry.new { initial_delay = 1, max_delay = 300 },
-    _log = log,
-    _loop = Loop.new(uv, log),
-    _queue = Queue.new(manager),
     _claims = Claims.new(manager, { threads = options.threads,
       handlers = outcome.names(options.handlers), most = concurrency }),
     _state = "new",     -- new -> started -> stopping -> stopped
@@ -156,26 +165,24 @@ function Executor.new(options)
     _moves = 0,         -- counts what happened, for drain
     _counts = { started = 0, ended = 0 },
   }, Executor)
-  manager._executor = self
+  self._log = function(...) self._client:log(...) end
+  self._loop = Loop.new(uv, self._log)
+  attach(self)
+  self._queue = Queue.new(manager, self._client, self._live)
+  self._interval = options.interval or math.min(INTERVAL, (self._attachment.lease or math.huge) / 3)
   share(self)
-  self._watch = Watch.new(manager._client, told_of(self))
+  self._watch = Watch.new(self._client, told_of(self))
   self._queue.on_due = function() self:_wake_watch() end
-  for _, record in ipairs(manager._live:in_flight()) do
+  for _, record in ipairs(self._live:in_flight()) do
     if record.status == "pending" then self._queue:add(record) end
   end
-  manager._live.on_add = function(record)
-    if record.status ~= "pending" or record.operation_kind ~= "run" then return end
-    self._queue:add(record)
-    self:_look()
-  end
-  manager._live.on_claimable = function() self:_expect() end
   return self
 end
 
 -- --- Coroutines -----------------------------------------------------------------------------------------------------
 
 function Executor:_now()
-  return kernel.time_seconds(self._manager._client:now())
+  return kernel.time_seconds(self._client:now())
 end
 
 -- Whether time is what the store's clock says and passes only there: before `start`.

@@ -12,9 +12,13 @@ Queue.__index = Queue
 local LATER = 1 -- seconds until a thread is looked at again whose start has failed
 
 ---@param manager keel.RunManager
-function Queue.new(manager)
+---@param client keel.StoreClient the manager's
+---@param live keel.LiveRuns the manager's
+function Queue.new(manager, client, live)
   return setmetatable({
     _manager = manager,
+    _client = client,
+    _live = live,
     _threads = {}, -- thread_id -> { runs = pending records, due = seconds?, listed = boolean, busy = boolean }
     _ready = {}, _first = 1, _last = 0, -- ids of threads to look at, a queue
   }, Queue)
@@ -124,7 +128,7 @@ end
 
 -- The run of this process that is first in the queue a run waits in, if another is.
 local function head_of_queue(self, thread, record)
-  local gate = self._manager._client:call("gate", record.run_id)
+  local gate = self._client:call("gate", record.run_id)
   if not (gate and gate.gate == "queue") then return nil end
   for _, other in ipairs(thread.runs) do
     if other.run_id == gate.run_id and other ~= record then return other end
@@ -136,7 +140,7 @@ local function start_one(self, thread, now)
   local queued = false
   for _, record in ipairs(in_order(thread.runs)) do
     local at = record.scheduled_at and kernel.time_seconds(record.scheduled_at)
-    if record.status ~= "pending" or record.claimable or self._manager._live:get(record.run_id) ~= record then
+    if record.status ~= "pending" or record.claimable or self._live:get(record.run_id) ~= record then
       forget(thread, record)
     elseif at and at > now then
       wait_until(self, thread, at)
@@ -169,7 +173,7 @@ function Queue:start()
       thread.listed = false
     elseif thread then
       thread.listed, thread.busy = false, true
-      local record = start_one(self, thread, kernel.time_seconds(self._manager._client:now()))
+      local record = start_one(self, thread, kernel.time_seconds(self._client:now()))
       thread.busy = false
       if #thread.runs == 0 then self._threads[id] = nil end
       if record or thread.again then self:ready(id) end

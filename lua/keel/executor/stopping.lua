@@ -45,13 +45,6 @@ local function has_processes(self)
   return false
 end
 
-local function ask(self)
-  local manager = self._manager
-  for _, record in ipairs(manager._live:unsettled()) do
-    manager:_abort(record, record.cancel_action or "shutdown")
-  end
-end
-
 -- What became of the attempts there were when the stop began. Returns why an end could not be written.
 local function add_attempts(self, report, tasks)
   local failure
@@ -62,7 +55,7 @@ local function add_attempts(self, report, tasks)
       report.running = report.running or {}
     elseif task.given_back or record.status == "pending" then
       list = "given_back"
-    elseif LiveRuns.is_final(record.status) and not self._manager._live:is_lost(record.run_id) then
+    elseif LiveRuns.is_final(record.status) and not self._live:is_lost(record.run_id) then
       local left = record.status == "interrupted" and record.stop_reason == "shutdown"
       list = left and "interrupted" or "finished"
     end -- else it was lost to somebody else
@@ -95,10 +88,8 @@ local function let_go(self)
     if not task.waits_for_stop then task:abandon() end
   end
   self._state = "stopped"
-  local live = self._manager._live
-  self._manager._executor, live.on_add, live.on_claimable = nil, nil, nil
-  if next(self._attempts) then table.insert(self._manager._left_behind, self) end
-  if not SharedCommits.is(self._store) then self._manager._client:use(self._store) end
+  self._attachment:detach(next(self._attempts) ~= nil)
+  if not SharedCommits.is(self._store) then self._client:use(self._store) end
   for _, waiter in ipairs { self._keeper or nil, self._watcher or nil } do waiter:wake() end
   self._watch:close()
   for _, waiter in ipairs(self._stop_waiters) do waiter:wake() end
@@ -109,7 +100,7 @@ end
 local function shut_down(self, timeout, drain)
   local tasks = awaited(self)
   if drain then await(self, timeout) end
-  ask(self)
+  self._attachment:abort_all "shutdown"
   await(self, drain and self._kill_grace or timeout)
   if has_processes(self) then
     for _, task in ipairs(awaited(self)) do task:kill() end

@@ -149,7 +149,7 @@ local function context_of(self)
     if not event.kind then error("bad argument #1 to 'event' (option 'kind' is missing)", 2) end
     local err = ending.stale(self)
     if err then return nil, err end
-    return executor._manager._client:call("append_event", { kind = event.kind, message = event.message,
+    return executor._client:call("append_event", { kind = event.kind, message = event.message,
       data = event.data, run_id = record.run_id, thread_id = record.thread_id })
   end
 

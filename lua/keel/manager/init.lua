@@ -163,7 +163,7 @@ function Manager.new(options)
     _record_refusals = options.record_refusals,
     _reservations = {}, -- those that could not be ended: id -> the status they are to get
     _live = LiveRuns.new(),
-    _left_behind = {}, -- executors that were stopped while handlers of theirs went on
+    _left_behind = {}, -- observers that were detached while handlers of theirs went on
   }, Manager)
   err = manager:_check_reconciler(options.reconciler)
   if err then return nil, err end

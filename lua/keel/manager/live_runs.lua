@@ -8,8 +8,7 @@ local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 
 ---@class keel.LiveRuns
----@field on_add? fun(record: keel.Run) an executor's: told of each new record
----@field on_claimable? fun() an executor's: told when a run was made that anybody may claim
+---@field observer? keel.Observer told of each new record, and of runs that anybody may claim
 ---@field log? fun(level: string, message: string, fields: table) told when one of these raises
 local LiveRuns = {}
 LiveRuns.__index = LiveRuns
@@ -61,17 +60,17 @@ function LiveRuns.equip(record, store_only)
   return record
 end
 
---- Calls an observer, if there is one. What it is told of is committed: if it raises, that is logged, and the caller
+--- Tells the observer, if there is one. What it is told of is committed: if it raises, that is logged, and the caller
 --- still gets its result.
----@param observer "on_add"|"on_claimable"
+---@param what "on_add"|"on_claimable"
 ---@param record? keel.Run
-function LiveRuns:tell(observer, record)
-  local fn = self[observer]
-  if not fn then return end
-  local ok, err = pcall(fn, record)
+function LiveRuns:tell(what, record)
+  local observer = self.observer
+  if not observer then return end
+  local ok, err = pcall(observer[what], record)
   if not ok and self.log then
     self.log("error", "an observer of runs failed",
-      { observer = observer, run_id = record and record.run_id, error = errors.text(err) })
+      { observer = what, run_id = record and record.run_id, error = errors.text(err) })
   end
 end
 

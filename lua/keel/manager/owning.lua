@@ -142,9 +142,9 @@ end
 
 -- Whether a handler works on a run, of an executor that is there or of one that was stopped without it.
 local function has_handler(self, record)
-  if self._executor and self._executor:_holds(record) then return true end
-  for _, executor in ipairs(self._left_behind) do
-    if executor:_holds(record) then return true end
+  if self._observer and self._observer.holds(record) then return true end
+  for _, observer in ipairs(self._left_behind) do
+    if observer.holds(record) then return true end
   end
   return false
 end

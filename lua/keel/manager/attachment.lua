@@ -1,0 +1,52 @@
+--- What drives a manager's runs, an executor, and what it gets of the manager: this is the one door. Nothing else
+--- outside of this folder looks into a manager.
+
+---@class keel.Observer what a manager tells, and asks, who drives its runs; what on_… raise is logged
+---@field on_add fun(record: keel.Run) told of each new live record
+---@field on_claimable fun() told when a run was made that anybody may claim
+---@field holds fun(record: keel.Run): boolean whether a handler works on a run, so that nobody else must
+
+---@class keel.Attachment
+---@field client keel.StoreClient
+---@field live keel.LiveRuns
+---@field lease? number seconds that a lease runs, with its grace; nil: runs have none
+---@field private _manager keel.RunManager
+---@field private _observer keel.Observer
+local Attachment = {}
+Attachment.__index = Attachment
+
+--- Why nobody can be attached to a value; nil when somebody can.
+---@param manager any
+---@return string? problem
+function Attachment.problem_with(manager)
+  if type(manager) ~= "table" or type(manager.claim_next) ~= "function" or not manager._client then
+    return "option 'manager' must be a run manager"
+  end
+  if manager._observer then return "the manager has an executor" end
+end
+
+--- Attaches an observer to a manager that has none.
+---@param manager keel.RunManager
+---@param observer keel.Observer
+---@return keel.Attachment
+function Attachment.new(manager, observer)
+  manager._observer, manager._live.observer = observer, observer
+  return setmetatable({ client = manager._client, live = manager._live, lease = manager._lease, _manager = manager,
+    _observer = observer }, Attachment)
+end
+
+--- Gives the signal to stop to all runs that have not come to rest.
+---@param action string unless another was asked for
+function Attachment:abort_all(action)
+  for _, record in ipairs(self.live:unsettled()) do self._manager:_abort(record, record.cancel_action or action) end
+end
+
+--- Tells the observer no more.
+---@param goes_on boolean handlers of its go on: it is still asked what it holds
+function Attachment:detach(goes_on)
+  local manager = self._manager
+  manager._observer, self.live.observer = nil, nil
+  if goes_on then table.insert(manager._left_behind, self._observer) end
+end
+
+return Attachment
