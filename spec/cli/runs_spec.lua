@@ -209,6 +209,18 @@ describe("keel runs retry", function()
     assert.equal(4, store:get(object.run_id).max_attempts)
   end)
 
+  it("F-13: keeps a reconciler that only others know, and decides over nothing in its name", function()
+    local run, store = prepared()
+    assert(store:put("job", { thread_id = "j", status = "error", reconciler = "patiently" }))
+    local id = run("runs", "retry", "job").output:match "^(%S+)\n$"
+    assert.equal("patiently", store:get(id).reconciler)
+    assert(store:put("lost", { thread_id = "l", status = "running", reconciler = "patiently" }))
+    assert(store:put("before", { thread_id = "l", status = "error", reconciler = "patiently" }))
+    local busy = run("runs", "retry", "before")
+    assert.equal(75, busy.code)
+    assert.matches("the run names the reconciler patiently, which this process does not know", busy.errors, 1, true)
+  end)
+
   it("F-24: carries the key on, which then gives the new run", function()
     local folder = support.dir()
     local run, path = command.on_store()

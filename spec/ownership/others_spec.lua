@@ -70,6 +70,21 @@ describe("A run of another session", function()
     assert(theirs:create_or_reject("t", { reconciler = "elsewhere" }))
   end)
 
+  it("F-13: a manager that was told that others know a reconciler makes runs with it, and decides over none", function()
+    local manager = support.manager(our_store, { reconcilers = { elsewhere = true } })
+    local run = assert(manager:create("t", { reconciler = "elsewhere" }))
+    assert.equal("elsewhere", run.reconciler)
+    support.invalid("reconciler", keel.run_manager { store = our_store, reconciler = "elsewhere",
+      reconcilers = { elsewhere = true } })
+    support.invalid("reconciler", manager:tick { reconciler = "elsewhere" })
+    started { reconciler = "elsewhere" }
+    their_store:close()
+    local recovered, err = manager:reconcile_orphaned_inflight_runs()
+    assert.same({ 0, "unknown reconciler" }, { #recovered, err.reason })
+    local _, names = err.message:gsub("elsewhere", "")
+    assert.equal(1, names) -- it is not among the known ones
+  end)
+
   it("that died cannot be started, only recovered", function()
     local run = assert(theirs:create "t")
     their_store:close()

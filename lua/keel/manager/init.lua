@@ -60,9 +60,10 @@ end
 
 -- --- Making one -----------------------------------------------------------------------------------------------------
 
-local function check_functions(map, name)
+-- Of a reconciler that others know, the name is enough: `named` is true.
+local function check_functions(map, name, named)
   for key, value in pairs(map or {}) do
-    if type(key) ~= "string" or not policies.is_policy(value) then
+    if type(key) ~= "string" or not (policies.is_policy(value) or value == named) then
       error(("bad argument #1 to 'run_manager' (option '%s' must map names to functions and loaded policies; " ..
         "'%s' is a %s)"):format(name, tostring(key), type(value)), 3)
     end
@@ -113,16 +114,17 @@ end
 ---@param options { store: keel.Store|string, retry?: keel.RetryPolicy, max_wait?: number,
 --- strategies?: table<string, keel.AnyStrategy>,
 --- strategy?: string|keel.AnyStrategy, strategy_options?: table, fallback_strategy?: string|keel.AnyStrategy,
---- reconciler?: string|keel.AnyReconciler, reconcilers?: table<string, keel.AnyReconciler>,
+--- reconciler?: string|keel.AnyReconciler, reconcilers?: table<string, keel.AnyReconciler|true>,
 --- policy_budget?: { instructions?: integer, seconds?: number, bytes?: number },
 --- lease_ttl?: number, lease_grace?: number, settle_timeout?: number, record_refusals?: boolean,
 --- log?: fun(level: string, message: string, fields: table) } store: an open one, or the uri of one that is opened
 --- here; with ":memory:" nothing outlives the manager; strategy: of runs that name none (default "reject"), with
 --- strategy_options for those that give none; fallback_strategy: decides when the strategy that was asked for fails;
 --- reconciler: decides over orphans for which neither the run, the call nor the store names one (default
---- recover_orphans); lease_ttl: seconds after which a run that no heartbeat has renewed is lost (default: never),
---- and lease_grace: seconds more (default 0); settle_timeout: seconds that a stopped run may take to come to rest
---- before what waits for it goes on (default 30); record_refusals: refused and reused admissions leave events
+--- recover_orphans); reconcilers: true in place of one says that others know it: runs may name it, and those of dead
+--- owners are left to them; lease_ttl: seconds after which a run that no heartbeat has renewed is lost (default:
+--- never), and lease_grace: seconds more (default 0); settle_timeout: seconds that a stopped run may take to come to
+--- rest before what waits for it goes on (default 30); record_refusals: refused and reused admissions leave events
 ---@return keel.RunManager? manager
 ---@return keel.Error? err
 function Manager.new(options)
@@ -130,7 +132,7 @@ function Manager.new(options)
   local unfit = Client.check_max_wait(options.max_wait)
   if unfit then return nil, unfit end
   check_functions(options.strategies, "strategies")
-  check_functions(options.reconcilers, "reconcilers")
+  check_functions(options.reconcilers, "reconcilers", true)
   local budget, store, err
   budget, err = policies.budget(options.policy_budget, policies.default_budget, 1, "run_manager")
   err = err or check_times(options)
@@ -255,7 +257,8 @@ function Manager:_prepare(thread_id, options, name)
   deadline, wrong = time_of(self, options, "deadline")
   if wrong then return nil, wrong end
   -- A run whose reconciler nobody knows would be left as it is when its owner dies, and hold its thread.
-  local unknown = self:_check_reconciler(options.reconciler)
+  local told = self._reconcilers and self._reconcilers[options.reconciler] == true
+  local unknown = not told and self:_check_reconciler(options.reconciler) or nil
   if unknown then return nil, unknown end
   local wanted = options.multitask_strategy or options.strategy
   local strategy_options = options.strategy_options

@@ -118,15 +118,18 @@ end
 --- Finds a policy.
 ---@param kind "strategies"|"reconcilers"|"diagnostics"
 ---@param wanted string|function|keel.LoadedPolicy a name, or the policy itself
----@param own? table<string, function|keel.LoadedPolicy> the manager's own, by name
+---@param own? table<string, function|keel.LoadedPolicy|true> the manager's own, by name; true: only others have it
 ---@return keel.Policy? policy
 ---@return string[]? known the names there are, when there is none of that name
 function policies.find(kind, wanted, own)
   if type(wanted) ~= "string" then return of_value(wanted) end
-  if own and own[wanted] then return of_value(own[wanted], wanted) end
+  local mine = own and own[wanted]
+  if mine and mine ~= true then return of_value(mine, wanted) end
   if loaded[kind][wanted] then return loaded[kind][wanted] end
   local known = { table.unpack(built_in[kind]) }
-  for name in pairs(own or {}) do known[#known + 1] = name end
+  for name, value in pairs(own or {}) do
+    if value ~= true then known[#known + 1] = name end
+  end
   table.sort(known)
   return nil, known
 end

@@ -4,7 +4,6 @@ local ask = require "keel.cli.ask"
 local exec = require "keel.cli.exec"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
-local policies = require "keel.policy"
 local terminal = require "keel.cli.terminal"
 local usage = require "keel.cli.usage"
 local words = require "keel.cli.exec.words"
@@ -90,14 +89,12 @@ local function put_again(given, old)
   end
   local strategy, err = exec.strategy_of(given.strategy)
   if err then return nil, err end
-  local store <close>, manager = opening.manager(given, "change")
+  local theirs = old.reconciler and { [old.reconciler] = true } -- the program that claims the run knows it
+  local store <close>, manager = opening.manager(given, "change", theirs)
   if not store then return nil, manager end
   local request = { claimable = true, multitask_strategy = strategy, retry_of = old.run_id,
     idempotency_key = old.idempotency_key }
   for _, name in ipairs(taken_over) do request[name] = old[name] end
-  if old.reconciler and not policies.find("reconcilers", old.reconciler) then
-    manager._reconcilers = { [old.reconciler] = function() end } -- the program that claims the run knows it
-  end
   request.max_attempts = given.attempts or old.max_attempts
   local run
   run, err = manager:create_or_reject(old.thread_id, request)
