@@ -8,6 +8,26 @@
 #include "base/memory.h"
 #include "base/text.h"
 
+struct draft {
+	struct keel_kept kept;
+	struct keel_buffer data;
+};
+
+static void release_draft(struct keel_kept *kept)
+{
+	keel_buffer_free(&((struct draft *)kept)->data);
+}
+
+enum keel_code keel_event_draft(struct keel_store *store, struct keel_buffer **data, struct keel_error *err)
+{
+	struct draft *draft = keel_store_keep(store, sizeof *draft, release_draft);
+	if (!draft)
+		return keel_fail_memory(err);
+	*data = &draft->data;
+	keel_buffer_clear(*data);
+	return KEEL_OK;
+}
+
 #define BLOCK 64 /* events that are found by run and by thread together; the schema says how */
 
 /* Says of each run and thread that it has events in the block that ends with an id. */

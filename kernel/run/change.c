@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -54,14 +55,12 @@ enum keel_code keel_run_check_fence(const struct keel_run_core *core, struct kee
 					 (long long)core->fence, (long long)fence);
 }
 
-/* The event that goes with a change of status, with its data in the store's scratch buffer. */
-static const char *status_event(struct keel_store *store, const struct keel_run_core *core,
+/* The event that goes with a change of status, and its data. */
+static const char *status_event(struct keel_buffer *data, const struct keel_run_core *core,
 								const struct keel_run *delta, struct keel_text members)
 {
-	struct keel_buffer *data = &store->scratch;
 	int64_t fence = KEEL_RUN_GIVES(delta, FENCE) ? delta->fence : core->fence;
 	int64_t session = KEEL_RUN_GIVES(delta, SESSION_ID) ? delta->session_id : core->session_id;
-	keel_buffer_clear(data);
 	keel_buffer_put(data, "{");
 	if (delta->status == KEEL_RUN_RUNNING) {
 		keel_buffer_format(data, "\"fence\":%lld", (long long)fence);
@@ -95,8 +94,8 @@ enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id,
 	if (!KEEL_RUN_GIVES(delta, UPDATED_AT))
 		KEEL_RUN_SET(delta, UPDATED_AT, updated_at, now);
 	int64_t revision;
-	enum keel_code code = keel_next_number(core->revision, &revision, err, "revisions of run %.*s", (int)run_id.size,
-										   run_id.data);
+	enum keel_code code =
+		keel_next_number(core->revision, &revision, err, "revisions of run %.*s", (int)run_id.size, run_id.data);
 	if (code != KEEL_OK)
 		return code;
 	KEEL_RUN_SET(delta, REVISION, revision, revision);
@@ -106,10 +105,14 @@ enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id,
 			KEEL_RUN_SET(delta, STARTED_AT, started_at, now);
 		if (final && !KEEL_RUN_GIVES(delta, ENDED_AT))
 			KEEL_RUN_SET(delta, ENDED_AT, ended_at, now);
-		kind = status_event(store, core, delta, data);
-		if (store->scratch.failed)
+		struct keel_buffer *draft;
+		code = keel_event_draft(store, &draft, err);
+		if (code != KEEL_OK)
+			return code;
+		kind = status_event(draft, core, delta, data);
+		if (draft->failed)
 			return keel_fail_memory(err);
-		data = keel_buffer_text(&store->scratch);
+		data = keel_buffer_text(draft);
 	}
 	if (!kind && core->finalizing && KEEL_RUN_GIVES(delta, FINALIZING) && !delta->finalizing) {
 		kind = "run_settled";
@@ -176,15 +179,16 @@ enum keel_code keel_run_change_row(struct keel_store *store, struct keel_text ru
 		code = keel_write_begin(store, err);
 	if (code != KEEL_OK)
 		return code;
-	keel_buffer_clear(&store->scratch);
-	code = keel_run_read_core(store, run_id, &arena, &core, err);
+	code = keel_event_draft(store, &change.draft, err);
+	if (code == KEEL_OK)
+		code = keel_run_read_core(store, run_id, &arena, &core, err);
 	if (code == KEEL_OK && core.found) {
 		code = keel_run_check_fence(&core, run_id, fence, err);
 		if (code == KEEL_OK)
 			code = decide(&change, err);
 		if (code == KEEL_OK && !keel_run_set_is_empty(delta->given)) {
 			wrote = true;
-			code = store->scratch.failed
+			code = change.draft->failed
 					   ? keel_fail_memory(err)
 					   : keel_run_apply(store, run_id, &core, delta, change.kind, change.data, written, err);
 		}

@@ -37,7 +37,8 @@ struct keel_run_change {
 	struct keel_run *delta;           /* what to write; empty: nothing */
 	int64_t fence;                    /* the asker's; 0: somebody who is not the owner */
 	const char *kind;                 /* of the event; NULL: the one that goes with a new status, if there is one */
-	struct keel_text data;            /* of the event; without a kind members for it, not in the store's scratch */
+	struct keel_text data;            /* of the event; without a kind members for it, not in the draft */
+	struct keel_buffer *draft;        /* empty: for the data */
 	void *context;                    /* the operation's own */
 };
 typedef enum keel_code (*keel_run_decision)(struct keel_run_change *change, struct keel_error *err);

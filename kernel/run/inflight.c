@@ -3,6 +3,7 @@
  */
 #include <keel/run.h>
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "run/gate.h"

@@ -1,6 +1,7 @@
 /* line.c - the lines of what may be claimed. Uses: gate. */
 #include "run/line.h"
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"

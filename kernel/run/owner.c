@@ -2,6 +2,7 @@
  * Uses: change. */
 #include <keel/run.h>
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "run/change.h"
@@ -13,7 +14,7 @@ static enum keel_code decide_requeue(struct keel_run_change *change, struct keel
 	const struct keel_run_core *core = change->core;
 	const struct keel_requeue *requeue = change->context;
 	struct keel_run *delta = change->delta;
-	struct keel_buffer *data = &change->store->scratch;
+	struct keel_buffer *data = change->draft;
 	bool had_started = core->status == KEEL_RUN_RUNNING, spends = had_started && !requeue->keep_attempt;
 	if (keel_run_status_is_final(core->status))
 		return keel_run_refuse(core, change->run_id, KEEL_RUN_PENDING, err);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/document.h"
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -71,12 +72,14 @@ static enum keel_code write_new(struct keel_store *store, struct keel_run *run, 
 	if (code != KEEL_OK || !*inserted)
 		return code;
 	if (!note.data && has_status && run->status != KEEL_RUN_PENDING) {
-		keel_buffer_clear(&store->scratch);
-		keel_buffer_format(&store->scratch, "{\"status\":\"%s\"}",
-						   keel_run_status_name((enum keel_run_status)run->status));
-		if (store->scratch.failed)
+		struct keel_buffer *data;
+		code = keel_event_draft(store, &data, err);
+		if (code != KEEL_OK)
+			return code;
+		keel_buffer_format(data, "{\"status\":\"%s\"}", keel_run_status_name((enum keel_run_status)run->status));
+		if (data->failed)
 			return keel_fail_memory(err);
-		note = keel_buffer_text(&store->scratch);
+		note = keel_buffer_text(data);
 	}
 	struct keel_event event = {.kind = keel_text_of("run_created"),
 							   .at = now,

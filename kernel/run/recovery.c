@@ -2,6 +2,7 @@
  * session. */
 #include <keel/run.h>
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -77,7 +78,7 @@ static void give_back(struct keel_run_change *change, const struct keel_takeover
 {
 	const struct keel_run_core *core = change->core;
 	struct keel_run *delta = change->delta;
-	struct keel_buffer *data = &change->store->scratch;
+	struct keel_buffer *data = change->draft;
 	KEEL_RUN_SET(delta, LOSSES, losses, core->losses < INT64_MAX ? core->losses + 1 : INT64_MAX);
 	keel_buffer_format(data, "{\"losses\":%lld", (long long)delta->losses);
 	keel_buffer_json(data, "error", takeover->error);

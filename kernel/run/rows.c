@@ -1,9 +1,4 @@
-/* rows.c - runs as rows: SQL made from the list of fields, binding and reading. Uses: store, fields,
- * live.
- *
- * An INSERT or UPDATE names just the fields it is given: an index that no given field is part of is not touched. The
- * text for a set of fields is made once and kept; programs use few different sets.
- */
+/* rows.c - runs as rows: writing and reading them. Uses: store, fields, texts, live. */
 #include "run/rows.h"
 
 #include <string.h>
@@ -12,90 +7,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "run/live.h"
-
-/* --- Statements from sets ---------------------------------------------------------------------------------------- */
-
-enum { TEXTS_MAX = 64 }; /* sets remembered; beyond that the oldest is made again when needed */
-
-struct keel_run_texts {
-	struct {
-		bool update;
-		keel_run_set set;
-		char *text;
-	} entries[TEXTS_MAX];
-	size_t count;
-	size_t next; /* the one to give up when all are taken */
-};
-
-void keel_run_texts_free(struct keel_store *store)
-{
-	if (!store->run_texts)
-		return;
-	for (size_t i = 0; i < store->run_texts->count; i++)
-		keel_free(store->run_texts->entries[i].text);
-	keel_free(store->run_texts);
-	store->run_texts = NULL;
-}
-
-/* Parameters follow the order of the fields; in an UPDATE the row comes last. */
-static char *make_text(bool update, keel_run_set set)
-{
-	struct keel_buffer sql = {0};
-	enum keel_run_field field;
-	int parameter = 0;
-	keel_buffer_put(&sql, update ? "UPDATE runs SET " : "INSERT INTO runs (");
-	while (keel_run_set_take(&set, &field)) {
-		keel_buffer_put(&sql, parameter ? ", " : "");
-		keel_buffer_put(&sql, keel_run_field_name(field));
-		parameter++;
-		if (update)
-			keel_buffer_format(&sql, " = ?%d", parameter);
-	}
-	if (update) {
-		keel_buffer_format(&sql, " WHERE seq = ?%d", parameter + 1);
-	} else {
-		for (int i = 1; i <= parameter; i++)
-			keel_buffer_format(&sql, "%s?%d", i == 1 ? ") VALUES (" : ", ", i);
-		keel_buffer_put(&sql, ") ON CONFLICT (run_id) DO NOTHING");
-	}
-	if (sql.failed)
-		keel_buffer_free(&sql);
-	return sql.data;
-}
-
-static enum keel_code text_for(struct keel_store *store, bool update, keel_run_set set, const char **text,
-							   struct keel_error *err)
-{
-	struct keel_run_texts *texts = store->run_texts;
-	if (!texts) {
-		texts = store->run_texts = keel_new(sizeof *texts);
-		if (!texts)
-			return keel_fail_memory(err);
-	}
-	for (size_t i = 0; i < texts->count; i++) {
-		if (keel_run_set_equal(texts->entries[i].set, set) && texts->entries[i].update == update) {
-			*text = texts->entries[i].text;
-			return KEEL_OK;
-		}
-	}
-	char *made = make_text(update, set);
-	if (!made)
-		return keel_fail_memory(err);
-	size_t slot = texts->count;
-	if (slot < TEXTS_MAX) {
-		texts->count++;
-	} else {
-		slot = texts->next;
-		texts->next = (texts->next + 1) % TEXTS_MAX;
-		store->sql->driver->forget(store->sql, texts->entries[slot].text);
-		keel_free(texts->entries[slot].text);
-	}
-	texts->entries[slot].set = set;
-	texts->entries[slot].update = update;
-	texts->entries[slot].text = made;
-	*text = made;
-	return KEEL_OK;
-}
+#include "run/texts.h"
 
 bool keel_run_is_text(enum keel_field_type type)
 {
@@ -110,7 +22,7 @@ static enum keel_code prepare_for(struct keel_store *store, bool update, const s
 	const char *text = NULL;
 	enum keel_run_field field;
 	int parameter = 1;
-	enum keel_code code = text_for(store, update, run->given, &text, err);
+	enum keel_code code = keel_run_text_for(store, update, run->given, &text, err);
 	if (code == KEEL_OK)
 		code = keel_store_prepare(store, text, statement, err);
 	for (keel_run_set left = run->given; code == KEEL_OK && keel_run_set_take(&left, &field); parameter++) {

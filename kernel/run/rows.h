@@ -94,6 +94,4 @@ static inline struct keel_text keel_run_worker_ref(const struct keel_run *run)
 	((run)->member_ = (value), keel_run_set_add(&(run)->given, KEEL_RUN_FIELD_##NAME),        \
 	 keel_run_set_add(&(run)->valued, KEEL_RUN_FIELD_##NAME))
 
-void keel_run_texts_free(struct keel_store *store);
-
 #endif

@@ -13,7 +13,7 @@
 #include "base/memory.h"
 #include "base/path.h"
 #include "base/text.h"
-#include "store/store.h"
+#include "store/handle.h"
 
 /* --- The record --------------------------------------------------------------------------------------------------- */
 

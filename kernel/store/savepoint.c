@@ -1,9 +1,9 @@
-/* savepoint.c - places in a transaction to come back to. Uses: store, sql.
+/* savepoint.c - places in a transaction to come back to. Uses: handle, sql.
  *
  * They are a stack, and a mark is a place in it, counted from 1. What was done since a mark is undone without ending
  * the transaction, also what failed half-way; only a transaction that the database itself has ended cannot be mended.
  */
-#include "store/store.h"
+#include "store/handle.h"
 
 #include "base/error.h"
 

@@ -1,4 +1,4 @@
-/* store.c - opening a store, its transactions, and waiting for its lock. Uses: sql, schema, session. */
+/* store.c - opening a store and closing it. Uses: sql, schema, files, statement, transaction. */
 #include "store/store.h"
 
 #include <errno.h>
@@ -11,7 +11,6 @@
 #include "base/memory.h"
 #include "base/monotonic.h"
 #include "base/text.h"
-#include "run/rows.h"
 #include "schema/schema.h"
 
 static void system_sleep(void *data, int64_t duration_us)
@@ -38,18 +37,6 @@ void keel_store_options_init(struct keel_store_options *options)
 	options->monotonic = (struct keel_clock){monotonic_now, NULL};
 	options->ids = keel_ids_uuid7();
 	options->sleep = system_sleep;
-}
-
-bool keel_store_wait(struct keel_store *store, int64_t *deadline)
-{
-	int64_t now = keel_monotonic_us();
-	if (*deadline == 0)
-		*deadline = keel_later(now, store->options.lock_timeout_us);
-	if (now >= *deadline)
-		return false;
-	int64_t step = keel_turn_step(&store->turn);
-	store->options.sleep(store->options.sleep_data, step < *deadline - now ? step : *deadline - now);
-	return true;
 }
 
 /* --- Opening ----------------------------------------------------------------------------------------------------- */
@@ -199,11 +186,11 @@ static enum keel_code check_options(const struct keel_store_options *options, st
 	int durability = (int)options->durability;
 	if (durability < KEEL_DURABILITY_FULL || durability > KEEL_DURABILITY_OFF)
 		return keel_fail_field(err, "durability", "%d is no durability", durability);
-	const char *missing = !options->clock.now		 ? "clock"
-						  : !options->ids.next		 ? "ids"
-						  : !options->sleep			 ? "sleep"
+	const char *missing = !options->clock.now       ? "clock"
+						  : !options->ids.next      ? "ids"
+						  : !options->sleep         ? "sleep"
 						  : !options->monotonic.now ? "monotonic"
-													 : NULL;
+													: NULL;
 	if (missing)
 		return keel_fail_field(err, missing, "options start as keel_store_options_init makes them");
 	return KEEL_OK;
@@ -256,7 +243,7 @@ void keel_store_close(struct keel_store *store)
 		return;
 	if (store->sql) {
 		keel_store_rollback(store);
-		keel_run_texts_free(store);
+		keel_store_release_kept(store);
 		/* What is found in its place has a log of its own by now, under the same name; and what a writer has left is
 		 * for a writer to clear away, not for one who only reads. */
 		if (store->files.left || keel_files_check(store, NULL) != KEEL_OK)
@@ -266,289 +253,6 @@ void keel_store_close(struct keel_store *store)
 	keel_sidefile_close(&store->side); /* ends the session, after its last write */
 	keel_files_close(store);
 	keel_free(store->owner_name);
-	keel_buffer_free(&store->scratch);
 	keel_watched_free(&store->watched);
 	keel_free(store);
-}
-
-/* --- Looking at a handle ------------------------------------------------------------------------------------------ */
-
-bool keel_store_usable(const struct keel_store *store)
-{
-	return !store->side.forked;
-}
-
-enum keel_code keel_store_check_usable(const struct keel_store *store, struct keel_error *err)
-{
-	if (!store->side.forked)
-		return KEEL_OK;
-	const char *path = keel_store_path(store);
-	return keel_fail(err, KEEL_FORKED, "%s was opened before this process was forked: " KEEL_FORK_ADVICE,
-					 path[0] ? path : "the store in memory");
-}
-
-bool keel_store_in_transaction(const struct keel_store *store)
-{
-	return store->open;
-}
-
-const char *keel_store_backend(const struct keel_store *store)
-{
-	return keel_store_path(store)[0] ? store->sql->driver->name : "memory";
-}
-
-const char *keel_store_path(const struct keel_store *store)
-{
-	return store->sql->driver->path(store->sql);
-}
-
-const char *keel_store_epoch(const struct keel_store *store)
-{
-	return store->epoch;
-}
-
-int64_t keel_store_now(const struct keel_store *store)
-{
-	return store->options.clock.now(store->options.clock.data);
-}
-
-int64_t keel_store_watched(struct keel_store *store, enum keel_watched_kind kind, int64_t key,
-						   struct keel_watched_state state)
-{
-	return keel_watched_for(&store->watched, kind, key, state,
-							store->options.monotonic.now(store->options.monotonic.data));
-}
-
-int64_t keel_store_after(const struct keel_store *store, int64_t duration_us)
-{
-	int64_t now = keel_store_now(store);
-	return now > 0 && duration_us > INT64_MAX - now ? INT64_MAX : now + duration_us;
-}
-
-enum keel_code keel_store_new_id(struct keel_store *store, char id[KEEL_UUID_SIZE], struct keel_error *err)
-{
-	enum keel_code code = store->options.ids.next(store->options.ids.data, id);
-	return code == KEEL_OK ? code : keel_fail(err, code, "the source of ids failed");
-}
-
-/* --- Transactions ------------------------------------------------------------------------------------------------ */
-
-enum keel_code keel_store_prepare(struct keel_store *store, const char *text, struct keel_statement **statement,
-								  struct keel_error *err)
-{
-	return store->sql->driver->prepare(store->sql, text, statement, err);
-}
-
-enum keel_code keel_query_values(struct keel_store *store, const char *text, struct keel_statement **statement,
-								 struct keel_error *err, const struct keel_value *values, size_t count)
-{
-	enum keel_code code = keel_store_prepare(store, text, statement, err);
-	for (size_t i = 0; code == KEEL_OK && i < count; i++) {
-		int parameter = (int)i + 1;
-		switch (values[i].kind) {
-		case KEEL_VALUE_NULL:
-			code = keel_bind_null(*statement, parameter, err);
-			break;
-		case KEEL_VALUE_INT:
-			code = keel_bind_int(*statement, parameter, values[i].number, err);
-			break;
-		case KEEL_VALUE_TEXT:
-			code = keel_bind_text(*statement, parameter, values[i].text, err);
-			break;
-		}
-	}
-	return code;
-}
-
-enum keel_code keel_execute_values(struct keel_store *store, const char *text, struct keel_error *err,
-								   const struct keel_value *values, size_t count)
-{
-	struct keel_statement *statement;
-	enum keel_code code = keel_query_values(store, text, &statement, err, values, count);
-	return code == KEEL_OK ? keel_run_statement(statement, err) : code;
-}
-
-void keel_store_watch(struct keel_store *store, keel_progress *progress, void *data)
-{
-	store->progress = progress;
-	store->progress_data = data;
-}
-
-enum keel_code keel_store_check(struct keel_store *store, struct keel_error *err)
-{
-	enum keel_code code = keel_store_check_usable(store, err);
-	if (code != KEEL_OK)
-		return code;
-	/* Some failures, of a read too, make the database roll back by itself: what follows must not be committed piece by
-	 * piece outside of the transaction. */
-	if (store->open && store->broken == KEEL_OK && !store->sql->driver->in_transaction(store->sql))
-		store->broken = KEEL_IO;
-	if (store->open && store->broken != KEEL_OK)
-		return keel_fail(err, store->broken, "the transaction failed before and can only be rolled back");
-	return KEEL_OK;
-}
-
-/* One try at the write lock, in turn. */
-static enum keel_code try_begin(struct keel_store *store, struct keel_error *err)
-{
-	struct keel_sidefile *file = &store->wake.file;
-	bool may = keel_turn_may_try(&store->turn, file);
-	enum keel_code code = may ? store->sql->driver->begin(store->sql, true, err)
-							  : keel_fail(err, KEEL_BUSY, "another writer has waited longer");
-	if (code == KEEL_BUSY)
-		keel_turn_refused(&store->turn, file, !may);
-	else
-		keel_turn_over(&store->turn, file);
-	return code;
-}
-
-static enum keel_code begin(struct keel_store *store, struct keel_error *err)
-{
-	int64_t deadline = 0;
-	struct keel_error why;
-	enum keel_code code;
-	while ((code = try_begin(store, &why)) == KEEL_BUSY)
-		if (!keel_store_wait(store, &deadline))
-			break;
-	if (code == KEEL_BUSY && store->options.lock_timeout_us > 0)
-		keel_store_give_up(store);
-	if (code == KEEL_OK && (code = keel_files_check(store, &why)) != KEEL_OK)
-		store->sql->driver->rollback(store->sql);
-	return keel_fail_as(err, code, &why);
-}
-
-/* Begins a writing transaction, after the session has been made: in a transaction of its own, so that its number stays
- * good whatever becomes of the write. */
-static enum keel_code begin_write(struct keel_store *store, struct keel_error *err)
-{
-	if (store->options.readonly)
-		return keel_fail(err, KEEL_STORE_READONLY, "%s: the store is open for reading only", keel_store_path(store));
-	store->news = false;
-	if (!store->session) {
-		enum keel_code code = begin(store, err);
-		if (code == KEEL_OK)
-			code = keel_session_make(store, err);
-		if (code != KEEL_OK)
-			return code;
-	}
-	return begin(store, err);
-}
-
-int64_t keel_store_retry_us(const struct keel_store *store)
-{
-	return keel_turn_step(&store->turn);
-}
-
-void keel_store_give_up(struct keel_store *store)
-{
-	if (!store->side.forked)
-		keel_turn_over(&store->turn, &store->wake.file);
-}
-
-enum keel_code keel_store_begin(struct keel_store *store, struct keel_error *err)
-{
-	enum keel_code code = keel_store_check(store, err);
-	if (code != KEEL_OK)
-		return code;
-	if (store->open)
-		return keel_fail(err, KEEL_BUSY, "this handle has a transaction open");
-	code = begin_write(store, err);
-	store->open = code == KEEL_OK;
-	store->broken = KEEL_OK;
-	store->savepoints = 0;
-	return code;
-}
-
-/* Commits, and wakes those who wait for events. */
-static enum keel_code commit(struct keel_store *store, struct keel_error *err)
-{
-	enum keel_code code = store->sql->driver->commit(store->sql, err);
-	if (code == KEEL_OK && store->news)
-		keel_wake_all(&store->wake);
-	return code;
-}
-
-enum keel_code keel_store_commit(struct keel_store *store, struct keel_error *err)
-{
-	enum keel_code code = keel_store_check_usable(store, err);
-	if (code == KEEL_OK && !store->open)
-		return keel_fail(err, KEEL_MISUSE, "no transaction is open");
-	if (code == KEEL_OK)
-		code = keel_store_check(store, err);
-	if (code != KEEL_OK)
-		keel_store_rollback(store);
-	else
-		code = commit(store, err);
-	store->open = false;
-	return code;
-}
-
-void keel_store_rollback(struct keel_store *store)
-{
-	if (!store->open)
-		return;
-	if (!store->side.forked)
-		store->sql->driver->rollback(store->sql);
-	store->open = false;
-}
-
-enum keel_code keel_write_begin(struct keel_store *store, struct keel_error *err)
-{
-	enum keel_code code = keel_store_check(store, err);
-	return code != KEEL_OK || store->open ? code : begin_write(store, err);
-}
-
-enum keel_code keel_write_end(struct keel_store *store, enum keel_code code, bool wrote, struct keel_error *err)
-{
-	const struct keel_sql_driver *driver = store->sql->driver;
-	if (store->open) {
-		/* Half an operation must not be committed with the rest; nor what the database rolled back by itself. */
-		if (code != KEEL_OK && (wrote || !driver->in_transaction(store->sql)))
-			store->broken = code;
-		return code;
-	}
-	if (code == KEEL_OK)
-		return commit(store, err);
-	driver->rollback(store->sql);
-	return code;
-}
-
-enum keel_code keel_read_begin(struct keel_store *store, struct keel_error *err)
-{
-	struct keel_statement *look;
-	struct keel_error why;
-	bool row;
-	enum keel_code code = keel_store_check(store, err);
-	if (code != KEEL_OK || store->open)
-		return code;
-	code = store->sql->driver->begin(store->sql, false, err);
-	if (code != KEEL_OK)
-		return code;
-	/* The first look begins it. What else may be wrong with it is found by those that follow. */
-	code = keel_store_prepare(store, "SELECT epoch FROM store", &look, &why);
-	if (code == KEEL_OK) {
-		code = keel_first_step(store, look, &row, &why);
-		keel_reset(look);
-	}
-	if (code != KEEL_BUSY)
-		return KEEL_OK;
-	store->sql->driver->rollback(store->sql);
-	return keel_fail_as(err, code, &why);
-}
-
-enum keel_code keel_first_step(struct keel_store *store, struct keel_statement *query, bool *row,
-							   struct keel_error *err)
-{
-	int64_t deadline = 0;
-	struct keel_error why;
-	enum keel_code code;
-	while ((code = keel_step(query, row, &why)) == KEEL_BUSY && !store->open && keel_store_wait(store, &deadline))
-		keel_reset(query);
-	return keel_fail_as(err, code, &why);
-}
-
-void keel_read_end(struct keel_store *store)
-{
-	if (!store->open)
-		store->sql->driver->rollback(store->sql);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buffer.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "event/event.h"
@@ -126,14 +127,17 @@ enum keel_code keel_runtime_write_event(struct keel_store *store, struct keel_te
 							   .data = about->data};
 	if (about->worker_id.data) {
 		/* As the filter by worker compares it: names in byte order, no spaces. */
-		keel_buffer_clear(&store->scratch);
-		keel_buffer_put(&store->scratch, "{");
-		keel_buffer_json(&store->scratch, "runtime_id", runtime_id);
-		keel_buffer_json(&store->scratch, "worker_id", about->worker_id);
-		keel_buffer_put(&store->scratch, "}");
-		if (store->scratch.failed)
+		struct keel_buffer *ref;
+		enum keel_code code = keel_event_draft(store, &ref, err);
+		if (code != KEEL_OK)
+			return code;
+		keel_buffer_put(ref, "{");
+		keel_buffer_json(ref, "runtime_id", runtime_id);
+		keel_buffer_json(ref, "worker_id", about->worker_id);
+		keel_buffer_put(ref, "}");
+		if (ref->failed)
 			return keel_fail_memory(err);
-		event.worker_ref = keel_buffer_text(&store->scratch);
+		event.worker_ref = keel_buffer_text(ref);
 	}
 	return keel_event_write(store, &event, id, err);
 }

@@ -1,0 +1,69 @@
+/* store/handle.h - what is behind a struct keel_store. For the domain only. */
+#ifndef KEEL_STORE_HANDLE_H
+#define KEEL_STORE_HANDLE_H
+
+#include <keel/store.h>
+
+#include "base/process.h"
+#include "base/sidefile.h"
+#include "base/turn.h"
+#include "base/wake.h"
+#include "sql/sql.h"
+#include "store/files.h"
+#include "store/watched.h"
+
+/* What a part of the domain keeps from one operation to the next: the first member of its struct. */
+struct keel_kept {
+	struct keel_kept *next;
+	void (*release)(struct keel_kept *kept); /* also tells whose it is */
+};
+
+struct keel_store {
+	struct keel_sql *sql;
+	struct keel_store_options options; /* owner points to owner_name */
+	char *owner_name;
+	struct keel_files files;   /* which file is open */
+	char *side_path;           /* of the side file; NULL for a store in memory */
+	struct keel_sidefile side; /* the locks of sessions; also knows of forks */
+	char *wake_path;           /* of the file that wakes readers; NULL for a store in memory */
+	struct keel_wake wake;
+	struct keel_turn turn;       /* of waiting for the write lock; its bytes are in the same file */
+	bool news;                   /* the open transaction has written events */
+	struct keel_process process; /* this one, as recorded in sessions */
+	struct keel_watched watched; /* what others have left unchanged */
+	int64_t session;             /* 0: none yet */
+	char epoch[KEEL_UUID_SIZE];
+	bool open;             /* a transaction of the caller's is open */
+	enum keel_code broken; /* why it can only roll back; KEEL_OK while it can commit */
+	int savepoints;        /* how many are open in it */
+	keel_progress *progress; /* hears of what takes long; NULL: nobody does */
+	void *progress_data;
+	struct keel_kept *kept; /* released when the store is closed */
+};
+
+/* Tells whoever watches how far something has come. */
+static inline void keel_store_tell(const struct keel_store *store, int64_t done, int64_t total)
+{
+	if (store->progress)
+		store->progress(store->progress_data, done, total);
+}
+
+/* What is kept with this release; the first time it is made, of `size` bytes and zero. NULL: out of memory. */
+void *keel_store_keep(struct keel_store *store, size_t size, void (*release)(struct keel_kept *kept));
+void keel_store_release_kept(struct keel_store *store);
+
+/* Whether the handle may be used at all: KEEL_FORKED in a forked child, or what the open
+ * transaction failed with before. */
+enum keel_code keel_store_check(struct keel_store *store, struct keel_error *err);
+
+/* The store's time in a while; a time too far off is the last there is. */
+int64_t keel_store_after(const struct keel_store *store, int64_t duration_us);
+
+/* How long this handle has seen something unchanged, by its monotonic clock (watched.h). */
+int64_t keel_store_watched(struct keel_store *store, enum keel_watched_kind kind, int64_t key,
+						   struct keel_watched_state state);
+
+/* Waits a moment for a lock. False when `deadline`, set at the first call from 0, has passed. */
+bool keel_store_wait(struct keel_store *store, int64_t *deadline);
+
+#endif

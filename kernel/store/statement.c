@@ -1,0 +1,50 @@
+/* statement.c - statements with their values, and the wait that the first step of a reader may need. Uses: handle. */
+#include "store/statement.h"
+
+#include "base/error.h"
+
+enum keel_code keel_store_prepare(struct keel_store *store, const char *text, struct keel_statement **statement,
+								  struct keel_error *err)
+{
+	return store->sql->driver->prepare(store->sql, text, statement, err);
+}
+
+enum keel_code keel_query_values(struct keel_store *store, const char *text, struct keel_statement **statement,
+								 struct keel_error *err, const struct keel_value *values, size_t count)
+{
+	enum keel_code code = keel_store_prepare(store, text, statement, err);
+	for (size_t i = 0; code == KEEL_OK && i < count; i++) {
+		int parameter = (int)i + 1;
+		switch (values[i].kind) {
+		case KEEL_VALUE_NULL:
+			code = keel_bind_null(*statement, parameter, err);
+			break;
+		case KEEL_VALUE_INT:
+			code = keel_bind_int(*statement, parameter, values[i].number, err);
+			break;
+		case KEEL_VALUE_TEXT:
+			code = keel_bind_text(*statement, parameter, values[i].text, err);
+			break;
+		}
+	}
+	return code;
+}
+
+enum keel_code keel_execute_values(struct keel_store *store, const char *text, struct keel_error *err,
+								   const struct keel_value *values, size_t count)
+{
+	struct keel_statement *statement;
+	enum keel_code code = keel_query_values(store, text, &statement, err, values, count);
+	return code == KEEL_OK ? keel_run_statement(statement, err) : code;
+}
+
+enum keel_code keel_first_step(struct keel_store *store, struct keel_statement *query, bool *row,
+							   struct keel_error *err)
+{
+	int64_t deadline = 0;
+	struct keel_error why;
+	enum keel_code code;
+	while ((code = keel_step(query, row, &why)) == KEEL_BUSY && !store->open && keel_store_wait(store, &deadline))
+		keel_reset(query);
+	return keel_fail_as(err, code, &why);
+}

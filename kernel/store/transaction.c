@@ -1,0 +1,160 @@
+/* transaction.c - how what is written or read together begins and ends. Uses: session, files, statement. */
+#include "store/transaction.h"
+
+#include "base/error.h"
+#include "store/session.h"
+#include "store/statement.h"
+
+/* One try at the write lock, in turn. */
+static enum keel_code try_begin(struct keel_store *store, struct keel_error *err)
+{
+	struct keel_sidefile *file = &store->wake.file;
+	bool may = keel_turn_may_try(&store->turn, file);
+	enum keel_code code = may ? store->sql->driver->begin(store->sql, true, err)
+							  : keel_fail(err, KEEL_BUSY, "another writer has waited longer");
+	if (code == KEEL_BUSY)
+		keel_turn_refused(&store->turn, file, !may);
+	else
+		keel_turn_over(&store->turn, file);
+	return code;
+}
+
+static enum keel_code begin(struct keel_store *store, struct keel_error *err)
+{
+	int64_t deadline = 0;
+	struct keel_error why;
+	enum keel_code code;
+	while ((code = try_begin(store, &why)) == KEEL_BUSY)
+		if (!keel_store_wait(store, &deadline))
+			break;
+	if (code == KEEL_BUSY && store->options.lock_timeout_us > 0)
+		keel_store_give_up(store);
+	if (code == KEEL_OK && (code = keel_files_check(store, &why)) != KEEL_OK)
+		store->sql->driver->rollback(store->sql);
+	return keel_fail_as(err, code, &why);
+}
+
+/* Begins a writing transaction, after the session has been made: in a transaction of its own, so that its number stays
+ * good whatever becomes of the write. */
+static enum keel_code begin_write(struct keel_store *store, struct keel_error *err)
+{
+	if (store->options.readonly)
+		return keel_fail(err, KEEL_STORE_READONLY, "%s: the store is open for reading only", keel_store_path(store));
+	store->news = false;
+	if (!store->session) {
+		enum keel_code code = begin(store, err);
+		if (code == KEEL_OK)
+			code = keel_session_make(store, err);
+		if (code != KEEL_OK)
+			return code;
+	}
+	return begin(store, err);
+}
+
+int64_t keel_store_retry_us(const struct keel_store *store)
+{
+	return keel_turn_step(&store->turn);
+}
+
+void keel_store_give_up(struct keel_store *store)
+{
+	if (!store->side.forked)
+		keel_turn_over(&store->turn, &store->wake.file);
+}
+
+enum keel_code keel_store_begin(struct keel_store *store, struct keel_error *err)
+{
+	enum keel_code code = keel_store_check(store, err);
+	if (code != KEEL_OK)
+		return code;
+	if (store->open)
+		return keel_fail(err, KEEL_BUSY, "this handle has a transaction open");
+	code = begin_write(store, err);
+	store->open = code == KEEL_OK;
+	store->broken = KEEL_OK;
+	store->savepoints = 0;
+	return code;
+}
+
+/* Commits, and wakes those who wait for events. */
+static enum keel_code commit(struct keel_store *store, struct keel_error *err)
+{
+	enum keel_code code = store->sql->driver->commit(store->sql, err);
+	if (code == KEEL_OK && store->news)
+		keel_wake_all(&store->wake);
+	return code;
+}
+
+enum keel_code keel_store_commit(struct keel_store *store, struct keel_error *err)
+{
+	enum keel_code code = keel_store_check_usable(store, err);
+	if (code == KEEL_OK && !store->open)
+		return keel_fail(err, KEEL_MISUSE, "no transaction is open");
+	if (code == KEEL_OK)
+		code = keel_store_check(store, err);
+	if (code != KEEL_OK)
+		keel_store_rollback(store);
+	else
+		code = commit(store, err);
+	store->open = false;
+	return code;
+}
+
+void keel_store_rollback(struct keel_store *store)
+{
+	if (!store->open)
+		return;
+	if (!store->side.forked)
+		store->sql->driver->rollback(store->sql);
+	store->open = false;
+}
+
+enum keel_code keel_write_begin(struct keel_store *store, struct keel_error *err)
+{
+	enum keel_code code = keel_store_check(store, err);
+	return code != KEEL_OK || store->open ? code : begin_write(store, err);
+}
+
+enum keel_code keel_write_end(struct keel_store *store, enum keel_code code, bool wrote, struct keel_error *err)
+{
+	const struct keel_sql_driver *driver = store->sql->driver;
+	if (store->open) {
+		/* Half an operation must not be committed with the rest; nor what the database rolled back by itself. */
+		if (code != KEEL_OK && (wrote || !driver->in_transaction(store->sql)))
+			store->broken = code;
+		return code;
+	}
+	if (code == KEEL_OK)
+		return commit(store, err);
+	driver->rollback(store->sql);
+	return code;
+}
+
+enum keel_code keel_read_begin(struct keel_store *store, struct keel_error *err)
+{
+	struct keel_statement *look;
+	struct keel_error why;
+	bool row;
+	enum keel_code code = keel_store_check(store, err);
+	if (code != KEEL_OK || store->open)
+		return code;
+	code = store->sql->driver->begin(store->sql, false, err);
+	if (code != KEEL_OK)
+		return code;
+	/* The first look begins it. What else may be wrong with it is found by those that follow. */
+	code = keel_store_prepare(store, "SELECT epoch FROM store", &look, &why);
+	if (code == KEEL_OK) {
+		code = keel_first_step(store, look, &row, &why);
+		keel_reset(look);
+	}
+	if (code != KEEL_BUSY)
+		return KEEL_OK;
+	store->sql->driver->rollback(store->sql);
+	return keel_fail_as(err, code, &why);
+}
+
+void keel_read_end(struct keel_store *store)
+{
+	if (!store->open)
+		store->sql->driver->rollback(store->sql);
+}
