@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "event/event.h"
-#include "run/live.h"
+#include "run/extras.h"
 #include "worker/runtime.h"
 
 /* --- Events ------------------------------------------------------------------------------------------------------ */

@@ -1,4 +1,4 @@
-/* change.c - the state machine of runs, and the one way a row changes. Uses: rows, event. */
+/* change.c - the state machine of runs, and the one way a row changes. Uses: write, event. */
 #include "run/change.h"
 
 #include <string.h>
@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "base/trace.h"
 #include "event/event.h"
+#include "run/write.h"
 
 #define TO(NAME) (1u << KEEL_RUN_##NAME)
 #define TO_FINAL (TO(SUCCESS) | TO(ERROR) | TO(TIMEOUT) | TO(INTERRUPTED))

@@ -2,7 +2,8 @@
 #ifndef KEEL_KERNEL_RUN_CHANGE_H
 #define KEEL_KERNEL_RUN_CHANGE_H
 
-#include "run/rows.h"
+#include "run/core.h"
+#include "run/fields.h"
 
 enum keel_transition {
 	KEEL_TRANSITION_ALLOWED,

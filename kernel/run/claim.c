@@ -9,9 +9,11 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "run/change.h"
 #include "run/gate.h"
 #include "run/line.h"
 #include "run/live.h"
+#include "run/start.h"
 
 enum {
 	DUE_MAX = 1000,     /* of those that were put off, taken in by one claim: what is due first goes first */

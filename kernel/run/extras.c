@@ -2,8 +2,9 @@
  *
  * They are tables, and no partial indexes of runs, because every write of a run would look at those.
  */
+#include "run/extras.h"
+
 #include "base/error.h"
-#include "run/live.h"
 
 /* Each is taken out of, and put in, from the row itself. */
 static const struct {

@@ -8,7 +8,7 @@
 #include "base/document.h"
 #include "base/error.h"
 #include "base/text.h"
-#include "run/rows.h"
+#include "run/fields.h"
 
 static const struct {
 	const char *name;
@@ -57,6 +57,12 @@ const char *keel_run_field_name(enum keel_run_field field)
 enum keel_field_type keel_run_field_type(enum keel_run_field field)
 {
 	return fields[field].type;
+}
+
+bool keel_run_is_text(enum keel_field_type type)
+{
+	return type == KEEL_TYPE_ID || type == KEEL_TYPE_TEXT || type == KEEL_TYPE_JSON || type == KEEL_TYPE_VALUE ||
+		   type == KEEL_TYPE_IDS || type == KEEL_TYPE_WORD;
 }
 
 struct keel_text *keel_run_text(struct keel_run *run, enum keel_run_field field)

@@ -1,27 +1,19 @@
-/* gate.c - the gate that starts runs. Uses: change.
+/* gate.c - the gate that starts runs: whether one may. Uses: core.
  *
  * What the gate counts is counted in the transaction that starts the run; there are no counters to go wrong.
  */
-#include <keel/run.h>
+#include "run/gate.h"
 
 #include <string.h>
 
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "run/gate.h"
 
 const char *keel_gate_name(enum keel_gate gate)
 {
 	static const char *const names[KEEL_GATE_COUNT] = {"open", "delay", "after", "queue", "concurrency"};
 	return (unsigned)gate < KEEL_GATE_COUNT ? names[gate] : NULL;
-}
-
-/* --- The gate ---------------------------------------------------------------------------------------------------- */
-
-static bool has_come(int64_t time, int64_t now)
-{
-	return time == INT64_MIN || time <= now;
 }
 
 void keel_gate_set(struct keel_gate_state *state, enum keel_gate gate, struct keel_text run_id)
@@ -147,7 +139,7 @@ enum keel_code keel_run_look_at_gate(struct keel_store *store, const struct keel
 {
 	enum keel_code code = KEEL_OK;
 	*state = (struct keel_gate_state){.gate = KEEL_GATE_OPEN};
-	if (!has_come(core->scheduled_at, keel_store_now(store))) {
+	if (core->scheduled_at > keel_store_now(store)) {
 		state->gate = KEEL_GATE_DELAY;
 		state->until = core->scheduled_at;
 		return KEEL_OK;
@@ -202,57 +194,4 @@ enum keel_code keel_run_gate(struct keel_store *store, struct keel_text run_id, 
 	keel_read_end(store);
 	*found = code == KEEL_OK && core.found;
 	return code;
-}
-
-/* --- Starting ---------------------------------------------------------------------------------------------------- */
-
-struct start {
-	const struct keel_start *asked;
-	struct keel_gate_state *state;
-};
-
-void keel_run_begin(struct keel_store *store, struct keel_run *delta, int64_t lease_us)
-{
-	KEEL_RUN_SET(delta, STATUS, status, KEEL_RUN_RUNNING);
-	KEEL_RUN_SET(delta, FINALIZING, finalizing, 0);
-	if (lease_us > 0) {
-		KEEL_RUN_SET(delta, LEASE_EXPIRES_AT, lease_expires_at, keel_store_after(store, lease_us));
-		KEEL_RUN_SET(delta, LEASE_US, lease_us, lease_us);
-	}
-}
-
-static enum keel_code decide_start(struct keel_run_change *change, struct keel_error *err)
-{
-	const struct keel_run_core *core = change->core;
-	struct start *start = change->context;
-	if (core->status != KEEL_RUN_PENDING)
-		return keel_run_refuse(core, change->run_id, KEEL_RUN_RUNNING, err);
-	if (core->claimable) /* it would run with nobody to answer for it */
-		return keel_fail(err, KEEL_STALE_OWNER, "run %.*s has to be claimed before it can start",
-						 (int)change->run_id.size, change->run_id.data);
-	if (core->cancel_requested) {
-		KEEL_RUN_SET(change->delta, STATUS, status, KEEL_RUN_INTERRUPTED);
-		KEEL_RUN_SET(change->delta, CANCEL_ACTION, cancel_action,
-					 keel_text_of(core->rollback ? "rollback" : "interrupt"));
-		return KEEL_OK;
-	}
-	if (core->deadline != INT64_MIN && has_come(core->deadline, keel_store_now(change->store))) {
-		KEEL_RUN_SET(change->delta, STATUS, status, KEEL_RUN_TIMEOUT);
-		KEEL_RUN_SET(change->delta, STOP_REASON, stop_reason, keel_text_of("deadline"));
-		return KEEL_OK;
-	}
-	enum keel_code code = keel_run_look_at_gate(change->store, core, start->state, err);
-	if (code == KEEL_OK && start->state->gate == KEEL_GATE_OPEN)
-		keel_run_begin(change->store, change->delta, start->asked->lease_us);
-	return code;
-}
-
-enum keel_code keel_run_start(struct keel_store *store, struct keel_text run_id, const struct keel_start *start,
-							  bool *found, struct keel_gate_state *state, struct keel_run *written,
-							  struct keel_error *err)
-{
-	struct keel_run delta = {0};
-	struct start context = {start, state};
-	*state = (struct keel_gate_state){.gate = KEEL_GATE_OPEN};
-	return keel_run_change_row(store, run_id, &delta, start->fence, decide_start, &context, found, written, err);
 }

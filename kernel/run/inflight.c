@@ -6,7 +6,6 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/text.h"
-#include "run/gate.h"
 #include "run/rows.h"
 
 /* The run to go on behind may have ended meanwhile: its row still has its place; if it was deleted, the listing starts

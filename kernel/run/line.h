@@ -8,7 +8,7 @@
 #ifndef KEEL_KERNEL_RUN_LINE_H
 #define KEEL_KERNEL_RUN_LINE_H
 
-#include "run/rows.h"
+#include "run/core.h"
 
 /* The handler of a run that names none. */
 #define KEEL_HANDLER_DEFAULT "default"

@@ -20,24 +20,6 @@ static const char of_thread[] =
 	KEEL_RUN_SELECT "WHERE thread_id = ?5 AND created_at <= " CREATED " AND (created_at < " CREATED
 					" OR seq > ?1)" PASSES " ORDER BY created_at DESC, seq LIMIT ?2";
 
-enum keel_code keel_run_place(struct keel_store *store, struct keel_text run_id, int64_t *seq, struct keel_error *err)
-{
-	struct keel_statement *select;
-	bool row;
-	enum keel_code code = keel_check_id(run_id, "after", err);
-	if (code == KEEL_OK)
-		code = keel_query(store, "SELECT seq FROM runs WHERE run_id = ?1", &select, err, keel_text(run_id));
-	if (code != KEEL_OK)
-		return code;
-	code = keel_first_step(store, select, &row, err);
-	if (code == KEEL_OK && row)
-		*seq = keel_column_int(select, 0);
-	keel_reset(select);
-	if (code == KEEL_OK && !row)
-		code = keel_fail(err, KEEL_NOT_FOUND, "there is no run %.*s to go on behind", (int)run_id.size, run_id.data);
-	return code;
-}
-
 enum keel_code keel_run_list(struct keel_store *store, const struct keel_run_query *query, struct keel_runs *list,
 							 struct keel_error *err)
 {

@@ -1,4 +1,4 @@
-/* live.c - the tables of what is in flight: live, later, due, leased, stopping; through line.c claims. Uses: rows,
+/* live.c - the tables of what is in flight: live, later, due, leased, stopping; through line.c claims. Uses: core,
  * line.
  *
  * `runs` is the truth. What is in flight is a few rows of many, so it is kept apart, in narrow rows, where admission,
@@ -9,60 +9,6 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "run/line.h"
-
-/* --- What a row comes to ------------------------------------------------------------------------------------------ */
-
-static int64_t number_or(const struct keel_run *delta, enum keel_run_field field, int64_t value, int64_t when_null,
-						 int64_t otherwise)
-{
-	if (!keel_run_set_has(delta->given, field))
-		return otherwise;
-	return keel_run_set_has(delta->valued, field) ? value : when_null;
-}
-
-/* What a record makes of a number of the core, or of a flag; `none` is what null means. */
-#define TAKE(NAME, member, none) \
-	core.member = number_or(delta, KEEL_RUN_FIELD_##NAME, delta->member, (none), core.member)
-#define TAKE_FLAG(NAME, member, flag) \
-	core.flag = number_or(delta, KEEL_RUN_FIELD_##NAME, delta->member, 0, core.flag) != 0
-#define TAKE_TEXT(NAME, member)                                                      \
-	if (KEEL_RUN_GIVES(delta, NAME))                                                 \
-		core.member = KEEL_RUN_HAS(delta, NAME) ? delta->member : (struct keel_text) \
-		{                                                                            \
-			NULL, 0                                                                  \
-		}
-
-struct keel_run_core keel_run_core_with(const struct keel_run_core *before, const struct keel_run *delta)
-{
-	struct keel_run_core core = *before;
-	if (!core.found) {
-		core.found = true;
-		core.thread_id = delta->thread_id;
-		core.scheduled_at = core.deadline = core.lease_expires_at = core.cancel_requested_at = INT64_MIN;
-	}
-	int64_t finalizing = number_or(delta, KEEL_RUN_FIELD_FINALIZING, delta->finalizing, 0, core.finalizing);
-	core.status = (enum keel_run_status)number_or(delta, KEEL_RUN_FIELD_STATUS, delta->status, KEEL_RUN_PENDING,
-												  (int64_t)core.status);
-	core.finalizing = finalizing == 1;
-	TAKE(SESSION_ID, session_id, 0);
-	TAKE(CREATED_AT, created_at, 0);
-	TAKE(PRIORITY, priority, 0);
-	TAKE(CONCURRENCY, concurrency, 0);
-	TAKE(ATTEMPT, attempt, 0);
-	TAKE(LOSSES, losses, 0);
-	TAKE(SNOOZES, snoozes, 0);
-	TAKE(SCHEDULED_AT, scheduled_at, INT64_MIN);
-	TAKE(DEADLINE, deadline, INT64_MIN);
-	TAKE(LEASE_EXPIRES_AT, lease_expires_at, INT64_MIN);
-	TAKE(CANCEL_REQUESTED_AT, cancel_requested_at, INT64_MIN);
-	TAKE_FLAG(CLAIMABLE, claimable, claimable);
-	TAKE_FLAG(STRICT, strict, strict);
-	TAKE_TEXT(WAITS_FOR, waits_for);
-	TAKE_TEXT(HANDLER, handler);
-	if (KEEL_RUN_GIVES(delta, CANCEL_ACTION))
-		core.cancel_requested = KEEL_RUN_HAS(delta, CANCEL_ACTION);
-	return core;
-}
 
 bool keel_live_concerns(const struct keel_run *delta)
 {
@@ -87,7 +33,7 @@ bool keel_live_concerns(const struct keel_run *delta)
 	return keel_run_set_meet(delta->given, keel_run_set_of(fields, sizeof fields / sizeof fields[0]));
 }
 
-/* --- What of it is in the tables ---------------------------------------------------------------------------------- */
+/* --- What of a row is in the tables ---------------------------------------------------------------------------------- */
 
 static bool is_live(const struct keel_run_core *core)
 {

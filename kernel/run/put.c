@@ -9,7 +9,9 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "event/event.h"
-#include "run/gate.h"
+#include "run/change.h"
+#include "run/rows.h"
+#include "run/write.h"
 
 /* --- Writing ----------------------------------------------------------------------------------------------------- */
 

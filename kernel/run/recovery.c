@@ -8,11 +8,6 @@
 #include "base/text.h"
 #include "run/change.h"
 
-static bool is_over(int64_t time, int64_t now)
-{
-	return time != INT64_MIN && time <= now;
-}
-
 /* Whether this handle has seen the run unrenewed for as long as its lease lasts. */
 static enum keel_code has_lost_lease(struct keel_store *store, const struct keel_run_core *core, int64_t *left_us,
 									 struct keel_error *err)
@@ -41,7 +36,7 @@ static enum keel_code is_orphan(struct keel_store *store, const struct keel_run_
 		return code;
 	bool patient = takeover->overdue && core->cancel_requested_at != INT64_MIN;
 	struct keel_watched_state request = {core->fence, core->cancel_requested_at, 0};
-	if (left_us <= 0 || is_over(core->deadline, keel_store_now(store)) ||
+	if (left_us <= 0 || keel_is_due(core->deadline, keel_store_now(store)) ||
 		(patient && keel_store_watched(store, KEEL_WATCHED_REQUEST, core->seq, request) >= takeover->patience_us)) {
 		*orphan = true;
 		return KEEL_OK;
@@ -116,7 +111,7 @@ static enum keel_code decide_takeover(struct keel_run_change *change, struct kee
 		return code;
 	if (delta->status == KEEL_RUN_PENDING && core->cancel_requested)
 		delta->status = KEEL_RUN_INTERRUPTED; /* nobody wants it any more */
-	else if (delta->status == KEEL_RUN_PENDING && is_over(core->deadline, keel_store_now(change->store)))
+	else if (delta->status == KEEL_RUN_PENDING && keel_is_due(core->deadline, keel_store_now(change->store)))
 		delta->status = KEEL_RUN_TIMEOUT; /* it could never start again */
 	if (delta->status == KEEL_RUN_PENDING)
 		give_back(change, takeover->asked, reason, takeover->members);

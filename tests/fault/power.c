@@ -12,6 +12,7 @@
 #include <sqlite3.h>
 
 #include "event/event.h"
+#include "run/write.h"
 #include "sql/sqlite.h"
 #include "store/store.h"
 

@@ -1,0 +1,58 @@
+/* core.h - what every change of a run has to know of its row. For the domain only. */
+#ifndef KEEL_KERNEL_RUN_CORE_H
+#define KEEL_KERNEL_RUN_CORE_H
+
+#include <keel/run.h>
+
+#include "store/store.h"
+
+/* What every change of a row has to know of it. */
+struct keel_run_core {
+	bool found;
+	int64_t seq;
+	enum keel_run_status status;
+	int64_t session_id; /* 0: none */
+	int64_t fence;
+	bool claimable;
+	bool started;
+	bool rollback;         /* a cancel with the action rollback holds */
+	bool cancel_requested; /* a cancel holds */
+	bool gated;            /* it was started through the gate, and has to be settled when it is interrupted */
+	bool finalizing;       /* it ended, and is not settled */
+	bool strict;
+	bool waited_for;       /* a line is parked at it or at its thread */
+	int64_t created_at;
+	int64_t revision;
+	int64_t losses;
+	int64_t snoozes;
+	int64_t attempt;
+	int64_t max_attempts;        /* 0: no end */
+	int64_t priority;
+	int64_t concurrency;         /* 0: any */
+	int64_t scheduled_at;        /* these times: INT64_MIN for none */
+	int64_t deadline;
+	int64_t lease_expires_at;
+	int64_t lease_us;            /* how long the lease lasts */
+	int64_t cancel_requested_at;
+	int64_t ended_at;
+	struct keel_text thread_id;  /* in the arena given to the read */
+	struct keel_text waits_for;  /* likewise; data NULL: none */
+	struct keel_text worker_ref; /* likewise */
+	struct keel_text handler;    /* likewise */
+};
+
+struct keel_arena;
+enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
+                                  struct keel_run_core *core, struct keel_error *err);
+
+/* What becomes of a run when a record is written into its row; without a row (core->found false), what it begins as.
+ * Texts are borrowed from both. */
+struct keel_run_core keel_run_core_with(const struct keel_run_core *core, const struct keel_run *delta);
+
+/* Whether there is such a time, and it has come. */
+static inline bool keel_is_due(int64_t time, int64_t now)
+{
+	return time != INT64_MIN && time <= now;
+}
+
+#endif

@@ -1,0 +1,24 @@
+/* fields.h - the fields of a run, for the domain only. */
+#ifndef KEEL_KERNEL_RUN_FIELDS_H
+#define KEEL_KERNEL_RUN_FIELDS_H
+
+#include <keel/run.h>
+
+/* Checks every field that is given: ids, texts, numbers, words. Cuts what is to be cut. */
+enum keel_code keel_run_check(struct keel_run *run, struct keel_error *err);
+
+/* Whether a field of the type is a text, else it is a number. */
+bool keel_run_is_text(enum keel_field_type type);
+
+/* The worker a record names; data NULL: none. */
+static inline struct keel_text keel_run_worker_ref(const struct keel_run *run)
+{
+	return KEEL_RUN_HAS(run, WORKER_REF) ? run->worker_ref : (struct keel_text){NULL, 0};
+}
+
+/* Gives a field a value. */
+#define KEEL_RUN_SET(run, NAME, member_, value)                                              \
+	((run)->member_ = (value), keel_run_set_add(&(run)->given, KEEL_RUN_FIELD_##NAME),        \
+	 keel_run_set_add(&(run)->valued, KEEL_RUN_FIELD_##NAME))
+
+#endif
