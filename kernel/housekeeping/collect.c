@@ -3,7 +3,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
-#include "housekeeping/verify.h"
+#include "housekeeping/collect.h"
 
 bool keel_collect(struct keel_collector *to, enum keel_code code, const char *sentence, struct keel_text name)
 {

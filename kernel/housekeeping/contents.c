@@ -2,7 +2,7 @@
  *
  * The database checks neither, and nothing that went through this library is otherwise; what others wrote may be.
  */
-#include "housekeeping/verify.h"
+#include "housekeeping/contents.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -6,7 +6,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "housekeeping/verify.h"
+#include "housekeeping/contents.h"
 #include "run/line.h"
 #include "store/store.h"
 

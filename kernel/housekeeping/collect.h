@@ -1,11 +1,10 @@
-/* housekeeping/verify.h - collecting what is wrong with a store, for the files that look. */
-#ifndef KEEL_KERNEL_VERIFY_H
-#define KEEL_KERNEL_VERIFY_H
+/* housekeeping/collect.h - collecting what is wrong with a store, for the files that look. */
+#ifndef KEEL_KERNEL_COLLECT_H
+#define KEEL_KERNEL_COLLECT_H
 
 #include <keel/housekeeping.h>
 
 #include "base/memory.h"
-#include "store/store.h"
 
 struct keel_collector {
 	struct keel_problems *list;
@@ -21,8 +20,5 @@ static inline bool keel_has_enough(const struct keel_collector *to)
 {
 	return to->failed || to->list->count >= KEEL_PROBLEMS_MAX;
 }
-
-/* contents.c: what the texts hold. */
-enum keel_code keel_verify_contents(struct keel_store *store, struct keel_collector *to, struct keel_error *err);
 
 #endif
