@@ -189,7 +189,7 @@ local function way(from, to)
 end
 
 -- Circles that are still to be opened.
-local known = { sql = true, ["binding/sandbox"] = true }
+local known = { ["binding/sandbox"] = true }
 
 local failed = false
 for _, unit in ipairs(sorted) do

@@ -3,7 +3,7 @@
  * Two copies do not know of each other's descriptors: closing one drops the locks of the other. A copy is known by a
  * sentence that every version has among its messages.
  */
-#include "sql/sqlite.h"
+#include "sql/sqlite_parts.h"
 
 #include <link.h>
 #include <stdio.h>
@@ -17,7 +17,7 @@ struct search {
 
 /* As memmem, which a sanitizer stops: all of a module is looked at, with what lies between its variables. */
 __attribute__((no_sanitize("address"))) static bool contains(const char *memory, size_t size,
-															   const struct search *search)
+															 const struct search *search)
 {
 	for (size_t at = 0; at + search->size <= size; at++) {
 		size_t same = 0;

@@ -1,5 +1,5 @@
 /* sqlite_copy.c - copying a SQLite database, making it smaller, and writing its log back. Uses: sqlite. */
-#include "sql/sqlite.h"
+#include "sql/sqlite_parts.h"
 
 #include "base/error.h"
 

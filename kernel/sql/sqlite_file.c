@@ -4,7 +4,7 @@
  * SQLite's locks belong to the process, and closing any descriptor of the file drops them all: so nothing here opens
  * the file by hand, but for making it, and what is read from it by hand is read through SQLite's own descriptor.
  */
-#include "sql/sqlite.h"
+#include "sql/sqlite_parts.h"
 
 #include <dirent.h>
 #include <errno.h>

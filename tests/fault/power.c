@@ -13,7 +13,7 @@
 
 #include "event/event.h"
 #include "run/write.h"
-#include "sql/sqlite.h"
+#include "sql/sqlite_parts.h"
 #include "store/store.h"
 
 enum {

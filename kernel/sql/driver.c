@@ -1,4 +1,4 @@
-/* sql.c - which driver a uri means. Uses: sqlite. */
+/* driver.c - which driver a uri means. Uses: sqlite. */
 #include "sql/sql.h"
 
 #include <string.h>

@@ -1,12 +1,15 @@
-/* sql/sqlite.h - what the files of the SQLite driver share. For them only. */
-#ifndef KEEL_SQL_SQLITE_H
-#define KEEL_SQL_SQLITE_H
+/* sql/sqlite_parts.h - what the files of the SQLite driver share. For them only. */
+#ifndef KEEL_SQL_SQLITE_PARTS_H
+#define KEEL_SQL_SQLITE_PARTS_H
 
 #include "sql/sql.h"
 
 #include <sqlite3.h>
 
-enum { SQLITE_APPLICATION_ID = 0x4B45454C }; /* "KEEL", in the file's header */
+enum {
+	SQLITE_APPLICATION_ID = 0x4B45454C, /* "KEEL", in the file's header */
+	SQLITE_LOOKS_OPENING = 1000         /* of one statement, while the schema is a stranger's: seconds */
+};
 
 struct sqlite_statement;
 
@@ -18,7 +21,7 @@ struct sqlite_sql {
 	/* The statement cache: open addressing by the address of the text, a power of two, at most half full. */
 	struct sqlite_statement **slots;
 	size_t slots_count;
-	size_t used; /* slots that are or were taken */
+	size_t used;                          /* slots that are or were taken */
 	struct sqlite_descriptor *descriptor; /* of the file, as this process counts them */
 };
 
@@ -27,14 +30,44 @@ static inline struct sqlite_sql *sqlite_own(struct keel_sql *sql)
 	return (struct sqlite_sql *)sql;
 }
 
-/* sqlite.c: what a result code means, with SQLite's words and the path; a script; the first column of a query, and of
- * one whose text does not stay. */
+/* sqlite_error.c: what a result code means, alone and with SQLite's words and the path. */
+enum keel_code sqlite_classify(int rc, const char *message);
 enum keel_code sqlite_fail(struct sqlite_sql *sql, int rc, struct keel_error *err);
+
+/* sqlite_statement.c: slots of the driver. */
+enum keel_code sqlite_prepare(struct keel_sql *base, const char *text, struct keel_statement **statement,
+							  struct keel_error *err);
+void sqlite_forget(struct keel_sql *base, const char *text);
+enum keel_code sqlite_bind_null(struct keel_statement *statement, int parameter, struct keel_error *err);
+enum keel_code sqlite_bind_int(struct keel_statement *statement, int parameter, int64_t value, struct keel_error *err);
+enum keel_code sqlite_bind_text(struct keel_statement *statement, int parameter, struct keel_text value,
+								struct keel_error *err);
+enum keel_code sqlite_step(struct keel_statement *statement, bool *row, struct keel_error *err);
+bool sqlite_column_null(struct keel_statement *statement, int column);
+int64_t sqlite_column_int(struct keel_statement *statement, int column);
+struct keel_text sqlite_column_text(struct keel_statement *statement, int column);
+void sqlite_reset(struct keel_statement *statement);
+int64_t sqlite_changes(struct keel_sql *sql);
+int64_t sqlite_inserted(struct keel_sql *sql);
+void sqlite_drop_statements(struct sqlite_sql *sql);
+
+/* A statement without values or rows; a script; the first column of a query, and of one whose text does not stay. */
+enum keel_code sqlite_run(struct sqlite_sql *sql, const char *text, struct keel_error *err);
 enum keel_code sqlite_exec(struct sqlite_sql *sql, const char *text, struct keel_error *err);
 enum keel_code sqlite_int(struct sqlite_sql *sql, const char *text, int64_t *value, struct keel_error *err);
 enum keel_code sqlite_int_once(struct sqlite_sql *sql, const char *text, int64_t *value, struct keel_error *err);
 
-/* Lifts the limits that hold while the schema is not known. */
+/* sqlite_transaction.c: slots of the driver. */
+bool sqlite_in_transaction(struct keel_sql *sql);
+void sqlite_rollback(struct keel_sql *sql);
+enum keel_code sqlite_begin(struct keel_sql *sql, bool write, struct keel_error *err);
+enum keel_code sqlite_commit(struct keel_sql *sql, struct keel_error *err);
+enum keel_code sqlite_savepoint(struct keel_sql *sql, struct keel_error *err);
+enum keel_code sqlite_release(struct keel_sql *sql, struct keel_error *err);
+enum keel_code sqlite_rollback_to(struct keel_sql *sql, struct keel_error *err);
+
+/* sqlite_limits.c: sets the limits that hold while the schema is not known, and lifts them. */
+void sqlite_limit(struct sqlite_sql *sql);
 void sqlite_trust(struct sqlite_sql *sql);
 
 /* sqlite_file.c: says in good words what SQLite would say in bad ones; makes the file if it is to be made. */
@@ -59,7 +92,7 @@ bool sqlite_lacks_index(const struct sqlite_sql *sql);
 bool sqlite_has_log(struct keel_sql *sql);
 bool sqlite_holds(struct keel_sql *sql, int64_t page, struct keel_text text);
 enum keel_code sqlite_find(struct keel_sql *sql, const char *table, struct keel_text text, int64_t *page,
-                           struct keel_error *err);
+						   struct keel_error *err);
 bool sqlite_is_foreign(struct keel_sql *sql);
 bool sqlite_has_moved(struct keel_sql *sql);
 void sqlite_let_go(struct keel_sql *sql);
@@ -70,7 +103,7 @@ bool sqlite_has_other_copy(void);
 
 /* sqlite_copy.c */
 enum keel_code sqlite_copy(struct keel_sql *sql, const char *path,
-                           void (*tell)(void *data, int64_t done, int64_t total), void *data, struct keel_error *err);
+						   void (*tell)(void *data, int64_t done, int64_t total), void *data, struct keel_error *err);
 enum keel_code sqlite_compact(struct keel_sql *sql, struct keel_error *err);
 enum keel_code sqlite_write_back(struct keel_sql *sql, int64_t *left, struct keel_error *err);
 
