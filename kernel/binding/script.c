@@ -3,7 +3,7 @@
  * What is no regular file of at most 16 KiB is never opened: a pipe would block, and closing any descriptor of a
  * store's file would drop this process's locks on it.
  */
-#include "sandbox/sandbox.h"
+#include "sandbox/box.h"
 
 #include <errno.h>
 #include <fcntl.h>

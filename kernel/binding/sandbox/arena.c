@@ -5,7 +5,7 @@
  * them, in some 4 GiB of its own, and grows upwards: a script that does the same has the same blocks at the same
  * places. Which 4 GiB these are is chance, and nothing that a script can see depends on it.
  */
-#include "sandbox/sandbox.h"
+#include "sandbox/box.h"
 
 #include <string.h>
 #include <sys/mman.h>

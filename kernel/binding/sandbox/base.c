@@ -1,12 +1,9 @@
-/* base.c - the environment of a sandboxed script: what it may name, and that it can change none of it.
+/* base.c - the basic functions of a sandboxed script, and what those of its libraries share. Uses: limits, keys.
  *
  * The basic functions are Lua's where one call of theirs is bounded by what it is given. Ours differ where Lua's would
  * show an address or an order that is another one in the next state, or would let a script go on after its stop.
  */
-#include "sandbox/sandbox.h"
-
-#include <lualib.h>
-#include <string.h>
+#include "sandbox/box.h"
 
 /* --- Text -------------------------------------------------------------------------------------------------------- */
 
@@ -173,8 +170,7 @@ static int base_pcall(lua_State *S)
 	return lua_gettop(S);
 }
 
-/* Pushes a function with an upvalue, so with a block of its own. */
-static void push_function(lua_State *S, lua_CFunction function)
+void keel_sandbox_push_function(lua_State *S, lua_CFunction function)
 {
 	lua_pushboolean(S, 1);
 	lua_pushcclosure(S, function, 1);
@@ -183,7 +179,7 @@ static void push_function(lua_State *S, lua_CFunction function)
 void keel_sandbox_set_functions(lua_State *S, const luaL_Reg *functions)
 {
 	for (; functions->name; functions++) {
-		push_function(S, functions->func);
+		keel_sandbox_push_function(S, functions->func);
 		lua_setfield(S, -2, functions->name);
 	}
 }
@@ -193,87 +189,15 @@ void keel_sandbox_add_base(lua_State *S)
 	static const luaL_Reg functions[] = {
 		{"tostring", base_tostring}, {"pairs", base_pairs}, {"next", base_next}, {"pcall", base_pcall}, {NULL, NULL}};
 	keel_sandbox_set_functions(S, functions);
-	push_function(S, next_item);
+	keel_sandbox_push_function(S, next_item);
 	lua_pushcclosure(S, base_ipairs, 1);
 	lua_setfield(S, -2, "ipairs");
 	lua_pushlightuserdata(S, KEEL_SANDBOX_NULL);
 	lua_setfield(S, -2, "null");
 }
 
-/* --- The environment --------------------------------------------------------------------------------------------- */
-
-static int refuse_write(lua_State *S)
-{
-	return luaL_error(S, "the globals and libraries of a policy are read-only: '%s' cannot be set; use a local",
-					  lua_type(S, 2) == LUA_TSTRING ? lua_tostring(S, 2) : luaL_typename(S, 2));
-}
-
 void keel_sandbox_check_writable(lua_State *S, int index)
 {
 	if (lua_getmetatable(S, index))
 		luaL_error(S, "the libraries of a policy are read-only");
-}
-
-/* Puts an empty table that shows the one on the top in its place: writing always finds no such key. [-1, +1, m] */
-static void protect(lua_State *S)
-{
-	lua_newtable(S);
-	lua_createtable(S, 0, 2);
-	lua_pushvalue(S, -3);
-	lua_setfield(S, -2, "__index");
-	lua_pushcfunction(S, refuse_write);
-	lua_setfield(S, -2, "__newindex");
-	lua_setmetatable(S, -2);
-	lua_replace(S, -2);
-}
-
-/* Pushes a table of those of a library's functions that may be used; none of them has upvalues. [-0, +1, m] */
-static void push_some(lua_State *S, lua_CFunction library, const char *const *names)
-{
-	lua_pushcfunction(S, library);
-	lua_call(S, 0, 1);
-	lua_newtable(S);
-	for (; *names; names++) {
-		lua_getfield(S, -2, *names);
-		if (lua_iscfunction(S, -1)) { /* else it is a number */
-			push_function(S, lua_tocfunction(S, -1));
-			lua_replace(S, -2);
-		}
-		lua_setfield(S, -2, *names);
-	}
-	lua_remove(S, -2);
-}
-
-void keel_sandbox_push_environment(lua_State *S)
-{
-	static const char *const basic[] = {"assert", "error",    "rawequal", "rawget", "rawlen",
-										"select", "tonumber", "type",     NULL};
-	static const char *const strings[] = {"byte", "char", "len", "lower", "reverse", "sub", "upper", NULL};
-	/* Neither random nor randomseed: the same picture gives the same decision. */
-	static const char *const numbers[] = {"abs",       "acos",       "asin",       "atan", "ceil", "cos", "deg",
-										  "exp",       "floor",      "fmod",       "huge", "log",  "max", "min",
-										  "modf",      "maxinteger", "mininteger", "pi",   "rad",  "sin", "sqrt",
-										  "tointeger", "tan",        "type",       "ult",  NULL};
-	push_some(S, luaopen_base, basic);
-	keel_sandbox_add_base(S);
-	lua_pushliteral(S, "");
-	push_some(S, luaopen_string, strings);
-	keel_sandbox_add_string(S);
-	keel_sandbox_add_match(S);
-	/* The metatable of texts is luaopen_string's, for arithmetic; methods are found in ours. */
-	lua_getmetatable(S, -2);
-	lua_pushvalue(S, -2);
-	lua_setfield(S, -2, "__index");
-	lua_pop(S, 1);
-	lua_remove(S, -2);
-	protect(S);
-	lua_setfield(S, -2, "string");
-	push_some(S, luaopen_math, numbers);
-	protect(S);
-	lua_setfield(S, -2, "math");
-	lua_newtable(S);
-	keel_sandbox_add_table(S);
-	protect(S);
-	lua_setfield(S, -2, "table");
-	protect(S);
 }

@@ -1,5 +1,5 @@
 /* keys.c - the order of keys: numbers by value, then texts byte by byte, then false and true. */
-#include "sandbox/sandbox.h"
+#include "sandbox/box.h"
 
 #include <string.h>
 

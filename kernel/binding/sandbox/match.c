@@ -1,5 +1,5 @@
 /* match.c - find, match, gmatch and gsub for sandboxed scripts, on patterns matched in counted steps. */
-#include "sandbox/sandbox.h"
+#include "sandbox/box.h"
 
 #include <string.h>
 

@@ -11,7 +11,7 @@
  * when it is small or a vector that Lua was about to let grow, and for an object that is too large, or the hash part of
  * a table, the stop is raised at once, where Lua itself would raise its error of memory.
  */
-#include "sandbox/sandbox.h"
+#include "sandbox/box.h"
 
 #include <string.h>
 

@@ -8,7 +8,7 @@
  * place, the second time with more on the C stack. What differs then are addresses of the stack, all by the same
  * distance, and the seed, which is made of one.
  */
-#include "sandbox/sandbox.h"
+#include "sandbox/box.h"
 
 #include <stddef.h>
 #include <string.h>

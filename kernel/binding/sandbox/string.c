@@ -1,7 +1,7 @@
 /* string.c - rep and format for sandboxed scripts: one call of Lua's own is one instruction, however long it
  * takes.
  */
-#include "sandbox/sandbox.h"
+#include "sandbox/box.h"
 
 #include <string.h>
 

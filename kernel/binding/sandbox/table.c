@@ -1,7 +1,7 @@
 /* table.c - `table` for sandboxed scripts: raw, and charged for what it goes through. Without move: with huge
  * ranges it is a loop that nobody counts.
  */
-#include "sandbox/sandbox.h"
+#include "sandbox/box.h"
 
 #include <string.h>
 

@@ -1,4 +1,4 @@
-/* sandbox.h - a Lua state of its own for scripts from people one does not know; private to sandbox*.c.
+/* box.h - a Lua state of its own for scripts from people one does not know; private to this folder.
  *
  * Three things stop a script: instructions (a hook counts them, the library charges for its own work), bytes (an
  * allocator counts them) and time (both look at the clock). Whichever is spent first trips the box: from then on the
@@ -24,8 +24,8 @@
  * What is left: whoever knows the script knows the seed, so who may name things in the documents it is shown can choose
  * names that collide. Copying them looks at the clock as all else does; the decision fails then, it does not hang.
  */
-#ifndef KEEL_SANDBOX_H
-#define KEEL_SANDBOX_H
+#ifndef KEEL_SANDBOX_BOX_H
+#define KEEL_SANDBOX_BOX_H
 
 #include <locale.h>
 
@@ -137,10 +137,16 @@ bool keel_seed_find(struct seed *seed);
 /* Writes the seed into the first block of a state, when the second one is asked for. */
 void keel_seed_set(const struct seed *seed, char *block);
 
-/* --- sandbox.c --------------------------------------------------------------------------------------------------- */
+/* --- limits.c ---------------------------------------------------------------------------------------------------- */
 
 /* The box of a state. */
 struct sandbox *keel_sandbox_of(lua_State *S);
+
+/* Begins a call with its budget. */
+void keel_sandbox_begin(struct sandbox *box, lua_Integer instructions, lua_Number seconds, lua_Number bytes);
+
+/* Sets the hook, for a state that is about to run. */
+void keel_sandbox_watch(struct sandbox *box);
 
 /* Stops the script for good: at the latest with its next instruction. [-0, +0, -] */
 void keel_sandbox_trip(struct sandbox *box, const char *limit);
@@ -154,6 +160,13 @@ void keel_sandbox_hasten(struct sandbox *box, int pace);
 
 /* Trips the box and raises at once. */
 int keel_sandbox_stop(lua_State *S, const char *limit);
+
+/* Raises what a stop raises. The box has to be tripped. */
+int keel_sandbox_raise(lua_State *S);
+
+/* The handler of messages of a call: notes where an error comes from that nothing in the script catches, before the
+ * stack unwinds: one that C raises, in a comparison of table.sort or for a nil that is gone through, does not say it. */
+int keel_sandbox_note_line(lua_State *S);
 
 /* Looks at the clock; raises when time is up. For loops over what comes from the host or goes there. [-0, +0, v] */
 void keel_sandbox_check_time(lua_State *S);
@@ -178,24 +191,31 @@ void keel_sandbox_call(lua_State *S, int arguments, int results, int weight);
 /* The same, protected. [-(args+1), +(results|1), e] */
 int keel_sandbox_pcall(lua_State *S, int arguments, int results);
 
-/* Pushes the environment of a chunk: read-only, nothing but a whitelist in it. [-0, +1, e] */
-void keel_sandbox_push_environment(lua_State *S);
+/* --- base.c, and the libraries ----------------------------------------------------------------------------------- */
 
-/* Raises if the table at `index` is one of the environment's. [-0, +0, v] */
-void keel_sandbox_check_writable(lua_State *S, int index);
-
-/* Adds to the table on the top: pairs, next, tostring, pcall, null (sandbox_base.c); rep, format (sandbox_string.c);
- * find, match, gmatch, gsub (sandbox_match.c); those of `table` (sandbox_table.c). [-0, +0, m] */
+/* Adds to the table on the top: pairs, next, tostring, pcall, null (base.c); rep, format (string.c);
+ * find, match, gmatch, gsub (match.c); those of `table` (table.c). [-0, +0, m] */
 void keel_sandbox_add_base(lua_State *S);
 void keel_sandbox_add_string(lua_State *S);
 void keel_sandbox_add_match(lua_State *S);
 void keel_sandbox_add_table(lua_State *S);
+
+/* Pushes a function with an upvalue, so with a block of its own, whose address is no chance. [-0, +1, m] */
+void keel_sandbox_push_function(lua_State *S, lua_CFunction function);
 
 /* Adds functions to the table on the top, each with a block of its own, whose address is no chance. [-0, +0, m] */
 void keel_sandbox_set_functions(lua_State *S, const luaL_Reg *functions);
 
 /* Pushes what tostring gives: no addresses, which differ from call to call. [-0, +1, m] */
 void keel_sandbox_push_text(lua_State *S, int index);
+
+/* Raises if the table at `index` is one of the environment's. [-0, +0, v] */
+void keel_sandbox_check_writable(lua_State *S, int index);
+
+/* --- environment.c ----------------------------------------------------------------------------------------------- */
+
+/* Pushes the environment of a chunk: read-only, nothing but a whitelist in it. [-0, +1, e] */
+void keel_sandbox_push_environment(lua_State *S);
 
 /* --- keys.c ------------------------------------------------------------------------------------------------------ */
 
@@ -252,10 +272,19 @@ const struct pattern *keel_pattern_compile(lua_State *S, const char *text, size_
 bool keel_pattern_is_anchored(const struct pattern *pattern);
 int keel_pattern_captures(const struct pattern *pattern);
 
+/* --- matching.c -------------------------------------------------------------------------------------------------- */
+
 /* Where a match that starts at `at` ends; NULL: there is none. Charges for each step. [-0, +0, v] */
 const char *keel_pattern_match(struct matching *m, const char *at);
 
-/* --- values.c ---------------------------------------------------------------------------------------------------- */
+/* --- intake.c ---------------------------------------------------------------------------------------------------- */
+
+/* Which tables in the box are records of the host's lists. Nothing is collected during a call, so an address stays one
+ * table's. */
+struct record {
+	const void *table;
+	int argument, item;
+};
 
 /* What a call is given: values from `first` to `last` on the host's stack. */
 struct intake {
@@ -276,10 +305,22 @@ struct intake {
  * remembers which table is which record. [-0, +1+n, e] */
 void keel_sandbox_push_arguments(lua_State *S, struct intake *in);
 
+/* --- outlet.c ---------------------------------------------------------------------------------------------------- */
+
 /* Pushes a copy of the value at `index` of the box on the host's stack; a record that the call was shown becomes the
  * host's own again. `remembered` is the index of that userdata. False, with *why, for what cannot cross; something may
  * be on the host's stack then. [box: -0, +0, -; host: -0, +(0|1), m] */
 bool keel_sandbox_push_result(lua_State *L, lua_State *S, int index, int remembered, const struct intake *in,
 							  const char **why);
+
+/* --- state.c ----------------------------------------------------------------------------------------------------- */
+
+/* Makes the state, if there is none, and runs the chunk in it, in the C locale, on which comparisons of texts and the
+ * point of numbers depend. `in` NULL: the chunk only. Returns what lua_pcall does; the result, if any, is on the box's
+ * stack then. The box's user values at index 1 of the host's stack are its source and name. */
+int keel_sandbox_enter(lua_State *L, struct sandbox *box, const char *name, struct intake *in);
+
+/* After a call: all is as before it. */
+void keel_sandbox_leave(struct sandbox *box);
 
 #endif
