@@ -123,6 +123,10 @@ sql='select\b.*\bfrom|insert (or [a-z]+ )?into|update [a-z_]+ set|delete from|cr
 files lua -- '*.lua' | lua_code | grep -iE "^[^:]+:[0-9]+:.*\b($sql)\b" |
 	flag "no SQL in Lua"
 
+# A manager is looked into through manager/attachment.lua only.
+files lua/keel -- '*.lua' | grep -v '^lua/keel/manager/' | lua_code |
+	matching '\b_?manager\._' | flag "no file outside of lua/keel/manager looks into a manager (manager/attachment.lua)"
+
 # Numbers have a decimal point, whatever the host's locale says: the C library's conversions do not know that, nor does
 # string.format of Lua. number_text of the binding is the one place.
 files include kernel -- '*.[ch]' | grep -vxE 'kernel/binding/number\.c' | c_code |

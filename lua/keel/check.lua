@@ -34,25 +34,48 @@ end
 
 local guarded = setmetatable({}, { __mode = "k" }) -- a public method -> the function behind it
 
+local function is_public(name, method)
+  return type(method) == "function" and name ~= "new" and not name:find "^_"
+end
+
+local function misfit(class, name, self)
+  error(("bad argument #1 to '%s' (%s expected, got %s: call methods with a colon)"):format(name, class.__name,
+    type(self)), 3)
+end
+
 --- Has the public methods of a class look at what they are called on: a dot in place of the colon is the commonest
 --- mistake, and would be seen only somewhere inside.
 ---@param class table
 ---@param own string a field that all of its objects have
 function check.methods(class, own)
   for name, method in pairs(class) do
-    if type(method) == "function" and name ~= "new" and not name:find "^_" then
+    if is_public(name, method) then
       class[name] = function(self, ...)
         local kind = type(self)
-        if (kind ~= "table" and kind ~= "userdata") or self[own] == nil then
-          error(("bad argument #1 to '%s' (%s expected, got %s: call methods with a colon)"):format(name, class.__name,
-            kind), 2)
-        end
+        if (kind ~= "table" and kind ~= "userdata") or self[own] == nil then misfit(class, name, self) end
         return method(self, ...)
       end
       guarded[class[name]] = method
     end
   end
   return class
+end
+
+--- Gives a class the public methods of a part: they are called on what its objects have in a field.
+---@param class table
+---@param own string the field, which all of its objects have
+---@param part table<string, function>
+function check.delegate(class, own, part)
+  for name, method in pairs(part) do
+    if is_public(name, method) then
+      class[name] = function(self, ...)
+        local target = type(self) == "table" and self[own]
+        if not target then misfit(class, name, self) end
+        return method(target, ...)
+      end
+      guarded[class[name]] = method
+    end
+  end
 end
 
 --- The function that was written, of one that looks at what it is called on; any other as it is.
@@ -118,6 +141,23 @@ function check.type(value, expected, argument, name)
   if type(value) ~= expected and not fits(value, expected) then
     misuse(3, argument, name, ("%s expected, got %s"):format(wanted(expected), kind_of(value, expected)))
   end
+end
+
+--- Whether a number is a number of seconds that can be waited: at least 0, and an end to it.
+---@param value number
+---@return boolean
+function check.is_duration(value)
+  return value >= 0 and value < math.huge -- false for NaN as well
+end
+
+--- The error about a number of seconds that was given, as far as one was; nil when there is nothing wrong.
+---@param value? number
+---@param field string its name
+---@param some? boolean 0 is not enough
+---@return keel.Error?
+function check.duration(value, field, some)
+  if value == nil or check.is_duration(value) and (value > 0 or not some) then return nil end
+  return errors.invalid(field, "must be a number of seconds" .. (some and " greater than 0" or ", at least 0"))
 end
 
 -- The options of a table with a metatable, those it inherits too, in one without: operations of the kernel look at

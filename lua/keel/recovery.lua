@@ -1,5 +1,6 @@
 --- Recovery: what becomes of runs whose owner is gone, or whose time is over. A reconciler decides, the kernel judges
 --- and writes.
+local check = require "keel.check"
 local documents = require "keel.store.documents"
 local errors = require "keel.errors"
 local policies = require "keel.policy"
@@ -26,7 +27,7 @@ function recovery.problem_with(outcome)
     if expected == "string" and not utf8.len(value) then return key .. " is not valid UTF-8" end
   end
   local delay, status = rawget(outcome, "delay"), rawget(outcome, "status")
-  if delay and not (delay >= 0 and delay < math.huge) then return "delay must be a number of seconds, at least 0" end
+  if delay and not check.is_duration(delay) then return "delay must be a number of seconds, at least 0" end
   if rawget(outcome, "requeue") then return status and "an outcome has a status, or requeues; not both" or nil end
   if delay then return "delay is for outcomes that requeue" end
   if not final[status] then return "status must be success, error, timeout or interrupted, or requeue true" end
@@ -131,7 +132,7 @@ function recovery.cause_of(context, run, is_alive, lease_left)
   -- Times of this form sort as text.
   if run.deadline and run.deadline <= context.now() then return "deadline" end
   if run.session_id == nil then return not run.claimable and "owner" or nil end
-  if run.session_id == context.session_id then return nil end
+  if run.session_id == context.session_id() then return nil end
   if run.lease_expires_at and has_lost_lease(context, run, lease_left) then return "lease" end
   return not is_alive(run.session_id) and "owner" or nil
 end
@@ -222,7 +223,7 @@ end
 ---@param context { list: fun(query: table), next_owner: nil|fun(after: integer),
 --- claim: fun(run_id: string, outcome: table), is_alive: fun(id: integer),
 --- clear_way: fun(run: table, recovered: string[]): keel.Error?, now: fun(): string,
---- session_id: integer?, budget: keel.PolicyBudget, reconcilers: table?, reconciler: any, error: string?,
+--- session_id: (fun(): integer?), budget: keel.PolicyBudget, reconcilers: table?, reconciler: any, error: string?,
 --- before: string?, position: table?, page: integer? } page: look at so many runs and no more, from `position` on;
 --- nil: at all
 ---@return string[] recovered their ids

@@ -22,15 +22,15 @@ local known = {
   sleep = "callable",
 }
 
+-- The error about numbers that make no sense.
 local function out_of_range(policy)
-  local finite = function(n) return n >= 0 and n < math.huge end
-  if policy.max_attempts < 1 then return "max_attempts", "must be at least 1" end
-  if not finite(policy.initial_delay) then return "initial_delay", "must be a number of seconds, at least 0" end
-  if not finite(policy.max_delay) then return "max_delay", "must be a number of seconds, at least 0" end
+  if policy.max_attempts < 1 then return errors.invalid("max_attempts", "must be at least 1") end
+  local bad = check.duration(policy.initial_delay, "initial_delay") or check.duration(policy.max_delay, "max_delay")
+  if bad then return bad end
   if not (policy.backoff_factor >= 1 and policy.backoff_factor < math.huge) then
-    return "backoff_factor", "must be at least 1"
+    return errors.invalid("backoff_factor", "must be at least 1")
   end
-  if not (policy.jitter >= 0 and policy.jitter <= 1) then return "jitter", "must be between 0 and 1" end
+  if not (policy.jitter >= 0 and policy.jitter <= 1) then return errors.invalid("jitter", "must be between 0 and 1") end
 end
 
 --- Makes a retry policy.
@@ -50,8 +50,8 @@ function Retry.new(options)
     jitter = options.jitter or 0,
     sleep = options.sleep,
   }, Retry)
-  local field, problem = out_of_range(policy)
-  if field then return nil, errors.new("invalid_request", field .. " " .. problem, { field = field }) end
+  local err = out_of_range(policy)
+  if err then return nil, err end
   return policy
 end
 

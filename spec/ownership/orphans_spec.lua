@@ -56,6 +56,7 @@ describe("An orphan", function()
     local asked, pages = {}, { { "a", "b" }, { "a", "b", "c" } }
     local ids, err = recovery.sweep {
       budget = { instructions = 100000, seconds = 1 }, log = function() end,
+      session_id = function() return nil end,
       now = function() return "2026-01-01T00:00:00+00:00" end, is_alive = function() return false end,
       reconciler = "note", reconcilers = { note = function(run)
         asked[#asked + 1] = run.run_id

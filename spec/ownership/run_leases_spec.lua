@@ -296,15 +296,15 @@ describe("A heartbeat", function()
   end)
 
   it("goes on when a listener raises: everybody hears of it", function()
+    local log, lines = support.log()
+    local manager = support.manager(pair.theirs_store, { log = log })
     local runs = {}
     for i = 1, 3 do
-      runs[i] = pair.started(nil, "t" .. i)
+      runs[i] = pair.started(nil, "t" .. i, manager)
       runs[i].abort_event:on_set(function() error "not me" end)
       pair.ours:cancel(runs[i].run_id)
     end
-    local log, lines = support.log()
-    pair.theirs._client._log = log
-    local report = assert(pair.theirs:heartbeat())
+    local report = assert(manager:heartbeat())
     assert.equal(3, #report.cancel_requested)
     for _, run in ipairs(runs) do assert.is_true(run.abort_event:is_set()) end
     assert.is_true(#lines > 0)

@@ -144,7 +144,7 @@ local function add(list, id) list[#list + 1] = id end
 -- Stops a run: at once if it is this session's or pending, else by asking its owner. One that goes on for a while,
 -- since its owner has to stop or to settle it, is one to wait for. Returns true, or nil and an error.
 local function cancel(context, tx, run, action, effects)
-  if run.status ~= "pending" and run.session_id ~= context.session_id then
+  if run.status ~= "pending" and run.session_id ~= context.session_id() then
     local winner, err = tx:request_cancel(run.run_id, { action = action })
     if not winner then return nil, err end
     add(effects.waits_for, run.run_id)

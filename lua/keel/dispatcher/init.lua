@@ -34,7 +34,7 @@ local dispatcher_options = { store = "userdata|table|string", retry = "retry pol
 ---@return keel.Error? err
 function Dispatcher.new(options)
   options = check.options(options, dispatcher_options, 1, "dispatcher")
-  local unfit = Client.check_max_wait(options.max_wait)
+  local unfit = check.duration(options.max_wait, "max_wait")
   if unfit then return nil, unfit end
   local store, err = Client.open(options.store, "dispatcher", options.log)
   if not store then return nil, err end

@@ -8,8 +8,8 @@ local record = require "keel.dispatcher.record"
 local making = {}
 
 -- What admission has to know of a dispatcher.
-local function context_of(client, session_id)
-  return { session_id = session_id, budget = policies.default_budget,
+local function context_of(client)
+  return { session_id = function() return (client:session_id()) end, budget = policies.default_budget,
     now = function() return client:now() end, log = function(...) return client:log(...) end }
 end
 
@@ -31,7 +31,7 @@ function making.request(client, machine, hash, strategy, complete)
     session_id = session_id, operation_kind = "dispatch", multitask_strategy = strategy,
     reconciler = "dispatcher_died", attempt = 1 }
   return { run_id = run_id, thread_id = fields.thread_id, fields = fields, complete = complete,
-    policy = policies.find("strategies", strategy), context = context_of(client, session_id) }
+    policy = policies.find("strategies", strategy), context = context_of(client) }
 end
 
 --- The record of a row that was just made.

@@ -70,12 +70,8 @@ local function out_of_range(options)
     return errors.new("limit_too_large", ("concurrency is %d, at most %d"):format(concurrency, CONCURRENCY_MAX),
       { field = "concurrency", requested = concurrency, max = CONCURRENCY_MAX })
   end
-  for _, name in ipairs { "interval", "poll", "kill_grace" } do
-    local value = options[name]
-    if value and not (value >= 0 and value < math.huge and (value > 0 or name == "kill_grace")) then
-      return errors.new("invalid_request", name .. " must be a number of seconds, more than 0", { field = name })
-    end
-  end
+  return check.duration(options.interval, "interval", true) or check.duration(options.poll, "poll", true)
+    or check.duration(options.kill_grace, "kill_grace")
 end
 
 -- What the manager tells, and asks.

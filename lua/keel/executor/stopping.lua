@@ -129,9 +129,8 @@ return function(Executor)
   function Executor:stop(options)
     options = check.options(options, { timeout = "number", drain = "boolean" }, 1, "stop")
     local timeout = options.timeout or TIMEOUT
-    if not (timeout >= 0 and timeout < math.huge) then
-      return nil, errors.invalid("timeout", "must be a number of seconds, at least 0")
-    end
+    local bad = check.duration(timeout, "timeout")
+    if bad then return nil, bad end
     local mine = self:_task_of(coroutine.running())
     if mine then mine.waits_for_stop = true end
     if self._state == "new" or self._state == "started" then

@@ -136,7 +136,7 @@ local function context_of(self)
 
   function context.snooze(seconds)
     check.type(seconds, "number", 1, "snooze")
-    if not (seconds >= 0 and seconds < math.huge) then
+    if not check.is_duration(seconds) then
       error("bad argument #1 to 'snooze' (it is not a number of seconds, at least 0)", 2)
     end
     check_thread(self, "snooze")

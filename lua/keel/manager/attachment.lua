@@ -10,8 +10,7 @@
 ---@field client keel.StoreClient
 ---@field live keel.LiveRuns
 ---@field lease? number seconds that a lease runs, with its grace; nil: runs have none
----@field private _manager keel.RunManager
----@field private _observer keel.Observer
+---@field private _core keel.ManagerCore
 local Attachment = {}
 Attachment.__index = Attachment
 
@@ -19,10 +18,10 @@ Attachment.__index = Attachment
 ---@param manager any
 ---@return string? problem
 function Attachment.problem_with(manager)
-  if type(manager) ~= "table" or type(manager.claim_next) ~= "function" or not manager._client then
+  if type(manager) ~= "table" or type(manager.claim_next) ~= "function" or not manager._core then
     return "option 'manager' must be a run manager"
   end
-  if manager._observer then return "the manager has an executor" end
+  if manager._core.observer then return "the manager has an executor" end
 end
 
 --- Attaches an observer to a manager that has none.
@@ -30,23 +29,23 @@ end
 ---@param observer keel.Observer
 ---@return keel.Attachment
 function Attachment.new(manager, observer)
-  manager._observer, manager._live.observer = observer, observer
-  return setmetatable({ client = manager._client, live = manager._live, lease = manager._lease, _manager = manager,
-    _observer = observer }, Attachment)
+  local core = manager._core
+  core.observer, core.live.observer = observer, observer
+  return setmetatable({ client = core.client, live = core.live, lease = core.context.lease, _core = core }, Attachment)
 end
 
 --- Gives the signal to stop to all runs that have not come to rest.
 ---@param action string unless another was asked for
 function Attachment:abort_all(action)
-  for _, record in ipairs(self.live:unsettled()) do self._manager:_abort(record, record.cancel_action or action) end
+  for _, record in ipairs(self.live:unsettled()) do self._core.writer:abort(record, record.cancel_action or action) end
 end
 
 --- Tells the observer no more.
 ---@param goes_on boolean handlers of its go on: it is still asked what it holds
 function Attachment:detach(goes_on)
-  local manager = self._manager
-  manager._observer, self.live.observer = nil, nil
-  if goes_on then table.insert(manager._left_behind, self._observer) end
+  local core = self._core
+  if goes_on then table.insert(core.left_behind, core.observer) end
+  core.observer, self.live.observer = nil, nil
 end
 
 return Attachment

@@ -1,4 +1,4 @@
---- Stopping a run: one's own at once, another's by asking, an orphan by taking it over. Adds `cancel` to the manager.
+--- Stopping a run: one's own at once, another's by asking, an orphan by taking it over.
 local LiveRuns = require "keel.manager.live_runs"
 local check = require "keel.check"
 local errors = require "keel.errors"
@@ -13,9 +13,9 @@ end
 
 -- A run that is not live here: decided and written in one transaction. Returns what was done.
 local function cancel_stored(self, run_id, action)
-  local own, problem = self._client:session_id()
+  local own, problem = self.client:session_id()
   if problem then return nil, problem end -- whose the run is could not be told
-  return self._client:transaction("cancel", function(tx)
+  return self.client:transaction("cancel", function(tx)
     local row, err = tx:get(run_id)
     if err then return nil, err end
     if not row then return "unknown" end
@@ -48,35 +48,37 @@ local function cancel_others(self, run_id, action)
   return verdict ~= "unknown" and verdict ~= "not_cancellable", verdict
 end
 
----@param Manager keel.RunManager
-return function(Manager)
-  --- Stops a run. Its own process ends it at once and sets its abort event; the running run of another live session is
-  --- asked to stop, and the first action asked for wins; that of a dead owner is taken over. What ended here has the
-  --- stop_reason "cancelled".
-  --- Raises for wrong types. Fails with invalid_request (an unknown action) and what writing fails with.
-  ---@param run_id string
-  ---@param options? { action?: "interrupt"|"rollback" }
-  ---@return boolean? done
-  ---@return "cancelled"|"requested"|"taken_over"|"not_cancellable"|"unknown"|keel.Error verdict
-  function Manager:cancel(run_id, options)
-    check.type(run_id, "string", 1, "cancel")
-    options = check.options(options, { action = "string" }, 2, "cancel")
-    local action = options.action or "interrupt"
-    if action ~= "interrupt" and action ~= "rollback" then
-      return nil, errors.new("invalid_request", "action must be interrupt or rollback", { field = "action" })
-    end
-    local record = self._live:get(run_id)
-    if not record then return cancel_others(self, run_id, action) end
-    if LiveRuns.is_final(record.status) then return of_final(record.status) end
-    local done, err = self:_change_status(record, "interrupted",
-      { stop_reason = REASON, cancel_action = action, finalizing = true })
-    if not done then
-      -- Somebody was first: the record has been brought up to date and says what holds.
-      if LiveRuns.is_final(record.status) then return of_final(record.status) end
-      if err.code == "stale_owner" then return cancel_others(self, run_id, action) end -- it is theirs to stop now
-      return nil, err
-    end
-    self:_abort(record, record.cancel_action or action)
-    return true, "cancelled"
+---@class keel.manager.Cancelling: keel.ManagerCore
+local Cancelling = {}
+
+--- Stops a run. Its own process ends it at once and sets its abort event; the running run of another live session is
+--- asked to stop, and the first action asked for wins; that of a dead owner is taken over. What ended here has the
+--- stop_reason "cancelled".
+--- Raises for wrong types. Fails with invalid_request (an unknown action) and what writing fails with.
+---@param run_id string
+---@param options? { action?: "interrupt"|"rollback" }
+---@return boolean? done
+---@return "cancelled"|"requested"|"taken_over"|"not_cancellable"|"unknown"|keel.Error verdict
+function Cancelling:cancel(run_id, options)
+  check.type(run_id, "string", 1, "cancel")
+  options = check.options(options, { action = "string" }, 2, "cancel")
+  local action = options.action or "interrupt"
+  if action ~= "interrupt" and action ~= "rollback" then
+    return nil, errors.new("invalid_request", "action must be interrupt or rollback", { field = "action" })
   end
+  local record = self.live:get(run_id)
+  if not record then return cancel_others(self, run_id, action) end
+  if LiveRuns.is_final(record.status) then return of_final(record.status) end
+  local done, err = self.writer:change_status(record, "interrupted",
+    { stop_reason = REASON, cancel_action = action, finalizing = true })
+  if not done then
+    -- Somebody was first: the record has been brought up to date and says what holds.
+    if LiveRuns.is_final(record.status) then return of_final(record.status) end
+    if err.code == "stale_owner" then return cancel_others(self, run_id, action) end -- it is theirs to stop now
+    return nil, err
+  end
+  self.writer:abort(record, record.cancel_action or action)
+  return true, "cancelled"
 end
+
+return Cancelling

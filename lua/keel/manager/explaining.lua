@@ -1,9 +1,10 @@
---- Answers: why a run is not running, and what admission would decide. Adds its methods to the manager.
+--- Answers: why a run is not running, and what admission would decide.
 local admission = require "keel.admission"
 local check = require "keel.check"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 local recovery = require "keel.recovery"
+local request_of = require "keel.manager.request"
 
 local sentences = {
   open = "nothing is in its way: it may start",
@@ -23,13 +24,14 @@ end
 
 -- What there is to say of who has a run in flight. Returns whether it waits to be recovered.
 local function of_owner(self, row, answer)
-  local client = self._client
-  local cause = self:_cause_of(row)
+  local client = self.client
+  local cause = self.context:cause_of(row)
   if cause then
     answer.waits_for = "recovery"
     answer.reason = (cause == "owner" and "its owner is gone" or ("its %s has passed"):format(cause))
       .. ": it waits to be recovered"
-    local policy, err = recovery.reconciler_of(self._context, row, function() return self:_stored_reconciler() end)
+    local policy, err = recovery.reconciler_of(self.context, row,
+      function() return self.context:stored_reconciler() end)
     if not policy and not recovery.is_reservation(row) then answer.reason = err.message end
     return true
   end
@@ -47,7 +49,7 @@ local function of_owner(self, row, answer)
 end
 
 local function of_pending(self, row, answer)
-  local client = self._client
+  local client = self.client
   if of_owner(self, row, answer) then return answer end
   local gate, err = client:call("gate", row.run_id)
   if not gate then return nil, err end
@@ -64,65 +66,66 @@ local function of_pending(self, row, answer)
   return answer
 end
 
----@param Manager keel.RunManager
-return function(Manager)
-  --- Says why a run is not running. `waits_for` is "delay", "after", "queue", "concurrency", "claim" or "recovery",
-  --- absent for a run that may start, runs or has ended; `position` is its place in the queue of its thread, from 1;
-  --- `startable_at` when it could start, where that is known; `strategy` which one admitted it. `note` says
-  --- what else there is to know of its owner: that nothing here can tell whether it is alive (`owner_undecided`), or
-  --- that its lease has ended by the clock and is watched (`lease_left`, in seconds).
-  --- Raises for wrong types. Fails with not_found and what reading fails with.
-  ---@param run_id string
-  ---@return { run_id: string, thread_id: string, status: keel.Status, reason: string, waits_for?: string,
-  --- run_id_in_the_way?: string, position?: integer, startable_at?: string, strategy: string,
-  --- strategy_version?: string, strategy_reason?: string, note?: string, owner_undecided?: boolean,
-  --- lease_left?: number }? answer
-  ---@return keel.Error? err
-  function Manager:explain(run_id)
-    check.type(run_id, "string", 1, "explain")
-    local row, err = self._client:call("get", run_id)
-    if err then return nil, err end
-    if not row then return nil, errors.no_run(run_id) end
-    local created = admitted_by(self._client, run_id)
-    local answer = { run_id = run_id, thread_id = row.thread_id, status = row.status,
-      strategy = created.strategy or row.multitask_strategy, strategy_version = created.strategy_version,
-      strategy_reason = created.reason }
-    if row.status == "pending" then return of_pending(self, row, answer) end
-    if row.status == "running" then
-      answer.reason = "it is running"
-      of_owner(self, row, answer)
-    else
-      answer.reason = "it has ended: " .. row.status .. (row.stop_reason and (" (%s)"):format(row.stop_reason) or "")
-    end
-    return answer
-  end
+---@class keel.manager.Explaining: keel.ManagerCore
+local Explaining = {}
 
-  --- Says what create_or_reject would decide now, and changes nothing.
-  --- Raises for unknown options and wrong types. Fails with what create_or_reject fails with, but for conflict.
-  ---@param thread_id string
-  ---@param options? keel.CreateOptions
-  ---@return { verdict: "created"|"reused"|"refused", strategy: string, strategy_version: string, reason?: string,
-  --- run_id?: string, cancelled?: string[], action?: keel.Action, replaced?: string, queued_behind?: string[],
-  --- position?: integer, concurrency?: integer, scheduled_at?: string, fallback_for?: { strategy: string,
-  --- strategy_version: string, code: keel.Code, line?: integer, reason: string } }? answer run_id: the run to reuse, or
-  --- in the way
-  ---@return keel.Error? err
-  function Manager:dry_run(thread_id, options)
-    check.type(thread_id, "string", 1, "dry_run")
-    local request, err = self:_prepare(thread_id, options, "dry_run")
-    if not request then return nil, err end
-    self._context.session_id = self._client:session_id()
-    local outcome
-    outcome, err = self._client:rehearsal("dry_run", admission.decide, self._context, request)
-    if not outcome then return nil, err end
-    local decision = outcome.decision
-    local answer = { verdict = outcome.verdict, reason = decision.reason, run_id = outcome.run and outcome.run.run_id,
-      cancelled = outcome.cancelled and #outcome.cancelled > 0 and outcome.cancelled or nil,
-      action = outcome.cancelled and #outcome.cancelled > 0 and outcome.action or nil, replaced = decision.replace,
-      queued_behind = outcome.ahead and #outcome.ahead > 0 and outcome.ahead or nil, position = decision.position,
-      concurrency = decision.concurrency,
-      scheduled_at = outcome.verdict == "created" and request.fields.scheduled_at or nil }
-    admission.add_strategy(answer, request, decision)
-    return answer
+--- Says why a run is not running. `waits_for` is "delay", "after", "queue", "concurrency", "claim" or "recovery",
+--- absent for a run that may start, runs or has ended; `position` is its place in the queue of its thread, from 1;
+--- `startable_at` when it could start, where that is known; `strategy` which one admitted it. `note` says
+--- what else there is to know of its owner: that nothing here can tell whether it is alive (`owner_undecided`), or
+--- that its lease has ended by the clock and is watched (`lease_left`, in seconds).
+--- Raises for wrong types. Fails with not_found and what reading fails with.
+---@param run_id string
+---@return { run_id: string, thread_id: string, status: keel.Status, reason: string, waits_for?: string,
+--- run_id_in_the_way?: string, position?: integer, startable_at?: string, strategy: string,
+--- strategy_version?: string, strategy_reason?: string, note?: string, owner_undecided?: boolean,
+--- lease_left?: number }? answer
+---@return keel.Error? err
+function Explaining:explain(run_id)
+  check.type(run_id, "string", 1, "explain")
+  local row, err = self.client:call("get", run_id)
+  if err then return nil, err end
+  if not row then return nil, errors.no_run(run_id) end
+  local created = admitted_by(self.client, run_id)
+  local answer = { run_id = run_id, thread_id = row.thread_id, status = row.status,
+    strategy = created.strategy or row.multitask_strategy, strategy_version = created.strategy_version,
+    strategy_reason = created.reason }
+  if row.status == "pending" then return of_pending(self, row, answer) end
+  if row.status == "running" then
+    answer.reason = "it is running"
+    of_owner(self, row, answer)
+  else
+    answer.reason = "it has ended: " .. row.status .. (row.stop_reason and (" (%s)"):format(row.stop_reason) or "")
   end
+  return answer
 end
+
+--- Says what create_or_reject would decide now, and changes nothing.
+--- Raises for unknown options and wrong types. Fails with what create_or_reject fails with, but for conflict.
+---@param thread_id string
+---@param options? keel.CreateOptions
+---@return { verdict: "created"|"reused"|"refused", strategy: string, strategy_version: string, reason?: string,
+--- run_id?: string, cancelled?: string[], action?: keel.Action, replaced?: string, queued_behind?: string[],
+--- position?: integer, concurrency?: integer, scheduled_at?: string, fallback_for?: { strategy: string,
+--- strategy_version: string, code: keel.Code, line?: integer, reason: string } }? answer run_id: the run to reuse, or
+--- in the way
+---@return keel.Error? err
+function Explaining:dry_run(thread_id, options)
+  check.type(thread_id, "string", 1, "dry_run")
+  local request, err = request_of.new(self, thread_id, options, "dry_run")
+  if not request then return nil, err end
+  local outcome
+  outcome, err = self.client:rehearsal("dry_run", admission.decide, self.context, request)
+  if not outcome then return nil, err end
+  local decision = outcome.decision
+  local answer = { verdict = outcome.verdict, reason = decision.reason, run_id = outcome.run and outcome.run.run_id,
+    cancelled = outcome.cancelled and #outcome.cancelled > 0 and outcome.cancelled or nil,
+    action = outcome.cancelled and #outcome.cancelled > 0 and outcome.action or nil, replaced = decision.replace,
+    queued_behind = outcome.ahead and #outcome.ahead > 0 and outcome.ahead or nil, position = decision.position,
+    concurrency = decision.concurrency,
+    scheduled_at = outcome.verdict == "created" and request.fields.scheduled_at or nil }
+  admission.add_strategy(answer, request, decision)
+  return answer
+end
+
+return Explaining

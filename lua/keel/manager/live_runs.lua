@@ -26,9 +26,10 @@ function LiveRuns.is_final(status)
   return final[status] == true
 end
 
+---@param log? fun(level: string, message: string, fields: table)
 ---@return keel.LiveRuns
-function LiveRuns.new()
-  return setmetatable({ _by_id = {}, _by_thread = {}, _finished = {}, _first = 1, _last = 0,
+function LiveRuns.new(log)
+  return setmetatable({ log = log, _by_id = {}, _by_thread = {}, _finished = {}, _first = 1, _last = 0,
     _lost = {}, _lost_ids = {}, _lost_next = 1 }, LiveRuns) -- lost: run_id -> its place among lost_ids, a ring
 end
 

@@ -1,4 +1,4 @@
---- Reservations: a thread held for something that is no run. Adds `reserve` to the manager.
+--- Reservations: a thread held for something that is no run.
 local admission = require "keel.admission"
 local check = require "keel.check"
 local errors = require "keel.errors"
@@ -17,25 +17,24 @@ local function hold(self, thread_id, kind)
   local run_id, err = kernel.new_id()
   if not run_id then return nil, err end
   local session_id
-  session_id, err = self._client:session_id()
+  session_id, err = self.client:session_id()
   if err then return nil, err end
-  self._context.session_id = session_id
-  self:_refresh_policies()
+  self.context:refresh_policies()
   local held
-  held, err = self._client:transaction("reserve", function(tx)
-    local inflight, failure = admission.read_inflight(self._context, tx, thread_id)
+  held, err = self.client:transaction("reserve", function(tx)
+    local inflight, failure = admission.read_inflight(self.context, tx, thread_id)
     if not inflight then return nil, failure end
     local in_the_way = inflight.reservation or inflight.runs[1]
     for _, id in ipairs(inflight.finalizing) do
       local settled
-      settled, failure = tx:settle(id, { patience = self._settle_timeout })
+      settled, failure = tx:settle(id, { patience = self.context.settle_timeout })
       if settled == nil then return nil, failure end
       in_the_way = in_the_way or not settled and { run_id = id, operation_kind = "run" } or nil
     end
     if in_the_way then return nil, busy(thread_id, in_the_way) end
     local ok
     ok, failure = tx:put(run_id, { thread_id = thread_id, status = "running", operation_kind = kind,
-      session_id = session_id, lease_expires_at = self:_lease_end() }, { operation_kind = kind })
+      session_id = session_id, lease_expires_at = self.context:lease_end() }, { operation_kind = kind })
     if not ok then return nil, failure end
     return true
   end)
@@ -43,64 +42,35 @@ local function hold(self, thread_id, kind)
   return run_id
 end
 
--- Ends a reservation. False when the store failed; one that was ended by somebody else, since its lease or holder was
--- given up, has ended, too.
-local function finish(self, run_id, status, problem)
-  local done, err = self._client:call("update_status", run_id, status, { error = problem })
-  if done ~= nil then return true end
-  if err.code == "invalid_transition" then
-    self._client:log("warn", "a reservation was lost before it ended", { run_id = run_id, error = tostring(err) })
-    return true
+---@class keel.manager.Reserving: keel.ManagerCore
+local Reserving = {}
+
+--- Runs fn() while the thread is held for an operation that is no run: guarded create is refused on it meanwhile,
+--- whatever the strategy. Held or busy threads are refused. What fn raises is raised, after the thread is free again.
+--- fn may yield. If this process dies, the reservation ends with it.
+--- Raises for wrong types. Fails with conflict (thread_id, run_id), invalid_request (kind, thread_id) and what
+--- writing fails with; then fn was not called.
+---@param thread_id string
+---@param kind "checkpoint_write"|"artifact_write"|"delete"
+---@param fn fun(): ...
+---@return any ... what fn returned
+function Reserving:reserve(thread_id, kind, fn)
+  check.type(thread_id, "string", 1, "reserve")
+  check.type(kind, "string", 2, "reserve")
+  check.type(fn, "function", 3, "reserve")
+  if not kinds[kind] then
+    return nil, errors.new("invalid_request", "kind must be one of: checkpoint_write, artifact_write, delete",
+      { field = "kind" })
   end
-  return false, err
+  local run_id, err = hold(self, thread_id, kind)
+  if not run_id then return nil, err end
+  local results = table.pack(pcall(fn))
+  if results[1] then
+    self.reservations:release(run_id, "success")
+    return table.unpack(results, 2, results.n)
+  end
+  self.reservations:release(run_id, "error", errors.text(results[2]))
+  error(results[2], 0)
 end
 
--- Lets go. When the store fails, the next tick tries again; the end of the process does it at the latest.
-local function let_go(self, run_id, status, problem)
-  local done, err = finish(self, run_id, status, problem)
-  if not done and problem then -- it may be no text that can be stored
-    done, err = finish(self, run_id, status)
-  end
-  if done then return end
-  self._reservations[run_id] = status
-  self._client:log("error", "a reservation could not be ended; it is tried again at the next tick",
-    { run_id = run_id, error = tostring(err) })
-end
-
----@param Manager keel.RunManager
-return function(Manager)
-  --- Runs fn() while the thread is held for an operation that is no run: guarded create is refused on it meanwhile,
-  --- whatever the strategy. Held or busy threads are refused. What fn raises is raised, after the thread is free again.
-  --- fn may yield. If this process dies, the reservation ends with it.
-  --- Raises for wrong types. Fails with conflict (thread_id, run_id), invalid_request (kind, thread_id) and what
-  --- writing fails with; then fn was not called.
-  ---@param thread_id string
-  ---@param kind "checkpoint_write"|"artifact_write"|"delete"
-  ---@param fn fun(): ...
-  ---@return any ... what fn returned
-  function Manager:reserve(thread_id, kind, fn)
-    check.type(thread_id, "string", 1, "reserve")
-    check.type(kind, "string", 2, "reserve")
-    check.type(fn, "function", 3, "reserve")
-    if not kinds[kind] then
-      return nil, errors.new("invalid_request", "kind must be one of: checkpoint_write, artifact_write, delete",
-        { field = "kind" })
-    end
-    local run_id, err = hold(self, thread_id, kind)
-    if not run_id then return nil, err end
-    local results = table.pack(pcall(fn))
-    if results[1] then
-      let_go(self, run_id, "success")
-      return table.unpack(results, 2, results.n)
-    end
-    let_go(self, run_id, "error", errors.text(results[2]))
-    error(results[2], 0)
-  end
-
-  -- Tries again what let_go could not do.
-  function Manager:_end_reservations()
-    for run_id, status in pairs(self._reservations) do
-      if finish(self, run_id, status) then self._reservations[run_id] = nil end
-    end
-  end
-end
+return Reserving

@@ -59,7 +59,7 @@ end
 ---@return keel.Error? err
 function Runtime.new(options)
   options = check.options(options, runtime_options, 1, "runtime")
-  local unfit = Client.check_max_wait(options.max_wait)
+  local unfit = check.duration(options.max_wait, "max_wait")
   if unfit then return nil, unfit end
   local limits = check.options(options.limits, limit_options, 1, "runtime")
   check_rules(options.diagnostics)

@@ -10,15 +10,6 @@ Client.__index = Client
 --- Seconds that a call may wait in all, unless it is told otherwise.
 Client.MAX_WAIT = 5
 
---- The error about a max_wait that is no duration; nil when there is nothing wrong.
----@param max_wait? number
----@return keel.Error?
-function Client.check_max_wait(max_wait)
-  local is_fine = max_wait == nil or (max_wait >= 0 and max_wait < math.huge)
-  if is_fine then return nil end
-  return errors.new("invalid_request", "max_wait must be a number of seconds, at least 0", { field = "max_wait" })
-end
-
 -- A method that a store in other clothes need not have.
 local function optional(store, name)
   local ok, method = pcall(function() return store[name] end)
@@ -168,6 +159,15 @@ local function transact(store, keep, fn, ...)
   return nil, err
 end
 
+-- A transaction is somebody's: who it is is asked before, as all calls are busy in it.
+local function transact_as(self, what, keep, fn, ...)
+  if self._own == nil then
+    local _, err = self:session_id()
+    if err then return nil, err end
+  end
+  return self:try(what, transact, self.store, keep, fn, ...)
+end
+
 --- Runs fn(tx, ...) in a transaction, the whole of it once or as often as the retry policy says. fn returns a result,
 --- which commits, or nil and an error, which rolls back; it cannot yield.
 ---@param what string for the log
@@ -175,7 +175,7 @@ end
 ---@return any result
 ---@return keel.Error? err
 function Client:transaction(what, fn, ...)
-  return self:try(what, transact, self.store, true, fn, ...)
+  return transact_as(self, what, true, fn, ...)
 end
 
 --- The same, but rolls back whatever fn did.
@@ -184,7 +184,7 @@ end
 ---@return any result
 ---@return keel.Error? err
 function Client:rehearsal(what, fn, ...)
-  return self:try(what, transact, self.store, false, fn, ...)
+  return transact_as(self, what, false, fn, ...)
 end
 
 --- Whether the store has a method.

@@ -1,0 +1,77 @@
+--- Recovering what the dead have left: now and then a page of it, or all there is.
+local check = require "keel.check"
+local clearing = require "keel.manager.clearing"
+local errors = require "keel.errors"
+local owning = require "keel.manager.owning"
+local reading = require "keel.manager.reading"
+local recovery = require "keel.recovery"
+
+local TICK_PAGE = 64 -- runs that one tick looks at for recovery
+
+local function sweep_context(self, options)
+  return self.context:for_sweep(options, function(run, context, recovered)
+    return clearing.clear_way(self, run, context, recovered)
+  end)
+end
+
+-- The records of runs that were recovered. Returns the first failure as well.
+local function records_of(self, ids)
+  local records, failure = {}, nil
+  for _, run_id in ipairs(ids) do
+    local record, err = reading.get(self, run_id)
+    if record and not record.store_only then self.writer:refresh(record) end
+    records[#records + 1] = record
+    failure = failure or err
+  end
+  return records, failure
+end
+
+---@class keel.manager.Recovering: keel.ManagerCore
+local Recovering = {}
+
+--- One step of what a host should do now and then: a heartbeat, and recovery of what the dead left, a page of runs a
+--- call. Call it from a loop or a timer, every second or so.
+--- Fails with what the store fails with.
+---@param options? { reconciler?: string|function } as in reconcile_orphaned_inflight_runs
+---@return { renewed: integer, lost: keel.Run[], cancel_requested: keel.Run[], expired: keel.Run[],
+--- recovered: keel.Run[] }? report
+---@return keel.Error? err
+function Recovering:tick(options)
+  options = check.options(options, { reconciler = "string|function|policy" }, 1, "tick")
+  local err = self.context:check_reconciler(options.reconciler)
+  if err then return nil, err end
+  local report, failure = owning.heartbeat(self)
+  if not report then return nil, failure end
+  self.reservations:release_left()
+  local context = sweep_context(self, options)
+  context.page, context.position = TICK_PAGE, self.swept
+  local ids
+  ids, err, self.swept = recovery.sweep(context)
+  report.recovered = records_of(self, ids)
+  return report, failure or err
+end
+
+--- Recovers the runs in flight whose owners are gone, or whose lease or deadline has passed, each in a transaction of
+--- its own. Other runs of sessions that are there, in this process or another, are not touched, nor are claimable ones.
+--- Raises for wrong types. Fails with invalid_request for a time that is none and an unknown reconciler. When something
+--- else fails, the runs it was about stay as they are, and the error is the second value.
+---@param options? { error?: string, before?: string|number, reconciler?: string|function }
+--- error: the text the runs get; before: a time, only runs created then or earlier; reconciler: decides over runs that
+--- do not name their own, and over those that name one that is not known here
+---@return keel.Run[]? recovered
+---@return keel.Error? err
+function Recovering:reconcile_orphaned_inflight_runs(options)
+  options = check.options(options, { error = "string", before = "time", reconciler = "string|function|policy" }, 1,
+    "reconcile_orphaned_inflight_runs")
+  local ids, before
+  local err = self.context:check_reconciler(options.reconciler)
+  if not err and options.before then before, err = errors.time(options.before, "before", self.client:now()) end
+  if err then return nil, err end
+  -- Who calls this with a reconciler decides over what no other would, too.
+  ids, err = recovery.sweep(sweep_context(self, { error = options.error, before = before,
+    reconciler = options.reconciler, over_unknown = options.reconciler ~= nil }))
+  local records, failure = records_of(self, ids)
+  return records, err or failure
+end
+
+return Recovering
