@@ -166,6 +166,14 @@ function support.pluck(list, field)
   return values
 end
 
+--- The names in a table, in order.
+function support.sorted_keys(map)
+  local keys = {}
+  for name in pairs(map) do keys[#keys + 1] = name end
+  table.sort(keys)
+  return keys
+end
+
 --- The run ids of a list of runs as a set.
 function support.ids(list)
   local set = {}

@@ -153,7 +153,7 @@ local function cancel(context, tx, run, action, effects)
     if done == nil then return nil, written end
     add(effects.interrupted, run.run_id)
     effects.rows[run.run_id] = written
-    if type(written) == "table" and written.finalizing then add(effects.waits_for, run.run_id) end
+    if written.finalizing then add(effects.waits_for, run.run_id) end
   end
   add(effects.cancelled, run.run_id)
   return true

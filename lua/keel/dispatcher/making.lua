@@ -39,7 +39,6 @@ end
 ---@param written table what the store says it wrote
 ---@return keel.TestRun
 function making.made_of(fields, written)
-  if type(written) ~= "table" then written = { revision = 1 } end -- a store that does not say what it wrote
   for name, value in pairs(fields) do
     if written[name] == nil then written[name] = value end
   end

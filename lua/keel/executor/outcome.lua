@@ -3,6 +3,7 @@
 --- What a handler returns and raises is the host's: objects of any class, whose metamethods may raise. It is looked at
 --- raw or under pcall, and whatever of it cannot be stored is left out: how the run ended is always known.
 local LiveRuns = require "keel.manager.live_runs"
+local answers = require "keel.store.answers"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 
@@ -84,7 +85,7 @@ end
 local fields = { status = as_status, error = as_text, error_code = as_code, exit_code = as_integer,
   stop_reason = as_text, result = as_result, model_name = as_text, last_ai_message = as_text,
   first_human_message = as_text, token_usage_by_model = as_document, progress = as_document }
-for _, name in ipairs(LiveRuns.counters) do fields[name] = as_count end
+for _, name in ipairs(answers.counters) do fields[name] = as_count end
 
 local function name_of(key)
   return errors.cut(errors.text(key), NAME_MAX)

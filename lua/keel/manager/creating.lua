@@ -13,11 +13,7 @@ local Creating = {}
 
 -- The record of a run that was just stored.
 local function adopt(self, request, written)
-  local fields = request.fields
-  local record = written
-  if type(record) ~= "table" then -- a store that does not say what it wrote
-    record = LiveRuns.complete(request.run_id, fields, self.client:now())
-  end
+  local fields, record = request.fields, written
   record.metadata = fields.metadata and copy(fields.metadata) or {} -- the caller may go on using his
   record.kwargs = fields.kwargs and copy(fields.kwargs) or {}
   record.worker_ref = fields.worker_ref and copy(fields.worker_ref)
@@ -83,9 +79,7 @@ local function abort_interrupted(self, outcome)
   for _, run_id in ipairs(outcome.interrupted) do
     local old = self.live:get(run_id)
     if old then
-      local row = outcome.rows[run_id]
-      if type(row) ~= "table" then row = { status = "interrupted", cancel_action = outcome.action } end
-      self.live:update(old, row)
+      self.writer:apply(old, outcome.rows[run_id])
       self.writer:abort(old, old.cancel_action)
     end
   end

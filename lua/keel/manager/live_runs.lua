@@ -33,23 +33,6 @@ function LiveRuns.new(log)
     _lost = {}, _lost_ids = {}, _lost_next = 1 }, LiveRuns) -- lost: run_id -> its place among lost_ids, a ring
 end
 
---- The counters of a run; a record has them all, from 0.
-LiveRuns.counters = { "total_input_tokens", "total_output_tokens", "total_tokens", "llm_call_count",
-  "lead_agent_tokens", "subagent_tokens", "middleware_tokens", "message_count" }
-
---- Makes a record of the fields that were stored, as reading the row would give it, for a store that does not say.
----@param run_id string
----@param fields table
----@param now string
----@return keel.Run
-function LiveRuns.complete(run_id, fields, now)
-  local record = { run_id = run_id, created_at = now, updated_at = now, fence = 1, revision = 1, priority = 0,
-    claimable = false, losses = 0 }
-  for _, name in ipairs(LiveRuns.counters) do record[name] = 0 end
-  for name, value in pairs(fields) do record[name] = value end
-  return record
-end
-
 --- Adds what only a process has to a record.
 ---@param record keel.Run
 ---@param store_only boolean

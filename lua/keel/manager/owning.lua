@@ -127,8 +127,7 @@ function Owning:requeue(run_id, options)
     return nil, written
   end
   if record then
-    local ended = type(written) == "table" and is_final(written.status)
-    if not ended then self.live:lose(record) end -- before anything yields: it is nobody's
+    if not is_final(written.status) then self.live:lose(record) end -- before anything yields: it is nobody's
     self.writer:refresh(record, true)
   end
   return reading.get(self, run_id)

@@ -59,9 +59,9 @@ function Starting:try_start(run_id)
     return nil, written
   end
   if gate then return "waiting" end
-  local status = type(written) == "table" and written.status or "running"
+  local status = written.status
   if record then
-    self.writer:apply(record, written, { status = status })
+    self.writer:apply(record, written)
     if status ~= "running" then self.writer:abort(record, record.cancel_action) end
   end
   return status == "running" and "started" or "cancelled"

@@ -1,13 +1,14 @@
 --- What a manager writes of a run's course: status, outcome and counters.
 local LiveRuns = require "keel.manager.live_runs"
 local Writer = require "keel.manager.writer"
+local answers = require "keel.store.answers"
 local check = require "keel.check"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 
 local progress_fields = { model_name = "string", last_ai_message = "string", first_human_message = "string",
   token_usage_by_model = "table", progress = "table" }
-for _, name in ipairs(LiveRuns.counters) do progress_fields[name] = "integer" end
+for _, name in ipairs(answers.counters) do progress_fields[name] = "integer" end
 
 local completion_fields = { status = "string", error = "string", error_code = "string", exit_code = "integer",
   stop_reason = "string", result = true }
@@ -27,8 +28,8 @@ local function write_fields(self, method, run_id, fields)
     return nil, written
   end
   if found and record then
-    self.writer:apply(record, written, fields)
-    if fields.token_usage_by_model and type(written) == "table" and written.revision then
+    self.writer:apply(record, written)
+    if fields.token_usage_by_model and written.revision then
       record.token_usage_by_model = kernel.json.copy(fields.token_usage_by_model)
     end
     -- The outcome that was asked for is not what the row has: somebody ended the run before.
@@ -95,7 +96,7 @@ function Status:fail_pending(run_id, options)
   end)
   if not record then return done, err end
   if done then
-    self.writer:apply(record, written, { status = "error", error = options.error })
+    self.writer:apply(record, written)
     self.writer:abort(record)
   else
     self.writer:refresh(record)
@@ -171,7 +172,7 @@ function Status:update_model_name(run_id, name)
     if record then self.writer:learn_from(record, err) end
     return done, err
   end
-  if record then self.writer:apply(record, written, { model_name = name }) end
+  if record then self.writer:apply(record, written) end
   return true
 end
 

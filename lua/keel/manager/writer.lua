@@ -84,16 +84,10 @@ end
 
 -- --- Records --------------------------------------------------------------------------------------------------------
 
---- Writes into a live record what a change that succeeded made of its row. A store that does not say is believed to
---- have done what was asked.
+--- Writes into a live record what a change that succeeded made of its row.
 ---@param record keel.Run
----@param written table|any what the store says
----@param asked table
-function Writer:apply(record, written, asked)
-  if type(written) ~= "table" then
-    written = asked
-    written.updated_at = self._client:now()
-  end
+---@param written table
+function Writer:apply(record, written)
   self._live:update(record, written)
 end
 
@@ -145,15 +139,17 @@ end
 -- --- Writing --------------------------------------------------------------------------------------------------------
 
 -- A row that vanished is made again: how its run ended is not to be lost.
-local function write_again(self, record, asked)
+local function write_again(self, record, status, change)
   local row = Writer.row_of(record)
-  for name, value in pairs(asked) do row[name] = value end
-  row.ended_at = self._client:now()
+  row.status, row.ended_at = status, self._client:now()
+  for _, name in ipairs { "error", "stop_reason", "cancel_action" } do
+    if change[name] ~= nil then row[name] = change[name] end
+  end
   local done, written = self._client:call("put", record.run_id, row)
   if not done then return nil, written end
   self._client:log("warn", "the row of a run was gone and has been made again",
-    { run_id = record.run_id, status = asked.status })
-  self:apply(record, written, asked)
+    { run_id = record.run_id, status = status })
+  self:apply(record, written)
   return record
 end
 
@@ -164,8 +160,6 @@ end
 ---@return keel.Run? record
 ---@return keel.Error? err
 function Writer:change_status(record, status, change)
-  local asked = { status = status, error = change.error, stop_reason = change.stop_reason,
-    cancel_action = change.cancel_action }
   change.fence = record.fence
   local found, written = self._client:call("update_status", record.run_id, status, change)
   if found == nil then
@@ -173,11 +167,11 @@ function Writer:change_status(record, status, change)
     return nil, written
   end
   if found then
-    self:apply(record, written, asked)
+    self:apply(record, written)
     return record
   end
   if not is_final(status) then return nil, errors.no_run(record.run_id) end
-  return write_again(self, record, asked)
+  return write_again(self, record, status, change)
 end
 
 return Writer

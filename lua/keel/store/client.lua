@@ -1,5 +1,7 @@
 --- How a manager talks to its store: any object with the methods. What it raises counts as an error it returned; what
 --- is transient is tried again, by the retry policy, through the wait of the store's host.
+local SharedCommits = require "keel.store.shared_commits"
+local answers = require "keel.store.answers"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 
@@ -31,6 +33,7 @@ end
 --- Talks to another object from now on, one in front of the same store.
 ---@param store table|keel.Store
 function Client:use(store)
+  if not SharedCommits.is(store) then store = answers.settle(store) end
   self.store, self._now, self._bound = store, optional(store, "now"), optional(store, "wait_at_most")
   local tell = self._log and optional(store, "tell_damage")
   if tell then pcall(tell, store, self._log) end -- a store that was closed has nothing to tell

@@ -5,6 +5,7 @@
 --- when the commit has succeeded, and not before: what a call acknowledges is as durable as without sharing. Reads go
 --- straight to the store, and so does everything that is not called in a coroutine.
 local Batch = require "keel.store.batch"
+local answers = require "keel.store.answers"
 local check = require "keel.check"
 local kernel = require "keel.kernel"
 local methods = require "keel.store"
@@ -200,7 +201,7 @@ local function new(store, options)
     error("bad argument #2 to 'shared_commits' (option 'lock_timeout' must be at least 0)", 2)
   end
   return setmetatable({
-    _store = store,
+    _store = answers.settle(store),
     _queue = {},
     _busy = false,      -- a turn runs, or waits for the lock
     _scheduled = false, -- the end of the turn has been asked for
