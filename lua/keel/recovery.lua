@@ -1,37 +1,13 @@
 --- Recovery: what becomes of runs whose owner is gone, or whose time is over. A reconciler decides, the kernel judges
 --- and writes.
-local check = require "keel.check"
 local documents = require "keel.store.documents"
 local errors = require "keel.errors"
+local outcomes = require "keel.policy.outcome"
 local policies = require "keel.policy"
 
 local recovery = {}
 
 local PAGE = 256 -- runs looked at in one read
-
-local final = { success = true, error = true, timeout = true, interrupted = true }
-
-local outcome_fields = { status = "string", error = "string", error_code = "string", stop_reason = "string",
-  requeue = "boolean", delay = "number" }
-
---- What is wrong with what a reconciler decided; nil when nothing is. It is read without metamethods, which would run
---- outside of the reconciler's budget.
----@param outcome any
----@return string? problem
-function recovery.problem_with(outcome)
-  if type(outcome) ~= "table" then return "the outcome must be a table or nil, got " .. type(outcome) end
-  for key, value in next, outcome do
-    local expected = outcome_fields[key]
-    if not expected then return ("the outcome has the unknown field '%s'"):format(tostring(key)) end
-    if type(value) ~= expected then return ("%s must be a %s, got %s"):format(key, expected, type(value)) end
-    if expected == "string" and not utf8.len(value) then return key .. " is not valid UTF-8" end
-  end
-  local delay, status = rawget(outcome, "delay"), rawget(outcome, "status")
-  if delay and not check.is_duration(delay) then return "delay must be a number of seconds, at least 0" end
-  if rawget(outcome, "requeue") then return status and "an outcome has a status, or requeues; not both" or nil end
-  if delay then return "delay is for outcomes that requeue" end
-  if not final[status] then return "status must be success, error, timeout or interrupted, or requeue true" end
-end
 
 local run_kinds = { run = true, dispatch = true }
 
@@ -96,10 +72,9 @@ local function outcome_of(context, run, cause, source)
   local outcome, err = policies.call(policy, context.budget, shown,
     { now = context.now(), error = context.error, cause = cause })
   if err or outcome == nil then return nil, err end
-  local problem = recovery.problem_with(outcome)
-  if problem then return nil, policies.failed(policy, problem) end
-  local decided = { reconciler = policy.name, reconciler_version = policy.version }
-  for name, value in next, outcome do decided[name] = value end
+  local decided, problem = outcomes.check(outcome)
+  if not decided then return nil, policies.failed(policy, problem) end
+  decided.reconciler, decided.reconciler_version = policy.name, policy.version
   return decided
 end
 

@@ -4,10 +4,10 @@ local LoadedPolicy = require "keel.policy.loaded"
 local admission = require "keel.admission"
 local check = require "keel.check"
 local decisions = require "keel.policy.decision"
+local diagnostics = require "keel.policy.diagnostic"
 local kernel = require "keel.kernel"
+local outcomes = require "keel.policy.outcome"
 local policies = require "keel.policy"
-local recovery = require "keel.recovery"
-local rules = require "keel.runtime.rules"
 
 local testing = {}
 
@@ -165,9 +165,9 @@ function testing.reconcile(policy, run, context, budget)
   local outcome, usage
   outcome, err, usage = call(asked, bounds, run, context)
   if err or outcome == nil then return nil, err, usage end
-  local problem = recovery.problem_with(outcome)
-  if problem then return nil, policies.failed(asked, problem), usage end
-  return outcome, nil, usage
+  local checked, problem = outcomes.check(outcome)
+  if not checked then return nil, policies.failed(asked, problem), usage end
+  return checked, nil, usage
 end
 
 --- Asks a diagnostic rule, and checks what it noticed.
@@ -190,9 +190,9 @@ function testing.diagnose(policy, snapshot, budget)
   noticed, err, usage = call(asked, bounds, snapshot)
   if err then return nil, err, usage end
   if noticed == nil then return {}, nil, usage end
-  local problem = rules.problem_with(noticed)
-  if problem then return nil, policies.failed(asked, problem), usage end
-  return noticed, nil, usage
+  local checked, problem = diagnostics.check(noticed)
+  if not checked then return nil, policies.failed(asked, problem), usage end
+  return checked, nil, usage
 end
 
 -- --- Time and a store -----------------------------------------------------------------------------------------------

@@ -164,6 +164,12 @@ support.each_store(function(open)
       [function() return { nil, { severity = "info", code = "c", message = "m" } } end] = "policy_failed",
       [function() return { { severity = "fatal", code = "c", message = "m" } } end] = "policy_failed",
       [function() return { { severity = "info", message = "m" } } end] = "policy_failed",
+      [function() -- metamethods are not run
+        return { setmetatable({ severity = "fatal", code = "c", message = "m" }, { __pairs = error }) }
+      end] = "policy_failed",
+      [function()
+        return { setmetatable({}, { __index = { severity = "info", code = "c", message = "m" } }) }
+      end] = "policy_failed",
       [function() return { { severity = "info", code = "c", message = "m", level = 1 } } end] = "policy_failed",
       [function() return { { severity = "info", code = "c", message = "m", subject = 5 } } end] = "policy_failed",
       [function()

@@ -2,8 +2,8 @@
 local chance, make_chunk, iterations, seconds = ...
 local kernel = require "keel.kernel"
 local decision = require "keel.policy.decision"
-local recovery = require "keel.recovery"
-local rules = require "keel.runtime.rules"
+local diagnostics = require "keel.policy.diagnostic"
+local outcomes = require "keel.policy.outcome"
 
 local INSTRUCTIONS, SECONDS, BYTES = 30000, 0.25, 1 << 20
 local ROOM = (1 << 20) + (256 << 10) + 4096 -- for the state itself, and for what is granted after the stop
@@ -42,10 +42,10 @@ local function judge(value)
   else
     assert(type(problem) == "string" and #problem > 0)
   end
-  problem = recovery.problem_with(value)
-  assert(problem == nil or type(problem) == "string")
-  problem = rules.problem_with(value)
-  assert(problem == nil or type(problem) == "string")
+  for _, check in ipairs { outcomes.check, diagnostics.check } do
+    made, problem = check(value)
+    assert(made and problem == nil or type(problem) == "string")
+  end
 end
 
 local values = { true, false, 0, 1, -1, 1.5, 0 / 0, 1 / 0, -1 / 0, math.maxinteger, math.mininteger, 1e18, "", "all",

@@ -1,5 +1,6 @@
---- The decision of a strategy, checked: what it may say, and that it speaks of runs it was shown. All is read without
---- metamethods, as what comes out of a sandbox is: they would run outside of the strategy's budget.
+--- The decision of a strategy, checked: what it may say, and that it speaks of runs it was shown.
+local contract = require "keel.policy.contract"
+
 local decision = {}
 
 local known = { admit = "boolean", cancel = true, action = "string", after = "table", reuse = true, reason = "string",
@@ -15,14 +16,12 @@ local function id_of(run, shown)
 end
 
 local function ids_of(list, name, shown)
-  local ids, count, size = {}, 0, rawlen(list)
-  for key, run in next, list do
-    if math.type(key) ~= "integer" or key < 1 or key > size then return nil, name .. " must be a list" end
-    ids[key], count = id_of(run, shown), count + 1
-    if not ids[key] then return nil, name .. " names a run that is not in flight on the thread" end
+  local ids, problem = contract.list(list, name)
+  if not ids then return nil, problem end
+  for i, run in ipairs(ids) do
+    ids[i] = id_of(run, shown)
+    if not ids[i] then return nil, name .. " names a run that is not in flight on the thread" end
   end
-  -- The length of a list with a hole may be that of all of it; what is behind the hole must not go unnoticed.
-  if count < size then return nil, name .. " must be a list without holes" end
   return ids
 end
 
@@ -91,24 +90,15 @@ end
 --- reason: string? }? decision ids in place of runs
 ---@return string? problem
 function decision.check(answer, inflight, finalizing)
-  if type(answer) ~= "table" then return nil, "the decision must be a table, got " .. type(answer) end
-  local given = {}
-  for key, value in next, answer do
-    local expected = known[key]
-    given[key] = value
-    if not expected then return nil, ("the decision has the unknown field '%s'"):format(tostring(key)) end
-    if expected ~= true and type(value) ~= expected then
-      return nil, ("%s must be a %s, got %s"):format(key, expected, type(value))
-    end
-  end
+  local given, problem = contract.fields(answer, "the decision", known)
+  if not given then return nil, problem end
   if given.admit == nil then return nil, "the decision must say admit = true or false" end
   if given.action and given.action ~= "interrupt" and given.action ~= "rollback" then
     return nil, "action must be interrupt or rollback"
   end
-  if given.reason and not utf8.len(given.reason) then return nil, "reason is not valid UTF-8" end
   local made = { admit = given.admit, action = given.action or "interrupt", reason = given.reason, cancel = none,
     after = none, all = given.cancel == "all", delay = given.delay, within = given.within, strict = given.strict }
-  local problem = check_numbers(made, given)
+  problem = check_numbers(made, given)
   if not problem and (given.cancel or given.after or given.reuse ~= nil or given.replace ~= nil) then
     problem = resolve(made, given, inflight, finalizing)
   end

@@ -2,7 +2,7 @@
 ---
 --- A rule is a policy: pure, called under a budget with a snapshot of what has just happened. One that fails, overruns
 --- or returns nonsense rolls the change back, like any policy.
-local check = require "keel.check"
+local diagnostics = require "keel.policy.diagnostic"
 local kernel = require "keel.kernel"
 local policies = require "keel.policy"
 
@@ -44,54 +44,13 @@ function rules.look_at(self, cause)
   return #self.own > 0 or (cause == "worker_created" and #self.built_in > 0)
 end
 
-local function is_ref(subject)
-  return type(subject) == "table" and type(subject.runtime_id) == "string" and type(subject.worker_id) == "string"
-end
-
-local members = { severity = true, code = true, message = true, subject = true }
-local severities = { info = true, warning = true, error = true }
-
-local function problem_with_one(diagnostic)
-  if type(diagnostic) ~= "table" then return "a diagnostic must be a table, got " .. type(diagnostic) end
-  for name in pairs(diagnostic) do
-    if not members[name] then return "a diagnostic has the unknown member " .. tostring(name) end
-  end
-  for _, name in ipairs { "severity", "code", "message" } do
-    if type(diagnostic[name]) ~= "string" then return ("a diagnostic's %s must be a string"):format(name) end
-  end
-  if not severities[diagnostic.severity] then return "a diagnostic's severity must be info, warning or error" end
-  local code = diagnostic.code
-  if code == "" or #code > 256 or check.has_control(code) or not utf8.len(code) then
-    return "a diagnostic's code must be 1 to 256 bytes of UTF-8 without control characters"
-  end
-  if not utf8.len(diagnostic.message) then return "a diagnostic's message is not valid UTF-8" end
-  local subject = diagnostic.subject
-  if subject ~= nil and type(subject) ~= "string" and not is_ref(subject) then
-    return "a diagnostic's subject must be a worker ref, a run id or nil"
-  end
-end
-
---- What is wrong with what a rule returned; nil when nothing is.
----@param noticed any
----@return string? problem
-function rules.problem_with(noticed)
-  if type(noticed) ~= "table" then return "a rule returns a list of diagnostics, not a " .. type(noticed) end
-  local count = 0
-  for _ in next, noticed do count = count + 1 end
-  for i = 1, count do
-    if noticed[i] == nil then return "a rule returns a list of diagnostics, also when it noticed one thing" end
-    local problem = problem_with_one(noticed[i])
-    if problem then return problem end
-  end
-end
-
 -- Asks one rule, and records what it noticed. It gets a copy: what it writes there is nobody else's.
 local function ask(tx, runtime_id, rule, snapshot)
-  local noticed, err = policies.call(rule, policies.default_budget, kernel.json.copy(snapshot))
+  local answer, err = policies.call(rule, policies.default_budget, kernel.json.copy(snapshot))
   if err then return nil, err end
-  if noticed == nil then return true end
-  local problem = rules.problem_with(noticed)
-  if problem then return nil, policies.failed(rule, problem) end
+  if answer == nil then return true end
+  local noticed, problem = diagnostics.check(answer)
+  if not noticed then return nil, policies.failed(rule, problem) end
   for _, diagnostic in ipairs(noticed) do
     local id
     id, err = tx:record_diagnostic(runtime_id, diagnostic)
