@@ -206,9 +206,12 @@ typedef int (*keel_lua_operation)(lua_State *L, struct keel_store *store, struct
 
 enum { KEEL_LUA_ARGUMENTS = 5 };
 
+enum keel_lua_kind { KEEL_LUA_READS, KEEL_LUA_WRITES }; /* what commits when it is called on a store is shared */
+
 struct keel_lua_method {
 	const char *name;
 	keel_lua_operation operation;
+	enum keel_lua_kind kind;
 };
 
 /* The open store at `argument`; raises for another value and a closed or forked one. [-0, +0, e] */
@@ -228,8 +231,9 @@ enum keel_lua_wait keel_lua_slept_outside(lua_State *L, int argument, lua_Number
 /* The metatables of stores and transactions, and `open` of the module table on the top. [-0, +0, m] */
 void keel_lua_store_open(lua_State *L);
 
-/* Gives stores and transactions the methods of a list of operations, which ends with {NULL, NULL} and stays; and stores
+/* Gives stores and transactions the methods of a list of operations, which ends with KEEL_LUA_METHODS_END and stays; and stores
  * functions of their own. [-0, +0, m] */
+#define KEEL_LUA_METHODS_END {NULL, NULL, KEEL_LUA_READS}
 void keel_lua_store_add(lua_State *L, const struct keel_lua_method *operations);
 void keel_lua_store_add_functions(lua_State *L, const luaL_Reg *functions);
 

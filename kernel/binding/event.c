@@ -194,6 +194,10 @@ static int op_event_high_water(lua_State *L, struct keel_store *store, struct ke
 }
 
 const struct keel_lua_method keel_lua_event_methods[] = {
-	{"append_event", op_append_event},       {"append_admission", op_append_admission}, {"read_events", op_read_events},
-	{"event_low_water", op_event_low_water}, {"event_high_water", op_event_high_water}, {NULL, NULL},
+	{"append_event", op_append_event, KEEL_LUA_WRITES},
+	{"append_admission", op_append_admission, KEEL_LUA_WRITES},
+	{"read_events", op_read_events, KEEL_LUA_READS},
+	{"event_low_water", op_event_low_water, KEEL_LUA_READS},
+	{"event_high_water", op_event_high_water, KEEL_LUA_READS},
+	KEEL_LUA_METHODS_END,
 };

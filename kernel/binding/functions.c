@@ -115,6 +115,38 @@ static int retry_delay(lua_State *L)
 	return 1;
 }
 
+/* The policy that retries go by without another. [-0, +0, m] */
+static void set_retry_defaults(lua_State *L)
+{
+	struct keel_retry retry;
+	keel_retry_init(&retry);
+	lua_createtable(L, 0, 5);
+	lua_pushinteger(L, retry.attempts_max);
+	lua_setfield(L, -2, "max_attempts");
+	lua_pushnumber(L, (lua_Number)retry.initial_delay_us / 1e6);
+	lua_setfield(L, -2, "initial_delay");
+	lua_pushnumber(L, (lua_Number)retry.max_delay_us / 1e6);
+	lua_setfield(L, -2, "max_delay");
+	lua_pushnumber(L, retry.backoff_factor);
+	lua_setfield(L, -2, "backoff_factor");
+	lua_pushnumber(L, retry.jitter);
+	lua_setfield(L, -2, "jitter");
+	lua_setfield(L, -2, "retry_defaults");
+}
+
+/* The limits that Lua looks at itself, in bytes. [-0, +0, m] */
+static void set_limits(lua_State *L)
+{
+	lua_createtable(L, 0, 3);
+	lua_pushinteger(L, KEEL_ID_MAX);
+	lua_setfield(L, -2, "id");
+	lua_pushinteger(L, KEEL_WORKER_ID_MAX);
+	lua_setfield(L, -2, "worker_id");
+	lua_pushinteger(L, KEEL_RESULT_MAX);
+	lua_setfield(L, -2, "result");
+	lua_setfield(L, -2, "limits");
+}
+
 void keel_lua_functions_open(lua_State *L)
 {
 	static const luaL_Reg functions[] = {{"now", now},
@@ -130,4 +162,6 @@ void keel_lua_functions_open(lua_State *L)
 										 {"retry_delay", retry_delay},
 										 {NULL, NULL}};
 	luaL_setfuncs(L, functions, 0);
+	set_retry_defaults(L);
+	set_limits(L);
 }

@@ -146,10 +146,10 @@ static int op_stats(lua_State *L, struct keel_store *store, struct keel_error *e
 }
 
 const struct keel_lua_method keel_lua_housekeeping_methods[] = {
-	{"backup", op_backup},
-	{"compact", op_compact},
-	{"write_back", op_write_back},
-	{"prune_step", op_prune_step},
-	{"stats", op_stats},
-	{NULL, NULL},
+	{"backup", op_backup, KEEL_LUA_READS},
+	{"compact", op_compact, KEEL_LUA_READS},
+	{"write_back", op_write_back, KEEL_LUA_READS},
+	{"prune_step", op_prune_step, KEEL_LUA_WRITES},
+	{"stats", op_stats, KEEL_LUA_READS},
+	KEEL_LUA_METHODS_END,
 };

@@ -114,9 +114,9 @@ static int op_get_lease(lua_State *L, struct keel_store *store, struct keel_erro
 }
 
 const struct keel_lua_method keel_lua_lease_methods[] = {
-	{"acquire_lease", op_acquire_lease},
-	{"renew_lease", op_renew_lease},
-	{"release_lease", op_release_lease},
-	{"get_lease", op_get_lease},
-	{NULL, NULL},
+	{"acquire_lease", op_acquire_lease, KEEL_LUA_WRITES},
+	{"renew_lease", op_renew_lease, KEEL_LUA_WRITES},
+	{"release_lease", op_release_lease, KEEL_LUA_WRITES},
+	{"get_lease", op_get_lease, KEEL_LUA_READS},
+	KEEL_LUA_METHODS_END,
 };

@@ -159,10 +159,14 @@ static int op_epoch(lua_State *L, struct keel_store *store, struct keel_error *e
 }
 
 const struct keel_lua_method keel_lua_look_methods[] = {
-	{"session_id", op_session_id},   {"session_alive", op_session_alive},
-	{"session_descriptor", op_session_descriptor},
-	{"sessions", op_sessions},       {"end_session", op_end_session},
-	{"reconciler", op_reconciler},   {"set_reconciler", op_set_reconciler},
-	{"verify", op_verify},           {"epoch", op_epoch},
-	{NULL, NULL},
+	{"session_id", op_session_id, KEEL_LUA_READS},
+	{"session_alive", op_session_alive, KEEL_LUA_READS},
+	{"session_descriptor", op_session_descriptor, KEEL_LUA_READS},
+	{"sessions", op_sessions, KEEL_LUA_READS},
+	{"end_session", op_end_session, KEEL_LUA_WRITES},
+	{"reconciler", op_reconciler, KEEL_LUA_READS},
+	{"set_reconciler", op_set_reconciler, KEEL_LUA_WRITES},
+	{"verify", op_verify, KEEL_LUA_READS},
+	{"epoch", op_epoch, KEEL_LUA_READS},
+	KEEL_LUA_METHODS_END,
 };

@@ -3,6 +3,7 @@
 
 #include "binding.h"
 
+/* The operations of stores and transactions; those that write are in module.writes as well. */
 static void add_methods(lua_State *L)
 {
 	static const struct keel_lua_method *const lists[] = {
@@ -10,8 +11,16 @@ static void add_methods(lua_State *L)
 		keel_lua_lease_methods, keel_lua_worker_methods, keel_lua_runtime_methods, keel_lua_housekeeping_methods};
 	static const luaL_Reg functions[] = {
 		{"wait_events", keel_lua_wait_events}, {"event_waiter", keel_lua_event_waiter}, {NULL, NULL}};
-	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+	lua_newtable(L);
+	for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
 		keel_lua_store_add(L, lists[i]);
+		for (const struct keel_lua_method *method = lists[i]; method->name; method++)
+			if (method->kind == KEEL_LUA_WRITES) {
+				lua_pushboolean(L, true);
+				lua_setfield(L, -2, method->name);
+			}
+	}
+	lua_setfield(L, -2, "writes");
 	keel_lua_store_add_functions(L, functions);
 }
 

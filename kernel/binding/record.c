@@ -342,6 +342,13 @@ void keel_lua_run_open(lua_State *L)
 		lua_setfield(L, -2, keel_run_field_name((enum keel_run_field)i));
 	}
 	lua_setfield(L, -2, "run_fields");
+	lua_newtable(L);
+	for (int i = 0; i < KEEL_RUN_STATUS_COUNT; i++)
+		if (keel_run_status_is_final((enum keel_run_status)i)) {
+			lua_pushboolean(L, true);
+			lua_setfield(L, -2, keel_run_status_name((enum keel_run_status)i));
+		}
+	lua_setfield(L, -2, "final");
 	lua_pushliteral(L, KEEL_MACHINE_PREFIX);
 	lua_setfield(L, -2, "machine_prefix");
 }

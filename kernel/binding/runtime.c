@@ -197,8 +197,12 @@ static int op_list_diagnostics(lua_State *L, struct keel_store *store, struct ke
 }
 
 const struct keel_lua_method keel_lua_runtime_methods[] = {
-	{"open_runtime", op_open_runtime},         {"runtime_summary", op_runtime_summary},
-	{"list_runtimes", op_list_runtimes},       {"stop_runtime", op_stop_runtime},
-	{"start_runtime", op_start_runtime},       {"record_diagnostic", op_record_diagnostic},
-	{"list_diagnostics", op_list_diagnostics}, {NULL, NULL},
+	{"open_runtime", op_open_runtime, KEEL_LUA_WRITES},
+	{"runtime_summary", op_runtime_summary, KEEL_LUA_READS},
+	{"list_runtimes", op_list_runtimes, KEEL_LUA_READS},
+	{"stop_runtime", op_stop_runtime, KEEL_LUA_WRITES},
+	{"start_runtime", op_start_runtime, KEEL_LUA_WRITES},
+	{"record_diagnostic", op_record_diagnostic, KEEL_LUA_WRITES},
+	{"list_diagnostics", op_list_diagnostics, KEEL_LUA_READS},
+	KEEL_LUA_METHODS_END,
 };

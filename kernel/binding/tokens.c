@@ -60,6 +60,6 @@ static int op_aggregate_tokens_by_thread(lua_State *L, struct keel_store *store,
 }
 
 const struct keel_lua_method keel_lua_token_methods[] = {
-	{"aggregate_tokens_by_thread", op_aggregate_tokens_by_thread},
-	{NULL, NULL},
+	{"aggregate_tokens_by_thread", op_aggregate_tokens_by_thread, KEEL_LUA_READS},
+	KEEL_LUA_METHODS_END,
 };

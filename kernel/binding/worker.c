@@ -248,11 +248,11 @@ static int op_read_transcript(lua_State *L, struct keel_store *store, struct kee
 }
 
 const struct keel_lua_method keel_lua_worker_methods[] = {
-	{"create_worker", op_create_worker},
-	{"get_worker", op_get_worker},
-	{"list_workers", op_list_workers},
-	{"end_worker", op_end_worker},
-	{"send_worker_input", op_send_worker_input},
-	{"read_transcript", op_read_transcript},
-	{NULL, NULL},
+	{"create_worker", op_create_worker, KEEL_LUA_WRITES},
+	{"get_worker", op_get_worker, KEEL_LUA_READS},
+	{"list_workers", op_list_workers, KEEL_LUA_READS},
+	{"end_worker", op_end_worker, KEEL_LUA_WRITES},
+	{"send_worker_input", op_send_worker_input, KEEL_LUA_WRITES},
+	{"read_transcript", op_read_transcript, KEEL_LUA_READS},
+	KEEL_LUA_METHODS_END,
 };

@@ -72,7 +72,7 @@ function errors.readable(text)
 end
 
 local TEXT_MAX = 64 * 1024 -- bytes of an error that are kept: enough for any traceback
-local CODE_MAX = 256       -- bytes of its code: a name
+local CODE_MAX = kernel.limits.id
 
 --- A text fit to be stored: readable, and of a bounded length.
 ---@param text string

@@ -42,14 +42,8 @@ end
 ---@return keel.Error? err
 function Retry.new(options)
   options = check.options(options, known, 1, "retry_policy")
-  local policy = setmetatable({
-    max_attempts = options.max_attempts or 5,
-    initial_delay = options.initial_delay or 0.05,
-    max_delay = options.max_delay or 1.0,
-    backoff_factor = options.backoff_factor or 2.0,
-    jitter = options.jitter or 0,
-    sleep = options.sleep,
-  }, Retry)
+  local policy = setmetatable({ sleep = options.sleep }, Retry)
+  for name, default in pairs(kernel.retry_defaults) do policy[name] = options[name] or default end
   local err = out_of_range(policy)
   if err then return nil, err end
   return policy

@@ -56,6 +56,22 @@ support.each_store(function(open)
       assert.is_false(turn())
     end)
 
+    it("share whatever writes: what a runtime is, what is set for the store and what is pruned, too", function()
+      local written = {
+        { "open_runtime", "rt", {} }, { "stop_runtime", "rt" }, { "start_runtime", "rt" },
+        { "set_reconciler", "fail_orphans" }, { "end_session", 4711 },
+        { "prune_step", { before = "2000-01-01T00:00:00Z" } },
+      }
+      local results = spawn(#written, function(i) return shared[written[i][1]](shared, table.unpack(written[i], 2)) end)
+      turn()
+      for i, call in ipairs(written) do
+        assert.same({ 0, 1 }, { calls[call[1]], calls["tx." .. call[1]] }, call[1])
+        assert.is_true(results[i][1], tostring(results[i][2]))
+        assert.is_truthy(call[1] == "end_session" or results[i][2], call[1] .. ": " .. tostring(results[i][3]))
+      end
+      assert.same({ "running", "fail_orphans" }, { store:runtime_summary("rt").status, store:reconciler() })
+    end)
+
     it("let nobody go on before the commit has succeeded", function()
       local gone_on
       local results = spawn(3, put)

@@ -988,6 +988,11 @@ function json.copy(value) end
 ---@field null userdata JSON null
 ---@field run_fields table<string, "string"|"time"|"integer"|"number"|"boolean"|"table"|"any"> those of a run
 --- and their Lua types
+---@field final table<keel.Status, true> the final statuses
+---@field writes table<string, true> the methods of stores that write, and commit when they are called on a store
+---@field limits { id: integer, worker_id: integer, result: integer } bytes that they may have at most
+---@field retry_defaults { max_attempts: integer, initial_delay: number, max_delay: number, backoff_factor: number,
+--- jitter: number } of a retry policy
 ---@field machine_prefix string what the threads of machines begin with
 ---@field error_metatable table the metatable of keel.Error
 ---@field store_methods keel.Store the methods of stores; lua/keel/store.lua adds to them

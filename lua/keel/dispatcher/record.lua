@@ -26,7 +26,7 @@ local kernel = require "keel.kernel"
 local record = {}
 
 local PREFIX = kernel.machine_prefix
-local ID_MAX = 256 -- bytes, KEEL_ID_MAX
+local ID_MAX = kernel.limits.id
 
 -- The statuses here, and what the kernel calls them.
 local kernel_status = { pending = "pending", running = "running", completed = "success", failed = "error",

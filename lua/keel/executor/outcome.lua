@@ -9,7 +9,7 @@ local kernel = require "keel.kernel"
 
 local outcome = {}
 
-local RESULT_MAX = 1024 * 1024 -- bytes of a result as JSON, as the kernel has it
+local RESULT_MAX = kernel.limits.result -- bytes as JSON
 local TEXT_MAX = 64 * 1024     -- bytes of a text that are kept
 local NAME_MAX = 64            -- bytes of a name that a log line shows
 
@@ -41,7 +41,7 @@ end
 
 local function as_code(value)
   if type(value) ~= "string" then return nil, "it is no text" end
-  return errors.cut(value, 256)
+  return errors.cut(value, kernel.limits.id)
 end
 
 local function as_integer(value)

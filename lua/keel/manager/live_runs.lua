@@ -17,7 +17,7 @@ local FINISHED_KEPT = 32 -- finished records kept for whoever asks again soon; e
 
 local LOST_KEPT = 1024   -- runs that were lost and are remembered, so that late writes are refused
 
-local final = { success = true, error = true, timeout = true, interrupted = true }
+local final = kernel.final
 
 --- Whether a status is final.
 ---@param status string

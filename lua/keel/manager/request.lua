@@ -75,7 +75,7 @@ end
 -- The handler that the arguments of a run name, if it can be one.
 local function handler_in(kwargs)
   local name = kwargs and rawget(kwargs, "handler")
-  if type(name) == "string" and name ~= "" and check.fit_id(name, 256) == name then return name end
+  if type(name) == "string" and name ~= "" and check.fit_id(name, kernel.limits.id) == name then return name end
 end
 
 -- A time that was asked for, as text; nil when none was, or with the error.

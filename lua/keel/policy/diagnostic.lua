@@ -1,11 +1,11 @@
 --- The diagnostics that a rule returned, checked.
 local check = require "keel.check"
 local contract = require "keel.policy.contract"
+local kernel = require "keel.kernel"
 
 local diagnostic = {}
 
 local known = { severity = "string", code = "string", message = "string", subject = true }
-local CODE_MAX = 256 -- bytes
 local severities = { info = true, warning = true, error = true }
 
 -- A subject without what metamethods add: a worker's ref, of a worker or a ref; a run's id.
@@ -21,8 +21,9 @@ local function check_one(answer)
     if not given[name] then return nil, ("a diagnostic's %s must be a string"):format(name) end
   end
   if not severities[given.severity] then return nil, "a diagnostic's severity must be info, warning or error" end
-  if given.code == "" or #given.code > CODE_MAX or check.has_control(given.code) then
-    return nil, ("a diagnostic's code must be 1 to %d bytes of UTF-8 without control characters"):format(CODE_MAX)
+  if given.code == "" or #given.code > kernel.limits.id or check.has_control(given.code) then
+    return nil, ("a diagnostic's code must be 1 to %d bytes of UTF-8 without control characters"):format(
+      kernel.limits.id)
   end
   local subject = subject_of(given.subject)
   given.subject = subject

@@ -1,10 +1,9 @@
 --- The outcome that a reconciler returned, checked.
 local check = require "keel.check"
 local contract = require "keel.policy.contract"
+local kernel = require "keel.kernel"
 
 local outcome = {}
-
-local final = { success = true, error = true, timeout = true, interrupted = true }
 
 local known = { status = "string", error = "string", error_code = "string", stop_reason = "string",
   requeue = "boolean", delay = "number" }
@@ -22,7 +21,7 @@ function outcome.check(answer)
   if given.requeue and given.status then return nil, "an outcome has a status, or requeues; not both" end
   if given.requeue then return given end
   if given.delay then return nil, "delay is for outcomes that requeue" end
-  if not final[given.status] then
+  if not kernel.final[given.status] then
     return nil, "status must be success, error, timeout or interrupted, or requeue true"
   end
   return given

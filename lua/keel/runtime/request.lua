@@ -10,7 +10,7 @@ local kernel = require "keel.kernel"
 local request = {}
 local null, array = kernel.null, kernel.array
 
-local ID_MAX = 128 -- bytes, as KEEL_WORKER_ID_MAX
+local ID_MAX = kernel.limits.worker_id
 
 local function invalid(field, problem)
   return nil, errors.invalid(field, problem)

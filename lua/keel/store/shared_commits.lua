@@ -20,12 +20,6 @@ SharedCommits.__name = "keel.shared_commits"
 local LOCK_TIMEOUT = 5               -- seconds, as a store's own
 local STEP, STEP_LAST = 0.001, 0.005 -- seconds between two tries at the write lock, or two looks for events
 
--- What is worth sharing: the operations that commit.
-local writes = { "put", "admit", "delete", "update_status", "update_run_completion", "update_run_progress",
-  "claim_next", "requeue", "settle", "renew_runs", "claim_for_takeover", "request_cancel", "append_event",
-  "append_admission", "acquire_lease", "renew_lease", "release_lease", "create_worker", "end_worker",
-  "send_worker_input", "record_diagnostic" }
-
 local own = {} -- methods that are not the store's
 
 -- Whether a call is one of a coroutine that can wait for the turn. Not between a begin and its commit: the store then
@@ -49,7 +43,8 @@ local function enqueue(self, method, ...)
   return Batch.await(call)
 end
 
-for _, name in ipairs(writes) do
+-- What is worth sharing: the operations that commit.
+for name in pairs(kernel.writes) do
   own[name] = function(self, ...)
     if not is_shared(self) then return self._store[name](self._store, ...) end
     return enqueue(self, name, ...)

@@ -2,13 +2,12 @@
 local host = require "keel.host"
 local ask = require "keel.cli.ask"
 local exec = require "keel.cli.exec"
+local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 local terminal = require "keel.cli.terminal"
 local usage = require "keel.cli.usage"
 local words = require "keel.cli.exec.words"
-
-local final = { success = true, error = true, timeout = true, interrupted = true }
 
 -- What a new run takes over of an old one.
 local taken_over = { "assistant_id", "handler", "kwargs", "metadata", "model_name", "user_id", "priority",
@@ -133,7 +132,7 @@ return {
   run = function(given)
     local old, err = read(given)
     if not old then return nil, err end
-    if not final[old.status] then
+    if not kernel.final[old.status] then
       return nil, { code = "conflict", transient = false, run_id = old.run_id, thread_id = old.thread_id,
         message = ("run %s is %s; wait for it, or stop it with 'keel runs cancel'"):format(old.run_id, old.status) }
     end
