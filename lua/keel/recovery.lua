@@ -3,6 +3,7 @@
 local documents = require "keel.store.documents"
 local errors = require "keel.errors"
 local outcomes = require "keel.policy.outcome"
+local owner = require "keel.store.owner"
 local policies = require "keel.policy"
 
 local recovery = {}
@@ -106,10 +107,11 @@ end
 function recovery.cause_of(context, run, is_alive, lease_left)
   -- Times of this form sort as text.
   if run.deadline and run.deadline <= context.now() then return "deadline" end
-  if run.session_id == nil then return not run.claimable and "owner" or nil end
-  if run.session_id == context.session_id() then return nil end
-  if run.lease_expires_at and has_lost_lease(context, run, lease_left) then return "lease" end
-  return not is_alive(run.session_id) and "owner" or nil
+  if run.session_id then
+    if run.session_id == context.session_id() then return nil end
+    if run.lease_expires_at and has_lost_lease(context, run, lease_left) then return "lease" end
+  end
+  return owner.is_gone(run, is_alive) and "owner" or nil
 end
 
 --- What to say of a session when nothing here can tell whether its process is there.
@@ -165,9 +167,9 @@ end
 local function next_page(context, at, limit)
   while at.owner do
     if not at.after then
-      local owner, err = context.next_owner(at.owner)
+      local next_one, err = context.next_owner(at.owner)
       if err then return nil, err end
-      at.owner = owner
+      at.owner = next_one
     end
     if at.owner and (at.after or not context.is_alive(at.owner)) then
       local page, more = context.list { session_id = at.owner, before = context.before, limit = limit,

@@ -1,6 +1,7 @@
 --- Which store a subcommand works on, and opening it.
 local kernel = require "keel.kernel"
 local output = require "keel.cli.output"
+local owner = require "keel.store.owner"
 local state = require "keel.cli.state"
 local terminal = require "keel.cli.terminal"
 
@@ -109,8 +110,8 @@ end
 ---@param run table
 ---@return boolean
 function opening.is_orphan(store, run)
-  if run.status ~= "pending" and run.status ~= "running" or run.claimable then return false end
-  return not run.session_id or store:session_alive(run.session_id) == false
+  if kernel.final[run.status] then return false end
+  return owner.is_gone(run, function(session_id) return store:session_alive(session_id) ~= false end)
 end
 
 --- Opens the store, with a manager on it.

@@ -2,6 +2,7 @@
 local LiveRuns = require "keel.manager.live_runs"
 local check = require "keel.check"
 local errors = require "keel.errors"
+local owner = require "keel.store.owner"
 local timer = require "keel.manager.timer"
 
 local WAIT_STEP = 0.01     -- seconds, with a store that cannot wait for events
@@ -14,12 +15,6 @@ local is_final = LiveRuns.is_final
 
 local function is_in_memory(client)
   return client:has "backend" and client:call "backend" == "memory"
-end
-
--- Whether the owner of a run is gone, and nothing has recovered it yet.
-local function is_orphan(self, row)
-  if row.session_id == nil then return not row.claimable end
-  return not self.client:is_alive(row.session_id)
 end
 
 local function orphan_error(row)
@@ -61,6 +56,7 @@ function Waiting:wait(run_id, options)
   if bad then return nil, bad end
   local clock = timer(self.client, options.timeout or math.huge)
   local client, cursor, orphan_since = self.client, nil, nil
+  local function is_alive(session_id) return (client:is_alive(session_id)) end
   local can_wait = client:has "wait_events" and client:has "read_events"
   -- In memory all events are this process's: the store itself refuses a wait that nothing could end.
   local without_end = not options.timeout and is_in_memory(client)
@@ -82,7 +78,7 @@ function Waiting:wait(run_id, options)
       return record
     end
     local left = clock.left()
-    orphan_since = is_orphan(self, row) and (orphan_since or clock.spent()) or nil
+    orphan_since = owner.is_gone(row, is_alive) and (orphan_since or clock.spent()) or nil
     if orphan_since and (left <= 0 or clock.spent() - orphan_since >= ORPHAN_PATIENCE) then
       return nil, orphan_error(row)
     end
