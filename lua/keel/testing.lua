@@ -1,13 +1,14 @@
 --- For the tests of policies: requests and runs to show them, a policy called as a manager calls it, under the real
 --- sandbox and checks, a clock that stands still, and a store in memory. Nothing here needs a database or waits.
 local LoadedPolicy = require "keel.policy.loaded"
-local admission = require "keel.admission"
 local check = require "keel.check"
 local decisions = require "keel.policy.decision"
 local diagnostics = require "keel.policy.diagnostic"
+local in_flight = require "keel.admission.inflight"
 local kernel = require "keel.kernel"
 local outcomes = require "keel.policy.outcome"
 local policies = require "keel.policy"
+local request_for = require "keel.admission.request"
 
 local testing = {}
 
@@ -95,11 +96,11 @@ end
 
 -- The runs that a strategy is shown of those in flight. They are the caller's: what is added is added to copies.
 local function shown(inflight, now)
-  local runs = table.move(inflight, 1, math.min(#inflight, admission.SHOWN), 1, {})
+  local runs = table.move(inflight, 1, math.min(#inflight, in_flight.SHOWN), 1, {})
   for i, run in ipairs(runs) do
     if run.start_by then runs[i] = merged({}, run) end
   end
-  admission.show_time_left(runs, now)
+  request_for.show_time_left(runs, now)
   return runs
 end
 
@@ -134,7 +135,7 @@ function testing.decide(policy, fields, inflight, budget)
   local all = testing.inflight(inflight or {})
   local request = testing.request(merged({ multitask_strategy = asked.name }, fields), all)
   local runs, finalizing = shown(all, request.now), request.finalizing
-  local known = admission.outline(runs)
+  local known = in_flight.outline(runs)
   local result, usage
   result, err, usage = call(asked, bounds, request, runs)
   if err then return nil, err, usage end

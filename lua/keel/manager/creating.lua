@@ -1,8 +1,10 @@
 --- Making runs: with the strategy's consent, or without asking.
 local LiveRuns = require "keel.manager.live_runs"
 local admission = require "keel.admission"
+local carrying = require "keel.admission.carrying"
 local check = require "keel.check"
 local errors = require "keel.errors"
+local find_by_key = require "keel.admission.find_by_key"
 local kernel = require "keel.kernel"
 local request_of = require "keel.manager.request"
 
@@ -53,7 +55,7 @@ function Creating:create(thread_id, options)
   end
   local outcome
   outcome, err = self.client:transaction("create", function(tx)
-    local known, failure = admission.find_by_key(tx, self.context, request)
+    local known, failure = find_by_key(tx, self.context, request)
     if failure then return nil, failure end
     if known then return { known = known } end
     local ok, written = tx:put(request.run_id, request.fields)
@@ -94,7 +96,7 @@ local function admit_idle(self, request)
   local fields = request.fields
   fields.concurrency, fields.strict = idle.concurrency, idle.strict
   local note = { reason = idle.reason }
-  admission.add_strategy(note, request, idle)
+  carrying.add_strategy(note, request, idle)
   local admitted, written = self.client:call("admit", request.run_id, fields, note)
   if admitted == false then fields.concurrency, fields.strict = nil, nil end
   return admitted, written

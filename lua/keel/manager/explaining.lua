@@ -1,5 +1,6 @@
 --- Answers: why a run is not running, and what admission would decide.
 local admission = require "keel.admission"
+local carrying = require "keel.admission.carrying"
 local check = require "keel.check"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
@@ -124,7 +125,7 @@ function Explaining:dry_run(thread_id, options)
     queued_behind = outcome.ahead and #outcome.ahead > 0 and outcome.ahead or nil, position = decision.position,
     concurrency = decision.concurrency,
     scheduled_at = outcome.verdict == "created" and request.fields.scheduled_at or nil }
-  admission.add_strategy(answer, request, decision)
+  carrying.add_strategy(answer, request, decision)
   return answer
 end
 

@@ -1,7 +1,7 @@
 --- Reservations: a thread held for something that is no run.
-local admission = require "keel.admission"
 local check = require "keel.check"
 local errors = require "keel.errors"
+local in_flight = require "keel.admission.inflight"
 local kernel = require "keel.kernel"
 
 local kinds = { checkpoint_write = true, artifact_write = true, delete = true }
@@ -22,7 +22,7 @@ local function hold(self, thread_id, kind)
   self.context:refresh_policies()
   local held
   held, err = self.client:transaction("reserve", function(tx)
-    local inflight, failure = admission.read_inflight(self.context, tx, thread_id)
+    local inflight, failure = in_flight.read(self.context, tx, thread_id)
     if not inflight then return nil, failure end
     local in_the_way = inflight.reservation or inflight.runs[1]
     for _, id in ipairs(inflight.finalizing) do

@@ -1,0 +1,59 @@
+--- What a strategy is told of a newcomer, and of how long the runs in flight may still be put off.
+local kernel = require "keel.kernel"
+
+local request_for = {}
+
+-- A copy of a document, for a function of the host, which could change what is stored.
+local function copied(document, made)
+  if type(document) ~= "table" then return document end
+  made = made or {} -- whether the document is a tree is found out when it is written
+  local copy = made[document]
+  if copy then return copy end
+  copy = {}
+  made[document] = copy
+  for key, value in next, document do copy[key] = copied(value, made) end
+  return setmetatable(copy, getmetatable(document))
+end
+
+local function as_it_is(document) return document end
+
+-- What a caller may ask for, beside what is shown under another name or as a copy.
+local asked_for = { "assistant_id", "handler", "user_id", "model_name", "on_disconnect", "fingerprint", "batch_id",
+  "plan_entry", "max_attempts", "max_losses", "scheduled_at", "deadline", "claimable", "reconciler", "idempotency_key" }
+
+--- What a strategy is told of the newcomer. Built-in ones change nothing, and files are shown copies by the sandbox.
+---@param context table
+---@param policy keel.Policy
+---@param request table
+---@param inflight table as inflight.read has it
+---@return keel.Request
+function request_for.describe(context, policy, request, inflight)
+  local shown, fields = policy.of_host and copied or as_it_is, request.fields
+  local description = {
+    thread_id = request.thread_id,
+    metadata = shown(fields.metadata or {}),
+    kwargs = shown(fields.kwargs or {}),
+    worker_ref = shown(fields.worker_ref),
+    priority = fields.priority or 0,
+    multitask_strategy = policy.name,
+    options = shown(request.strategy_options or {}),
+    inflight_count = inflight.count,
+    finalizing = table.move(inflight.finalizing, 1, #inflight.finalizing, 1, {}),
+    now = context.now(),
+  }
+  for _, name in ipairs(asked_for) do description[name] = fields[name] end
+  return description
+end
+
+--- A strategy has no clock: how long a run may still be put off is worked out for it.
+---@param runs table[] what it is shown; written to
+---@param now string a time
+function request_for.show_time_left(runs, now)
+  for _, run in ipairs(runs) do
+    if run.start_by then
+      run.start_within = math.max(0, kernel.time_seconds(run.start_by) - kernel.time_seconds(now))
+    end
+  end
+end
+
+return request_for
