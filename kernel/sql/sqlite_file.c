@@ -1,5 +1,6 @@
 /* sqlite_file.c - the file of a SQLite database: what it must be, who has it open, what is in it apart from the log.
- * Uses: sqlite, path, sidefile.
+ * Uses: sqlite,
+ * sqlite_log, path, sidefile.
  *
  * SQLite's locks belong to the process, and closing any descriptor of the file drops them all: so nothing here opens
  * the file by hand, but for making it, and what is read from it by hand is read through SQLite's own descriptor.
@@ -233,7 +234,9 @@ static enum keel_code connect_alone(struct sqlite_sql *sql, const char *path, in
 						 " drop the locks of both: link the program with one copy",
 						 path);
 	if (code == KEEL_OK) {
-		int rc = sqlite3_open_v2(path, &sql->db, flags, NULL);
+		int rc = sqlite_join_frames(&sql->files);
+		if (rc == SQLITE_OK)
+			rc = sqlite3_open_v2(path, &sql->db, flags, sql->files.name);
 		code = rc == SQLITE_OK ? KEEL_OK : sqlite_fail(sql, rc, err);
 	}
 	if (code != KEEL_OK || !known) {
@@ -263,6 +266,8 @@ void sqlite_disconnect(struct sqlite_sql *sql)
 	struct sqlite_descriptor *mine = sql->descriptor;
 	pthread_mutex_lock(&files_lock);
 	sqlite3_close_v2(sql->db);
+	if (sql->files.real)
+		sqlite3_vfs_unregister(&sql->files.vfs);
 	if (mine) {
 		mine->open = false;
 		sweep(mine->device, mine->inode);

@@ -13,9 +13,17 @@ enum {
 
 struct sqlite_statement;
 
+/* How a connection opens and writes its files. It is registered with SQLite as long as the connection is open. */
+struct sqlite_files {
+	sqlite3_vfs vfs; /* first: SQLite hands it back */
+	sqlite3_vfs *real;
+	char name[32];
+};
+
 struct sqlite_sql {
 	struct keel_sql head;
 	sqlite3 *db;
+	struct sqlite_files files; /* not in memory */
 	bool memory;
 	int looks, looks_max; /* at the statement that runs, while it does; how many it may have */
 	/* The statement cache: open addressing by the address of the text, a power of two, at most half full. */
@@ -97,6 +105,9 @@ bool sqlite_is_foreign(struct keel_sql *sql);
 bool sqlite_has_moved(struct keel_sql *sql);
 void sqlite_let_go(struct keel_sql *sql);
 enum keel_code sqlite_size(struct keel_sql *sql, struct keel_sql_size *size, struct keel_error *err);
+
+/* sqlite_log.c: makes the files of a connection that is about to be opened. Returns SQLite's code. */
+int sqlite_join_frames(struct sqlite_files *files);
 
 /* sqlite_copies.c: whether the process has a second copy of SQLite in it. Takes milliseconds. */
 bool sqlite_has_other_copy(void);

@@ -389,6 +389,22 @@ TEST(power_goes_at_normal)
 	assert_int_equal(cut_everywhere(false, true), 0);
 }
 
+/* The frames of a commit go to the log in one write. */
+TEST(a_commit_is_one_write)
+{
+	world.options.durability = KEEL_DURABILITY_OFF;
+	disk_begin();
+	open_world();
+	for (int i = 0; i < 4; i++) {
+		size_t before = disk_calls();
+		succeed(i % 2 ? note(i) : make_run(i));
+		/* The first one begins the log, and makes the file. */
+		if (i > 0)
+			assert_int_equal(disk_calls(), before + 1);
+	}
+	close_store();
+}
+
 /* --- What it finds ------------------------------------------------------------------------------------------------ */
 
 /* Fixture for the planted bugs: steps at `full`, with the bug in the middle. */
@@ -510,8 +526,8 @@ TEST(calls_fail)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		ON_DISK(power_goes_at_full),    ON_DISK(power_goes_at_normal), ON_DISK(missing_syncs_are_found),
-		ON_DISK(late_events_are_found), ON_DISK(calls_fail),
+		ON_DISK(power_goes_at_full),      ON_DISK(power_goes_at_normal),  ON_DISK(a_commit_is_one_write),
+		ON_DISK(missing_syncs_are_found), ON_DISK(late_events_are_found), ON_DISK(calls_fail),
 	};
 	return cmocka_run_group_tests_name("power", tests, NULL, NULL);
 }
