@@ -9,8 +9,8 @@ set -u
 export LC_ALL=C.UTF-8 # a character is a column, whatever the caller's language
 cd "$(dirname "$0")/.." || exit 2
 
-problems=$(mktemp)
-trap 'rm -f "$problems"' EXIT
+problems=$(mktemp) lines=$(mktemp)
+trap 'rm -f "$problems" "$lines"' EXIT
 
 # files FOLDER... -- NAME...: the files of these folders with such names.
 files() {
@@ -158,24 +158,26 @@ files include -- '*.h' | xargs -r awk '
 # --- Every file ------------------------------------------------------------------------------------------------------
 
 files include kernel lua spec tests examples .ci -- '*.[ch]' '*.in' '*.lua' '*.sh' '*.sql' '*.cmake' CMakeLists.txt \
-	setup run | while IFS= read -r file; do
-	sed 's/\t/    /g' "$file" | grep -nE '^.{121,}' | sed "s|^|$file:|" | flag "more than 120 columns"
-	grep -nE '[[:space:]]$' "$file" | sed "s|^|$file:|" | flag "white space at the end of the line"
-done
+	setup run | xargs -r grep -Hn '' | sed 's/\t/    /g' >"$lines"
+grep -E '^[^:]+:[0-9]+:.{121,}' "$lines" | flag "more than 120 columns"
+grep -E '[[:space:]]$' "$lines" | flag "white space at the end of the line"
 
 # --- Nothing that nobody reaches -------------------------------------------------------------------------------------
 
+# unused WORDS: the first words of the input's lines FILE WORD that no line of the file WORDS has for another FILE.
+unused() { awk 'NR == FNR { if (users[$2] != $1) count[$2]++; users[$2] = $1; next }
+	!($2 in count) || (count[$2] == 1 && users[$2] == $1) { print $1 ":1: " }' "$1" -; }
+
+files lua spec kernel examples -- '*.lua' '*.c' | xargs -r grep -oHE "[\"'][A-Za-z0-9_.]+[\"']" |
+	sed -E "s/:[\"']/ /; s/[\"']$//" | sort -u >"$lines"
 files lua spec -- '*.lua' | grep -vE '^lua/keel/(strategies|reconcilers|diagnostics|_meta)/|_spec\.lua$' |
-	while IFS= read -r file; do
-		module=$(sed -E 's,^(lua|spec)/,,; s,(/init)?\.lua$,,; s,/,.,g' <<<"$file")
-		files lua spec kernel examples -- '*.lua' '*.c' | grep -vxF "$file" |
-			xargs -r grep -qE "[\"']${module//./\\.}[\"']" || echo "$file:1: nothing requires it"
-	done >>"$problems"
-files include kernel tests -- '*.h' | while IFS= read -r file; do
-	including="^#[[:space:]]*include[[:space:]]*[<\"]([^>\"]*/)?${file##*/}[>\"]"
-	files include kernel tests examples -- '*.[ch]' '*.cmake' '*.in' | grep -vxF "$file" |
-		xargs -r grep -qE "$including" || echo "$file:1: nothing includes it"
-done >>"$problems"
+	sed -E 's,^(lua|spec)/(.*)\.lua$,& \2,; s,/init$,,; :dots s,( .*)/,\1.,; t dots' |
+	unused "$lines" | sed 's/$/nothing requires it/' >>"$problems"
+files include kernel tests examples -- '*.[ch]' '*.cmake' '*.in' |
+	xargs -r grep -HE '^#[[:space:]]*include' |
+	sed -E 's|^([^:]+):.*[<"]([^>"]*/)?([^/>"]+)[>"].*|\1 \3|' | sort -u >"$lines"
+files include kernel tests -- '*.h' | sed -E 's|.*/([^/]+)$|& \1|' |
+	unused "$lines" | sed 's/$/nothing includes it/' >>"$problems"
 folders='base|sql|store|event|run|worker|housekeeping|binding|binding/sandbox|command'
 built="kernel/(($folders)/)?[^/]+|tests/(support[^/]*|(unit|fault|crash|fuzz|bench|compile/[a-z]+)/[^/]+)"
 files kernel tests -- '*.c' | grep -vxE "$built" |
