@@ -115,6 +115,9 @@ lua5.4 tests/calls.lua >>"$problems" || [ -s "$problems" ] || echo "tests/calls.
 	sort | c_code |
 	grep -iE '^[^:]+:[0-9]+:.*(sqlite|postgres|\bpragma\b)' | flag "the domain names no driver"
 
+# The folders of lua/keel, from the bottom up: a file requires what is below it, and no files each other in a circle.
+lua5.4 tests/requires.lua >>"$problems" || echo "tests/requires.lua:1: it failed" >>"$problems"
+
 outside='(os|io|debug|package|coroutine)[[:space:]]*[.[]|(_G|_ENV|require|load|loadfile|dofile|print|collectgarbage)\b'
 files lua/keel/strategies lua/keel/reconcilers lua/keel/diagnostics -- '*.lua' | lua_code |
 	matching "[^A-Za-z0-9_.]($outside)|\bclock\b" |
