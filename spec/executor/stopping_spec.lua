@@ -201,6 +201,25 @@ describe("An executor that is stopped", function()
     assert.is_nil((support.manager(store):claim_next()))
   end)
 
+  it("F-15: gives back its own run, too, when its handler has put it off: nobody but a cancel ends it", function()
+    local own, stopped = assert(runs:create("t", { max_attempts = 1 })).run_id, assert(runs:create "u").run_id
+    local other = support.manager(support.open(store:path(), { durability = "off" }))
+    local executor = running(function(context)
+      context.sleep(60)
+      if context.run.run_id == stopped then
+        assert.same({ true, "requested" }, { other:cancel(stopped) })
+        assert(runs:heartbeat())
+      end
+      return context.snooze(300)
+    end, { own, stopped })
+    local report = assert(executor:stop { drain = false })
+    assert.same({ { own }, { stopped }, {} },
+      { ids_of(report, "given_back"), ids_of(report, "finished"), ids_of(report, "interrupted") })
+    assert.same({ "pending", true, 1, 1 }, { row(own).status, row(own).claimable, row(own).attempt, row(own).snoozes })
+    assert.truthy(row(own).scheduled_at)
+    assert.same({ "interrupted", "cancelled" }, { row(stopped).status, row(stopped).stop_reason })
+  end)
+
   it("F-11: what was given back is that, though another has taken and ended it before anybody looks", function()
     local other = support.manager(support.open(store:path(), { durability = "off" }))
     local function finish(forward, ...)

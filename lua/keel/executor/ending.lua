@@ -90,10 +90,9 @@ local function complete(task, outcome)
   end
 end
 
--- The run was not done, and that is not its fault: somebody else goes on with it, if others can run it, no sooner than
--- its handler has said.
-local function leave(task, delay)
-  if task._record.shared and give_back(task, { attempt = false, delay = delay }) then return end
+-- The run was not done, and that is not its fault: somebody else goes on with it, if others can run it.
+local function leave(task)
+  if task._record.shared and give_back(task, { attempt = false }) then return end
   complete(task, { status = "interrupted", stop_reason = "shutdown" })
 end
 
@@ -114,8 +113,10 @@ function ending.write(task, outcome)
     outcome.error = "the deadline of the run has passed"
     return complete(task, outcome)
   end
-  if task:is_stopping() and (failed or said_nothing or put_off) then return leave(task, put_off) end
-  if put_off and not task:is_cancelled() and give_back(task, { attempt = false, delay = put_off }) then return end
+  -- A handler that puts its run off has said what becomes of it, whoever asked it to stop but one who cancelled it.
+  local may_put_off = put_off and (task:is_stopping() or not task:is_cancelled())
+  if may_put_off and give_back(task, { attempt = false, delay = put_off }) then return end
+  if task:is_stopping() and (failed or said_nothing or put_off) then return leave(task) end
   if (failed or put_off) and task:is_cancelled() then
     outcome.status, outcome.stop_reason = "interrupted", "cancelled"
   elseif failed and may_retry(record) and try_again(task, outcome) then

@@ -117,9 +117,10 @@ return function(Executor)
   --- Leaves in good order: takes no more runs at once, lets handlers end within `timeout`, then asks them to stop
   --- (`err.action` is "shutdown"). A handler that then returns a value or true has succeeded; nil and an error, a raise
   --- or nothing is no verdict: its run is given back without an attempt if others can run it (it was claimed), else
-  --- interrupted with the stop_reason "shutdown". Processes are asked by SIGTERM and killed after `kill_grace`. What
-  --- has not ended then stays running, and is an orphan when the process goes. `drain = false` asks at once, and waits
-  --- for `timeout`. Called again, it hurries: on to the next step.
+  --- interrupted with the stop_reason "shutdown". One that is put off (`snooze`) is given back in any case. Processes
+  --- are asked by SIGTERM and killed after `kill_grace`. What has not ended then stays running, and is an orphan when
+  --- the process goes. `drain = false` asks at once, and waits for `timeout`. Called again, it hurries: on to the next
+  --- step.
   --- In the host's main program it turns the loop until that is done; in a handler it waits, and that handler is not
   --- waited for; in a callback of the running loop it cannot wait and returns nil at once: `run` gives the report then.
   --- Raises for wrong types. Fails with invalid_request (timeout); when writing fails, the error is the second value.
