@@ -115,7 +115,8 @@ local function written(decision)
 end
 
 --- Asks a strategy, as admission does, and checks its decision.
---- Raises for wrong types. Fails with policy_failed, policy_budget and invalid_request (policy_budget).
+--- Raises for wrong types and for options that a built-in strategy does not have. Fails with policy_failed,
+--- policy_budget and invalid_request (policy_budget, an option of a built-in strategy).
 ---@param policy string|keel.AnyStrategy the path of a file, the name of a built-in one, or the strategy
 ---@param fields? table<string, any> of the request; see testing.request
 ---@param inflight? (string|keel.Run)[] see testing.inflight
@@ -132,6 +133,9 @@ function testing.decide(policy, fields, inflight, budget)
   local asked
   asked, err = find("strategies", policy)
   if not asked then return nil, err end
+  local misuse, unfit = policies.check_options(asked, fields and fields.options)
+  if misuse then error(("bad argument #2 to 'decide' (%s)"):format(misuse), 2) end
+  if unfit then return nil, unfit end
   local all = testing.inflight(inflight or {})
   local request = testing.request(merged({ multitask_strategy = asked.name }, fields), all)
   local runs, finalizing = shown(all, request.now), request.finalizing

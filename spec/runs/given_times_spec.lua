@@ -1,6 +1,7 @@
 --- Wherever a time is given, a number means seconds from now, by the store's clock.
 local keel = require "keel"
 local support = require "support"
+local testing = require "keel.testing"
 
 local NOW = 1763691401.5 -- 2025-11-21T02:16:41.5
 
@@ -103,5 +104,40 @@ describe("The strategy of a run", function()
       .. "'max_waiting'%?%)", message)
     support.raises("; strategy reject has none", runs.create, runs, "t", { strategy_options = { colour = 1 } })
     assert(runs:create_or_reject("t", { strategy = "debounce", strategy_options = { anything = 1 } }))
+  end)
+
+  -- Values out of range, and one of the wrong type, of each option.
+  local wrong = {
+    { "enqueue", "max_waiting", -1, 1.5, 0 / 0, math.huge }, { "limit", "max", 0, -3, 2.5, math.huge },
+    { "limit", "max_waiting", -1 }, { "debounce", "wait", -1, 0 / 0, math.huge, 1e9 },
+    { "debounce", "max_wait", -0.5 }, { "debounce", "max", 0 },
+  }
+  for _, case in ipairs(wrong) do
+    local strategy, name = table.unpack(case, 1, 2)
+    it(("F-41: of %s, %s is looked at before anything is asked or written"):format(strategy, name), function()
+      local store = support.open ":memory:"
+      local runs = support.manager(store)
+      for _, value in ipairs { table.unpack(case, 3) } do
+        local options = { [name] = value }
+        for _, call in ipairs { "create", "create_or_reject", "dry_run" } do
+          local err = support.invalid(name, runs[call](runs, "t", { strategy = strategy, strategy_options = options }))
+          assert.truthy(err.message:find(("strategy option '%s' must be a "):format(name), 1, true), err.message)
+        end
+        support.invalid(name, keel.run_manager { store = store, strategy = strategy, strategy_options = options })
+        support.invalid(name, testing.decide(strategy, { options = options }))
+      end
+      support.raises({ name, "got 'soon'" }, runs.create, runs, "t",
+        { strategy = strategy, strategy_options = { [name] = "soon" } })
+      assert.equal(0, #support.events(store))
+    end)
+  end
+
+  it("F-41: strict is true or false, whole numbers may be floats, and a test hears the same", function()
+    local runs = support.manager(support.open ":memory:")
+    support.raises({ "strict", "true or false, got 1" }, runs.create, runs, "t",
+      { strategy = "enqueue", strategy_options = { strict = 1 } })
+    support.raises("unknown strategy option 'maks'", testing.decide, "limit", { options = { maks = 1 } })
+    local run = assert(runs:create_or_reject("t", { strategy = "limit", strategy_options = { max = 2.0 } }))
+    assert.equal(2, run.concurrency)
   end)
 end)

@@ -108,8 +108,10 @@ function Manager.new(options)
   local default
   default, known = policies.find("strategies", strategy, options.strategies)
   if not default then return nil, request.unsupported(strategy, known) end
-  local problem = policies.check_options(default, options.strategy_options)
-  if problem then error(("bad argument #1 to 'run_manager' (%s)"):format(problem), 2) end
+  local misuse
+  misuse, err = policies.check_options(default, options.strategy_options)
+  if misuse then error(("bad argument #1 to 'run_manager' (%s)"):format(misuse), 2) end
+  if err then return nil, err end
   store, err = Client.open(options.store, "run_manager", options.log)
   if not store then return nil, err end
   local client = Client.new(store, options.retry or Retry.new(), options.log, options.max_wait)

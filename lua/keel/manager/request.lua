@@ -98,8 +98,9 @@ local function strategy_of(context, options, name)
   end
   local policy, known = policies.find("strategies", wanted, context.strategies)
   if not policy then return nil, nil, request.unsupported(wanted, known) end
-  local problem = policies.check_options(policy, strategy_options)
-  if problem then error(("bad argument #2 to '%s' (%s)"):format(name, problem), 4) end
+  local misuse, err = policies.check_options(policy, strategy_options)
+  if misuse then error(("bad argument #2 to '%s' (%s)"):format(name, misuse), 4) end
+  if err then return nil, nil, err end
   return policy, strategy_options
 end
 

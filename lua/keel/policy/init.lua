@@ -5,6 +5,7 @@ local check = require "keel.check"
 local documents = require "keel.store.documents"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
+local options = require "keel.policy.options"
 
 ---@class keel.Policy
 ---@field name string what is recorded: a name, or "custom"
@@ -141,36 +142,14 @@ function policies.built_in(kind)
   return { table.unpack(built_in[kind]) }
 end
 
--- What the built-in strategies look at in a request's options; those that are not here, at nothing.
-local strategy_options = { enqueue = { "max_waiting", "strict" }, limit = { "max", "max_waiting" },
-  debounce = { "wait", "max_wait", "max" } }
-
---- The names of the `strategy_options` that a built-in strategy knows.
----@param name string
----@return string[]? names nil: it is not built in
-function policies.strategy_options(name)
-  for _, known in ipairs(built_in.strategies) do
-    if known == name then return { table.unpack(strategy_options[name] or {}) } end
-  end
-end
-
---- What is wrong with the names of the options that a strategy is to be given, if it is built in.
+--- What is wrong with the options that a strategy is to be given, if it is built in; others know their own.
 ---@param policy keel.Policy
----@param options? table
----@return string? problem
-function policies.check_options(policy, options)
-  if not options or loaded.strategies[policy.name] ~= policy then return nil end
-  local known = policies.strategy_options(policy.name)
-  local is_known = {}
-  for _, name in ipairs(known) do is_known[name] = true end
-  for name in next, options do
-    if not is_known[name] then
-      local has = #known > 0 and table.concat(known, " and ") or "none"
-      local nearest = check.did_you_mean(name, known)
-      return ("unknown strategy option '%s'%s"):format(tostring(name),
-        nearest ~= "" and nearest or ("; strategy %s has %s"):format(policy.name, has))
-    end
-  end
+---@param given? table
+---@return string? misuse an unknown name or a wrong type
+---@return keel.Error? err invalid_request, about a value
+function policies.check_options(policy, given)
+  if not given or loaded.strategies[policy.name] ~= policy then return nil end
+  return options.check(policy.name, given)
 end
 
 --- Whether a value may stand where a policy is asked for: a function, a table { idle, decide }, or a loaded one.

@@ -81,56 +81,33 @@ local function strategy_of(wanted)
   return policy
 end
 
+-- The options that the strategy is given; nil: none.
+local function set_of(given)
+  local set = {}
+  for _, assigned in ipairs(given.set or {}) do set[assigned.name] = assigned.value end
+  return next(set) and set or nil
+end
+
 -- What is asked of admission.
 local function request_of(given, directory)
   local asked = words.kept(given.command, directory)
   local fingerprint = kernel.sha256(assert(json.encode(asked)))
   local thread = given.thread or
     ("exec/%s-%s"):format(check.fit_id(readable(given.command[1]:match "([^/]*)/*$"), 64), fingerprint:sub(1, 12))
-  local set = {}
-  for _, assigned in ipairs(given.set or {}) do set[assigned.name] = assigned.value end
   return thread, { kwargs = asked, metadata = given.metadata, fingerprint = fingerprint, user_id = given.user,
     idempotency_key = given.key, idempotency_until = given["until"], retry_of = given.retry_of,
-    priority = given.priority, max_attempts = given.attempts,
-    strategy_options = next(set) and set or nil }
+    priority = given.priority, max_attempts = given.attempts }
 end
 
--- What is wrong with the value of an option of our strategies. All of them are numbers, but for one.
-local function value_problem(option, value)
-  if option == "strict" then
-    return type(value) ~= "boolean" and "'strict' is true or false; write strict=true" or nil
-  end
-  local is_fine = math.type(value) and value >= 0
-  return not is_fine and ("'%s' is a number from 0 up; write %s=3"):format(option, option) or nil
-end
-
--- A strategy of ours ignores what it does not know, and looks at a value when it needs it, on a busy thread; somebody
--- who mistyped should hear of it at once.
-local function check_set(given)
-  if #(given.set or {}) == 0 then return true end
-  local name = given.strategy or "reject"
-  local known = require("keel.policy").strategy_options(name)
-  if not known then return true end
-  local is_known = {}
-  for _, option in ipairs(known) do is_known[option] = true end
-  for _, assigned in ipairs(given.set) do
-    if not is_known[assigned.name] then
-      return nil, usage.error(("option '--set': strategy %s has no option '%s'; it has %s"):format(name, assigned.name,
-        #known > 0 and table.concat(known, " and ") or "none"))
-    end
-    local problem = value_problem(assigned.name, assigned.value)
-    if problem then return nil, usage.error("option '--set': " .. problem) end
-  end
-  return true
-end
-
--- An error of a strategy of ours is about the numbers it was given.
-local function name_set(err, given)
-  local built_in = not (given.strategy or ""):find "[/.]"
-  if err.code == "policy_failed" and given.set and built_in then
-    return usage.error(err.message .. "; see --set")
-  end
-  return err
+-- Before anything is made. What a strategy from a file takes is its own affair.
+local function check_set(strategy, set)
+  if not set then return true end
+  local policies = require "keel.policy"
+  local policy = policies.find("strategies", strategy)
+  if not policy then return true end -- admission tells which there are
+  local misuse, err = policies.check_options(policy, set)
+  if not misuse and not err then return true end
+  return nil, usage.error("option '--set': " .. (misuse or err.message))
 end
 
 -- Tells how it ended: the run as JSON, or a line when there is something to say.
@@ -150,7 +127,8 @@ local function run(given)
   if #given.command == 0 then
     return nil, usage.error "which command? Write: keel exec [OPTION …] -- COMMAND [ARGUMENT …]"
   end
-  local right, wrong = check_set(given)
+  local set = set_of(given)
+  local right, wrong = check_set(given.strategy or "reject", set)
   if not right then return nil, wrong end
   -- The guardian is forked first: there is little to copy, and no store is open yet.
   local supervisor <close>, problem = host.supervise(given.command)
@@ -161,14 +139,14 @@ local function run(given)
   local thread, request = request_of(given, directory)
   local strategy, err = strategy_of(given.strategy)
   if err then return nil, err end
-  request.multitask_strategy = strategy
+  request.multitask_strategy, request.strategy_options = strategy, set
 
   local course = { supervisor = supervisor, directory = directory, options = given }
   local store <close>, failure = opening.store(given, "make", signals.sleeper(course))
   if not store then return nil, failure end
   local manager = require("keel.manager").new { store = store }
   local admitted, verdict = manager:create_or_reject(thread, request)
-  if not admitted then return nil, name_set(verdict, given) end
+  if not admitted then return nil, verdict end
   course.manager, course.store, course.run = manager, store, admitted
   local outcome
   if verdict == "reused" then
