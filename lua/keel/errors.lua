@@ -60,13 +60,14 @@ end
 
 --- A text as it can be stored and shown: what is not valid UTF-8 in it, byte by byte, as "?".
 ---@param text string
+---@param as? string how a byte is written instead, as string.format has it
 ---@return string
-function errors.readable(text)
+function errors.readable(text, as)
   local from, parts = 1, {}
   while true do
     local fine, bad = utf8.len(text, from)
     if fine then return table.concat(parts) .. text:sub(from) end
-    parts[#parts + 1] = text:sub(from, bad - 1) .. "?"
+    parts[#parts + 1] = text:sub(from, bad - 1) .. (as or "?"):format(text:byte(bad))
     from = bad + 1
   end
 end

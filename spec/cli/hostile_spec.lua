@@ -8,7 +8,7 @@ local support = require "support"
 local terminal = require "support.terminal"
 
 -- Escape sequences, control characters of eight bits, characters that turn the direction, lines that end unseen.
-local HOSTILE = "a\27]0;owned\7\27[2Jb\u{9b}31mc\u{202e}d\u{2066}e\u{2028}f\u{feff}g\127h"
+local HOSTILE = "\27[31ma\27]0;owned\7\27[2Jb\u{9b}31mc\u{202e}d\u{2066}e\u{2028}f\u{feff}g\127h"
 local ESCAPES = { "\27", "\7", "\127", "\u{9b}", "\u{202e}", "\u{2066}", "\u{2028}", "\u{feff}" }
 
 local function is_clean(text, what)
@@ -70,6 +70,37 @@ describe("The keel command on a stranger's store", function()
     local result = command.run({ "exec", "-t", "line", "--strategy", policy, "--", "true" }, { env = env })
     assert.equal(75, result.code)
     is_clean(result.errors, "a refusal")
+  end)
+
+  it("F-54: only the command itself colours: what a store says does not, nor through a user's script", function()
+    local run, _, _, env = prepared()
+    local script = support.dir() .. "/script.lua"
+    files.write(script, [[error(assert(keel.open(os.getenv "KEEL_STORE")):get "r".error)]])
+    for _, words in ipairs { { "run", script }, { "run", script, "--json" } } do
+      local result = run(table.unpack(words))
+      assert.equal(1, result.code)
+      is_clean(result.errors, "keel run")
+    end
+    local typed = command.run({ "repl" }, { env = env }, 'error(store:get "r".error)\nprint(1)')
+    is_clean(typed.errors, "keel repl")
+    local door = require "keel.cli.terminal"
+    assert.equal("a [31mb", door.finished "a\27[31mb")
+    assert.equal("\27[32mgood\27[0m a [31mb", door.finished(door.coloured("good", 32) .. " a\27[31mb"))
+  end)
+
+  it("F-54: offers nothing of it to a shell that completes", function()
+    local run, store = prepared()
+    assert(store:put("fine", { thread_id = "a\u{202e}b", claimable = true }))
+    assert(store:put("line", { thread_id = "line", claimable = true }))
+    for _, words in ipairs { { "runs", "show", "" }, { "exec", "--thread", "" } } do
+      local result = run("__complete", table.unpack(words))
+      is_clean(result.output, table.concat(words, " "))
+      assert.is_nil(result.output:find("\u{202e}", 1, true))
+    end
+    assert.matches("\nfine\t", run("__complete", "runs", "show", "").output)
+    local threads = run("__complete", "exec", "--thread", "").output
+    assert.matches("\nline\t", threads)
+    assert.is_nil(threads:find("a?b\t"))
   end)
 
   it("F-54: gives no traceback for words that are no text, with and without --json", function()
@@ -215,6 +246,39 @@ describe("keel runs retry of a command", function()
   end)
 
   after_each(terminal.close_all)
+
+  it("F-55: shows a command so that it can be told from any other: what a terminal would obey is escaped", function()
+    local run, path = command.on_store()
+    local store = support.open(path)
+    local shown = {
+      ["plain word"] = "'plain word'", ["it's"] = [['it'\''s']], ["a\27[2Kb"] = [[$'a\x1b[2Kb']], ["a b"] = "'a b'",
+      ["a\nb"] = [[$'a\nb']], ["\u{9b}\u{202e}'\\"] = [[$'\u009b\u202e\'\\']], ["\127\r\t"] = [[$'\x7f\r\t']],
+      [ [[$'a\nb']] ] = [['$'\''a\nb'\''']], ["ünï"] = "'ünï'",
+    }
+    local count = 0
+    for word, text in pairs(shown) do
+      count = count + 1
+      local id = "r" .. count
+      assert(store:put(id, { thread_id = id, status = "error",
+        kwargs = { command = { "echo", word }, directory = "/" } }))
+      local result = run("runs", "retry", id)
+      assert.truthy(result.errors:find("It would run: echo " .. text .. "\nin /\n", 1, true), result.errors)
+      local list = run("runs", "list", "--thread", id).output
+      assert.truthy(list:find("echo " .. text, 1, true), list)
+      local script = support.dir() .. "/script"
+      files.write(script, "printf %s " .. text)
+      local shell = assert(io.popen(("LC_ALL=C.UTF-8 bash '%s'"):format(script)))
+      assert.equal(word, shell:read "a")
+      shell:close()
+    end
+    local kept = { command = { "echo", [[caf\xe9\\]] }, directory = "/", escaped = true }
+    assert(store:put("bytes", { thread_id = "bytes", status = "error", kwargs = kept }))
+    for _, words in ipairs { { "runs", "retry", "bytes" }, { "runs", "list", "--thread", "bytes" } } do
+      local result = run(table.unpack(words))
+      local said = result.output .. result.errors
+      assert.truthy(said:find([[echo $'caf\xe9\\']], 1, true), said)
+    end
+  end)
 
   it("F-55: is shown and asked about on a terminal", function()
     local _, id, env, folder = failed()

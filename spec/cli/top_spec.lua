@@ -96,7 +96,7 @@ describe("keel top --once", function()
     started(runs, "t", { kwargs = { command = { "echo", "\27[31mred\nnew" } } })
     local output = run("top").output
     assert.is_nil(output:find("\27", 1, true))
-    assert.is_truthy(output:find("echo  [31mred new", 1, true))
+    assert.is_truthy(output:find([[echo $'\x1b[31mred\nnew']], 1, true))
   end)
 
   it("refuses wrong input with 2, on one line, and has nothing to show without a store", function()

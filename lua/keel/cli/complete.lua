@@ -5,6 +5,7 @@
 --- N-th word, from 0, begins a command of its own. The lines behind it are words, each with a tab and what it means.
 --- Of a word "--name=value" they are values. Nothing that goes wrong here is worth a word: then there is no answer.
 local commands = require "keel.cli.commands"
+local terminal = require "keel.cli.terminal"
 local usage = require "keel.cli.usage"
 
 local function list_of(names, about)
@@ -153,11 +154,11 @@ return function(words)
   if not done then return 1 end
   local lines = { kind or "words" }
   for _, candidate in ipairs(list) do
-    -- A name with control characters cannot be offered on a line.
-    if not candidate[1]:find "%c" then
-      lines[#lines + 1] = candidate[1] .. "\t" .. (candidate[2] or ""):gsub("%c", " ")
+    -- The shell shows them. A name in which something would act on the terminal cannot be offered as it is.
+    if terminal.plain(candidate[1]) == candidate[1] then
+      lines[#lines + 1] = candidate[1] .. "\t" .. terminal.plain(candidate[2])
     end
   end
-  io.stdout:write(table.concat(lines, "\n"), "\n")
+  terminal.print(table.concat(lines, "\n"))
   return 0
 end

@@ -1,6 +1,7 @@
 --- Runs and events in words: a line, a row of a table.
 local output = require "keel.cli.output"
 local width = require "keel.cli.width"
+local words = require "keel.cli.exec.words"
 
 local describe = {}
 
@@ -11,10 +12,7 @@ local describe = {}
 ---@param is_orphan? boolean
 ---@return string
 function describe.what(run, is_orphan)
-  local command = type(run.kwargs) == "table" and run.kwargs.command
-  local words = {}
-  for i, word in ipairs(type(command) == "table" and command or {}) do words[i] = tostring(word) end
-  local text = table.concat(words, " ")
+  local text = words.is_kept(run.kwargs) and words.quoted(words.restored(run.kwargs)) or ""
   if is_orphan then return "its process is gone" .. (text ~= "" and ": " .. text or "") end
   if run.error and run.status ~= "success" then return run.error .. (text ~= "" and ": " .. text or "") end
   return text

@@ -27,7 +27,7 @@ end
 function output.paint(text, colour)
   local code = codes[colour or colour_of[text]]
   if not code or not wants_colour() then return text end
-  return ("\27[%dm%s\27[0m"):format(code, text)
+  return terminal.coloured(text, code)
 end
 
 output.plain = terminal.plain

@@ -24,7 +24,7 @@ end
 ---@return string
 function terminal.plain(value)
   if value == nil then return "" end
-  if type(value) == "table" then value = kernel.json.encode(value) or "?" end
+  if type(value) == "table" then value = terminal.json(value) end
   return cleaned(tostring(value), "[%c\127]")
 end
 
@@ -35,21 +35,57 @@ function terminal.lines(value)
   return cleaned((tostring(value):gsub("\r\n", "\n")), "[^\n\t\32-\126\128-\255]")
 end
 
--- Colours are put in by `output.paint` as marks that no cleaned text has, and become sequences at the door.
-local COLOUR = "\27%[(%d+)m"
+-- What a shell writes for them in $'…'.
+local escapes = { ["\n"] = "\\n", ["\t"] = "\\t", ["\r"] = "\\r" }
 
--- A finished line: only colours are left of its sequences.
-local function finished(text)
+local function escaped_character(character)
+  return ("\\u%04x"):format(utf8.codepoint(character))
+end
+
+--- A text with escapes in the place of what a terminal would obey, as a shell reads them in $'…'; nil: there is no such
+--- thing in it.
+---@param text string
+---@return string? escaped
+function terminal.escaped(text)
+  if text == cleaned(text, "[%c\127]") then return nil end
+  text = text:gsub("[\\']", "\\%0"):gsub("[%c\127]", function(byte)
+    return escapes[byte] or ("\\x%02x"):format(byte:byte())
+  end)
+  text = errors.readable(text, "\\x%02x"):gsub("\xC2[\x80-\x9F]", escaped_character)
+  for _, pattern in ipairs(unseen) do text = text:gsub(pattern, escaped_character) end
+  return text
+end
+
+-- In front of a colour in a text that is yet to be shown. It is made anew in each process: nothing that was stored can
+-- contain it.
+local mark
+
+--- A text in a colour, for `print`, `say` and `finished`.
+---@param text string
+---@param code integer as terminals have them
+---@return string
+function terminal.coloured(text, code)
+  mark = mark or "\1" .. (kernel.new_id() or tostring({})):gsub("%W", "")
+  return ("%s%dm%s%s0m"):format(mark, code, text, mark)
+end
+
+--- A text as it goes to the terminal: of sequences it has the colours of `coloured`, and no others.
+---@param text string
+---@return string
+function terminal.finished(text)
   if not text:find "[%c\127-\255]" then return text end
+  if not mark then return terminal.lines(text) end
   local parts, from = {}, 1
   while true do
-    local first, last = text:find(COLOUR, from)
+    local first, last, code = text:find(mark .. "(%d+)m", from)
     parts[#parts + 1] = terminal.lines(text:sub(from, (first or 0) - 1))
     if not first then return table.concat(parts) end
-    parts[#parts + 1] = text:sub(first, last)
+    parts[#parts + 1] = ("\27[%sm"):format(code)
     from = last + 1
   end
 end
+
+local finished = terminal.finished
 
 --- Prints a line, or several, on standard output. False when nobody reads it.
 ---@param text? string
@@ -81,12 +117,8 @@ function terminal.json(value)
   if not text then text = kernel.json.encode(readable(value)) end
   if not text then text = kernel.json.encode { error = { code = err.code, message = errors.readable(err.message) } } end
   if not text:find "[\127-\255]" then return text end
-  text = text:gsub("\127", "\\u007f"):gsub("\xC2([\x80-\x9F])", function(byte)
-    return ("\\u%04x"):format(byte:byte())
-  end)
-  for _, pattern in ipairs(unseen) do
-    text = text:gsub(pattern, function(character) return ("\\u%04x"):format(utf8.codepoint(character)) end)
-  end
+  text = text:gsub("\127", escaped_character):gsub("\xC2[\x80-\x9F]", escaped_character)
+  for _, pattern in ipairs(unseen) do text = text:gsub(pattern, escaped_character) end
   return text
 end
 

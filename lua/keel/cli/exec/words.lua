@@ -1,18 +1,13 @@
 --- The command and its folder as they are kept with the run. A run holds text; what is not UTF-8 among them is escaped,
 --- so that `runs retry` can turn it back.
+local errors = require "keel.errors"
 local kernel = require "keel.kernel"
+local terminal = require "keel.cli.terminal"
 
 local words = {}
 
 local function escape(text)
-  local parts, from = {}, 1
-  text = text:gsub("\\", "\\\\")
-  while true do
-    local fine, bad = utf8.len(text, from)
-    if fine then return table.concat(parts) .. text:sub(from) end
-    parts[#parts + 1] = text:sub(from, bad - 1) .. ("\\x%02x"):format(text:byte(bad))
-    from = bad + 1
-  end
+  return errors.readable(text:gsub("\\", "\\\\"), "\\x%02x")
 end
 
 local function unescape(text)
@@ -29,15 +24,20 @@ local function is_text(list)
   return true
 end
 
---- Words as a shell would want them, for people to read.
+-- A word as a shell would want it.
+local function quoted(word)
+  if word ~= "" and not word:find "[^%w%%+,./:=@_-]" then return word end
+  local escaped = terminal.escaped(word)
+  return escaped and "$'" .. escaped .. "'" or "'" .. word:gsub("'", "'\\''") .. "'"
+end
+
+--- Words as bash and zsh would want them, for people to read: no two commands look the same.
 ---@param list string[]
 ---@return string
 function words.quoted(list)
-  local quoted = {}
-  for i, word in ipairs(list) do
-    quoted[i] = word ~= "" and not word:find "[^%w%%+,./:=@_-]" and word or "'" .. word:gsub("'", "'\\''") .. "'"
-  end
-  return table.concat(quoted, " ")
+  local all = {}
+  for i, word in ipairs(list) do all[i] = quoted(word) end
+  return table.concat(all, " ")
 end
 
 --- What is kept: `command`, `directory` if it is known, and `escaped` when their texts are.
@@ -50,6 +50,18 @@ function words.kept(command, directory)
   for i, word in ipairs(command) do list[i] = escaped and escape(word) or word end
   return { command = kernel.array(list), directory = escaped and directory and escape(directory) or directory,
     escaped = escaped }
+end
+
+--- Whether a document is what was kept of a command.
+---@param kwargs any
+---@return boolean
+function words.is_kept(kwargs)
+  if type(kwargs) ~= "table" or type(kwargs.command) ~= "table" then return false end
+  for _, word in ipairs(kwargs.command) do
+    if type(word) ~= "string" then return false end
+  end
+  local directory = kwargs.directory
+  return #kwargs.command > 0 and (directory == nil or type(directory) == "string")
 end
 
 --- Turns back what was kept.

@@ -115,15 +115,6 @@ local function read(given)
   return old
 end
 
-local function is_command(run)
-  local asked = run.kwargs
-  if type(asked) ~= "table" or type(asked.command) ~= "table" or type(asked.directory) ~= "string" then return false end
-  for _, word in ipairs(asked.command) do
-    if type(word) ~= "string" then return false end
-  end
-  return #asked.command > 0
-end
-
 return {
   about = "Makes a new run of the same work. A command is shown and, after a yes, run here and now, where it ran"
     .. " before, as by keel exec; the work of others is put in line, and the new run's id printed.",
@@ -136,7 +127,7 @@ return {
       return nil, { code = "conflict", transient = false, run_id = old.run_id, thread_id = old.thread_id,
         message = ("run %s is %s; wait for it, or stop it with 'keel runs cancel'"):format(old.run_id, old.status) }
     end
-    if is_command(old) then return run_again(given, old) end
+    if words.is_kept(old.kwargs) and old.kwargs.directory then return run_again(given, old) end
     return put_again(given, old)
   end,
 }

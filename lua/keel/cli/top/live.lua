@@ -5,6 +5,7 @@ local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 local read = require "keel.cli.top.snapshot"
+local terminal = require "keel.cli.terminal"
 
 local Live = {}
 Live.__index = Live
@@ -95,6 +96,7 @@ function Live:_draw()
   lines[height - 1] = ""
   lines[height] = self._asked and output.paint(("y cancels %s, any other key does not"):format(self._asked), "yellow")
     or self._note or output.paint(self._hint, "grey")
+  for i, line in ipairs(lines) do lines[i] = terminal.finished(line) end
   io.stdout:write("\27[H", table.concat(lines, "\27[K\r\n", 1, height), "\27[K")
   io.stdout:flush()
   self._changed = false
