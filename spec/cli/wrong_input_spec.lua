@@ -220,6 +220,25 @@ describe("What is not there:", function()
     assert.is_nil(lfs.attributes(path))
   end)
 
+  it("a store whose folder is missing, or none: nobody makes it, and that is said", function()
+    local folder = support.path()
+    for path, text in pairs {
+      [folder .. "/store.db"] = "there is no folder " .. folder .. ": make it first, with mkdir -p; --store names another",
+      [command.program .. "/store.db"] = command.program .. " is no folder; --store names another file",
+    } do
+      on(path, text)
+      refused(1, text, { "exec", "--store", path, "--", "true" })
+      refused(1, text, { "repl", "--store", path })
+      refused(1, text, { "restore", "--store", path, command.program })
+      assert.is_nil(lfs.attributes(folder))
+    end
+    local home = support.path() -- the default store's is made
+    refused(1, "there is no store at " .. home .. "/.local/state/keel/keel.db yet; 'keel exec' makes one",
+      { "runs", "list" }, { env = { HOME = home } })
+    assert.matches("\n  'keel exec' makes one", command.run({ "doctor" }, { env = { HOME = home } }).output)
+    assert.equal(0, command.run({ "exec", "true" }, { env = { HOME = home } }).code)
+  end)
+
   it("a store that is another file, or a folder", function()
     local path = support.path()
     files.write(path, "this is no store, and no database either, but a text\n")

@@ -1,4 +1,5 @@
 --- Which store a subcommand works on, and opening it.
+local host = require "keel.host"
 local kernel = require "keel.kernel"
 local output = require "keel.cli.output"
 local owner = require "keel.store.owner"
@@ -38,6 +39,19 @@ function opening.is_empty(err)
   return err.code == "store_corrupt" and err.message:find "the file is empty$" ~= nil
 end
 
+local ENOENT, ENOTDIR = 2, 20
+
+--- What keeps a store from being made at a path: its folder is not there. Only the default one's is made.
+---@param path string
+---@return string? problem
+function opening.folder_problem(path)
+  local folder = path:match "^(.+)/[^/]*$"
+  if not folder then return nil end
+  local about, _, number = host.stat(folder)
+  if about and about.kind ~= "directory" or number == ENOTDIR then return folder .. " is no folder" end
+  if number == ENOENT then return ("there is no folder %s: make it first, with mkdir -p"):format(folder) end
+end
+
 --- Makes the directory of the default store, 0700.
 ---@param path string the store's
 ---@return true? done
@@ -66,6 +80,9 @@ function opening.store(options, how, sleep)
     durability = options.durability, sleep = sleep })
   -- What is left out of what is read is said beside it.
   if store then store:tell_damage(function(_, message) terminal.say("keel: ", output.plain(message)) end) end
+  local problem = not store and not is_default and (err.code == "store_missing" or err.code == "io") and
+    opening.folder_problem(path)
+  if problem then return fail("store_missing", problem .. "; --store names another file") end
   if not store and err.code == "store_missing" and how ~= "make" then
     return fail("store_missing", ("there is no store at %s yet; 'keel exec' makes one, --store names another"):format(
       path))

@@ -27,6 +27,8 @@ return {
       local made, err = opening.make_folder(path)
       if not made then return nil, err end
     end
+    local problem = opening.folder_problem(path)
+    if problem then return nil, errors.new("store_missing", problem .. "; --store names another file") end
     if not agrees(given, path) then
       return nil, errors.new("cancelled", "nothing was replaced; --yes does it without asking")
     end

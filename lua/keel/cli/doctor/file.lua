@@ -1,5 +1,6 @@
 --- What can be wrong with the file of a store, seen without opening it.
 local host = require "keel.host"
+local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 
 local file = {}
@@ -89,12 +90,14 @@ end
 --- Looks at the file. False when there is nothing to open.
 ---@param path string
 ---@param findings table
+---@param is_default? boolean it is the default store, whose folder is made with it
 ---@return boolean
-function file.look(path, findings)
+function file.look(path, findings, is_default)
   local about, problem = host.stat(path)
   if not about then
-    findings:add("error", "store_missing", ("there is no store at %s: %s"):format(path, problem),
-      "'keel exec' makes one; --store and KEEL_STORE name another")
+    local lacking = not is_default and opening.folder_problem(path)
+    findings:add("error", "store_missing", ("there is no store at %s: %s"):format(path, lacking or problem),
+      (lacking and "then " or "") .. "'keel exec' makes one; --store and KEEL_STORE name another")
     return false
   end
   if about.kind ~= "file" then

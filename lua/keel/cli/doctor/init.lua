@@ -34,8 +34,8 @@ function Findings:add(severity, code, message, advice, more)
   self[#self + 1] = finding
 end
 
-local function look(path, findings, given)
-  if not about_file.look(path, findings) then return end
+local function look(path, findings, given, is_default)
+  if not about_file.look(path, findings, is_default) then return end
   local log_size = about_file.log_size(path)
   local store <close>, err = kernel.open(path, { create = false, readonly = true })
   if not store then
@@ -53,10 +53,10 @@ return {
   about = "Looks at the store and at what is in it, and says what is wrong and what to do. It changes nothing.",
   more = "The exit code is 1 when something is wrong. It reads the whole store: that takes time in proportion.",
   run = function(given)
-    local path, problem = opening.path(given)
-    if not path then return nil, problem end
+    local path, is_default = opening.path(given)
+    if not path then return nil, is_default end
     local findings = setmetatable({}, Findings)
-    look(path, findings, given)
+    look(path, findings, given, is_default)
     for _, finding in ipairs(findings) do
       if given.json then output.json(finding) else print_finding(finding) end
     end
