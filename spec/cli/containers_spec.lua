@@ -21,6 +21,12 @@ local KILLED = [[unshare -pf --kill-child --mount-proc sh -c "$K --store $S exec
   until $K --store $S runs list 2>/dev/null | grep -q running; do :; done; exit 0" >/dev/null 2>&1
 ]]
 
+-- Name spaces that are held open, so that the numbers of those that have gone are not given to the next.
+local HELD = [[
+  for i in 1 2 3; do unshare -pf --kill-child sh -c "touch held$i; exec sleep 50" & done
+  until [ -e held1 -a -e held2 -a -e held3 ]; do :; done
+]]
+
 describe("A container", function()
   after_each(support.clean_up)
 
@@ -29,9 +35,10 @@ describe("A container", function()
       mkdir l t m x; mount -t tmpfs none t; mkdir t/u t/w
       O=lowerdir=l,upperdir=t/u,workdir=t/w; mount -t overlay overlay -o $O m || { echo none; exit; }
       S=m/k.db
-    ]] .. KILLED .. [[
+    ]] .. KILLED .. HELD .. [[
       umount m; mount -t tmpfs none x; mount -t overlay overlay -o $O m
       unshare -pf --mount-proc timeout 20 $K --store $S exec -t job -- echo ran; echo "rc $?"
+      kill $(jobs -p)
     ]])
     if not said or said:find "none" then return pending "name spaces and overlays cannot be made here" end
     assert.matches("ran\nrc 0", said)
@@ -75,6 +82,31 @@ describe("A container", function()
     assert.equal("rc 0\n", said)
     assert.matches("^a%?b%?:%d+$", support.open(folder .. "/h.db"):sessions()[1].owner)
   end)
+
+  -- What remains to judge a living owner by when the side file is gone, of which it must not be taken for dead.
+  local evidence = {
+    ["a boot id of its own, in its name space of processes"] = [[
+      echo 11111111-1111-1111-1111-111111111111 >boot
+      unshare -mpf --kill-child --mount-proc bash -c 'mount --bind boot /proc/sys/kernel/random/boot_id || echo none
+        ]],
+    ["a start time of its own, in its name space of time"] = [[
+      unshare -T true || { echo none; exit; }
+      unshare -T --boottime 100000 -f --kill-child bash -c ']],
+  }
+  for what, begin in pairs(evidence) do
+    it("F-60: that lives is not taken for dead by " .. what, function()
+      local said = isolated("mkfifo up down\n" .. begin .. [[
+        "$0" --store b.db exec -t job -- sh -c "echo >up; read x <down"; echo "owner $?"' "$K" & read x <up
+        rm b.db-sessions
+        "$K" --store b.db exec -t job -- echo beside; echo "rc $?"
+        echo >down; wait
+      ]])
+      if not said or said:find "none" then return pending "name spaces cannot be made here" end
+      assert.matches("whether session 1, which has it, is alive cannot be told here", said)
+      assert.matches("rc 75\nowner 0\n", said)
+      assert.is_nil(said:find("beside", 1, true), said)
+    end)
+  end
 
   it("F-57, F-60: whose side file is gone cannot be judged: that is said, and a person ends its session", function()
     local said = isolated("S=q.db\n" .. KILLED .. [[
