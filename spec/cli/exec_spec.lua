@@ -119,6 +119,21 @@ describe("keel exec passes through", function()
     assert.same({ "interrupted", "SIGTERM" }, { run.status, run.stop_reason })
   end)
 
+  for how, ended in pairs { ["exit 0"] = { 0, "success" }, ["exit 4"] = { 4, "interrupted", "SIGTERM" } } do
+    it("F-11: a stop, with attempts left: none is spent, and the command says whether it was done: " .. how, function()
+      local _, path, env = command.on_store()
+      local child = command.start({ "exec", "--attempts", "3", "--delay", "0", "--", "sh", "-c",
+        ("trap '%s' TERM; echo up; sleep 30 & wait"):format(how) }, { env = env })
+      child:expect "up"
+      child.handle:kill "sigterm"
+      local code = child:wait()
+      local run, store = only_run(path)
+      assert.same({ ended[1], ended[1], ended[2], 1 }, { code, run.exit_code, run.status, run.attempt })
+      assert.equal(ended[3], run.stop_reason)
+      assert.equal(0, #support.events(store, { kinds = { "attempt_failed" } }))
+    end)
+  end
+
   it("a signal that comes together with the end of the command, as when both are told", function()
     local _, path, env = command.on_store()
     local child = command.start({ "exec", "--", "sh", "-c", "echo $$; exec sleep 30" }, { env = env })

@@ -261,22 +261,28 @@ describe("An executor that is stopped", function()
   end)
 
   it("F-11: a rolling deploy: every run ends as success, none spends an attempt, nothing runs twice", function()
+    -- What a handler has done to its end, it writes down; one that is asked to stop before has done nothing.
     local WORKER = [[
       local path, handler = ...
+      local function work(seconds)
+        return function(context)
+          if not context.sleep(seconds) then return nil end
+          assert(context.event { kind = "worked" })
+          return true
+        end
+      end
       local uv = require "luv"
       local store = assert(keel.open(path, { durability = "off" }))
       local executor = assert(keel.executor { manager = keel.run_manager { store = store }, concurrency = 4,
         interval = 0.1, handlers = {
-          quick = function(context) return (context.sleep(0.02)) end,
-          slow = function(context) return (context.sleep(0.2)) end,
-          [handler] = function(context) return (context.sleep(0.01)) end,
+          quick = work(0.02), slow = work(0.2), [handler] = work(0.01),
         } })
       local signal = uv.new_signal()
       signal:start("sigterm", function() signal:close() executor:stop { timeout = 0.05 } end)
       executor:start()
       say "ready"
       local report = executor:run()
-      say(#report.given_back)
+      say(("%d %d %d"):format(#report.given_back, #report.interrupted, report.running and #report.running or 0))
     ]]
     local path, ids = store:path(), {}
     for i = 1, 50 do
@@ -288,8 +294,10 @@ describe("An executor that is stopped", function()
     old.handle:kill "sigterm"
     local new = support.spawn(WORKER, { path, "new" })
     new:expect "ready"
-    assert.is_true(tonumber(old:hear()) > 0, "it had runs at work")
+    local given_back, interrupted, left = old:hear():match "(%d+) (%d+) (%d+)"
+    assert.same({ true, "0", "0" }, { tonumber(given_back) > 0, interrupted, left }) -- it had runs at work
     old:finish()
+    assert.is_true(#support.events(store, { kinds = { "run_finished" } }) < 50, "the others have work left")
     executors.await_status(store, ids, "success")
     for _, child in ipairs { other, new } do
       child.handle:kill "sigterm"
@@ -297,7 +305,7 @@ describe("An executor that is stopped", function()
       child:finish()
     end
     for _, id in ipairs(ids) do
-      assert.equal(1, row(id).attempt)
+      assert.same({ "success", 1 }, { row(id).status, row(id).attempt })
       local kinds = support.pluck(support.events(store, { run_id = id }), "kind")
       local open = 0
       for _, kind in ipairs(kinds) do -- started, given back, started … finished: never twice at once
@@ -308,5 +316,9 @@ describe("An executor that is stopped", function()
       assert.equal("run_finished", kinds[#kinds])
     end
     assert.equal(50, #support.events(store, { kinds = { "run_finished" } }))
+    local worked = {}
+    for _, event in ipairs(support.events(store, { kinds = { "worked" } })) do worked[event.run_id] = true end
+    assert.equal(50, #support.events(store, { kinds = { "worked" } }))
+    for _, id in ipairs(ids) do assert.is_true(worked[id]) end
   end)
 end)

@@ -141,7 +141,7 @@
 ---@field first_human_message? string at most 2000 characters
 ---@field store_only? boolean process-local: true for a copy read from the store, false for a live record
 ---@field abort_event? keel.AbortEvent process-local: the signal to stop
----@field abort_action? keel.Action process-local: what the signal meant
+---@field abort_action? keel.Action|"shutdown" process-local: what the signal meant; "shutdown": the process stops
 ---@field task? thread process-local: yours to set
 ---@field finalizing boolean interrupted, but its owner has not settled it yet
 ---@field idempotency_reused? boolean the caller's copy of a run that its idempotency key was used for before

@@ -1,5 +1,5 @@
---- Leaving in good order: no more runs are taken, handlers end, are asked to, and in the end are left. Adds its method
---- to the executor.
+--- Leaving in good order: no more runs are taken, handlers end, are asked to, and in the end are left. What that means
+--- is the same for a manager and for keel exec (the reference, Stopping). Adds its method to the executor.
 ---
 ---   draining ──► asked ──► killed ──► stopped
 ---

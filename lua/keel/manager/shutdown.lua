@@ -19,8 +19,9 @@ local function give_back(self, record)
   return self.live:is_lost(record.run_id) and "given_back" or "interrupted"
 end
 
--- Leaves a run: what others can run is given back without an attempt, the rest ends. Returns the list of the report
--- that it belongs to, nil when it is none of this process's any more, and the error.
+-- Leaves a run, as an executor does (the reference, Stopping): what others can run is given back without an attempt,
+-- the rest ends. Returns the list of the report that it belongs to, nil when it is none of this process's any more, and
+-- the error.
 local function leave(self, record)
   local run_id = record.run_id
   if self.live:is_lost(run_id) then return nil end
