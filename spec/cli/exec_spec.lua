@@ -628,6 +628,7 @@ describe("keel exec", function()
     local exec = command.on_store()
     assert.equal("", exec("exec", "--quiet", "--timeout", "0.01", "sleep", "60").errors)
     assert.equal("keel exec: cannot run ./none: No such file or directory\n", exec("exec", "--quiet", "./none").errors)
+    assert.matches([[: cannot run $'./\x1b[2Jno': No such file]], exec("exec", "./\27[2Jno").errors, 1, true)
   end)
 
   it("refuses wrong input with 2, on one line, and makes no run", function()

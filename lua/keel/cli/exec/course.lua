@@ -4,6 +4,7 @@ local output = require "keel.cli.output"
 local readable = require("keel.errors").readable
 local signals = require "keel.cli.exec.signals"
 local terminal = require "keel.cli.terminal"
+local words = require "keel.cli.exec.words"
 
 local STEP = 0.05      -- seconds between looks at whether the run was asked to stop
 local SHORT_STEP = 0.01 -- the same while something is being ended
@@ -155,7 +156,7 @@ local function failed_to_start(course)
   if step ~= "exec" then
     return not_started(1, ("cannot watch over a command: %s: %s"):format(step, problem))
   end
-  return not_started(number == ENOENT and 127 or 126, ("cannot run %s: %s"):format(name, problem))
+  return not_started(number == ENOENT and 127 or 126, ("cannot run %s: %s"):format(words.quoted { name }, problem))
 end
 
 -- What the command's end says: the outcome of an attempt that nobody ended from here, but for the timeout.
