@@ -202,6 +202,21 @@ support.each_store(function(open)
       assert.equal("z", assert(store:claim_next { limit = 1 }).run_id)
     end)
 
+    it("F-21: nor for what was blocked again before anybody looked", function()
+      local session_id = store:session_id()
+      for i = 1, 3 do
+        local thread = "t" .. i
+        put("runs" .. i, { thread_id = thread, claimable = false, status = "running", session_id = session_id })
+        put("waits" .. i, { thread_id = thread, concurrency = 1, priority = 9 })
+        assert(store:update_status("runs" .. i, "success")) -- its turn has come
+        put("ahead" .. i, { thread_id = thread, claimable = false, status = "running", session_id = session_id })
+      end
+      put("z", { thread_id = "z" })
+      assert.equal("z", assert(store:claim_next { limit = 10 }).run_id)
+      for i = 1, 3 do assert(store:update_status("ahead" .. i, "success")) end
+      assert.same({ "waits1", "waits2", "waits3" }, claim_all())
+    end)
+
     it("takes the next of a handler when the time of the one ahead is over, which nobody has recovered", function()
       put("late", { handler = "mail", deadline = "2026-01-01T00:00:05+00:00" })
       clock.advance(10)
