@@ -114,7 +114,15 @@ describe("An executor that is stopped", function()
   it("F-11: reports runs in the order of their ids", function()
     local ids = {}
     for i = 1, 12 do ids[i] = claimable("t" .. i) end
-    local report = assert(running(function(context) context.sleep(0.1) end, ids, { concurrency = 12 }):stop())
+    local go_on, timer = false, uv.new_timer()
+    local executor = running(function(context)
+      while not go_on do context.sleep(0.005) end
+    end, ids, { concurrency = 12 })
+    timer:start(20, 0, function() -- while it drains
+      timer:close()
+      go_on = true
+    end)
+    local report = assert(executor:stop())
     table.sort(ids)
     assert.same(ids, ids_of(report, "finished"))
   end)
