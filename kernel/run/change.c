@@ -169,7 +169,6 @@ enum keel_code keel_run_change_row(struct keel_store *store, struct keel_text ru
 	struct keel_run_core core;
 	struct keel_run_change change = {
 		.store = store, .run_id = run_id, .core = &core, .delta = delta, .fence = fence, .context = context};
-	bool wrote = false;
 	*found = false;
 	if (written)
 		written->given = written->valued = (keel_run_set){{0}};
@@ -188,14 +187,14 @@ enum keel_code keel_run_change_row(struct keel_store *store, struct keel_text ru
 		if (code == KEEL_OK)
 			code = decide(&change, err);
 		if (code == KEEL_OK && !keel_run_set_is_empty(delta->given)) {
-			wrote = true;
+			change.wrote = true;
 			code = change.draft->failed
 					   ? keel_fail_memory(err)
 					   : keel_run_apply(store, run_id, &core, delta, change.kind, change.data, written, err);
 		}
 	}
 	keel_arena_free(&arena);
-	code = keel_write_end(store, code, wrote, err);
+	code = keel_write_end(store, code, change.wrote, err);
 	*found = code == KEEL_OK && core.found;
 	return code;
 }

@@ -41,6 +41,7 @@ struct keel_run_change {
 	struct keel_text data;            /* of the event; without a kind members for it, not in the draft */
 	struct keel_buffer *draft;        /* empty: for the data */
 	void *context;                    /* the operation's own */
+	bool wrote;                       /* the decision itself has written something */
 };
 typedef enum keel_code (*keel_run_decision)(struct keel_run_change *change, struct keel_error *err);
 

@@ -126,11 +126,8 @@ static enum keel_code look(struct claiming *claiming, const struct keel_line_hea
 		code = keel_line_pass(store, &core, head, keel_store_now(store), &passed, err);
 	} else {
 		code = keel_run_look_at_gate(store, &core, &state, err);
-		if (code == KEEL_OK && state.gate == KEEL_GATE_DELAY) {
-			/* The clock was set back after it had been taken in: it is put off again. */
-			passed = true;
-			code = keel_live_change(store, run_id, &core, &core, err);
-		}
+		if (code == KEEL_OK && state.gate == KEEL_GATE_DELAY)
+			code = keel_live_put_off(store, run_id, &core, &passed, err);
 	}
 	if (code != KEEL_OK || passed)
 		return code;
@@ -200,13 +197,14 @@ static enum keel_code read_claims(struct claiming *claiming, struct keel_text th
 }
 
 /* The best of a thread: of those that need their turn only the head can have it, of the others the first that may
- * start. It replaces the best so far if it is better. */
+ * start. It replaces the best so far if it is better. *early: there was none, but what stood before others was put off
+ * again. */
 static enum keel_code consider(struct claiming *claiming, struct keel_text thread_id, bool queued, struct best *best,
-							   struct keel_error *err)
+							   bool *early, struct keel_error *err)
 {
 	int64_t tried[UNQUEUED_TRIED];
 	size_t count;
-	bool done = false;
+	bool done = false, put_off = false;
 	enum keel_code code = read_claims(claiming, thread_id, queued, tried, &count, err);
 	for (size_t i = 0; code == KEEL_OK && !done && i < count; i++) {
 		struct keel_run_core core;
@@ -217,11 +215,24 @@ static enum keel_code consider(struct claiming *claiming, struct keel_text threa
 			   (core.priority != best->priority ? core.priority < best->priority : core.seq > best->seq);
 		if (code == KEEL_OK && !done)
 			code = keel_run_look_at_gate(claiming->store, &core, &state, err);
+		if (code == KEEL_OK && !done && state.gate == KEEL_GATE_DELAY)
+			code = keel_live_put_off(claiming->store, run_id, &core, &put_off, err);
 		if (code == KEEL_OK && !done && state.gate == KEEL_GATE_OPEN) {
 			*best = (struct best){core.priority, core.seq, run_id, core};
 			done = true;
 		}
 	}
+	*early = put_off && !done;
+	return code;
+}
+
+static enum keel_code consider_all(struct claiming *claiming, struct keel_text thread_id, bool queued,
+								   struct best *best, struct keel_error *err)
+{
+	enum keel_code code = KEEL_OK;
+	bool early = true;
+	for (int i = 0; code == KEEL_OK && early && i < DUE_MAX; i++)
+		code = consider(claiming, thread_id, queued, best, &early, err);
 	return code;
 }
 
@@ -231,9 +242,9 @@ static enum keel_code claim_of_threads(struct claiming *claiming, struct keel_er
 	struct best best = {.seq = 0};
 	enum keel_code code = KEEL_OK;
 	for (size_t i = 0; code == KEEL_OK && i < asked->threads_count; i++) {
-		code = consider(claiming, asked->threads[i], true, &best, err);
+		code = consider_all(claiming, asked->threads[i], true, &best, err);
 		if (code == KEEL_OK)
-			code = consider(claiming, asked->threads[i], false, &best, err);
+			code = consider_all(claiming, asked->threads[i], false, &best, err);
 	}
 	return code == KEEL_OK && best.seq ? take(claiming, best.run_id, &best.core, err) : code;
 }

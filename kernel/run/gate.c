@@ -64,12 +64,20 @@ static enum keel_code check_dependencies(struct keel_store *store, const struct 
 	return code;
 }
 
-/* The head of a thread's queue: of what was due when somebody last looked, and of what has become due since. */
+/* The head of a thread's queue: of what was due when somebody last looked, and of what has become due since. Its place
+ * is 0 if it is early: the clock was set back after somebody had looked. */
 #define QUEUE_HEAD                                                                                             \
-	"SELECT run_id, seq FROM runs WHERE seq = (SELECT seq FROM (SELECT * FROM (SELECT seq, priority FROM live" \
-	" WHERE thread_id = ?1 AND status = 0 ORDER BY priority DESC, seq LIMIT 1) UNION ALL SELECT seq, priority" \
-	" FROM live WHERE thread_id = ?1 AND +status < 0 AND seq IN (SELECT seq FROM later WHERE at <= ?2))"       \
-	" ORDER BY priority DESC, seq LIMIT 1)"
+	"SELECT run_id, CASE WHEN scheduled_at > ?2 THEN 0 ELSE seq END FROM runs WHERE seq = (SELECT seq FROM ("  \
+	"SELECT * FROM (SELECT seq, priority FROM live WHERE thread_id = ?1 AND status = 0 ORDER BY priority DESC" \
+	", seq LIMIT 1) UNION ALL SELECT seq, priority FROM live WHERE thread_id = ?1 AND +status < 0 AND seq IN"  \
+	" (SELECT seq FROM later WHERE at <= ?2)) ORDER BY priority DESC, seq LIMIT 1)"
+
+/* The head without those that are early. A strict run (?3) waits behind a retry, early or not. */
+#define QUEUE_HEAD_DUE                                                                              \
+	"SELECT run_id, seq FROM runs WHERE seq = (SELECT l.seq FROM live AS l CROSS JOIN runs AS r"    \
+	" ON r.seq = l.seq WHERE l.thread_id = ?1 AND l.status <= 0 AND (coalesce(r.scheduled_at, ?2)"  \
+	" <= ?2 OR ?3 AND (r.attempt > 1 OR r.losses > 0 OR r.snoozes > 0))"                            \
+	" ORDER BY l.priority DESC, l.seq LIMIT 1)"
 
 /* A run of the same thread that a strict one waits behind: ahead of it, and put off after a start. */
 static enum keel_code check_retries(struct keel_store *store, const struct keel_run_core *core,
@@ -117,18 +125,30 @@ static enum keel_code check_room(struct keel_store *store, const struct keel_run
 	return code == KEEL_OK ? first_row(select, state->run_id, &seq, &row, err) : code;
 }
 
-static enum keel_code look_at_thread(struct keel_store *store, const struct keel_run_core *core,
-									 struct keel_gate_state *state, struct keel_error *err)
+static enum keel_code check_turn(struct keel_store *store, const struct keel_run_core *core,
+								 struct keel_gate_state *state, struct keel_error *err)
 {
+	const struct keel_value now = keel_int(keel_store_now(store));
 	struct keel_statement *select;
 	int64_t seq = 0;
 	bool row;
-	enum keel_code code =
-		keel_query(store, QUEUE_HEAD, &select, err, keel_text(core->thread_id), keel_int(keel_store_now(store)));
+	enum keel_code code = keel_query(store, QUEUE_HEAD, &select, err, keel_text(core->thread_id), now);
 	if (code == KEEL_OK)
 		code = first_row(select, state->run_id, &seq, &row, err);
+	if (code == KEEL_OK && row && seq == 0) {
+		code = keel_query(store, QUEUE_HEAD_DUE, &select, err, keel_text(core->thread_id), now, keel_int(core->strict));
+		if (code == KEEL_OK)
+			code = first_row(select, state->run_id, &seq, &row, err);
+	}
 	if (code == KEEL_OK && row && seq != core->seq)
 		state->gate = KEEL_GATE_QUEUE;
+	return code;
+}
+
+static enum keel_code look_at_thread(struct keel_store *store, const struct keel_run_core *core,
+									 struct keel_gate_state *state, struct keel_error *err)
+{
+	enum keel_code code = check_turn(store, core, state, err);
 	if (code == KEEL_OK && state->gate == KEEL_GATE_OPEN && core->strict)
 		code = check_retries(store, core, state, err);
 	return code == KEEL_OK && state->gate == KEEL_GATE_OPEN ? check_room(store, core, state, err) : code;

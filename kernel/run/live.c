@@ -179,3 +179,17 @@ enum keel_code keel_live_change(struct keel_store *store, struct keel_text run_i
 		code = keel_line_wake(store, before->thread_id, is_live(after) ? (struct keel_text){NULL, 0} : run_id, err);
 	return code;
 }
+
+enum keel_code keel_live_put_off(struct keel_store *store, struct keel_text run_id, const struct keel_run_core *core,
+								 bool *put_off, struct keel_error *err)
+{
+	static const char text[] = "SELECT 1 FROM live WHERE thread_id = ?1 AND seq = ?2 AND status = 0";
+	struct keel_statement *select;
+	*put_off = false;
+	enum keel_code code = keel_query(store, text, &select, err, keel_text(core->thread_id), keel_int(core->seq));
+	if (code != KEEL_OK)
+		return code;
+	code = keel_step(select, put_off, err);
+	keel_reset(select);
+	return code == KEEL_OK && *put_off ? keel_live_change(store, run_id, core, core, err) : code;
+}

@@ -12,6 +12,11 @@ enum { KEEL_LIVE_LATER = -1, KEEL_LIVE_RETRY = -2 };
 enum keel_code keel_live_change(struct keel_store *store, struct keel_text run_id, const struct keel_run_core *before,
 								const struct keel_run_core *after, struct keel_error *err);
 
+/* Puts a pending run off again that is early, for the clock was set back after it had been taken in; what is parked
+ * behind it is looked at. *put_off false: it had not been taken in. */
+enum keel_code keel_live_put_off(struct keel_store *store, struct keel_text run_id, const struct keel_run_core *core,
+								 bool *put_off, struct keel_error *err);
+
 /* Whether a record that is written can concern the tables. */
 bool keel_live_concerns(const struct keel_run *delta);
 

@@ -1,10 +1,11 @@
-/* start.c - starting a run through the gate. Uses: gate, change. */
+/* start.c - starting a run through the gate. Uses: gate, live, change. */
 #include "run/start.h"
 
 #include "base/error.h"
 #include "base/text.h"
 #include "run/change.h"
 #include "run/gate.h"
+#include "run/live.h"
 
 struct start {
 	const struct keel_start *asked;
@@ -42,6 +43,8 @@ static enum keel_code decide_start(struct keel_run_change *change, struct keel_e
 		return KEEL_OK;
 	}
 	enum keel_code code = keel_run_look_at_gate(change->store, core, start->state, err);
+	if (code == KEEL_OK && start->state->gate == KEEL_GATE_DELAY)
+		code = keel_live_put_off(change->store, change->run_id, core, &change->wrote, err);
 	if (code == KEEL_OK && start->state->gate == KEEL_GATE_OPEN)
 		keel_run_begin(change->store, change->delta, start->asked->lease_us);
 	return code;

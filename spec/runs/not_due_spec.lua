@@ -99,6 +99,77 @@ support.each_store(function(open)
       assert.equal("early", assert(store:claim_next {}).run_id)
     end)
 
+    -- A run of a thread that starts in ten seconds, and is early again after somebody has looked at it when it was due.
+    local function early(options)
+      options.multitask_strategy, options.scheduled_at = "enqueue", 10
+      local run = assert(manager:create_or_reject("t", options))
+      assert(store:put("first", { thread_id = "u", claimable = true, priority = 1 }))
+      return run, function()
+        clock.advance(20)
+        assert.equal("first", assert(store:claim_next {}).run_id)
+        clock.advance(-15)
+      end
+    end
+
+    it("F-20: what a clock that was set back makes early holds nobody up who starts by himself", function()
+      local run, set_back = early {}
+      local owned = assert(manager:create_or_reject("t", { multitask_strategy = "enqueue" }))
+      set_back()
+      assert.equal("waiting", manager:try_start(run.run_id))
+      assert.equal("started", manager:try_start(owned.run_id))
+      assert(manager:set_status(owned.run_id, "success"))
+      clock.advance(10)
+      assert.equal("started", manager:try_start(run.run_id))
+    end)
+
+    it("F-20: what a clock that was set back makes early holds nobody up who is claimed", function()
+      for _, asked in ipairs { {}, { threads = { "t" } } } do
+        for _, is_claimable in ipairs { true, false } do
+          store = open { durability = "off", clock = clock.read }
+          manager = support.manager(store)
+          local run, set_back = early { claimable = is_claimable }
+          local second = claimable "enqueue"
+          set_back()
+          assert.equal(second.run_id, assert(manager:claim_next(asked)).run_id)
+          assert.is_nil((manager:claim_next(asked)))
+          assert.same({}, store:verify())
+          assert(manager:set_status(second.run_id, "success"))
+          clock.advance(10)
+          if is_claimable then
+            assert.equal(run.run_id, assert(manager:claim_next(asked)).run_id)
+          else
+            assert.equal("started", manager:try_start(run.run_id))
+          end
+        end
+      end
+    end)
+
+    it("F-20: behind an owned run that a clock makes early the next is claimed once its owner has asked", function()
+      local run = early {}
+      local second = claimable "enqueue"
+      clock.advance(20)
+      assert.equal("first", assert(store:claim_next {}).run_id)
+      assert.is_nil((store:claim_next {}))
+      clock.advance(-15)
+      assert.equal("waiting", manager:try_start(run.run_id))
+      assert.equal(second.run_id, assert(store:claim_next {}).run_id)
+      assert.same({}, store:verify())
+    end)
+
+    it("F-20: with strict the order holds behind a retry that a clock makes early", function()
+      local first, second = claimable("enqueue", { strict = true }), claimable("enqueue", { strict = true })
+      fail(assert(manager:claim_next()), 300)
+      assert(store:put("first", { thread_id = "u", claimable = true, priority = 1 }))
+      clock.advance(301)
+      assert.equal("first", assert(store:claim_next {}).run_id)
+      clock.advance(-10)
+      local gate = store:gate(second.run_id)
+      assert.same({ "queue", first.run_id }, { gate.gate, gate.run_id })
+      assert.is_nil((manager:claim_next()))
+      clock.advance(10)
+      assert.equal(first.run_id, assert(manager:claim_next()).run_id)
+    end)
+
     it("F-23: debounce starts nothing beside the run that still goes", function()
       local first = claimable("debounce", { wait = 1 })
       clock.advance(1)
