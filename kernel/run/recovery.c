@@ -153,6 +153,8 @@ enum keel_code keel_run_claim_for_takeover(struct keel_store *store, struct keel
 		KEEL_RUN_SET(&delta, CANCEL_ACTION, cancel_action, takeover->cancel_action);
 	if (takeover->status == KEEL_RUN_RUNNING)
 		return keel_fail_field(err, "status", "an orphan can only end, or become pending again");
+	if (takeover->status == KEEL_RUN_PENDING && takeover->cancel_action.data) /* nobody could claim it any more */
+		return keel_fail_field(err, "cancel_action", "cancel_action is for a run that ends, not for one given back");
 	enum keel_code code = note_reconciler(takeover, &members, err);
 	context.members = keel_buffer_text(&members);
 	if (code == KEEL_OK)

@@ -44,6 +44,9 @@ enum keel_code keel_run_update_status(struct keel_store *store, struct keel_text
 									  struct keel_error *err)
 {
 	struct keel_run delta = {0};
+	*found = false;
+	if (change->cancel_action.data && !keel_run_status_is_final(change->status)) /* it would be a request unasked */
+		return keel_fail_field(err, "cancel_action", "cancel_action is for a run that ends");
 	KEEL_RUN_SET(&delta, STATUS, status, change->status);
 	if (change->error.data)
 		KEEL_RUN_SET(&delta, ERROR, error, change->error);

@@ -9,6 +9,16 @@ support.each_store(function(open)
       return store
     end
 
+    it("gives nothing back that was asked to stop in the same breath", function()
+      local store = open()
+      assert(store:put("r", { thread_id = "t" }))
+      support.invalid("cancel_action",
+        store:claim_for_takeover("r", { requeue = true, cancel_action = "interrupt" }))
+      support.invalid("cancel_action", store:update_status("r", "running", { cancel_action = "interrupt" }))
+      assert.is_true((store:claim_for_takeover("r", { requeue = true })))
+      assert.equal("r", assert(store:claim_next {}).run_id)
+    end)
+
     it("takes a run that has neither a session nor claimable", function()
       local store = store_with { status = "running" }
       assert.is_true(store:claim_for_takeover("r", { error = "lost" }))

@@ -144,6 +144,21 @@ TEST(orphans_are_given_back)
 	assert_false(take_over("r", requeue_it));
 }
 
+/* A run that is given back is wanted, or nobody could claim it any more; so is one that is to go on. */
+TEST(what_goes_on_has_no_cancel)
+{
+	struct keel_takeover takeover = {.status = KEEL_RUN_PENDING, .cancel_action = text("interrupt")};
+	struct keel_status_change change = {.status = KEEL_RUN_RUNNING, .cancel_action = text("interrupt")};
+	bool done;
+	put_orphan("r", KEEL_RUN_PENDING);
+	refuse_field("cancel_action", keel_run_claim_for_takeover(world.store, text("r"), &takeover, &done, &why));
+	assert_false(done);
+	refuse_field("cancel_action", keel_run_update_status(world.store, text("r"), &change, &done, NULL, &why));
+	assert_false(done);
+	assert_false(KEEL_RUN_HAS(row("r"), CANCEL_ACTION));
+	assert_string_equal(kinds_of("r"), "run_created");
+}
+
 /* The event tells who decided, whatever became of the run. */
 TEST(takeovers_tell_who_decided)
 {
@@ -221,6 +236,7 @@ int main(void)
 		WITH_STORE(closed_handles_leave_orphans),
 		WITH_STORE(ownerless_runs_are_orphans),
 		WITH_STORE(orphans_are_given_back),
+		WITH_STORE(what_goes_on_has_no_cancel),
 		WITH_STORE(takeovers_tell_who_decided),
 		WITH_STORE(takeovers_are_checked),
 		WITH_STORE(first_request_wins),
