@@ -10,7 +10,8 @@ struct keel_watched_item {
 	int64_t key;
 	struct keel_watched_state state;
 	int64_t since; /* microseconds, monotonic */
-	int64_t look;  /* which look was the last at it */
+	int64_t seen;  /* the same, of the last look */
+	int64_t look;  /* which look that was */
 };
 
 /* The place of a key, or where it belongs. */
@@ -28,22 +29,41 @@ static size_t place_of(const struct keel_watched *watched, enum keel_watched_kin
 	return low;
 }
 
-static void forget_one(struct keel_watched *watched, size_t place)
+static void forget_old(struct keel_watched *watched, int64_t now_us)
 {
-	struct keel_watched_item *items = watched->items;
-	memmove(&items[place], &items[place + 1], (watched->count - place - 1) * sizeof *items);
-	watched->count--;
+	size_t kept = 0;
+	for (size_t i = 0; i < watched->count; i++)
+		if (now_us - watched->items[i].seen < KEEL_WATCHED_OLD_US)
+			watched->items[kept++] = watched->items[i];
+	watched->count = kept;
 }
 
-/* Makes room for one more at `place`; false without memory. */
-static bool insert(struct keel_watched *watched, size_t place)
+/* Makes room for one more; false without memory. Unless half of it became free it grows, so that what is old is not
+ * looked for again at once. */
+static bool make_room(struct keel_watched *watched, int64_t now_us)
 {
+	if (watched->count < watched->capacity)
+		return true;
+	if (watched->count >= KEEL_WATCHED_MANY)
+		forget_old(watched, now_us);
+	if (watched->count < watched->capacity / 2)
+		return true;
 	struct keel_watched_item *items =
-		keel_make_room(watched->items, watched->count, &watched->capacity, sizeof *watched->items);
-	if (!items)
+		keel_make_room(watched->items, watched->capacity, &watched->capacity, sizeof *watched->items);
+	if (items)
+		watched->items = items;
+	return items || watched->count < watched->capacity;
+}
+
+/* Makes a place for one more; false without memory. */
+static bool insert(struct keel_watched *watched, enum keel_watched_kind kind, int64_t key, int64_t now_us,
+				   size_t *place)
+{
+	if (!make_room(watched, now_us))
 		return false;
-	watched->items = items;
-	memmove(&items[place + 1], &items[place], (watched->count - place) * sizeof *items);
+	struct keel_watched_item *items = watched->items;
+	*place = place_of(watched, kind, key);
+	memmove(&items[*place + 1], &items[*place], (watched->count - *place) * sizeof *items);
 	watched->count++;
 	return true;
 }
@@ -53,18 +73,11 @@ int64_t keel_watched_for(struct keel_watched *watched, enum keel_watched_kind ki
 {
 	size_t place = place_of(watched, kind, key);
 	bool found = place < watched->count && watched->items[place].kind == kind && watched->items[place].key == key;
-	if (!found && watched->count == KEEL_WATCHED_MAX) {
-		size_t oldest = 0;
-		for (size_t i = 1; i < watched->count; i++)
-			if (watched->items[i].look < watched->items[oldest].look)
-				oldest = i;
-		forget_one(watched, oldest);
-		place = place_of(watched, kind, key);
-	}
-	if (!found && !insert(watched, place))
+	if (!found && !insert(watched, kind, key, now_us, &place))
 		return 0;
 	struct keel_watched_item *item = &watched->items[place];
 	item->look = ++watched->looks;
+	item->seen = now_us;
 	if (!found || item->state.fence != state.fence || item->state.version != state.version ||
 		item->state.beat != state.beat || now_us < item->since) {
 		item->kind = kind;

@@ -18,7 +18,10 @@ enum keel_watched_kind {
 	KEEL_WATCHED_NAME     /* a lease; its key is keel_watched_name */
 };
 
-enum { KEEL_WATCHED_MAX = 65536 }; /* things remembered; beyond them the one looked at longest ago is forgotten */
+/* So many things are remembered in any case; when there are more, what was not looked at for so long is forgotten:
+ * nobody asks for it any more. Of what a handle does look at nothing is forgotten, however much it is. */
+#define KEEL_WATCHED_MANY 65536
+#define KEEL_WATCHED_OLD_US (INT64_C(3600) * 1000 * 1000)
 
 /* What is unchanged as long as all of it is the same. */
 struct keel_watched_state {
