@@ -12,15 +12,15 @@ static struct keel_text handler_of(const struct keel_run_core *core)
 	return core->handler.data ? core->handler : keel_text_of(KEEL_HANDLER_DEFAULT);
 }
 
-/* Whether a run belongs to line 0, which has no row: it waits for nothing, and names no handler. */
-static bool is_plain(const struct keel_run_core *core)
-{
-	return core->concurrency == 0 && !core->waits_for.data && keel_text_is(handler_of(core), KEEL_HANDLER_DEFAULT);
-}
-
 static bool waits(const struct keel_run_core *core)
 {
 	return core->concurrency > 0 || core->waits_for.data;
+}
+
+/* Whether a run belongs to line 0, which has no row: it waits for nothing, and names no handler. */
+static bool is_plain(const struct keel_run_core *core)
+{
+	return !waits(core) && keel_text_is(handler_of(core), KEEL_HANDLER_DEFAULT);
 }
 
 /* What the runs of a line wait for; of a run that waits for others it is its own. */
@@ -57,7 +57,7 @@ static bool is_better(int64_t priority, int64_t seq, const struct keel_line_head
 	return than->line < 0 || (priority != than->priority ? priority > than->priority : seq < than->seq);
 }
 
-/* The line of a run: line 0, or the row with its places, if there is one. */
+/* The row of the line that has these places and the run's handler; line -1: there is none. */
 static enum keel_code find(struct keel_store *store, const struct keel_run_core *core, struct keel_text places,
 						   struct keel_line_head *head, struct keel_error *err)
 {

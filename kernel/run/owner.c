@@ -132,7 +132,7 @@ enum keel_code keel_run_renew(struct keel_store *store, int64_t lease_us, int64_
 	int64_t count = code == KEEL_OK ? store->sql->driver->changes(store->sql) : 0;
 	if (count > 0)
 		code = keel_execute(store, beat, err, keel_int(store->session));
-	code = keel_write_end(store, code, true, err);
+	code = keel_write_end(store, code, count > 0, err);
 	if (code == KEEL_OK)
 		*renewed = count;
 	return code;

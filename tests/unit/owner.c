@@ -436,6 +436,20 @@ TEST(renewals_are_checked)
 }
 
 /* OWN-7 */
+/* A renewal that fails at once has written nothing: what else the caller has in his transaction can be committed. */
+TEST(failed_renewals_leave_the_transaction)
+{
+	int64_t renewed;
+	start_run("r", "t", SECOND);
+	raw("CREATE TRIGGER no_renewals BEFORE UPDATE OF lease_us ON runs BEGIN SELECT RAISE(ABORT, 'no'); END");
+	succeed(keel_store_begin(world.store, &why));
+	put_pending("kept", "u");
+	assert_true(keel_run_renew(world.store, SECOND, &renewed, &why) != KEEL_OK);
+	succeed(keel_store_commit(world.store, &why));
+	raw("DROP TRIGGER no_renewals");
+	assert_true(is_there("kept"));
+}
+
 /* A run is lost when its lease is over, though its session is alive, and not before; then its owner is shut out. */
 TEST(leases_are_lost)
 {
@@ -586,6 +600,7 @@ int main(void)
 		WITH_STORE(renewals),
 		WITH_STORE(renewals_are_the_sessions_own),
 		WITH_STORE(renewals_are_checked),
+		WITH_STORE(failed_renewals_leave_the_transaction),
 		WITH_STORE(leases_are_lost),
 		WITH_STORE(fences_grow),
 		WITH_STORE(deadlines_pass),
