@@ -300,6 +300,8 @@ enum {
 /* Inserts the run, or merges the given fields into the row of that id. Needs run_id, and thread_id for a new row.
  * A new row without created_at is made now; a change of status obeys the state machine. `note` is a JSON object that
  * becomes the data of the event of a new row; its data may be NULL. Stamps no session.
+ * A pending run that becomes claimable loses its session, lease and fence: nobody owns it. One that is given a session
+ * is claimable no more.
  * What the row has now comes back in *written (NULL: not wanted): of a new row everything, as reading it would give it,
  * of an old one the fields that were written. Its texts are those of the arguments. */
 KEEL_API enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run, struct keel_text note,
@@ -533,7 +535,7 @@ struct keel_takeover {
 	struct keel_text error;       /* data NULL: none */
 	struct keel_text error_code;  /* data NULL: none */
 	struct keel_text stop_reason; /* data NULL: "orphan_recovered" */
-	struct keel_text cancel_action;
+	struct keel_text cancel_action; /* of a run that ends; data NULL: none */
 	int64_t delay_us;             /* with KEEL_RUN_PENDING: before it can start again */
 	bool overdue;                 /* a run whose owner was asked to stop longer than patience_us ago counts too */
 	int64_t patience_us;

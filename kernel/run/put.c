@@ -54,6 +54,24 @@ static enum keel_code check_new_space(struct keel_store *store, const struct kee
 	return core.found ? KEEL_OK : keel_fail_as(err, code, &why);
 }
 
+/* A pending run has an owner, or it is free to be claimed. Whoever makes it claimable takes it from its owner and, as
+ * with every change of owner, shuts that one out by the fence; whoever gives it an owner makes it claimable no more. */
+static enum keel_code keep_one_owner(const struct keel_run_core *core, struct keel_run *delta, struct keel_error *err)
+{
+	int64_t status = KEEL_RUN_HAS(delta, STATUS) ? delta->status : (int64_t)core->status;
+	bool frees = KEEL_RUN_HAS(delta, CLAIMABLE) && delta->claimable, owns = KEEL_RUN_HAS(delta, SESSION_ID);
+	if (status != KEEL_RUN_PENDING || (!frees && !owns))
+		return KEEL_OK;
+	if (!frees && core->claimable)
+		KEEL_RUN_SET(delta, CLAIMABLE, claimable, 0);
+	if (!frees)
+		return KEEL_OK;
+	if (owns || core->session_id)
+		keel_run_clear(delta, KEEL_RUN_FIELDS(KEEL_RUN_FIELD_SESSION_ID, KEEL_RUN_FIELD_LEASE_EXPIRES_AT));
+	return core->session_id && !KEEL_RUN_GIVES(delta, FENCE) ? keel_run_change_owner(core, delta->run_id, delta, err)
+															 : KEEL_OK;
+}
+
 static enum keel_code write_new(struct keel_store *store, struct keel_run *run, struct keel_text note,
 								struct keel_run *written, bool *inserted, struct keel_error *err)
 {
@@ -70,7 +88,9 @@ static enum keel_code write_new(struct keel_store *store, struct keel_run *run, 
 	if (!KEEL_RUN_HAS(run, FENCE))
 		KEEL_RUN_SET(run, FENCE, fence, 1);
 	KEEL_RUN_SET(run, REVISION, revision, 1);
-	code = keel_run_insert(store, run, inserted, err);
+	code = keep_one_owner(&(struct keel_run_core){.status = KEEL_RUN_PENDING}, run, err); /* of nobody's so far */
+	if (code == KEEL_OK)
+		code = keel_run_insert(store, run, inserted, err);
 	if (code != KEEL_OK || !*inserted)
 		return code;
 	if (!note.data && has_status && run->status != KEEL_RUN_PENDING) {
@@ -136,6 +156,8 @@ static enum keel_code merge(struct keel_store *store, const struct keel_run *run
 		if (transition == KEEL_TRANSITION_NONE)
 			keel_run_leave_out(&delta, KEEL_RUN_FIELDS(KEEL_RUN_FIELD_STATUS));
 	}
+	if (code == KEEL_OK)
+		code = keep_one_owner(&core, &delta, err);
 	if (code == KEEL_OK && !keel_run_set_is_empty(delta.given)) {
 		bool moved = keel_run_set_meet(delta.given, place) && !KEEL_RUN_GIVES(&delta, STATUS);
 		*wrote = true;

@@ -346,7 +346,7 @@
 ---@class keel.StatusChange
 ---@field error? string
 ---@field stop_reason? string
----@field cancel_action? keel.Action kept only if none was asked for before
+---@field cancel_action? keel.Action with a final status; kept only if none was asked for before
 ---@field fence? integer the owner's; absent: whoever asks
 ---@field finalizing? boolean true: its owner still has to settle it, if it was started through the gate
 ---@field gate? boolean true, with "running": only if its gate is open; if not, the third result is a keel.Gate
@@ -364,7 +364,7 @@
 ---@field error? string
 ---@field error_code? string
 ---@field stop_reason? string default "orphan_recovered"
----@field cancel_action? keel.Action kept only if none was asked for before
+---@field cancel_action? keel.Action not with requeue; kept only if none was asked for before
 ---@field requeue? boolean true: pending and claimable again, with one loss more
 ---@field delay? number with requeue: seconds before it can start again
 ---@field patience? number seconds: a run whose owner was asked to stop longer ago counts too
