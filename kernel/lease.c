@@ -37,7 +37,8 @@ static enum keel_code read_lease(struct keel_store *store, struct keel_text name
 		return code;
 	code = keel_first_step(store, select, &row, err);
 	if (code == KEEL_OK && row) {
-		struct keel_text owner = keel_column_text(select, 2);
+		struct keel_text owner;
+		bool is_read = keel_column_read(select, 2, &owner);
 		lease->token = keel_column_int(select, 0);
 		lease->session_id = keel_column_int(select, 1);
 		lease->released = keel_column_null(select, 3);
@@ -46,11 +47,11 @@ static enum keel_code read_lease(struct keel_store *store, struct keel_text name
 		*expired = keel_store_watched(store, KEEL_WATCHED_NAME, keel_watched_name(name), state) >=
 				   keel_column_int(select, 4);
 		/* The last token there is cannot have been granted: there must be a greater one. */
-		if (lease->token < 1 || lease->token == INT64_MAX || owner.size > KEEL_ID_MAX)
+		if (!is_read)
+			code = keel_fail_memory(err);
+		else if (lease->token < 1 || lease->token == INT64_MAX || !owner.data || owner.size > KEEL_ID_MAX)
 			code = keel_fail(err, KEEL_STORE_CORRUPT, "%s: the lease %.*s is damaged", keel_store_path(store),
 							 (int)name.size, name.data);
-		else if (!owner.data)
-			code = keel_fail_memory(err);
 		else
 			set_owner(lease, owner);
 	}

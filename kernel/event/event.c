@@ -181,19 +181,20 @@ static bool same(struct keel_text wanted, struct keel_text found)
 		   (found.data && found.size == wanted.size && memcmp(found.data, wanted.data, wanted.size) == 0);
 }
 
-/* Whether the row under the statement passes the filters that the statement itself does not apply. */
-static bool matches(const struct keel_event_query *query, struct keel_statement *select)
+/* Whether the row under the statement passes the filters that the statement itself does not apply. False: memory ran
+ * out. */
+static bool matches(const struct keel_event_query *query, struct keel_statement *select, bool *matching)
 {
-	if (!same(query->runtime_id, keel_column_text(select, 3)) || !same(query->thread_id, keel_column_text(select, 4)) ||
-		!same(query->worker_ref, keel_column_text(select, 6)))
+	struct keel_text kind, runtime_id, thread_id, worker_ref;
+	if (!keel_column_read(select, 1, &kind) || !keel_column_read(select, 3, &runtime_id) ||
+		!keel_column_read(select, 4, &thread_id) || !keel_column_read(select, 6, &worker_ref))
 		return false;
-	if (query->kinds_count == 0)
-		return true;
-	struct keel_text kind = keel_column_text(select, 1);
+	bool wanted = query->kinds_count == 0;
 	for (size_t i = 0; i < query->kinds_count; i++)
-		if (same(query->kinds[i], kind))
-			return true;
-	return false;
+		wanted = wanted || same(query->kinds[i], kind);
+	*matching = wanted && same(query->runtime_id, runtime_id) && same(query->thread_id, thread_id) &&
+				same(query->worker_ref, worker_ref);
+	return true;
 }
 
 static enum keel_code read_event(struct keel_statement *select, struct keel_event *event, struct keel_arena **arena,
@@ -213,8 +214,8 @@ static enum keel_code read_event(struct keel_statement *select, struct keel_even
 	for (int i = 0; i < 9; i++) {
 		if (!texts[i])
 			continue;
-		struct keel_text text = keel_column_text(select, i);
-		if ((!text.data && !keel_column_null(select, i)) || !keel_arena_text(arena, text, texts[i]))
+		struct keel_text text;
+		if (!keel_column_read(select, i, &text) || !keel_arena_text(arena, text, texts[i]))
 			return keel_fail_memory(err);
 		*bytes += text.size;
 	}
@@ -286,7 +287,12 @@ static enum keel_code read_page(struct keel_store *store, struct keel_statement 
 			break;
 		}
 		expected = id + 1;
-		if (!matches(query, select))
+		bool matching;
+		if (!matches(query, select, &matching)) {
+			code = keel_fail_memory(err);
+			break;
+		}
+		if (!matching)
 			continue;
 		if ((int64_t)list->count == query->limit || bytes >= KEEL_PAGE_BYTES) {
 			list->has_more = true;

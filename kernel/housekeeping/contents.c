@@ -40,35 +40,46 @@ static const struct {
 	 "SELECT id, severity, code, message, run_id FROM diagnostics"},
 };
 
-/* Looks at a text; false when enough was found. */
-static bool look(struct keel_collector *to, struct keel_text text, bool document, const char *column, size_t size,
-				 const char *row, struct keel_text name)
+/* A text to look at: the column `column` of a row, which the first column names. */
+struct place {
+	const char *row; /* what kind of row it is */
+	const char *column;
+	size_t size;     /* of the column's name */
+	bool document;
+};
+
+/* Looks at one text of the row under a statement. Null says nothing here: that is for the schema and the readers. */
+static enum keel_code look(struct keel_collector *to, struct keel_statement *select, int column, struct place at,
+						   struct keel_error *err)
 {
 	char sentence[128];
-	bool utf8 = keel_text_is_utf8(text);
-	if (utf8 && (!document || keel_document_is_valid(text)))
-		return true;
-	snprintf(sentence, sizeof sentence, "the %.*s is not valid %s: %s", (int)size, column, utf8 ? "JSON" : "UTF-8",
-			 row);
-	return keel_collect(to, KEEL_STORE_CORRUPT, sentence, name);
+	struct keel_text text, name;
+	if (!keel_column_read(select, column, &text))
+		return keel_fail_memory(err);
+	bool utf8 = !text.data || keel_text_is_utf8(text);
+	if (!text.data || (utf8 && (!at.document || keel_document_is_valid(text))))
+		return KEEL_OK;
+	snprintf(sentence, sizeof sentence, "the %.*s is not valid %s: %s", (int)at.size, at.column,
+			 utf8 ? "JSON" : "UTF-8", at.row);
+	if (!keel_column_read(select, 0, &name))
+		return keel_fail_memory(err);
+	keel_collect(to, KEEL_STORE_CORRUPT, sentence, name);
+	return KEEL_OK;
 }
 
-/* Steps a query whose first column names the row; `next` looks at one of the others, *more false: enough was found. */
 static enum keel_code look_at_table(struct keel_store *store, size_t i, struct keel_collector *to,
 									struct keel_error *err)
 {
 	struct keel_statement *select;
-	bool row, more = true;
+	bool row = true;
 	enum keel_code code = keel_store_prepare(store, tables[i].sql, &select, err);
 	if (code != KEEL_OK)
 		return code;
-	while (more && (code = keel_step(select, &row, err)) == KEEL_OK && row)
-		for (int column = 0; more && tables[i].columns[column]; column++) {
+	while (code == KEEL_OK && !keel_has_enough(to) && (code = keel_step(select, &row, err)) == KEEL_OK && row)
+		for (int column = 0; code == KEEL_OK && !keel_has_enough(to) && tables[i].columns[column]; column++) {
 			const char *name = tables[i].columns[column];
 			size_t size = strcspn(name, ":");
-			struct keel_text text = keel_column_text(select, column + 1);
-			if (text.data)
-				more = look(to, text, name[size] == ':', name, size, tables[i].row, keel_column_text(select, 0));
+			code = look(to, select, column + 1, (struct place){tables[i].row, name, size, name[size] == ':'}, err);
 		}
 	keel_reset(select);
 	return code;
@@ -77,21 +88,18 @@ static enum keel_code look_at_table(struct keel_store *store, size_t i, struct k
 static enum keel_code look_at_runs(struct keel_store *store, struct keel_collector *to, struct keel_error *err)
 {
 	struct keel_statement *select;
-	bool row, more = true;
+	bool row = true;
 	enum keel_code code = keel_store_prepare(store, KEEL_RUN_SELECT "ORDER BY seq", &select, err);
 	if (code != KEEL_OK)
 		return code;
-	while (more && (code = keel_step(select, &row, err)) == KEEL_OK && row)
-		for (int i = 0; more && i < KEEL_RUN_FIELD_COUNT; i++) {
+	while (code == KEEL_OK && !keel_has_enough(to) && (code = keel_step(select, &row, err)) == KEEL_OK && row)
+		for (int i = 0; code == KEEL_OK && !keel_has_enough(to) && i < KEEL_RUN_FIELD_COUNT; i++) {
 			enum keel_run_field field = (enum keel_run_field)i;
 			enum keel_field_type type = keel_run_field_type(field);
 			bool document = type == KEEL_TYPE_JSON || type == KEEL_TYPE_VALUE;
-			if (!keel_run_is_text(type))
-				continue;
-			struct keel_text text = keel_column_text(select, i);
 			const char *name = keel_run_field_name(field);
-			if (text.data)
-				more = look(to, text, document, name, strlen(name), "run", keel_column_text(select, 0));
+			if (keel_run_is_text(type))
+				code = look(to, select, i, (struct place){"run", name, strlen(name), document}, err);
 		}
 	keel_reset(select);
 	return code;

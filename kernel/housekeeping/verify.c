@@ -160,9 +160,15 @@ static enum keel_code check_invariant(struct keel_store *store, size_t i, struct
 	enum keel_code code = keel_store_prepare(store, invariants[i].sql, &select, err);
 	if (code != KEEL_OK)
 		return code;
-	while ((code = keel_step(select, &row, err)) == KEEL_OK && row)
-		if (!keel_collect(to, invariants[i].code, invariants[i].sentence, keel_column_text(select, 0)))
+	while ((code = keel_step(select, &row, err)) == KEEL_OK && row) {
+		struct keel_text name;
+		if (!keel_column_read(select, 0, &name)) {
+			code = keel_fail_memory(err);
 			break;
+		}
+		if (!keel_collect(to, invariants[i].code, invariants[i].sentence, name))
+			break;
+	}
 	keel_reset(select);
 	return code;
 }

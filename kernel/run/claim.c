@@ -55,8 +55,9 @@ static enum keel_code read_at(struct claiming *claiming, int64_t seq, struct kee
 	if (code != KEEL_OK)
 		return code;
 	code = keel_step(select, &row, err);
-	if (code == KEEL_OK && row &&
-		(!keel_arena_text(&claiming->arena, keel_column_text(select, 0), run_id) || !run_id->data))
+	if (code == KEEL_OK && row)
+		code = keel_run_read_id(select, 0, run_id, err);
+	if (code == KEEL_OK && row && !keel_arena_text(&claiming->arena, *run_id, run_id))
 		code = keel_fail_memory(err);
 	keel_reset(select);
 	if (code == KEEL_OK && !row)
@@ -184,8 +185,8 @@ static enum keel_code read_claims(struct claiming *claiming, struct keel_text th
 	if (code != KEEL_OK)
 		return code;
 	while (*count < UNQUEUED_TRIED && (code = keel_step(select, &row, err)) == KEEL_OK && row) {
-		struct keel_text handler = keel_column_text(select, 1);
-		if (!handler.data) {
+		struct keel_text handler;
+		if (!keel_column_read(select, 1, &handler)) {
 			code = keel_fail_memory(err);
 			break;
 		}

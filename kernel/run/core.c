@@ -36,8 +36,12 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 		core->fence = keel_column_int(select, 3);
 		core->claimable = keel_column_int(select, 4) != 0;
 		core->started = keel_column_int(select, 5) != 0;
-		core->cancel_requested = !keel_column_null(select, 6);
-		struct keel_text action = keel_column_text(select, 6), thread_id = keel_column_text(select, 9);
+		/* There is no step behind this one to say that memory ran out for a text, so a missing one has to. */
+		struct keel_text action, thread_id, waits_for, worker_ref, handler;
+		bool is_read = keel_column_read(select, 6, &action) && keel_column_read(select, 9, &thread_id) &&
+					   keel_column_read(select, 20, &waits_for) && keel_column_read(select, 21, &worker_ref) &&
+					   keel_column_read(select, 22, &handler);
+		core->cancel_requested = action.data != NULL;
 		core->rollback = keel_text_is(action, "rollback");
 		core->revision = keel_column_int(select, 7);
 		core->losses = keel_column_int(select, 8);
@@ -57,21 +61,23 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 		core->snoozes = keel_column_int(select, 25);
 		core->created_at = keel_column_int(select, 26);
 		core->waited_for = keel_column_int(select, 27) != 0;
-		/* There is no step behind this one to say that memory ran out for a text, so a missing one has to. */
-		bool waits = !keel_column_null(select, 20), has_worker = !keel_column_null(select, 21);
-		bool has_handler = !keel_column_null(select, 22), has_thread = !keel_column_null(select, 9);
-		if ((core->cancel_requested && !action.data) || (has_thread && !thread_id.data) ||
-			!keel_arena_text(arena, thread_id, &core->thread_id) ||
-			!keel_arena_text(arena, keel_column_text(select, 20), &core->waits_for) ||
-			!keel_arena_text(arena, keel_column_text(select, 21), &core->worker_ref) ||
-			!keel_arena_text(arena, keel_column_text(select, 22), &core->handler) || (waits && !core->waits_for.data) ||
-			(has_worker && !core->worker_ref.data) || (has_handler && !core->handler.data))
+		if (!is_read || !keel_arena_text(arena, thread_id, &core->thread_id) ||
+			!keel_arena_text(arena, waits_for, &core->waits_for) ||
+			!keel_arena_text(arena, worker_ref, &core->worker_ref) || !keel_arena_text(arena, handler, &core->handler))
 			code = keel_fail_memory(err);
-		else if (!keel_run_status_name(core->status) || !has_thread)
+		else if (!keel_run_status_name(core->status) || !thread_id.data)
 			code = keel_fail(err, KEEL_STORE_CORRUPT, "the row of run %.*s is damaged", (int)run_id.size, run_id.data);
 	}
 	keel_reset(select);
 	return code;
+}
+
+enum keel_code keel_run_read_id(struct keel_statement *select, int column, struct keel_text *run_id,
+								struct keel_error *err)
+{
+	if (!keel_column_read(select, column, run_id))
+		return keel_fail_memory(err);
+	return run_id->data ? KEEL_OK : keel_fail(err, KEEL_STORE_CORRUPT, "the row of a run is damaged: it has no run_id");
 }
 
 /* --- What a row comes to ------------------------------------------------------------------------------------------ */

@@ -45,6 +45,10 @@ struct keel_arena;
 enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
                                   struct keel_run_core *core, struct keel_error *err);
 
+/* The id of a run in a column, borrowed from the statement. KEEL_STORE_CORRUPT: it is null, which only damage makes. */
+enum keel_code keel_run_read_id(struct keel_statement *select, int column, struct keel_text *run_id,
+								struct keel_error *err);
+
 /* What becomes of a run when a record is written into its row; without a row (core->found false), what it begins as.
  * Texts are borrowed from both. */
 struct keel_run_core keel_run_core_with(const struct keel_run_core *core, const struct keel_run *delta);

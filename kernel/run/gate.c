@@ -31,11 +31,10 @@ static enum keel_code first_row(struct keel_statement *select, char text[KEEL_ID
 {
 	enum keel_code code = keel_step(select, row, err);
 	if (code == KEEL_OK && *row) {
-		struct keel_text found = keel_column_text(select, 0);
+		struct keel_text found;
+		code = keel_run_read_id(select, 0, &found, err);
 		size_t size = found.size < KEEL_ID_MAX ? found.size : KEEL_ID_MAX;
-		if (!found.data)
-			code = keel_fail_memory(err);
-		else
+		if (code == KEEL_OK)
 			memcpy(text, found.data, size);
 		text[size] = '\0';
 		*number = keel_column_int(select, 1);

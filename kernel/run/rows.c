@@ -63,8 +63,8 @@ static enum keel_code read_row(struct keel_statement *select, keel_run_set wante
 		}
 		keel_run_set_add(&run->valued, field);
 		if (keel_run_is_text(keel_run_field_type(field))) {
-			struct keel_text text = keel_column_text(select, i);
-			if (!text.data || !keel_arena_text(arena, text, keel_run_text(run, field)))
+			struct keel_text text;
+			if (!keel_column_read(select, i, &text) || !keel_arena_text(arena, text, keel_run_text(run, field)))
 				return keel_fail_memory(err);
 			*bytes += text.size;
 		} else {

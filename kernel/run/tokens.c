@@ -169,8 +169,8 @@ static enum keel_code add_run(struct adding *to, struct keel_statement *select, 
 		return code;
 	totals->total_runs++;
 	totals->runs_by_status[keel_column_int(select, STATUS)]++;
-	struct keel_text usage = keel_column_text(select, USAGE), name = keel_column_text(select, MODEL_NAME);
-	if ((!usage.data && !keel_column_null(select, USAGE)) || (!name.data && !keel_column_null(select, MODEL_NAME)))
+	struct keel_text usage, name;
+	if (!keel_column_read(select, USAGE, &usage) || !keel_column_read(select, MODEL_NAME, &name))
 		return keel_fail_memory(err);
 	if (usage.data)
 		code = read_models(usage, NULL, &to->name, &fits, err);

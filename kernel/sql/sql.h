@@ -176,6 +176,13 @@ static inline struct keel_text keel_column_text(struct keel_statement *statement
 	return statement->driver->column_text(statement, column);
 }
 
+/* The text of a column, data NULL for null. False: memory ran out for it. */
+static inline bool keel_column_read(struct keel_statement *statement, int column, struct keel_text *text)
+{
+	*text = keel_column_text(statement, column);
+	return text->data || keel_column_null(statement, column);
+}
+
 static inline void keel_reset(struct keel_statement *statement)
 {
 	statement->driver->reset(statement);

@@ -27,13 +27,13 @@ enum keel_code keel_store_reconciler(struct keel_store *store, char name[KEEL_ID
 	if (code != KEEL_OK)
 		return code;
 	code = keel_first_step(store, select, &row, err);
-	if (code == KEEL_OK && row && !keel_column_null(select, 0)) {
-		struct keel_text found = keel_column_text(select, 0);
-		if (!found.data)
+	if (code == KEEL_OK && row) {
+		struct keel_text found;
+		if (!keel_column_read(select, 0, &found))
 			code = keel_fail_memory(err);
 		else if (found.size > KEEL_ID_MAX)
 			code = keel_fail(err, KEEL_STORE_CORRUPT, "%s: the store's reconciler is damaged", keel_store_path(store));
-		else
+		else if (found.data)
 			memcpy(name, found.data, found.size + 1);
 	}
 	keel_reset(select);

@@ -22,11 +22,11 @@ enum {
 /* False: out of memory. A text that is too long is none of ours. */
 static bool copy_column(struct keel_statement *select, int column, char *text, size_t size)
 {
-	bool is_null = keel_column_null(select, column);
-	struct keel_text value = keel_column_text(select, column);
+	struct keel_text value;
+	bool is_read = keel_column_read(select, column, &value);
 	if (value.data && value.size < size)
 		memcpy(text, value.data, value.size);
-	return is_null || value.data;
+	return is_read;
 }
 
 enum keel_code keel_session_read(struct keel_statement *select, struct keel_session_row *row, struct keel_error *err)

@@ -125,11 +125,14 @@ enum keel_code keel_store_sessions(struct keel_store *store, struct keel_session
 		item->session_id = keel_column_int(statement, 0);
 		item->pid = keel_column_int(statement, 2);
 		item->started_at = keel_column_int(statement, 3);
-		struct keel_text owner = keel_column_text(statement, 1);
-		if (!owner.data || !keel_arena_text(&arena, owner, &item->owner)) {
+		struct keel_text owner;
+		if (!keel_column_read(statement, 1, &owner) || !keel_arena_text(&arena, owner, &item->owner))
 			code = keel_fail_memory(err);
+		else if (!owner.data)
+			code = keel_fail(err, KEEL_STORE_CORRUPT, "%s: the row of session %lld is damaged", keel_store_path(store),
+							 (long long)item->session_id);
+		if (code != KEEL_OK)
 			break;
-		}
 		struct keel_verdict verdict;
 		code = keel_session_read(statement, &found, err);
 		if (code == KEEL_OK)

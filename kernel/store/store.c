@@ -93,10 +93,9 @@ static enum keel_code read_epoch(struct keel_store *store, struct keel_error *er
 	code = keel_step(select, &row, err);
 	struct keel_text epoch = {NULL, 0};
 	if (code == KEEL_OK && row) {
-		row = !keel_column_null(select, 0);
-		epoch = keel_column_text(select, 0);
-		if (row && !epoch.data)
+		if (!keel_column_read(select, 0, &epoch))
 			code = keel_fail_memory(err);
+		row = epoch.data != NULL;
 	}
 	if (code == KEEL_OK && (!row || epoch.size >= sizeof store->epoch))
 		code = keel_fail(err, KEEL_STORE_CORRUPT, "%s: the store has no epoch", keel_store_path(store));

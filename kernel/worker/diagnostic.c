@@ -121,12 +121,11 @@ static enum keel_code read_row(struct keel_store *store, struct keel_statement *
 	about->id = keel_column_int(select, 5);
 	about->count = keel_column_int(select, 6);
 	for (int i = 0; i < 5; i++) {
-		bool null = keel_column_null(select, i);
-		struct keel_text text = keel_column_text(select, i);
-		if (null && i < NEEDED)
-			return damaged(store, about->id, err);
-		if ((!null && !text.data) || !keel_arena_text(arena, text, texts[i]))
+		struct keel_text text;
+		if (!keel_column_read(select, i, &text) || !keel_arena_text(arena, text, texts[i]))
 			return keel_fail_memory(err);
+		if (!text.data && i < NEEDED)
+			return damaged(store, about->id, err);
 		*bytes += text.size;
 	}
 	bool lost = !keel_column_null(select, 7) && !about->worker_id.data; /* the row of its worker is gone */

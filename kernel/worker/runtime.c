@@ -51,8 +51,8 @@ static enum keel_code read_runtime(struct keel_store *store, struct keel_text ru
 	code = keel_first_step(store, select, &found, err);
 	if (code == KEEL_OK && found) {
 		int64_t status = keel_column_int(select, 1);
-		bool named = !keel_column_null(select, 10);
-		struct keel_text name = keel_column_text(select, 10);
+		struct keel_text name;
+		bool is_read = keel_column_read(select, 10, &name);
 		row->seq = keel_column_int(select, 0);
 		about->stopped = status == KEEL_RUNTIME_STOPPED_ROW;
 		about->event_id = keel_column_int(select, 2);
@@ -64,9 +64,9 @@ static enum keel_code read_runtime(struct keel_store *store, struct keel_text ru
 		about->diagnostic_count = keel_column_int(select, 8);
 		row->diagnostic_last = keel_column_int(select, 9);
 		memcpy(about->runtime_id, runtime_id.data, runtime_id.size);
-		if (named && !name.data)
+		if (!is_read)
 			code = keel_fail_memory(err);
-		else if (!named || name.size > KEEL_ID_MAX || status < KEEL_RUNTIME_RUNNING_ROW ||
+		else if (!name.data || name.size > KEEL_ID_MAX || status < KEEL_RUNTIME_RUNNING_ROW ||
 				 status > KEEL_RUNTIME_STOPPED_ROW || !is_sound(about) ||
 				 row->diagnostic_last < about->diagnostic_count)
 			code = damaged(store, runtime_id, err);
@@ -284,10 +284,10 @@ enum keel_code keel_runtime_next(struct keel_store *store, struct keel_text afte
 		return code;
 	code = keel_first_step(store, select, found, err);
 	if (code == KEEL_OK && *found) {
-		struct keel_text name = keel_column_text(select, 0);
-		if (!name.data)
+		struct keel_text name;
+		if (!keel_column_read(select, 0, &name))
 			code = keel_fail_memory(err);
-		else if (name.size > KEEL_WORKER_ID_MAX)
+		else if (!name.data || name.size > KEEL_WORKER_ID_MAX)
 			code = damaged(store, name, err);
 		else
 			snprintf(id, sizeof id, "%.*s", (int)name.size, name.data);

@@ -40,14 +40,17 @@ static enum keel_code find_by_key(struct keel_store *store, int64_t worker, cons
 		return code;
 	code = keel_step(select, &row, err);
 	if (code == KEEL_OK && row) {
-		bool has_run = !keel_column_null(select, 2);
-		struct keel_text role = keel_column_text(select, 0), content = keel_column_text(select, 1);
-		struct keel_text run_id = keel_column_text(select, 2);
+		struct keel_text role, content, run_id;
+		bool is_read = keel_column_read(select, 0, &role) && keel_column_read(select, 1, &content) &&
+					   keel_column_read(select, 2, &run_id);
 		ack->reused = true;
 		ack->transcript_sequence = keel_column_int(select, 3);
 		ack->event_id = keel_column_int(select, 4);
-		if (!role.data || !content.data || (has_run && !run_id.data))
+		if (!is_read)
 			code = keel_fail_memory(err);
+		else if (!role.data || !content.data)
+			code = keel_fail(err, KEEL_STORE_CORRUPT, "%s: the transcript entry of event %lld is damaged",
+							 keel_store_path(store), (long long)ack->event_id);
 		else if (!keel_text_same(role, input->role) || !keel_text_same(content, input->content) ||
 				 !keel_text_same(run_id, input->run_id))
 			code = keel_fail(err, KEEL_IDEMPOTENCY_MISMATCH, "the idempotency key %.*s was used for another input",
@@ -138,9 +141,8 @@ static enum keel_code read_entry(struct keel_statement *select, struct keel_entr
 	entry->sequence = keel_column_int(select, 3);
 	entry->event_id = keel_column_int(select, 4);
 	for (int i = 0; i < 3; i++) {
-		bool null = keel_column_null(select, i);
-		struct keel_text text = keel_column_text(select, i);
-		if ((!null && !text.data) || !keel_arena_text(arena, text, texts[i]))
+		struct keel_text text;
+		if (!keel_column_read(select, i, &text) || !keel_arena_text(arena, text, texts[i]))
 			return keel_fail_memory(err);
 		*bytes += text.size;
 	}

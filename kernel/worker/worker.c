@@ -57,12 +57,11 @@ static enum keel_code read_row(struct keel_store *store, struct keel_statement *
 		&worker->workspace_refs, &worker->mount_refs, &worker->config_bundle};
 	enum { TEXTS = 7, BUNDLE = 6 };
 	for (int i = 0; i < TEXTS; i++) {
-		bool null = keel_column_null(select, i);
-		struct keel_text text = keel_column_text(select, i);
-		if (null && i != BUNDLE)
-			return damaged(store, keel_text_of("?"), err);
-		if ((!null && !text.data) || !keel_arena_text(arena, text, texts[i]))
+		struct keel_text text;
+		if (!keel_column_read(select, i, &text) || !keel_arena_text(arena, text, texts[i]))
 			return keel_fail_memory(err);
+		if (!text.data && i != BUNDLE)
+			return damaged(store, keel_text_of("?"), err);
 		*bytes += text.size;
 	}
 	worker->status = (enum keel_worker_status)keel_column_int(select, 7);
@@ -432,12 +431,12 @@ static enum keel_code first_active(struct keel_store *store, int64_t runtime, st
 		return code;
 	code = keel_step(select, found, err);
 	if (code == KEEL_OK && *found) {
-		bool null = keel_column_null(select, 1);
-		struct keel_text id = keel_column_text(select, 1);
+		struct keel_text id;
+		bool is_read = keel_column_read(select, 1, &id);
 		core->seq = keel_column_int(select, 0);
-		if (!null && !id.data)
+		if (!is_read)
 			code = keel_fail_memory(err);
-		else if (null || id.size > KEEL_WORKER_ID_MAX)
+		else if (!id.data || id.size > KEEL_WORKER_ID_MAX)
 			code = damaged(store, (struct keel_text){NULL, 0}, err);
 		else
 			memcpy(worker_id, id.data, id.size + 1);
