@@ -118,6 +118,89 @@ describe("keel doctor", function()
     assert.same({ "left" }, findings(run).unclaimed.run_ids)
   end)
 
+  describe("of handlers", function()
+    local run, store, clock
+    before_each(function()
+      local path
+      run, path = command.on_store()
+      clock = keel.testing.clock(os.time() - 3600)
+      store = support.open(path, { clock = clock.read, monotonic = clock.read })
+    end)
+
+    local function put(run_id, handler, more)
+      local fields = { thread_id = run_id, claimable = true, handler = handler }
+      for name, value in pairs(more or {}) do fields[name] = value end
+      assert(store:put(run_id, fields))
+      clock.advance(10)
+    end
+
+    local function claim(handler)
+      local claimed = assert(store:claim_next { handlers = { handler } })
+      clock.advance(10)
+      return claimed.run_id
+    end
+
+    it("F-14: names one that nobody seems to have", function()
+      local due = store:now()
+      put("mail 1", "mail")
+      put("mail 2", "mail")
+      put("page", "pages")
+      assert.is_nil(findings(run).no_handler)
+      assert.equal("page", claim "pages")
+      local found = findings(run)
+      assert.same({ "mail", 2, { "mail 1", "mail 2" } },
+        { found.no_handler.handler, found.no_handler.count, found.no_handler.run_ids })
+      assert.equal(('2 runs of handler "mail" are due since %s, none of them runs: mail 1, mail 2'):format(due),
+        found.no_handler.message)
+      assert.is_nil(found.unclaimed)
+      assert(store:update_status("page", "success"))
+      assert.equal("mail", findings(run).no_handler.handler)
+    end)
+
+    it("F-14: names those of runs without one, and one run", function()
+      put("one")
+      put("page", "pages")
+      claim "pages"
+      assert.is_truthy(findings(run).no_handler.message:find('1 run of handler "default" is due since', 1, true))
+    end)
+
+    it("F-14: does not name one of which a run goes, or has been claimed since", function()
+      for i = 1, 3 do put("mail " .. i, "mail") end
+      put("page", "pages")
+      claim "pages"
+      assert.truthy(findings(run).no_handler)
+      assert.equal("mail 1", claim "mail")
+      local found = findings(run)
+      assert.is_nil(found.no_handler)
+      assert.same({ "mail 2", "mail 3" }, found.unclaimed.run_ids)
+      assert(store:update_status("mail 1", "success"))
+      assert.is_nil(findings(run).no_handler)
+    end)
+
+    it("F-14: does not name one whose runs stand behind what was claimed, or are not due", function()
+      put("page", "pages")
+      put("mail", "mail")
+      put("urgent", "pages", { priority = 1 })
+      put("put off", "letters", { scheduled_at = "2100-01-01T00:00:00Z" })
+      claim "pages"
+      claim "pages"
+      assert.is_nil(findings(run).no_handler)
+    end)
+
+    it("F-14: does not name one that has only just become due, or has to wait", function()
+      put("page", "pages", { scheduled_at = 3500 })
+      put("first", "queued",
+        { thread_id = "t", claimable = false, session_id = store:session_id(), status = "running" })
+      put("second", "letters", { thread_id = "t", concurrency = 1 })
+      clock.advance(3520)
+      put("mail", "mail")
+      put("last", "pages")
+      claim "pages"
+      claim "pages"
+      assert.is_nil(findings(run).no_handler)
+    end)
+  end)
+
   it("finds damage", function()
     local run, path = command.on_store()
     local store = support.open(path)

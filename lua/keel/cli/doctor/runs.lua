@@ -1,4 +1,5 @@
 --- What can be wrong with what is in flight: owners that are gone or stuck, times that have passed, work nobody takes.
+local Handlers = require "keel.cli.doctor.handlers"
 local kernel = require "keel.kernel"
 local output = require "keel.cli.output"
 local policies = require "keel.policy"
@@ -80,7 +81,7 @@ local kinds = {
 }
 
 -- Reads what is in flight, page by page. Returns lists of runs by kind, and how many are pending on each thread.
-local function collect(store, sessions, now)
+local function collect(store, sessions, now, handlers)
   local stored, err = store:reconciler()
   if err then return nil, err end
   local found, pending, after = {}, {}, nil
@@ -89,6 +90,7 @@ local function collect(store, sessions, now)
     if not rows then return nil, more end
     for _, run in ipairs(rows) do
       local kind = kind_of(store, run, sessions, now, stored)
+      handlers:note(run, now)
       if kind then
         found[kind] = found[kind] or {}
         table.insert(found[kind], run)
@@ -146,14 +148,28 @@ local function describe(sentence, runs, pids, waiting, reconcilers)
   return text
 end
 
+-- The runs without those that were told of already.
+local function without(runs, reported)
+  local rest = {}
+  for _, run in ipairs(runs or {}) do
+    if not reported[run.run_id] then rest[#rest + 1] = run end
+  end
+  return rest[1] and rest
+end
+
 ---@param store keel.Store
 ---@param findings table
 return function(store, findings)
   local now = store:now()
   local sessions, err = sessions_of(store)
-  local found, pending, stored
-  if sessions then found, pending, stored = collect(store, sessions, now) end
-  if not found then
+  local handlers = Handlers.new()
+  local found, pending, stored, reported
+  if sessions then found, pending, stored = collect(store, sessions, now, handlers) end
+  if found then
+    reported, err = handlers:report(store, findings, now)
+    found.unclaimed = without(found.unclaimed, reported)
+  end
+  if not found or err then
     err = err or pending
     return findings:add("error", err.code, "what is in flight cannot be read: " .. err.message,
       require("keel.cli.doctor.file").advice(err.code))
