@@ -30,12 +30,12 @@ static void put_queued(const char *run_id)
 
 TEST(run_in_the_way)
 {
-	struct keel_gate_state state;
+	struct keel_gate_state gate;
 	bool found;
 	put_queued("first");
 	put_queued("second");
 	make_null("runs", "run_id", "run_id = 'first'");
-	refuse(STORE_CORRUPT, keel_run_gate(world.store, text("second"), &found, &state, &why));
+	refuse(STORE_CORRUPT, keel_run_gate(world.store, text("second"), &found, &gate, &why));
 }
 
 TEST(run_to_claim)
