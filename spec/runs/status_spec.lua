@@ -1,4 +1,11 @@
+local kernel = require "keel.kernel"
 local support = require "support"
+
+describe("The final statuses", function()
+  it("are one list, the kernel's: success, error, timeout, interrupted", function()
+    assert.same({ success = true, error = true, timeout = true, interrupted = true }, kernel.final)
+  end)
+end)
 
 support.each_store(function(open)
   describe("set_status", function()
