@@ -4,6 +4,7 @@ local files = require "support.files"
 local lfs = require "lfs"
 local process = require "support.process"
 local support = require "support"
+local uv = require "luv"
 
 local function eventually(what)
   assert.is_true(process.poll_until(what), "it did not happen")
@@ -71,6 +72,17 @@ describe("keel exec reaches a command that has left its group", function()
     end)
   end
 
+  it("F-28: when keel is killed and its guardian takes its time, keeps the thread until nothing is left", function()
+    local child, path, guardian = start { "sh", "-c", "echo $PPID; exec sleep 30" }
+    uv.kill(math.tointeger(guardian), "sigstop")
+    child:kill()
+    local env = { KEEL_STORE = path }
+    assert.equal(75, command.run({ "exec", "-t", "t", "--", "true" }, { env = env }).code)
+    uv.kill(math.tointeger(guardian), "sigcont")
+    local late = command.run({ "exec", "-t", "t", "-s", "enqueue", "--wait", "20", "--", "true" }, { env = env })
+    assert.equal(0, late.code)
+  end)
+
   it("F-28: kills what does not listen, and writes no end before it is gone", function()
     local words = { "setsid", "sh", "-c", "trap '' TERM; echo $$; while :; do sleep 1; done" }
     local child, path, pid = start(words, { "--timeout", "0.2" })
@@ -92,7 +104,6 @@ describe("keel exec reaches a command that has left its group", function()
 end)
 
 describe("keel exec of a command that becomes another user's", function()
-  local uv = require "luv"
   local NOBODY = 65534
 
   after_each(support.clean_up)

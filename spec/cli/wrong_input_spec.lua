@@ -223,7 +223,7 @@ describe("What is not there:", function()
   it("a store whose folder is missing, or none: nobody makes it, and that is said", function()
     local folder = support.path()
     for path, text in pairs {
-      [folder .. "/store.db"] = "there is no folder " .. folder .. ": make it first, with mkdir -p; --store names another",
+      [folder .. "/store.db"] = "there is no folder " .. folder .. ": make it first, with mkdir -p; --store names",
       [command.program .. "/store.db"] = command.program .. " is no folder; --store names another file",
     } do
       on(path, text)

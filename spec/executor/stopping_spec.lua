@@ -71,6 +71,20 @@ describe("An executor that is stopped", function()
     assert.equal(1, row(given).attempt)
   end)
 
+  it("F-11: gives a run back when its handler has ended, not when the last one has", function()
+    local first, last, seen = claimable "a", claimable "b", nil
+    local executor = running(function(context)
+      context.sleep(60)
+      for _ = 1, context.run.run_id == last and 2000 or 0 do
+        seen = seen or row(first).status
+        if seen == "running" then seen = nil end
+        context.sleep(0) -- lets others have their turn
+      end
+    end, { first, last })
+    local report = assert(executor:stop { drain = false })
+    assert.same({ "pending", 2 }, { seen, #report.given_back })
+  end)
+
   it("F-11: asked, true and a value are a success; nil and an error, a raise and nothing are no verdict", function()
     local verdicts = {
       yes = function() return true end, value = function() return "half" end,
