@@ -7,11 +7,10 @@ local Attachment = require "keel.manager.attachment"
 local Claims = require "keel.executor.claims"
 local Loop = require "keel.executor.loop"
 local Queue = require "keel.executor.queue"
-local Retry = require "keel.retry"
 local SharedCommits = require "keel.store.shared_commits"
-local Task = require "keel.executor.task"
 local Watch = require "keel.executor.watch"
 local check = require "keel.check"
+local checked = require "keel.executor.options"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 local outcome = require "keel.executor.outcome"
@@ -21,58 +20,13 @@ local Executor = {}
 Executor.__index = Executor
 Executor.__name = "keel.executor"
 
+require "keel.executor.workers"(Executor)
+require "keel.executor.keeping"(Executor)
 require "keel.executor.stopping"(Executor)
 
-local CONCURRENCY, CONCURRENCY_MAX = 16, 1000
-local INTERVAL = 1        -- seconds between two ticks; with leases shorter, as two may come late
-local POLL = 0.01         -- seconds between two looks at the log where nobody wakes
-local GATHER = 0.01       -- seconds between two looks where news come one after the other
-local KILL_GRACE = 5      -- seconds between SIGTERM and SIGKILL
-local SWEPT = 256         -- threads looked at again with each tick
 local DRAIN_LIMIT = 10000 -- runs of one drain: handlers may make runs for ever
-local RESTART = 1         -- seconds until what keeps an eye on things is started again after it has failed
-
-local known = { manager = "table", handlers = "function|table", concurrency = "integer", loop = "table",
-  threads = "table", reconciler = "string|function", interval = "number", poll = "number", kill_grace = "number",
-  backoff = "retry policy" }
 
 -- --- Making one -----------------------------------------------------------------------------------------------------
-
-local function find_luv()
-  local found, luv = pcall(require, "luv")
-  if found then return luv end
-  error("keel.executor needs luv, the binding of libuv: install the Debian package lua-luv, or the rock luv ("
-    .. tostring(luv):match "^[^\n]*" .. ")", 3)
-end
-
-local function check_needed(options)
-  local problem = Attachment.problem_with(options.manager)
-  if problem then error(("bad argument #1 to 'executor' (%s)"):format(problem), 3) end
-  if not options.handlers then error("bad argument #1 to 'executor' (option 'handlers' is missing)", 3) end
-  for name, handler in next, type(options.handlers) == "table" and options.handlers or {} do
-    if type(name) ~= "string" or type(handler) ~= "function" then
-      error(("bad argument #1 to 'executor' (option 'handlers' must map names to functions; '%s' is a %s)"):format(
-        errors.text(name), type(handler)), 3)
-    end
-  end
-  if options.loop and type(options.loop.new_idle) ~= "function" then
-    error("bad argument #1 to 'executor' (option 'loop' must be luv, or a module with its functions)", 3)
-  end
-end
-
--- Numbers that make no sense are the caller's input, as for a manager.
-local function out_of_range(options)
-  local concurrency = options.concurrency or CONCURRENCY
-  if concurrency < 1 then
-    return errors.new("invalid_request", "concurrency must be at least 1", { field = "concurrency" })
-  end
-  if concurrency > CONCURRENCY_MAX then
-    return errors.new("limit_too_large", ("concurrency is %d, at most %d"):format(concurrency, CONCURRENCY_MAX),
-      { field = "concurrency", requested = concurrency, max = CONCURRENCY_MAX })
-  end
-  return check.duration(options.interval, "interval", true) or check.duration(options.poll, "poll", true)
-    or check.duration(options.kill_grace, "kill_grace")
-end
 
 -- What the manager tells, and asks.
 local function observer_of(self)
@@ -133,23 +87,21 @@ end
 ---@return keel.Executor? executor
 ---@return keel.Error? err
 function Executor.new(options)
-  options = check.options(options, known, 1, "executor")
-  check_needed(options)
-  local err = out_of_range(options)
-  if err then return nil, err end
-  local uv = options.loop or find_luv()
+  local err
+  options, err = checked(options)
+  if not options then return nil, err end
   local manager = options.manager
-  local concurrency = options.concurrency or CONCURRENCY
   local self = setmetatable({
     _manager = manager,
     _handlers = options.handlers,
-    _concurrency = concurrency,
+    _concurrency = options.concurrency,
     _reconciler = options.reconciler,
-    _poll = options.poll or POLL,
-    _kill_grace = options.kill_grace or KILL_GRACE,
-    _backoff = options.backoff or Retry.new { initial_delay = 1, max_delay = 300 },
+    _interval = options.interval,
+    _poll = options.poll,
+    _kill_grace = options.kill_grace,
+    _backoff = options.backoff,
     _claims = Claims.new(manager, { threads = options.threads,
-      handlers = outcome.names(options.handlers), most = concurrency }),
+      handlers = outcome.names(options.handlers), most = options.concurrency }),
     _state = "new",     -- new -> started -> stopping -> stopped
     _workers = 0,       -- coroutines
     _idle = {},         -- waiters of those that rest
@@ -162,10 +114,9 @@ function Executor.new(options)
     _counts = { started = 0, ended = 0 },
   }, Executor)
   self._log = function(...) self._client:log(...) end
-  self._loop = Loop.new(uv, self._log)
+  self._loop = Loop.new(options.loop, self._log)
   attach(self)
   self._queue = Queue.new(manager, self._client, self._live)
-  self._interval = options.interval or math.min(INTERVAL, (self._attachment.lease or math.huge) / 3)
   share(self)
   self._watch = Watch.new(self._client, told_of(self))
   self._queue.on_due = function() self:_wake_watch() end
@@ -175,7 +126,7 @@ function Executor.new(options)
   return self
 end
 
--- --- Coroutines -----------------------------------------------------------------------------------------------------
+-- --- Time -----------------------------------------------------------------------------------------------------------
 
 function Executor:_now()
   return kernel.time_seconds(self._client:now())
@@ -188,197 +139,6 @@ end
 
 function Executor:_is_over()
   return self._state == "stopped"
-end
-
--- Whether it works, or still has handlers that do.
-local function is_at_work(self)
-  return self._state == "started" or self._state == "stopping"
-end
-
--- Runs fn in a coroutine that counts as active until it ends.
-local function go(self, fn)
-  self._active = self._active + 1
-  self._loop:go(function()
-    local guarded = self._loop:guard(fn)
-    guarded()
-    self._active = self._active - 1
-  end)
-end
-
--- Waits without counting as active: until somebody calls wake_up with the waiter.
-local function rest(self, waiter)
-  self._active = self._active - 1
-  waiter:wait()
-end
-
-local function wake_up(self, waiter)
-  self._active = self._active + 1
-  waiter:wake()
-end
-
--- A handler sleeps, until its waiter is woken or the time is over.
-function Executor:_rest(waiter, seconds)
-  if not self:_is_manual() then return self._loop:wait_for(waiter, math.max(seconds, 0)) end
-  -- Nothing comes by itself: somebody moves the clock and drains again.
-  self._sleepers[waiter] = self:_now() + seconds
-  self._active = self._active - 1
-  waiter:wait()
-  self._active = self._active + 1
-  self._sleepers[waiter] = nil
-end
-
--- --- Taking runs ----------------------------------------------------------------------------------------------------
-
--- Sets one more worker to work, if there is one.
-local function call_worker(self)
-  if self._state == "stopping" or self._state == "stopped" then return end
-  local waiter = table.remove(self._idle)
-  if waiter then return wake_up(self, waiter) end
-  if self._workers >= self._concurrency then return end
-  self._workers = self._workers + 1
-  go(self, function()
-    self._loop:guard(function() self:_work() end)()
-    self._workers = self._workers - 1
-  end)
-end
-
--- Whether a worker would find something, or should look at least.
-local function has_work(self)
-  return self._queue:has_ready() or self._claims:is_worth_it()
-end
-
--- There may be something to take.
-function Executor:_look()
-  self._news = self._news + 1
-  if (self._state == "started" or self._draining) and has_work(self) then call_worker(self) end
-end
-
--- There may be one more to claim, in so many seconds.
-function Executor:_expect(delay)
-  if delay and delay > 0 then return self._claims:expect_at(self:_now() + delay) end
-  self._claims:expect()
-  self:_look()
-end
-
-function Executor:_work()
-  while self._state == "new" or self._state == "started" do
-    local seen = self._news
-    local record = self._queue:start() or self._claims:take()
-    if record then
-      self._moves = self._moves + 1
-      -- Where there was one there may be more: twice as many look next.
-      for _ = 1, 2 do
-        if has_work(self) then call_worker(self) end
-      end
-      self:_drive(record)
-    elseif seen == self._news then
-      local waiter = self._loop:waiter()
-      table.insert(self._idle, waiter)
-      rest(self, waiter)
-    end
-  end
-end
-
-function Executor:_drive(record)
-  local task, counts = Task.new(self, record), self._counts
-  self._tasks[record.run_id], self._attempts[task] = task, true
-  counts.started = counts.started + 1
-  self._loop:guard(function() task:drive(self._handlers) end)()
-  counts.ended = counts.ended + 1
-  self._moves = self._moves + 1
-  if self._tasks[record.run_id] == task then self._tasks[record.run_id] = nil end
-  self._attempts[task] = nil
-  if self._stop_step then self._stop_step:wake() end
-  if self._queue:ready(record.thread_id) then self:_look() end
-end
-
--- --- Keeping an eye on things ---------------------------------------------------------------------------------------
-
--- Renews, enforces deadlines, hears who is to stop; a tick recovers what the dead have left as well.
-local function tend(self, method)
-  local report
-  if method == "tick" then
-    report = self._manager:tick { reconciler = self._reconciler }
-    self._queue:sweep(SWEPT)
-    self._claims:expect_some()
-    self:_look()
-  else
-    report = self._manager:heartbeat()
-  end
-  for _, name in ipairs { "lost", "cancel_requested", "expired", "recovered" } do
-    self._moves = self._moves + #(report and report[name] or {})
-  end
-end
-
--- The delays that are over by now.
-local function look_at_clock(self)
-  local now = self:_now()
-  if self._claims:is_due(now) then self:_expect() end
-  self._queue:take_due(now)
-  if self._queue:has_ready() then self:_look() end
-end
-
--- Something concerns a run that works here: a heartbeat, at once.
-function Executor:_beat()
-  self._beaten = true
-  if self._keeper then self._keeper:wake() end
-end
-
-local function keep(self)
-  local next_tick = 0
-  while is_at_work(self) do
-    local now = kernel.monotonic()
-    if now >= next_tick then
-      next_tick, self._beaten = now + self._interval, false
-      tend(self, self._state == "started" and "tick" or "heartbeat")
-    elseif self._beaten then
-      self._beaten = false
-      tend(self, "heartbeat")
-    end
-    if not self._beaten and is_at_work(self) then
-      self._keeper = self._loop:waiter()
-      self._loop:wait_for(self._keeper, math.max(next_tick - kernel.monotonic(), 0))
-    end
-  end
-end
-
-function Executor:_wake_watch()
-  if self._watcher then self._watcher:wake() end
-end
-
-local function watch_sleeps(self, seconds)
-  self._watcher = self._loop:waiter()
-  self._loop:wait_for(self._watcher, math.max(seconds, 0))
-end
-
--- Seconds until a delay is over, and at most so many.
-local function until_due(self, most)
-  local due = math.min(self._queue:due() or math.huge, self._claims:due() or math.huge)
-  return math.min(due - self:_now(), most)
-end
-
-local function watch(self)
-  self._watch:listen(self._loop, function() self:_wake_watch() end)
-  while is_at_work(self) do
-    local looked = kernel.monotonic()
-    self._watch:look()
-    look_at_clock(self)
-    if not is_at_work(self) then return end
-    watch_sleeps(self, until_due(self, self._watch:pause(self._poll)))
-    local early = looked + math.min(GATHER, self._poll) - kernel.monotonic()
-    if early > 0 and is_at_work(self) then watch_sleeps(self, early) end
-  end
-end
-
--- Runs what keeps an eye on things, and starts it again when it falls: without it leases would run out, and nobody
--- would be heard.
-local function go_on(self, body)
-  go(self, function()
-    while is_at_work(self) do
-      if self._loop:guard(body)(self) or not is_at_work(self) then return end
-      self._loop:sleep(RESTART)
-    end
-  end)
 end
 
 -- --- From outside ---------------------------------------------------------------------------------------------------
@@ -396,8 +156,7 @@ function Executor:start()
   for waiter, at in pairs(self._sleepers) do -- of handlers that a drain has left asleep
     self._loop:after(math.max(at - self:_now(), 0), function() waiter:wake() end)
   end
-  go_on(self, watch)
-  go_on(self, keep)
+  self:_keep_going()
   self:_look()
 end
 
@@ -435,7 +194,7 @@ function Executor:drain(options)
       end
     end
     self._queue:sweep(math.huge)
-    go(self, function() tend(self, "tick") end)
+    self:_go(function() self:_tend "tick" end)
     self._loop:turn_until(function()
       too_many = self._counts.ended - before > limit
       stuck = self._active > 0 and self._loop:is_asleep()
@@ -449,14 +208,6 @@ function Executor:drain(options)
       { field = "limit", requested = limit + 1, max = limit })
   end
   return self._counts.ended - before
-end
-
-Executor._go = go
-
--- Those that rest have nothing to wait for any more.
-function Executor:_dismiss()
-  for _, waiter in ipairs(self._idle) do wake_up(self, waiter) end
-  self._idle = {}
 end
 
 -- The attempt whose handler this coroutine is.

@@ -65,6 +65,7 @@ end
 ---@param loop keel.ExecutorLoop
 ---@param wake fun()
 function Watch:listen(loop, wake)
+  self:close() -- called again, after a fall: the loop must not go on with a descriptor whose waiter is collected
   self._loop, self._wake = loop, wake
   if not (self._can and self._client:has "event_waiter") then return end
   self._client:session_id() -- with the store's first session comes the file that wakes

@@ -9,7 +9,6 @@
 ---@class keel.Attachment
 ---@field client keel.StoreClient
 ---@field live keel.LiveRuns
----@field lease? number seconds that a lease runs, with its grace; nil: runs have none
 ---@field private _core keel.ManagerCore
 local Attachment = {}
 Attachment.__index = Attachment
@@ -24,6 +23,13 @@ function Attachment.problem_with(manager)
   if manager._core.observer then return "the manager has an executor" end
 end
 
+--- Seconds that a lease of the manager's runs lasts, with its grace; nil: they have none.
+---@param manager keel.RunManager
+---@return number?
+function Attachment.lease_of(manager)
+  return manager._core.context.lease
+end
+
 --- Attaches an observer to a manager that has none.
 ---@param manager keel.RunManager
 ---@param observer keel.Observer
@@ -31,7 +37,7 @@ end
 function Attachment.new(manager, observer)
   local core = manager._core
   core.observer, core.live.observer = observer, observer
-  return setmetatable({ client = core.client, live = core.live, lease = core.context.lease, _core = core }, Attachment)
+  return setmetatable({ client = core.client, live = core.live, _core = core }, Attachment)
 end
 
 --- Gives the signal to stop to all runs that have not come to rest.
