@@ -20,6 +20,11 @@ describe("breaking code in one place", function()
       "return not a or b ~= false" }, changes("return not a or b ~= true", "lua"))
   end)
 
+  it("passes over a number of C that Lua does not have", function()
+    assert.same({ "x = 18446744073709551615 - 2;", "x = 18446744073709551615 + 3;" },
+      changes("x = 18446744073709551615 + 2;", "c"))
+  end)
+
   it("leaves comments, strings and the preprocessor alone", function()
     assert.same({}, changes('/* a == 1 */ f("b && 2"); // c < 3', "c"))
     assert.same({}, changes("#define X \\\n  (a == 1)\n", "c"))

@@ -63,7 +63,10 @@ function M.find(text, language)
   for at, word in code:gmatch "()%f[%w_]([%a_][%w_]*)" do
     if WORDS[word] then add(at, word, WORDS[word]) end
   end
-  for at, number in code:gmatch "()%f[%w_.](%d+)%f[^%w_.]" do add(at, number, tostring(math.tointeger(number) + 1)) end
+  for at, number in code:gmatch "()%f[%w_.](%d+)%f[^%w_.]" do
+    local value = math.tointeger(number) -- a number of C may be beyond those of Lua
+    if value then add(at, number, tostring(value + 1)) end
+  end
   if language == "c" then
     for at in code:gmatch "()![%w_(*]" do add(at, "!", " ") end
   else
