@@ -188,6 +188,9 @@ static inline void keel_reset(struct keel_statement *statement)
 	statement->driver->reset(statement);
 }
 
+/* The highest number of a parameter in a text: as many values does it take. */
+int keel_sql_parameters(const char *text);
+
 /* Steps a statement that gives no rows, and resets it. */
 enum keel_code keel_run_statement(struct keel_statement *statement, struct keel_error *err);
 

@@ -1,6 +1,7 @@
 /* sqlite_statement.c - the statements of the SQLite driver, prepared once. Uses: sqlite_error, memory. */
 #include "sql/sqlite_parts.h"
 
+#include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/trace.h"
@@ -77,6 +78,7 @@ enum keel_code sqlite_prepare(struct keel_sql *base, const char *text, struct ke
 	struct sqlite_sql *sql = sqlite_own(base);
 	struct sqlite_statement *found = cached(sql, text);
 	if (found) {
+		KEEL_ASSERT(!sqlite3_stmt_busy(found->stmt)); /* whoever used it before has reset it */
 		*statement = &found->head;
 		return KEEL_OK;
 	}

@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/error.h"
 #include "base/wake.h"
 
@@ -36,6 +37,7 @@ struct trial {
 static bool is_apart(struct trial *trial, int fd)
 {
 	unsigned char found[TOKEN_SIZE];
+	KEEL_ASSERT(fd != trial->own->fd);
 	struct keel_sidefile other = {.fd = fd};
 	/* A FUSE server has the file open for its clients, and no store. */
 	if (keel_sidefile_find(&other, KEEL_PRESENT_BYTE, 1) == 0)

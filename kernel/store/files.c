@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/path.h"
@@ -42,6 +43,7 @@ static enum keel_code write_record(struct keel_store *store, int64_t page, struc
 {
 	char text[KEEL_WAKE_RECORD_SIZE] = "";
 	struct record old;
+	KEEL_ASSERT(page >= 0 && store->files.inode && store->wake.file.fd >= 0);
 	int64_t device, own;
 	enum keel_code code = keel_sidefile_identity(&store->wake.file, &device, &own, err);
 	if (code != KEEL_OK)
@@ -66,6 +68,7 @@ static enum keel_code name_files(struct keel_store *store, struct keel_error *er
 {
 	keel_free(store->side_path);
 	keel_free(store->wake_path);
+	KEEL_ASSERT(keel_store_path(store)[0]); /* one in memory has none */
 	store->side_path = keel_path_add(keel_store_path(store), "-sessions");
 	store->wake_path = keel_path_add(keel_store_path(store), "-wake");
 	return store->side_path && store->wake_path ? KEEL_OK : keel_fail_memory(err);
@@ -140,6 +143,7 @@ static enum keel_code take_door(struct keel_store *store, struct keel_error *err
 	enum keel_code code = keel_sidefile_share(&store->wake.file, KEEL_DOOR_BYTE, &why);
 	if (code == KEEL_BUSY || (code == KEEL_OK && !keel_sidefile_is_at(&store->wake.file, store->wake_path)))
 		return keel_fail(err, KEEL_BUSY, "%s: the store is being restored", keel_store_path(store));
+	KEEL_ASSERT(!store->files.entered);
 	store->files.entered = code == KEEL_OK;
 	return keel_fail_as(err, code, &why);
 }

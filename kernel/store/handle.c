@@ -1,6 +1,7 @@
 /* handle.c - an open store as its users see it: whether it may be used, its names, its times. Uses: sql, watched. */
 #include "store/handle.h"
 
+#include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/monotonic.h"
@@ -68,6 +69,7 @@ int64_t keel_store_watched(struct keel_store *store, enum keel_watched_kind kind
 int64_t keel_store_after(const struct keel_store *store, int64_t duration_us)
 {
 	int64_t now = keel_store_now(store);
+	KEEL_ASSERT(duration_us >= 0);
 	return now > 0 && duration_us > INT64_MAX - now ? INT64_MAX : now + duration_us;
 }
 
@@ -85,6 +87,7 @@ bool keel_store_wait(struct keel_store *store, int64_t *deadline)
 	if (now >= *deadline)
 		return false;
 	int64_t step = keel_turn_step(&store->turn);
+	KEEL_ASSERT(step > 0 && !store->open); /* whoever waits has nothing open that others wait for */
 	store->options.sleep(store->options.sleep_data, step < *deadline - now ? step : *deadline - now);
 	return true;
 }
@@ -98,6 +101,7 @@ void keel_store_watch(struct keel_store *store, keel_progress *progress, void *d
 void *keel_store_keep(struct keel_store *store, size_t size, void (*release)(struct keel_kept *kept))
 {
 	struct keel_kept *kept = store->kept;
+	KEEL_ASSERT(size >= sizeof *kept);
 	while (kept && kept->release != release)
 		kept = kept->next;
 	if (kept)

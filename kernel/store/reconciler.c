@@ -1,6 +1,7 @@
 /* reconciler.c - the store's own choice of what becomes of orphans. Uses: store. */
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "store/store.h"
@@ -12,6 +13,7 @@ enum keel_code keel_store_set_reconciler(struct keel_store *store, struct keel_t
 		code = keel_write_begin(store, err);
 	if (code != KEEL_OK)
 		return code;
+	KEEL_ASSERT(name.size <= KEEL_ID_MAX);
 	code = keel_execute(store, "UPDATE store SET reconciler = ?1", err, keel_text(name));
 	return keel_write_end(store, code, true, err);
 }

@@ -5,6 +5,7 @@
  */
 #include "store/handle.h"
 
+#include "base/assert.h"
 #include "base/error.h"
 
 static enum keel_code check_mark(const struct keel_store *store, int mark, struct keel_error *err)
@@ -28,6 +29,7 @@ enum keel_code keel_store_savepoint(struct keel_store *store, int *mark, struct 
 		code = store->sql->driver->savepoint(store->sql, err);
 	if (code == KEEL_OK)
 		*mark = ++store->savepoints;
+	KEEL_ASSERT(store->savepoints >= 0 && store->savepoints <= KEEL_SAVEPOINTS_MAX);
 	return code;
 }
 
@@ -43,6 +45,7 @@ enum keel_code keel_store_release(struct keel_store *store, int mark, struct kee
 		else
 			store->broken = code; /* the caller believes that it is gone */
 	}
+	KEEL_ASSERT(code != KEEL_OK || store->savepoints == mark - 1);
 	return code;
 }
 
@@ -64,5 +67,6 @@ enum keel_code keel_store_rollback_to(struct keel_store *store, int mark, struct
 	}
 	if (code != KEEL_OK)
 		store->broken = code;
+	KEEL_ASSERT(code != KEEL_OK || (store->savepoints == mark - 1 && store->sql->driver->in_transaction(store->sql)));
 	return code;
 }

@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "store/statement.h"
@@ -117,6 +118,7 @@ static enum keel_code tidy(struct keel_store *store, struct keel_error *err)
 			code = keel_session_judge(store, id, &session, &verdict, err);
 		if (code != KEEL_OK)
 			break;
+		KEEL_ASSERT(count < TIDY_MAX && (verdict.alive || id != store->session));
 		if (!verdict.alive)
 			dead[count++] = id;
 	}
@@ -133,6 +135,7 @@ static enum keel_code take_token(struct keel_store *store, char token[KEEL_UUID_
 	token[0] = '\0';
 	if (!store->side_path)
 		return KEEL_OK;
+	KEEL_ASSERT(store->sql->driver->in_transaction(store->sql));
 	enum keel_code code = keel_sidefile_token(&store->side, token, err);
 	if (code != KEEL_OK || token[0])
 		return code;
@@ -152,6 +155,7 @@ static enum keel_code insert_session(struct keel_store *store, const char *token
 					 keel_int(keel_store_now(store)), keel_text(keel_text_of(self->boot)), keel_int(self->space),
 					 keel_int(self->start), keel_int(self->clock), keel_text(keel_text_of(token)));
 	*id = store->sql->driver->inserted(store->sql);
+	KEEL_ASSERT(code != KEEL_OK || *id > 0);
 	return code;
 }
 
@@ -183,6 +187,7 @@ enum keel_code keel_session_make(struct keel_store *store, struct keel_error *er
 {
 	enum keel_code code = KEEL_OK;
 	int64_t id = 0;
+	KEEL_ASSERT(!store->session && store->sql->driver->in_transaction(store->sql));
 	if (store->side_path)
 		code = keel_files_enter_session(store, err);
 	if (code == KEEL_OK)
@@ -193,6 +198,7 @@ enum keel_code keel_session_make(struct keel_store *store, struct keel_error *er
 		code = store->sql->driver->commit(store->sql, err);
 	else
 		store->sql->driver->rollback(store->sql);
+	KEEL_ASSERT(code != KEEL_OK || !store->sql->driver->in_transaction(store->sql));
 	if (code == KEEL_OK)
 		store->session = id;
 	else if (store->side_path)

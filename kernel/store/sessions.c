@@ -1,6 +1,7 @@
 /* sessions.c - who is there: asking for sessions, ending what is left of one. Uses: session, transaction, statement. */
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "store/session.h"
@@ -87,6 +88,7 @@ enum keel_code keel_store_end_session(struct keel_store *store, int64_t session,
 						 keel_process_is_foreign(&row.process, &store->process) ? " of another name space" : "");
 	if (code == KEEL_OK && found)
 		code = keel_session_delete(store, session, err);
+	KEEL_ASSERT(code != KEEL_OK || !found || session != store->session);
 	code = keel_write_end(store, code, found, err);
 	*ended = code == KEEL_OK && found;
 	return code;
@@ -139,6 +141,7 @@ enum keel_code keel_store_sessions(struct keel_store *store, struct keel_session
 			code = keel_session_judge(store, item->session_id, &found, &verdict, err);
 		if (code != KEEL_OK)
 			break;
+		KEEL_ASSERT(verdict.alive || !verdict.undecided);
 		item->alive = verdict.alive;
 		item->undecided = verdict.undecided;
 		item->foreign = keel_process_is_foreign(&found.process, &store->process);

@@ -1,6 +1,7 @@
 /* statement.c - statements with their values, and the wait that the first step of a reader may need. Uses: handle. */
 #include "store/statement.h"
 
+#include "base/assert.h"
 #include "base/error.h"
 
 enum keel_code keel_store_prepare(struct keel_store *store, const char *text, struct keel_statement **statement,
@@ -12,9 +13,11 @@ enum keel_code keel_store_prepare(struct keel_store *store, const char *text, st
 enum keel_code keel_query_values(struct keel_store *store, const char *text, struct keel_statement **statement,
 								 struct keel_error *err, const struct keel_value *values, size_t count)
 {
+	KEEL_ASSERT((size_t)keel_sql_parameters(text) == count);
 	enum keel_code code = keel_store_prepare(store, text, statement, err);
 	for (size_t i = 0; code == KEEL_OK && i < count; i++) {
 		int parameter = (int)i + 1;
+		KEEL_ASSERT((values[i].kind == KEEL_VALUE_TEXT) == (values[i].text.data != NULL));
 		switch (values[i].kind) {
 		case KEEL_VALUE_NULL:
 			code = keel_bind_null(*statement, parameter, err);
@@ -35,6 +38,7 @@ enum keel_code keel_execute_values(struct keel_store *store, const char *text, s
 {
 	struct keel_statement *statement;
 	enum keel_code code = keel_query_values(store, text, &statement, err, values, count);
+	KEEL_ASSERT(code != KEEL_OK || store->open || store->sql->driver->in_transaction(store->sql));
 	return code == KEEL_OK ? keel_run_statement(statement, err) : code;
 }
 
@@ -44,6 +48,7 @@ enum keel_code keel_first_step(struct keel_store *store, struct keel_statement *
 	int64_t deadline = 0;
 	struct keel_error why;
 	enum keel_code code;
+	KEEL_ASSERT(!store->side.forked);
 	while ((code = keel_step(query, row, &why)) == KEEL_BUSY && !store->open && keel_store_wait(store, &deadline))
 		keel_reset(query);
 	return keel_fail_as(err, code, &why);

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/monotonic.h"
@@ -229,6 +230,8 @@ enum keel_code keel_store_open(const char *uri, const struct keel_store_options 
 		keel_store_close(store);
 		return keel_fail_as(err, code, &why);
 	}
+	KEEL_ASSERT(!store->open && !store->session && !store->files.entered);
+	KEEL_ASSERT(!store->sql->driver->in_transaction(store->sql));
 	keel_process_self(&store->process);
 	*out = store;
 	return KEEL_OK;

@@ -1,6 +1,7 @@
 /* transaction.c - how what is written or read together begins and ends. Uses: session, files, statement. */
 #include "store/transaction.h"
 
+#include "base/assert.h"
 #include "base/error.h"
 #include "store/session.h"
 #include "store/statement.h"
@@ -10,6 +11,7 @@ static enum keel_code try_begin(struct keel_store *store, struct keel_error *err
 {
 	struct keel_sidefile *file = &store->wake.file;
 	bool may = keel_turn_may_try(&store->turn, file);
+	KEEL_ASSERT(!store->open && !store->side.forked);
 	enum keel_code code = may ? store->sql->driver->begin(store->sql, true, err)
 							  : keel_fail(err, KEEL_BUSY, "another writer has waited longer");
 	if (code == KEEL_BUSY)
@@ -31,6 +33,7 @@ static enum keel_code begin(struct keel_store *store, struct keel_error *err)
 		keel_store_give_up(store);
 	if (code == KEEL_OK && (code = keel_files_check(store, &why)) != KEEL_OK)
 		store->sql->driver->rollback(store->sql);
+	KEEL_ASSERT(code != KEEL_OK || store->sql->driver->in_transaction(store->sql));
 	return keel_fail_as(err, code, &why);
 }
 
@@ -48,6 +51,7 @@ static enum keel_code begin_write(struct keel_store *store, struct keel_error *e
 		if (code != KEEL_OK)
 			return code;
 	}
+	KEEL_ASSERT(store->session > 0);
 	return begin(store, err);
 }
 
@@ -80,6 +84,7 @@ enum keel_code keel_store_begin(struct keel_store *store, struct keel_error *err
 static enum keel_code commit(struct keel_store *store, struct keel_error *err)
 {
 	enum keel_code code = store->sql->driver->commit(store->sql, err);
+	KEEL_ASSERT(code != KEEL_OK || !store->sql->driver->in_transaction(store->sql));
 	if (code == KEEL_OK && store->news)
 		keel_wake_all(&store->wake);
 	return code;
@@ -96,6 +101,7 @@ enum keel_code keel_store_commit(struct keel_store *store, struct keel_error *er
 		keel_store_rollback(store);
 	else
 		code = commit(store, err);
+	KEEL_ASSERT(code != KEEL_OK || (store->open && store->broken == KEEL_OK));
 	store->open = false;
 	return code;
 }
@@ -112,12 +118,17 @@ void keel_store_rollback(struct keel_store *store)
 enum keel_code keel_write_begin(struct keel_store *store, struct keel_error *err)
 {
 	enum keel_code code = keel_store_check(store, err);
-	return code != KEEL_OK || store->open ? code : begin_write(store, err);
+	if (code == KEEL_OK && !store->open)
+		code = begin_write(store, err);
+	KEEL_ASSERT(code != KEEL_OK || store->sql->driver->in_transaction(store->sql));
+	return code;
 }
 
 enum keel_code keel_write_end(struct keel_store *store, enum keel_code code, bool wrote, struct keel_error *err)
 {
 	const struct keel_sql_driver *driver = store->sql->driver;
+	KEEL_ASSERT(!store->side.forked && !store->options.readonly);
+	KEEL_ASSERT(!store->open || store->broken == KEEL_OK); /* begin would have said so */
 	if (store->open) {
 		/* Half an operation must not be committed with the rest; nor what the database rolled back by itself. */
 		if (code != KEEL_OK && (wrote || !driver->in_transaction(store->sql)))
@@ -147,6 +158,7 @@ enum keel_code keel_read_begin(struct keel_store *store, struct keel_error *err)
 		code = keel_first_step(store, look, &row, &why);
 		keel_reset(look);
 	}
+	KEEL_ASSERT(code != KEEL_OK || store->sql->driver->in_transaction(store->sql));
 	if (code != KEEL_BUSY)
 		return KEEL_OK;
 	store->sql->driver->rollback(store->sql);
@@ -155,6 +167,7 @@ enum keel_code keel_read_begin(struct keel_store *store, struct keel_error *err)
 
 void keel_read_end(struct keel_store *store)
 {
+	KEEL_ASSERT(!store->side.forked);
 	if (!store->open)
 		store->sql->driver->rollback(store->sql);
 }

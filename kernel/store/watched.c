@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/memory.h"
 
 struct keel_watched_item {
@@ -61,6 +62,7 @@ static bool insert(struct keel_watched *watched, enum keel_watched_kind kind, in
 {
 	if (!make_room(watched, now_us))
 		return false;
+	KEEL_ASSERT(watched->count < watched->capacity);
 	struct keel_watched_item *items = watched->items;
 	*place = place_of(watched, kind, key);
 	memmove(&items[*place + 1], &items[*place], (watched->count - *place) * sizeof *items);
@@ -85,6 +87,8 @@ int64_t keel_watched_for(struct keel_watched *watched, enum keel_watched_kind ki
 		item->state = state;
 		item->since = now_us;
 	}
+	KEEL_ASSERT(watched->count <= watched->capacity && item->kind == kind && item->key == key);
+	KEEL_ASSERT(place == place_of(watched, kind, key)); /* still in order */
 	return now_us - item->since;
 }
 
