@@ -186,6 +186,10 @@ built="kernel/(($folders)/)?[^/]+|tests/(support[^/]*|(unit|fault|crash|fuzz|ben
 files kernel tests -- '*.c' | grep -vxE "$built" |
 	sed 's/$/:1: no target builds it/' >>"$problems"
 
+# --- Assertions ------------------------------------------------------------------------------------------------------
+
+tests/assertions.sh >/dev/null || echo "tests/assertions.sh:1: fewer than 2 assertions in 100 lines" >>"$problems"
+
 # --- Migrations ------------------------------------------------------------------------------------------------------
 
 # Stores that have a migration do not run it again. Until the first release its hash may be put right on purpose, with

@@ -298,8 +298,9 @@ enum {
  * their maximum KEEL_LIMIT_TOO_LARGE. */
 
 /* Inserts the run, or merges the given fields into the row of that id. Needs run_id, and thread_id for a new row.
- * A new row without created_at is made now; a change of status obeys the state machine. `note` is a JSON object that
- * becomes the data of the event of a new row; its data may be NULL. Stamps no session.
+ * A new row without created_at is made now; a change of status obeys the state machine; ended_at and finalizing are for
+ * what has ended. `note` is a JSON object that becomes the data of the event of a new row; its data may be NULL. Stamps
+ * no session.
  * A pending run that becomes claimable loses its session, lease and fence: nobody owns it. One that is given a session
  * is claimable no more.
  * What the row has now comes back in *written (NULL: not wanted): of a new row everything, as reading it would give it,

@@ -1,8 +1,9 @@
-/* change.c - the state machine of runs, and the one way a row changes. Uses: write, event. */
+/* change.c - the one way a row of a run changes. Uses: state, write, event. */
 #include "run/change.h"
 
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -11,33 +12,24 @@
 #include "event/event.h"
 #include "run/write.h"
 
-#define TO(NAME) (1u << KEEL_RUN_##NAME)
-#define TO_FINAL (TO(SUCCESS) | TO(ERROR) | TO(TIMEOUT) | TO(INTERRUPTED))
-
-/* Where a run may go from each status. Requeueing is not a change of status that a caller asks for, and the way from
- * interrupted to error has a condition: neither is here. */
-static const unsigned allowed[KEEL_RUN_STATUS_COUNT] = {
-	[KEEL_RUN_PENDING] = TO(RUNNING) | TO_FINAL,
-	[KEEL_RUN_RUNNING] = TO_FINAL,
-};
-
-enum keel_transition keel_run_transition(const struct keel_run_core *core, enum keel_run_status to, int64_t fence)
+enum keel_transition keel_run_transition(const struct keel_run_core *core, enum keel_run_status to, int64_t fence,
+										 enum keel_run_action *action)
 {
+	bool owner = fence != 0 && fence == core->fence;
+	*action = to == KEEL_RUN_PENDING          ? KEEL_ACTION_RESET
+			  : to == KEEL_RUN_RUNNING        ? KEEL_ACTION_RUN
+			  : to == KEEL_RUN_ERROR && owner ? KEEL_ACTION_FAIL
+											  : KEEL_ACTION_END;
 	if (core->status == to)
 		return KEEL_TRANSITION_NONE;
-	if (allowed[core->status] & (1u << to))
-		return KEEL_TRANSITION_ALLOWED;
-	/* The owner of a rolled-back run records that it could not be undone, or that it was. */
-	bool owner = fence != 0 && fence == core->fence;
-	if (core->status == KEEL_RUN_INTERRUPTED && to == KEEL_RUN_ERROR && core->rollback && owner)
-		return KEEL_TRANSITION_ALLOWED;
-	return KEEL_TRANSITION_REFUSED;
+	return keel_run_effect(core, *action) == KEEL_EFFECT_REFUSED ? KEEL_TRANSITION_REFUSED : KEEL_TRANSITION_ALLOWED;
 }
 
 enum keel_code keel_run_refuse(const struct keel_run_core *core, struct keel_text run_id, enum keel_run_status to,
 							   struct keel_error *err)
 {
 	const char *from_name = keel_run_status_name(core->status), *to_name = keel_run_status_name(to);
+	KEEL_ASSERT(from_name && to_name);
 	keel_fail(err, KEEL_INVALID_TRANSITION, "run %.*s is %s and cannot become %s", (int)run_id.size, run_id.data,
 			  from_name, to_name);
 	if (err) {
@@ -50,6 +42,7 @@ enum keel_code keel_run_refuse(const struct keel_run_core *core, struct keel_tex
 enum keel_code keel_run_check_fence(const struct keel_run_core *core, struct keel_text run_id, int64_t fence,
 									struct keel_error *err)
 {
+	KEEL_ASSERT(core->found && core->fence > 0);
 	if (fence == 0 || fence == core->fence)
 		return KEEL_OK;
 	return keel_fail(err, KEEL_STALE_OWNER, "run %.*s has fence %lld by now, not %lld", (int)run_id.size, run_id.data,
@@ -62,6 +55,8 @@ static const char *status_event(struct keel_buffer *data, const struct keel_run_
 {
 	int64_t fence = KEEL_RUN_GIVES(delta, FENCE) ? delta->fence : core->fence;
 	int64_t session = KEEL_RUN_GIVES(delta, SESSION_ID) ? delta->session_id : core->session_id;
+	KEEL_ASSERT(KEEL_RUN_HAS(delta, STATUS) && delta->status != (int64_t)core->status);
+	KEEL_ASSERT(members.size == 0 || members.data != data->data);
 	keel_buffer_put(data, "{");
 	if (delta->status == KEEL_RUN_RUNNING) {
 		keel_buffer_format(data, "\"fence\":%lld", (long long)fence);
@@ -91,6 +86,9 @@ enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id,
 							  struct keel_error *err)
 {
 	int64_t now = keel_store_now(store);
+	KEEL_ASSERT(store->sql->driver->in_transaction(store->sql));
+	KEEL_ASSERT(!KEEL_RUN_GIVES(delta, RUN_ID) && !KEEL_RUN_GIVES(delta, THREAD_ID));
+	KEEL_ASSERT(!KEEL_RUN_GIVES(delta, REVISION));
 	bool changes_status = KEEL_RUN_HAS(delta, STATUS) && delta->status != (int64_t)core->status;
 	if (!KEEL_RUN_GIVES(delta, UPDATED_AT))
 		KEEL_RUN_SET(delta, UPDATED_AT, updated_at, now);
@@ -122,6 +120,8 @@ enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id,
 	KEEL_TRACE("transition", "%.*s %s -> %s: %s", (int)run_id.size, run_id.data, keel_run_status_name(core->status),
 			   changes_status ? keel_run_status_name((enum keel_run_status)delta->status) : "the same",
 			   kind ? kind : "no event");
+	KEEL_ASSERT(keel_run_keeps(core, delta));
+	KEEL_ASSERT(kind || !changes_status);
 	code = keel_run_update(store, run_id, core, delta, err);
 	if (code == KEEL_OK && kind) {
 		bool assigned = KEEL_RUN_GIVES(delta, WORKER_REF);
@@ -144,6 +144,7 @@ enum keel_code keel_run_change_owner(const struct keel_run_core *core, struct ke
 	int64_t fence;
 	enum keel_code code =
 		keel_next_number(core->fence, &fence, err, "fences of run %.*s", (int)run_id.size, run_id.data);
+	KEEL_ASSERT(!KEEL_RUN_GIVES(delta, FENCE));
 	if (code == KEEL_OK)
 		KEEL_RUN_SET(delta, FENCE, fence, fence);
 	return code;
@@ -167,8 +168,13 @@ enum keel_code keel_run_change_row(struct keel_store *store, struct keel_text ru
 {
 	struct keel_arena *arena = NULL;
 	struct keel_run_core core;
-	struct keel_run_change change = {
-		.store = store, .run_id = run_id, .core = &core, .delta = delta, .fence = fence, .context = context};
+	struct keel_run_change change = {.store = store,
+									 .run_id = run_id,
+									 .core = &core,
+									 .action = KEEL_ACTION_COUNT,
+									 .delta = delta,
+									 .fence = fence,
+									 .context = context};
 	*found = false;
 	if (written)
 		written->given = written->valued = (keel_run_set){{0}};
@@ -191,8 +197,10 @@ enum keel_code keel_run_change_row(struct keel_store *store, struct keel_text ru
 			code = change.draft->failed
 					   ? keel_fail_memory(err)
 					   : keel_run_apply(store, run_id, &core, delta, change.kind, change.data, written, err);
+			KEEL_ASSERT(code != KEEL_OK || keel_run_follows(&core, change.action, delta));
 		}
 	}
+	KEEL_ASSERT(!change.wrote || core.found);
 	keel_arena_free(&arena);
 	code = keel_write_end(store, code, change.wrote, err);
 	*found = code == KEEL_OK && core.found;

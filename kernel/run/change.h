@@ -1,9 +1,9 @@
-/* change.h - the state machine of runs, and the one way a row changes. For the domain only. */
+/* change.h - the one way a row of a run changes. For the domain only. */
 #ifndef KEEL_KERNEL_RUN_CHANGE_H
 #define KEEL_KERNEL_RUN_CHANGE_H
 
-#include "run/core.h"
 #include "run/fields.h"
+#include "run/state.h"
 
 enum keel_transition {
 	KEEL_TRANSITION_ALLOWED,
@@ -11,8 +11,10 @@ enum keel_transition {
 	KEEL_TRANSITION_REFUSED
 };
 
-/* Whether the run may go to a status; `fence` is the asker's, 0 for somebody who is not the owner. */
-enum keel_transition keel_run_transition(const struct keel_run_core *core, enum keel_run_status to, int64_t fence);
+/* Whether the run may go to a status, and by which action that is; `fence` is the asker's, 0 for somebody who is not the
+ * owner. */
+enum keel_transition keel_run_transition(const struct keel_run_core *core, enum keel_run_status to, int64_t fence,
+                                         enum keel_run_action *action);
 
 /* KEEL_INVALID_TRANSITION, in words. */
 enum keel_code keel_run_refuse(const struct keel_run_core *core, struct keel_text run_id, enum keel_run_status to,
@@ -35,6 +37,7 @@ struct keel_run_change {
 	struct keel_store *store;
 	struct keel_text run_id;
 	const struct keel_run_core *core; /* found, and with the right fence */
+	enum keel_run_action action;      /* what is done, for decide to say; until then KEEL_ACTION_COUNT */
 	struct keel_run *delta;           /* what to write; empty: nothing */
 	int64_t fence;                    /* the asker's; 0: somebody who is not the owner */
 	const char *kind;                 /* of the event; NULL: the one that goes with a new status, if there is one */

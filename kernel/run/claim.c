@@ -6,6 +6,7 @@
  */
 #include <keel/run.h>
 
+#include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -28,10 +29,20 @@ struct claiming {
 	struct keel_text run_id; /* what was taken; data NULL: nothing yet */
 };
 
+/* The tables of what waits lead to a row that does not. */
+static enum keel_code fail_lines(const struct claiming *claiming, struct keel_error *err)
+{
+	return keel_fail(err, KEEL_STORE_CORRUPT, "%s: what may be claimed is not what there is",
+					 keel_store_path(claiming->store));
+}
+
 static enum keel_code take(struct claiming *claiming, struct keel_text run_id, const struct keel_run_core *core,
 						   struct keel_error *err)
 {
 	struct keel_run delta = {0};
+	KEEL_ASSERT(claiming->store->session > 0 && !claiming->run_id.data);
+	if (keel_run_effect(core, KEEL_ACTION_CLAIM) != KEEL_EFFECT_RUNS)
+		return fail_lines(claiming, err);
 	keel_run_begin(claiming->store, &delta, claiming->asked->lease_us);
 	KEEL_RUN_SET(&delta, SESSION_ID, session_id, claiming->store->session);
 	KEEL_RUN_SET(&delta, CLAIMABLE, claimable, 0);
@@ -40,7 +51,9 @@ static enum keel_code take(struct claiming *claiming, struct keel_text run_id, c
 	if (code != KEEL_OK)
 		return code;
 	claiming->run_id = run_id;
-	return keel_run_apply(claiming->store, run_id, core, &delta, NULL, (struct keel_text){NULL, 0}, NULL, err);
+	code = keel_run_apply(claiming->store, run_id, core, &delta, NULL, (struct keel_text){NULL, 0}, NULL, err);
+	KEEL_ASSERT(code != KEEL_OK || keel_run_follows(core, KEEL_ACTION_CLAIM, &delta));
+	return code;
 }
 
 /* The run at a place in the order of insertion. */
@@ -61,8 +74,7 @@ static enum keel_code read_at(struct claiming *claiming, int64_t seq, struct kee
 		code = keel_fail_memory(err);
 	keel_reset(select);
 	if (code == KEEL_OK && !row)
-		return keel_fail(err, KEEL_STORE_CORRUPT, "%s: what may be claimed is not what there is",
-						 keel_store_path(claiming->store));
+		return fail_lines(claiming, err);
 	return code == KEEL_OK ? keel_run_read_core(claiming->store, *run_id, &claiming->arena, core, err) : code;
 }
 
@@ -74,6 +86,8 @@ static enum keel_code take_in(struct claiming *claiming, int64_t at, int64_t seq
 	struct keel_run_core core;
 	struct keel_text run_id;
 	enum keel_code code = read_at(claiming, seq, &run_id, &core, err);
+	if (code == KEEL_OK && core.status != KEEL_RUN_PENDING)
+		code = fail_lines(claiming, err);
 	if (code == KEEL_OK)
 		code = keel_execute(claiming->store, "DELETE FROM later WHERE at = ?1 AND seq = ?2", err, keel_int(at),
 							keel_int(seq));
@@ -90,6 +104,7 @@ static enum keel_code take_in_due(struct claiming *claiming, struct keel_error *
 	int64_t now = keel_store_now(claiming->store);
 	enum keel_code code = KEEL_OK;
 	bool row = true;
+	KEEL_ASSERT(claiming->store->sql->driver->in_transaction(claiming->store->sql));
 	for (int i = 0; code == KEEL_OK && row && i < DUE_MAX; i++) {
 		struct keel_statement *select;
 		int64_t at = 0, seq = 0;
@@ -194,6 +209,7 @@ static enum keel_code read_claims(struct claiming *claiming, struct keel_text th
 			list[(*count)++] = keel_column_int(select, 0);
 	}
 	keel_reset(select);
+	KEEL_ASSERT(*count <= (queued ? 1 : UNQUEUED_TRIED));
 	return code;
 }
 
@@ -281,6 +297,7 @@ enum keel_code keel_run_claim_next(struct keel_store *store, const struct keel_c
 		code = claim->threads_count ? claim_of_threads(&claiming, err) : claim_best(&claiming, err);
 	if (code == KEEL_OK && claiming.run_id.data)
 		code = keel_run_get(store, claiming.run_id, (struct keel_text){NULL, 0}, list, err);
+	KEEL_ASSERT(code != KEEL_OK || list->count == (claiming.run_id.data ? 1 : 0));
 	keel_arena_free(&claiming.arena);
 	code = keel_write_end(store, code, true, err);
 	if (code != KEEL_OK)

@@ -3,9 +3,50 @@
 
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "run/fields.h"
+
+/* What is read of a row for a change of it: one list makes the text and the numbers. */
+#define CORE_COLUMNS(X)                                                                     \
+	X(SEQ, "seq")                                                                           \
+	X(STATUS, "status")                                                                     \
+	X(SESSION_ID, "session_id")                                                             \
+	X(FENCE, "fence")                                                                       \
+	X(CLAIMABLE, "claimable")                                                               \
+	X(STARTED, "started_at IS NOT NULL")                                                    \
+	X(CANCEL_ACTION, "cancel_action")                                                       \
+	X(REVISION, "revision")                                                                 \
+	X(LOSSES, "losses")                                                                     \
+	X(THREAD_ID, "thread_id")                                                               \
+	X(FINALIZING, "finalizing")                                                             \
+	X(ATTEMPT, "attempt")                                                                   \
+	X(MAX_ATTEMPTS, "max_attempts")                                                         \
+	X(PRIORITY, "priority")                                                                 \
+	X(CONCURRENCY, "concurrency")                                                           \
+	X(SCHEDULED_AT, "scheduled_at")                                                         \
+	X(DEADLINE, "deadline")                                                                 \
+	X(LEASE_EXPIRES_AT, "lease_expires_at")                                                 \
+	X(CANCEL_REQUESTED_AT, "cancel_requested_at")                                           \
+	X(ENDED_AT, "ended_at")                                                                 \
+	X(WAITS_FOR, "waits_for")                                                               \
+	X(WORKER_REF, "worker_ref")                                                             \
+	X(HANDLER, "handler")                                                                   \
+	X(LEASE_US, "lease_us")                                                                 \
+	X(STRICT, "strict")                                                                     \
+	X(SNOOZES, "snoozes")                                                                   \
+	X(CREATED_AT, "created_at")                                                             \
+	X(WAITED_FOR, "EXISTS (SELECT 1 FROM lines WHERE parked_name = 'thread:' || thread_id)" \
+				  " OR EXISTS (SELECT 1 FROM lines WHERE parked_name = 'run:' || ?1)")
+enum core_column {
+#define CORE_NUMBER(NAME, sql) CORE_##NAME,
+	CORE_COLUMNS(CORE_NUMBER)
+#undef CORE_NUMBER
+		CORE_COUNT
+};
+#define CORE_SQL(NAME, sql) sql ", "
 
 static int64_t time_column(struct keel_statement *select, int column)
 {
@@ -15,14 +56,7 @@ static int64_t time_column(struct keel_statement *select, int column)
 enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
 								  struct keel_run_core *core, struct keel_error *err)
 {
-	static const char text[] = "SELECT seq, status, session_id, fence, claimable, started_at IS NOT NULL,"
-							   " cancel_action, revision, losses, thread_id, finalizing, attempt, max_attempts,"
-							   " priority, concurrency, scheduled_at, deadline, lease_expires_at,"
-							   " cancel_requested_at, ended_at, waits_for, worker_ref, handler, lease_us, strict,"
-							   " snoozes, created_at,"
-							   " EXISTS (SELECT 1 FROM lines WHERE parked_name = 'thread:' || thread_id)"
-							   " OR EXISTS (SELECT 1 FROM lines WHERE parked_name = 'run:' || ?1)"
-							   " FROM runs WHERE run_id = ?1";
+	static const char text[] = "SELECT " CORE_COLUMNS(CORE_SQL) "run_id FROM runs WHERE run_id = ?1";
 	struct keel_statement *select;
 	memset(core, 0, sizeof *core);
 	enum keel_code code = keel_query(store, text, &select, err, keel_text(run_id));
@@ -30,42 +64,44 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 		return code;
 	code = keel_step(select, &core->found, err);
 	if (code == KEEL_OK && core->found) {
-		core->seq = keel_column_int(select, 0);
-		core->status = (enum keel_run_status)keel_column_int(select, 1);
-		core->session_id = keel_column_int(select, 2);
-		core->fence = keel_column_int(select, 3);
-		core->claimable = keel_column_int(select, 4) != 0;
-		core->started = keel_column_int(select, 5) != 0;
+		core->seq = keel_column_int(select, CORE_SEQ);
+		core->status = (enum keel_run_status)keel_column_int(select, CORE_STATUS);
+		core->session_id = keel_column_int(select, CORE_SESSION_ID);
+		core->fence = keel_column_int(select, CORE_FENCE);
+		core->claimable = keel_column_int(select, CORE_CLAIMABLE) != 0;
+		core->started = keel_column_int(select, CORE_STARTED) != 0;
 		/* There is no step behind this one to say that memory ran out for a text, so a missing one has to. */
 		struct keel_text action, thread_id, waits_for, worker_ref, handler;
-		bool is_read = keel_column_read(select, 6, &action) && keel_column_read(select, 9, &thread_id) &&
-					   keel_column_read(select, 20, &waits_for) && keel_column_read(select, 21, &worker_ref) &&
-					   keel_column_read(select, 22, &handler);
+		bool is_read = keel_column_read(select, CORE_CANCEL_ACTION, &action) &&
+					   keel_column_read(select, CORE_THREAD_ID, &thread_id) &&
+					   keel_column_read(select, CORE_WAITS_FOR, &waits_for) &&
+					   keel_column_read(select, CORE_WORKER_REF, &worker_ref) &&
+					   keel_column_read(select, CORE_HANDLER, &handler);
 		core->cancel_requested = action.data != NULL;
 		core->rollback = keel_text_is(action, "rollback");
-		core->revision = keel_column_int(select, 7);
-		core->losses = keel_column_int(select, 8);
-		core->gated = !keel_column_null(select, 10);
-		core->finalizing = keel_column_int(select, 10) == 1;
-		core->attempt = keel_column_int(select, 11);
-		core->max_attempts = keel_column_int(select, 12);
-		core->priority = keel_column_int(select, 13);
-		core->concurrency = keel_column_int(select, 14);
-		core->scheduled_at = time_column(select, 15);
-		core->deadline = time_column(select, 16);
-		core->lease_expires_at = time_column(select, 17);
-		core->cancel_requested_at = time_column(select, 18);
-		core->ended_at = time_column(select, 19);
-		core->lease_us = keel_column_int(select, 23);
-		core->strict = keel_column_int(select, 24) != 0;
-		core->snoozes = keel_column_int(select, 25);
-		core->created_at = keel_column_int(select, 26);
-		core->waited_for = keel_column_int(select, 27) != 0;
+		core->revision = keel_column_int(select, CORE_REVISION);
+		core->losses = keel_column_int(select, CORE_LOSSES);
+		core->gated = !keel_column_null(select, CORE_FINALIZING);
+		core->finalizing = keel_column_int(select, CORE_FINALIZING) == 1;
+		core->attempt = keel_column_int(select, CORE_ATTEMPT);
+		core->max_attempts = keel_column_int(select, CORE_MAX_ATTEMPTS);
+		core->priority = keel_column_int(select, CORE_PRIORITY);
+		core->concurrency = keel_column_int(select, CORE_CONCURRENCY);
+		core->scheduled_at = time_column(select, CORE_SCHEDULED_AT);
+		core->deadline = time_column(select, CORE_DEADLINE);
+		core->lease_expires_at = time_column(select, CORE_LEASE_EXPIRES_AT);
+		core->cancel_requested_at = time_column(select, CORE_CANCEL_REQUESTED_AT);
+		core->ended_at = time_column(select, CORE_ENDED_AT);
+		core->lease_us = keel_column_int(select, CORE_LEASE_US);
+		core->strict = keel_column_int(select, CORE_STRICT) != 0;
+		core->snoozes = keel_column_int(select, CORE_SNOOZES);
+		core->created_at = keel_column_int(select, CORE_CREATED_AT);
+		core->waited_for = keel_column_int(select, CORE_WAITED_FOR) != 0;
 		if (!is_read || !keel_arena_text(arena, thread_id, &core->thread_id) ||
 			!keel_arena_text(arena, waits_for, &core->waits_for) ||
 			!keel_arena_text(arena, worker_ref, &core->worker_ref) || !keel_arena_text(arena, handler, &core->handler))
 			code = keel_fail_memory(err);
-		else if (!keel_run_status_name(core->status) || !thread_id.data)
+		else if (!keel_run_invariant(core))
 			code = keel_fail(err, KEEL_STORE_CORRUPT, "the row of run %.*s is damaged", (int)run_id.size, run_id.data);
 	}
 	keel_reset(select);
@@ -105,15 +141,25 @@ static int64_t number_or(const struct keel_run *delta, enum keel_run_field field
 struct keel_run_core keel_run_core_with(const struct keel_run_core *before, const struct keel_run *delta)
 {
 	struct keel_run_core core = *before;
+	KEEL_ASSERT(keel_run_is_whole(delta));
+	KEEL_ASSERT(core.found || KEEL_RUN_HAS(delta, THREAD_ID));
 	if (!core.found) {
 		core.found = true;
 		core.thread_id = delta->thread_id;
-		core.scheduled_at = core.deadline = core.lease_expires_at = core.cancel_requested_at = INT64_MIN;
+		core.scheduled_at = core.deadline = core.lease_expires_at = INT64_MIN;
+		core.cancel_requested_at = core.ended_at = INT64_MIN;
 	}
 	int64_t finalizing = number_or(delta, KEEL_RUN_FIELD_FINALIZING, delta->finalizing, 0, core.finalizing);
 	core.status = (enum keel_run_status)number_or(delta, KEEL_RUN_FIELD_STATUS, delta->status, KEEL_RUN_PENDING,
 												  (int64_t)core.status);
 	core.finalizing = finalizing == 1;
+	if (KEEL_RUN_GIVES(delta, FINALIZING))
+		core.gated = KEEL_RUN_HAS(delta, FINALIZING);
+	if (KEEL_RUN_GIVES(delta, STARTED_AT))
+		core.started = KEEL_RUN_HAS(delta, STARTED_AT);
+	TAKE(FENCE, fence, 0);
+	TAKE(REVISION, revision, 0);
+	TAKE(ENDED_AT, ended_at, INT64_MIN);
 	TAKE(SESSION_ID, session_id, 0);
 	TAKE(CREATED_AT, created_at, 0);
 	TAKE(PRIORITY, priority, 0);
@@ -129,7 +175,33 @@ struct keel_run_core keel_run_core_with(const struct keel_run_core *before, cons
 	TAKE_FLAG(STRICT, strict, strict);
 	TAKE_TEXT(WAITS_FOR, waits_for);
 	TAKE_TEXT(HANDLER, handler);
-	if (KEEL_RUN_GIVES(delta, CANCEL_ACTION))
+	if (KEEL_RUN_GIVES(delta, CANCEL_ACTION)) {
 		core.cancel_requested = KEEL_RUN_HAS(delta, CANCEL_ACTION);
+		core.rollback = core.cancel_requested && keel_text_is(delta->cancel_action, "rollback");
+	}
 	return core;
+}
+
+/* --- What a row has ----------------------------------------------------------------------------------------------- */
+
+/* Callers of put may fill in most columns as they like; what they may not is checked there. */
+static bool is_sound(enum keel_run_status status, bool has_end, bool finalizing)
+{
+	return keel_run_status_is_final(status) || (!has_end && !finalizing);
+}
+
+bool keel_run_invariant(const struct keel_run_core *core)
+{
+	return core->found && core->seq > 0 && core->fence > 0 && core->revision > 0 && core->thread_id.data &&
+		   keel_run_status_name(core->status) && (core->gated || !core->finalizing) &&
+		   (core->cancel_requested || !core->rollback) &&
+		   is_sound(core->status, core->ended_at != INT64_MIN, core->finalizing);
+}
+
+bool keel_run_record_invariant(const struct keel_run *run)
+{
+	if ((KEEL_RUN_GIVES(run, FENCE) && run->fence < 1) || (KEEL_RUN_GIVES(run, REVISION) && run->revision < 1))
+		return false;
+	return !KEEL_RUN_GIVES(run, STATUS) || is_sound((enum keel_run_status)run->status, KEEL_RUN_HAS(run, ENDED_AT),
+													KEEL_RUN_HAS(run, FINALIZING) && run->finalizing == 1);
 }

@@ -1,6 +1,7 @@
 /* document.c - one document of a run, for those who put off reading it. Uses: rows. */
 #include <keel/run.h>
 
+#include "base/assert.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "run/rows.h"
@@ -13,7 +14,10 @@ static enum keel_code read(struct keel_store *store, struct keel_text run_id, en
 	keel_run_set wanted = KEEL_RUN_FIELDS(KEEL_RUN_FIELD_RUN_ID);
 	keel_run_set_add(&wanted, field);
 	enum keel_code code = keel_query(store, text, &select, err, keel_text(run_id));
-	return code == KEEL_OK ? keel_run_read_fields(store, select, wanted, list, err) : code;
+	if (code == KEEL_OK)
+		code = keel_run_read_fields(store, select, wanted, list, err);
+	KEEL_ASSERT(code != KEEL_OK || list->count <= 1);
+	return code;
 }
 
 /* In one transaction: another process may write a larger document between the look at its size and the read, or delete

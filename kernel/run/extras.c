@@ -4,6 +4,7 @@
  */
 #include "run/extras.h"
 
+#include "base/assert.h"
 #include "base/error.h"
 
 /* Each is taken out of, and put in, from the row itself. */
@@ -48,6 +49,7 @@ static enum keel_code execute_each(struct keel_store *store, int64_t seq, const 
 								   struct keel_error *err)
 {
 	enum keel_code code = KEEL_OK;
+	KEEL_ASSERT(seq > 0 && store->sql->driver->in_transaction(store->sql));
 	for (size_t i = 0; code == KEEL_OK && i < sizeof tables / sizeof tables[0]; i++)
 		if (concerns(delta, i))
 			code = keel_execute(store, adds ? tables[i].add : tables[i].remove, err, keel_int(seq));

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/document.h"
 #include "base/error.h"
 #include "base/text.h"
@@ -51,11 +52,13 @@ bool keel_run_status_is_final(enum keel_run_status status)
 
 const char *keel_run_field_name(enum keel_run_field field)
 {
+	KEEL_ASSERT((unsigned)field < KEEL_RUN_FIELD_COUNT);
 	return fields[field].name;
 }
 
 enum keel_field_type keel_run_field_type(enum keel_run_field field)
 {
+	KEEL_ASSERT((unsigned)field < KEEL_RUN_FIELD_COUNT);
 	return fields[field].type;
 }
 
@@ -97,6 +100,7 @@ static const char *const *words_of(enum keel_run_field field)
 static enum keel_code check_word(struct keel_text text, enum keel_run_field field, struct keel_error *err)
 {
 	const char *const *words = words_of(field);
+	KEEL_ASSERT(fields[field].type == KEEL_TYPE_WORD);
 	for (int i = 0; words[i]; i++)
 		if (keel_text_is(text, words[i]))
 			return KEEL_OK;
@@ -155,6 +159,7 @@ static enum keel_code check_field(struct keel_run *run, enum keel_run_field fiel
 enum keel_code keel_run_check(struct keel_run *run, struct keel_error *err)
 {
 	enum keel_run_field field;
+	KEEL_ASSERT(keel_run_is_whole(run));
 	for (keel_run_set left = run->valued; keel_run_set_take(&left, &field);) {
 		enum keel_code code = check_field(run, field, err);
 		if (code != KEEL_OK)

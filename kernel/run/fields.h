@@ -10,6 +10,12 @@ enum keel_code keel_run_check(struct keel_run *run, struct keel_error *err);
 /* Whether a field of the type is a text, else it is a number. */
 bool keel_run_is_text(enum keel_field_type type);
 
+/* Whether what has a value is given. */
+static inline bool keel_run_is_whole(const struct keel_run *run)
+{
+	return keel_run_set_is_empty(keel_run_set_without(run->valued, run->given));
+}
+
 /* The worker a record names; data NULL: none. */
 static inline struct keel_text keel_run_worker_ref(const struct keel_run *run)
 {

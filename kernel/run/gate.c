@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -18,6 +19,7 @@ const char *keel_gate_name(enum keel_gate gate)
 
 void keel_gate_set(struct keel_gate_state *state, enum keel_gate gate, struct keel_text run_id)
 {
+	KEEL_ASSERT(gate > KEEL_GATE_OPEN && gate < KEEL_GATE_COUNT);
 	state->gate = gate;
 	size_t size = run_id.size < KEEL_ID_MAX ? run_id.size : KEEL_ID_MAX;
 	if (size)
@@ -50,6 +52,7 @@ static enum keel_code check_dependencies(struct keel_store *store, const struct 
 		"SELECT run_id, seq FROM runs WHERE run_id = ?1 AND (coalesce(status, 0) < 2 OR finalizing = 1)";
 	struct keel_text left = core->waits_for, id;
 	enum keel_code code = KEEL_OK;
+	KEEL_ASSERT(left.data && state->gate == KEEL_GATE_OPEN);
 	while (code == KEEL_OK && state->gate == KEEL_GATE_OPEN && keel_text_line(&left, &id)) {
 		struct keel_statement *select;
 		int64_t seq;
@@ -89,6 +92,7 @@ static enum keel_code check_retries(struct keel_store *store, const struct keel_
 	struct keel_statement *select;
 	int64_t seq;
 	bool row;
+	KEEL_ASSERT(core->strict);
 	enum keel_code code = keel_query(store, first, &select, err, keel_text(core->thread_id), keel_int(core->priority),
 									 keel_int(core->seq));
 	if (code == KEEL_OK)
@@ -109,6 +113,7 @@ static enum keel_code check_room(struct keel_store *store, const struct keel_run
 	struct keel_statement *select;
 	int64_t seq, active = 0;
 	bool row;
+	KEEL_ASSERT(core->concurrency > 0); /* 0: any number of them */
 	enum keel_code code =
 		keel_query(store, count, &select, err, keel_text(core->thread_id), keel_int(core->concurrency));
 	if (code != KEEL_OK)
@@ -117,6 +122,7 @@ static enum keel_code check_room(struct keel_store *store, const struct keel_run
 	if (code == KEEL_OK && row)
 		active = keel_column_int(select, 0);
 	keel_reset(select);
+	KEEL_ASSERT(active <= core->concurrency);
 	if (code != KEEL_OK || active < core->concurrency)
 		return code;
 	state->gate = KEEL_GATE_CONCURRENCY;
@@ -157,6 +163,7 @@ enum keel_code keel_run_look_at_gate(struct keel_store *store, const struct keel
 									 struct keel_gate_state *state, struct keel_error *err)
 {
 	enum keel_code code = KEEL_OK;
+	KEEL_ASSERT(keel_run_invariant(core));
 	*state = (struct keel_gate_state){.gate = KEEL_GATE_OPEN};
 	if (core->scheduled_at > keel_store_now(store)) {
 		state->gate = KEEL_GATE_DELAY;
@@ -169,6 +176,7 @@ enum keel_code keel_run_look_at_gate(struct keel_store *store, const struct keel
 		code = look_at_thread(store, core, state, err);
 	if (code == KEEL_OK && state->gate == KEEL_GATE_OPEN)
 		state->run_id[0] = '\0';
+	KEEL_ASSERT(code != KEEL_OK || state->gate != KEEL_GATE_OPEN || !state->run_id[0]);
 	return code;
 }
 

@@ -3,6 +3,7 @@
  */
 #include <keel/run.h>
 
+#include "base/assert.h"
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/text.h"
@@ -184,6 +185,7 @@ enum keel_code keel_run_list_inflight(struct keel_store *store, const struct kee
 		code = keel_run_read_fields(store, select, query->brief ? keel_run_set_without(all, KEEL_RUN_DOCUMENTS) : all,
 									list, err);
 	keel_buffer_free(&lost);
+	KEEL_ASSERT(code != KEEL_OK || list->count <= (size_t)query->limit);
 	return code;
 }
 

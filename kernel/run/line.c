@@ -1,6 +1,7 @@
 /* line.c - the lines of what may be claimed. Uses: gate. */
 #include "run/line.h"
 
+#include "base/assert.h"
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -32,6 +33,7 @@ static enum keel_code name_places(const struct keel_run_core *core, struct keel_
 	}
 	if (core->waits_for.data)
 		keel_buffer_format(places, "\nafter %lld", (long long)core->seq);
+	KEEL_ASSERT(waits(core) == (places->size > 0));
 	if (!places->size)
 		keel_buffer_put(places, "");
 	return places->failed ? keel_fail_memory(err) : KEEL_OK;
@@ -80,6 +82,7 @@ static enum keel_code line_for(struct keel_store *store, const struct keel_run_c
 	static const char insert[] = "INSERT INTO lines (places, handler, priority, seq) VALUES (?1, ?2, ?3, ?4)";
 	struct keel_buffer places = {0};
 	struct keel_line_head head;
+	KEEL_ASSERT(!is_plain(core));
 	enum keel_code code = name_places(core, &places, err);
 	if (code == KEEL_OK)
 		code = find(store, core, keel_buffer_text(&places), &head, err);
@@ -107,11 +110,13 @@ enum keel_code keel_line_join(struct keel_store *store, const struct keel_run_co
 	struct keel_gate_state state;
 	bool looks = false;
 	int64_t line = 0;
+	KEEL_ASSERT(core->status == KEEL_RUN_PENDING && core->claimable && !core->cancel_requested);
 	enum keel_code code = is_plain(core) ? KEEL_OK : line_for(store, core, &line, &looks, err);
 	if (code == KEEL_OK)
 		code = keel_execute(store, insert, err, keel_int(line), keel_int(core->priority), keel_int(core->seq),
 							keel_text(core->thread_id), keel_int(core->concurrency > 0), keel_text(handler_of(core)),
 							core->deadline == INT64_MIN ? keel_null() : keel_int(core->deadline));
+	KEEL_ASSERT(code != KEEL_OK || (line == 0) == is_plain(core));
 	if (code != KEEL_OK || !looks)
 		return code;
 	/* Whoever comes while the line is blocked must not cost a claim a look. */
@@ -161,6 +166,7 @@ enum keel_code keel_line_wake(struct keel_store *store, struct keel_text thread_
 	static const char text[] = "UPDATE lines SET parked_name = NULL WHERE line IN (SELECT line FROM lines"
 							   " WHERE parked_name = ?1 || ?2)";
 	enum keel_code code = KEEL_OK;
+	KEEL_ASSERT(thread_id.data || run_id.data);
 	if (thread_id.data)
 		code = keel_execute(store, text, err, keel_text(keel_text_of("thread:")), keel_text(thread_id));
 	if (code == KEEL_OK && run_id.data)
@@ -173,6 +179,7 @@ enum keel_code keel_line_park(struct keel_store *store, int64_t line, const stru
 {
 	static const char text[] = "UPDATE lines SET parked_name = ?2 || ?3 WHERE line = ?1";
 	bool after = state->gate == KEEL_GATE_AFTER;
+	KEEL_ASSERT(state->gate != KEEL_GATE_OPEN);
 	return keel_execute(store, text, err, keel_int(line), keel_text(keel_text_of(after ? "run:" : "thread:")),
 						keel_text(after ? keel_text_of(state->run_id) : core->thread_id));
 }
@@ -200,6 +207,7 @@ enum keel_code keel_line_pass(struct keel_store *store, const struct keel_run_co
 							  const struct keel_line_head *head, int64_t now, bool *passed, struct keel_error *err)
 {
 	struct keel_line_head next = {.line = -1};
+	KEEL_ASSERT(core->deadline != INT64_MIN && core->deadline <= now);
 	*passed = false;
 	enum keel_code code = waits(core) ? KEEL_OK : best_unexpired(store, head->line, now, &next, err);
 	if (code != KEEL_OK || next.line < 0)

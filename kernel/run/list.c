@@ -1,6 +1,7 @@
 /* list.c - the newest runs of a store, for people who look at it. Uses: rows. */
 #include <keel/run.h>
 
+#include "base/assert.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "run/rows.h"
@@ -44,5 +45,8 @@ enum keel_code keel_run_list(struct keel_store *store, const struct keel_run_que
 	else
 		code = keel_query(store, of_store, &select, err, keel_int(before), keel_int(query->limit), status,
 						  keel_text(query->user_id));
-	return code == KEEL_OK ? keel_run_read(store, select, list, err) : code;
+	if (code == KEEL_OK)
+		code = keel_run_read(store, select, list, err);
+	KEEL_ASSERT(code != KEEL_OK || list->count <= (size_t)query->limit);
+	return code;
 }

@@ -6,9 +6,11 @@
  */
 #include "run/live.h"
 
+#include "base/assert.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "run/line.h"
+#include "run/state.h"
 
 bool keel_live_concerns(const struct keel_run *delta)
 {
@@ -79,6 +81,7 @@ static enum keel_code change_live(struct keel_store *store, const struct keel_ru
 								 " WHERE thread_id = ?1 AND seq = ?2";
 	static const char drop[] = "DELETE FROM live WHERE thread_id = ?1 AND seq = ?2";
 	bool was = is_live(before), is = is_live(after);
+	KEEL_ASSERT(was || is);
 	if (!is)
 		return was ? keel_execute(store, drop, err, keel_text(before->thread_id), keel_int(before->seq)) : KEEL_OK;
 	int64_t status = live_status(after, now);
@@ -110,6 +113,7 @@ static enum keel_code change_due(struct keel_store *store, const struct keel_run
 {
 	bool was = before && before->status < KEEL_RUN_SUCCESS, is = after && after->status < KEEL_RUN_SUCCESS;
 	int64_t seq = before ? before->seq : after->seq;
+	KEEL_ASSERT(seq > 0);
 	int64_t old = was ? before->deadline : INT64_MIN, new = is ? after->deadline : INT64_MIN;
 	bool was_leased = was && before->lease_expires_at != INT64_MIN, leased = is && after->lease_expires_at != INT64_MIN;
 	enum keel_code code = KEEL_OK;
@@ -149,6 +153,8 @@ static enum keel_code change_claim(struct keel_store *store, const struct keel_r
 								   const struct keel_run_core *after, int64_t now, struct keel_error *err)
 {
 	bool was = may_be_claimed(before), is = may_be_claimed(after);
+	KEEL_ASSERT(!was || keel_run_state(before) == KEEL_STATE_FREE);
+	KEEL_ASSERT(!is || keel_run_state(after) == KEEL_STATE_FREE);
 	enum keel_code code = KEEL_OK;
 	if (was && is && same_claim(before, after))
 		return KEEL_OK;
@@ -164,6 +170,10 @@ enum keel_code keel_live_change(struct keel_store *store, struct keel_text run_i
 {
 	int64_t now = keel_store_now(store);
 	enum keel_code code = KEEL_OK;
+	KEEL_ASSERT(store->sql->driver->in_transaction(store->sql));
+	KEEL_ASSERT((before || after) && (!after || keel_run_invariant(after)));
+	KEEL_ASSERT(!before || !after || before->seq == after->seq);
+	KEEL_ASSERT(!before || !after || keel_text_same(before->thread_id, after->thread_id));
 	if (!is_live(before) && !is_live(after))
 		return KEEL_OK;
 	code = change_live(store, before, after, now, err);

@@ -2,6 +2,7 @@
  * Uses: change. */
 #include <keel/run.h>
 
+#include "base/assert.h"
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/text.h"
@@ -16,9 +17,10 @@ static enum keel_code decide_requeue(struct keel_run_change *change, struct keel
 	struct keel_run *delta = change->delta;
 	struct keel_buffer *data = change->draft;
 	bool had_started = core->status == KEEL_RUN_RUNNING, spends = had_started && !requeue->keep_attempt;
-	if (keel_run_status_is_final(core->status))
+	enum keel_run_effect effect = keel_run_effect(core, change->action = KEEL_ACTION_REQUEUE);
+	if (effect == KEEL_EFFECT_REFUSED)
 		return keel_run_refuse(core, change->run_id, KEEL_RUN_PENDING, err);
-	if (core->cancel_requested) {
+	if (effect == KEEL_EFFECT_STOPS) {
 		KEEL_RUN_SET(delta, STATUS, status, KEEL_RUN_INTERRUPTED);
 		KEEL_RUN_SET(delta, STOP_REASON, stop_reason, keel_text_of("cancelled"));
 		return KEEL_OK;
@@ -30,6 +32,7 @@ static enum keel_code decide_requeue(struct keel_run_change *change, struct keel
 			KEEL_RUN_SET(delta, ERROR, error, requeue->error);
 		return KEEL_OK;
 	}
+	KEEL_ASSERT(effect == KEEL_EFFECT_FREES && requeue->delay_us >= 0);
 	if (spends)
 		KEEL_RUN_SET(delta, ATTEMPT, attempt, core->attempt < INT64_MAX ? core->attempt + 1 : INT64_MAX);
 	else if (had_started)
@@ -76,7 +79,7 @@ static enum keel_code decide_settle(struct keel_run_change *change, struct keel_
 	const struct keel_run_core *core = change->core;
 	struct settle *settle = change->context;
 	bool alive = true;
-	if (!core->finalizing)
+	if (keel_run_effect(core, change->action = KEEL_ACTION_SETTLE) == KEEL_EFFECT_NOTHING)
 		return KEEL_OK;
 	if (settle->asked->abandoned) {
 		enum keel_code code = KEEL_OK;
@@ -92,6 +95,7 @@ static enum keel_code decide_settle(struct keel_run_change *change, struct keel_
 			return code;
 		change->data = keel_text_of("{\"abandoned\":true}");
 	}
+	KEEL_ASSERT(core->finalizing && core->gated);
 	settle->settled = true;
 	KEEL_RUN_SET(change->delta, FINALIZING, finalizing, 0);
 	change->kind = "run_settled";
@@ -107,6 +111,7 @@ enum keel_code keel_run_settle(struct keel_store *store, struct keel_text run_id
 	*settled = false;
 	enum keel_code code =
 		keel_run_change_row(store, run_id, &delta, settle->fence, decide_settle, &context, &found, NULL, err);
+	KEEL_ASSERT(code != KEEL_OK || found || !context.settled);
 	*settled = code == KEEL_OK && context.settled;
 	return code;
 }
@@ -132,6 +137,7 @@ enum keel_code keel_run_renew(struct keel_store *store, int64_t lease_us, int64_
 	int64_t count = code == KEEL_OK ? store->sql->driver->changes(store->sql) : 0;
 	if (count > 0)
 		code = keel_execute(store, beat, err, keel_int(store->session));
+	KEEL_ASSERT(count >= 0 && store->session > 0);
 	code = keel_write_end(store, code, count > 0, err);
 	if (code == KEEL_OK)
 		*renewed = count;

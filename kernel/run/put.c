@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/document.h"
+#include "base/assert.h"
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -76,6 +77,7 @@ static enum keel_code write_new(struct keel_store *store, struct keel_run *run, 
 								struct keel_run *written, bool *inserted, struct keel_error *err)
 {
 	bool there;
+	KEEL_ASSERT(KEEL_RUN_HAS(run, RUN_ID) && KEEL_RUN_HAS(run, THREAD_ID));
 	enum keel_code code = check_new_space(store, run, &there, err);
 	if (code != KEEL_OK || there)
 		return code;
@@ -113,6 +115,7 @@ static enum keel_code write_new(struct keel_store *store, struct keel_run *run, 
 	if (code == KEEL_OK && written) {
 		*written = *run;
 		keel_run_hydrate(written);
+		KEEL_ASSERT(keel_run_record_invariant(written) && written->revision == 1);
 	}
 	return code;
 }
@@ -150,7 +153,8 @@ static enum keel_code merge(struct keel_store *store, const struct keel_run *run
 		keel_run_leave_out(&delta, KEEL_RUN_FIELDS(KEEL_RUN_FIELD_FENCE));
 	if (code == KEEL_OK && KEEL_RUN_GIVES(&delta, STATUS)) {
 		enum keel_run_status to = KEEL_RUN_HAS(&delta, STATUS) ? (enum keel_run_status)delta.status : KEEL_RUN_PENDING;
-		enum keel_transition transition = keel_run_transition(&core, to, 0);
+		enum keel_run_action action;
+		enum keel_transition transition = keel_run_transition(&core, to, 0, &action);
 		if (transition == KEEL_TRANSITION_REFUSED)
 			code = keel_run_refuse(&core, run->run_id, to, err);
 		if (transition == KEEL_TRANSITION_NONE)
@@ -160,6 +164,8 @@ static enum keel_code merge(struct keel_store *store, const struct keel_run *run
 		code = keep_one_owner(&core, &delta, err);
 	if (code == KEEL_OK && !keel_run_set_is_empty(delta.given)) {
 		bool moved = keel_run_set_meet(delta.given, place) && !KEEL_RUN_GIVES(&delta, STATUS);
+		KEEL_ASSERT(!keel_run_set_meet(delta.given, fixed));
+		KEEL_ASSERT(!KEEL_RUN_GIVES(&delta, FENCE) || delta.fence > core.fence);
 		*wrote = true;
 		code = keel_run_apply(store, run->run_id, &core, &delta, moved ? "run_rescheduled" : NULL,
 							  (struct keel_text){NULL, 0}, written, err);
@@ -168,18 +174,22 @@ static enum keel_code merge(struct keel_store *store, const struct keel_run *run
 	return code;
 }
 
-/* Only a run that has ended has an end. */
+/* Only a run that has ended has an end, and can be settled. */
 static enum keel_code check_end(struct keel_store *store, const struct keel_run *run, struct keel_error *err)
 {
 	struct keel_arena *arena = NULL;
 	struct keel_run_core core;
+	bool finalizing = KEEL_RUN_HAS(run, FINALIZING) && run->finalizing;
+	if (!KEEL_RUN_HAS(run, ENDED_AT) && !finalizing)
+		return KEEL_OK;
 	enum keel_code code = keel_run_read_core(store, run->run_id, &arena, &core, err);
 	keel_arena_free(&arena);
 	enum keel_run_status status = core.found ? core.status : KEEL_RUN_PENDING;
 	if (KEEL_RUN_HAS(run, STATUS))
 		status = (enum keel_run_status)run->status;
 	if (code == KEEL_OK && !keel_run_status_is_final(status))
-		code = keel_fail_field(err, "ended_at", "ended_at is for runs that have ended");
+		code = finalizing ? keel_fail_field(err, "finalizing", "finalizing is for runs that have ended")
+						  : keel_fail_field(err, "ended_at", "ended_at is for runs that have ended");
 	return code;
 }
 
@@ -200,6 +210,7 @@ static enum keel_code begin_put(struct keel_store *store, struct keel_run *fresh
 		code = keel_write_begin(store, err);
 	if (code != KEEL_OK)
 		return code;
+	KEEL_ASSERT(keel_run_is_whole(fresh));
 	if (KEEL_RUN_HAS(fresh, LEASE_EXPIRES_AT) && !KEEL_RUN_GIVES(fresh, LEASE_US)) {
 		int64_t now = keel_store_now(store);
 		KEEL_RUN_SET(fresh, LEASE_US, lease_us, fresh->lease_expires_at > now ? fresh->lease_expires_at - now : 0);
@@ -217,14 +228,14 @@ enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run
 	if (code != KEEL_OK)
 		return code;
 	checked = fresh;
-	if (KEEL_RUN_HAS(&fresh, ENDED_AT))
-		code = check_end(store, &fresh, err);
+	code = check_end(store, &fresh, err);
 	if (code == KEEL_OK && KEEL_RUN_HAS(&fresh, THREAD_ID)) {
 		code = write_new(store, &fresh, note, written, &inserted, err);
 		wrote = inserted;
 	}
 	if (code == KEEL_OK && !inserted)
 		code = merge(store, &checked, written, &wrote, err);
+	KEEL_ASSERT(!inserted || wrote);
 	return keel_write_end(store, code, wrote, err);
 }
 
@@ -255,7 +266,10 @@ enum keel_code keel_run_admit(struct keel_store *store, const struct keel_run *r
 		return code;
 	code = is_idle(store, fresh.thread_id, &idle, err);
 	if (code == KEEL_OK && idle)
+		code = check_end(store, &fresh, err);
+	if (code == KEEL_OK && idle)
 		code = write_new(store, &fresh, note, written, &inserted, err);
+	KEEL_ASSERT(!inserted || idle);
 	code = keel_write_end(store, code, inserted, err);
 	*admitted = code == KEEL_OK && inserted;
 	return code;
@@ -275,6 +289,7 @@ enum keel_code keel_run_delete(struct keel_store *store, struct keel_text run_id
 	code = keel_run_read_core(store, run_id, &arena, &core, err);
 	if (code == KEEL_OK && core.found) {
 		wrote = true;
+		KEEL_ASSERT(keel_run_invariant(&core));
 		code = keel_run_remove(store, run_id, &core, err);
 		struct keel_event event = {.kind = keel_text_of("run_deleted"),
 								   .at = keel_store_now(store),

@@ -2,6 +2,7 @@
  * session. */
 #include <keel/run.h>
 
+#include "base/assert.h"
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -13,6 +14,7 @@ static enum keel_code has_lost_lease(struct keel_store *store, const struct keel
 									 struct keel_error *err)
 {
 	struct keel_watched_state state = {core->fence, core->lease_expires_at, 0};
+	KEEL_ASSERT(core->lease_expires_at != INT64_MIN);
 	enum keel_code code = keel_session_beat(store, core->session_id, &state.beat, err);
 	*left_us = core->lease_us - (code == KEEL_OK ? keel_store_watched(store, KEEL_WATCHED_LEASE, core->seq, state) : 0);
 	return code;
@@ -27,9 +29,8 @@ static enum keel_code is_orphan(struct keel_store *store, const struct keel_run_
 	bool alive = false;
 	int64_t left_us = INT64_MAX;
 	enum keel_code code = KEEL_OK;
+	KEEL_ASSERT(core->found && !keel_run_status_is_final(core->status));
 	*orphan = false;
-	if (!core->found || keel_run_status_is_final(core->status))
-		return KEEL_OK;
 	if (core->lease_expires_at != INT64_MIN)
 		code = has_lost_lease(store, core, &left_us, err);
 	if (code != KEEL_OK)
@@ -74,6 +75,7 @@ static void give_back(struct keel_run_change *change, const struct keel_takeover
 	const struct keel_run_core *core = change->core;
 	struct keel_run *delta = change->delta;
 	struct keel_buffer *data = change->draft;
+	KEEL_ASSERT(delta->fence == core->fence + 1 && !core->cancel_requested);
 	KEEL_RUN_SET(delta, LOSSES, losses, core->losses < INT64_MAX ? core->losses + 1 : INT64_MAX);
 	keel_buffer_format(data, "{\"losses\":%lld", (long long)delta->losses);
 	keel_buffer_json(data, "error", takeover->error);
@@ -99,7 +101,11 @@ static enum keel_code decide_takeover(struct keel_run_change *change, struct kee
 	struct keel_run *delta = change->delta;
 	struct takeover *takeover = change->context;
 	struct keel_text reason = delta->stop_reason;
-	enum keel_code code = is_orphan(change->store, core, takeover->asked, &takeover->orphan, err);
+	change->action = delta->status == KEEL_RUN_PENDING ? KEEL_ACTION_RECOVER : KEEL_ACTION_TAKE_OVER;
+	enum keel_run_effect effect = keel_run_effect(core, change->action);
+	enum keel_code code = KEEL_OK;
+	if (effect != KEEL_EFFECT_NOTHING)
+		code = is_orphan(change->store, core, takeover->asked, &takeover->orphan, err);
 	if (code != KEEL_OK || !takeover->orphan) {
 		keel_run_leave_out(delta, delta->given);
 		return code;
@@ -109,10 +115,11 @@ static enum keel_code decide_takeover(struct keel_run_change *change, struct kee
 	code = keel_run_change_owner(core, change->run_id, delta, err);
 	if (code != KEEL_OK)
 		return code;
-	if (delta->status == KEEL_RUN_PENDING && core->cancel_requested)
+	if (effect == KEEL_EFFECT_STOPS)
 		delta->status = KEEL_RUN_INTERRUPTED; /* nobody wants it any more */
-	else if (delta->status == KEEL_RUN_PENDING && keel_is_due(core->deadline, keel_store_now(change->store)))
+	else if (effect == KEEL_EFFECT_FREES && keel_is_due(core->deadline, keel_store_now(change->store)))
 		delta->status = KEEL_RUN_TIMEOUT; /* it could never start again */
+	KEEL_ASSERT(delta->status != KEEL_RUN_RUNNING);
 	if (delta->status == KEEL_RUN_PENDING)
 		give_back(change, takeover->asked, reason, takeover->members);
 	else
@@ -160,6 +167,7 @@ enum keel_code keel_run_claim_for_takeover(struct keel_store *store, struct keel
 	if (code == KEEL_OK)
 		code = keel_run_change_row(store, run_id, &delta, 0, decide_takeover, &context, &found, NULL, err);
 	keel_buffer_free(&members);
+	KEEL_ASSERT(code != KEEL_OK || found || !context.orphan);
 	*taken = code == KEEL_OK && context.orphan;
 	return code;
 }
@@ -172,17 +180,19 @@ static enum keel_code decide_request(struct keel_run_change *change, struct keel
 {
 	const struct keel_run_core *core = change->core;
 	struct request *request = change->context;
-	if (keel_run_status_is_final(core->status))
+	enum keel_run_effect effect = keel_run_effect(core, change->action = KEEL_ACTION_ASK);
+	if (effect == KEEL_EFFECT_REFUSED)
 		return keel_run_refuse(core, change->run_id, KEEL_RUN_INTERRUPTED, err);
-	if (core->cancel_requested) {
+	if (effect == KEEL_EFFECT_NOTHING) {
 		request->rollback = core->rollback;
 		keel_run_leave_out(change->delta, change->delta->given);
 		return KEEL_OK;
 	}
-	if (core->claimable && core->status == KEEL_RUN_PENDING) { /* nobody owns it: there is nobody to ask */
+	if (effect == KEEL_EFFECT_STOPS) { /* nobody owns it: there is nobody to ask */
 		KEEL_RUN_SET(change->delta, STATUS, status, KEEL_RUN_INTERRUPTED);
 		return KEEL_OK;
 	}
+	KEEL_ASSERT(effect == KEEL_EFFECT_NOTES && KEEL_RUN_HAS(change->delta, CANCEL_ACTION));
 	KEEL_RUN_SET(change->delta, CANCEL_REQUESTED_AT, cancel_requested_at, keel_store_now(change->store));
 	change->kind = "run_cancel_requested";
 	change->data = keel_text_of(request->rollback ? "{\"action\":\"rollback\"}" : "{\"action\":\"interrupt\"}");

@@ -3,9 +3,11 @@
 
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "run/core.h"
 
 void keel_run_hydrate(struct keel_run *run)
 {
@@ -75,8 +77,11 @@ static enum keel_code read_row(struct keel_statement *select, keel_run_set wante
 		return keel_fail(err, KEEL_STORE_CORRUPT, "run %s has the unknown status %lld", run->run_id.data,
 						 (long long)run->status);
 	keel_run_hydrate(run);
+	if (!keel_run_record_invariant(run))
+		return keel_fail(err, KEEL_STORE_CORRUPT, "the row of run %s is damaged", run->run_id.data);
 	run->given = keel_run_set_without(run->given, keel_run_set_without(keel_run_set_all(), wanted));
 	run->valued = keel_run_set_without(run->valued, keel_run_set_without(keel_run_set_all(), wanted));
+	KEEL_ASSERT(keel_run_is_whole(run) && keel_run_set_equal(run->given, wanted));
 	return KEEL_OK;
 }
 
@@ -87,6 +92,7 @@ enum keel_code keel_run_read_fields(struct keel_store *store, struct keel_statem
 	enum keel_code code;
 	size_t bytes = 0;
 	bool row;
+	KEEL_ASSERT(keel_run_set_has(wanted, KEEL_RUN_FIELD_RUN_ID)); /* what is damaged is told by it */
 	list->count = 0;
 	list->cut = false;
 	keel_arena_reset(&arena);

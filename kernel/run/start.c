@@ -1,6 +1,7 @@
 /* start.c - starting a run through the gate. Uses: gate, live, change. */
 #include "run/start.h"
 
+#include "base/assert.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "run/change.h"
@@ -14,6 +15,7 @@ struct start {
 
 void keel_run_begin(struct keel_store *store, struct keel_run *delta, int64_t lease_us)
 {
+	KEEL_ASSERT(keel_run_set_is_empty(delta->given));
 	KEEL_RUN_SET(delta, STATUS, status, KEEL_RUN_RUNNING);
 	KEEL_RUN_SET(delta, FINALIZING, finalizing, 0);
 	if (lease_us > 0) {
@@ -26,12 +28,13 @@ static enum keel_code decide_start(struct keel_run_change *change, struct keel_e
 {
 	const struct keel_run_core *core = change->core;
 	struct start *start = change->context;
-	if (core->status != KEEL_RUN_PENDING)
+	enum keel_run_effect effect = keel_run_effect(core, change->action = KEEL_ACTION_START);
+	if (effect == KEEL_EFFECT_REFUSED)
 		return keel_run_refuse(core, change->run_id, KEEL_RUN_RUNNING, err);
-	if (core->claimable) /* it would run with nobody to answer for it */
+	if (effect == KEEL_EFFECT_UNOWNED) /* it would run with nobody to answer for it */
 		return keel_fail(err, KEEL_STALE_OWNER, "run %.*s has to be claimed before it can start",
 						 (int)change->run_id.size, change->run_id.data);
-	if (core->cancel_requested) {
+	if (effect == KEEL_EFFECT_STOPS) {
 		KEEL_RUN_SET(change->delta, STATUS, status, KEEL_RUN_INTERRUPTED);
 		KEEL_RUN_SET(change->delta, CANCEL_ACTION, cancel_action,
 					 keel_text_of(core->rollback ? "rollback" : "interrupt"));
@@ -43,6 +46,7 @@ static enum keel_code decide_start(struct keel_run_change *change, struct keel_e
 		return KEEL_OK;
 	}
 	enum keel_code code = keel_run_look_at_gate(change->store, core, start->state, err);
+	KEEL_ASSERT(effect == KEEL_EFFECT_RUNS && keel_run_set_is_empty(change->delta->given));
 	if (code == KEEL_OK && start->state->gate == KEEL_GATE_DELAY)
 		code = keel_live_put_off(change->store, change->run_id, core, &change->wrote, err);
 	if (code == KEEL_OK && start->state->gate == KEEL_GATE_OPEN)

@@ -1,6 +1,7 @@
 /* status.c - a run's status, outcome and counters. Uses: change. */
 #include <keel/run.h>
 
+#include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -19,10 +20,12 @@ static enum keel_code decide_status(struct keel_run_change *change, struct keel_
 	struct keel_run *delta = change->delta;
 	const struct keel_status_change *asked = change->context;
 	enum keel_run_status to = (enum keel_run_status)delta->status;
-	switch (keel_run_transition(core, to, change->fence)) {
+	KEEL_ASSERT(KEEL_RUN_HAS(delta, STATUS) && keel_run_status_name(to));
+	switch (keel_run_transition(core, to, change->fence, &change->action)) {
 	case KEEL_TRANSITION_ALLOWED:
 		break;
 	case KEEL_TRANSITION_NONE:
+		change->action = KEEL_ACTION_SETTLE;
 		keel_run_leave_out(delta, delta->given);
 		if (!asked->finalizing)
 			settle(core, delta);
@@ -62,14 +65,17 @@ static enum keel_code decide_completion(struct keel_run_change *change, struct k
 {
 	const struct keel_run_core *core = change->core;
 	struct keel_run *delta = change->delta;
+	KEEL_ASSERT(change->action == KEEL_ACTION_COUNT && !KEEL_RUN_GIVES(delta, FENCE));
 	if (!KEEL_RUN_HAS(delta, STATUS)) {
 		keel_run_leave_out(delta, KEEL_RUN_FIELDS(KEEL_RUN_FIELD_STATUS));
 		if (keel_run_status_is_final(core->status))
 			keel_run_leave_out(delta, KEEL_RUN_FIELDS(KEEL_RUN_OUTCOME));
 		return KEEL_OK;
 	}
-	switch (keel_run_transition(core, (enum keel_run_status)delta->status, change->fence)) {
+	enum keel_run_action action;
+	switch (keel_run_transition(core, (enum keel_run_status)delta->status, change->fence, &action)) {
 	case KEEL_TRANSITION_ALLOWED:
+		change->action = action;
 		break;
 	case KEEL_TRANSITION_NONE:
 		keel_run_leave_out(delta, keel_run_status_is_final(core->status) ? KEEL_RUN_FIELDS(KEEL_RUN_OUTCOME)
@@ -89,7 +95,9 @@ static enum keel_code decide_completion(struct keel_run_change *change, struct k
 static enum keel_code decide_progress(struct keel_run_change *change, struct keel_error *err)
 {
 	(void)err;
-	if (change->core->status != KEEL_RUN_RUNNING)
+	KEEL_ASSERT(!keel_run_set_meet(change->delta->given, KEEL_RUN_FIELDS(KEEL_RUN_OUTCOME)));
+	change->action = KEEL_ACTION_PROGRESS;
+	if (keel_run_effect(change->core, change->action) == KEEL_EFFECT_NOTHING)
 		keel_run_leave_out(change->delta, change->delta->given);
 	return KEEL_OK;
 }
@@ -107,6 +115,7 @@ static enum keel_code take(const struct keel_run *fields, keel_run_set may, stru
 		const char *name = keel_run_field_name(first);
 		return keel_fail_field(err, name, "%s cannot be written this way", name);
 	}
+	KEEL_ASSERT(keel_run_is_whole(delta) && !KEEL_RUN_GIVES(delta, FENCE));
 	return KEEL_OK;
 }
 

@@ -5,6 +5,7 @@
  */
 #include "run/texts.h"
 
+#include "base/assert.h"
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -35,6 +36,7 @@ static char *make_text(bool update, keel_run_set set)
 	struct keel_buffer sql = {0};
 	enum keel_run_field field;
 	int parameter = 0;
+	KEEL_ASSERT(!keel_run_set_is_empty(set));
 	keel_buffer_put(&sql, update ? "UPDATE runs SET " : "INSERT INTO runs (");
 	while (keel_run_set_take(&set, &field)) {
 		keel_buffer_put(&sql, parameter ? ", " : "");
@@ -67,6 +69,7 @@ enum keel_code keel_run_text_for(struct keel_store *store, bool update, keel_run
 			return KEEL_OK;
 		}
 	}
+	KEEL_ASSERT(texts->count <= TEXTS_MAX && texts->next < TEXTS_MAX);
 	char *made = make_text(update, set);
 	if (!made)
 		return keel_fail_memory(err);

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/memory.h"
@@ -49,6 +50,7 @@ static size_t hash(struct keel_text name)
 /* The slot of a name, or the free one where it belongs. */
 static size_t *slot_of(const struct adding *to, struct keel_text name)
 {
+	KEEL_ASSERT((to->slots_count & (to->slots_count - 1)) == 0 && to->totals->models_count < to->slots_count);
 	size_t i = hash(name) & (to->slots_count - 1);
 	for (; to->slots[i]; i = (i + 1) & (to->slots_count - 1)) {
 		struct keel_text other = to->totals->models[to->slots[i] - 1].name;
@@ -167,6 +169,7 @@ static enum keel_code add_run(struct adding *to, struct keel_statement *select, 
 		code = add(sums[i].sum, keel_column_int(select, sums[i].column), sums[i].name, err);
 	if (code != KEEL_OK)
 		return code;
+	KEEL_ASSERT(keel_run_status_name((enum keel_run_status)keel_column_int(select, STATUS)));
 	totals->total_runs++;
 	totals->runs_by_status[keel_column_int(select, STATUS)]++;
 	struct keel_text usage, name;

@@ -1,6 +1,7 @@
 /* write.c - writing the rows of runs, and what is kept with them. Uses: texts, live, extras. */
 #include "run/write.h"
 
+#include "base/assert.h"
 #include "base/error.h"
 #include "run/extras.h"
 #include "run/fields.h"
@@ -14,6 +15,7 @@ static enum keel_code prepare_for(struct keel_store *store, bool update, const s
 	const char *text = NULL;
 	enum keel_run_field field;
 	int parameter = 1;
+	KEEL_ASSERT(keel_run_is_whole(run));
 	enum keel_code code = keel_run_text_for(store, update, run->given, &text, err);
 	if (code == KEEL_OK)
 		code = keel_store_prepare(store, text, statement, err);
@@ -26,6 +28,7 @@ static enum keel_code prepare_for(struct keel_store *store, bool update, const s
 		else
 			code = keel_bind_int(*statement, parameter, *keel_run_number(readable, field), err);
 	}
+	KEEL_ASSERT(code != KEEL_OK || parameter == keel_run_set_count(run->given) + 1);
 	*next = parameter;
 	return code;
 }
@@ -35,6 +38,8 @@ enum keel_code keel_run_insert(struct keel_store *store, const struct keel_run *
 {
 	struct keel_statement *insert;
 	int next;
+	KEEL_ASSERT(store->sql->driver->in_transaction(store->sql));
+	KEEL_ASSERT(KEEL_RUN_HAS(run, RUN_ID) && KEEL_RUN_HAS(run, THREAD_ID) && KEEL_RUN_HAS(run, CREATED_AT));
 	enum keel_code code = prepare_for(store, false, run, &insert, &next, err);
 	if (code == KEEL_OK)
 		code = keel_run_statement(insert, err);
@@ -43,6 +48,7 @@ enum keel_code keel_run_insert(struct keel_store *store, const struct keel_run *
 		return code;
 	struct keel_run_core core = keel_run_core_with(&(struct keel_run_core){.found = false}, run);
 	core.seq = store->sql->driver->inserted(store->sql);
+	KEEL_ASSERT(keel_run_invariant(&core));
 	code = keel_extras_add(store, core.seq, run, err);
 	return code == KEEL_OK ? keel_live_change(store, run->run_id, NULL, &core, err) : code;
 }
@@ -52,6 +58,8 @@ enum keel_code keel_run_update(struct keel_store *store, struct keel_text run_id
 {
 	struct keel_statement *update;
 	int next;
+	KEEL_ASSERT(store->sql->driver->in_transaction(store->sql));
+	KEEL_ASSERT(keel_run_invariant(core));
 	enum keel_code code = keel_extras_remove(store, core->seq, run, err);
 	if (code == KEEL_OK)
 		code = prepare_for(store, true, run, &update, &next, err);
@@ -70,6 +78,7 @@ enum keel_code keel_run_update(struct keel_store *store, struct keel_text run_id
 enum keel_code keel_run_remove(struct keel_store *store, struct keel_text run_id, const struct keel_run_core *core,
 							   struct keel_error *err)
 {
+	KEEL_ASSERT(keel_run_invariant(core));
 	enum keel_code code = keel_extras_remove(store, core->seq, NULL, err);
 	if (code == KEEL_OK)
 		code = keel_execute(store, "DELETE FROM runs WHERE seq = ?1", err, keel_int(core->seq));

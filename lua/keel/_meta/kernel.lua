@@ -378,8 +378,8 @@
 local Operations = {}
 
 --- Inserts a run, or merges the given fields into its row.
---- Fails with invalid_request (a bad value, no thread_id for a new run, another thread_id, ended_at for a run that has
---- not ended), limit_too_large, invalid_transition, and stale_owner when `fence` is less than the row's.
+--- Fails with invalid_request (a bad value, no thread_id for a new run, another thread_id, ended_at or finalizing for
+--- a run that has not ended), limit_too_large, invalid_transition, and stale_owner when `fence` is less than the row's.
 ---@param run_id string
 ---@param fields table<string, any> fields of keel.Run that are stored; keel.null stores null
 ---@param note? table JSON that becomes the `data` of a new run's run_created event
