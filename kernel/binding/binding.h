@@ -239,6 +239,8 @@ void keel_lua_store_add_functions(lua_State *L, const luaL_Reg *functions);
 
 /* What the files of operations have for that; module.c gives it on. */
 extern const struct keel_lua_method keel_lua_run_methods[];
+extern const struct keel_lua_method keel_lua_listing_methods[];
+extern const struct keel_lua_method keel_lua_ownership_methods[];
 extern const struct keel_lua_method keel_lua_event_methods[];
 extern const struct keel_lua_method keel_lua_look_methods[];
 extern const struct keel_lua_method keel_lua_token_methods[];
@@ -246,6 +248,11 @@ extern const struct keel_lua_method keel_lua_lease_methods[];
 extern const struct keel_lua_method keel_lua_worker_methods[];
 extern const struct keel_lua_method keel_lua_runtime_methods[];
 extern const struct keel_lua_method keel_lua_housekeeping_methods[];
+
+/* --- ownership.c ------------------------------------------------------------------------------------------------- */
+
+/* Pushes a table that says what is in the way of a run. [-0, +1, m] */
+void keel_lua_push_gate(lua_State *L, const struct keel_gate_state *state);
 
 /* --- event.c ----------------------------------------------------------------------------------------------------- */
 
