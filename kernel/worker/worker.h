@@ -33,4 +33,21 @@ enum keel_code keel_worker_exists(struct keel_store *store, struct keel_worker_r
 enum keel_code keel_worker_stop_all(struct keel_store *store, struct keel_text runtime_id, int64_t runtime,
                                     struct keel_error *err);
 
+/* --- Rows -------------------------------------------------------------------------------------------------------- */
+
+#define KEEL_WORKER_COLUMNS                                                                                       \
+	"worker_id, intent, profile, requested_capabilities, workspace_refs, mount_refs, config_bundle, status," \
+	" capability_count, transcript_len, last_event_id, created_at, seq"
+
+/* Reads the rows of a statement with KEEL_WORKER_COLUMNS, and resets it. */
+enum keel_code keel_worker_read_rows(struct keel_store *store, struct keel_statement *select, struct keel_workers *list,
+									 struct keel_error *err);
+
+/* Reads one worker; KEEL_NOT_FOUND. */
+enum keel_code keel_worker_read(struct keel_store *store, int64_t runtime, struct keel_text worker_id,
+								struct keel_workers *list, struct keel_error *err);
+
+/* KEEL_STORE_CORRUPT, in words. */
+enum keel_code keel_worker_damaged(const struct keel_store *store, struct keel_text worker_id, struct keel_error *err);
+
 #endif
