@@ -4,18 +4,20 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "run/predicates.h"
 #include "run/rows.h"
 
 enum keel_code keel_store_stats(struct keel_store *store, struct keel_stats *stats, struct keel_error *err)
 {
-	static const char text[] = "SELECT (SELECT count(*) FROM runs),"
-							   " (SELECT count(*) FROM live WHERE status <= 0),"
-							   " (SELECT count(*) FROM live WHERE status < 2),"
-							   " (SELECT count(*) FROM runtimes), (SELECT count(*) FROM workers),"
-							   " (SELECT count(*) FROM workers WHERE status = 0), (SELECT count(*) FROM transcripts),"
-							   " (SELECT count(*) FROM diagnostics), (SELECT count(*) FROM leases),"
-							   " (SELECT count(*) FROM sessions), event_low_water,"
-							   " coalesce((SELECT max(id) FROM events), event_low_water - 1) FROM store";
+	static const char text[] =
+		"SELECT (SELECT count(*) FROM runs),"
+		" (SELECT count(*) FROM live WHERE status <= 0),"
+		" (SELECT count(*) FROM live WHERE status < 2),"
+		" (SELECT count(*) FROM runtimes), (SELECT count(*) FROM workers),"
+		" (SELECT count(*) FROM workers WHERE " KEEL_WORKER_ACTIVE "), (SELECT count(*) FROM transcripts),"
+		" (SELECT count(*) FROM diagnostics), (SELECT count(*) FROM leases),"
+		" (SELECT count(*) FROM sessions), event_low_water,"
+		" coalesce((SELECT max(id) FROM events), event_low_water - 1) FROM store";
 	int64_t *const counts[] = {&stats->runs,     &stats->pending_runs,    &stats->running_runs,
 							   &stats->runtimes, &stats->workers,         &stats->active_workers,
 							   &stats->entries,  &stats->diagnostics,     &stats->leases,

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "housekeeping/contents.h"
 #include "run/line.h"
+#include "run/predicates.h"
 #include "store/store.h"
 
 /* Each gives a row, with a name to show, for every breach. */
@@ -19,7 +20,7 @@ static const struct {
 	{KEEL_STORE_CORRUPT, "the store has not exactly one epoch", "SELECT count(*) FROM store HAVING count(*) <> 1"},
 	{KEEL_STORE_CORRUPT, "a run has an unknown status", "SELECT run_id FROM runs WHERE status NOT BETWEEN 0 AND 5"},
 	{KEEL_STORE_CORRUPT, "a run in flight has an end",
-	 "SELECT run_id FROM runs WHERE coalesce(status, 0) < 2 AND ended_at IS NOT NULL"},
+	 "SELECT run_id FROM runs WHERE " KEEL_INFLIGHT " AND ended_at IS NOT NULL"},
 	{KEEL_STORE_CORRUPT, "a run is on a machine's thread and of another kind, or the other way round",
 	 "SELECT run_id FROM runs WHERE (coalesce(operation_kind, 'run') = 'dispatch')"
 	 " <> (substr(thread_id, 1, length('" KEEL_MACHINE_PREFIX "')) = '" KEEL_MACHINE_PREFIX "')"},
@@ -73,14 +74,14 @@ static const struct {
 	 " UNION SELECT seq FROM later WHERE NOT EXISTS (SELECT 1 FROM runs WHERE seq = later.seq"
 	 " AND coalesce(status, 0) = 0)"},
 	{KEEL_STORE_CORRUPT, "its deadline or lease is not what its run says: run",
-	 "SELECT run_id FROM runs r WHERE (coalesce(status, 0) < 2 AND deadline IS NOT NULL) <>"
+	 "SELECT run_id FROM runs r WHERE (" KEEL_INFLIGHT " AND deadline IS NOT NULL) <>"
 	 " EXISTS (SELECT 1 FROM due WHERE at = r.deadline AND seq = r.seq) OR"
-	 " (coalesce(status, 0) < 2 AND lease_expires_at IS NOT NULL) <> EXISTS (SELECT 1 FROM leased WHERE seq = r.seq)"},
+	 " (" KEEL_INFLIGHT " AND lease_expires_at IS NOT NULL) <> EXISTS (SELECT 1 FROM leased WHERE seq = r.seq)"},
 	{KEEL_STORE_CORRUPT, "a deadline or lease without a run: at",
 	 "SELECT seq FROM due WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.seq = due.seq AND deadline = at) UNION"
 	 " SELECT seq FROM leased WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.seq = leased.seq)"},
 	{KEEL_STORE_CORRUPT, "what is to stop is not what its run says: run",
-	 "SELECT run_id FROM runs r WHERE (CASE WHEN coalesce(status, 0) < 2 THEN cancel_requested_at IS NOT NULL ELSE"
+	 "SELECT run_id FROM runs r WHERE (CASE WHEN " KEEL_INFLIGHT " THEN cancel_requested_at IS NOT NULL ELSE"
 	 " coalesce(finalizing, 0) = 1 END) <> EXISTS (SELECT 1 FROM stopping s WHERE s.thread_id = r.thread_id"
 	 " AND s.seq = r.seq)"},
 	{KEEL_STORE_CORRUPT, "it may be claimed and is not where it is looked for, or the other way round: run",
@@ -104,7 +105,7 @@ static const struct {
 	 " (SELECT 1 FROM dispatched d WHERE d.seq = r.seq)"},
 	{KEEL_STORE_CORRUPT, "a runtime has an unknown status or counts its workers wrong",
 	 "SELECT runtime_id FROM runtimes r WHERE status NOT BETWEEN 0 AND 1"
-	 " OR active_count <> (SELECT count(*) FROM workers WHERE runtime = r.seq AND status = 0)"
+	 " OR active_count <> (SELECT count(*) FROM workers WHERE runtime = r.seq AND " KEEL_WORKER_ACTIVE ")"
 	 " OR stopped_count <> (SELECT count(*) FROM workers WHERE runtime = r.seq AND status = 1)"
 	 " OR cancelled_count <> (SELECT count(*) FROM workers WHERE runtime = r.seq AND status = 2)"},
 	{KEEL_STORE_CORRUPT, "a runtime counts its diagnostics wrong",
@@ -112,10 +113,11 @@ static const struct {
 	 " (SELECT count(*) FROM diagnostics WHERE runtime = r.seq) OR diagnostic_last <"
 	 " (SELECT coalesce(max(id), 0) FROM diagnostics WHERE runtime = r.seq)"},
 	{KEEL_STORE_CORRUPT, "a stopped runtime has an active worker",
-	 "SELECT worker_id FROM workers w WHERE status = 0"
+	 "SELECT worker_id FROM workers w WHERE " KEEL_WORKER_ACTIVE
 	 " AND EXISTS (SELECT 1 FROM runtimes WHERE seq = w.runtime AND status = 1)"},
 	{KEEL_STORE_CORRUPT, "a worker has an unknown status, or an end that does not go with it",
-	 "SELECT worker_id FROM workers WHERE status NOT BETWEEN 0 AND 2 OR (status = 0) <> (ended_at IS NULL)"},
+	 "SELECT worker_id FROM workers WHERE status NOT BETWEEN 0 AND 2 OR (" KEEL_WORKER_ACTIVE
+	 ") <> (ended_at IS NULL)"},
 	{KEEL_STORE_CORRUPT, "a transcript has not the entries 1 to its length: worker",
 	 "SELECT worker_id FROM workers w WHERE transcript_len <> (SELECT count(*) FROM transcripts WHERE worker = w.seq)"
 	 " OR transcript_len <> (SELECT coalesce(max(sequence), 0) FROM transcripts WHERE worker = w.seq)"
@@ -203,9 +205,8 @@ static enum keel_code check_keys(struct keel_store *store, struct keel_collector
 	enum keel_code code = KEEL_OK;
 	for (size_t i = 0; code == KEEL_OK && !keel_has_enough(to) && i < sizeof tables / sizeof tables[0]; i++) {
 		int64_t last = 0, highest = 0;
-		code = tables[i].table
-				   ? store->sql->driver->last_key(store->sql, keel_text_of(tables[i].table), &last, err)
-				   : read_number(store, tables[i].newest, &last, err);
+		code = tables[i].table ? store->sql->driver->last_key(store->sql, keel_text_of(tables[i].table), &last, err)
+							   : read_number(store, tables[i].newest, &last, err);
 		if (code == KEEL_OK)
 			code = read_number(store, tables[i].highest, &highest, err);
 		if (code == KEEL_OK && last < highest)

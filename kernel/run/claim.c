@@ -14,6 +14,7 @@
 #include "run/gate.h"
 #include "run/line.h"
 #include "run/live.h"
+#include "run/predicates.h"
 #include "run/start.h"
 
 enum {
@@ -187,11 +188,10 @@ static bool asks_for(const struct keel_claim *asked, struct keel_text handler)
 static enum keel_code read_claims(struct claiming *claiming, struct keel_text thread_id, bool queued, int64_t *list,
 								  size_t *count, struct keel_error *err)
 {
-	static const char text[] =
-		"SELECT seq, handler FROM claims AS c WHERE thread_id = ?1 AND queued = ?2"
-		" AND (deadline IS NULL OR deadline > ?3) AND (queued = 1 OR line = 0"
-		" OR EXISTS (SELECT 1 FROM lines AS l WHERE l.line = c.line AND parked_name IS NULL))"
-		" ORDER BY priority DESC, seq LIMIT ?4";
+	static const char text[] = "SELECT seq, handler FROM claims AS c WHERE thread_id = ?1 AND queued = ?2"
+							   " AND (deadline IS NULL OR deadline > ?3) AND (queued = 1 OR line = 0"
+							   " OR EXISTS (SELECT 1 FROM lines AS l WHERE l.line = c.line AND " KEEL_LINE_READY "))"
+							   " ORDER BY priority DESC, seq LIMIT ?4";
 	struct keel_statement *select;
 	bool row;
 	*count = 0;

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "run/predicates.h"
 
 const char *keel_gate_name(enum keel_gate gate)
 {
@@ -49,7 +50,7 @@ static enum keel_code check_dependencies(struct keel_store *store, const struct 
 										 struct keel_gate_state *state, struct keel_error *err)
 {
 	static const char unsettled[] =
-		"SELECT run_id, seq FROM runs WHERE run_id = ?1 AND (coalesce(status, 0) < 2 OR finalizing = 1)";
+		"SELECT run_id, seq FROM runs WHERE run_id = ?1 AND (" KEEL_INFLIGHT " OR finalizing = 1)";
 	struct keel_text left = core->waits_for, id;
 	enum keel_code code = KEEL_OK;
 	KEEL_ASSERT(left.data && state->gate == KEEL_GATE_OPEN);
@@ -75,10 +76,10 @@ static enum keel_code check_dependencies(struct keel_store *store, const struct 
 	" (SELECT seq FROM later WHERE at <= ?2)) ORDER BY priority DESC, seq LIMIT 1)"
 
 /* The head without those that are early. A strict run (?3) waits behind a retry, early or not. */
-#define QUEUE_HEAD_DUE                                                                              \
-	"SELECT run_id, seq FROM runs WHERE seq = (SELECT l.seq FROM live AS l CROSS JOIN runs AS r"    \
-	" ON r.seq = l.seq WHERE l.thread_id = ?1 AND l.status <= 0 AND (coalesce(r.scheduled_at, ?2)"  \
-	" <= ?2 OR ?3 AND (r.attempt > 1 OR r.losses > 0 OR r.snoozes > 0))"                            \
+#define QUEUE_HEAD_DUE                                                                             \
+	"SELECT run_id, seq FROM runs WHERE seq = (SELECT l.seq FROM live AS l CROSS JOIN runs AS r"   \
+	" ON r.seq = l.seq WHERE l.thread_id = ?1 AND l.status <= 0 AND (coalesce(r.scheduled_at, ?2)" \
+	" <= ?2 OR ?3 AND (r.attempt > 1 OR r.losses > 0 OR r.snoozes > 0))"                           \
 	" ORDER BY l.priority DESC, l.seq LIMIT 1)"
 
 /* A run of the same thread that a strict one waits behind: ahead of it, and put off after a start. */

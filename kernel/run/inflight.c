@@ -7,6 +7,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "run/predicates.h"
 #include "run/rows.h"
 
 /* The run to go on behind may have ended meanwhile: its row still has its place; if it was deleted, the listing starts
@@ -65,9 +66,8 @@ static enum keel_code look_at_leases(struct keel_store *store, const struct keel
 	struct keel_statement *select;
 	bool row;
 	int64_t looks = store->watched.looks, left = query->limit;
-	enum keel_code code =
-		keel_query(store, leases, &select, err, keel_null(),
-				   query->bounded ? keel_int(query->before) : keel_null(), keel_text(query->after));
+	enum keel_code code = keel_query(store, leases, &select, err, keel_null(),
+									 query->bounded ? keel_int(query->before) : keel_null(), keel_text(query->after));
 	keel_buffer_put(lost, ",");
 	if (code != KEEL_OK)
 		return code;
@@ -90,7 +90,7 @@ static enum keel_code look_at_leases(struct keel_store *store, const struct keel
  * patience that he has, counted from when he could have known. */
 static enum keel_code look_at_stopping(struct keel_store *store, struct keel_error *err)
 {
-	static const char stopping[] = "SELECT seq, fence, coalesce(status, 0) < 2, cancel_requested_at, ended_at FROM runs"
+	static const char stopping[] = "SELECT seq, fence, " KEEL_INFLIGHT ", cancel_requested_at, ended_at FROM runs"
 								   " WHERE seq IN (SELECT seq FROM stopping)";
 	struct keel_statement *select;
 	bool row;

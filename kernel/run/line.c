@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "run/gate.h"
+#include "run/predicates.h"
 
 static struct keel_text handler_of(const struct keel_run_core *core)
 {
@@ -219,9 +220,9 @@ enum keel_code keel_line_pass(struct keel_store *store, const struct keel_run_co
 static enum keel_code best_ready(struct keel_store *store, struct keel_text handler, struct keel_line_head *best,
 								 struct keel_error *err)
 {
-	static const char any[] = "SELECT line, priority, seq FROM lines WHERE parked_name IS NULL"
-							  " ORDER BY priority DESC, seq LIMIT 1";
-	static const char one[] = "SELECT line, priority, seq FROM lines WHERE parked_name IS NULL AND handler = ?1"
+	static const char any[] =
+		"SELECT line, priority, seq FROM lines WHERE " KEEL_LINE_READY " ORDER BY priority DESC, seq LIMIT 1";
+	static const char one[] = "SELECT line, priority, seq FROM lines WHERE " KEEL_LINE_READY " AND handler = ?1"
 							  " ORDER BY priority DESC, seq LIMIT 1";
 	struct keel_statement *select;
 	struct keel_line_head found;

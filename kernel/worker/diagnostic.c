@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "run/predicates.h"
 #include "worker/worker.h"
 
 /* --- Recording --------------------------------------------------------------------------------------------------- */
@@ -37,7 +38,7 @@ static enum keel_code find(struct keel_store *store, int64_t runtime, int64_t wo
 	static const char of_worker[] = "SELECT id FROM diagnostics WHERE worker = ?1 AND code = ?2";
 	static const char of_run[] = "SELECT id FROM diagnostics WHERE runtime = ?1 AND code = ?2 AND run_id = ?3";
 	static const char of_runtime[] =
-		"SELECT id FROM diagnostics WHERE runtime = ?1 AND code = ?2 AND worker IS NULL AND run_id IS NULL";
+		"SELECT id FROM diagnostics WHERE runtime = ?1 AND code = ?2 AND " KEEL_DIAGNOSTIC_OF_RUNTIME;
 	struct keel_statement *select;
 	bool row;
 	enum keel_code code;
@@ -71,9 +72,9 @@ static enum keel_code write(struct keel_store *store, const struct keel_runtime_
 	enum keel_code code = keel_next_number(row->diagnostic_last, id, err, "ids of diagnostics of a runtime");
 	if (code != KEEL_OK)
 		return code;
-	code = keel_execute(store, insert, err, keel_int(row->seq), keel_int(*id),
-									   keel_text(about->severity), keel_text(about->code), keel_text(about->message),
-									   worker ? keel_int(worker) : keel_null(), keel_text(about->run_id));
+	code = keel_execute(store, insert, err, keel_int(row->seq), keel_int(*id), keel_text(about->severity),
+						keel_text(about->code), keel_text(about->message), worker ? keel_int(worker) : keel_null(),
+						keel_text(about->run_id));
 	return code == KEEL_OK ? keel_execute(store, counted, err, keel_int(row->seq), keel_int(*id)) : code;
 }
 

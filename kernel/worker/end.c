@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "run/predicates.h"
 #include "worker/runtime.h"
 #include "worker/worker.h"
 
@@ -64,7 +65,7 @@ static enum keel_code first_active(struct keel_store *store, int64_t runtime, st
 								   char worker_id[KEEL_WORKER_ID_MAX + 1], bool *found, struct keel_error *err)
 {
 	static const char text[] =
-		"SELECT seq, worker_id FROM workers WHERE runtime = ?1 AND status = 0 ORDER BY seq LIMIT 1";
+		"SELECT seq, worker_id FROM workers WHERE runtime = ?1 AND " KEEL_WORKER_ACTIVE " ORDER BY seq LIMIT 1";
 	struct keel_statement *select;
 	memset(core, 0, sizeof *core);
 	enum keel_code code = keel_query(store, text, &select, err, keel_int(runtime));

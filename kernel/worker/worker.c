@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "run/predicates.h"
 
 const char *keel_worker_status_name(enum keel_worker_status status)
 {
@@ -188,8 +189,9 @@ enum keel_code keel_worker_list(struct keel_store *store, struct keel_text runti
 {
 	static const char all[] =
 		"SELECT " KEEL_WORKER_COLUMNS " FROM workers WHERE runtime = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
-	static const char active[] = "SELECT " KEEL_WORKER_COLUMNS
-								 " FROM workers WHERE runtime = ?1 AND status = 0 AND seq > ?2 ORDER BY seq LIMIT ?3";
+	static const char active[] =
+		"SELECT " KEEL_WORKER_COLUMNS " FROM workers WHERE runtime = ?1 AND " KEEL_WORKER_ACTIVE
+		" AND seq > ?2 ORDER BY seq LIMIT ?3";
 	struct keel_worker_core after = {0};
 	struct keel_runtime_row row;
 	struct keel_statement *select;
