@@ -33,6 +33,7 @@ struct keel_store_options {
 	enum keel_durability durability;
 	bool readonly;           /* never writes, not even a session */
 	bool create;             /* make the file (mode 0600) when there is none; never a directory */
+	bool exclusive;          /* this handle alone has the store open: its writes then ask nobody for a lock */
 	int64_t lock_timeout_us; /* how long an operation waits for another writer; 0: not at all */
 	const char *owner;       /* a name shown to people; NULL: host:pid. Copied. */
 	struct keel_clock clock; /* borrowed until close */
@@ -48,7 +49,10 @@ KEEL_API void keel_store_options_init(struct keel_store_options *options);
 
 /* Opens the store at `uri`, a path or ":memory:", and brings its schema up to date; waits for locks like an operation.
  * `options` NULL: the defaults. On success *store is a handle the caller closes with keel_store_close; on failure NULL.
- * Fails with KEEL_INVALID_REQUEST (an empty uri, an unknown scheme, options that are none), KEEL_STORE_MISSING (no such
+ * `exclusive`: while anybody else has the store open, for reading too, it is KEEL_BUSY; once it is open, so is every
+ * other opening, until the handle is closed or its process is gone.
+ * Fails with KEEL_INVALID_REQUEST (an empty uri, an unknown scheme, options that are none, or exclude each other),
+ * KEEL_BUSY (other writers, or exclusive beside another handle, for lock_timeout_us), KEEL_STORE_MISSING (no such
  * file and create is false, or no parent directory), KEEL_STORE_CORRUPT (not a database, truncated, another
  * application's, a schema with something of a stranger's), KEEL_STORE_VERSION (schema newer than this library, or from
  * before the first release), KEEL_REPLACED (the log beside it is another file's), KEEL_STORE_READONLY, KEEL_IO (a

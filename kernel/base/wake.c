@@ -34,10 +34,10 @@ enum keel_code keel_wake_open(struct keel_wake *wake, const char *path, struct k
 	return keel_sidefile_open(&wake->file, path, true, err);
 }
 
-void keel_wake_all(struct keel_wake *wake)
+void keel_wake_all(struct keel_wake *wake, bool alone)
 {
 	wake->count++;
-	if (keel_sidefile_find(&wake->file, KEEL_WAKE_BYTE, 1) == 0)
+	if (alone || keel_sidefile_find(&wake->file, KEEL_WAKE_BYTE, 1) == 0)
 		return;
 	ssize_t written = pwrite(wake->file.fd, "w", 1, 0); /* always in the same place: the file does not grow */
 	(void)written;

@@ -15,7 +15,7 @@
 
 enum {
 	KEEL_WAKE_BYTE = 1,    /* held, shared, by everybody who waits; base/turn.h has others */
-	KEEL_PRESENT_BYTE = 2, /* held, shared, by every handle that may write, for as long as it is open */
+	KEEL_PRESENT_BYTE = 2, /* held while a handle is open that may write: shared, or alone if it is exclusive */
 	KEEL_DOOR_BYTE = 3,    /* held, shared, while a handle is opened or makes its session; alone, by a restore */
 	KEEL_TRIAL_BYTE = 256, /* the first of some that are locked for a moment to see whether another end sees it */
 	KEEL_WAKE_RECORD = 512, /* where the file says which store it stands beside */
@@ -47,8 +47,9 @@ void keel_wake_close(struct keel_wake *wake);
 /* Makes the file if there is none, for a writer, with the rights of wake->file. Does nothing when it is open. */
 enum keel_code keel_wake_open(struct keel_wake *wake, const char *path, struct keel_error *err);
 
-/* After a commit: wakes who waits, if anybody does. Cannot fail: they look sooner or later. */
-void keel_wake_all(struct keel_wake *wake);
+/* After a commit: wakes who waits, if anybody does. Cannot fail: they look sooner or later. `alone`: there is nobody
+ * but this handle. */
+void keel_wake_all(struct keel_wake *wake, bool alone);
 
 /* Starts to wait. `path` NULL: nobody but this handle can bring news. Fails when memory ran out. */
 enum keel_code keel_waiter_start(struct keel_waiter *waiter, struct keel_wake *wake, const char *path,

@@ -54,7 +54,9 @@ static int try_open(lua_State *L, struct keel_lua_store *self, struct keel_error
 		options.readonly = lua_toboolean(L, -1);
 	if (keel_lua_option(L, 2, "create", LUA_TBOOLEAN) != LUA_TNIL)
 		options.create = lua_toboolean(L, -1);
-	lua_pop(L, 2);
+	if (keel_lua_option(L, 2, "exclusive", LUA_TBOOLEAN) != LUA_TNIL)
+		options.exclusive = lua_toboolean(L, -1);
+	lua_pop(L, 3);
 	options.owner = keel_lua_option_text(L, 2, "owner").data;
 	options.lock_timeout_us = 0;
 	if (self->has_clock)
@@ -72,8 +74,8 @@ static int try_open(lua_State *L, struct keel_lua_store *self, struct keel_error
 static int store_open(lua_State *L)
 {
 	static const struct keel_lua_attempt opening = {try_open, 3};
-	static const char *const known[] = {"durability", "readonly",  "create", "lock_timeout", "sleep",
-										"clock",      "monotonic", "log",    "owner",        NULL};
+	static const char *const known[] = {"durability", "readonly",  "create", "exclusive", "lock_timeout", "sleep",
+										"clock",      "monotonic", "log",    "owner",     NULL};
 	static const char *const callbacks[] = {[KEEL_LUA_SLEEP] = "sleep",
 											[KEEL_LUA_CLOCK] = "clock",
 											[KEEL_LUA_MONOTONIC] = "monotonic",

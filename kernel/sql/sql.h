@@ -19,6 +19,7 @@ struct keel_sql_config {
 	enum keel_durability durability;
 	bool readonly;
 	bool create;
+	bool exclusive; /* nobody else is to have it open: no locks are taken and given back for others */
 	bool finished; /* nobody writes it any more, so that other names of it do no harm */
 };
 

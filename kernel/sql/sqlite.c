@@ -27,7 +27,11 @@ static enum keel_code configure(struct sqlite_sql *sql, const struct keel_sql_co
 	char limits[96];
 	snprintf(limits, sizeof limits, "PRAGMA cache_size = -%d; PRAGMA journal_size_limit = %d", CACHE_KIB, LOG_BYTES);
 	sqlite_limit(sql);
-	enum keel_code code = sqlite_exec(sql, synchronous[config->durability], err);
+	/* Before the first look into the file, which the next line takes: then SQLite locks all of it for as long as it is
+	 * open, and makes no index of the log that others could read. */
+	enum keel_code code = config->exclusive ? sqlite_exec(sql, "PRAGMA locking_mode = EXCLUSIVE", err) : KEEL_OK;
+	if (code == KEEL_OK)
+		code = sqlite_exec(sql, synchronous[config->durability], err);
 	if (code == KEEL_OK)
 		code = sqlite_exec(sql, limits, err);
 	if (code == KEEL_OK)

@@ -176,6 +176,26 @@ static enum keel_code check_record(struct keel_store *store, bool index, struct 
 	return KEEL_OK;
 }
 
+/* For a handle that wants the store alone: nobody who may write has it open, or can open it from now on. */
+static enum keel_code take_presence(struct keel_store *store, struct keel_error *err)
+{
+	struct keel_error why;
+	enum keel_code code = keel_sidefile_lock(&store->wake.file, KEEL_PRESENT_BYTE, &why);
+	return code == KEEL_BUSY ? keel_files_fail_busy(store, err) : keel_fail_as(err, code, &why);
+}
+
+enum keel_code keel_files_fail_busy(struct keel_store *store, struct keel_error *err)
+{
+	const char *path = keel_store_path(store);
+	bool alone = false;
+	if (store->options.exclusive)
+		return keel_fail(err, KEEL_BUSY, "%s: others have the store open, and exclusive = true wants it alone", path);
+	if (store->wake.file.fd >= 0 &&
+		keel_sidefile_held(&store->wake.file, KEEL_PRESENT_BYTE, &alone, NULL) == KEEL_OK && alone)
+		return keel_fail(err, KEEL_BUSY, "%s: a process has the store open with exclusive = true", path);
+	return keel_fail(err, KEEL_BUSY, "%s: the database is locked", path);
+}
+
 enum keel_code keel_files_enter(struct keel_store *store, struct keel_error *err)
 {
 	bool index;
@@ -193,6 +213,8 @@ enum keel_code keel_files_enter(struct keel_store *store, struct keel_error *err
 		code = take_door(store, err);
 	if (code == KEEL_OK)
 		code = check_record(store, index, err);
+	if (code == KEEL_OK && store->options.exclusive)
+		code = take_presence(store, err);
 	if (code != KEEL_OK || keel_sidefile_find(&store->wake.file, KEEL_PRESENT_BYTE, 1) != 0)
 		return code;
 	/* Somebody who has it open would have been seen by the lock, unless by another way the locks are others. */
@@ -227,7 +249,7 @@ enum keel_code keel_files_settle(struct keel_store *store, struct keel_error *er
 	enum keel_code code = find_page(store, err);
 	if (code == KEEL_OK && !store->options.readonly)
 		code = write_record(store, store->files.page, err);
-	if (code == KEEL_OK && !store->options.readonly)
+	if (code == KEEL_OK && !store->options.readonly && !store->options.exclusive)
 		code = keel_sidefile_share(&store->wake.file, KEEL_PRESENT_BYTE, err);
 	keel_files_leave_door(store);
 	if (store->options.readonly)

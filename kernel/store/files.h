@@ -31,8 +31,12 @@ struct keel_files {
 
 /* Between connecting and the first look into the file: names the files, makes those that are missing (unless readonly),
  * and sees that they are what they must be. Does nothing for a store in memory. KEEL_REPLACED: the log is another
- * store's, or others have the file open that was here; KEEL_BUSY: the store is being restored; KEEL_IO. */
+ * store's, or others have the file open that was here; KEEL_BUSY: the store is being restored, or open and wanted for
+ * this handle alone; KEEL_IO. */
 enum keel_code keel_files_enter(struct keel_store *store, struct keel_error *err);
+
+/* After `enter`, the database was locked: says by whom, as far as that can be told. Always KEEL_BUSY. */
+enum keel_code keel_files_fail_busy(struct keel_store *store, struct keel_error *err);
 
 /* The handle is ready and knows its epoch: notes which file it is, for everybody who comes later. */
 enum keel_code keel_files_settle(struct keel_store *store, struct keel_error *err);

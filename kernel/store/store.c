@@ -111,7 +111,8 @@ static enum keel_code attach(struct keel_store *store, const char *uri, struct k
 {
 	const struct keel_sql_driver *driver;
 	const struct keel_store_options *options = &store->options;
-	struct keel_sql_config config = {uri, options->durability, options->readonly, options->create, false};
+	struct keel_sql_config config = {uri, options->durability, options->readonly, options->create,
+									 options->exclusive, false};
 	int64_t version;
 	bool ours;
 	enum keel_code code = keel_sql_find(uri, &driver, err);
@@ -121,6 +122,8 @@ static enum keel_code attach(struct keel_store *store, const char *uri, struct k
 		code = keel_files_enter(store, err);
 	if (code == KEEL_OK)
 		code = driver->start(store->sql, &config, err);
+	if (code == KEEL_BUSY)
+		return keel_files_fail_busy(store, err);
 	if (code == KEEL_OK)
 		code = driver->identify(store->sql, &version, &ours, err);
 	if (code != KEEL_OK)
@@ -193,6 +196,8 @@ static enum keel_code check_options(const struct keel_store_options *options, st
 													: NULL;
 	if (missing)
 		return keel_fail_field(err, missing, "options start as keel_store_options_init makes them");
+	if (options->exclusive && options->readonly)
+		return keel_fail_field(err, "exclusive", "a store that is open for reading only cannot be kept from others");
 	return KEEL_OK;
 }
 

@@ -10,7 +10,7 @@
 static enum keel_code try_begin(struct keel_store *store, struct keel_error *err)
 {
 	struct keel_sidefile *file = &store->wake.file;
-	bool may = keel_turn_may_try(&store->turn, file);
+	bool may = store->options.exclusive || keel_turn_may_try(&store->turn, file);
 	KEEL_ASSERT(!store->open && !store->side.forked);
 	enum keel_code code = may ? store->sql->driver->begin(store->sql, true, err)
 							  : keel_fail(err, KEEL_BUSY, "another writer has waited longer");
@@ -86,7 +86,7 @@ static enum keel_code commit(struct keel_store *store, struct keel_error *err)
 	enum keel_code code = store->sql->driver->commit(store->sql, err);
 	KEEL_ASSERT(code != KEEL_OK || !store->sql->driver->in_transaction(store->sql));
 	if (code == KEEL_OK && store->news)
-		keel_wake_all(&store->wake);
+		keel_wake_all(&store->wake, store->options.exclusive);
 	return code;
 }
 

@@ -187,9 +187,10 @@ static step *const script[] = {make_run, make_run, claim, note, together, finish
 enum { SCRIPT = sizeof script / sizeof script[0], ROUNDS = 4 };
 
 /* Creates the store and runs the script; in the middle it is closed, which writes the log back and deletes it. */
-static void record_workload(enum keel_durability durability)
+static void record_workload(enum keel_durability durability, bool exclusive)
 {
 	world.options.durability = durability;
+	world.options.exclusive = exclusive;
 	disk_begin();
 	open_world();
 	acknowledge();
@@ -297,6 +298,7 @@ static const char *wrong_after(size_t calls, enum promise promise)
 	size_t known = acknowledged(calls);
 	words[0] = '\0';
 	world.options.durability = KEEL_DURABILITY_OFF;
+	world.options.exclusive = false;
 	if (keel_store_open(world.path, &world.options, &store, &why) != KEEL_OK) {
 		snprintf(words, sizeof words, "it does not open: %s", why.message);
 		return words;
@@ -378,14 +380,28 @@ static int end(void **state)
 /* At `full` everything acknowledged is there. */
 TEST(power_goes_at_full)
 {
-	record_workload(KEEL_DURABILITY_FULL);
+	record_workload(KEEL_DURABILITY_FULL, false);
 	assert_int_equal(cut_everywhere(true, true), 0);
 }
 
 /* At `normal` the newest may be missing, never the middle. */
 TEST(power_goes_at_normal)
 {
-	record_workload(KEEL_DURABILITY_NORMAL);
+	record_workload(KEEL_DURABILITY_NORMAL, false);
+	assert_int_equal(cut_everywhere(false, true), 0);
+}
+
+/* The same for a store that is open exclusively: it keeps the index of the log to itself, and the next to open it finds
+ * the log alone. */
+TEST(power_goes_at_full_exclusively)
+{
+	record_workload(KEEL_DURABILITY_FULL, true);
+	assert_int_equal(cut_everywhere(true, true), 0);
+}
+
+TEST(power_goes_at_normal_exclusively)
+{
+	record_workload(KEEL_DURABILITY_NORMAL, true);
 	assert_int_equal(cut_everywhere(false, true), 0);
 }
 
@@ -487,7 +503,7 @@ static void run_failing(enum disk_fault fault, size_t at, bool for_good)
 TEST(calls_fail)
 {
 	size_t first, calls;
-	record_workload(KEEL_DURABILITY_FULL);
+	record_workload(KEEL_DURABILITY_FULL, false);
 	first = steps[0].calls;
 	calls = disk_calls() / 2;
 	size_t tried = 0;
@@ -526,7 +542,9 @@ TEST(calls_fail)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		ON_DISK(power_goes_at_full),      ON_DISK(power_goes_at_normal),  ON_DISK(a_commit_is_one_write),
+		ON_DISK(power_goes_at_full),      ON_DISK(power_goes_at_normal),
+		ON_DISK(power_goes_at_full_exclusively), ON_DISK(power_goes_at_normal_exclusively),
+		ON_DISK(a_commit_is_one_write),
 		ON_DISK(missing_syncs_are_found), ON_DISK(late_events_are_found), ON_DISK(calls_fail),
 	};
 	return cmocka_run_group_tests_name("power", tests, NULL, NULL);
