@@ -74,8 +74,9 @@ static int try_open(lua_State *L, struct keel_lua_store *self, struct keel_error
 static int store_open(lua_State *L)
 {
 	static const struct keel_lua_attempt opening = {try_open, 3};
-	static const char *const known[] = {"durability", "readonly",  "create", "exclusive", "lock_timeout", "sleep",
-										"clock",      "monotonic", "log",    "owner",     NULL};
+	static const char *const known[] = {"durability",   "readonly", "create", "exclusive",
+										"lock_timeout", "sleep",    "clock",  "monotonic",
+										"log",          "owner",    NULL};
 	static const char *const callbacks[] = {[KEEL_LUA_SLEEP] = "sleep",
 											[KEEL_LUA_CLOCK] = "clock",
 											[KEEL_LUA_MONOTONIC] = "monotonic",

@@ -15,6 +15,9 @@ void host_add_screen(lua_State *L);
 void host_add_width(lua_State *L);
 void host_add_prompt(lua_State *L); /* nothing, if the command was built without libedit */
 
+/* Before the first store is opened. */
+void host_set_up_sqlite(void);
+
 /* [-0, +3, -] nil, the text of an errno, the errno. */
 int host_fail(lua_State *L, int number);
 

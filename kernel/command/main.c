@@ -1,7 +1,7 @@
 /* main.c - the keel command: a Lua state with keel.kernel and keel.host in it, which runs lua/keel/cli.
  *
- * What is built to be installed carries its Lua files, compiled (scripts.h). Those it does not carry, such as the
- * strategies, are found from where this program is: under the prefix it was installed in, or in the source tree it was
+ * What is built to be installed carries its Lua files, compiled (scripts.h). Those it does not carry are found from
+ * where this program is: under the prefix it was installed in, or in the source tree it was
  * built in. LUA_PATH and LUA_CPATH are for what else is needed (argparse, a user's modules); they come behind, so
  * that the command never runs with the files of another version.
  */
@@ -146,12 +146,13 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	}
 	catch_size_limit();
+	host_set_up_sqlite();
 	lua_State *L = luaL_newstate();
 	if (!L) {
 		fputs("keel: out of memory\n", stderr);
 		return EXIT_FAILURE;
 	}
-	lua_gc(L, LUA_GCGEN, 0, 0); /* most of what a command makes is gone soon */
+	lua_gc(L, LUA_GCGEN, 100, 0); /* most of what a command makes is gone soon; it is short, and looks less often */
 	lua_pushcfunction(L, explain);
 	lua_pushcfunction(L, run);
 	lua_pushinteger(L, argc);

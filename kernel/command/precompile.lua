@@ -2,7 +2,8 @@
 --
 -- Usage: lua5.4 precompile.lua FOLDER OUTPUT.c FILE.lua …      (the files, seen from the folder)
 --
--- Without files it writes an empty list. What is compiled keeps its line numbers, for tracebacks.
+-- Without files it writes an empty list. What is compiled keeps its line numbers, for tracebacks, but not the names of
+-- local variables: they are half of what is read each time a command starts.
 local folder, output = arg[1], arg[2]
 
 local function read(path)
@@ -10,11 +11,63 @@ local function read(path)
   return assert(file:read "a")
 end
 
+--- Leaves the names of local variables and upvalues out of compiled code (the format of ldump.c in Lua 5.4).
+local function without_names(code)
+  local at, out, kept = 1, {}, 1
+  local function skip(count) at = at + count end
+  local function size() -- seven bits a byte, the last is marked
+    local value, byte = 0, nil
+    repeat
+      byte = code:byte(at)
+      value, at = value << 7 | byte & 0x7F, at + 1
+    until byte & 0x80 ~= 0
+    return value
+  end
+  local function text() skip(math.max(size() - 1, 0)) end
+  local function each(fn) for _ = 1, size() do fn() end end
+  local constants = { [0x03] = function() skip(8) end, [0x13] = function() skip(8) end, [0x04] = text, [0x14] = text }
+  local function constant()
+    local read = constants[code:byte(at)]
+    skip(1)
+    if read then read() end
+  end
+  -- What a list of names was becomes an empty one.
+  local function drop(fn)
+    out[#out + 1] = code:sub(kept, at - 1) .. "\x80"
+    each(fn)
+    kept = at
+  end
+  local function body()
+    text()
+    size()
+    size()
+    skip(3)
+    skip(size() * 4)
+    each(constant)
+    skip(size() * 3)
+    each(body)
+    skip(size())
+    each(function() size() size() end)
+    drop(function() text() size() size() end)
+    drop(text)
+  end
+  skip(4 + 1 + 1 + 6 + 3 + 8 + 8 + 1) -- the header, and how many upvalues there are
+  body()
+  assert(at == #code + 1, "this Lua writes compiled code in another way")
+  return table.concat(out) .. code:sub(kept)
+end
+
 local texts = { '#include "scripts.h"\n\n#include <stddef.h>\n' }
 local list = {}
 
 local function carry(module, path, shown)
-  local code = string.dump(assert(load(read(path), "@" .. shown, "t")))
+  local code = read(path)
+  local chunk = assert(load(code, "@" .. shown, "t"))
+  if not module:find "^keel%.strategies%." and not module:find "^keel%.reconcilers%." and
+    not module:find "^keel%.diagnostics%." then
+    code = without_names(string.dump(chunk))
+    assert(load(code, shown, "b"))
+  end
   local bytes = {}
   for at = 1, #code, 24 do
     bytes[#bytes + 1] = "\t" .. code:sub(at, at + 23):gsub(".", function(c) return c:byte() .. "," end)

@@ -5,20 +5,34 @@
 
 #include <lauxlib.h>
 
+static const struct host_script *find(const char *module)
+{
+	const struct host_script *script = host_scripts;
+	while (script->module && strcmp(script->module, module) != 0)
+		script++;
+	return script->module ? script : NULL;
+}
+
+/* carried(module): its source, if that is what is carried. */
+static int carried(lua_State *L)
+{
+	const struct host_script *script = find(luaL_checkstring(L, 1));
+	if (!script || script->code[0] == (unsigned char)LUA_SIGNATURE[0])
+		return 0;
+	lua_pushlstring(L, (const char *)script->code, script->size);
+	return 1;
+}
+
 /* The loader of a module, or nothing: then the next searcher looks for a file. So it does when liblua is another Lua
  * 5.4 than the one that compiled, and refuses the code. */
 static int search(lua_State *L)
 {
 	const char *module = luaL_checkstring(L, 1);
-	for (const struct host_script *script = host_scripts; script->module; script++) {
-		if (strcmp(script->module, module) != 0)
-			continue;
-		if (luaL_loadbufferx(L, (const char *)script->code, script->size, module, "b") != LUA_OK)
-			return 0;
-		lua_pushliteral(L, ":keel:"); /* what the loader and package.loaded see as the place of the file */
-		return 2;
-	}
-	return 0;
+	const struct host_script *script = find(module);
+	if (!script || luaL_loadbufferx(L, (const char *)script->code, script->size, module, "bt") != LUA_OK)
+		return 0;
+	lua_pushliteral(L, ":keel:"); /* what the loader and package.loaded see as the place of the file */
+	return 2;
 }
 
 void host_add_scripts(lua_State *L)
@@ -33,5 +47,9 @@ void host_add_scripts(lua_State *L)
 	}
 	lua_pushcfunction(L, search);
 	lua_seti(L, -2, 2);
+	lua_pop(L, 1);
+	lua_getfield(L, -1, "loaded");
+	lua_pushcfunction(L, carried);
+	lua_setfield(L, -2, "keel.carried");
 	lua_pop(L, 2);
 }

@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/error.h"
+#include "base/text.h"
 
 /* Each is taken out of, and put in, from the row itself. */
 static const struct {
@@ -53,6 +54,20 @@ static enum keel_code execute_each(struct keel_store *store, int64_t seq, const 
 	for (size_t i = 0; code == KEEL_OK && i < sizeof tables / sizeof tables[0]; i++)
 		if (concerns(delta, i))
 			code = keel_execute(store, adds ? tables[i].add : tables[i].remove, err, keel_int(seq));
+	return code;
+}
+
+enum keel_code keel_extras_insert(struct keel_store *store, int64_t seq, const struct keel_run *run,
+								  struct keel_error *err)
+{
+	/* The first field of each is what it is about; the operation kind is every run's, and of note is one of them. */
+	bool is_machine = KEEL_RUN_HAS(run, OPERATION_KIND) && keel_text_is(run->operation_kind, "dispatch");
+	enum keel_code code = KEEL_OK;
+	for (size_t i = 0; code == KEEL_OK && i < sizeof tables / sizeof tables[0]; i++) {
+		enum keel_run_field field = tables[i].fields[0];
+		if (field == KEEL_RUN_FIELD_OPERATION_KIND ? is_machine : keel_run_set_has(run->valued, field))
+			code = keel_execute(store, tables[i].add, err, keel_int(seq));
+	}
 	return code;
 }
 

@@ -49,7 +49,7 @@ enum keel_code keel_run_insert(struct keel_store *store, const struct keel_run *
 	struct keel_run_core core = keel_run_core_with(&(struct keel_run_core){.found = false}, run);
 	core.seq = store->sql->driver->inserted(store->sql);
 	KEEL_ASSERT(keel_run_invariant(&core));
-	code = keel_extras_add(store, core.seq, run, err);
+	code = keel_extras_insert(store, core.seq, run, err);
 	return code == KEEL_OK ? keel_live_change(store, run->run_id, NULL, &core, err) : code;
 }
 

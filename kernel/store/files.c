@@ -190,8 +190,8 @@ enum keel_code keel_files_fail_busy(struct keel_store *store, struct keel_error 
 	bool alone = false;
 	if (store->options.exclusive)
 		return keel_fail(err, KEEL_BUSY, "%s: others have the store open, and exclusive = true wants it alone", path);
-	if (store->wake.file.fd >= 0 &&
-		keel_sidefile_held(&store->wake.file, KEEL_PRESENT_BYTE, &alone, NULL) == KEEL_OK && alone)
+	if (store->wake.file.fd >= 0 && keel_sidefile_held(&store->wake.file, KEEL_PRESENT_BYTE, &alone, NULL) == KEEL_OK &&
+		alone)
 		return keel_fail(err, KEEL_BUSY, "%s: a process has the store open with exclusive = true", path);
 	return keel_fail(err, KEEL_BUSY, "%s: the database is locked", path);
 }

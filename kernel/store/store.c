@@ -111,8 +111,8 @@ static enum keel_code attach(struct keel_store *store, const char *uri, struct k
 {
 	const struct keel_sql_driver *driver;
 	const struct keel_store_options *options = &store->options;
-	struct keel_sql_config config = {uri, options->durability, options->readonly, options->create,
-									 options->exclusive, false};
+	struct keel_sql_config config = {uri,  options->durability, options->readonly, options->create, options->exclusive,
+									 false};
 	int64_t version;
 	bool ours;
 	enum keel_code code = keel_sql_find(uri, &driver, err);

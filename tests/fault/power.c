@@ -542,10 +542,14 @@ TEST(calls_fail)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		ON_DISK(power_goes_at_full),      ON_DISK(power_goes_at_normal),
-		ON_DISK(power_goes_at_full_exclusively), ON_DISK(power_goes_at_normal_exclusively),
+		ON_DISK(power_goes_at_full),
+		ON_DISK(power_goes_at_normal),
+		ON_DISK(power_goes_at_full_exclusively),
+		ON_DISK(power_goes_at_normal_exclusively),
 		ON_DISK(a_commit_is_one_write),
-		ON_DISK(missing_syncs_are_found), ON_DISK(late_events_are_found), ON_DISK(calls_fail),
+		ON_DISK(missing_syncs_are_found),
+		ON_DISK(late_events_are_found),
+		ON_DISK(calls_fail),
 	};
 	return cmocka_run_group_tests_name("power", tests, NULL, NULL);
 }

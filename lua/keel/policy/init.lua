@@ -62,12 +62,19 @@ local function short_hash(text)
   return kernel.sha256(text):sub(1, 16)
 end
 
-local function hash_of_file(path)
-  local file = io.open(path, "rb")
+-- What a program that carries Keel's files says of itself: a function that gives the source of one of them.
+local carried = package.loaded["keel.carried"]
+
+-- The source of a built-in policy, and where it is from. Nothing: some other loader knows the module.
+local function source_of(module)
+  local source = carried and carried(module)
+  if source then return source, module:gsub("%.", "/") .. ".lua" end
+  local path = not package.preload[module] and package.searchpath(module, package.path)
+  local file = path and io.open(path, "rb")
   if not file then return nil end
-  local source = file:read("a")
+  source = file:read "a"
   file:close()
-  return source and short_hash(source)
+  return source, path
 end
 
 -- What tells one function of the host from another: where its source begins and ends.
@@ -77,8 +84,7 @@ local function version_of(fn)
   return short_hash(("%s:%d-%d"):format(info.source, info.linedefined, info.lastlinedefined))
 end
 
--- kind -> name -> policy. All of them are loaded with this file: later the host may have changed its root, or another
--- version of Keel may be installed.
+-- kind -> name -> policy.
 local loaded = { strategies = {}, reconcilers = {}, diagnostics = {} }
 
 -- What a built-in strategy decides on an idle thread, unless it is given options; those that are not here have to be
@@ -90,15 +96,26 @@ local idle = { reject = { admit = true }, interrupt = { admit = true }, rollback
 
 local function load_built_in(kind, name)
   local module = ("keel.%s.%s"):format(kind, name)
-  local path = package.searchpath(module, package.path)
-  local call = require(module)
-  local policy = { name = name, version = path and hash_of_file(path) or version_of(call), call = call,
+  local source, path = source_of(module)
+  local call = package.loaded[module] or source and assert(load(source, "@" .. path, "t"))() or require(module)
+  package.loaded[module] = call
+  local policy = { name = name, version = source and short_hash(source) or version_of(call), call = call,
     idle = kind == "strategies" and idle[name] or nil }
   loaded[kind][name] = policy
+  return policy
 end
 
+-- All of them are loaded with this file, as later the host may have changed its root, or another version of Keel may be
+-- installed; those that the program carries, when they are asked for.
 for kind, names in pairs(built_in) do
-  for _, name in ipairs(names) do load_built_in(kind, name) end
+  local is_known = {}
+  for _, name in ipairs(names) do
+    is_known[name] = true
+    if not carried then load_built_in(kind, name) end
+  end
+  setmetatable(loaded[kind], { __index = function(_, name)
+    return is_known[name] and load_built_in(kind, name) or nil
+  end })
 end
 
 local by_function = setmetatable({}, { __mode = "k" })
