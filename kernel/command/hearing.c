@@ -110,7 +110,10 @@ struct heard hearing_next(struct hearing *hearing)
 	}
 	if (read(hearing->descriptor, &info, sizeof info) != sizeof info)
 		return (struct heard){0};
-	return (struct heard){(int)info.ssi_signo, info.ssi_code == SI_KERNEL, false};
+	/* What the system sends goes to the whole group, but for one: when the terminal is gone, the session's leader hears
+	 * of it alone. */
+	bool is_for_leader = info.ssi_signo == SIGHUP && getsid(0) == getpid();
+	return (struct heard){(int)info.ssi_signo, info.ssi_code == SI_KERNEL && !is_for_leader, false};
 }
 
 void hearing_close(struct hearing *hearing)

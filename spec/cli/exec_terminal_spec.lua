@@ -1,5 +1,6 @@
 --- keel exec on a terminal: each time beside the plain command, under an interactive shell, and both look alike.
 local command = require "support.command"
+local files = require "support.files"
 local process = require "support.process"
 local support = require "support"
 local terminal = require "support.terminal"
@@ -126,6 +127,24 @@ describe("keel exec on a terminal", function()
       { "run", "stty -tostop" } }
   end)
 
+  it("F-31: stops in the background when the command sets the terminal's modes, and goes on with fg", function()
+    alike { { "run", [[$K sh -c 'stty tostop; stty -tostop; echo "<on>"' &]] }, { "see", "[1]" },
+      { "run", UNTIL_STOPPED }, { "run", "fg" }, { "see", "<on>\n" } }
+  end)
+
+  it("F-31: goes on in the background with bg, after Ctrl-Z", function()
+    alike { { "run", [[rm -f go; $K sh -c 'echo u''p; until [ -e go ]; do sleep 0.05; done; echo "<on>"']] },
+      { "see", "up" }, { "press", "C-z" }, { "see", "Stopped" }, { "run", "bg; clear" },
+      { "run", "clear; touch go; wait; clear" }, { "run", "echo none: $(jobs)" }, { "see", "none:\n" } }
+  end)
+
+  it("F-31: under script, which has no shell with jobs", function()
+    alike { { "run",
+      [[script -qec "$K sh -c 'echo u''p; read x; echo \"<\$x>\"; sleep 30'" /dev/null; echo code $?]] },
+      { "see", "up" }, { "press", "C-z" }, { "press", "a" }, { "press", "Enter" }, { "see", "<a>" }, { "press", "C-c" },
+      { "see", "code 130\n" } }
+  end)
+
   it("F-31: a pager beside a command that asked for a word", function()
     alike { { "run", [[$K sh -c 'echo as''k >&2; read x; seq -f "<$x%g>" 200' | less -X]] },
       { "see", "ask" }, { "press", "a" }, { "press", "Enter" }, { "see", "<a3>" },
@@ -161,6 +180,23 @@ describe("keel exec on a terminal", function()
       screen:press "C-z"
       screen:enter "a"
       screen:expect "<a>"
+    end
+  end)
+
+  it("F-31: ends with its terminal, and the run says by what", function()
+    for _, script in ipairs { [[$K sh -c 'echo $$ >pid; echo up; sleep 30'; :]],
+      [[exec $K sh -c 'echo $$ >pid; echo up; sleep 30']] } do
+      local path, folder = support.path(), support.dir()
+      local screen = terminal.start({ "bash", "--norc", "-ic", script },
+        { env = { K = ONE, KEEL_STORE = path, PATH = PATH }, cwd = folder })
+      screen:expect "up"
+      local pid = files.read(folder .. "/pid"):match "%d+"
+      terminal.close_all()
+      assert.is_true(process.poll_until(function() return process.is_gone(pid) end, 10000))
+      local store = support.open(path)
+      local run_id = store:read_events().events[1].run_id
+      assert.is_true(process.poll_until(function() return store:get(run_id).status ~= "running" end))
+      assert.same({ "interrupted", "SIGHUP" }, { store:get(run_id).status, store:get(run_id).stop_reason })
     end
   end)
 
