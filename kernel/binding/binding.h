@@ -31,7 +31,7 @@ void keel_lua_error_open(lua_State *L);
 /* Pushes the metatable of errors. [-0, +1, -] */
 void keel_lua_error_metatable(lua_State *L);
 
-/* --- json.c ------------------------------------------------------------------------------------------------------ */
+/* --- encode.c ---------------------------------------------------------------------------------------------------- */
 
 /* Pushes the JSON text of the value at `index`, a string; or, for a value that is not JSON-able, nothing, with *why
  * saying so (static text). `sorted`: keys in byte order. [-0, +(0|1), m] */
@@ -44,12 +44,20 @@ bool keel_lua_option_json(lua_State *L, int argument, const char *name, struct k
 /* The same of the table on the top, which the text takes the place of. [-1, +1, m] */
 bool keel_lua_take_json(lua_State *L, const char *name, struct keel_text *json, struct keel_error *err);
 
+/* Adds encode to json of the module table on the top. [-0, +0, m] */
+void keel_lua_encode_open(lua_State *L);
+
+/* --- json.c ------------------------------------------------------------------------------------------------------ */
+
 enum { KEEL_JSON_WHY_SIZE = 192 };
 
 /* Sets a field of the table on the top to a document of a row, which `kind` and `of` name ("run", its id); a text
  * without data sets none. A document that is damaged sets none either, and is noted: a row is worth reading without it.
  * For operations on a store or a transaction. [-0, +0, m] */
 void keel_lua_set_document(lua_State *L, const char *name, struct keel_text text, const char *kind, const char *of);
+
+/* Whether the table at `index` is marked as an array. [-0, +0, -] */
+bool keel_lua_is_array(lua_State *L, int index);
 
 /* Whether the value at `index` is keel.null. [-0, +0, -] */
 bool keel_lua_is_null(lua_State *L, int index);
@@ -148,6 +156,12 @@ enum { KEEL_DECIMALS_MAX = 20 };
 /* Pushes the text of the number at `index` with a decimal point; decimals, at most
  * KEEL_DECIMALS_MAX; below 0: as many as it has. [-0, +1, m] */
 void keel_lua_push_number_text(lua_State *L, int index, int decimals);
+
+enum { KEEL_JSON_REAL_SIZE = 32 };
+
+/* Writes a finite number as JSON has it, so that it is read back as the same and as no whole number. Returns how many
+ * bytes that took. */
+size_t keel_lua_real_text(lua_Number value, char text[KEEL_JSON_REAL_SIZE]);
 
 /* --- sleep.c ----------------------------------------------------------------------------------------------------- */
 

@@ -1,7 +1,6 @@
-/* json.c - Lua values to JSON text and back, through Jansson. */
+/* json.c - JSON text to Lua values, through Jansson; the marks of arrays and null; copies. */
 #include "binding.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -27,7 +26,7 @@ void keel_lua_push_null(lua_State *L)
 	lua_getfield(L, LUA_REGISTRYINDEX, NULL_KEY);
 }
 
-static bool is_array(lua_State *L, int index)
+bool keel_lua_is_array(lua_State *L, int index)
 {
 	if (!lua_getmetatable(L, index))
 		return false;
@@ -49,7 +48,7 @@ static int array(lua_State *L)
 	keel_lua_check_type(L, 1, "t", LUA_TTABLE);
 	lua_settop(L, 1);
 	if (lua_getmetatable(L, 1)) {
-		luaL_argcheck(L, is_array(L, 1), 1, "the table has a metatable of its own");
+		luaL_argcheck(L, keel_lua_is_array(L, 1), 1, "the table has a metatable of its own");
 		lua_pop(L, 1);
 	}
 	luaL_setmetatable(L, ARRAY);
@@ -87,185 +86,6 @@ static void drop_box(lua_State *L, int index)
 	empty_box(lua_touserdata(L, index));
 	keel_lua_give_back(L, index, BOX);
 	lua_remove(L, index);
-}
-
-/* --- Encoding ---------------------------------------------------------------------------------------------------- */
-
-/* None of this raises: the tree is held by C alone until it is whole. */
-static json_t *encode(lua_State *L, int index, int depth, const char **why);
-
-static json_t *refuse(json_t *unfinished, const char **why, const char *reason)
-{
-	json_decref(unfinished);
-	if (!*why)
-		*why = reason;
-	return NULL;
-}
-
-static json_t *encode_list(lua_State *L, int index, lua_Integer size, int depth, const char **why)
-{
-	json_t *list = json_array();
-	if (!list)
-		return refuse(list, why, "does not fit in memory");
-	for (lua_Integer i = 1; i <= size; i++) {
-		lua_rawgeti(L, index, i);
-		json_t *item = encode(L, lua_gettop(L), depth + 1, why);
-		lua_pop(L, 1);
-		if (!item || json_array_append_new(list, item) != 0)
-			return refuse(list, why, "does not fit in memory");
-	}
-	return list;
-}
-
-static json_t *encode_object(lua_State *L, int index, int depth, const char **why)
-{
-	json_t *object = json_object();
-	if (!object)
-		return refuse(object, why, "does not fit in memory");
-	lua_pushnil(L);
-	while (lua_next(L, index)) {
-		size_t size = 0;
-		const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tolstring(L, -2, &size) : NULL;
-		if (!key) {
-			lua_pop(L, 2);
-			return refuse(object, why, "has a table that is neither a list nor has names only");
-		}
-		if (memchr(key, '\0', size) || !keel_text_is_utf8((struct keel_text){key, size})) {
-			lua_pop(L, 2);
-			return refuse(object, why, "has a name that is not UTF-8 or holds a zero byte");
-		}
-		json_t *item = encode(L, lua_gettop(L), depth + 1, why);
-		if (!item || json_object_set_new_nocheck(object, key, item) != 0) {
-			lua_pop(L, 2);
-			return refuse(object, why, "does not fit in memory");
-		}
-		lua_pop(L, 1);
-	}
-	return object;
-}
-
-static json_t *encode_table(lua_State *L, int index, int depth, const char **why)
-{
-	if (depth >= KEEL_JSON_DEPTH_MAX)
-		return refuse(NULL, why, "is nested too deeply, or holds itself");
-	lua_Integer count = 0;
-	lua_Integer size = (lua_Integer)lua_rawlen(L, index);
-	bool marked = is_array(L, index);
-	if (size == 0 && !marked)
-		return encode_object(L, index, depth, why);
-	/* A list has as many entries as its length, all of them whole numbers within it. */
-	lua_pushnil(L);
-	while (lua_next(L, index)) {
-		lua_pop(L, 1);
-		count++;
-		lua_Integer at = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
-		if (at < 1 || at > size) {
-			lua_pop(L, 1);
-			return refuse(NULL, why, "has a table with both list items and names, or with gaps");
-		}
-	}
-	return count == size ? encode_list(L, index, size, depth, why)
-						 : refuse(NULL, why, "has a table with both list items and names, or with gaps");
-}
-
-static json_t *encode(lua_State *L, int index, int depth, const char **why)
-{
-	json_t *value = NULL;
-	size_t size;
-	if (!lua_checkstack(L, 8))
-		return refuse(NULL, why, "is nested too deeply");
-	switch (lua_type(L, index)) {
-	case LUA_TNIL:
-		value = json_null();
-		break;
-	case LUA_TBOOLEAN:
-		value = json_boolean(lua_toboolean(L, index));
-		break;
-	case LUA_TNUMBER:
-		if (lua_isinteger(L, index))
-			value = json_integer(lua_tointeger(L, index));
-		else if (!isfinite(lua_tonumber(L, index)))
-			return refuse(NULL, why, "has a number that is not finite");
-		else
-			value = json_real(lua_tonumber(L, index));
-		break;
-	case LUA_TSTRING: {
-		const char *data = lua_tolstring(L, index, &size);
-		if (!keel_text_is_utf8((struct keel_text){data, size}))
-			return refuse(NULL, why, "has a text that is not valid UTF-8");
-		value = json_stringn_nocheck(data, size);
-		break;
-	}
-	case LUA_TTABLE:
-		return encode_table(L, index, depth, why);
-	case LUA_TUSERDATA:
-		if (keel_lua_is_null(L, index)) {
-			value = json_null();
-			break;
-		}
-		return refuse(NULL, why, "has a userdata");
-	case LUA_TFUNCTION:
-		return refuse(NULL, why, "has a function");
-	default:
-		return refuse(NULL, why, "has a value that JSON does not know");
-	}
-	return value ? value : refuse(NULL, why, "does not fit in memory");
-}
-
-bool keel_lua_json_encode(lua_State *L, int index, bool sorted, const char **why)
-{
-	size_t flags = JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(17) | (sorted ? JSON_SORT_KEYS : 0);
-	index = lua_absindex(L, index);
-	*why = NULL;
-	/* The commonest document needs no machinery. */
-	if (lua_type(L, index) == LUA_TTABLE && lua_rawlen(L, index) == 0 && !is_array(L, index)) {
-		lua_pushnil(L);
-		if (!lua_next(L, index)) {
-			lua_pushliteral(L, "{}");
-			return true;
-		}
-		lua_pop(L, 2);
-	}
-	json_t **box = new_box(L);
-	*box = encode(L, index, 0, why);
-	if (!*box) {
-		drop_box(L, -1);
-		return false;
-	}
-	luaL_Buffer buffer;
-	char *room = luaL_buffinitsize(L, &buffer, 1024);
-	size_t size = json_dumpb(*box, room, 1024, flags);
-	if (size > 1024) {
-		room = luaL_prepbuffsize(&buffer, size);
-		size = json_dumpb(*box, room, size, flags);
-	}
-	luaL_pushresultsize(&buffer, size);
-	drop_box(L, -2);
-	if (size > 0)
-		return true;
-	lua_pop(L, 1);
-	*why = "does not fit in memory";
-	return false;
-}
-
-bool keel_lua_take_json(lua_State *L, const char *name, struct keel_text *json, struct keel_error *err)
-{
-	const char *why;
-	if (!keel_lua_json_encode(L, -1, true, &why)) {
-		keel_lua_refuse(err, name, why);
-		return false;
-	}
-	lua_remove(L, -2);
-	json->data = lua_tolstring(L, -1, &json->size);
-	return true;
-}
-
-bool keel_lua_option_json(lua_State *L, int argument, const char *name, struct keel_text *json, struct keel_error *err)
-{
-	*json = (struct keel_text){NULL, 0};
-	if (keel_lua_option(L, argument, name, LUA_TTABLE) == LUA_TNIL)
-		return true;
-	return keel_lua_take_json(L, name, json, err);
 }
 
 /* --- Decoding ---------------------------------------------------------------------------------------------------- */
@@ -357,17 +177,6 @@ void keel_lua_set_document(lua_State *L, const char *name, struct keel_text text
 	keel_lua_note_damage(L);
 }
 
-/* json.encode(value): the JSON text of a value, names in byte order.
- * Parameters: value (nil, boolean, number, string, keel.null, or a table of these).
- * Returns a string. Fails with invalid_request (field "value") for what is not JSON-able: functions, cycles, numbers
- * that are not finite, text that is not UTF-8, tables with both list items and names, nesting beyond 200. */
-static int encode_value(lua_State *L)
-{
-	const char *why;
-	luaL_checkany(L, 1);
-	return keel_lua_json_encode(L, 1, true, &why) ? 1 : keel_lua_fail_field(L, "value", why);
-}
-
 /* json.decode(text): the value of a JSON text. Arrays come marked as by keel.array, null as keel.null.
  * Parameters: text (string). Returns the value. Fails with invalid_request (field "text") for what is not JSON, has a
  * name twice, or a whole number beyond 64 bits. */
@@ -433,8 +242,7 @@ void keel_lua_json_open(lua_State *L)
 	lua_setfield(L, -2, "null");
 	lua_pushcfunction(L, array);
 	lua_setfield(L, -2, "array");
-	static const luaL_Reg functions[] = {
-		{"encode", encode_value}, {"decode", decode_text}, {"copy", copy_value}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {{"decode", decode_text}, {"copy", copy_value}, {NULL, NULL}};
 	luaL_newlib(L, functions);
 	lua_setfield(L, -2, "json");
 }

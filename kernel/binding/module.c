@@ -35,6 +35,7 @@ int luaopen_keel_kernel(lua_State *L)
 	keel_lua_error_metatable(L);
 	lua_setfield(L, -2, "error_metatable");
 	keel_lua_json_open(L);
+	keel_lua_encode_open(L);
 	keel_lua_functions_open(L);
 	keel_lua_sleep_open(L);
 	keel_lua_suggest_open(L);

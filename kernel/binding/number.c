@@ -24,6 +24,33 @@ void keel_lua_locale_leave(struct keel_lua_locale kept)
 
 enum { NUMBER_SIZE = 400 }; /* the largest double has 309 digits before its point */
 
+size_t keel_lua_real_text(lua_Number value, char text[KEEL_JSON_REAL_SIZE])
+{
+	char printed[KEEL_JSON_REAL_SIZE];
+	size_t size = 0;
+	bool whole = true;
+	snprintf(printed, sizeof printed, "%.17g", value);
+	for (const char *from = printed; *from; from++) {
+		if (*from == 'e') {
+			whole = false;
+			text[size++] = 'e';
+			if (from[1] == '-')
+				text[size++] = '-';
+			from += 1 + strspn(from + 2, "0"); /* the sign, and zeros: the power of ten behind them is never 0 */
+		} else if (*from == '-' || (*from >= '0' && *from <= '9')) {
+			text[size++] = *from;
+		} else if (whole) { /* the locale's mark, which may have several bytes */
+			whole = false;
+			text[size++] = '.';
+		}
+	}
+	if (whole) {
+		text[size++] = '.';
+		text[size++] = '0';
+	}
+	return size;
+}
+
 void keel_lua_push_number_text(lua_State *L, int index, int decimals)
 {
 	char text[NUMBER_SIZE];
