@@ -259,6 +259,7 @@ static inline keel_run_set keel_run_set_all(void)
 struct keel_run {
 	keel_run_set given;
 	keel_run_set valued;
+	keel_run_set sound; /* documents that an encoder wrote: they are not read through once more */
 #define KEEL_RUN_MEMBER(NAME, member, type) KEEL_MEMBER_##type member;
 	KEEL_RUN_FIELD_MAP(KEEL_RUN_MEMBER)
 #undef KEEL_RUN_MEMBER

@@ -88,6 +88,7 @@ static bool read_value(lua_State *L, int argument, enum keel_run_field field, st
 			return false;
 		}
 		text->data = lua_tolstring(L, -1, &text->size);
+		keel_run_set_add(&run->sound, field);
 		return true;
 	case KEEL_TYPE_IDS:
 		if (lua_type(L, -1) != LUA_TTABLE)

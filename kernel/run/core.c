@@ -10,36 +10,37 @@
 #include "run/fields.h"
 
 /* What is read of a row for a change of it: one list makes the text and the numbers. */
-#define CORE_COLUMNS(X)                                                                     \
-	X(SEQ, "seq")                                                                           \
-	X(STATUS, "status")                                                                     \
-	X(SESSION_ID, "session_id")                                                             \
-	X(FENCE, "fence")                                                                       \
-	X(CLAIMABLE, "claimable")                                                               \
-	X(STARTED, "started_at IS NOT NULL")                                                    \
-	X(CANCEL_ACTION, "cancel_action")                                                       \
-	X(REVISION, "revision")                                                                 \
-	X(LOSSES, "losses")                                                                     \
-	X(THREAD_ID, "thread_id")                                                               \
-	X(FINALIZING, "finalizing")                                                             \
-	X(ATTEMPT, "attempt")                                                                   \
-	X(MAX_ATTEMPTS, "max_attempts")                                                         \
-	X(PRIORITY, "priority")                                                                 \
-	X(CONCURRENCY, "concurrency")                                                           \
-	X(SCHEDULED_AT, "scheduled_at")                                                         \
-	X(DEADLINE, "deadline")                                                                 \
-	X(LEASE_EXPIRES_AT, "lease_expires_at")                                                 \
-	X(CANCEL_REQUESTED_AT, "cancel_requested_at")                                           \
-	X(ENDED_AT, "ended_at")                                                                 \
-	X(WAITS_FOR, "waits_for")                                                               \
-	X(WORKER_REF, "worker_ref")                                                             \
-	X(HANDLER, "handler")                                                                   \
-	X(LEASE_US, "lease_us")                                                                 \
-	X(STRICT, "strict")                                                                     \
-	X(SNOOZES, "snoozes")                                                                   \
-	X(CREATED_AT, "created_at")                                                             \
-	X(WAITED_FOR, "EXISTS (SELECT 1 FROM lines WHERE parked_name = 'thread:' || thread_id)" \
-				  " OR EXISTS (SELECT 1 FROM lines WHERE parked_name = 'run:' || ?1)")
+#define CORE_COLUMNS(X)                                                                           \
+	X(SEQ, "seq")                                                                                 \
+	X(STATUS, "status")                                                                           \
+	X(SESSION_ID, "session_id")                                                                   \
+	X(FENCE, "fence")                                                                             \
+	X(CLAIMABLE, "claimable")                                                                     \
+	X(STARTED, "started_at IS NOT NULL")                                                          \
+	X(CANCEL_ACTION, "cancel_action")                                                             \
+	X(REVISION, "revision")                                                                       \
+	X(LOSSES, "losses")                                                                           \
+	X(THREAD_ID, "thread_id")                                                                     \
+	X(FINALIZING, "finalizing")                                                                   \
+	X(ATTEMPT, "attempt")                                                                         \
+	X(MAX_ATTEMPTS, "max_attempts")                                                               \
+	X(PRIORITY, "priority")                                                                       \
+	X(CONCURRENCY, "concurrency")                                                                 \
+	X(SCHEDULED_AT, "scheduled_at")                                                               \
+	X(DEADLINE, "deadline")                                                                       \
+	X(LEASE_EXPIRES_AT, "lease_expires_at")                                                       \
+	X(CANCEL_REQUESTED_AT, "cancel_requested_at")                                                 \
+	X(ENDED_AT, "ended_at")                                                                       \
+	X(WAITS_FOR, "waits_for")                                                                     \
+	X(WORKER_REF, "worker_ref")                                                                   \
+	X(HANDLER, "handler")                                                                         \
+	X(LEASE_US, "lease_us")                                                                       \
+	X(STRICT, "strict")                                                                           \
+	X(SNOOZES, "snoozes")                                                                         \
+	X(CREATED_AT, "created_at")                                                                   \
+	X(WAITED_FOR, "CASE WHEN EXISTS (SELECT 1 FROM lines WHERE parked_name IS NOT NULL)"          \
+				  " THEN EXISTS (SELECT 1 FROM lines WHERE parked_name = 'thread:' || thread_id)" \
+				  " OR EXISTS (SELECT 1 FROM lines WHERE parked_name = 'run:' || ?1) END")
 enum core_column {
 #define CORE_NUMBER(NAME, sql) CORE_##NAME,
 	CORE_COLUMNS(CORE_NUMBER)

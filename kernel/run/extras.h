@@ -19,4 +19,8 @@ enum keel_code keel_extras_insert(struct keel_store *store, int64_t seq, const s
 enum keel_code keel_extras_add(struct keel_store *store, int64_t seq, const struct keel_run *delta,
 							   struct keel_error *err);
 
+/* The same of a row that is new and has no more than the record says: most have nothing to put in. */
+enum keel_code keel_extras_insert(struct keel_store *store, int64_t seq, const struct keel_run *run,
+								  struct keel_error *err);
+
 #endif

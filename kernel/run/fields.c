@@ -133,7 +133,9 @@ static enum keel_code check_field(struct keel_run *run, enum keel_run_field fiel
 		return check_word(*keel_run_text(run, field), field, err);
 	case KEEL_TYPE_JSON:
 	case KEEL_TYPE_VALUE:
-		return keel_check_document(*keel_run_text(run, field), name, err);
+		if (!keel_run_set_has(run->sound, field))
+			return keel_check_document(*keel_run_text(run, field), name, err);
+		/* fall through */
 	case KEEL_TYPE_TEXT:
 		return keel_check_text(*keel_run_text(run, field), name, err);
 	case KEEL_TYPE_STATUS:

@@ -124,6 +124,20 @@ TEST(good_values_pass)
 	succeed(keel_run_check(&run, &why));
 }
 
+/* A document that an encoder wrote is not read through; that it is not too long, and UTF-8, is still looked at. */
+TEST(sound_documents_are_not_read)
+{
+	struct keel_run run = full_run();
+	run.metadata = text("{");
+	refuse_field("metadata", keel_run_check(&run, &why));
+	keel_run_set_add(&run.sound, KEEL_RUN_FIELD_METADATA);
+	succeed(keel_run_check(&run, &why));
+	run.metadata = text("{\"\xff\"}");
+	refuse_field("metadata", keel_run_check(&run, &why));
+	run.metadata.size = KEEL_TEXT_MAX + 1;
+	refuse(LIMIT_TOO_LARGE, keel_run_check(&run, &why));
+}
+
 /* Every field refuses, by name, what its type does not take. */
 TEST(bad_values_are_named)
 {
@@ -305,6 +319,7 @@ int main(void)
 		ALONE(fields_have_names),         ALONE(numbers_lead_to_members),
 		ALONE(statuses_have_names),       ALONE(good_values_pass),
 		ALONE(bad_values_are_named),      ALONE(null_values_pass),
+		ALONE(sound_documents_are_not_read),
 		ALONE(large_results_are_refused), ALONE(some_texts_are_cut),
 		WITH_STORE(every_field_survives), WITH_STORE(every_field_is_merged_alone),
 		WITH_STORE(nulls_have_meanings),  WITH_STORE(odd_texts_survive),
