@@ -71,7 +71,8 @@ struct keel_arena {
 	max_align_t memory[];
 };
 
-enum { ARENA_BLOCK = 4096 - sizeof(struct keel_arena) };
+/* The first block is as large as what the C library hands out fastest: most arenas hold the texts of one row. */
+enum { ARENA_BLOCK = 1024 - sizeof(struct keel_arena), ARENA_KEPT = 256 << 10 };
 
 void *keel_arena_get(struct keel_arena **arena, size_t size)
 {
@@ -120,7 +121,7 @@ void keel_arena_reset(struct keel_arena **arena)
 	while (*arena) {
 		struct keel_arena *block = *arena;
 		*arena = block->next;
-		if (!kept && block->size <= 64 * (size_t)ARENA_BLOCK)
+		if (!kept && block->size <= (size_t)ARENA_KEPT)
 			kept = block;
 		else
 			keel_free(block);

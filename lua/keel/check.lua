@@ -189,11 +189,12 @@ function check.options(options, known, argument, name, depth)
     end
     if value == null then
       as_given = false
-    elseif type(value) ~= expected and expected ~= true and not fits(value, expected) then
-      misuse(level, argument, name,
-        ("option '%s' must be a %s, got %s"):format(key, wanted(expected), kind_of(value, expected)))
-    elseif expected == "integer" and math.type(value) == "float" then
-      as_given = false
+    elseif type(value) ~= expected and math.type(value) ~= expected and expected ~= true then
+      if not fits(value, expected) then
+        misuse(level, argument, name,
+          ("option '%s' must be a %s, got %s"):format(key, wanted(expected), kind_of(value, expected)))
+      end
+      if expected == "integer" then as_given = false end -- whole, and a float
     end
   end
   if as_given then return options end

@@ -11,6 +11,7 @@ local kernel = require "keel.kernel"
 ---@field observer? keel.Observer told of each new record, and of runs that anybody may claim
 ---@field log? fun(level: string, message: string, fields: table) told when one of these raises
 local LiveRuns = {}
+local null = kernel.null
 LiveRuns.__index = LiveRuns
 
 local FINISHED_KEPT = 32 -- finished records kept for whoever asks again soon; each costs the collector a visit
@@ -161,7 +162,7 @@ end
 function LiveRuns:update(record, fields)
   local was_done = is_done(record)
   for name, value in pairs(fields) do
-    if value == kernel.null then value = nil end
+    if value == null then value = nil end
     record[name] = value
   end
   if is_done(record) and not was_done and self._by_id[record.run_id] == record then retire(self, record) end

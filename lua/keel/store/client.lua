@@ -12,9 +12,11 @@ Client.__index = Client
 --- Seconds that a call may wait in all, unless it is told otherwise.
 Client.MAX_WAIT = 5
 
+local function member(object, name) return object[name] end
+
 -- A method that a store in other clothes need not have.
 local function optional(store, name)
-  local ok, method = pcall(function() return store[name] end)
+  local ok, method = pcall(member, store, name)
   return ok and method or nil
 end
 
@@ -79,7 +81,8 @@ function Client:log(level, message, fields)
 end
 
 local function guarded(object, method, ...)
-  local fn = optional(object, method)
+  local fn
+  if type(object) == "userdata" then fn = object[method] else fn = optional(object, method) end -- Keel's own, or not
   if fn == nil then return nil, errors.new("io", ("the store has no method '%s'"):format(method)) end
   local ok, result, second, third = pcall(fn, object, ...)
   if not ok then
