@@ -120,10 +120,11 @@ static enum keel_code attach(struct keel_store *store, const char *uri, struct k
 		code = driver->open(&config, &store->sql, err);
 	if (code == KEEL_OK)
 		code = keel_files_enter(store, err);
-	if (code == KEEL_OK)
+	if (code == KEEL_OK) {
 		code = driver->start(store->sql, &config, err);
-	if (code == KEEL_BUSY)
-		return keel_files_fail_busy(store, err);
+		if (code == KEEL_BUSY)
+			return keel_files_fail_busy(store, err);
+	}
 	if (code == KEEL_OK)
 		code = driver->identify(store->sql, &version, &ours, err);
 	if (code != KEEL_OK)
