@@ -198,7 +198,8 @@ tests/assertions.sh >/dev/null || echo "tests/assertions.sh:1: fewer than 2 asse
 	sed -E 's|^([^:]+): .*|kernel/schema/\1:1: a released migration is never edited (CONTRIBUTING.md)|' \
 		>>"$problems"
 
-lua5.4 tests/predicates.lua >>"$problems" || [ -s "$problems" ] || echo "tests/predicates.lua:1: it failed" >>"$problems"
+lua5.4 tests/predicates.lua >>"$problems" || [ -s "$problems" ] ||
+	echo "tests/predicates.lua:1: it failed" >>"$problems"
 
 # --- What is written down ---------------------------------------------------------------------------------------------
 

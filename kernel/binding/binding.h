@@ -231,8 +231,8 @@ struct keel_lua_method {
 /* The open store at `argument`; raises for another value and a closed or forked one. [-0, +0, e] */
 struct keel_store *keel_lua_check_store(lua_State *L, int argument);
 
-/* Takes a sentence off the top that says what is damaged in the store of the operation under way. When the operation is
- * over, the host is told, once for each sentence and handle. [-1, +0, m] */
+/* Takes a sentence off the top that says what is damaged in the store of the operation under way. When the operation
+ * is over, the host is told, once for each sentence and handle. [-1, +0, m] */
 void keel_lua_note_damage(lua_State *L);
 
 /* Pushes the `sleep` that the store at `argument` was given, or nil. [-0, +1, -] */
@@ -245,8 +245,8 @@ enum keel_lua_wait keel_lua_slept_outside(lua_State *L, int argument, lua_Number
 /* The metatables of stores and transactions, and `open` of the module table on the top. [-0, +0, m] */
 void keel_lua_store_open(lua_State *L);
 
-/* Gives stores and transactions the methods of a list of operations, which ends with KEEL_LUA_METHODS_END and stays; and stores
- * functions of their own. [-0, +0, m] */
+/* Gives stores and transactions the methods of a list of operations, which ends with KEEL_LUA_METHODS_END and stays;
+ * and stores functions of their own. [-0, +0, m] */
 #define KEEL_LUA_METHODS_END {NULL, NULL, KEEL_LUA_READS}
 void keel_lua_store_add(lua_State *L, const struct keel_lua_method *operations);
 void keel_lua_store_add_functions(lua_State *L, const luaL_Reg *functions);

@@ -11,8 +11,8 @@ enum keel_transition {
 	KEEL_TRANSITION_REFUSED
 };
 
-/* Whether the run may go to a status, and by which action that is; `fence` is the asker's, 0 for somebody who is not the
- * owner. */
+/* Whether the run may go to a status, and by which action that is; `fence` is the asker's, 0 for somebody who is not
+ * the owner. */
 enum keel_transition keel_run_transition(const struct keel_run_core *core, enum keel_run_status to, int64_t fence,
                                          enum keel_run_action *action);
 

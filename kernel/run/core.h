@@ -53,8 +53,8 @@ enum keel_code keel_run_read_id(struct keel_statement *select, int column, struc
  * Texts are borrowed from both. */
 struct keel_run_core keel_run_core_with(const struct keel_run_core *core, const struct keel_run *delta);
 
-/* Whether a row, or a record that was read, is one that could have been written. What is not is damage where it is read,
- * and a bug where it is written. */
+/* Whether a row, or a record that was read, is one that could have been written. What is not is damage where it is
+ * read, and a bug where it is written. */
 bool keel_run_invariant(const struct keel_run_core *core);
 bool keel_run_record_invariant(const struct keel_run *run);
 

@@ -35,7 +35,7 @@ bool keel_live_concerns(const struct keel_run *delta)
 	return keel_run_set_meet(delta->given, keel_run_set_of(fields, sizeof fields / sizeof fields[0]));
 }
 
-/* --- What of a row is in the tables ---------------------------------------------------------------------------------- */
+/* --- What of a row is in the tables ------------------------------------------------------------------------------- */
 
 static bool is_live(const struct keel_run_core *core)
 {

@@ -4,8 +4,8 @@
 
 #include "run/core.h"
 
-/* The states, as far as what may be done depends on them, in pairs: as it is, and after it was asked to stop; when it has
- * ended, before its owner has settled it, and after. */
+/* The states, as far as what may be done depends on them, in pairs: as it is, and after it was asked to stop; when it
+ * has ended, before its owner has settled it, and after. */
 enum keel_run_state {
 	KEEL_STATE_FREE, /* pending, and nobody's on purpose: whoever claims it has it */
 	KEEL_STATE_FREE_STOPPING,

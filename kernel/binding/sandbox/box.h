@@ -164,8 +164,9 @@ int keel_sandbox_stop(lua_State *S, const char *limit);
 /* Raises what a stop raises. The box has to be tripped. */
 int keel_sandbox_raise(lua_State *S);
 
-/* The handler of messages of a call: notes where an error comes from that nothing in the script catches, before the
- * stack unwinds: one that C raises, in a comparison of table.sort or for a nil that is gone through, does not say it. */
+/* The handler of messages of a call: notes where an error comes from that nothing in the script catches, before
+ * the stack unwinds: one that C raises, in a comparison of table.sort or for a nil that is gone through, does not say
+ * it. */
 int keel_sandbox_note_line(lua_State *S);
 
 /* Looks at the clock; raises when time is up. For loops over what comes from the host or goes there. [-0, +0, v] */

@@ -1,5 +1,5 @@
-/* environment.c - the environment of a sandboxed script: what it may name, and that it can change none of it. Uses: base,
- * string, match, table.
+/* environment.c - the environment of a sandboxed script: what it may name, and that it can change none of it.
+ * Uses: base, string, match, table.
  */
 #include "sandbox/box.h"
 

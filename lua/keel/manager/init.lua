@@ -141,9 +141,15 @@ function Manager.new(options)
   } }, Manager)
 end
 
-for _, part in ipairs { "creating", "starting", "status", "cancel", "reading", "explaining", "owning", "waiting",
-  "recovering", "reserving", "removing", "shutdown" } do
-  check.delegate(Manager, "_core", require("keel.manager." .. part))
+for _, part in ipairs {
+  require "keel.manager.creating", require "keel.manager.starting",
+  require "keel.manager.status", require "keel.manager.cancel",
+  require "keel.manager.reading", require "keel.manager.explaining",
+  require "keel.manager.owning", require "keel.manager.waiting",
+  require "keel.manager.recovering", require "keel.manager.reserving",
+  require "keel.manager.removing", require "keel.manager.shutdown",
+} do
+  check.delegate(Manager, "_core", part)
 end
 
 return Manager
