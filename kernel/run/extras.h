@@ -11,10 +11,6 @@
 enum keel_code keel_extras_remove(struct keel_store *store, int64_t seq, const struct keel_run *delta,
 								  struct keel_error *err);
 
-/* After a row was made of a record: puts in what it has. */
-enum keel_code keel_extras_insert(struct keel_store *store, int64_t seq, const struct keel_run *run,
-								  struct keel_error *err);
-
 /* After a record was written into a row: puts in what it changed. */
 enum keel_code keel_extras_add(struct keel_store *store, int64_t seq, const struct keel_run *delta,
 							   struct keel_error *err);

@@ -147,7 +147,7 @@ for _, part in ipairs {
   require "keel.manager.reading", require "keel.manager.explaining",
   require "keel.manager.owning", require "keel.manager.waiting",
   require "keel.manager.recovering", require "keel.manager.reserving",
-  require "keel.manager.removing", require "keel.manager.shutdown",
+  require "keel.manager.removing", (require "keel.manager.shutdown"), -- its first value only
 } do
   check.delegate(Manager, "_core", part)
 end
