@@ -512,9 +512,9 @@ KEEL_API enum keel_code keel_run_requeue(struct keel_store *store, struct keel_t
 
 struct keel_settle {
 	int64_t fence;              /* the owner's; 0: whoever asks */
-	bool abandoned;             /* only if its owner is gone, or has had the run longer than timeout_us since it ended;
-	                             * the fence grows then */
-	int64_t timeout_us;
+	bool abandoned;             /* only if its owner is gone, or has had the run longer than settle_timeout_us since it
+	                             * ended; the fence grows then */
+	int64_t settle_timeout_us;
 };
 
 /* Ends the finalizing of a run. *settled says whether it was finalizing, and now is not. */
@@ -539,8 +539,8 @@ struct keel_takeover {
 	struct keel_text stop_reason; /* data NULL: "orphan_recovered" */
 	struct keel_text cancel_action; /* of a run that ends; data NULL: none */
 	int64_t delay_us;             /* with KEEL_RUN_PENDING: before it can start again */
-	bool overdue;                 /* a run whose owner was asked to stop longer than patience_us ago counts too */
-	int64_t patience_us;
+	bool unanswered;              /* a run whose owner was asked to stop longer than settle_timeout_us ago counts too */
+	int64_t settle_timeout_us;
 	struct keel_text reconciler;  /* who decided it, for the event; data NULL: not told */
 	struct keel_text reconciler_version;
 };

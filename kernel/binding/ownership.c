@@ -106,19 +106,19 @@ static int op_requeue(lua_State *L, struct keel_store *store, struct keel_error 
 	return keel_lua_push_written(L, found, &written);
 }
 
-/* settle(run_id, { fence, patience }): ends the finalizing of a run. Parameters: fence (the owner's; nil: whoever
- * asks), patience (seconds: only if its owner is gone or has had the run longer since it ended; nil: it is the
+/* settle(run_id, { fence, settle_timeout }): ends the finalizing of a run. Parameters: fence (the owner's; nil: whoever
+ * asks), settle_timeout (seconds: only if its owner is gone or has had the run longer since it ended; nil: it is the
  * owner who asks). Returns whether it was finalizing and now is not. Fails with invalid_request and stale_owner. */
 static int op_settle(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	static const char *const known[] = {"fence", "patience", NULL};
+	static const char *const known[] = {"fence", "settle_timeout", NULL};
 	struct keel_settle settle = {0};
 	bool settled;
 	struct keel_text run_id = keel_lua_check_text(L, 2, "run_id");
 	keel_lua_check_options(L, 3, known);
 	settle.fence = keel_lua_option_integer(L, 3, "fence", 0);
-	settle.abandoned = keel_lua_option(L, 3, "patience", LUA_TNUMBER) != LUA_TNIL;
-	if (!keel_lua_option_duration(L, 3, "patience", &settle.timeout_us, err))
+	settle.abandoned = keel_lua_option(L, 3, "settle_timeout", LUA_TNUMBER) != LUA_TNIL;
+	if (!keel_lua_option_duration(L, 3, "settle_timeout", &settle.settle_timeout_us, err))
 		return -1;
 	if (keel_run_settle(store, run_id, &settle, &settled, err) != KEEL_OK)
 		return -1;
@@ -155,15 +155,15 @@ static int op_lease_left(lua_State *L, struct keel_store *store, struct keel_err
 }
 
 /* claim_for_takeover(run_id, { status = "error", error, error_code, stop_reason = "orphan_recovered",
- * cancel_action, requeue, delay, patience, reconciler, reconciler_version }): ends a run whose owner is gone; with
- * requeue = true gives it back, pending and claimable, with one loss more. Parameters: delay (seconds before it can
- * start again), patience (seconds: a run whose owner was asked to stop longer ago counts too), reconciler and
+ * cancel_action, requeue, delay, settle_timeout, reconciler, reconciler_version }): ends a run whose owner is gone;
+ * with requeue = true gives it back, pending and claimable, with one loss more. Parameters: delay (seconds before it
+ * can start again), settle_timeout (seconds: a run whose owner was asked to stop longer ago counts too), reconciler and
  * reconciler_version (who decided it, for the event). Returns true when it was an orphan and now is not, else false.
  */
 static int op_claim_for_takeover(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	static const char *const known[] = {"status",  "error", "error_code", "stop_reason", "cancel_action",
-										"requeue", "delay", "patience",   "reconciler",  "reconciler_version",
+	static const char *const known[] = {"status",  "error", "error_code",     "stop_reason", "cancel_action",
+										"requeue", "delay", "settle_timeout", "reconciler",  "reconciler_version",
 										NULL};
 	struct keel_takeover takeover = {.status = KEEL_RUN_ERROR};
 	bool taken;
@@ -182,8 +182,8 @@ static int op_claim_for_takeover(lua_State *L, struct keel_store *store, struct 
 	takeover.reconciler_version = keel_lua_option_text(L, 3, "reconciler_version");
 	if (!keel_lua_option_duration(L, 3, "delay", &takeover.delay_us, err))
 		return -1;
-	takeover.overdue = keel_lua_option(L, 3, "patience", LUA_TNUMBER) != LUA_TNIL;
-	if (!keel_lua_option_duration(L, 3, "patience", &takeover.patience_us, err))
+	takeover.unanswered = keel_lua_option(L, 3, "settle_timeout", LUA_TNUMBER) != LUA_TNIL;
+	if (!keel_lua_option_duration(L, 3, "settle_timeout", &takeover.settle_timeout_us, err))
 		return -1;
 	if (keel_run_claim_for_takeover(store, run_id, &takeover, &taken, err) != KEEL_OK)
 		return -1;

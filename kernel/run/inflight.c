@@ -87,7 +87,7 @@ static enum keel_code look_at_leases(struct keel_store *store, const struct keel
 }
 
 /* The same of what was asked to stop, and of what has stopped and is not settled: nobody waits longer for them than the
- * patience that he has, counted from when he could have known. */
+ * time that he has to settle, counted from when he could have known. */
 static enum keel_code look_at_stopping(struct keel_store *store, struct keel_error *err)
 {
 	static const char stopping[] = "SELECT seq, fence, " KEEL_INFLIGHT ", cancel_requested_at, ended_at FROM runs"

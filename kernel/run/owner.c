@@ -85,7 +85,7 @@ static enum keel_code decide_settle(struct keel_run_change *change, struct keel_
 		enum keel_code code = KEEL_OK;
 		struct keel_watched_state state = {core->fence, core->ended_at, 0};
 		int64_t waited_us = keel_store_watched(change->store, KEEL_WATCHED_ENDED, core->seq, state);
-		bool late = waited_us >= settle->asked->timeout_us;
+		bool late = waited_us >= settle->asked->settle_timeout_us;
 		if (!late)
 			code = keel_store_session_alive(change->store, core->session_id, &alive, err);
 		if (code != KEEL_OK || (!late && alive))

@@ -35,10 +35,10 @@ static enum keel_code is_orphan(struct keel_store *store, const struct keel_run_
 		code = has_lost_lease(store, core, &left_us, err);
 	if (code != KEEL_OK)
 		return code;
-	bool patient = takeover->overdue && core->cancel_requested_at != INT64_MIN;
+	bool late = takeover->unanswered && core->cancel_requested_at != INT64_MIN;
 	struct keel_watched_state request = {core->fence, core->cancel_requested_at, 0};
 	if (left_us <= 0 || keel_is_due(core->deadline, keel_store_now(store)) ||
-		(patient && keel_store_watched(store, KEEL_WATCHED_REQUEST, core->seq, request) >= takeover->patience_us)) {
+		(late && keel_store_watched(store, KEEL_WATCHED_REQUEST, core->seq, request) >= takeover->settle_timeout_us)) {
 		*orphan = true;
 		return KEEL_OK;
 	}

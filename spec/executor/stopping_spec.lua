@@ -116,7 +116,7 @@ describe("An executor that is stopped", function()
     local executor = running(function(context)
       context.sleep(60)
       assert(other:request_cancel(id))
-      assert.is_true(other:claim_for_takeover(id, { status = "error", patience = 0 }))
+      assert.is_true(other:claim_for_takeover(id, { status = "error", settle_timeout = 0 }))
       return true
     end, id)
     local report = assert(executor:stop { drain = false })

@@ -87,7 +87,7 @@ static void one_finalizing(void)
 
 static enum keel_code settle(void)
 {
-	struct keel_settle asked = {.abandoned = true, .timeout_us = 1000000};
+	struct keel_settle asked = {.abandoned = true, .settle_timeout_us = 1000000};
 	bool settled = false;
 	enum keel_code code = keel_run_settle(world.store, text("a"), &asked, &settled, &why);
 	answer("settled %d", settled);

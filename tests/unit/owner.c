@@ -357,7 +357,7 @@ TEST(what_has_stopped_is_not_watched)
 /* What its owner abandoned is settled by others when the time is over, not before; the owner is shut out. */
 TEST(abandoned_runs_are_settled_in_time)
 {
-	struct keel_settle abandoned = {.abandoned = true, .timeout_us = 5 * SECOND};
+	struct keel_settle abandoned = {.abandoned = true, .settle_timeout_us = 5 * SECOND};
 	start_run("r", "t", 0);
 	interrupt("r");
 	pass(5 * SECOND - 1);
@@ -374,7 +374,7 @@ TEST(abandoned_runs_are_settled_in_time)
 /* What a dead owner left finalizing is settled at once. */
 TEST(abandoned_runs_of_the_dead_are_settled)
 {
-	struct keel_settle abandoned = {.abandoned = true, .timeout_us = 3600LL * SECOND};
+	struct keel_settle abandoned = {.abandoned = true, .settle_timeout_us = 3600LL * SECOND};
 	struct keel_store *first = world.store, *second = open_another();
 	world.store = second;
 	start_run("r", "t", 0);
@@ -529,21 +529,23 @@ TEST(deadlines_pass_at_the_start)
 }
 
 /* OWN-10 */
-/* An owner that was asked to stop loses the run when patience is over, and only to those who have had it. */
-TEST(patience_ends)
+/* An owner that was asked to stop loses the run when settle_timeout is over, and only to those who have had it. */
+TEST(settle_timeout_ends)
 {
-	struct keel_takeover overdue = {
-		.status = KEEL_RUN_INTERRUPTED, .overdue = true, .patience_us = 5 * SECOND, .cancel_action = text("rollback")};
+	struct keel_takeover unanswered = {.status = KEEL_RUN_INTERRUPTED,
+									   .unanswered = true,
+									   .settle_timeout_us = 5 * SECOND,
+									   .cancel_action = text("rollback")};
 	const char *winner;
 	start_run("r", "t", 0);
 	pass(100LL * SECOND);
-	assert_false(take_over("r", overdue));
+	assert_false(take_over("r", unanswered));
 	succeed(keel_run_request_cancel(world.store, text("r"), text("interrupt"), &winner, &why));
 	pass(5 * SECOND - 1);
-	assert_false(take_over("r", overdue));
+	assert_false(take_over("r", unanswered));
 	pass(1);
 	assert_false(take_over("r", fail_it));
-	assert_true(take_over("r", overdue));
+	assert_true(take_over("r", unanswered));
 	const struct keel_run *run = row("r");
 	assert_true(run->status == KEEL_RUN_INTERRUPTED && run->fence == 2 && !run->finalizing);
 	assert_true(same_text(run->cancel_action, text("interrupt")));
@@ -606,7 +608,7 @@ int main(void)
 		WITH_STORE(fences_grow),
 		WITH_STORE(deadlines_pass),
 		WITH_STORE(deadlines_pass_at_the_start),
-		WITH_STORE(patience_ends),
+		WITH_STORE(settle_timeout_ends),
 		WITH_STORE(unwanted_runs_are_not_given_back),
 		WITH_STORE(requests_are_stamped_once),
 	};

@@ -368,7 +368,7 @@
 ---@field cancel_action? keel.Action not with requeue; kept only if none was asked for before
 ---@field requeue? boolean true: pending and claimable again, with one loss more
 ---@field delay? number with requeue: seconds before it can start again
----@field patience? number seconds: a run whose owner was asked to stop longer ago counts too
+---@field settle_timeout? number seconds: a run whose owner was asked to stop longer ago counts too
 ---@field reconciler? string who decided it, for the event
 ---@field reconciler_version? string
 
@@ -541,8 +541,8 @@ function Operations:requeue(run_id, options) end
 
 --- Ends the finalizing of a run. Fails with invalid_request and stale_owner.
 ---@param run_id string
----@param options? { fence?: integer, patience?: number } patience: only if its owner is gone, or has had it so many
---- seconds longer since it ended
+---@param options? { fence?: integer, settle_timeout?: number } settle_timeout: only if its owner is
+--- gone, or has had it so many seconds longer since it ended
 ---@return boolean? settled whether it was finalizing and now is not
 ---@return keel.Error? err
 function Operations:settle(run_id, options) end

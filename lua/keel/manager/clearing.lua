@@ -10,13 +10,13 @@ clearing.MAX = 256
 -- Ends a run that is in the way and has no right to be: its owner is gone, its time is over, or it was asked to stop
 -- and has not done so in time. Returns whether anything changed.
 local function clear_run(self, tx, row, context)
-  local patience = self.context.settle_timeout
-  if LiveRuns.is_final(row.status) then return tx:settle(row.run_id, { patience = patience }) end
+  local settle_timeout = self.context.settle_timeout
+  if LiveRuns.is_final(row.status) then return tx:settle(row.run_id, { settle_timeout = settle_timeout }) end
   local taken, err = recovery.take(tx, context, row)
   if taken or err then return taken, err end
   if not row.cancel_requested_at then return false end
   return tx:claim_for_takeover(row.run_id,
-    { status = "interrupted", stop_reason = "settle_timeout", patience = patience })
+    { status = "interrupted", stop_reason = "settle_timeout", settle_timeout = settle_timeout })
 end
 
 -- The rows a gate speaks of.

@@ -27,7 +27,7 @@ local function hold(self, thread_id, kind)
     local in_the_way = inflight.reservation or inflight.runs[1]
     for _, id in ipairs(inflight.finalizing) do
       local settled
-      settled, failure = tx:settle(id, { patience = self.context.settle_timeout })
+      settled, failure = tx:settle(id, { settle_timeout = self.context.settle_timeout })
       if settled == nil then return nil, failure end
       in_the_way = in_the_way or not settled and { run_id = id, operation_kind = "run" } or nil
     end

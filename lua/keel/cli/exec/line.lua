@@ -70,7 +70,7 @@ end
 ---@return keel.Error? err
 function line.wait(course)
   local manager, run, given = course.manager, course.run, course.options
-  local patience = given.wait and kernel.monotonic() + given.wait or math.huge
+  local deadline = given.wait and kernel.monotonic() + given.wait or math.huge
   local cursor, told
   while true do
     -- The cursor is taken before the try: what happens in between is still news.
@@ -86,7 +86,7 @@ function line.wait(course)
       told = require("keel.host").is_terminal(2) and not given.quiet and not given.json
       if told then tell_why(course) end
     else
-      local left = patience - kernel.monotonic()
+      local left = deadline - kernel.monotonic()
       if left <= 0 then
         err = leave(course, "gave up waiting")
         if err then return nil, err end
