@@ -32,7 +32,7 @@ static enum keel_code read_lease(struct keel_store *store, struct keel_text name
 		"SELECT token, session_id, owner, expires_at, lease_us, renewals FROM leases WHERE name = ?1";
 	struct keel_statement *select;
 	bool row;
-	enum keel_code code = keel_query(store, text, &select, err, keel_text(name));
+	enum keel_code code = keel_query(store, text, &select, err, keel_value_text(name));
 	if (code != KEEL_OK)
 		return code;
 	code = keel_first_step(store, select, &row, err);
@@ -92,9 +92,10 @@ static enum keel_code grant(struct keel_store *store, struct keel_text name, con
 								 " lease_us = ?6, renewals = 0 WHERE name = ?1";
 	struct keel_watched_state state = {lease->token, 0, 0};
 	keel_store_watched(store, KEEL_WATCHED_NAME, keel_watched_name(name), state);
-	return keel_execute(store, lease->token == 1 ? insert : update, err, keel_text(name), keel_int(lease->token),
-						keel_int(lease->session_id), keel_text(keel_text_of(lease->owner)),
-						keel_int(lease->expires_at), keel_int(ttl_us));
+	return keel_execute(store, lease->token == 1 ? insert : update, err, keel_value_text(name),
+						keel_value_int(lease->token), keel_value_int(lease->session_id),
+						keel_value_text(keel_text_of(lease->owner)), keel_value_int(lease->expires_at),
+						keel_value_int(ttl_us));
 }
 
 enum keel_code keel_lease_acquire(struct keel_store *store, struct keel_text name, struct keel_text owner,
@@ -141,9 +142,8 @@ static enum keel_code change(struct keel_store *store, struct keel_text name, in
 	static const char update[] = "UPDATE leases SET expires_at = ?4, lease_us = ?5, renewals = renewals + 1"
 								 " WHERE name = ?1 AND token = ?2 AND session_id = ?3 AND expires_at IS NOT NULL";
 	bool wrote = true;
-	enum keel_code code =
-		keel_execute(store, update, err, keel_text(name), keel_int(token), keel_int(store->session), expires_at,
-					 keel_int(ttl_us));
+	enum keel_code code = keel_execute(store, update, err, keel_value_text(name), keel_value_int(token),
+									   keel_value_int(store->session), expires_at, keel_value_int(ttl_us));
 	if (code == KEEL_OK && store->sql->driver->changes(store->sql) == 0) {
 		wrote = false;
 		code = keel_fail(err, KEEL_STALE_OWNER, "the lease %.*s with token %lld was released, or granted again",
@@ -164,7 +164,7 @@ enum keel_code keel_lease_renew(struct keel_store *store, struct keel_text name,
 	if (code != KEEL_OK)
 		return code;
 	int64_t end = keel_store_after(store, ttl_us);
-	code = change(store, name, token, keel_int(end), ttl_us, err);
+	code = change(store, name, token, keel_value_int(end), ttl_us, err);
 	if (code == KEEL_OK)
 		*expires_at = end;
 	return code;
@@ -176,5 +176,5 @@ enum keel_code keel_lease_release(struct keel_store *store, struct keel_text nam
 	enum keel_code code = keel_check_id(name, "name", err);
 	if (code == KEEL_OK)
 		code = keel_write_begin(store, err);
-	return code == KEEL_OK ? change(store, name, token, keel_null(), 0, err) : code;
+	return code == KEEL_OK ? change(store, name, token, keel_value_null(), 0, err) : code;
 }

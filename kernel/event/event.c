@@ -37,8 +37,8 @@ static enum keel_code close_block(struct keel_store *store, int64_t last, struct
 							   " WHERE id > ?1 - 64 AND run_id IS NOT NULL";
 	static const char threads[] = "INSERT INTO events_of_thread (thread_id, block) SELECT DISTINCT thread_id, ?1 / 64"
 								  " FROM events WHERE id > ?1 - 64 AND thread_id IS NOT NULL";
-	enum keel_code code = keel_execute(store, runs, err, keel_int(last));
-	return code == KEEL_OK ? keel_execute(store, threads, err, keel_int(last)) : code;
+	enum keel_code code = keel_execute(store, runs, err, keel_value_int(last));
+	return code == KEEL_OK ? keel_execute(store, threads, err, keel_value_int(last)) : code;
 }
 
 enum keel_code keel_event_write(struct keel_store *store, const struct keel_event *event, int64_t *id,
@@ -46,10 +46,10 @@ enum keel_code keel_event_write(struct keel_store *store, const struct keel_even
 {
 	static const char text[] = "INSERT INTO events (kind, at, runtime_id, thread_id, run_id, worker_ref, message, data)"
 							   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-	enum keel_code code =
-		keel_execute(store, text, err, keel_text(event->kind), keel_int(event->at), keel_text(event->runtime_id),
-					 keel_text(event->thread_id), keel_text(event->run_id), keel_text(event->worker_ref),
-					 keel_text(event->message), keel_text(event->data));
+	enum keel_code code = keel_execute(store, text, err, keel_value_text(event->kind), keel_value_int(event->at),
+									   keel_value_text(event->runtime_id), keel_value_text(event->thread_id),
+									   keel_value_text(event->run_id), keel_value_text(event->worker_ref),
+									   keel_value_text(event->message), keel_value_text(event->data));
 	if (code != KEEL_OK)
 		return code;
 	store->news = true;
@@ -60,10 +60,10 @@ enum keel_code keel_event_write(struct keel_store *store, const struct keel_even
 		*id = written;
 	if (event->runtime_id.data)
 		code = keel_execute(store, "INSERT INTO events_of_runtime (runtime_id, id) VALUES (?1, ?2)", err,
-							keel_text(event->runtime_id), keel_int(written));
+							keel_value_text(event->runtime_id), keel_value_int(written));
 	if (code == KEEL_OK && event->worker_ref.data)
 		code = keel_execute(store, "INSERT INTO events_of_worker (worker_ref, id) VALUES (?1, ?2)", err,
-							keel_text(event->worker_ref), keel_int(written));
+							keel_value_text(event->worker_ref), keel_value_int(written));
 	return code == KEEL_OK && written % BLOCK == 0 ? close_block(store, written, err) : code;
 }
 

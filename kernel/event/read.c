@@ -218,7 +218,7 @@ static enum keel_code read_walks(struct keel_store *store, const struct keel_eve
 {
 	struct walks walks = walks_for(query);
 	struct keel_statement *select;
-	const struct keel_value values[] = {keel_int(next), keel_text(walks.key)};
+	const struct keel_value values[] = {keel_value_int(next), keel_value_text(walks.key)};
 	const size_t count = walks.key.data ? 2 : 1;
 	enum keel_code code = walks.second ? keel_read_begin(store, err) : KEEL_OK;
 	if (code != KEEL_OK)

@@ -29,7 +29,7 @@ static enum keel_code first_kept(struct keel_store *store, const struct keel_pru
 	int64_t now = keel_store_now(store), last = low + KEEL_PRUNE_MAX;
 	bool row;
 	*kept = low;
-	enum keel_code code = keel_query(store, text, &select, err, keel_int(low), keel_int(AHEAD_MAX));
+	enum keel_code code = keel_query(store, text, &select, err, keel_value_int(low), keel_value_int(AHEAD_MAX));
 	if (code != KEEL_OK)
 		return code;
 	while (*kept < last && (code = keel_step(select, &row, err)) == KEEL_OK && row) {
@@ -63,7 +63,7 @@ static enum keel_code drop_events(struct keel_store *store, int64_t kept, struct
 	};
 	enum keel_code code = KEEL_OK;
 	for (size_t i = 0; code == KEEL_OK && i < sizeof texts / sizeof texts[0]; i++)
-		code = keel_execute(store, texts[i], err, keel_int(kept));
+		code = keel_execute(store, texts[i], err, keel_value_int(kept));
 	return code;
 }
 
@@ -78,7 +78,7 @@ static enum keel_code prune_events(struct keel_store *store, const struct keel_p
 		return code;
 	code = drop_events(store, kept, err);
 	if (code == KEEL_OK)
-		code = keel_execute(store, "UPDATE store SET event_low_water = ?1", err, keel_int(kept));
+		code = keel_execute(store, "UPDATE store SET event_low_water = ?1", err, keel_value_int(kept));
 	pruned->events = kept - *low;
 	pruned->more = pruned->events == KEEL_PRUNE_MAX;
 	*low = kept;
@@ -127,14 +127,15 @@ static enum keel_code prune_runs(struct keel_store *store, struct keel_prune *pr
 		" AND n.created_at >= r.created_at AND (n.created_at > r.created_at OR n.seq > r.seq) LIMIT ?4)) >= ?4,"
 		" 0, status FROM runs r WHERE seq > ?1 ORDER BY seq LIMIT ?5";
 	struct keel_statement *select;
-	enum keel_code code = keel_query(store, text, &select, err, keel_int(prune->next_run), keel_int(prune->runs),
-									 keel_int(prune->before), keel_int(prune->keep_last), keel_int(KEEL_PRUNE_MAX));
+	enum keel_code code =
+		keel_query(store, text, &select, err, keel_value_int(prune->next_run), keel_value_int(prune->runs),
+				   keel_value_int(prune->before), keel_value_int(prune->keep_last), keel_value_int(KEEL_PRUNE_MAX));
 	if (code == KEEL_OK)
 		code = walk(select, found, &prune->next_run, &pruned->more, err);
 	for (int i = 0; code == KEEL_OK && i < found->count; i++) { /* it has ended and is settled: nothing is in flight */
 		code = keel_extras_remove(store, found->seq[i], NULL, err);
 		if (code == KEEL_OK)
-			code = keel_execute(store, "DELETE FROM runs WHERE seq = ?1", err, keel_int(found->seq[i]));
+			code = keel_execute(store, "DELETE FROM runs WHERE seq = ?1", err, keel_value_int(found->seq[i]));
 	}
 	pruned->runs = found->count;
 	return code;
@@ -147,18 +148,18 @@ static enum keel_code drop_worker(struct keel_store *store, int64_t worker, int6
 	static const char uncount[] = "UPDATE runtimes SET diagnostic_count = diagnostic_count - ?2 WHERE seq = ?1";
 	const struct keel_sql_driver *driver = store->sql->driver;
 	int64_t diagnostics = 0;
-	enum keel_code code = keel_execute(store, "DELETE FROM transcripts WHERE worker = ?1", err, keel_int(worker));
+	enum keel_code code = keel_execute(store, "DELETE FROM transcripts WHERE worker = ?1", err, keel_value_int(worker));
 	if (code == KEEL_OK) {
 		pruned->entries += driver->changes(store->sql);
-		code = keel_execute(store, "DELETE FROM diagnostics WHERE worker = ?1", err, keel_int(worker));
+		code = keel_execute(store, "DELETE FROM diagnostics WHERE worker = ?1", err, keel_value_int(worker));
 	}
 	if (code == KEEL_OK) {
 		diagnostics = driver->changes(store->sql);
 		pruned->diagnostics += diagnostics;
-		code = keel_execute(store, "DELETE FROM workers WHERE seq = ?1", err, keel_int(worker));
+		code = keel_execute(store, "DELETE FROM workers WHERE seq = ?1", err, keel_value_int(worker));
 	}
 	if (code == KEEL_OK && diagnostics > 0)
-		code = keel_execute(store, uncount, err, keel_int(runtime), keel_int(diagnostics));
+		code = keel_execute(store, uncount, err, keel_value_int(runtime), keel_value_int(diagnostics));
 	if (code == KEEL_OK)
 		code = keel_runtime_count_worker(store, runtime, status, KEEL_WORKER_STATUS_COUNT, err);
 	return code;
@@ -173,8 +174,9 @@ static enum keel_code prune_workers(struct keel_store *store, struct keel_prune 
 		" >= ?4, runtime, status FROM workers w WHERE seq > ?1 ORDER BY seq LIMIT ?5";
 	struct keel_statement *select;
 	enum keel_code code =
-		keel_query(store, text, &select, err, keel_int(prune->next_worker), keel_int(prune->workers),
-				   keel_int(prune->before), keel_int(prune->keep_last), keel_int(KEEL_PRUNE_MAX), keel_int(low));
+		keel_query(store, text, &select, err, keel_value_int(prune->next_worker), keel_value_int(prune->workers),
+				   keel_value_int(prune->before), keel_value_int(prune->keep_last), keel_value_int(KEEL_PRUNE_MAX),
+				   keel_value_int(low));
 	if (code == KEEL_OK)
 		code = walk(select, found, &prune->next_worker, &pruned->more, err);
 	for (int i = 0; code == KEEL_OK && i < found->count; i++) {

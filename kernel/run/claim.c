@@ -65,7 +65,7 @@ static enum keel_code read_at(struct claiming *claiming, int64_t seq, struct kee
 	bool row;
 	*run_id = (struct keel_text){NULL, 0};
 	enum keel_code code =
-		keel_query(claiming->store, "SELECT run_id FROM runs WHERE seq = ?1", &select, err, keel_int(seq));
+		keel_query(claiming->store, "SELECT run_id FROM runs WHERE seq = ?1", &select, err, keel_value_int(seq));
 	if (code != KEEL_OK)
 		return code;
 	code = keel_step(select, &row, err);
@@ -90,11 +90,11 @@ static enum keel_code take_in(struct claiming *claiming, int64_t at, int64_t seq
 	if (code == KEEL_OK && core.status != KEEL_RUN_PENDING)
 		code = fail_lines(claiming, err);
 	if (code == KEEL_OK)
-		code = keel_execute(claiming->store, "DELETE FROM later WHERE at = ?1 AND seq = ?2", err, keel_int(at),
-							keel_int(seq));
+		code = keel_execute(claiming->store, "DELETE FROM later WHERE at = ?1 AND seq = ?2", err, keel_value_int(at),
+							keel_value_int(seq));
 	if (code == KEEL_OK)
 		code = keel_execute(claiming->store, "UPDATE live SET status = 0 WHERE thread_id = ?1 AND seq = ?2", err,
-							keel_text(core.thread_id), keel_int(seq));
+							keel_value_text(core.thread_id), keel_value_int(seq));
 	return code == KEEL_OK && core.claimable && !core.cancel_requested ? keel_line_join(claiming->store, &core, err)
 																	   : code;
 }
@@ -109,7 +109,7 @@ static enum keel_code take_in_due(struct claiming *claiming, struct keel_error *
 	for (int i = 0; code == KEEL_OK && row && i < DUE_MAX; i++) {
 		struct keel_statement *select;
 		int64_t at = 0, seq = 0;
-		code = keel_query(claiming->store, first, &select, err, keel_int(now));
+		code = keel_query(claiming->store, first, &select, err, keel_value_int(now));
 		if (code != KEEL_OK)
 			return code;
 		code = keel_step(select, &row, err);
@@ -195,8 +195,9 @@ static enum keel_code read_claims(struct claiming *claiming, struct keel_text th
 	struct keel_statement *select;
 	bool row;
 	*count = 0;
-	enum keel_code code = keel_query(claiming->store, text, &select, err, keel_text(thread_id), keel_int(queued),
-									 keel_int(keel_store_now(claiming->store)), keel_int(queued ? 1 : INT64_MAX));
+	enum keel_code code =
+		keel_query(claiming->store, text, &select, err, keel_value_text(thread_id), keel_value_int(queued),
+				   keel_value_int(keel_store_now(claiming->store)), keel_value_int(queued ? 1 : INT64_MAX));
 	if (code != KEEL_OK)
 		return code;
 	while (*count < UNQUEUED_TRIED && (code = keel_step(select, &row, err)) == KEEL_OK && row) {

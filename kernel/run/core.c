@@ -60,7 +60,7 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 	static const char text[] = "SELECT " CORE_COLUMNS(CORE_SQL) "run_id FROM runs WHERE run_id = ?1";
 	struct keel_statement *select;
 	memset(core, 0, sizeof *core);
-	enum keel_code code = keel_query(store, text, &select, err, keel_text(run_id));
+	enum keel_code code = keel_query(store, text, &select, err, keel_value_text(run_id));
 	if (code != KEEL_OK)
 		return code;
 	code = keel_step(select, &core->found, err);

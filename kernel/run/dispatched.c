@@ -43,12 +43,12 @@ enum keel_code keel_run_list_dispatched(struct keel_store *store, const struct k
 	if (code != KEEL_OK)
 		return code;
 	if (query->batch_id.data)
-		code = keel_query(store, of_batch, &select, err, keel_int(after), keel_int(query->limit),
-						  keel_text(query->batch_id));
+		code = keel_query(store, of_batch, &select, err, keel_value_int(after), keel_value_int(query->limit),
+						  keel_value_text(query->batch_id));
 	else if (query->fingerprint.data)
-		code = keel_query(store, of_fingerprint, &select, err, keel_int(after), keel_int(query->limit),
-						  keel_text(query->fingerprint), keel_text(query->thread_id));
+		code = keel_query(store, of_fingerprint, &select, err, keel_value_int(after), keel_value_int(query->limit),
+						  keel_value_text(query->fingerprint), keel_value_text(query->thread_id));
 	else
-		code = keel_query(store, all, &select, err, keel_int(after), keel_int(query->limit));
+		code = keel_query(store, all, &select, err, keel_value_int(after), keel_value_int(query->limit));
 	return code == KEEL_OK ? keel_run_read(store, select, list, err) : code;
 }

@@ -13,7 +13,7 @@ static enum keel_code read(struct keel_store *store, struct keel_text run_id, en
 	struct keel_statement *select;
 	keel_run_set wanted = KEEL_RUN_FIELDS(KEEL_RUN_FIELD_RUN_ID);
 	keel_run_set_add(&wanted, field);
-	enum keel_code code = keel_query(store, text, &select, err, keel_text(run_id));
+	enum keel_code code = keel_query(store, text, &select, err, keel_value_text(run_id));
 	if (code == KEEL_OK)
 		code = keel_run_read_fields(store, select, wanted, list, err);
 	KEEL_ASSERT(code != KEEL_OK || list->count <= 1);

@@ -58,7 +58,7 @@ enum keel_code keel_extras_remove(struct keel_store *store, int64_t seq, const s
 	KEEL_ASSERT(seq > 0 && store->sql->driver->in_transaction(store->sql));
 	for (size_t i = 0; code == KEEL_OK && i < sizeof tables / sizeof tables[0]; i++)
 		if (concerns(delta, i))
-			code = keel_execute(store, tables[i].remove, err, keel_int(seq));
+			code = keel_execute(store, tables[i].remove, err, keel_value_int(seq));
 	return code;
 }
 
@@ -68,7 +68,7 @@ enum keel_code keel_extras_add(struct keel_store *store, int64_t seq, const stru
 	enum keel_code code = KEEL_OK;
 	for (size_t i = 0; code == KEEL_OK && i < sizeof tables / sizeof tables[0]; i++)
 		if (concerns(delta, i))
-			code = keel_execute(store, tables[i].add, err, keel_int(seq));
+			code = keel_execute(store, tables[i].add, err, keel_value_int(seq));
 	return code;
 }
 
@@ -86,6 +86,6 @@ enum keel_code keel_extras_insert(struct keel_store *store, int64_t seq, const s
 	enum keel_code code = KEEL_OK;
 	for (size_t i = 0; code == KEEL_OK && i < sizeof tables / sizeof tables[0]; i++)
 		if (has(run, i))
-			code = keel_execute(store, tables[i].add, err, keel_int(seq));
+			code = keel_execute(store, tables[i].add, err, keel_value_int(seq));
 	return code;
 }

@@ -58,7 +58,7 @@ static enum keel_code check_dependencies(struct keel_store *store, const struct 
 		struct keel_statement *select;
 		int64_t seq;
 		bool row = false;
-		code = keel_query(store, unsettled, &select, err, keel_text(id));
+		code = keel_query(store, unsettled, &select, err, keel_value_text(id));
 		if (code == KEEL_OK)
 			code = first_row(select, state->run_id, &seq, &row, err);
 		if (code == KEEL_OK && row && seq != core->seq)
@@ -94,8 +94,8 @@ static enum keel_code check_retries(struct keel_store *store, const struct keel_
 	int64_t seq;
 	bool row;
 	KEEL_ASSERT(core->strict);
-	enum keel_code code = keel_query(store, first, &select, err, keel_text(core->thread_id), keel_int(core->priority),
-									 keel_int(core->seq));
+	enum keel_code code = keel_query(store, first, &select, err, keel_value_text(core->thread_id),
+									 keel_value_int(core->priority), keel_value_int(core->seq));
 	if (code == KEEL_OK)
 		code = first_row(select, state->run_id, &seq, &row, err);
 	if (code == KEEL_OK && row)
@@ -116,7 +116,7 @@ static enum keel_code check_room(struct keel_store *store, const struct keel_run
 	bool row;
 	KEEL_ASSERT(core->concurrency > 0); /* 0: any number of them */
 	enum keel_code code =
-		keel_query(store, count, &select, err, keel_text(core->thread_id), keel_int(core->concurrency));
+		keel_query(store, count, &select, err, keel_value_text(core->thread_id), keel_value_int(core->concurrency));
 	if (code != KEEL_OK)
 		return code;
 	code = keel_step(select, &row, err);
@@ -127,22 +127,23 @@ static enum keel_code check_room(struct keel_store *store, const struct keel_run
 	if (code != KEEL_OK || active < core->concurrency)
 		return code;
 	state->gate = KEEL_GATE_CONCURRENCY;
-	code = keel_query(store, oldest, &select, err, keel_text(core->thread_id));
+	code = keel_query(store, oldest, &select, err, keel_value_text(core->thread_id));
 	return code == KEEL_OK ? first_row(select, state->run_id, &seq, &row, err) : code;
 }
 
 static enum keel_code check_turn(struct keel_store *store, const struct keel_run_core *core,
 								 struct keel_gate_state *state, struct keel_error *err)
 {
-	const struct keel_value now = keel_int(keel_store_now(store));
+	const struct keel_value now = keel_value_int(keel_store_now(store));
 	struct keel_statement *select;
 	int64_t seq = 0;
 	bool row;
-	enum keel_code code = keel_query(store, QUEUE_HEAD, &select, err, keel_text(core->thread_id), now);
+	enum keel_code code = keel_query(store, QUEUE_HEAD, &select, err, keel_value_text(core->thread_id), now);
 	if (code == KEEL_OK)
 		code = first_row(select, state->run_id, &seq, &row, err);
 	if (code == KEEL_OK && row && seq == 0) {
-		code = keel_query(store, QUEUE_HEAD_DUE, &select, err, keel_text(core->thread_id), now, keel_int(core->strict));
+		code = keel_query(store, QUEUE_HEAD_DUE, &select, err, keel_value_text(core->thread_id), now,
+						  keel_value_int(core->strict));
 		if (code == KEEL_OK)
 			code = first_row(select, state->run_id, &seq, &row, err);
 	}
@@ -189,8 +190,8 @@ static enum keel_code look_at_position(struct keel_store *store, const struct ke
 		" + (SELECT count(*) FROM live WHERE thread_id = ?1 AND status = 0 AND priority = ?2 AND seq < ?3)";
 	struct keel_statement *select;
 	bool row;
-	enum keel_code code = keel_query(store, ahead, &select, err, keel_text(core->thread_id), keel_int(core->priority),
-									 keel_int(core->seq));
+	enum keel_code code = keel_query(store, ahead, &select, err, keel_value_text(core->thread_id),
+									 keel_value_int(core->priority), keel_value_int(core->seq));
 	if (code != KEEL_OK)
 		return code;
 	code = keel_step(select, &row, err);

@@ -66,8 +66,9 @@ static enum keel_code look_at_leases(struct keel_store *store, const struct keel
 	struct keel_statement *select;
 	bool row;
 	int64_t looks = store->watched.looks, left = query->limit;
-	enum keel_code code = keel_query(store, leases, &select, err, keel_null(),
-									 query->bounded ? keel_int(query->before) : keel_null(), keel_text(query->after));
+	enum keel_code code =
+		keel_query(store, leases, &select, err, keel_value_null(),
+				   query->bounded ? keel_value_int(query->before) : keel_value_null(), keel_value_text(query->after));
 	keel_buffer_put(lost, ",");
 	if (code != KEEL_OK)
 		return code;
@@ -169,15 +170,15 @@ enum keel_code keel_run_list_inflight(struct keel_store *store, const struct kee
 		return code;
 	}
 	const struct keel_value values[] = {
-		text == of_session ? keel_int(query->session_id)
-		: at_large         ? keel_int(keel_store_now(store))
-						   : keel_text(query->thread_id),
-		query->bounded ? keel_int(query->before) : keel_null(),
-		keel_text(query->after),
-		keel_int(query->limit),
-		text == overdue     ? keel_text(keel_buffer_text(&lost))
-		: query->session_id ? keel_int(query->session_id)
-							: keel_null(),
+		text == of_session ? keel_value_int(query->session_id)
+		: at_large         ? keel_value_int(keel_store_now(store))
+						   : keel_value_text(query->thread_id),
+		query->bounded ? keel_value_int(query->before) : keel_value_null(),
+		keel_value_text(query->after),
+		keel_value_int(query->limit),
+		text == overdue     ? keel_value_text(keel_buffer_text(&lost))
+		: query->session_id ? keel_value_int(query->session_id)
+							: keel_value_null(),
 	};
 	code = keel_query_values(store, text, &select, err, values, text == of_thread || text == overdue ? 5 : 4);
 	const keel_run_set all = keel_run_set_all();
@@ -209,7 +210,7 @@ enum keel_code keel_run_next_owner(struct keel_store *store, int64_t after, int6
 	*session_id = 0;
 	enum keel_code code = keel_store_check(store, err);
 	if (code == KEEL_OK)
-		code = keel_query(store, text, &select, err, keel_int(after));
+		code = keel_query(store, text, &select, err, keel_value_int(after));
 	return code == KEEL_OK ? first_number(store, select, session_id, err) : code;
 }
 
@@ -223,6 +224,6 @@ enum keel_code keel_run_count_inflight(struct keel_store *store, struct keel_tex
 	if (code == KEEL_OK)
 		code = keel_store_check(store, err);
 	if (code == KEEL_OK)
-		code = keel_query(store, text, &select, err, keel_text(thread_id));
+		code = keel_query(store, text, &select, err, keel_value_text(thread_id));
 	return code == KEEL_OK ? first_number(store, select, count, err) : code;
 }

@@ -66,14 +66,14 @@ static enum keel_code find(struct keel_store *store, const struct keel_run_core 
 {
 	struct keel_statement *select;
 	enum keel_code code = keel_query(store, "SELECT line, priority, seq FROM lines WHERE places = ?1 AND handler = ?2",
-									 &select, err, keel_text(places), keel_text(handler_of(core)));
+									 &select, err, keel_value_text(places), keel_value_text(handler_of(core)));
 	return code == KEEL_OK ? read_head(select, head, err) : code;
 }
 
 static enum keel_code set_head(struct keel_store *store, const struct keel_line_head *head, struct keel_error *err)
 {
 	return keel_execute(store, "UPDATE lines SET priority = ?2, seq = ?3, parked_name = NULL WHERE line = ?1", err,
-						keel_int(head->line), keel_int(head->priority), keel_int(head->seq));
+						keel_value_int(head->line), keel_value_int(head->priority), keel_value_int(head->seq));
 }
 
 /* Makes the line of a run, or gives it a new head. *looks: the head has to be looked at. */
@@ -88,8 +88,9 @@ static enum keel_code line_for(struct keel_store *store, const struct keel_run_c
 	if (code == KEEL_OK)
 		code = find(store, core, keel_buffer_text(&places), &head, err);
 	if (code == KEEL_OK && head.line < 0) {
-		code = keel_execute(store, insert, err, keel_text(keel_buffer_text(&places)), keel_text(handler_of(core)),
-							keel_int(core->priority), keel_int(core->seq));
+		code =
+			keel_execute(store, insert, err, keel_value_text(keel_buffer_text(&places)),
+						 keel_value_text(handler_of(core)), keel_value_int(core->priority), keel_value_int(core->seq));
 		head.line = store->sql->driver->inserted(store->sql);
 		*looks = waits(core);
 	} else if (code == KEEL_OK && is_better(core->priority, core->seq, &head)) {
@@ -114,9 +115,10 @@ enum keel_code keel_line_join(struct keel_store *store, const struct keel_run_co
 	KEEL_ASSERT(core->status == KEEL_RUN_PENDING && core->claimable && !core->cancel_requested);
 	enum keel_code code = is_plain(core) ? KEEL_OK : line_for(store, core, &line, &looks, err);
 	if (code == KEEL_OK)
-		code = keel_execute(store, insert, err, keel_int(line), keel_int(core->priority), keel_int(core->seq),
-							keel_text(core->thread_id), keel_int(core->concurrency > 0), keel_text(handler_of(core)),
-							core->deadline == INT64_MIN ? keel_null() : keel_int(core->deadline));
+		code = keel_execute(store, insert, err, keel_value_int(line), keel_value_int(core->priority),
+							keel_value_int(core->seq), keel_value_text(core->thread_id),
+							keel_value_int(core->concurrency > 0), keel_value_text(handler_of(core)),
+							core->deadline == INT64_MIN ? keel_value_null() : keel_value_int(core->deadline));
 	KEEL_ASSERT(code != KEEL_OK || (line == 0) == is_plain(core));
 	if (code != KEEL_OK || !looks)
 		return code;
@@ -132,12 +134,12 @@ static enum keel_code move_up(struct keel_store *store, int64_t line, struct kee
 	struct keel_line_head next;
 	enum keel_code code =
 		keel_query(store, "SELECT line, priority, seq FROM claims WHERE line = ?1 ORDER BY priority DESC, seq LIMIT 1",
-				   &select, err, keel_int(line));
+				   &select, err, keel_value_int(line));
 	if (code == KEEL_OK)
 		code = read_head(select, &next, err);
 	if (code != KEEL_OK)
 		return code;
-	return next.line < 0 ? keel_execute(store, "DELETE FROM lines WHERE line = ?1", err, keel_int(line))
+	return next.line < 0 ? keel_execute(store, "DELETE FROM lines WHERE line = ?1", err, keel_value_int(line))
 						 : set_head(store, &next, err);
 }
 
@@ -155,7 +157,7 @@ enum keel_code keel_line_leave(struct keel_store *store, const struct keel_run_c
 	if (code != KEEL_OK || head.line < 0)
 		return code;
 	code = keel_execute(store, "DELETE FROM claims WHERE line = ?1 AND priority = ?2 AND seq = ?3", err,
-						keel_int(head.line), keel_int(core->priority), keel_int(core->seq));
+						keel_value_int(head.line), keel_value_int(core->priority), keel_value_int(core->seq));
 	if (code == KEEL_OK && head.line > 0 && head.seq == core->seq)
 		code = move_up(store, head.line, err);
 	return code;
@@ -169,9 +171,9 @@ enum keel_code keel_line_wake(struct keel_store *store, struct keel_text thread_
 	enum keel_code code = KEEL_OK;
 	KEEL_ASSERT(thread_id.data || run_id.data);
 	if (thread_id.data)
-		code = keel_execute(store, text, err, keel_text(keel_text_of("thread:")), keel_text(thread_id));
+		code = keel_execute(store, text, err, keel_value_text(keel_text_of("thread:")), keel_value_text(thread_id));
 	if (code == KEEL_OK && run_id.data)
-		code = keel_execute(store, text, err, keel_text(keel_text_of("run:")), keel_text(run_id));
+		code = keel_execute(store, text, err, keel_value_text(keel_text_of("run:")), keel_value_text(run_id));
 	return code;
 }
 
@@ -181,8 +183,9 @@ enum keel_code keel_line_park(struct keel_store *store, int64_t line, const stru
 	static const char text[] = "UPDATE lines SET parked_name = ?2 || ?3 WHERE line = ?1";
 	bool after = state->gate == KEEL_GATE_AFTER;
 	KEEL_ASSERT(state->gate != KEEL_GATE_OPEN);
-	return keel_execute(store, text, err, keel_int(line), keel_text(keel_text_of(after ? "run:" : "thread:")),
-						keel_text(after ? keel_text_of(state->run_id) : core->thread_id));
+	return keel_execute(store, text, err, keel_value_int(line),
+						keel_value_text(keel_text_of(after ? "run:" : "thread:")),
+						keel_value_text(after ? keel_text_of(state->run_id) : core->thread_id));
 }
 
 /* --- The best ---------------------------------------------------------------------------------------------------- */
@@ -196,7 +199,7 @@ static enum keel_code best_unexpired(struct keel_store *store, int64_t line, int
 							   " AND (deadline IS NULL OR deadline > ?2) ORDER BY priority DESC, seq LIMIT 1";
 	struct keel_statement *select;
 	struct keel_line_head found;
-	enum keel_code code = keel_query(store, text, &select, err, keel_int(line), keel_int(now));
+	enum keel_code code = keel_query(store, text, &select, err, keel_value_int(line), keel_value_int(now));
 	if (code == KEEL_OK)
 		code = read_head(select, &found, err);
 	if (code == KEEL_OK && found.line >= 0 && is_better(found.priority, found.seq, best))
@@ -226,7 +229,7 @@ static enum keel_code best_ready(struct keel_store *store, struct keel_text hand
 							  " ORDER BY priority DESC, seq LIMIT 1";
 	struct keel_statement *select;
 	struct keel_line_head found;
-	enum keel_code code = handler.data ? keel_query(store, one, &select, err, keel_text(handler))
+	enum keel_code code = handler.data ? keel_query(store, one, &select, err, keel_value_text(handler))
 									   : keel_store_prepare(store, any, &select, err);
 	if (code == KEEL_OK)
 		code = read_head(select, &found, err);

@@ -38,13 +38,13 @@ enum keel_code keel_run_list(struct keel_store *store, const struct keel_run_que
 		code = keel_run_place(store, query->after, &before, err);
 	if (code != KEEL_OK)
 		return code;
-	struct keel_value status = query->by_status ? keel_int(query->status) : keel_null();
+	struct keel_value status = query->by_status ? keel_value_int(query->status) : keel_value_null();
 	if (query->thread_id.data)
-		code = keel_query(store, of_thread, &select, err, keel_int(before), keel_int(query->limit), status,
-						  keel_text(query->user_id), keel_text(query->thread_id));
+		code = keel_query(store, of_thread, &select, err, keel_value_int(before), keel_value_int(query->limit), status,
+						  keel_value_text(query->user_id), keel_value_text(query->thread_id));
 	else
-		code = keel_query(store, of_store, &select, err, keel_int(before), keel_int(query->limit), status,
-						  keel_text(query->user_id));
+		code = keel_query(store, of_store, &select, err, keel_value_int(before), keel_value_int(query->limit), status,
+						  keel_value_text(query->user_id));
 	if (code == KEEL_OK)
 		code = keel_run_read(store, select, list, err);
 	KEEL_ASSERT(code != KEEL_OK || list->count <= (size_t)query->limit);

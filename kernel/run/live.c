@@ -66,7 +66,7 @@ static int64_t live_status(const struct keel_run_core *core, int64_t now)
 
 static struct keel_value live_session(const struct keel_run_core *core)
 {
-	return core->claimable && !core->session_id ? keel_null() : keel_int(core->session_id);
+	return core->claimable && !core->session_id ? keel_value_null() : keel_value_int(core->session_id);
 }
 
 /* --- Keeping them ------------------------------------------------------------------------------------------------- */
@@ -83,13 +83,16 @@ static enum keel_code change_live(struct keel_store *store, const struct keel_ru
 	bool was = is_live(before), is = is_live(after);
 	KEEL_ASSERT(was || is);
 	if (!is)
-		return was ? keel_execute(store, drop, err, keel_text(before->thread_id), keel_int(before->seq)) : KEEL_OK;
+		return was ? keel_execute(store, drop, err, keel_value_text(before->thread_id), keel_value_int(before->seq))
+				   : KEEL_OK;
 	int64_t status = live_status(after, now);
 	if (was && before->priority == after->priority && before->created_at == after->created_at &&
 		before->session_id == after->session_id && before->claimable == after->claimable)
-		return keel_execute(store, move, err, keel_text(after->thread_id), keel_int(after->seq), keel_int(status));
-	return keel_execute(store, was ? update : insert, err, keel_text(after->thread_id), keel_int(after->seq),
-						keel_int(status), keel_int(after->priority), keel_int(after->created_at), live_session(after));
+		return keel_execute(store, move, err, keel_value_text(after->thread_id), keel_value_int(after->seq),
+							keel_value_int(status));
+	return keel_execute(store, was ? update : insert, err, keel_value_text(after->thread_id),
+						keel_value_int(after->seq), keel_value_int(status), keel_value_int(after->priority),
+						keel_value_int(after->created_at), live_session(after));
 }
 
 /* A row of the table `later`, which may have been taken out when its time came. */
@@ -99,11 +102,11 @@ static enum keel_code change_later(struct keel_store *store, const struct keel_r
 	bool was = before && before->status == KEEL_RUN_PENDING && before->scheduled_at != INT64_MIN;
 	enum keel_code code = KEEL_OK;
 	if (was)
-		code = keel_execute(store, "DELETE FROM later WHERE at = ?1 AND seq = ?2", err, keel_int(before->scheduled_at),
-							keel_int(before->seq));
+		code = keel_execute(store, "DELETE FROM later WHERE at = ?1 AND seq = ?2", err,
+							keel_value_int(before->scheduled_at), keel_value_int(before->seq));
 	if (code == KEEL_OK && is_later(after, now))
-		code = keel_execute(store, "INSERT INTO later (at, seq) VALUES (?1, ?2)", err, keel_int(after->scheduled_at),
-							keel_int(after->seq));
+		code = keel_execute(store, "INSERT INTO later (at, seq) VALUES (?1, ?2)", err,
+							keel_value_int(after->scheduled_at), keel_value_int(after->seq));
 	return code;
 }
 
@@ -118,13 +121,15 @@ static enum keel_code change_due(struct keel_store *store, const struct keel_run
 	bool was_leased = was && before->lease_expires_at != INT64_MIN, leased = is && after->lease_expires_at != INT64_MIN;
 	enum keel_code code = KEEL_OK;
 	if (old != new &&old != INT64_MIN)
-		code = keel_execute(store, "DELETE FROM due WHERE at = ?1 AND seq = ?2", err, keel_int(old), keel_int(seq));
+		code = keel_execute(store, "DELETE FROM due WHERE at = ?1 AND seq = ?2", err, keel_value_int(old),
+							keel_value_int(seq));
 	if (code == KEEL_OK && old != new &&new != INT64_MIN)
-		code = keel_execute(store, "INSERT INTO due (at, seq) VALUES (?1, ?2)", err, keel_int(new), keel_int(seq));
+		code = keel_execute(store, "INSERT INTO due (at, seq) VALUES (?1, ?2)", err, keel_value_int(new),
+							keel_value_int(seq));
 	if (code == KEEL_OK && was_leased != leased)
 		code =
 			keel_execute(store, leased ? "INSERT INTO leased (seq) VALUES (?1)" : "DELETE FROM leased WHERE seq = ?1",
-						 err, keel_int(seq));
+						 err, keel_value_int(seq));
 	return code;
 }
 
@@ -136,7 +141,8 @@ static enum keel_code change_stopping(struct keel_store *store, const struct kee
 	const struct keel_run_core *one = before ? before : after;
 	bool was = is_stopping(before), is = is_stopping(after);
 	return was == is ? KEEL_OK
-					 : keel_execute(store, is ? insert : drop, err, keel_text(one->thread_id), keel_int(one->seq));
+					 : keel_execute(store, is ? insert : drop, err, keel_value_text(one->thread_id),
+									keel_value_int(one->seq));
 }
 
 /* Whether a run that can be claimed, before and after, is in the same place of the same line. Of one with a time to
@@ -196,7 +202,8 @@ enum keel_code keel_live_put_off(struct keel_store *store, struct keel_text run_
 	static const char text[] = "SELECT 1 FROM live WHERE thread_id = ?1 AND seq = ?2 AND status = 0";
 	struct keel_statement *select;
 	*put_off = false;
-	enum keel_code code = keel_query(store, text, &select, err, keel_text(core->thread_id), keel_int(core->seq));
+	enum keel_code code =
+		keel_query(store, text, &select, err, keel_value_text(core->thread_id), keel_value_int(core->seq));
 	if (code != KEEL_OK)
 		return code;
 	code = keel_step(select, put_off, err);

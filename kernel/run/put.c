@@ -244,7 +244,7 @@ static enum keel_code is_idle(struct keel_store *store, struct keel_text thread_
 	struct keel_statement *select;
 	bool row = true;
 	enum keel_code code =
-		keel_query(store, "SELECT 1 FROM live WHERE thread_id = ?1 LIMIT 1", &select, err, keel_text(thread_id));
+		keel_query(store, "SELECT 1 FROM live WHERE thread_id = ?1 LIMIT 1", &select, err, keel_value_text(thread_id));
 	if (code != KEEL_OK)
 		return code;
 	code = keel_step(select, &row, err);
@@ -319,7 +319,7 @@ enum keel_code keel_run_get(struct keel_store *store, struct keel_text run_id, s
 	if (code == KEEL_OK)
 		code = keel_store_check(store, err);
 	if (code == KEEL_OK)
-		code = keel_query(store, text, &select, err, keel_text(run_id), keel_text(user_id));
+		code = keel_query(store, text, &select, err, keel_value_text(run_id), keel_value_text(user_id));
 	return code == KEEL_OK ? keel_run_read(store, select, list, err) : code;
 }
 
@@ -338,8 +338,8 @@ enum keel_code keel_run_find_by_key(struct keel_store *store, struct keel_text k
 	if (code == KEEL_OK)
 		code = keel_store_check(store, err);
 	if (code == KEEL_OK)
-		code =
-			keel_query(store, text, &select, err, keel_text(key), keel_text(user_id), keel_int(keel_store_now(store)));
+		code = keel_query(store, text, &select, err, keel_value_text(key), keel_value_text(user_id),
+						  keel_value_int(keel_store_now(store)));
 	return code == KEEL_OK ? keel_run_read(store, select, list, err) : code;
 }
 
@@ -359,6 +359,7 @@ enum keel_code keel_run_list_by_thread(struct keel_store *store, struct keel_tex
 	if (code == KEEL_OK)
 		code = keel_store_check(store, err);
 	if (code == KEEL_OK)
-		code = keel_query(store, text, &select, err, keel_text(thread_id), keel_text(user_id), keel_int(limit));
+		code = keel_query(store, text, &select, err, keel_value_text(thread_id), keel_value_text(user_id),
+						  keel_value_int(limit));
 	return code == KEEL_OK ? keel_run_read(store, select, list, err) : code;
 }

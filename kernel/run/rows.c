@@ -139,7 +139,7 @@ enum keel_code keel_run_place(struct keel_store *store, struct keel_text run_id,
 	bool row;
 	enum keel_code code = keel_check_id(run_id, "after", err);
 	if (code == KEEL_OK)
-		code = keel_query(store, "SELECT seq FROM runs WHERE run_id = ?1", &select, err, keel_text(run_id));
+		code = keel_query(store, "SELECT seq FROM runs WHERE run_id = ?1", &select, err, keel_value_text(run_id));
 	if (code != KEEL_OK)
 		return code;
 	code = keel_first_step(store, select, &row, err);

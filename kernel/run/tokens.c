@@ -195,9 +195,9 @@ enum keel_code keel_tokens_of_thread(struct keel_store *store, struct keel_text 
 	if (code == KEEL_OK)
 		code = keel_store_check(store, err);
 	if (code == KEEL_OK)
-		code = keel_query(store, text, &select, err, keel_text(thread_id),
-						  keel_int(include_active ? KEEL_RUN_RUNNING : KEEL_RUN_SUCCESS),
-						  keel_int(KEEL_RUN_STATUS_COUNT - 1));
+		code = keel_query(store, text, &select, err, keel_value_text(thread_id),
+						  keel_value_int(include_active ? KEEL_RUN_RUNNING : KEEL_RUN_SUCCESS),
+						  keel_value_int(KEEL_RUN_STATUS_COUNT - 1));
 	if (code != KEEL_OK)
 		return code;
 	for (code = keel_first_step(store, select, &row, err); code == KEEL_OK && row;) {

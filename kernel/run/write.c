@@ -81,6 +81,6 @@ enum keel_code keel_run_remove(struct keel_store *store, struct keel_text run_id
 	KEEL_ASSERT(keel_run_invariant(core));
 	enum keel_code code = keel_extras_remove(store, core->seq, NULL, err);
 	if (code == KEEL_OK)
-		code = keel_execute(store, "DELETE FROM runs WHERE seq = ?1", err, keel_int(core->seq));
+		code = keel_execute(store, "DELETE FROM runs WHERE seq = ?1", err, keel_value_int(core->seq));
 	return code == KEEL_OK ? keel_live_change(store, run_id, core, NULL, err) : code;
 }

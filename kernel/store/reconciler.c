@@ -14,7 +14,7 @@ enum keel_code keel_store_set_reconciler(struct keel_store *store, struct keel_t
 	if (code != KEEL_OK)
 		return code;
 	KEEL_ASSERT(name.size <= KEEL_ID_MAX);
-	code = keel_execute(store, "UPDATE store SET reconciler = ?1", err, keel_text(name));
+	code = keel_execute(store, "UPDATE store SET reconciler = ?1", err, keel_value_text(name));
 	return keel_write_end(store, code, true, err);
 }
 

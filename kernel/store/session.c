@@ -107,7 +107,7 @@ static enum keel_code tidy(struct keel_store *store, struct keel_error *err)
 	bool row;
 	enum keel_code code = tidy_from(store, &from, err);
 	if (code == KEEL_OK)
-		code = keel_query(store, some, &statement, err, keel_int(from), keel_int(TIDY_MAX));
+		code = keel_query(store, some, &statement, err, keel_value_int(from), keel_value_int(TIDY_MAX));
 	if (code != KEEL_OK)
 		return code;
 	while ((code = keel_step(statement, &row, err)) == KEEL_OK && row) {
@@ -124,7 +124,7 @@ static enum keel_code tidy(struct keel_store *store, struct keel_error *err)
 	}
 	keel_reset(statement);
 	for (size_t i = 0; code == KEEL_OK && i < count; i++)
-		code = keel_execute(store, drop, err, keel_int(dead[i]));
+		code = keel_execute(store, drop, err, keel_value_int(dead[i]));
 	return code;
 }
 
@@ -150,10 +150,10 @@ static enum keel_code insert_session(struct keel_store *store, const char *token
 	static const char insert[] = "INSERT INTO sessions (owner, pid, started_at, boot, space, start, clock, token)"
 								 " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 	const struct keel_process *self = &store->process;
-	enum keel_code code =
-		keel_execute(store, insert, err, keel_text(keel_text_of(store->owner_name)), keel_int(self->pid),
-					 keel_int(keel_store_now(store)), keel_text(keel_text_of(self->boot)), keel_int(self->space),
-					 keel_int(self->start), keel_int(self->clock), keel_text(keel_text_of(token)));
+	enum keel_code code = keel_execute(
+		store, insert, err, keel_value_text(keel_text_of(store->owner_name)), keel_value_int(self->pid),
+		keel_value_int(keel_store_now(store)), keel_value_text(keel_text_of(self->boot)), keel_value_int(self->space),
+		keel_value_int(self->start), keel_value_int(self->clock), keel_value_text(keel_text_of(token)));
 	*id = store->sql->driver->inserted(store->sql);
 	KEEL_ASSERT(code != KEEL_OK || *id > 0);
 	return code;
@@ -161,7 +161,7 @@ static enum keel_code insert_session(struct keel_store *store, const char *token
 
 enum keel_code keel_session_delete(struct keel_store *store, int64_t id, struct keel_error *err)
 {
-	return keel_execute(store, "DELETE FROM sessions WHERE id = ?1", err, keel_int(id));
+	return keel_execute(store, "DELETE FROM sessions WHERE id = ?1", err, keel_value_int(id));
 }
 
 /* Takes the first number whose byte is free. A byte can be taken only by a session of a store that was deleted and made
@@ -212,7 +212,8 @@ enum keel_code keel_session_beat(struct keel_store *store, int64_t session, int6
 	struct keel_statement *select;
 	bool row;
 	*beat = 0;
-	enum keel_code code = keel_query(store, "SELECT beat FROM sessions WHERE id = ?1", &select, err, keel_int(session));
+	enum keel_code code =
+		keel_query(store, "SELECT beat FROM sessions WHERE id = ?1", &select, err, keel_value_int(session));
 	if (code != KEEL_OK)
 		return code;
 	code = keel_first_step(store, select, &row, err);

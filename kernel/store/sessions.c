@@ -31,7 +31,7 @@ static enum keel_code look_up(struct keel_store *store, int64_t session, bool *f
 	struct keel_statement *statement;
 	*found = false;
 	*verdict = (struct keel_verdict){false, false};
-	enum keel_code code = keel_query(store, one, &statement, err, keel_int(session));
+	enum keel_code code = keel_query(store, one, &statement, err, keel_value_int(session));
 	if (code != KEEL_OK)
 		return code;
 	code = keel_first_step(store, statement, found, err);

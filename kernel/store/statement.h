@@ -14,21 +14,21 @@ struct keel_value {
 	int64_t number;
 	struct keel_text text;
 };
-static inline struct keel_value keel_int(int64_t number)
+static inline struct keel_value keel_value_int(int64_t number)
 {
 	return (struct keel_value){.kind = KEEL_VALUE_INT, .number = number};
 }
-static inline struct keel_value keel_text(struct keel_text text) /* data NULL: null */
+static inline struct keel_value keel_value_text(struct keel_text text) /* data NULL: null */
 {
 	return (struct keel_value){.kind = text.data ? KEEL_VALUE_TEXT : KEEL_VALUE_NULL, .text = text};
 }
-static inline struct keel_value keel_null(void)
+static inline struct keel_value keel_value_null(void)
 {
 	return (struct keel_value){.kind = KEEL_VALUE_NULL};
 }
 
 /* A statement with its parameters ?1, ?2, … bound, ready to step: the common beginning of every query. The values
- * follow the other arguments: keel_query(store, text, &statement, err, keel_int(1), keel_text(name)). */
+ * follow the other arguments: keel_query(store, text, &statement, err, keel_value_int(1), keel_value_text(name)). */
 #define keel_query(store, text, statement, err, ...)                                                  \
 	keel_query_values(store, text, statement, err, (const struct keel_value[]){__VA_ARGS__},          \
 	                  sizeof((const struct keel_value[]){__VA_ARGS__}) / sizeof(struct keel_value))

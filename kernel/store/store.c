@@ -67,7 +67,7 @@ static enum keel_code migrate(struct keel_store *store, struct keel_error *err)
 		code = keel_store_new_id(store, epoch, err);
 		if (code == KEEL_OK)
 			code = keel_execute(store, "INSERT INTO store (epoch, created_at) VALUES (?1, ?2)", err,
-								keel_text(keel_text_of(epoch)), keel_int(keel_store_now(store)));
+								keel_value_text(keel_text_of(epoch)), keel_value_int(keel_store_now(store)));
 	}
 	if (code == KEEL_OK)
 		code = driver->check_schema(store->sql, keel_store_script, err);

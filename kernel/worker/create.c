@@ -40,7 +40,7 @@ static enum keel_code find_by_key(struct keel_store *store, int64_t runtime, con
 		"SELECT " KEEL_WORKER_COLUMNS " FROM workers WHERE runtime = ?1 AND idempotency_key = ?2";
 	struct keel_statement *select;
 	struct keel_text key = request->idempotency_key;
-	enum keel_code code = keel_query(store, text, &select, err, keel_int(runtime), keel_text(key));
+	enum keel_code code = keel_query(store, text, &select, err, keel_value_int(runtime), keel_value_text(key));
 	if (code == KEEL_OK)
 		code = keel_worker_read_rows(store, select, list, err);
 	if (code != KEEL_OK || list->count == 0)
@@ -72,11 +72,12 @@ static enum keel_code insert(struct keel_store *store, struct keel_text runtime_
 	int64_t event_id = 0;
 	enum keel_code code = keel_runtime_write_event(store, runtime_id, &event, &event_id, err);
 	if (code == KEEL_OK)
-		code = keel_execute(store, text, err, keel_int(runtime), keel_text(worker_id), keel_text(request->intent),
-							keel_text(request->profile), keel_text(request->config_bundle),
-							keel_text(request->requested_capabilities), keel_int(request->requested_capability_count),
-							keel_text(request->workspace_refs), keel_text(request->mount_refs), keel_int(event_id),
-							keel_int(event.at), keel_text(request->idempotency_key));
+		code = keel_execute(
+			store, text, err, keel_value_int(runtime), keel_value_text(worker_id), keel_value_text(request->intent),
+			keel_value_text(request->profile), keel_value_text(request->config_bundle),
+			keel_value_text(request->requested_capabilities), keel_value_int(request->requested_capability_count),
+			keel_value_text(request->workspace_refs), keel_value_text(request->mount_refs), keel_value_int(event_id),
+			keel_value_int(event.at), keel_value_text(request->idempotency_key));
 	if (code == KEEL_OK)
 		code = keel_runtime_count_worker(store, runtime, KEEL_WORKER_STATUS_COUNT, KEEL_WORKER_RUNNING, err);
 	return code;
@@ -101,7 +102,7 @@ static enum keel_code create(struct keel_store *store, struct keel_text runtime_
 		static const char text[] = "SELECT seq FROM workers WHERE worker_id = ?1";
 		struct keel_statement *select;
 		bool found = false;
-		code = keel_query(store, text, &select, err, keel_text(worker_id));
+		code = keel_query(store, text, &select, err, keel_value_text(worker_id));
 		if (code == KEEL_OK) {
 			code = keel_step(select, &found, err);
 			keel_reset(select);

@@ -43,12 +43,12 @@ static enum keel_code find(struct keel_store *store, int64_t runtime, int64_t wo
 	bool row;
 	enum keel_code code;
 	if (worker)
-		code = keel_query(store, of_worker, &select, err, keel_int(worker), keel_text(about->code));
+		code = keel_query(store, of_worker, &select, err, keel_value_int(worker), keel_value_text(about->code));
 	else if (about->run_id.data)
-		code = keel_query(store, of_run, &select, err, keel_int(runtime), keel_text(about->code),
-						  keel_text(about->run_id));
+		code = keel_query(store, of_run, &select, err, keel_value_int(runtime), keel_value_text(about->code),
+						  keel_value_text(about->run_id));
 	else
-		code = keel_query(store, of_runtime, &select, err, keel_int(runtime), keel_text(about->code));
+		code = keel_query(store, of_runtime, &select, err, keel_value_int(runtime), keel_value_text(about->code));
 	if (code != KEEL_OK)
 		return code;
 	code = keel_step(select, &row, err);
@@ -67,15 +67,15 @@ static enum keel_code write(struct keel_store *store, const struct keel_runtime_
 	static const char counted[] = "UPDATE runtimes SET diagnostic_count = diagnostic_count + 1, diagnostic_last = ?2"
 								  " WHERE seq = ?1";
 	if (*id)
-		return keel_execute(store, again, err, keel_int(row->seq), keel_int(*id), keel_text(about->severity),
-							keel_text(about->message));
+		return keel_execute(store, again, err, keel_value_int(row->seq), keel_value_int(*id),
+							keel_value_text(about->severity), keel_value_text(about->message));
 	enum keel_code code = keel_next_number(row->diagnostic_last, id, err, "ids of diagnostics of a runtime");
 	if (code != KEEL_OK)
 		return code;
-	code = keel_execute(store, insert, err, keel_int(row->seq), keel_int(*id), keel_text(about->severity),
-						keel_text(about->code), keel_text(about->message), worker ? keel_int(worker) : keel_null(),
-						keel_text(about->run_id));
-	return code == KEEL_OK ? keel_execute(store, counted, err, keel_int(row->seq), keel_int(*id)) : code;
+	code = keel_execute(store, insert, err, keel_value_int(row->seq), keel_value_int(*id),
+						keel_value_text(about->severity), keel_value_text(about->code), keel_value_text(about->message),
+						worker ? keel_value_int(worker) : keel_value_null(), keel_value_text(about->run_id));
+	return code == KEEL_OK ? keel_execute(store, counted, err, keel_value_int(row->seq), keel_value_int(*id)) : code;
 }
 
 enum keel_code keel_diagnostic_record(struct keel_store *store, struct keel_text runtime_id,
@@ -184,7 +184,8 @@ enum keel_code keel_diagnostic_list(struct keel_store *store, struct keel_text r
 	if (code == KEEL_OK)
 		code = keel_runtime_find(store, runtime_id, &row, err);
 	if (code == KEEL_OK)
-		code = keel_query(store, text, &select, err, keel_int(row.seq), keel_int(after), keel_int(limit));
+		code = keel_query(store, text, &select, err, keel_value_int(row.seq), keel_value_int(after),
+						  keel_value_int(limit));
 	if (code == KEEL_OK)
 		code = read_rows(store, select, after, list, err);
 	if (code != KEEL_OK)

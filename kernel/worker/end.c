@@ -21,8 +21,8 @@ static enum keel_code end(struct keel_store *store, struct keel_text runtime_id,
 		.message = reason.data ? reason : keel_text_of(stop ? "worker stopped" : "worker cancelled")};
 	enum keel_code code = keel_runtime_write_event(store, runtime_id, &event, event_id, err);
 	if (code == KEEL_OK)
-		code = keel_execute(store, text, err, keel_int(core->seq), keel_int(status), keel_int(*event_id),
-							keel_int(event.at));
+		code = keel_execute(store, text, err, keel_value_int(core->seq), keel_value_int(status),
+							keel_value_int(*event_id), keel_value_int(event.at));
 	return code == KEEL_OK ? keel_runtime_count_worker(store, runtime, KEEL_WORKER_RUNNING, status, err) : code;
 }
 
@@ -68,7 +68,7 @@ static enum keel_code first_active(struct keel_store *store, int64_t runtime, st
 		"SELECT seq, worker_id FROM workers WHERE runtime = ?1 AND " KEEL_WORKER_ACTIVE " ORDER BY seq LIMIT 1";
 	struct keel_statement *select;
 	memset(core, 0, sizeof *core);
-	enum keel_code code = keel_query(store, text, &select, err, keel_int(runtime));
+	enum keel_code code = keel_query(store, text, &select, err, keel_value_int(runtime));
 	if (code != KEEL_OK)
 		return code;
 	code = keel_step(select, found, err);

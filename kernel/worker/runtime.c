@@ -45,7 +45,7 @@ static enum keel_code read_runtime(struct keel_store *store, struct keel_text ru
 	struct keel_runtime *about = &row->about;
 	bool found;
 	memset(row, 0, sizeof *row);
-	enum keel_code code = keel_query(store, text, &select, err, keel_text(runtime_id));
+	enum keel_code code = keel_query(store, text, &select, err, keel_value_text(runtime_id));
 	if (code != KEEL_OK)
 		return code;
 	code = keel_first_step(store, select, &found, err);
@@ -112,8 +112,8 @@ enum keel_code keel_runtime_count_worker(struct keel_store *store, int64_t runti
 		change[from]--;
 	if (to < KEEL_WORKER_STATUS_COUNT)
 		change[to]++;
-	return keel_execute(store, text, err, keel_int(runtime), keel_int(change[KEEL_WORKER_RUNNING]),
-						keel_int(change[KEEL_WORKER_STOPPED]), keel_int(change[KEEL_WORKER_CANCELLED]));
+	return keel_execute(store, text, err, keel_value_int(runtime), keel_value_int(change[KEEL_WORKER_RUNNING]),
+						keel_value_int(change[KEEL_WORKER_STOPPED]), keel_value_int(change[KEEL_WORKER_CANCELLED]));
 }
 
 enum keel_code keel_runtime_write_event(struct keel_store *store, struct keel_text runtime_id,
@@ -199,9 +199,10 @@ static enum keel_code make(struct keel_store *store, struct keel_text runtime_id
 		.kind = "runtime_started", .at = keel_store_now(store), .message = keel_text_of("runtime started")};
 	enum keel_code code = keel_runtime_write_event(store, runtime_id, &event, &about->event_id, err);
 	if (code == KEEL_OK)
-		code = keel_execute(store, text, err, keel_text(runtime_id), keel_text(keel_text_of(about->display_name)),
-							keel_int(about->event_id), keel_int(about->max_transcript_projection_items),
-							keel_int(about->max_event_batch_items), keel_int(event.at));
+		code = keel_execute(store, text, err, keel_value_text(runtime_id),
+							keel_value_text(keel_text_of(about->display_name)), keel_value_int(about->event_id),
+							keel_value_int(about->max_transcript_projection_items),
+							keel_value_int(about->max_event_batch_items), keel_value_int(event.at));
 	return code;
 }
 
@@ -242,9 +243,9 @@ enum keel_code keel_runtime_open(struct keel_store *store, struct keel_text runt
 		adopt(&row.about, options);
 		code = make(store, runtime_id, &row, err);
 	} else if (code == KEEL_OK && adopt(&row.about, options)) {
-		code = keel_execute(store, update, err, keel_int(row.seq), keel_text(keel_text_of(row.about.display_name)),
-							keel_int(row.about.max_transcript_projection_items),
-							keel_int(row.about.max_event_batch_items));
+		code = keel_execute(
+			store, update, err, keel_value_int(row.seq), keel_value_text(keel_text_of(row.about.display_name)),
+			keel_value_int(row.about.max_transcript_projection_items), keel_value_int(row.about.max_event_batch_items));
 	}
 	code = keel_write_end(store, code, true, err);
 	if (code == KEEL_OK)
@@ -279,7 +280,7 @@ enum keel_code keel_runtime_next(struct keel_store *store, struct keel_text afte
 	if (code == KEEL_OK)
 		code = keel_store_check(store, err);
 	if (code == KEEL_OK)
-		code = keel_query(store, text, &select, err, keel_text(after.data ? after : keel_text_of("")));
+		code = keel_query(store, text, &select, err, keel_value_text(after.data ? after : keel_text_of("")));
 	if (code != KEEL_OK)
 		return code;
 	code = keel_first_step(store, select, found, err);

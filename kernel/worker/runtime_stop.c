@@ -24,8 +24,9 @@ static enum keel_code change(struct keel_store *store, struct keel_text runtime_
 	if (code == KEEL_OK)
 		code = keel_runtime_write_event(store, runtime_id, &event, event_id, err);
 	if (code == KEEL_OK)
-		code = keel_execute(store, update, err, keel_int(row.seq),
-							keel_int(stop ? KEEL_RUNTIME_STOPPED_ROW : KEEL_RUNTIME_RUNNING_ROW), keel_int(*event_id));
+		code = keel_execute(store, update, err, keel_value_int(row.seq),
+							keel_value_int(stop ? KEEL_RUNTIME_STOPPED_ROW : KEEL_RUNTIME_RUNNING_ROW),
+							keel_value_int(*event_id));
 	return code;
 }
 

@@ -35,7 +35,7 @@ static enum keel_code find_by_key(struct keel_store *store, int64_t worker, cons
 	struct keel_statement *select;
 	struct keel_text key = input->idempotency_key;
 	bool row;
-	enum keel_code code = keel_query(store, text, &select, err, keel_int(worker), keel_text(key));
+	enum keel_code code = keel_query(store, text, &select, err, keel_value_int(worker), keel_value_text(key));
 	if (code != KEEL_OK)
 		return code;
 	code = keel_step(select, &row, err);
@@ -84,11 +84,12 @@ static enum keel_code append(struct keel_store *store, struct keel_text runtime_
 	code = keel_runtime_write_event(store, runtime_id, &event, &ack->event_id, err);
 	ack->transcript_sequence = sequence;
 	if (code == KEEL_OK)
-		code = keel_execute(store, insert, err, keel_int(ack->event_id), keel_int(core->seq), keel_int(sequence),
-							keel_text(input->role), keel_text(input->content), keel_text(input->run_id),
-							keel_text(input->idempotency_key));
+		code = keel_execute(store, insert, err, keel_value_int(ack->event_id), keel_value_int(core->seq),
+							keel_value_int(sequence), keel_value_text(input->role), keel_value_text(input->content),
+							keel_value_text(input->run_id), keel_value_text(input->idempotency_key));
 	if (code == KEEL_OK)
-		code = keel_execute(store, update, err, keel_int(core->seq), keel_int(sequence), keel_int(ack->event_id));
+		code = keel_execute(store, update, err, keel_value_int(core->seq), keel_value_int(sequence),
+							keel_value_int(ack->event_id));
 	return code;
 }
 
@@ -168,8 +169,8 @@ static enum keel_code read_entries(struct keel_store *store, const struct keel_w
 		list->items = items;
 		list->capacity = (size_t)count;
 	}
-	enum keel_code code = keel_query(store, text, &select, err, keel_int(core->seq), keel_int(list->start),
-									 keel_int(list->start + count));
+	enum keel_code code = keel_query(store, text, &select, err, keel_value_int(core->seq), keel_value_int(list->start),
+									 keel_value_int(list->start + count));
 	if (code != KEEL_OK)
 		return code;
 	while (bytes < KEEL_PAGE_BYTES && (code = keel_step(select, &row, err)) == KEEL_OK && row && sound &&

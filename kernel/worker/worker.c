@@ -114,7 +114,7 @@ enum keel_code keel_worker_read(struct keel_store *store, int64_t runtime, struc
 {
 	static const char text[] = "SELECT " KEEL_WORKER_COLUMNS " FROM workers WHERE worker_id = ?1 AND runtime = ?2";
 	struct keel_statement *select;
-	enum keel_code code = keel_query(store, text, &select, err, keel_text(worker_id), keel_int(runtime));
+	enum keel_code code = keel_query(store, text, &select, err, keel_value_text(worker_id), keel_value_int(runtime));
 	if (code == KEEL_OK)
 		code = keel_worker_read_rows(store, select, list, err);
 	return code == KEEL_OK && list->count == 0 ? not_found(worker_id, err) : code;
@@ -128,7 +128,7 @@ enum keel_code keel_worker_find(struct keel_store *store, int64_t runtime, struc
 	struct keel_statement *select;
 	bool row;
 	memset(core, 0, sizeof *core);
-	enum keel_code code = keel_query(store, text, &select, err, keel_text(worker_id), keel_int(runtime));
+	enum keel_code code = keel_query(store, text, &select, err, keel_value_text(worker_id), keel_value_int(runtime));
 	if (code != KEEL_OK)
 		return code;
 	code = keel_first_step(store, select, &row, err);
@@ -208,8 +208,8 @@ enum keel_code keel_worker_list(struct keel_store *store, struct keel_text runti
 	if (code == KEEL_OK)
 		code = keel_check_limit(query->limit, KEEL_LIST_MAX, err);
 	if (code == KEEL_OK)
-		code = keel_query(store, query->active ? active : all, &select, err, keel_int(row.seq), keel_int(after.seq),
-						  keel_int(query->limit));
+		code = keel_query(store, query->active ? active : all, &select, err, keel_value_int(row.seq),
+						  keel_value_int(after.seq), keel_value_int(query->limit));
 	return code == KEEL_OK ? keel_worker_read_rows(store, select, list, err) : code;
 }
 
