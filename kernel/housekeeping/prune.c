@@ -161,7 +161,7 @@ static enum keel_code drop_worker(struct keel_store *store, int64_t worker, int6
 	if (code == KEEL_OK && diagnostics > 0)
 		code = keel_execute(store, uncount, err, keel_value_int(runtime), keel_value_int(diagnostics));
 	if (code == KEEL_OK)
-		code = keel_runtime_count_worker(store, runtime, status, KEEL_WORKER_STATUS_COUNT, err);
+		code = keel_runtime_count_worker(store, runtime, status, KEEL_WORKER_NONE, err);
 	return code;
 }
 

@@ -79,7 +79,7 @@ static enum keel_code insert(struct keel_store *store, struct keel_text runtime_
 			keel_value_text(request->workspace_refs), keel_value_text(request->mount_refs), keel_value_int(event_id),
 			keel_value_int(event.at), keel_value_text(request->idempotency_key));
 	if (code == KEEL_OK)
-		code = keel_runtime_count_worker(store, runtime, KEEL_WORKER_STATUS_COUNT, KEEL_WORKER_RUNNING, err);
+		code = keel_runtime_count_worker(store, runtime, KEEL_WORKER_NONE, KEEL_WORKER_RUNNING, err);
 	return code;
 }
 

@@ -108,9 +108,9 @@ enum keel_code keel_runtime_count_worker(struct keel_store *store, int64_t runti
 							   " stopped_count = stopped_count + ?3, cancelled_count = cancelled_count + ?4"
 							   " WHERE seq = ?1";
 	int64_t change[KEEL_WORKER_STATUS_COUNT] = {0};
-	if (from < KEEL_WORKER_STATUS_COUNT)
+	if (from != KEEL_WORKER_NONE)
 		change[from]--;
-	if (to < KEEL_WORKER_STATUS_COUNT)
+	if (to != KEEL_WORKER_NONE)
 		change[to]++;
 	return keel_execute(store, text, err, keel_value_int(runtime), keel_value_int(change[KEEL_WORKER_RUNNING]),
 						keel_value_int(change[KEEL_WORKER_STOPPED]), keel_value_int(change[KEEL_WORKER_CANCELLED]));

@@ -31,8 +31,10 @@ enum keel_code keel_runtime_check_running(const struct keel_runtime_row *row, st
 enum keel_code keel_runtime_find_running(struct keel_store *store, struct keel_text runtime_id,
                                          struct keel_runtime_row *row, struct keel_error *err);
 
-/* Counts a worker that came to be (from: KEEL_WORKER_STATUS_COUNT, to: running), ended (from: running), or was pruned
- * (to: KEEL_WORKER_STATUS_COUNT). */
+/* In place of a status: the worker is not there yet, or no longer. */
+#define KEEL_WORKER_NONE KEEL_WORKER_STATUS_COUNT
+
+/* Counts a worker that came to be (from: none, to: running), ended (from: running), or was pruned (to: none). */
 enum keel_code keel_runtime_count_worker(struct keel_store *store, int64_t runtime, enum keel_worker_status from,
                                          enum keel_worker_status to, struct keel_error *err);
 
