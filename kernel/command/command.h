@@ -1,24 +1,24 @@
-/* command.h - the parts of keel.host, the C side of the keel command. */
-#ifndef KEEL_HOST_HOST_H
-#define KEEL_HOST_HOST_H
+/* command.h - the parts of keel.command, the C side of the keel command. */
+#ifndef KEEL_COMMAND_COMMAND_H
+#define KEEL_COMMAND_COMMAND_H
 
 #include <lua.h>
 
 /* Pushes the module's table, with what each file here adds to it. */
-int host_open(lua_State *L);
+int command_open(lua_State *L);
 
 /* Each adds its functions to the table on top. */
-void host_add_system(lua_State *L);
-void host_add_interrupts(lua_State *L);
-void host_add_history(lua_State *L);
-void host_add_screen(lua_State *L);
-void host_add_width(lua_State *L);
-void host_add_prompt(lua_State *L); /* nothing, if the command was built without libedit */
+void command_add_system(lua_State *L);
+void command_add_interrupts(lua_State *L);
+void command_add_history(lua_State *L);
+void command_add_screen(lua_State *L);
+void command_add_width(lua_State *L);
+void command_add_prompt(lua_State *L); /* nothing, if the command was built without libedit */
 
 /* Before the first store is opened. */
-void host_set_up_sqlite(void);
+void command_set_up_sqlite(void);
 
 /* [-0, +3, -] nil, the text of an errno, the errno. */
-int host_fail(lua_State *L, int number);
+int command_fail(lua_State *L, int number);
 
 #endif

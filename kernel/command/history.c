@@ -1,4 +1,4 @@
-/* history.c - keel.host for the prompt: a file of lines that several programs may append to at the same time.
+/* history.c - keel.command for the prompt: a file of lines that several programs may append to at the same time.
  *
  * Each line is written on its own, under a lock, when it is known: a program that is killed loses nothing, and none
  * writes its picture of the file over what others have added. A file that has grown long is shortened in place, under
@@ -56,7 +56,7 @@ static int append(const char *path, const char *line, size_t size)
 	return failure;
 }
 
-/* host.append_line(path, line): adds a line to a file, which is made if need be, 0600. */
+/* command.append_line(path, line): adds a line to a file, which is made if need be, 0600. */
 static int append_line(lua_State *L)
 {
 	size_t size;
@@ -68,12 +68,12 @@ static int append_line(lua_State *L)
 	const char *line = lua_tolstring(L, 2, &size);
 	int failure = append(path, line, size);
 	if (failure)
-		return host_fail(L, failure);
+		return command_fail(L, failure);
 	lua_pushboolean(L, 1);
 	return 1;
 }
 
-void host_add_history(lua_State *L)
+void command_add_history(lua_State *L)
 {
 	lua_pushcfunction(L, append_line);
 	lua_setfield(L, -2, "append_line");

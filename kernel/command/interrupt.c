@@ -1,4 +1,4 @@
-/* interrupt.c - keel.host for the prompt: Ctrl-C ends what runs, and the program goes on.
+/* interrupt.c - keel.command for the prompt: Ctrl-C ends what runs, and the program goes on.
  *
  * A count hook looks whether the key was pressed. It is there all the time, as coroutines have the hook of whoever made
  * them: one that is set by the signal would miss a loop in a coroutine. It makes a tight loop take twice as long.
@@ -65,18 +65,18 @@ static void hook(lua_State *L, lua_Debug *ar)
 	lua_error(L);
 }
 
-/* host.catch_interrupts(): from now on, Ctrl-C raises in what host.call runs. */
+/* command.catch_interrupts(): from now on, Ctrl-C raises in what command.call runs. */
 static int catch_interrupts(lua_State *L)
 {
 	struct sigaction how = {.sa_handler = press}; /* no SA_RESTART: what waits for input hears of it */
 	sigemptyset(&how.sa_mask);
 	if (sigaction(SIGINT, &how, NULL) != 0)
-		return host_fail(L, errno);
+		return command_fail(L, errno);
 	lua_sethook(L, hook, LUA_MASKCOUNT, EVERY);
 	return 0;
 }
 
-/* host.begin(): forgets what was pressed. */
+/* command.begin(): forgets what was pressed. */
 static int begin(lua_State *L)
 {
 	(void)L;
@@ -95,8 +95,8 @@ static int explain(lua_State *L)
 	return 1;
 }
 
-/* host.call(fn, explain): calls fn(), which Ctrl-C may interrupt. Returns whether it was pressed, whether fn returned,
- * and its results, or what explain made of the error; explain is called where the error was raised. */
+/* command.call(fn, explain): calls fn(), which Ctrl-C may interrupt. Returns whether it was pressed, whether fn
+ * returned, and its results, or what explain made of the error; explain is called where the error was raised. */
 static int call(lua_State *L)
 {
 	luaL_checktype(L, 1, LUA_TFUNCTION);
@@ -119,15 +119,15 @@ static int call(lua_State *L)
 	return lua_gettop(L) - 2;
 }
 
-/* host.is_interrupted(): whether Ctrl-C was pressed since the last begin. */
+/* command.is_interrupted(): whether Ctrl-C was pressed since the last begin. */
 static int is_interrupted(lua_State *L)
 {
 	lua_pushboolean(L, interrupt_is_pending());
 	return 1;
 }
 
-/* host.hold_interrupts(held): while they are held, only the second press raises; for a loop that must be left in good
- * order. Returns whether they were held before. */
+/* command.hold_interrupts(held): while they are held, only the second press raises; for a loop that must be left in
+ * good order. Returns whether they were held before. */
 static int hold_interrupts(lua_State *L)
 {
 	bool before = is_held;
@@ -136,7 +136,7 @@ static int hold_interrupts(lua_State *L)
 	return 1;
 }
 
-/* host.sleep(seconds): waits. Raises when it is interrupted. */
+/* command.sleep(seconds): waits. Raises when it is interrupted. */
 static int sleep_for(lua_State *L)
 {
 	lua_Number seconds = luaL_checknumber(L, 1);
@@ -175,7 +175,7 @@ static const luaL_Reg functions[] = {
 	{"hold_interrupts", hold_interrupts},   {"sleep", sleep_for}, {NULL, NULL},
 };
 
-void host_add_interrupts(lua_State *L)
+void command_add_interrupts(lua_State *L)
 {
 	luaL_setfuncs(L, functions, 0);
 }

@@ -1,6 +1,6 @@
 /* keys.h - what comes from the terminal while libedit edits a line: characters, signals, text that is pasted. */
-#ifndef KEEL_HOST_KEYS_H
-#define KEEL_HOST_KEYS_H
+#ifndef KEEL_COMMAND_KEYS_H
+#define KEEL_COMMAND_KEYS_H
 
 #include <signal.h>
 #include <stdbool.h>

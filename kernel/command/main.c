@@ -1,4 +1,4 @@
-/* main.c - the keel command: a Lua state with keel.kernel and keel.host in it, which runs lua/keel/cli.
+/* main.c - the keel command: a Lua state with keel.kernel and keel.command in it, which runs lua/keel/cli.
  *
  * What is built to be installed carries its Lua files, compiled (scripts.h). Those it does not carry are found from
  * where this program is: under the prefix it was installed in, or in the source tree it was
@@ -96,9 +96,9 @@ static int run(lua_State *L)
 	luaL_openlibs(L);
 	if (find_files(folder, sizeof folder))
 		set_path(L, folder);
-	host_add_scripts(L);
+	command_add_scripts(L);
 	luaL_requiref(L, "keel.kernel", luaopen_keel_kernel, 0);
-	luaL_requiref(L, "keel.host", host_open, 0);
+	luaL_requiref(L, "keel.command", command_open, 0);
 	lua_settop(L, 0);
 	lua_getglobal(L, "require");
 	lua_pushliteral(L, "keel.cli");
@@ -146,7 +146,7 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	}
 	catch_size_limit();
-	host_set_up_sqlite();
+	command_set_up_sqlite();
 	lua_State *L = luaL_newstate();
 	if (!L) {
 		fputs("keel: out of memory\n", stderr);

@@ -83,7 +83,7 @@ end
 -- What it needs of others, where that is: otherwise it is looked for when the command runs.
 local argparse = #arg > 2 and package.searchpath("argparse", package.path)
 if argparse then carry("argparse", argparse, "argparse.lua") end
-texts[#texts + 1] = ("const struct host_script host_scripts[] = {\n%s\t{NULL, NULL, 0},\n};\n"):format(
+texts[#texts + 1] = ("const struct command_script command_scripts[] = {\n%s\t{NULL, NULL, 0},\n};\n"):format(
   table.concat(list))
 
 local file <close> = assert(io.open(output, "wb"))

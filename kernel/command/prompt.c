@@ -1,8 +1,8 @@
-/* prompt.c - keel.host for the prompt: a line editor. Uses: libedit, keys, interrupt.
+/* prompt.c - keel.command for the prompt: a line editor. Uses: libedit, keys, interrupt.
  *
  * libedit is asked for its own interface (histedit.h) and not for readline's, which keeps its state in globals.
  *
- * Without libedit the command is built all the same: host.prompt is missing then, and lines are read as they come.
+ * Without libedit the command is built all the same: command.prompt is missing then, and lines are read as they come.
  */
 #include "command.h"
 
@@ -126,7 +126,7 @@ static void set_characters(void)
 		setlocale(LC_CTYPE, "C.UTF-8");
 }
 
-/* host.prompt(complete): a line editor on the terminal. complete(text before the cursor) gives a text to insert, or
+/* command.prompt(complete): a line editor on the terminal. complete(text before the cursor) gives a text to insert, or
  * nil, and a text to show, or nil. Returns it; nil and a text when this terminal cannot be used. */
 static int open_prompt(lua_State *L)
 {
@@ -141,7 +141,7 @@ static int open_prompt(lua_State *L)
 	self->history = history_init();
 	self->editor = self->history ? el_init("keel", stdin, stdout, stderr) : NULL;
 	if (!self->editor)
-		return host_fail(L, ENOMEM);
+		return command_fail(L, ENOMEM);
 	history(self->history, &event, H_SETSIZE, HISTORY_MAX);
 	history(self->history, &event, H_SETUNIQUE, 1);
 	el_set(self->editor, EL_CLIENTDATA, self);
@@ -195,7 +195,7 @@ static const luaL_Reg methods[] = {
 	{"__gc", prompt_close}, {"__close", prompt_close}, {NULL, NULL},
 };
 
-void host_add_prompt(lua_State *L)
+void command_add_prompt(lua_State *L)
 {
 	if (luaL_newmetatable(L, PROMPT)) {
 		luaL_setfuncs(L, methods, 0);
@@ -209,7 +209,7 @@ void host_add_prompt(lua_State *L)
 
 #else
 
-void host_add_prompt(lua_State *L)
+void command_add_prompt(lua_State *L)
 {
 	(void)L;
 }

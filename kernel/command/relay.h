@@ -1,6 +1,6 @@
 /* relay.h - what a command says, shown and kept: from a pipe into a file and on to a descriptor of ours. */
-#ifndef KEEL_HOST_RELAY_H
-#define KEEL_HOST_RELAY_H
+#ifndef KEEL_COMMAND_RELAY_H
+#define KEEL_COMMAND_RELAY_H
 
 #include <poll.h>
 #include <stdbool.h>

@@ -1,4 +1,4 @@
-/* screen.c - keel.host for keel top: the whole screen, keys one by one, and the screen of before when it is over.
+/* screen.c - keel.command for keel top: the whole screen, keys one by one, and the screen of before when it is over.
  *
  * Signals are blocked and read from a descriptor, as a supervisor does: nothing ends us before the screen was put back.
  */
@@ -61,7 +61,7 @@ static int screen_close(lua_State *L)
 	return 0;
 }
 
-/* host.screen(): takes the terminal until it is closed. Returns it; fails when there is none. */
+/* command.screen(): takes the terminal until it is closed. Returns it; fails when there is none. */
 static int open_screen(lua_State *L)
 {
 	sigset_t wanted;
@@ -69,17 +69,17 @@ static int open_screen(lua_State *L)
 	self->is_open = false;
 	luaL_setmetatable(L, SCREEN);
 	if (tcgetattr(STDIN_FILENO, &self->before) != 0)
-		return host_fail(L, errno);
+		return command_fail(L, errno);
 	sigemptyset(&wanted);
 	for (const int *number = heard; *number; number++)
 		sigaddset(&wanted, *number);
 	self->signals = signalfd(-1, &wanted, SFD_NONBLOCK | SFD_CLOEXEC);
 	if (self->signals < 0)
-		return host_fail(L, errno);
+		return command_fail(L, errno);
 	sigprocmask(SIG_BLOCK, &wanted, &self->mask);
 	self->is_open = true;
 	int failure = enter(self);
-	return failure ? host_fail(L, failure) : 1;
+	return failure ? command_fail(L, failure) : 1;
 }
 
 /* What a signal means: 0 for nothing, "resize" when the screen has to be drawn anew, else the end. [-0, +?, -] */
@@ -131,7 +131,7 @@ static const luaL_Reg methods[] = {
 	{"wait", screen_wait}, {"close", screen_close}, {"__gc", screen_close}, {"__close", screen_close}, {NULL, NULL},
 };
 
-void host_add_screen(lua_State *L)
+void command_add_screen(lua_State *L)
 {
 	if (luaL_newmetatable(L, SCREEN)) {
 		luaL_setfuncs(L, methods, 0);

@@ -5,9 +5,9 @@
 
 #include <lauxlib.h>
 
-static const struct host_script *find(const char *module)
+static const struct command_script *find(const char *module)
 {
-	const struct host_script *script = host_scripts;
+	const struct command_script *script = command_scripts;
 	while (script->module && strcmp(script->module, module) != 0)
 		script++;
 	return script->module ? script : NULL;
@@ -16,7 +16,7 @@ static const struct host_script *find(const char *module)
 /* carried(module): its source, if that is what is carried. */
 static int carried(lua_State *L)
 {
-	const struct host_script *script = find(luaL_checkstring(L, 1));
+	const struct command_script *script = find(luaL_checkstring(L, 1));
 	if (!script || script->code[0] == (unsigned char)LUA_SIGNATURE[0])
 		return 0;
 	lua_pushlstring(L, (const char *)script->code, script->size);
@@ -28,16 +28,16 @@ static int carried(lua_State *L)
 static int search(lua_State *L)
 {
 	const char *module = luaL_checkstring(L, 1);
-	const struct host_script *script = find(module);
+	const struct command_script *script = find(module);
 	if (!script || luaL_loadbufferx(L, (const char *)script->code, script->size, module, "bt") != LUA_OK)
 		return 0;
 	lua_pushliteral(L, ":keel:"); /* what the loader and package.loaded see as the place of the file */
 	return 2;
 }
 
-void host_add_scripts(lua_State *L)
+void command_add_scripts(lua_State *L)
 {
-	if (!host_scripts[0].module)
+	if (!command_scripts[0].module)
 		return;
 	lua_getglobal(L, "package");
 	lua_getfield(L, -1, "searchers");

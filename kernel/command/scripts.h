@@ -3,23 +3,23 @@
  *
  * A command should start as fast as a shell's built-in tools do, and compiling its Lua files would take longer than all
  * the rest. */
-#ifndef KEEL_HOST_SCRIPTS_H
-#define KEEL_HOST_SCRIPTS_H
+#ifndef KEEL_COMMAND_SCRIPTS_H
+#define KEEL_COMMAND_SCRIPTS_H
 
 #include <stddef.h>
 
 #include <lua.h>
 
-struct host_script {
+struct command_script {
 	const char *module; /* NULL ends the list */
 	const unsigned char *code; /* or the source */
 	size_t size;
 };
 
-extern const struct host_script host_scripts[];
+extern const struct command_script command_scripts[];
 
 /* Lets require find what the program carries before it looks for files, and gives keel.policy the sources, as the
  * module keel.carried. [-0, +0, m] */
-void host_add_scripts(lua_State *L);
+void command_add_scripts(lua_State *L);
 
 #endif

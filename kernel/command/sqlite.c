@@ -3,7 +3,7 @@
 
 #include <sqlite3.h>
 
-void host_set_up_sqlite(void)
+void command_set_up_sqlite(void)
 {
 	/* Nobody asks how much memory SQLite has in use; counting it takes a lock for each allocation. A library must not
 	 * decide that for its host. Refused, it is counted. */

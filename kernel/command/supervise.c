@@ -1,4 +1,4 @@
-/* supervise.c - keel.host for Lua: a supervisor runs one command. Uses: news, outcome, guard, relay, terminal. */
+/* supervise.c - keel.command for Lua: a supervisor runs one command. Uses: news, outcome, guard, relay, terminal. */
 #include "command.h"
 
 #include <string.h>
@@ -22,7 +22,7 @@ static char **push_words(lua_State *L, int argument)
 	return words;
 }
 
-/* host.supervise(command): a supervisor for a command (a list of strings), its guardian forked, signals blocked until
+/* command.supervise(command): a supervisor for a command (a list of strings), its guardian forked, signals blocked until
  * it is closed. Returns it. Fails with the system's text. */
 static int supervise(lua_State *L)
 {
@@ -38,7 +38,7 @@ static int supervise(lua_State *L)
 	lua_setiuservalue(L, -2, 2);
 	int failure = hearing_open(&self->hearing);
 	if (failure)
-		return host_fail(L, failure);
+		return command_fail(L, failure);
 	self->start = (struct guardian_start){.command = words,
 										  .mask = &self->hearing.before,
 										  .child = &self->hearing.child,
@@ -47,7 +47,7 @@ static int supervise(lua_State *L)
 	failure = guard_open(&self->guard, &self->start);
 	if (failure) {
 		hearing_close(&self->hearing);
-		return host_fail(L, failure);
+		return command_fail(L, failure);
 	}
 	hearing_attend(&self->guard);
 	terminal_open(&self->terminal);
@@ -60,7 +60,7 @@ static int hold(lua_State *L)
 {
 	int failure = guard_hold(&supervisor_check(L)->guard, (int)luaL_checkinteger(L, 2));
 	if (failure)
-		return host_fail(L, failure);
+		return command_fail(L, failure);
 	lua_pushboolean(L, true);
 	return 1;
 }
@@ -93,7 +93,7 @@ static int start(lua_State *L)
 	int ends[2] = {-1, -1};
 	int failure = paths[0] && paths[1] ? open_relays(self, paths, ends) : 0;
 	if (failure)
-		return host_fail(L, failure);
+		return command_fail(L, failure);
 	self->told = false;
 	failure = guard_start(&self->guard, ends);
 	for (int i = 0; i < 2; i++)
@@ -103,7 +103,7 @@ static int start(lua_State *L)
 		for (int i = 0; self->keeps && i < 2; i++)
 			relay_close(&self->relays[i]);
 		self->keeps = false;
-		return host_fail(L, failure);
+		return command_fail(L, failure);
 	}
 	lua_pushboolean(L, true);
 	return 1;
@@ -170,7 +170,7 @@ static const luaL_Reg methods[] = {
 	{NULL, NULL},
 };
 
-int host_open(lua_State *L)
+int command_open(lua_State *L)
 {
 	if (luaL_newmetatable(L, SUPERVISOR)) {
 		luaL_setfuncs(L, methods, 0);
@@ -181,11 +181,11 @@ int host_open(lua_State *L)
 	lua_newtable(L);
 	lua_pushcfunction(L, supervise);
 	lua_setfield(L, -2, "supervise");
-	host_add_system(L);
-	host_add_interrupts(L);
-	host_add_history(L);
-	host_add_screen(L);
-	host_add_width(L);
-	host_add_prompt(L);
+	command_add_system(L);
+	command_add_interrupts(L);
+	command_add_history(L);
+	command_add_screen(L);
+	command_add_width(L);
+	command_add_prompt(L);
 	return 1;
 }

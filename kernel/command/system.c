@@ -14,7 +14,7 @@
 
 #include <lauxlib.h>
 
-int host_fail(lua_State *L, int number)
+int command_fail(lua_State *L, int number)
 {
 	lua_pushnil(L);
 	lua_pushstring(L, strerror(number));
@@ -22,24 +22,24 @@ int host_fail(lua_State *L, int number)
 	return 3;
 }
 
-/* host.make_directory(path): makes a directory, 0700. Returns true, also when there is one. */
+/* command.make_directory(path): makes a directory, 0700. Returns true, also when there is one. */
 static int make_directory(lua_State *L)
 {
 	const char *path = luaL_checkstring(L, 1);
 	struct stat about;
 	if (mkdir(path, 0700) != 0 && !(errno == EEXIST && stat(path, &about) == 0 && S_ISDIR(about.st_mode)))
-		return host_fail(L, errno);
+		return command_fail(L, errno);
 	lua_pushboolean(L, 1);
 	return 1;
 }
 
-/* host.stat(path): { kind, size, mode, uid } of what is there, kind being "file", "directory" or "other"; nil and a
+/* command.stat(path): { kind, size, mode, uid } of what is there, kind being "file", "directory" or "other"; nil and a
  * text when there is nothing. Opens nothing. */
 static int stat_path(lua_State *L)
 {
 	struct stat about;
 	if (stat(luaL_checkstring(L, 1), &about) != 0)
-		return host_fail(L, errno);
+		return command_fail(L, errno);
 	lua_createtable(L, 0, 4);
 	lua_pushstring(L, S_ISREG(about.st_mode) ? "file" : S_ISDIR(about.st_mode) ? "directory" : "other");
 	lua_setfield(L, -2, "kind");
@@ -52,7 +52,7 @@ static int stat_path(lua_State *L)
 	return 1;
 }
 
-/* host.space(path): bytes that are free where the path is, and whether the file system is known to be another
+/* command.space(path): bytes that are free where the path is, and whether the file system is known to be another
  * machine's, on which a store does not work. */
 static int space(lua_State *L)
 {
@@ -61,7 +61,7 @@ static int space(lua_State *L)
 	struct statfs about;
 	int is_remote = 0;
 	if (statfs(luaL_checkstring(L, 1), &about) != 0)
-		return host_fail(L, errno);
+		return command_fail(L, errno);
 	for (const unsigned long *type = remote; *type; type++)
 		is_remote |= ((unsigned long)about.f_type & 0xffffffff) == *type;
 	lua_pushinteger(L, (lua_Integer)about.f_bavail * (lua_Integer)about.f_bsize);
@@ -69,17 +69,17 @@ static int space(lua_State *L)
 	return 2;
 }
 
-/* host.directory(): where we are. */
+/* command.directory(): where we are. */
 static int directory(lua_State *L)
 {
 	char path[PATH_MAX];
 	if (!getcwd(path, sizeof path))
-		return host_fail(L, errno);
+		return command_fail(L, errno);
 	lua_pushstring(L, path);
 	return 1;
 }
 
-/* host.last_directory(): where we are, or were before somebody removed it; nil when the system does not tell. */
+/* command.last_directory(): where we are, or were before somebody removed it; nil when the system does not tell. */
 static int last_directory(lua_State *L)
 {
 	static const char gone[] = " (deleted)";
@@ -94,31 +94,31 @@ static int last_directory(lua_State *L)
 	return 1;
 }
 
-/* host.change_directory(path) */
+/* command.change_directory(path) */
 static int change_directory(lua_State *L)
 {
 	if (chdir(luaL_checkstring(L, 1)) != 0)
-		return host_fail(L, errno);
+		return command_fail(L, errno);
 	lua_pushboolean(L, 1);
 	return 1;
 }
 
-/* host.set_environment(name, value): for this process and those it starts. */
+/* command.set_environment(name, value): for this process and those it starts. */
 static int set_environment(lua_State *L)
 {
 	if (setenv(luaL_checkstring(L, 1), luaL_checkstring(L, 2), 1) != 0)
-		return host_fail(L, errno);
+		return command_fail(L, errno);
 	return 0;
 }
 
-/* host.is_terminal(fd) */
+/* command.is_terminal(fd) */
 static int is_terminal(lua_State *L)
 {
 	lua_pushboolean(L, isatty((int)luaL_checkinteger(L, 1)));
 	return 1;
 }
 
-/* host.is_broken(fd): whether nobody reads any more what is written there. */
+/* command.is_broken(fd): whether nobody reads any more what is written there. */
 static int is_broken(lua_State *L)
 {
 	struct pollfd pipe = {.fd = (int)luaL_checkinteger(L, 1)};
@@ -126,7 +126,7 @@ static int is_broken(lua_State *L)
 	return 1;
 }
 
-/* host.size(): columns and rows of the terminal on standard output; nil when it is none. */
+/* command.size(): columns and rows of the terminal on standard output; nil when it is none. */
 static int size(lua_State *L)
 {
 	struct winsize window;
@@ -137,14 +137,14 @@ static int size(lua_State *L)
 	return 2;
 }
 
-/* host.user_id(): of the user we work for. */
+/* command.user_id(): of the user we work for. */
 static int user_id(lua_State *L)
 {
 	lua_pushinteger(L, geteuid());
 	return 1;
 }
 
-/* host.die_of(number): ends us as that signal does, so that who started us hears of it: a shell that runs a script
+/* command.die_of(number): ends us as that signal does, so that who started us hears of it: a shell that runs a script
  * stops it after SIGINT. */
 static int die_of(lua_State *L)
 {
@@ -170,7 +170,7 @@ static const luaL_Reg functions[] = {
 	{NULL, NULL},
 };
 
-void host_add_system(lua_State *L)
+void command_add_system(lua_State *L)
 {
 	luaL_setfuncs(L, functions, 0);
 }

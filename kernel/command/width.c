@@ -40,8 +40,8 @@ static lua_Integer width_of(wchar_t character)
 	return width < 0 ? 1 : width;
 }
 
-/* host.columns(text, room): the columns that a text takes; and how many bytes of its beginning go into `room` columns
- * (default: all). */
+/* command.columns(text, room): the columns that a text takes; and how many bytes of its beginning go into `room`
+ * columns (default: all). */
 static int columns(lua_State *L)
 {
 	size_t size, fits = 0, at = 0;
@@ -63,7 +63,7 @@ static int columns(lua_State *L)
 	return 2;
 }
 
-void host_add_width(lua_State *L)
+void command_add_width(lua_State *L)
 {
 	lua_pushcfunction(L, columns);
 	lua_setfield(L, -2, "columns");

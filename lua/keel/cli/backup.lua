@@ -1,5 +1,5 @@
 --- keel backup: a copy of the store while it is used.
-local host = require "keel.host"
+local keel_command = require "keel.command"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 local progress = require "keel.cli.progress"
@@ -18,7 +18,7 @@ return {
       done, err = store:backup(given.file)
     end
     if not done then return nil, err end
-    local about = host.stat(given.file) or { size = 0 }
+    local about = keel_command.stat(given.file) or { size = 0 }
     if given.json then
       output.json { path = given.file, bytes = about.size }
     elseif not given.quiet then

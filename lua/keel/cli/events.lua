@@ -1,6 +1,6 @@
 --- keel events: what happened, and what happens.
 local describe = require "keel.cli.describe"
-local host = require "keel.host"
+local keel_command = require "keel.command"
 local log = require "keel.cli.log"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
@@ -50,7 +50,7 @@ local function show(store, cursor, left, filter, given)
     count, left = count + #page.events, left - #page.events
     if not io.stdout:flush() then return count end
     while not page.has_more and not page.gap and left > 0 do
-      if not given.follow or host.is_broken(1) then return count end
+      if not given.follow or keel_command.is_broken(1) then return count end
       local ready, failure = store:wait_events(cursor, { timeout = STEP })
       if ready == nil and failure.code ~= "busy" then return nil, failure end
       if ready then break end

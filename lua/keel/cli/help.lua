@@ -1,6 +1,6 @@
 --- keel help: what there is, and what a command does.
 local commands = require "keel.cli.commands"
-local host = require "keel.host"
+local keel_command = require "keel.command"
 local kernel = require "keel.kernel"
 local terminal = require "keel.cli.terminal"
 local usage = require "keel.cli.usage"
@@ -79,7 +79,7 @@ local function show(words, find)
   if not entry then return complain(err.message) end
   if rest[1] and not rest[1]:find "^%-" then return complain(("%s has no command '%s'"):format(found, rest[1])) end
   local command = require(entry.module)
-  local columns = math.max(math.min(host.size() or WIDEST, WIDEST), NARROWEST)
+  local columns = math.max(math.min(keel_command.size() or WIDEST, WIDEST), NARROWEST)
   terminal.print(usage.parser(found, command, columns):get_help())
   if command.more then terminal.print("\n" .. filled(command.more, columns)) end
   return 0

@@ -1,5 +1,5 @@
 --- Which store a subcommand works on, and opening it.
-local host = require "keel.host"
+local keel_command = require "keel.command"
 local kernel = require "keel.kernel"
 local output = require "keel.cli.output"
 local owner = require "keel.store.owner"
@@ -47,7 +47,7 @@ local ENOENT, ENOTDIR = 2, 20
 function opening.folder_problem(path)
   local folder = path:match "^(.+)/[^/]*$"
   if not folder then return nil end
-  local about, _, number = host.stat(folder)
+  local about, _, number = keel_command.stat(folder)
   if about and about.kind ~= "directory" or number == ENOTDIR then return folder .. " is no folder" end
   if number == ENOENT then return ("there is no folder %s: make it first, with mkdir -p"):format(folder) end
 end

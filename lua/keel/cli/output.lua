@@ -1,5 +1,5 @@
 --- What commands print: tables for people, lines of JSON for programs.
-local host = require "keel.host"
+local keel_command = require "keel.command"
 local kernel = require "keel.kernel"
 local terminal = require "keel.cli.terminal"
 local width = require "keel.cli.width"
@@ -15,7 +15,7 @@ local in_colour
 -- Colours are for a terminal, unless the user wants none (no-color.org).
 local function wants_colour()
   if in_colour == nil then
-    in_colour = host.is_terminal(1) and (os.getenv "NO_COLOR" or "") == "" and os.getenv "TERM" ~= "dumb"
+    in_colour = keel_command.is_terminal(1) and (os.getenv "NO_COLOR" or "") == "" and os.getenv "TERM" ~= "dumb"
   end
   return in_colour
 end
@@ -118,7 +118,7 @@ function output.lines(titles, rows, columns)
   local names, marks = {}, {}
   for i, title in ipairs(titles) do marks[i], names[i] = title:match "^([<>~?]*)(.*)$" end
   local texts, widths = measure(names, rows)
-  local shown = fit(widths, marks, columns or host.size() or math.huge)
+  local shown = fit(widths, marks, columns or keel_command.size() or math.huge)
   local function line(row, colour)
     local parts = {}
     for place, i in ipairs(shown) do

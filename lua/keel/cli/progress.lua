@@ -1,5 +1,5 @@
 --- A progress bar on standard error: only on a terminal, and only for those who want to hear.
-local host = require "keel.host"
+local keel_command = require "keel.command"
 
 local Progress = {}
 Progress.__index = Progress
@@ -16,7 +16,7 @@ end
 ---@param label string
 ---@return table progress
 function Progress.new(options, label)
-  local is_wanted = not options.quiet and not options.json and host.is_terminal(2)
+  local is_wanted = not options.quiet and not options.json and keel_command.is_terminal(2)
   return setmetatable({ label = label, is_wanted = is_wanted, shown = nil }, Progress)
 end
 

@@ -1,7 +1,7 @@
 --- keel restore: puts a backup in the place of the store.
 local ask = require "keel.cli.ask"
 local errors = require "keel.errors"
-local host = require "keel.host"
+local keel_command = require "keel.command"
 local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
@@ -9,7 +9,7 @@ local terminal = require "keel.cli.terminal"
 
 -- Asks on a terminal; elsewhere whoever gave the command has decided.
 local function agrees(given, path)
-  if given.yes or not host.stat(path) or not host.is_terminal(0) then return true end
+  if given.yes or not keel_command.stat(path) or not keel_command.is_terminal(0) then return true end
   terminal.say(terminal.plain(path .. " is replaced by " .. given.file .. "; what is in it now is lost."))
   return ask "Go on?" == true -- nil: there is no terminal to show the question on
 end

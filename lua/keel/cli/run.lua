@@ -1,5 +1,5 @@
 --- keel run: a Lua script with keel in it.
-local host = require "keel.host"
+local keel_command = require "keel.command"
 local terminal = require "keel.cli.terminal"
 local usage = require "keel.cli.usage"
 
@@ -20,7 +20,7 @@ return {
     if not path then return nil, usage.error "which script? Write: keel run SCRIPT.lua [ARGUMENT …]" end
     local chunk, problem = loadfile(path)
     if not chunk then return nil, usage.error(problem) end
-    if given.store then host.set_environment("KEEL_STORE", given.store) end
+    if given.store then keel_command.set_environment("KEEL_STORE", given.store) end
     _G.arg = table.move(given.command, 1, #given.command, 0, {})
     _G.keel = require "keel"
     local result = table.pack(xpcall(chunk, explain, table.unpack(given.command, 2)))

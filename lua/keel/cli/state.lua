@@ -1,6 +1,6 @@
 --- The folder of the user in which programs keep what should outlive a restart, by the XDG base directory
 --- specification.
-local host = require "keel.host"
+local keel_command = require "keel.command"
 
 local state = {}
 
@@ -28,11 +28,11 @@ end
 ---@return boolean? done
 ---@return string? problem
 function state.make_directories(path)
-  local made, problem, number = host.make_directory(path)
+  local made, problem, number = keel_command.make_directory(path)
   local parent = path:match "^(.+)/[^/]+$"
   if not made and number == ENOENT and parent then
     made, problem = state.make_directories(parent)
-    if made then made, problem = host.make_directory(path) end
+    if made then made, problem = keel_command.make_directory(path) end
   end
   return made, problem
 end

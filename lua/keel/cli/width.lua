@@ -1,5 +1,5 @@
 --- How wide a text is on a terminal, and cutting it.
-local host = require "keel.host"
+local keel_command = require "keel.command"
 
 local width = {}
 
@@ -8,7 +8,7 @@ local width = {}
 ---@return integer
 function width.of(text)
   if not text:find "[\128-\255]" then return #text end
-  return (host.columns(text))
+  return (keel_command.columns(text))
 end
 
 --- The text, or as much of its beginning as goes into so many columns, with a "…" behind.
@@ -17,7 +17,7 @@ end
 ---@return string
 function width.cut(text, room)
   if width.of(text) <= room then return text end
-  local _, fits = host.columns(text, room - 1)
+  local _, fits = keel_command.columns(text, room - 1)
   return text:sub(1, fits) .. "…"
 end
 
@@ -27,7 +27,7 @@ end
 ---@return string
 function width.tail(text, room)
   if width.of(text) <= room then return text end
-  local _, gone = host.columns(text, width.of(text) - (room - 1))
+  local _, gone = keel_command.columns(text, width.of(text) - (room - 1))
   local tail = text:sub(gone + 1)
   if width.of(tail) >= room then tail = tail:gsub("^[^\128-\191][\128-\191]*", "") end -- a wide one was halved
   return "…" .. tail

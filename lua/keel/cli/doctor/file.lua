@@ -1,5 +1,5 @@
 --- What can be wrong with the file of a store, seen without opening it.
-local host = require "keel.host"
+local keel_command = require "keel.command"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 
@@ -28,20 +28,20 @@ end
 ---@param path string
 ---@param findings table
 function file.look_at_rights(path, findings)
-  local about = host.stat(path)
+  local about = keel_command.stat(path)
   if not about then return end
   if about.mode & 63 ~= 0 then -- 077
     findings:add("warning", "permissions", ("others than its owner may use %s (mode %03o)"):format(path, about.mode),
       ("unless that is meant: chmod 600 '%s'"):format(path))
   end
-  if about.uid ~= host.user_id() then
+  if about.uid ~= keel_command.user_id() then
     findings:add("warning", "owner", ("%s belongs to another user (number %d)"):format(path, about.uid),
       "use it as that user, or the files beside it get two owners")
   end
 end
 
 local function look_at_disk(path, findings)
-  local free, is_remote = host.space(path)
+  local free, is_remote = keel_command.space(path)
   if free and free < LOW_SPACE then
     findings:add("warning", "space", ("only %s are free where the store is"):format(output.size(free)),
       "make room; a store on a full disk refuses every change")
@@ -83,7 +83,7 @@ end
 ---@param path string
 ---@return integer? bytes
 function file.log_size(path)
-  local log = host.stat(path .. "-wal")
+  local log = keel_command.stat(path .. "-wal")
   return log and log.size
 end
 
@@ -93,7 +93,7 @@ end
 ---@param is_default? boolean it is the default store, whose folder is made with it
 ---@return boolean
 function file.look(path, findings, is_default)
-  local about, problem = host.stat(path)
+  local about, problem = keel_command.stat(path)
   if not about then
     local lacking = not is_default and opening.folder_problem(path)
     findings:add("error", "store_missing", ("there is no store at %s: %s"):format(path, lacking or problem),

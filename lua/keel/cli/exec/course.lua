@@ -254,10 +254,10 @@ end
 
 -- Makes the folder that the output is kept in, and tells the run.
 local function make_folder(course)
-  local host, run = require "keel.host", course.run
+  local keel_command, run = require "keel.command", course.run
   local folder = course.options.keep .. "/" .. run.run_id
   for _, path in ipairs { course.options.keep, folder } do
-    local made, problem = host.make_directory(path)
+    local made, problem = keel_command.make_directory(path)
     if not made then return nil, ("cannot keep the output in %s: %s"):format(path, problem) end
   end
   if not folder:find "^/" and course.directory then folder = course.directory .. "/" .. folder end

@@ -4,7 +4,7 @@
 --- its outcome is before the exit code is passed on; killed at any moment in between, it is an orphan at once, and the
 --- command does not outlive it.
 local check = require "keel.check"
-local host = require "keel.host"
+local keel_command = require "keel.command"
 local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
 local readable = require("keel.errors").readable
@@ -131,11 +131,11 @@ local function run(given)
   local right, wrong = check_set(given.strategy or "reject", set)
   if not right then return nil, wrong end
   -- The guardian is forked first: there is little to copy, and no store is open yet.
-  local supervisor <close>, problem = host.supervise(given.command)
+  local supervisor <close>, problem = keel_command.supervise(given.command)
   if not supervisor then
     return nil, { code = "io", message = "cannot watch over a command: " .. problem, transient = false }
   end
-  local directory = host.directory() or host.last_directory()
+  local directory = keel_command.directory() or keel_command.last_directory()
   local thread, request = request_of(given, directory)
   local strategy, err = strategy_of(given.strategy)
   if err then return nil, err end
@@ -159,7 +159,7 @@ local function run(given)
   report(manager:get(admitted.run_id), outcome, given)
   supervisor:close()
   store:close()
-  if outcome.interrupted then host.die_of(signals.fatal.INT) end
+  if outcome.interrupted then keel_command.die_of(signals.fatal.INT) end
   return outcome.code
 end
 

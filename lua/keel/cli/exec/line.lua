@@ -83,7 +83,7 @@ function line.wait(course)
     if verdict == "cancelled" then return not_started(course) end
     if not verdict and err.code ~= "busy" then return nil, err end
     if told == nil then
-      told = require("keel.host").is_terminal(2) and not given.quiet and not given.json
+      told = require("keel.command").is_terminal(2) and not given.quiet and not given.json
       if told then tell_why(course) end
     else
       local left = deadline - kernel.monotonic()

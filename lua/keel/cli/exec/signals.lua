@@ -1,5 +1,5 @@
 --- The signals that end most programs, and how `keel exec` ends by one that comes while no command runs to hear it.
-local host = require "keel.host"
+local keel_command = require "keel.command"
 local kernel = require "keel.kernel"
 local terminal = require "keel.cli.terminal"
 
@@ -48,7 +48,7 @@ local function give_up(course, name)
       " came while the store was busy")
   end
   course.supervisor:close()
-  if outcome.interrupted then host.die_of(signals.fatal.INT) end
+  if outcome.interrupted then keel_command.die_of(signals.fatal.INT) end
   os.exit(outcome.code)
 end
 

@@ -1,5 +1,5 @@
 --- Chunks of Lua as they are typed: compiling them, running them, telling what went wrong.
-local host = require "keel.host"
+local keel_command = require "keel.command"
 local show = require "keel.cli.repl.show"
 
 local chunk = {}
@@ -36,7 +36,7 @@ local function frames()
   local lines = {}
   for line in debug.traceback("", 4):gmatch "\n\t([^\n]*)" do lines[#lines + 1] = line end
   local last = #lines
-  while last > 0 and not lines[last]:find "^%[C%]: in .*'keel%.host%.call'" do last = last - 1 end
+  while last > 0 and not lines[last]:find "^%[C%]: in .*'keel%.command%.call'" do last = last - 1 end
   for i = #lines, math.max(last, 1), -1 do lines[i] = nil end
   while lines[1] and is_foreign(lines[1]) do table.remove(lines, 1) end
   if lines[#lines] == TAIL_CALLS then lines[#lines] = nil end -- the chunk, when it returns what a function gives
@@ -64,7 +64,7 @@ end
 ---@return table? results from table.pack
 ---@return { value: any, message: string, frames: string[] }? failure
 function chunk.run(compiled)
-  local results = table.pack(host.call(compiled, explain))
+  local results = table.pack(keel_command.call(compiled, explain))
   local is_interrupted, has_returned = results[1], results[2]
   if not has_returned then return nil, results[3] end
   if is_interrupted then return nil, { message = "interrupted", frames = {} } end -- what it gave is not what it is

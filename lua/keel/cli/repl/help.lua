@@ -1,7 +1,7 @@
 --- help() at the prompt: what is at hand, and what the documentation says of a thing.
 local documents = require "keel.cli.repl.documents"
 local fill = require "keel.cli.repl.fill"
-local host = require "keel.host"
+local keel_command = require "keel.command"
 local kernel = require "keel.kernel"
 local terminal = require "keel.cli.terminal"
 local width = require "keel.cli.width"
@@ -55,13 +55,13 @@ end
 
 -- Prints a text of the documentation. What is no terminal gets it as it was written.
 local function print_text(text)
-  local columns = host.size()
+  local columns = keel_command.size()
   terminal.print(columns and fill(text, math.max(columns, LEAST)) or text)
 end
 
 -- Prints lines of a name and a text, the texts in a column of their own.
 local function print_names(entries)
-  local widest, columns = 0, host.size()
+  local widest, columns = 0, keel_command.size()
   for _, entry in ipairs(entries) do widest = math.max(widest, #entry[1]) end
   local margin = (" "):rep(widest + 2)
   for _, entry in ipairs(entries) do

@@ -1,5 +1,5 @@
 --- What was typed at prompts, kept across sessions: a file of its own, an entry a line.
-local host = require "keel.host"
+local keel_command = require "keel.command"
 local state = require "keel.cli.state"
 
 local LOADED = 1000       -- entries
@@ -21,7 +21,7 @@ end
 function history.open()
   local folder = state.directory()
   local self = setmetatable({ entries = {}, _path = folder and folder .. "/history", _folder = folder }, history)
-  local about = self._path and host.stat(self._path)
+  local about = self._path and keel_command.stat(self._path)
   local file = about and about.kind == "file" and io.open(self._path, "r")
   if not file then return self end
   local lines = {}
@@ -42,7 +42,7 @@ function history:add(entry)
   self._last = entry
   if not self._path then return nil, "there is no HOME to keep the history in" end
   local made, problem = state.make_directories(self._folder)
-  if made then made, problem = host.append_line(self._path, encode(entry)) end
+  if made then made, problem = keel_command.append_line(self._path, encode(entry)) end
   if not made then return nil, ("cannot keep the history in %s: %s"):format(self._path, problem) end
   return true
 end

@@ -1,7 +1,7 @@
 --- keel repl: a prompt for Lua with a store at hand.
 local chunk = require "keel.cli.repl.chunk"
 local errors = require "keel.errors"
-local host = require "keel.host"
+local keel_command = require "keel.command"
 local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
@@ -73,15 +73,15 @@ local function plain_reader(prompts)
       reader.line = reader.line and reader.line + 1
       return line
     end
-    return nil, host.is_interrupted() and "interrupt" or "end"
+    return nil, keel_command.is_interrupted() and "interrupt" or "end"
   end
   return reader
 end
 
 -- A line editor with what was typed before.
 local function editing_reader(stands_for, given)
-  local complete = require "keel.cli.repl.complete"(globals, stands_for, host.size)
-  local prompt = host.prompt(complete)
+  local complete = require "keel.cli.repl.complete"(globals, stands_for, keel_command.size)
+  local prompt = keel_command.prompt(complete)
   if not prompt then return plain_reader(true) end
   local history = require("keel.cli.repl.history").open()
   for _, entry in ipairs(history.entries) do prompt:remember(entry) end
@@ -165,7 +165,7 @@ end
 local function converse(reader, given)
   local all_well = true
   while true do
-    host.begin()
+    keel_command.begin()
     local compiled, problem, is_last = read_chunk(reader)
     local results, failure
     if compiled then
@@ -213,10 +213,10 @@ return {
     { "--runtime", value = "ID", about = "the worker runtime that `workers` is (default: default)" },
   },
   run = function(given)
-    given.on_terminal = host.is_terminal(0)
+    given.on_terminal = keel_command.is_terminal(0)
     if given.on_terminal then
       require("keel.cli.repl.waits").prepare()
-      host.catch_interrupts()
+      keel_command.catch_interrupts()
     end
     local store <close>, err = open_store(given)
     if not store then return nil, err end
@@ -227,7 +227,7 @@ return {
       separate_globals()
       return converse(plain_reader(false), given) and 0 or 1
     end
-    local can_edit = host.prompt and host.is_terminal(1) and os.getenv "TERM" ~= "dumb"
+    local can_edit = keel_command.prompt and keel_command.is_terminal(1) and os.getenv "TERM" ~= "dumb"
     local reader = can_edit and editing_reader(stands_for, given) or plain_reader(true)
     local path = store:path()
     output.note(given, ("keel %s on %s. help() tells what is at hand, Ctrl-D ends."):format(kernel.version,

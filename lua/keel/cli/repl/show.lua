@@ -3,7 +3,7 @@
 --- Penlight's pretty.write was tried. It has no bounds (a page of a thousand runs is sixty thousand lines), it reads
 --- tables through their metatables, so that one with an `__index` function that always answers never ends, and it shows
 --- keel.null and errors as what they are made of.
-local host = require "keel.host"
+local keel_command = require "keel.command"
 local kernel = require "keel.kernel"
 local output = require "keel.cli.output"
 local terminal = require "keel.cli.terminal"
@@ -152,7 +152,7 @@ local function print_list(list)
   else
     return false
   end
-  if host.is_terminal(1) then terminal.print(("(a list of %d: show(_) tells all of it)"):format(#list)) end
+  if keel_command.is_terminal(1) then terminal.print(("(a list of %d: show(_) tells all of it)"):format(#list)) end
   return true
 end
 

@@ -1,5 +1,5 @@
 --- Waits that Ctrl-C can end. For the program of the prompt only: it changes the modules it is given.
-local host = require "keel.host"
+local keel_command = require "keel.command"
 local kernel = require "keel.kernel"
 
 local LOOK_MS = 50 -- how often a loop that has nothing to do looks whether it was interrupted
@@ -13,14 +13,14 @@ local function wrap_loop(uv)
   timer:unref()
   uv.run = function(...)
     if uv.loop_mode() then return run(...) end -- let it say that it runs already
-    local before = host.hold_interrupts(true)
+    local before = keel_command.hold_interrupts(true)
     timer:start(LOOK_MS, LOOK_MS, function()
-      if host.is_interrupted() then uv.stop() end
+      if keel_command.is_interrupted() then uv.stop() end
     end)
     local results = table.pack(pcall(run, ...))
     timer:stop()
-    host.hold_interrupts(before)
-    if host.is_interrupted() then error("interrupted", 0) end
+    keel_command.hold_interrupts(before)
+    if keel_command.is_interrupted() then error("interrupted", 0) end
     if not results[1] then error(results[2], 0) end
     return table.unpack(results, 2, results.n)
   end
@@ -36,9 +36,9 @@ end
 --- Makes stores wait in short steps and the event loop look up now and then.
 function waits.prepare()
   local open = kernel.open
-  kernel.sleep = host.sleep
+  kernel.sleep = keel_command.sleep
   function kernel.open(uri, options)
-    local given = { sleep = host.sleep }
+    local given = { sleep = keel_command.sleep }
     if options ~= nil and type(options) ~= "table" then return open(uri, options) end
     for name, value in pairs(options or {}) do given[name] = value end
     return open(uri, given)

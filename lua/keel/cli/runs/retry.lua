@@ -1,5 +1,5 @@
 --- keel runs retry: a new run of the same work.
-local host = require "keel.host"
+local keel_command = require "keel.command"
 local ask = require "keel.cli.ask"
 local exec = require "keel.cli.exec"
 local kernel = require "keel.kernel"
@@ -26,14 +26,14 @@ end
 
 local function absolute(path)
   if not path or path:find "^/" then return path end
-  return host.directory() .. "/" .. path
+  return keel_command.directory() .. "/" .. path
 end
 
 -- What is in a store may have been written by anybody who can write to it. Returns true when the command may be run, or
 -- nil and the error.
 local function may_run(given, path, command, directory)
-  local about = host.stat(path)
-  if about and about.uid ~= host.user_id() then
+  local about = keel_command.stat(path)
+  if about and about.uid ~= keel_command.user_id() then
     return nil, { code = "io", transient = false,
       message = ("%s belongs to user %d: its commands are run by nobody else"):format(path, about.uid) }
   end
@@ -65,7 +65,7 @@ local function run_again(given, old)
   end
   local may, refusal = may_run(given, asked.store, asked.command, directory)
   if not may then return nil, refusal end
-  local moved, problem = host.change_directory(directory)
+  local moved, problem = keel_command.change_directory(directory)
   if not moved then
     return nil, { code = "io", transient = false,
       message = ("cannot go to %s, where it ran: %s"):format(directory, problem) }

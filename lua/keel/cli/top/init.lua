@@ -1,5 +1,5 @@
 --- keel top: who runs what, as it changes.
-local host = require "keel.host"
+local keel_command = require "keel.command"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 local read = require "keel.cli.top.snapshot"
@@ -10,7 +10,7 @@ local LIMIT, LIMIT_MAX, RATE, RATE_MAX = 200, 1000, 5, 20
 
 -- Whether a picture can be drawn over another.
 local function is_screen()
-  return host.is_terminal(0) and host.is_terminal(1) and (os.getenv "TERM" or "dumb") ~= "dumb"
+  return keel_command.is_terminal(0) and keel_command.is_terminal(1) and (os.getenv "TERM" or "dumb") ~= "dumb"
 end
 
 -- One picture, as text or as JSON.
@@ -18,7 +18,7 @@ local function print_once(store, given)
   local shot, err = read(store, given.limit)
   if not shot then return nil, err end
   if given.json then return output.json(shot) end
-  local lines = require("keel.cli.top.draw").lines(shot, host.size() or math.huge)
+  local lines = require("keel.cli.top.draw").lines(shot, keel_command.size() or math.huge)
   for _, line in ipairs(lines) do terminal.print((line:gsub("%s+$", ""))) end
 end
 
@@ -43,7 +43,7 @@ return {
     local number
     number, err = require("keel.cli.top.live").new(store, given):run()
     if err then return nil, err end
-    if number then host.die_of(number) end
+    if number then keel_command.die_of(number) end
     return 0
   end,
 }

@@ -1,6 +1,6 @@
 --- The live screen of keel top: draws when something happens, and listens to keys.
 local draw = require "keel.cli.top.draw"
-local host = require "keel.host"
+local keel_command = require "keel.command"
 local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
@@ -89,7 +89,7 @@ function Live:_read()
 end
 
 function Live:_draw()
-  local width, height = host.size()
+  local width, height = keel_command.size()
   width, height = width or WIDTH, height or HEIGHT
   local lines = draw.lines(self._shot, width, height - 2, self._selected)
   for i = #lines + 1, height - 2 do lines[i] = "" end
@@ -125,7 +125,7 @@ end
 ---@return integer? signal the one that ended it; nil: the user did
 ---@return keel.Error? err
 function Live:run()
-  local screen <close>, problem = host.screen()
+  local screen <close>, problem = keel_command.screen()
   if not screen then return nil, { code = "io", message = "cannot use this terminal: " .. problem } end
   while true do
     local ok, err = self:_turn()
