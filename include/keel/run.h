@@ -373,7 +373,7 @@ struct keel_inflight_query {
 	int64_t before;             /* created at or before this time */
 	int64_t limit;              /* as in list_by_thread */
 	struct keel_text after;     /* a run id: go on behind it; data NULL: from the oldest */
-	bool active;                /* instead: what runs or is finalizing on the thread, which must be given; session_id,
+	bool holding;               /* instead: what runs or is finalizing on the thread, which must be given; session_id,
 	                             * before and after do not count */
 	bool finalizing;            /* the same, but only what is finalizing */
 	bool overdue;               /* instead, of all threads, in the order of insertion: those whose deadline or lease has

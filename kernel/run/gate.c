@@ -112,7 +112,7 @@ static enum keel_code check_room(struct keel_store *store, const struct keel_run
 	static const char oldest[] = "SELECT run_id, seq FROM runs WHERE seq = (SELECT seq FROM live WHERE thread_id = ?1"
 								 " AND status > 0 ORDER BY +seq LIMIT 1)";
 	struct keel_statement *select;
-	int64_t seq, active = 0;
+	int64_t seq, holding = 0;
 	bool row;
 	KEEL_ASSERT(core->concurrency > 0); /* 0: any number of them */
 	enum keel_code code =
@@ -121,10 +121,10 @@ static enum keel_code check_room(struct keel_store *store, const struct keel_run
 		return code;
 	code = keel_step(select, &row, err);
 	if (code == KEEL_OK && row)
-		active = keel_column_int(select, 0);
+		holding = keel_column_int(select, 0);
 	keel_reset(select);
-	KEEL_ASSERT(active <= core->concurrency);
-	if (code != KEEL_OK || active < core->concurrency)
+	KEEL_ASSERT(holding <= core->concurrency);
+	if (code != KEEL_OK || holding < core->concurrency)
 		return code;
 	state->gate = KEEL_GATE_CONCURRENCY;
 	code = keel_query(store, oldest, &select, err, keel_value_text(core->thread_id));

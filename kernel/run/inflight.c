@@ -33,7 +33,7 @@ static const char by_age_after[] =
 					" ORDER BY created_at, seq LIMIT ?4) ORDER BY created_at, seq";
 
 /* What runs or is finalizing on a thread. The + keeps the order by place from choosing a walk of the whole thread. */
-static const char active_of_thread[] = RUNS_OF("thread_id = ?1 AND status > 0 ORDER BY +seq");
+static const char holding_on_thread[] = RUNS_OF("thread_id = ?1 AND status > 0 ORDER BY +seq");
 static const char finalizing_on_thread[] = RUNS_OF("thread_id = ?1 AND status > 1 ORDER BY +seq");
 
 /* Whose time is over, and what is nobody's; ?5 are the runs whose leases were lost, between commas. */
@@ -118,8 +118,8 @@ static const char *statement_for(const struct keel_inflight_query *query)
 {
 	if (query->finalizing)
 		return finalizing_on_thread;
-	if (query->active)
-		return active_of_thread;
+	if (query->holding)
+		return holding_on_thread;
 	if (query->overdue)
 		return overdue;
 	if (query->held_up)
@@ -133,14 +133,14 @@ static const char *statement_for(const struct keel_inflight_query *query)
 
 static enum keel_code check(const struct keel_inflight_query *query, struct keel_error *err)
 {
-	bool of_a_thread = query->active || query->finalizing, at_large = query->overdue || query->held_up;
+	bool of_a_thread = query->holding || query->finalizing, at_large = query->overdue || query->held_up;
 	enum keel_code code = keel_check_limit(query->limit, KEEL_LIST_MAX, err);
 	if (code == KEEL_OK && query->thread_id.data)
 		code = keel_check_id(query->thread_id, "thread_id", err);
 	if (code == KEEL_OK && query->after.data)
 		code = keel_check_id(query->after, "after", err);
 	if (code == KEEL_OK && of_a_thread && !query->thread_id.data)
-		code = keel_fail_field(err, "thread_id", "thread_id must be given to list what is active");
+		code = keel_fail_field(err, "thread_id", "thread_id must be given to list what holds it");
 	if (code == KEEL_OK && at_large && query->thread_id.data)
 		code = keel_fail_field(err, "thread_id", "thread_id does not go with overdue and held_up");
 	if (code == KEEL_OK && at_large && query->session_id)

@@ -91,7 +91,7 @@ static void start_everything(void)
 	const struct keel_text thread = text("q");
 	const struct keel_claim claims[] = {{.limit = 10}, {.limit = 10, .threads = &thread, .threads_count = 1}};
 	struct keel_run first = run_of("first", "q"), second = run_of("second", "q"), after = run_of("after", "q");
-	struct keel_inflight_query active = {.thread_id = thread, .active = true, .limit = 10};
+	struct keel_inflight_query holding = {.thread_id = thread, .holding = true, .limit = 10};
 	struct keel_inflight_query own = {.limit = 10}, overdue = {.overdue = true, .limit = 10};
 	struct keel_inflight_query held_up = {.held_up = true, .limit = 10};
 	struct keel_status_change stop = {.status = KEEL_RUN_INTERRUPTED, .finalizing = true};
@@ -115,7 +115,7 @@ static void start_everything(void)
 		succeed(keel_run_start(world.store, text(starts[i]), &start, &is, &at_gate, NULL, &why));
 		succeed(keel_run_gate(world.store, text(starts[i]), &is, &at_gate, &why));
 	}
-	succeed(keel_run_list_inflight(world.store, &active, &runs, &why));
+	succeed(keel_run_list_inflight(world.store, &holding, &runs, &why));
 	succeed(keel_store_session(world.store, &own.session_id, &why));
 	succeed(keel_run_list_inflight(world.store, &own, &runs, &why));
 	succeed(keel_run_list_inflight(world.store, &overdue, &runs, &why));

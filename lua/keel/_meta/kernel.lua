@@ -310,7 +310,7 @@
 ---@field session_id? integer
 ---@field limit? integer 1 to 1000, default 100
 ---@field after? string a run id: go on behind it
----@field active? boolean true: instead what runs or is finalizing on the thread; only thread_id and limit count
+---@field holding? boolean true: instead what runs or is finalizing on the thread; only thread_id and limit count
 ---@field finalizing? boolean true: the same, but only what is finalizing
 ---@field overdue? boolean true: of all threads, those whose deadline or lease has passed, and those without an owner
 --- that may not be claimed; in order of insertion

@@ -105,7 +105,7 @@ function Executor.new(options)
     _state = "new",     -- new -> started -> stopping -> stopped
     _workers = 0,       -- coroutines
     _idle = {},         -- waiters of those that rest
-    _active = 0,        -- coroutines that do something, or wait for something that comes by itself
+    _busy = 0,          -- coroutines that do something, or wait for something that comes by itself
     _sleepers = {},     -- waiters of handlers that sleep by a manual clock -> when they wake up
     _tasks = {},        -- run_id -> task
     _attempts = {},     -- all tasks whose handler or whose end goes on, as a set: one may outlive its run
@@ -197,8 +197,8 @@ function Executor:drain(options)
     self:_go(function() self:_tend "tick" end)
     self._loop:turn_until(function()
       too_many = self._counts.ended - before > limit
-      stuck = self._active > 0 and self._loop:is_asleep()
-      return too_many or stuck or self._active <= 0 and self._loop:is_quiet()
+      stuck = self._busy > 0 and self._loop:is_asleep()
+      return too_many or stuck or self._busy <= 0 and self._loop:is_quiet()
     end)
   until too_many or stuck or moves == self._moves
   self._draining = false

@@ -2,24 +2,24 @@
 --- Adds its methods to the executor.
 local Task = require "keel.executor.task"
 
--- Runs fn in a coroutine that counts as active until it ends.
+-- Runs fn in a coroutine that counts as busy until it ends.
 local function go(self, fn)
-  self._active = self._active + 1
+  self._busy = self._busy + 1
   self._loop:go(function()
     local guarded = self._loop:guard(fn)
     guarded()
-    self._active = self._active - 1
+    self._busy = self._busy - 1
   end)
 end
 
--- Waits without counting as active: until somebody calls wake_up with the waiter.
+-- Waits without counting as busy: until somebody calls wake_up with the waiter.
 local function rest(self, waiter)
-  self._active = self._active - 1
+  self._busy = self._busy - 1
   waiter:wait()
 end
 
 local function wake_up(self, waiter)
-  self._active = self._active + 1
+  self._busy = self._busy + 1
   waiter:wake()
 end
 
@@ -50,9 +50,9 @@ return function(Executor)
     if not self:_is_manual() then return self._loop:wait_for(waiter, math.max(seconds, 0)) end
     -- Nothing comes by itself: somebody moves the clock and drains again.
     self._sleepers[waiter] = self:_now() + seconds
-    self._active = self._active - 1
+    self._busy = self._busy - 1
     waiter:wait()
-    self._active = self._active + 1
+    self._busy = self._busy + 1
     self._sleepers[waiter] = nil
   end
 

@@ -23,7 +23,7 @@ end
 local function in_the_way(store, gate, thread_id)
   if gate.gate == "delay" or gate.gate == "open" then return {} end
   if gate.gate == "concurrency" then
-    return store:list_inflight { thread_id = thread_id, active = true, limit = clearing.MAX, brief = true }
+    return store:list_inflight { thread_id = thread_id, holding = true, limit = clearing.MAX, brief = true }
   end
   local row, err = store:get(gate.run_id)
   if err then return nil, err end
