@@ -183,8 +183,8 @@ static bool asks_for(const struct keel_claim *asked, struct keel_text handler)
 	return asked->handlers_count == 0;
 }
 
-/* The best of a thread that need no turn, without those of lines that are parked; or the first of those that do, as
- * only that can have it. */
+/* The best of a thread that are not queued, without those of lines that are parked; or the first of those that are, as
+ * only that can start. */
 static enum keel_code read_claims(struct claiming *claiming, struct keel_text thread_id, bool queued, int64_t *list,
 								  size_t *count, struct keel_error *err)
 {
@@ -214,7 +214,7 @@ static enum keel_code read_claims(struct claiming *claiming, struct keel_text th
 	return code;
 }
 
-/* The best of a thread: of those that need their turn only the head can have it, of the others the first that may
+/* The best of a thread: of those that are queued only the head can start, of the others the first that may
  * start. It replaces the best so far if it is better. *early: there was none, but what stood before others was put off
  * again. */
 static enum keel_code consider(struct claiming *claiming, struct keel_text thread_id, bool queued, struct best *best,

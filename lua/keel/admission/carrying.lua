@@ -63,7 +63,7 @@ local function replace(tx, request, old, effects)
   return true
 end
 
--- The runs ahead of a newcomer that has to wait for its turn. What is pending with a lower priority is behind it.
+-- The runs ahead of a newcomer that has to queue. What is pending with a lower priority is behind it.
 local function queue_of(decision, shown, count, effects, priority)
   local gone, ahead = {}, {}
   for _, id in ipairs(effects.interrupted) do gone[id] = true end

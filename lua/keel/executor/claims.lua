@@ -27,7 +27,7 @@ function Claims:expect()
   self._news = self._news + 1
 end
 
---- A run that waited may have got its turn.
+--- A run that waited may be able to start.
 function Claims:expect_some()
   self._looks = math.max(self._looks, 1)
   self._news = self._news + 1

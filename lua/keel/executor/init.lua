@@ -2,7 +2,7 @@
 ---
 --- `concurrency` workers, each a coroutine, take a run, call its handler and write its end, over and over; with nothing
 --- to take they rest until somebody tells of news: the log, a tick, or a record that became live. What they write in a
---- turn of the loop shares a commit.
+--- iteration of the loop shares a commit.
 local Attachment = require "keel.manager.attachment"
 local Claims = require "keel.executor.claims"
 local Loop = require "keel.executor.loop"
@@ -149,7 +149,7 @@ local function check_state(self, name)
   end
 end
 
---- Begins to work, in a loop that the host turns. Raises when it was started or stopped before.
+--- Begins to work, in a loop that the host runs. Raises when it was started or stopped before.
 function Executor:start()
   check_state(self, "start")
   self._state = "started"
@@ -160,13 +160,13 @@ function Executor:start()
   self:_look()
 end
 
---- Begins to work and turns the loop until somebody stops it. Raises inside of a running loop.
+--- Begins to work and runs the loop until somebody stops it. Raises inside of a running loop.
 ---@return keel.ShutdownReport? report that of `stop`
 ---@return keel.Error? err
 function Executor:run()
   if self._loop:runs() then error("bad argument #1 to 'run' (the loop runs already: use start)", 2) end
   if self._state == "new" then self:start() end
-  self._loop:turn_until(function() return self._loop:has_closed() end)
+  self._loop:run_until(function() return self._loop:has_closed() end)
   return self._report, self._failure
 end
 
@@ -195,7 +195,7 @@ function Executor:drain(options)
     end
     self._queue:sweep(math.huge)
     self:_go(function() self:_tend "tick" end)
-    self._loop:turn_until(function()
+    self._loop:run_until(function()
       too_many = self._counts.ended - before > limit
       stuck = self._busy > 0 and self._loop:is_asleep()
       return too_many or stuck or self._busy <= 0 and self._loop:is_quiet()

@@ -1,7 +1,7 @@
---- Coroutines on libuv: driving them, parking them, and what is done at the end of a turn.
+--- Coroutines on libuv: driving them, parking them, and what is done at the end of an iteration.
 ---
---- A turn runs all coroutines that can go on, and what that lets go on, and then what was left for the end: writing, so
---- that a commit has the calls of all of them.
+--- An iteration runs all coroutines that can go on, and what that lets go on, and then what was left for the end:
+--- writing, so that a commit has the calls of all of them.
 ---
 --- Every callback of libuv goes through `guard`: an error that leaves one would end the process.
 local errors = require "keel.errors"
@@ -10,8 +10,8 @@ local errors = require "keel.errors"
 local Loop = {}
 Loop.__index = Loop
 
-local ROUNDS = 8      -- rounds of coroutines in a turn: those that keep waking each other must not hold it up
-local TURNS_LEFT = 32 -- turns after the end
+local ROUNDS = 8      -- rounds of coroutines in an iteration: those that keep waking each other must not hold it up
+local ITERATIONS_LEFT = 32 -- iterations after the end
 
 ---@param uv table luv, or a module with its functions
 ---@param log fun(level: string, message: string, fields: table)
@@ -20,7 +20,7 @@ function Loop.new(uv, log)
     uv = uv,
     _log = log,
     _threads = setmetatable({}, { __mode = "k" }), -- the coroutines driven here
-    _deferred = {}, -- functions to be called in this turn
+    _deferred = {}, -- functions to be called in this iteration
     _last = {},     -- those to be called at its end
     _idle = uv.new_idle(),
     _idles = false,
@@ -62,8 +62,8 @@ local function let_go(self)
   if not self._idle:is_closing() then self._idle:close() end
 end
 
--- A turn. An idle handle keeps the loop from waiting while there is something to do.
-local function turn(self)
+-- An iteration. An idle handle keeps the loop from waiting while there is something to do.
+local function iterate(self)
   self._idle:stop()
   self._idles = false
   for _ = 1, ROUNDS do
@@ -72,8 +72,8 @@ local function turn(self)
   end
   call_all(self, "_last")
   if not self._closed then return end
-  self._turns_left = self._turns_left - 1
-  if not self._idles or self._turns_left <= 0 then let_go(self) end
+  self._iterations_left = self._iterations_left - 1
+  if not self._idles or self._iterations_left <= 0 then let_go(self) end
 end
 
 local function defer(self, list, fn)
@@ -81,16 +81,16 @@ local function defer(self, list, fn)
   table.insert(list, fn)
   if self._idles then return end
   self._idles = true
-  self._idle:start(self:guard(function() turn(self) end))
+  self._idle:start(self:guard(function() iterate(self) end))
 end
 
---- Calls fn once, in the next turn of the loop, or later in this one.
+--- Calls fn once, in the next iteration of the loop, or later in this one.
 ---@param fn fun()
 function Loop:defer(fn)
   defer(self, self._deferred, fn)
 end
 
---- Calls fn once, when all that can go on in this turn, or the next, has.
+--- Calls fn once, when all that can go on in this iteration, or the next, has.
 ---@param fn fun()
 function Loop:defer_to_end(fn)
   defer(self, self._last, fn)
@@ -137,7 +137,7 @@ function Waiter:wake()
   if self._waits then self._loop:defer(function() resume(self._loop, self._thread) end) end
 end
 
---- Parks the running coroutine until the next turn.
+--- Parks the running coroutine until the next iteration.
 function Loop:give_way()
   local waiter = self:waiter()
   self:defer_to_end(function() waiter:wake() end)
@@ -154,7 +154,7 @@ function Loop:after(seconds, fn)
     if timer and not timer:is_closing() then timer:close() end
     timer = nil
   end
-  self.uv.update_time() -- the loop's time is of the beginning of the turn
+  self.uv.update_time() -- the loop's time is of the beginning of the iteration
   timer:start(math.ceil(math.min(seconds, 2 ^ 40) * 1000), 0, self:guard(function()
     cancel()
     fn()
@@ -215,15 +215,15 @@ function Loop:is_asleep()
   return self:is_quiet() and not self.uv.loop_alive()
 end
 
---- Turns the loop until `done()`.
+--- Runs the loop until `done()`.
 ---@param done fun(): boolean
-function Loop:turn_until(done)
+function Loop:run_until(done)
   while not done() do self.uv.run "once" end
 end
 
 --- Lets go of libuv, when what goes on now has come to its end. Who never does is left behind.
 function Loop:close()
-  self._closed, self._turns_left = true, TURNS_LEFT
+  self._closed, self._iterations_left = true, ITERATIONS_LEFT
   if not self._idles then let_go(self) end
 end
 

@@ -49,7 +49,7 @@ function Queue:add(record)
   self:ready(record.thread_id)
 end
 
---- Puts up to `max` threads among those to be looked at, each in its turn.
+--- Puts up to `max` threads among those to be looked at, one after the other.
 ---@param max integer
 function Queue:sweep(max)
   local id = self._swept
@@ -144,7 +144,7 @@ local function start_one(self, thread, now)
       forget(thread, record)
     elseif at and at > now then
       wait_until(self, thread, at)
-    elseif not (queued and record.concurrency) then -- behind one that waits its turn all such wait
+    elseif not (queued and record.concurrency) then -- behind one that is queued all such wait
       local verdict = try(self, thread, record)
       if verdict == "waiting" and record.concurrency then
         queued = true

@@ -121,7 +121,7 @@ return function(Executor)
   --- are asked by SIGTERM and killed after `kill_grace`. What has not ended then stays running, and is an orphan when
   --- the process goes. `drain = false` asks at once, and waits for `timeout`. Called again, it hurries: on to the next
   --- step.
-  --- In the host's main program it turns the loop until that is done; in a handler it waits, and that handler is not
+  --- In the host's main program it runs the loop until that is done; in a handler it waits, and that handler is not
   --- waited for; in a callback of the running loop it cannot wait and returns nil at once: `run` gives the report then.
   --- Raises for wrong types. Fails with invalid_request (timeout); when writing fails, the error is the second value.
   ---@param options? { timeout?: number, drain?: boolean } timeout: in seconds, default 30; drain: default true
@@ -148,7 +148,7 @@ return function(Executor)
     end
     if self._state ~= "stopped" then
       if not self._loop:runs() then
-        self._loop:turn_until(function() return self._loop:has_closed() end)
+        self._loop:run_until(function() return self._loop:has_closed() end)
       elseif self._loop:drives((coroutine.running())) then
         local waiter = self._loop:waiter()
         table.insert(self._stop_waiters, waiter)

@@ -117,7 +117,7 @@ local function context_of(self)
     check.type(seconds, "number", 1, "sleep")
     if seconds ~= seconds then error("bad argument #1 to 'sleep' (it is not a number of seconds)", 2) end
     check_thread(self, "sleep")
-    if self:is_cancelled() then -- the others get their turn all the same: it may not be listened to
+    if self:is_cancelled() then -- the others go on all the same: it may not be listened to
       executor._loop:give_way()
       return nil, cancelled(self)
     end

@@ -1,9 +1,9 @@
---- One commit for what many coroutines write in one turn of a host's loop.
+--- One commit for what many coroutines write in one iteration of a host's loop.
 ---
---- A store in front of a store, with the same methods. What coroutines write is queued; once a turn all of it runs in
---- one writing transaction, with savepoints, so that a call that fails does not end the others. The coroutines go on
---- when the commit has succeeded, and not before: what a call acknowledges is as durable as without sharing. Reads go
---- straight to the store, and so does everything that is not called in a coroutine.
+--- A store in front of a store, with the same methods. What coroutines write is queued; once an iteration all of it
+--- runs in one writing transaction, with savepoints, so that a call that fails does not end the others. The coroutines
+--- go on when the commit has succeeded, and not before: what a call acknowledges is as durable as without sharing.
+--- Reads go straight to the store, and so does everything that is not called in a coroutine.
 local Batch = require "keel.store.batch"
 local answers = require "keel.store.answers"
 local check = require "keel.check"
@@ -11,9 +11,9 @@ local kernel = require "keel.kernel"
 local methods = require "keel.store"
 
 ---@class keel.SharedCommits: keel.Store
----@field flush fun(self: keel.SharedCommits) ends a turn
+---@field flush fun(self: keel.SharedCommits) ends an iteration
 ---@field _store table the store behind
----@field _queue table[] calls that wait for the next turn, in order
+---@field _queue table[] calls that wait for the next iteration, in order
 local SharedCommits = {}
 SharedCommits.__name = "keel.shared_commits"
 
@@ -22,8 +22,8 @@ local STEP, STEP_LAST = 0.001, 0.005 -- seconds between two tries at the write l
 
 local own = {} -- methods that are not the store's
 
--- Whether a call is one of a coroutine that can wait for the turn. Not between a begin and its commit: the store then
--- says that it is busy.
+-- Whether a call is one of a coroutine that can wait for the iteration. Not between a begin and its commit: the store
+-- then says that it is busy.
 local function is_shared(self)
   if not coroutine.isyieldable() or self._batch then return false end
   return self._shares == nil or self._shares((coroutine.running())) and true or false
@@ -51,14 +51,14 @@ for name in pairs(kernel.writes) do
   end
 end
 
---- Begins a transaction that shares its commit: it goes on inside the turn, and may not yield before commit or
---- rollback, both of which wait for the end of the turn.
+--- Begins a transaction that shares its commit: it goes on inside the iteration, and may not yield before commit or
+--- rollback, both of which wait for the end of the iteration.
 function own:begin(options)
   if not is_shared(self) then return self._store:begin(options) end
   return enqueue(self, "begin")
 end
 
--- What is shared waits for its turn, which has a lock_timeout of its own.
+-- What is shared waits for its iteration, which has a lock_timeout of its own.
 function own:wait_at_most(seconds)
   if not is_shared(self) then return self._store:wait_at_most(seconds) end
 end
@@ -88,9 +88,9 @@ function own:wait_events(cursor, options)
   end
 end
 
--- --- The turn -------------------------------------------------------------------------------------------------------
+-- --- The iteration --------------------------------------------------------------------------------------------------
 
--- The writing transaction of a turn. The host's sleep waits for the lock, else the store waits as it was told to.
+-- The writing transaction of an iteration. The host's sleep waits for the lock, else the store waits as it was told to.
 local function begin(self)
   if not self._sleep then return self._store:begin() end
   local deadline, step = kernel.monotonic() + self._lock_timeout, STEP
@@ -110,7 +110,7 @@ local function take(self, count)
 end
 
 -- Runs what is queued and has room in one transaction.
-local function turn(self)
+local function iterate(self)
   local waiting = #self._queue
   local ok, tx, err = pcall(begin, self)
   local batch
@@ -135,14 +135,14 @@ local function turn(self)
   if failure then error(failure, 0) end
 end
 
---- Runs what was queued, up to 256 calls, in one transaction: the end of a turn, for hosts that gave no `defer`. While
---- it waits for another writer, in a coroutine of its own, it does nothing.
+--- Runs what was queued, up to 256 calls, in one transaction: the end of an iteration, for hosts that gave no `defer`.
+--- While it waits for another writer, in a coroutine of its own, it does nothing.
 --- Raises what a coroutine raised that went on, after all have gone on.
 function own:flush()
   self._scheduled = false
   if self._busy or #self._queue == 0 then return end
   self._busy = true
-  local thread = coroutine.create(turn)
+  local thread = coroutine.create(iterate)
   local ok, err = coroutine.resume(thread, self)
   if not ok then
     self._busy, self._batch = false, nil
@@ -184,9 +184,9 @@ local known = { defer = "callable", sleep = "callable", shares = "callable", loc
 --- Raises for unknown options and wrong types, and for a negative lock_timeout.
 ---@param store keel.Store|table
 ---@param options? { defer?: fun(fn: function), sleep?: fun(seconds: number), shares?: fun(thread: thread): boolean,
---- lock_timeout?: number } defer: calls fn once, at the end of this turn of the host's loop; nil: the host calls
+--- lock_timeout?: number } defer: calls fn once, at the end of this iteration of the host's loop; nil: the host calls
 --- flush(). sleep: how a coroutine waits; nil: as the store does. shares: whether a coroutine's calls are shared; nil:
---- those of all that may yield. lock_timeout: seconds a turn waits for other writers through `sleep`; default 5
+--- those of all that may yield. lock_timeout: seconds an iteration waits for other writers through `sleep`; default 5
 ---@return keel.SharedCommits
 local function new(store, options)
   check.type(store, "userdata|table", 1, "shared_commits")
@@ -198,8 +198,8 @@ local function new(store, options)
   return setmetatable({
     _store = answers.settle(store),
     _queue = {},
-    _busy = false,      -- a turn runs, or waits for the lock
-    _scheduled = false, -- the end of the turn has been asked for
+    _busy = false,      -- an iteration runs, or waits for the lock
+    _scheduled = false, -- the end of the iteration has been asked for
     _batch = false,     -- the one whose transaction is open
     _defer = options.defer or false,
     _sleep = options.sleep or false,
