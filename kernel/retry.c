@@ -3,7 +3,7 @@
 
 void keel_retry_init(struct keel_retry *retry)
 {
-	*retry = (struct keel_retry){.attempts_max = 5,
+	*retry = (struct keel_retry){.max_attempts = 5,
 								 .initial_delay_us = 50 * 1000,
 								 .max_delay_us = 1000 * 1000,
 								 .backoff_factor = 2.0,

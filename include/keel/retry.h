@@ -9,7 +9,7 @@ extern "C" {
 #endif
 
 struct keel_retry {
-	int64_t attempts_max;     /* calls in all, at least 1 */
+	int64_t max_attempts;     /* calls in all, at least 1 */
 	int64_t initial_delay_us; /* before the second call */
 	int64_t max_delay_us;     /* no delay is longer */
 	double backoff_factor;    /* each delay is so many times the one before; at least 1 */

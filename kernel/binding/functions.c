@@ -121,7 +121,7 @@ static void set_retry_defaults(lua_State *L)
 	struct keel_retry retry;
 	keel_retry_init(&retry);
 	lua_createtable(L, 0, 5);
-	lua_pushinteger(L, retry.attempts_max);
+	lua_pushinteger(L, retry.max_attempts);
 	lua_setfield(L, -2, "max_attempts");
 	lua_pushnumber(L, (lua_Number)retry.initial_delay_us / 1e6);
 	lua_setfield(L, -2, "initial_delay");

@@ -12,7 +12,7 @@ TEST(defaults)
 {
 	struct keel_retry retry;
 	keel_retry_init(&retry);
-	assert_int_equal(retry.attempts_max, 5);
+	assert_int_equal(retry.max_attempts, 5);
 	for (int attempt = 1; attempt <= 4; attempt++)
 		assert_int_equal(keel_retry_delay(&retry, attempt, 0.9), 50000 << (attempt - 1));
 }
