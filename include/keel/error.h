@@ -81,6 +81,9 @@ KEEL_API const char *keel_code_name(enum keel_code code);
 /* The code in plain words. Static text. */
 KEEL_API const char *keel_code_text(enum keel_code code);
 
+/* Whether an error with this code may go away by itself. */
+KEEL_API bool keel_code_is_transient(enum keel_code code);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,4 +1,4 @@
-/* keel/retry.h - retry as a value: how long to wait, and whether to try at all. The waiting is the host's. */
+/* keel/retry.h - retry as a value: how long to wait. The waiting is the host's. */
 #ifndef KEEL_RETRY_H
 #define KEEL_RETRY_H
 
@@ -22,9 +22,6 @@ KEEL_API void keel_retry_init(struct keel_retry *retry);
 /* The delay in microseconds after failed call number `attempt` (from 1). `chance`, in [0, 1), decides the jitter.
  * Pure. */
 KEEL_API int64_t keel_retry_delay(const struct keel_retry *retry, int64_t attempt, double chance);
-
-/* Whether an error with this code may go away by itself. */
-KEEL_API bool keel_code_is_transient(enum keel_code code);
 
 #ifdef __cplusplus
 }

@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <keel/retry.h>
-
 const char *keel_code_name(enum keel_code code)
 {
 	switch (code) {
