@@ -256,7 +256,7 @@ extern const struct keel_lua_method keel_lua_run_methods[];
 extern const struct keel_lua_method keel_lua_listing_methods[];
 extern const struct keel_lua_method keel_lua_ownership_methods[];
 extern const struct keel_lua_method keel_lua_event_methods[];
-extern const struct keel_lua_method keel_lua_look_methods[];
+extern const struct keel_lua_method keel_lua_session_methods[];
 extern const struct keel_lua_method keel_lua_token_methods[];
 extern const struct keel_lua_method keel_lua_lease_methods[];
 extern const struct keel_lua_method keel_lua_worker_methods[];

@@ -1,4 +1,4 @@
-/* housekeeping.c - backups, pruning and counts; lua/keel/store.lua takes the steps of pruning. */
+/* housekeeping.c - backups, pruning, counts, and whether a store is sound. store.lua takes the steps of pruning. */
 #include "binding.h"
 
 #include <string.h>
@@ -145,11 +145,40 @@ static int op_stats(lua_State *L, struct keel_store *store, struct keel_error *e
 	return 1;
 }
 
+static const char PROBLEMS[] = "keel.store.problems";
+
+static int problems_gc(lua_State *L)
+{
+	keel_problems_clear(lua_touserdata(L, 1));
+	return 0;
+}
+
+/* store:verify(): what is wrong with the store: a list of { code, message }, empty when it is sound; at most 100. Takes
+ * time in proportion to the store. */
+static int op_verify(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	struct keel_problems *problems = keel_lua_take(L, PROBLEMS, sizeof *problems, problems_gc);
+	if (keel_store_verify(store, problems, err) != KEEL_OK)
+		return -1;
+	lua_newtable(L);
+	for (size_t i = 0; i < problems->count; i++) {
+		const struct keel_problem *problem = &problems->items[i];
+		lua_createtable(L, 0, 2);
+		lua_pushstring(L, keel_code_name(problem->code));
+		lua_setfield(L, -2, "code");
+		lua_pushlstring(L, problem->text.data, problem->text.size);
+		lua_setfield(L, -2, "message");
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	return 1;
+}
+
 const struct keel_lua_method keel_lua_housekeeping_methods[] = {
 	{"backup", op_backup, KEEL_LUA_READS},
 	{"compact", op_compact, KEEL_LUA_READS},
 	{"write_back", op_write_back, KEEL_LUA_READS},
 	{"prune_step", op_prune_step, KEEL_LUA_WRITES},
 	{"stats", op_stats, KEEL_LUA_READS},
+	{"verify", op_verify, KEEL_LUA_READS},
 	KEEL_LUA_METHODS_END,
 };

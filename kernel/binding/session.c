@@ -1,4 +1,4 @@
-/* look.c - looking at a store: who is there, and whether it is sound. */
+/* session.c - who has a store open, and what the store itself says of orphans. */
 #include "binding.h"
 
 #include <string.h>
@@ -80,36 +80,24 @@ static int op_session_descriptor(lua_State *L, struct keel_store *store, struct 
 	return 1;
 }
 
-struct lists {
-	struct keel_sessions sessions;
-	struct keel_problems problems;
-};
+static const char SESSIONS[] = "keel.store.sessions";
 
-static const char LISTS[] = "keel.store.lists";
-
-static int lists_gc(lua_State *L)
+static int sessions_gc(lua_State *L)
 {
-	struct lists *lists = lua_touserdata(L, 1);
-	keel_sessions_clear(&lists->sessions);
-	keel_problems_clear(&lists->problems);
+	keel_sessions_clear(lua_touserdata(L, 1));
 	return 0;
-}
-
-static struct lists *new_lists(lua_State *L)
-{
-	return keel_lua_take(L, LISTS, sizeof(struct lists), lists_gc);
 }
 
 /* store:sessions(): the sessions the store knows, oldest first: a list of
  * { session_id, owner, pid, started_at, alive, undecided, foreign }. */
 static int op_sessions(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	struct lists *lists = new_lists(L);
-	if (keel_store_sessions(store, &lists->sessions, err) != KEEL_OK)
+	struct keel_sessions *sessions = keel_lua_take(L, SESSIONS, sizeof *sessions, sessions_gc);
+	if (keel_store_sessions(store, sessions, err) != KEEL_OK)
 		return -1;
 	lua_newtable(L);
-	for (size_t i = 0; i < lists->sessions.count; i++) {
-		const struct keel_session *session = &lists->sessions.items[i];
+	for (size_t i = 0; i < sessions->count; i++) {
+		const struct keel_session *session = &sessions->items[i];
 		lua_createtable(L, 0, 7);
 		lua_pushinteger(L, session->session_id);
 		lua_setfield(L, -2, "session_id");
@@ -130,26 +118,6 @@ static int op_sessions(lua_State *L, struct keel_store *store, struct keel_error
 	return 1;
 }
 
-/* store:verify(): what is wrong with the store: a list of { code, message }, empty when it is sound; at most 100. Takes
- * time in proportion to the store. */
-static int op_verify(lua_State *L, struct keel_store *store, struct keel_error *err)
-{
-	struct lists *lists = new_lists(L);
-	if (keel_store_verify(store, &lists->problems, err) != KEEL_OK)
-		return -1;
-	lua_newtable(L);
-	for (size_t i = 0; i < lists->problems.count; i++) {
-		const struct keel_problem *problem = &lists->problems.items[i];
-		lua_createtable(L, 0, 2);
-		lua_pushstring(L, keel_code_name(problem->code));
-		lua_setfield(L, -2, "code");
-		lua_pushlstring(L, problem->text.data, problem->text.size);
-		lua_setfield(L, -2, "message");
-		lua_rawseti(L, -2, (lua_Integer)i + 1);
-	}
-	return 1;
-}
-
 /* store:epoch(): the id made when the store was created. */
 static int op_epoch(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
@@ -158,7 +126,7 @@ static int op_epoch(lua_State *L, struct keel_store *store, struct keel_error *e
 	return 1;
 }
 
-const struct keel_lua_method keel_lua_look_methods[] = {
+const struct keel_lua_method keel_lua_session_methods[] = {
 	{"session_id", op_session_id, KEEL_LUA_READS},
 	{"session_alive", op_session_alive, KEEL_LUA_READS},
 	{"session_descriptor", op_session_descriptor, KEEL_LUA_READS},
@@ -166,7 +134,6 @@ const struct keel_lua_method keel_lua_look_methods[] = {
 	{"end_session", op_end_session, KEEL_LUA_WRITES},
 	{"reconciler", op_reconciler, KEEL_LUA_READS},
 	{"set_reconciler", op_set_reconciler, KEEL_LUA_WRITES},
-	{"verify", op_verify, KEEL_LUA_READS},
 	{"epoch", op_epoch, KEEL_LUA_READS},
 	KEEL_LUA_METHODS_END,
 };
