@@ -110,7 +110,7 @@ struct keel_sql_driver {
 	/* Whether the path leads to another file than the one that is open, or to none. Cannot fail. */
 	bool (*has_moved)(struct keel_sql *sql);
 	/* The file is not this connection's any more: closing leaves the log as it is. Cannot fail. */
-	void (*let_go)(struct keel_sql *sql);
+	void (*leave_log)(struct keel_sql *sql);
 	/* Makes the file as small as its content. Not in a transaction. KEEL_BUSY while others write. */
 	enum keel_code (*compact)(struct keel_sql *sql, struct keel_error *err);
 	/* Writes the log back into the file as far as others let it, and cuts it if they do; *left is how many bytes of it

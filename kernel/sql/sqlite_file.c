@@ -338,7 +338,7 @@ bool sqlite_has_moved(struct keel_sql *sql)
 	return sqlite3_file_control(sqlite_own(sql)->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved;
 }
 
-void sqlite_let_go(struct keel_sql *sql)
+void sqlite_leave_log(struct keel_sql *sql)
 {
 	sqlite3_db_config(sqlite_own(sql)->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)NULL);
 }

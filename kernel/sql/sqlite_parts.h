@@ -103,7 +103,7 @@ enum keel_code sqlite_find(struct keel_sql *sql, const char *table, struct keel_
 						   struct keel_error *err);
 bool sqlite_is_foreign(struct keel_sql *sql);
 bool sqlite_has_moved(struct keel_sql *sql);
-void sqlite_let_go(struct keel_sql *sql);
+void sqlite_leave_log(struct keel_sql *sql);
 enum keel_code sqlite_size(struct keel_sql *sql, struct keel_sql_size *size, struct keel_error *err);
 
 /* sqlite_log.c: makes the files of a connection that is about to be opened. Returns SQLite's code. */

@@ -255,7 +255,7 @@ void keel_store_close(struct keel_store *store)
 		/* What is found in its place has a log of its own by now, under the same name; and what a writer has left is
 		 * for a writer to clear away, not for one who only reads. */
 		if (store->files.left || keel_files_check(store, NULL) != KEEL_OK)
-			store->sql->driver->let_go(store->sql);
+			store->sql->driver->leave_log(store->sql);
 		store->sql->driver->close(store->sql);
 	}
 	keel_sidefile_close(&store->side); /* ends the session, after its last write */
