@@ -33,13 +33,13 @@ local function field_of(value, name)
   return found
 end
 
--- What a chain of names stands for: "a.b.c". `stands_for` has what is made only when it is used.
-local function resolve(chain, globals, stands_for)
+-- What a chain of names stands for: "a.b.c". `placeholders` has what is made only when it is used.
+local function resolve(chain, globals, placeholders)
   local value
   for name in chain:gmatch "[^.]+" do
     if value == nil then
       value = field_of(globals, name)
-      if value == nil then value = stands_for[name] end
+      if value == nil then value = placeholders[name] end
     else
       value = field_of(value, name)
     end
@@ -128,10 +128,10 @@ end
 
 --- A function that completes.
 ---@param globals table
----@param stands_for table name → an object with the same methods, for globals that are made when they are first used
+---@param placeholders table name → an object with the same methods, for globals that are made when they are first used
 ---@param width fun(): integer? columns of the terminal
 ---@return fun(before: string): string?, string? complete gives what to insert behind the text, and what to show below
-return function(globals, stands_for, width)
+return function(globals, placeholders, width)
   return function(before)
     if before:find "^%s+$" then return "  " end -- who indents wants no list of all there is
     local text, front, quote = string_before(before)
@@ -140,14 +140,14 @@ return function(globals, stands_for, width)
     local names, values
     if chain then
       if before:sub(1, -#chain - #sign - #prefix - 1):find "[%w_.:]$" then return end
-      local value = resolve(chain, globals, stands_for)
+      local value = resolve(chain, globals, placeholders)
       if value == nil then return end
       names, values = candidates(value, prefix, sign == ":" and is_callable or any)
     else
       prefix = before:match "[%a_][%w_]*$" or ""
       if before:sub(1, -#prefix - 1):find "[%w_.:]$" then return end
       names, values = candidates(globals, prefix, any)
-      for _, more in ipairs { stands_for, show.reserved } do
+      for _, more in ipairs { placeholders, show.reserved } do
         for name in pairs(more) do
           if name:sub(1, #prefix) == prefix and values[name] == nil then
             names[#names + 1], values[name] = name, more[name]

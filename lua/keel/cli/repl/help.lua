@@ -156,17 +156,17 @@ local function print_section(word)
 end
 
 --- Tells what is at hand: a table of { name, what it is } in order.
----@param at_hand { [1]: string, [2]: string }[]
+---@param builtins { [1]: string, [2]: string }[]
 ---@param globals table those of the prompt
 ---@return fun(...: any) help
-return function(at_hand, globals)
+return function(builtins, globals)
   --- Explains a thing: help() lists what is at hand, help(runs) what an object can do, help(runs.create) a function,
   --- help "strategies" gives a section of the reference.
   ---@param thing? any
   local function help(...)
     local thing = ...
     if select("#", ...) == 0 then
-      print_names(at_hand)
+      print_names(builtins)
       print_text("\nhelp(thing) explains one of these or a function, help \"strategies\" gives a section of the"
         .. " reference:")
       print_titles(nil, (select(2, documents.sections "")))

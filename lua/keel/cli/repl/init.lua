@@ -8,7 +8,7 @@ local output = require "keel.cli.output"
 local show = require "keel.cli.repl.show"
 local terminal = require "keel.cli.terminal"
 
-local at_hand = {
+local builtins = {
   { "runs", "a run manager on the store: runs:create_or_reject(thread, options), runs:list_by_thread(thread)" },
   { "store", "the open store: store:list_runs(), store:stats()" },
   { "events", "its log: events:last(20), events:wait(), events:follow()" },
@@ -38,15 +38,15 @@ local function separate_globals()
   debug.getregistry()[GLOBALS] = globals
 end
 
---- Puts what is at hand where chunks find it.
-local function furnish(store, given)
+--- Sets the globals of chunks.
+local function set_globals(store, given)
   local keel = require "keel"
   local runs, err = keel.run_manager { store = store }
   if not runs then return nil, err end
   globals.keel, globals.store, globals.runs = keel, store, runs
   globals.events = require("keel.cli.repl.events").new(store)
   globals.dispatcher = assert(keel.dispatcher { store = store })
-  globals.help = require "keel.cli.repl.help"(at_hand, globals)
+  globals.help = require "keel.cli.repl.help"(builtins, globals)
   --- Prints all of a value, of which results show what fits.
   ---@param value any
   ---@param depth? integer tables in tables that are shown; default 4
@@ -79,8 +79,8 @@ local function plain_reader(prompts)
 end
 
 -- A line editor with what was typed before.
-local function editing_reader(stands_for, given)
-  local complete = require "keel.cli.repl.complete"(globals, stands_for, keel_command.size)
+local function editing_reader(placeholders, given)
+  local complete = require "keel.cli.repl.complete"(globals, placeholders, keel_command.size)
   local prompt = keel_command.prompt(complete)
   if not prompt then return plain_reader(true) end
   local history = require("keel.cli.repl.history").open()
@@ -220,15 +220,15 @@ return {
     end
     local store <close>, err = open_store(given)
     if not store then return nil, err end
-    local stands_for
-    stands_for, err = furnish(store, given)
-    if not stands_for then return nil, err end
+    local placeholders
+    placeholders, err = set_globals(store, given)
+    if not placeholders then return nil, err end
     if not given.on_terminal then
       separate_globals()
       return converse(plain_reader(false), given) and 0 or 1
     end
     local can_edit = keel_command.prompt and keel_command.is_terminal(1) and os.getenv "TERM" ~= "dumb"
-    local reader = can_edit and editing_reader(stands_for, given) or plain_reader(true)
+    local reader = can_edit and editing_reader(placeholders, given) or plain_reader(true)
     local path = store:path()
     output.note(given, ("keel %s on %s. help() tells what is at hand, Ctrl-D ends."):format(kernel.version,
       path ~= "" and path or "a store in memory"))
