@@ -35,7 +35,7 @@ local function insist(task, write)
     local done, err = write()
     if done ~= nil then return done end
     task.failure = err
-    if refusals[err.code] or executor:_is_over() then return nil, err end
+    if refusals[err.code] or executor:_has_stopped() then return nil, err end
     executor._loop:sleep(step)
     step = math.min(step * 2, STEP_LAST)
   end
@@ -47,7 +47,7 @@ local function give_back(task, options)
   local run, err = insist(task, function() return executor._manager:requeue(run_id, options) end)
   task.given_back = run ~= nil and executor._live:is_lost(run_id) -- by now another may have it
   if run and run.status == "pending" then executor:_expect(options.delay) end
-  return run ~= nil or err.code == "stale_owner" or executor:_is_over()
+  return run ~= nil or err.code == "stale_owner" or executor:_has_stopped()
 end
 
 -- For another attempt, after the delay of the policy.

@@ -59,8 +59,8 @@ local function share(self)
   }))
 end
 
--- What the log tells.
-local function told_of(self)
+-- What is done about what the log says.
+local function log_observer_of(self)
   return {
     made = function(run_id)
       if not self._live:get(run_id) then self:_expect() end -- else it is known here, or was claimed meanwhile
@@ -118,7 +118,7 @@ function Executor.new(options)
   attach(self)
   self._queue = Queue.new(manager, self._client, self._live)
   share(self)
-  self._watch = Watch.new(self._client, told_of(self))
+  self._watch = Watch.new(self._client, log_observer_of(self))
   self._queue.on_due = function() self:_wake_watch() end
   for _, record in ipairs(self._live:in_flight()) do
     if record.status == "pending" then self._queue:add(record) end
@@ -137,7 +137,7 @@ function Executor:_is_manual()
   return self._state == "new"
 end
 
-function Executor:_is_over()
+function Executor:_has_stopped()
   return self._state == "stopped"
 end
 

@@ -57,7 +57,7 @@ local function call_all(self, name)
 end
 
 -- From now on nothing goes on.
-local function let_go(self)
+local function release(self)
   self._deferred, self._last = {}, {}
   if not self._idle:is_closing() then self._idle:close() end
 end
@@ -73,7 +73,7 @@ local function iterate(self)
   call_all(self, "_last")
   if not self._closed then return end
   self._iterations_left = self._iterations_left - 1
-  if not self._idles or self._iterations_left <= 0 then let_go(self) end
+  if not self._idles or self._iterations_left <= 0 then release(self) end
 end
 
 local function defer(self, list, fn)
@@ -224,7 +224,7 @@ end
 --- Lets go of libuv, when what goes on now has come to its end. Who never does is left behind.
 function Loop:close()
   self._closed, self._iterations_left = true, ITERATIONS_LEFT
-  if not self._idles then let_go(self) end
+  if not self._idles then release(self) end
 end
 
 return Loop

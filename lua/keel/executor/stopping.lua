@@ -83,7 +83,7 @@ local function report_of(self, tasks)
   return gathered, failure
 end
 
-local function let_go(self)
+local function release(self)
   for task in pairs(self._attempts) do
     if not task.waits_for_stop then task:abandon() end
   end
@@ -140,7 +140,7 @@ return function(Executor)
       self:_dismiss()
       self:_go(function()
         self._loop:guard(function() shut_down(self, timeout, drain) end)()
-        let_go(self)
+        release(self)
       end)
     elseif self._state == "stopping" then
       self._hurries = self._hurries + 1

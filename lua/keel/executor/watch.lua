@@ -1,4 +1,4 @@
---- What an executor is told by the log: what may start now, and what others want of its runs.
+--- What an executor learns from the log: what may start now, and what others want of its runs.
 local PAGE = 1000 -- events of one look's page
 
 local kinds = { "run_created", "run_requeued", "run_rescheduled", "run_finished", "run_settled", "run_deleted",
@@ -34,12 +34,13 @@ local function end_of_log(client)
   return { epoch = epoch, next_event_id = high }
 end
 
---- `told` has the functions that are called: made(run_id), given_back(delay?), made_room(thread_id?), concerns(run_id).
+--- `observer` has the functions that are called: made(run_id), given_back(delay?), made_room(thread_id?),
+--- concerns(run_id).
 ---@param client keel.StoreClient
----@param told table
-function Watch.new(client, told)
+---@param observer table
+function Watch.new(client, observer)
   local can = client:has "read_events" and client:has "wait_events" and client:has "epoch"
-  return setmetatable({ _client = client, _told = told, _can = can, _cursor = nil }, Watch)
+  return setmetatable({ _client = client, _observer = observer, _can = can, _cursor = nil }, Watch)
 end
 
 -- What the log says is looked at as anybody's: a row may have been written by hand.
@@ -48,16 +49,16 @@ local function delay_of(data)
   return type(delay) == "number" and delay > 0 and delay < math.huge and delay or nil
 end
 
-local function tell(self, event)
-  local told, kind = self._told, event.kind
+local function notify(self, event)
+  local observer, kind = self._observer, event.kind
   if kind == "run_created" or kind == "run_rescheduled" then
-    told.made(event.run_id)
+    observer.made(event.run_id)
   elseif kind == "run_requeued" then
-    told.given_back(delay_of(event.data))
+    observer.given_back(delay_of(event.data))
   end
   if kind ~= "run_created" and kind ~= "run_rescheduled" then
-    if kind ~= "run_cancel_requested" then told.made_room(event.thread_id) end
-    told.concerns(event.run_id)
+    if kind ~= "run_cancel_requested" then observer.made_room(event.thread_id) end
+    observer.concerns(event.run_id)
   end
 end
 
@@ -73,7 +74,7 @@ function Watch:listen(loop, wake)
 end
 
 -- The waiter's descriptor in the loop, as soon as there is one.
-local function hear(self)
+local function subscribe(self)
   if not self._waiter or self._readable then return end
   local ok, descriptor = pcall(self._waiter.descriptor, self._waiter)
   if ok and descriptor then self._readable = self._loop:readable(descriptor) end
@@ -88,7 +89,7 @@ function Watch:pause(poll)
   return math.max(poll, BACKSTOP)
 end
 
---- Hears no more.
+--- Ends the subscription.
 function Watch:close()
   if self._readable then self._readable.close() end
   if self._waiter then self._waiter:close() end
@@ -103,10 +104,11 @@ local function has_none(self)
   return ok and ready == false
 end
 
---- Reads what is new, and tells. Fails silently: the next look goes on, and the ticks find all of it as well.
+--- Reads what is new, and notifies the observer. Fails silently: the next look goes on, and the ticks find all of it as
+--- well.
 function Watch:look()
   if not self._can then return end
-  hear(self) -- before the look, so that nothing comes between the two
+  subscribe(self) -- before the look, so that nothing comes between the two
   if not self._cursor then
     self._cursor = end_of_log(self._client)
     return
@@ -116,7 +118,7 @@ function Watch:look()
     local page = self._client:call("read_events", self._cursor, PAGE, { kinds = kinds })
     if not page then return end
     self._cursor = page.cursor
-    for _, event in ipairs(page.events) do tell(self, event) end
+    for _, event in ipairs(page.events) do notify(self, event) end
   until not page.has_more
 end
 

@@ -20,7 +20,7 @@ local function clear_run(self, tx, row, context)
 end
 
 -- The rows a gate speaks of.
-local function in_the_way(store, gate, thread_id)
+local function blockers(store, gate, thread_id)
   if gate.gate == "delay" or gate.gate == "open" then return {} end
   if gate.gate == "concurrency" then
     return store:list_inflight { thread_id = thread_id, holding = true, limit = clearing.MAX, brief = true }
@@ -41,7 +41,7 @@ end
 ---@return boolean? some whether there were any
 ---@return keel.Error? err
 function clearing.clear(self, tx, gate, thread_id, cleared, context, recovered)
-  local rows, err = in_the_way(tx, gate, thread_id)
+  local rows, err = blockers(tx, gate, thread_id)
   if not rows then return nil, err end
   local some = false
   for _, row in ipairs(rows) do
@@ -64,7 +64,7 @@ end
 ---@return boolean
 function clearing.may_clear(self, gate, thread_id)
   local client = self.client
-  local rows = in_the_way(setmetatable({}, { __index = function(_, method)
+  local rows = blockers(setmetatable({}, { __index = function(_, method)
     return function(_, ...) return client:call(method, ...) end
   end }), gate, thread_id)
   for _, row in ipairs(rows or {}) do

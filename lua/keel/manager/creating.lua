@@ -21,7 +21,7 @@ local function adopt(self, request, written)
   record.worker_ref = fields.worker_ref and copy(fields.worker_ref)
   -- Nobody owns what may be claimed: it can be anybody's the next moment, so it is not live here.
   if fields.claimable then
-    self.live:tell("on_claimable")
+    self.live:notify("on_claimable")
     return LiveRuns.equip(record, true)
   end
   self.live:add(LiveRuns.equip(record, false))

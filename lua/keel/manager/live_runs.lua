@@ -45,11 +45,11 @@ function LiveRuns.equip(record, store_only)
   return record
 end
 
---- Tells the observer, if there is one. What it is told of is committed: if it raises, that is logged, and the caller
+--- Notifies the observer, if there is one. What it learns of is committed: if it raises, that is logged, and the caller
 --- still gets its result.
 ---@param what "on_add"|"on_claimable"
 ---@param record? keel.Run
-function LiveRuns:tell(what, record)
+function LiveRuns:notify(what, record)
   local observer = self.observer
   if not observer then return end
   local ok, err = pcall(observer[what], record)
@@ -69,7 +69,7 @@ function LiveRuns:add(record)
     self._by_thread[record.thread_id] = thread
   end
   thread[record.run_id] = record
-  self:tell("on_add", record)
+  self:notify("on_add", record)
 end
 
 ---@param run_id string

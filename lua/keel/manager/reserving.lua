@@ -24,14 +24,14 @@ local function hold(self, thread_id, kind)
   held, err = self.client:transaction("reserve", function(tx)
     local inflight, failure = in_flight.read(self.context, tx, thread_id)
     if not inflight then return nil, failure end
-    local in_the_way = inflight.reservation or inflight.runs[1]
+    local blocker = inflight.reservation or inflight.runs[1]
     for _, id in ipairs(inflight.finalizing) do
       local settled
       settled, failure = tx:settle(id, { settle_timeout = self.context.settle_timeout })
       if settled == nil then return nil, failure end
-      in_the_way = in_the_way or not settled and { run_id = id, operation_kind = "run" } or nil
+      blocker = blocker or not settled and { run_id = id, operation_kind = "run" } or nil
     end
-    if in_the_way then return nil, busy(thread_id, in_the_way) end
+    if blocker then return nil, busy(thread_id, blocker) end
     local ok
     ok, failure = tx:put(run_id, { thread_id = thread_id, status = "running", operation_kind = kind,
       session_id = session_id, lease_expires_at = self.context:lease_end() }, { operation_kind = kind })

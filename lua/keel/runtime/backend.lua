@@ -1,9 +1,9 @@
 --- The execution backend of a runtime: the host's object that makes workers work.
 ---
---- It is told in the writing transaction of a change, when everything else is certain, and may refuse: nothing has then
---- happened. So it is told of inputs in the order of the transcript. It must be quick, cannot yield, and must not use
---- the store's handle. A commit that fails after it agreed is the one thing it cannot know: a worker it spawned is then
---- cancelled again; of the others it is told anew when the caller tries again.
+--- It is asked in the writing transaction of a change, when everything else is certain, and may refuse: nothing has
+--- then happened. So it is asked about inputs in the order of the transcript. It must be quick, cannot yield, and must
+--- not use the store's handle. A commit that fails after it agreed is the one thing it cannot know: a worker it spawned
+--- is then cancelled again; about the others it is asked anew when the caller tries again.
 local check = require "keel.check"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
@@ -37,12 +37,12 @@ local function refusal_of(err)
   return errors.from(err)
 end
 
---- Tells a backend. Returns true when it agrees.
+--- Asks a backend. Returns true when it agrees.
 ---@param object table
 ---@param method string
 ---@return true? agreed
 ---@return keel.Error? err
-function backend.tell(object, method, ...)
+function backend.ask(object, method, ...)
   local ok, agreed, err = kernel.pcall(object[method], object, ...)
   if ok and agreed then return true end
   if not ok then return nil, refusal_of(agreed) end

@@ -30,7 +30,7 @@ end
 
 -- A worker that the backend made, and the store could not keep.
 local function take_back(self, worker, err)
-  local ok, failure = backend.tell(self._backend, "cancel", worker.worker_ref, "it could not be stored")
+  local ok, failure = backend.ask(self._backend, "cancel", worker.worker_ref, "it could not be stored")
   if not ok then
     self._client:log("error", "a worker that was not stored is left in the backend",
       { worker_ref = worker.worker_ref, error = tostring(failure), cause = tostring(err) })
@@ -56,20 +56,20 @@ local function finish(self, ref, reason, name, status)
     if not before then return nil, err end
     return ack, { worker = before }
   end
-  local function tell()
-    return backend.tell(self._backend, status == "stopped" and "stop" or "cancel", ref, reason)
+  local function ask()
+    return backend.ask(self._backend, status == "stopped" and "stop" or "cancel", ref, reason)
   end
-  return change(self, name, write, cause, self._backend and tell)
+  return change(self, name, write, cause, self._backend and ask)
 end
 
--- Tells the backend of every active worker.
+-- Asks the backend about every active worker.
 local function stop_in_backend(self, tx)
   local after
   repeat
     local page, err = tx:list_workers(self._id, { active = true, after = after, limit = 1000 })
     if not page then return nil, err end
     for _, worker in ipairs(page) do
-      local ok, refusal = backend.tell(self._backend, "stop", worker.worker_ref, "runtime stopped")
+      local ok, refusal = backend.ask(self._backend, "stop", worker.worker_ref, "runtime stopped")
       if not ok then return nil, backend.refused, refusal end
       after = worker.worker_id
     end
@@ -104,7 +104,7 @@ return function(Runtime)
       return worker, { worker = worker }
     end
     local function spawn(worker)
-      local ok, refusal = backend.tell(self._backend, "spawn", worker.worker_ref, kernel.json.copy(worker))
+      local ok, refusal = backend.ask(self._backend, "spawn", worker.worker_ref, kernel.json.copy(worker))
       if ok then spawned = worker end
       return ok, refusal
     end
@@ -148,7 +148,7 @@ return function(Runtime)
       return ack
     end
     local function dispatch(ack)
-      return backend.tell(self._backend, "dispatch_input", ref, { kind = input.kind, content = input.content,
+      return backend.ask(self._backend, "dispatch_input", ref, { kind = input.kind, content = input.content,
         run_id = input.run_id, sequence = ack.transcript_sequence, event_id = ack.event_id })
     end
     return change(self, "send_input", write, "worker_input_accepted", self._backend and dispatch)
