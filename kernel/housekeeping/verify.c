@@ -178,15 +178,8 @@ static enum keel_code check_invariant(struct keel_store *store, size_t i, struct
 static enum keel_code read_number(struct keel_store *store, const char *text, int64_t *number, struct keel_error *err)
 {
 	struct keel_statement *select;
-	bool row = false;
 	enum keel_code code = keel_store_prepare(store, text, &select, err);
-	if (code != KEEL_OK)
-		return code;
-	code = keel_step(select, &row, err);
-	if (code == KEEL_OK && row)
-		*number = keel_column_int(select, 0);
-	keel_reset(select);
-	return code;
+	return code == KEEL_OK ? keel_first_number(store, select, NULL, number, err) : code;
 }
 
 /* Keys that are never used again: the next one is higher than any there is or was, and there are many left. */

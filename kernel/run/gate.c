@@ -117,12 +117,8 @@ static enum keel_code check_room(struct keel_store *store, const struct keel_run
 	KEEL_ASSERT(core->concurrency > 0); /* 0: any number of them */
 	enum keel_code code =
 		keel_query(store, count, &select, err, keel_value_text(core->thread_id), keel_value_int(core->concurrency));
-	if (code != KEEL_OK)
-		return code;
-	code = keel_step(select, &row, err);
-	if (code == KEEL_OK && row)
-		holding = keel_column_int(select, 0);
-	keel_reset(select);
+	if (code == KEEL_OK)
+		code = keel_first_number(store, select, NULL, &holding, err);
 	KEEL_ASSERT(holding <= core->concurrency);
 	if (code != KEEL_OK || holding < core->concurrency)
 		return code;
@@ -186,19 +182,12 @@ static enum keel_code look_at_position(struct keel_store *store, const struct ke
 									   struct keel_error *err)
 {
 	static const char ahead[] =
-		"SELECT (SELECT count(*) FROM live WHERE thread_id = ?1 AND status = 0 AND priority > ?2)"
+		"SELECT 1 + (SELECT count(*) FROM live WHERE thread_id = ?1 AND status = 0 AND priority > ?2)"
 		" + (SELECT count(*) FROM live WHERE thread_id = ?1 AND status = 0 AND priority = ?2 AND seq < ?3)";
 	struct keel_statement *select;
-	bool row;
 	enum keel_code code = keel_query(store, ahead, &select, err, keel_value_text(core->thread_id),
 									 keel_value_int(core->priority), keel_value_int(core->seq));
-	if (code != KEEL_OK)
-		return code;
-	code = keel_step(select, &row, err);
-	if (code == KEEL_OK && row)
-		*position = keel_column_int(select, 0) + 1;
-	keel_reset(select);
-	return code;
+	return code == KEEL_OK ? keel_first_number(store, select, NULL, position, err) : code;
 }
 
 enum keel_code keel_run_gate(struct keel_store *store, struct keel_text run_id, bool *found,

@@ -190,18 +190,6 @@ enum keel_code keel_run_list_inflight(struct keel_store *store, const struct kee
 	return code;
 }
 
-/* The number in the first row of a bound statement, which is reset; 0: there is no row. */
-static enum keel_code first_number(struct keel_store *store, struct keel_statement *select, int64_t *number,
-								   struct keel_error *err)
-{
-	bool row;
-	enum keel_code code = keel_first_step(store, select, &row, err);
-	if (code == KEEL_OK && row)
-		*number = keel_column_int(select, 0);
-	keel_reset(select);
-	return code;
-}
-
 enum keel_code keel_run_next_owner(struct keel_store *store, int64_t after, int64_t *session_id, struct keel_error *err)
 {
 	static const char text[] = "SELECT session_id FROM live WHERE session_id > ?1 AND status < 2"
@@ -211,7 +199,7 @@ enum keel_code keel_run_next_owner(struct keel_store *store, int64_t after, int6
 	enum keel_code code = keel_store_check(store, err);
 	if (code == KEEL_OK)
 		code = keel_query(store, text, &select, err, keel_value_int(after));
-	return code == KEEL_OK ? first_number(store, select, session_id, err) : code;
+	return code == KEEL_OK ? keel_first_number(store, select, NULL, session_id, err) : code;
 }
 
 enum keel_code keel_run_count_inflight(struct keel_store *store, struct keel_text thread_id, int64_t *count,
@@ -225,5 +213,5 @@ enum keel_code keel_run_count_inflight(struct keel_store *store, struct keel_tex
 		code = keel_store_check(store, err);
 	if (code == KEEL_OK)
 		code = keel_query(store, text, &select, err, keel_value_text(thread_id));
-	return code == KEEL_OK ? first_number(store, select, count, err) : code;
+	return code == KEEL_OK ? keel_first_number(store, select, NULL, count, err) : code;
 }

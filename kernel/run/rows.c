@@ -140,12 +140,8 @@ enum keel_code keel_run_place(struct keel_store *store, struct keel_text run_id,
 	enum keel_code code = keel_check_id(run_id, "after", err);
 	if (code == KEEL_OK)
 		code = keel_query(store, "SELECT seq FROM runs WHERE run_id = ?1", &select, err, keel_value_text(run_id));
-	if (code != KEEL_OK)
-		return code;
-	code = keel_first_step(store, select, &row, err);
-	if (code == KEEL_OK && row)
-		*seq = keel_column_int(select, 0);
-	keel_reset(select);
+	if (code == KEEL_OK)
+		code = keel_first_number(store, select, &row, seq, err);
 	if (code == KEEL_OK && !row)
 		code = keel_fail(err, KEEL_NOT_FOUND, "there is no run %.*s to go on behind", (int)run_id.size, run_id.data);
 	return code;

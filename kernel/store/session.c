@@ -210,15 +210,8 @@ enum keel_code keel_session_make(struct keel_store *store, struct keel_error *er
 enum keel_code keel_session_beat(struct keel_store *store, int64_t session, int64_t *beat, struct keel_error *err)
 {
 	struct keel_statement *select;
-	bool row;
 	*beat = 0;
 	enum keel_code code =
 		keel_query(store, "SELECT beat FROM sessions WHERE id = ?1", &select, err, keel_value_int(session));
-	if (code != KEEL_OK)
-		return code;
-	code = keel_first_step(store, select, &row, err);
-	if (code == KEEL_OK && row)
-		*beat = keel_column_int(select, 0);
-	keel_reset(select);
-	return code;
+	return code == KEEL_OK ? keel_first_number(store, select, NULL, beat, err) : code;
 }

@@ -53,3 +53,16 @@ enum keel_code keel_first_step(struct keel_store *store, struct keel_statement *
 		keel_reset(query);
 	return keel_fail_as(err, code, &why);
 }
+
+enum keel_code keel_first_number(struct keel_store *store, struct keel_statement *query, bool *found, int64_t *number,
+								 struct keel_error *err)
+{
+	bool row = false;
+	enum keel_code code = keel_first_step(store, query, &row, err);
+	if (code == KEEL_OK && row)
+		*number = keel_column_int(query, 0);
+	keel_reset(query);
+	if (found)
+		*found = row;
+	return code;
+}

@@ -47,4 +47,9 @@ enum keel_code keel_execute_values(struct keel_store *store, const char *text, s
 enum keel_code keel_first_step(struct keel_store *store, struct keel_statement *query, bool *row,
 							   struct keel_error *err);
 
+/* The number that the first row of a bound query begins with; resets the query. Without a row *number stays as it is,
+ * and *found, which may be NULL, is false. */
+enum keel_code keel_first_number(struct keel_store *store, struct keel_statement *query, bool *found, int64_t *number,
+                                 struct keel_error *err);
+
 #endif
