@@ -57,81 +57,85 @@ KEEL_API bool keel_run_status_is_final(enum keel_run_status status);
  *   INT     a 64-bit number;  COUNT the same, from 0 up
  *   TIME    microseconds since the epoch, UTC
  *   SPAN    a duration: microseconds, from 0 up
- *   FLAG    0 or 1 */
-#define KEEL_RUN_FIELD_MAP(X)                                                                          \
-	X(RUN_ID, run_id, ID)                             /* unique in the store */                        \
-	X(THREAD_ID, thread_id, ID)                       /* what admission is decided by */               \
-	X(STATUS, status, STATUS)                         /* null reads as pending */                      \
-	X(OPERATION_KIND, operation_kind, WORD)           /* run, dispatch, or of a reservation; see below */ \
-	X(SESSION_ID, session_id, INT)                    /* the session that owns the run; null: nobody */ \
-	X(FENCE, fence, COUNT)                            /* grows with every change of owner */           \
-	X(CLAIMABLE, claimable, FLAG)                     /* nobody owns it on purpose: recovery leaves it */ \
-	X(CREATED_AT, created_at, TIME)                                                                    \
-	X(UPDATED_AT, updated_at, TIME)                                                                    \
-	X(STARTED_AT, started_at, TIME)                                                                    \
-	X(ENDED_AT, ended_at, TIME)                                                                        \
-	X(REVISION, revision, COUNT)                      /* 1, and one more with every change */          \
-	X(ASSISTANT_ID, assistant_id, ID)                                                                  \
-	X(USER_ID, user_id, ID)                                                                            \
-	X(ON_DISCONNECT, on_disconnect, WORD)             /* cancel, continue */                           \
-	X(MULTITASK_STRATEGY, multitask_strategy, ID)     /* the strategy that admitted it */              \
-	X(METADATA, metadata, JSON)                                                                        \
-	X(KWARGS, kwargs, JSON)                                                                            \
-	X(PRIORITY, priority, INT)                                                                         \
-	X(ATTEMPT, attempt, COUNT)                        /* tries of the work so far */                   \
-	X(MAX_ATTEMPTS, max_attempts, COUNT)                                                               \
-	X(LOSSES, losses, COUNT)                          /* owners that died under it */                  \
-	X(MAX_LOSSES, max_losses, COUNT)                                                                   \
-	X(SCHEDULED_AT, scheduled_at, TIME)                                                                \
-	X(DEADLINE, deadline, TIME)                                                                        \
-	X(WAITS_FOR, waits_for, IDS)                      /* the runs that must settle before it starts */ \
-	X(BATCH_ID, batch_id, ID)                                                                          \
-	X(PLAN_ENTRY, plan_entry, TEXT)                                                                    \
-	X(FINGERPRINT, fingerprint, ID)                   /* equal fingerprints: the same work */          \
-	X(IDEMPOTENCY_KEY, idempotency_key, ID)                                                            \
-	X(RECONCILER, reconciler, ID)                     /* the policy that recovers it; null: the call's */ \
-	X(CANCEL_ACTION, cancel_action, WORD)             /* interrupt, rollback: the first request won */ \
-	X(WORKER_REF, worker_ref, JSON)                                                                    \
-	X(ERROR, error, TEXT)                                                                              \
-	X(ERROR_CODE, error_code, TEXT)                                                                    \
-	X(EXIT_CODE, exit_code, INT)                                                                       \
-	X(STOP_REASON, stop_reason, TEXT)                                                                  \
-	X(MODEL_NAME, model_name, TEXT)                   /* cut to KEEL_MODEL_NAME_MAX characters */      \
-	X(TOTAL_INPUT_TOKENS, total_input_tokens, COUNT)                                                   \
-	X(TOTAL_OUTPUT_TOKENS, total_output_tokens, COUNT)                                                 \
-	X(TOTAL_TOKENS, total_tokens, COUNT)                                                               \
-	X(LLM_CALL_COUNT, llm_call_count, COUNT)                                                           \
-	X(LEAD_AGENT_TOKENS, lead_agent_tokens, COUNT)                                                     \
-	X(SUBAGENT_TOKENS, subagent_tokens, COUNT)                                                         \
-	X(MIDDLEWARE_TOKENS, middleware_tokens, COUNT)                                                     \
-	X(MESSAGE_COUNT, message_count, COUNT)                                                             \
-	X(TOKEN_USAGE_BY_MODEL, token_usage_by_model, JSON)                                                \
-	X(LAST_AI_MESSAGE, last_ai_message, TEXT)         /* cut to KEEL_EXCERPT_MAX characters */         \
-	X(FIRST_HUMAN_MESSAGE, first_human_message, TEXT) /* cut to KEEL_EXCERPT_MAX characters */         \
-	X(CONCURRENCY, concurrency, COUNT)                /* starts while fewer of the thread run; null: always */ \
-	X(START_BY, start_by, TIME)                       /* how long it may be put off at most */         \
-	X(FINALIZING, finalizing, FLAG)                   /* ended, but its owner has not settled it; null: never gated */ \
-	X(LEASE_EXPIRES_AT, lease_expires_at, TIME)       /* the owner has lost it then; null: never */    \
-	X(CANCEL_REQUESTED_AT, cancel_requested_at, TIME) /* when its owner was asked to stop */           \
-	X(SUCCESSOR, successor, ID)                       /* the run that took its place */                \
-	X(IDEMPOTENCY_HASH, idempotency_hash, TEXT)       /* of what the key was used for */               \
-	X(IDEMPOTENCY_EXPIRES_AT, idempotency_expires_at, TIME) /* the key is free again then; null: never */ \
-	X(ARTIFACTS_PATH, artifacts_path, TEXT)           /* where what it made is */                      \
-	X(LOGS_PATH, logs_path, TEXT)                     /* where what it said is */                      \
-	X(HANDLER, handler, ID)                           /* the name of what is to work on it */          \
-	X(RESULT, result, VALUE)                          /* what it came to; up to KEEL_RESULT_MAX bytes */ \
-	X(PROGRESS, progress, JSON)                       /* how far it is */                              \
-	X(PARENT_RUN_ID, parent_run_id, ID)               /* the run that made it */                       \
-	X(RETRY_OF, retry_of, ID)                         /* the run that it is another try of */          \
-	X(SCHEDULE, schedule, ID)                         /* the name of the schedule that made it */      \
-	X(TIMEOUT, timeout, SPAN)                         /* how long an attempt may take */               \
-	X(SNOOZES, snoozes, COUNT)                        /* times it was given back without an attempt */ \
-	X(SHARED, shared, FLAG)                           /* it was claimed: others can run it, too */     \
-	X(LEASE_US, lease_us, COUNT)                      /* how long its lease lasts, in microseconds */  \
-	X(STRICT, strict, FLAG)                           /* waits behind a retry of its thread that is put off */
+ *   FLAG    0 or 1
+ * Who gives a field its value is
+ *   CALLER  who asks for the run: an option of a manager's create, shown to strategies
+ *   OWNER   who works on it, with its progress and how it ended
+ *   STORE   neither: it is what the kernel and the managers keep */
+#define KEEL_RUN_FIELD_MAP(X)                                                                                 \
+	X(RUN_ID, run_id, ID, STORE)                       /* unique in the store */                              \
+	X(THREAD_ID, thread_id, ID, STORE)                 /* what admission is decided by */                     \
+	X(STATUS, status, STATUS, OWNER)                   /* null reads as pending */                            \
+	X(OPERATION_KIND, operation_kind, WORD, STORE)     /* run, dispatch, or of a reservation; see below */    \
+	X(SESSION_ID, session_id, INT, STORE)              /* the session that owns the run; null: nobody */      \
+	X(FENCE, fence, COUNT, STORE)                      /* grows with every change of owner */                 \
+	X(CLAIMABLE, claimable, FLAG, CALLER)              /* nobody owns it on purpose: recovery leaves it */    \
+	X(CREATED_AT, created_at, TIME, STORE)                                                                    \
+	X(UPDATED_AT, updated_at, TIME, STORE)                                                                    \
+	X(STARTED_AT, started_at, TIME, STORE)                                                                    \
+	X(ENDED_AT, ended_at, TIME, STORE)                                                                        \
+	X(REVISION, revision, COUNT, STORE)                /* 1, and one more with every change */                \
+	X(ASSISTANT_ID, assistant_id, ID, CALLER)                                                                 \
+	X(USER_ID, user_id, ID, CALLER)                                                                           \
+	X(ON_DISCONNECT, on_disconnect, WORD, CALLER)      /* cancel, continue */                                 \
+	X(MULTITASK_STRATEGY, multitask_strategy, ID, STORE) /* the strategy that admitted it */                  \
+	X(METADATA, metadata, JSON, CALLER)                                                                       \
+	X(KWARGS, kwargs, JSON, CALLER)                                                                           \
+	X(PRIORITY, priority, INT, CALLER)                                                                        \
+	X(ATTEMPT, attempt, COUNT, STORE)                  /* tries of the work so far */                         \
+	X(MAX_ATTEMPTS, max_attempts, COUNT, CALLER)                                                              \
+	X(LOSSES, losses, COUNT, STORE)                    /* owners that died under it */                        \
+	X(MAX_LOSSES, max_losses, COUNT, CALLER)                                                                  \
+	X(SCHEDULED_AT, scheduled_at, TIME, CALLER)                                                               \
+	X(DEADLINE, deadline, TIME, CALLER)                                                                       \
+	X(WAITS_FOR, waits_for, IDS, STORE)                /* the runs that must settle before it starts */       \
+	X(BATCH_ID, batch_id, ID, CALLER)                                                                         \
+	X(PLAN_ENTRY, plan_entry, TEXT, CALLER)                                                                   \
+	X(FINGERPRINT, fingerprint, ID, CALLER)            /* equal fingerprints: the same work */                \
+	X(IDEMPOTENCY_KEY, idempotency_key, ID, CALLER)                                                           \
+	X(RECONCILER, reconciler, ID, CALLER)              /* the policy that recovers it; null: the call's */    \
+	X(CANCEL_ACTION, cancel_action, WORD, STORE)       /* interrupt, rollback: the first request won */       \
+	X(WORKER_REF, worker_ref, JSON, CALLER)                                                                   \
+	X(ERROR, error, TEXT, OWNER)                                                                              \
+	X(ERROR_CODE, error_code, TEXT, OWNER)                                                                    \
+	X(EXIT_CODE, exit_code, INT, OWNER)                                                                       \
+	X(STOP_REASON, stop_reason, TEXT, OWNER)                                                                  \
+	X(MODEL_NAME, model_name, TEXT, CALLER)            /* cut to KEEL_MODEL_NAME_MAX characters */            \
+	X(TOTAL_INPUT_TOKENS, total_input_tokens, COUNT, OWNER)                                                   \
+	X(TOTAL_OUTPUT_TOKENS, total_output_tokens, COUNT, OWNER)                                                 \
+	X(TOTAL_TOKENS, total_tokens, COUNT, OWNER)                                                               \
+	X(LLM_CALL_COUNT, llm_call_count, COUNT, OWNER)                                                           \
+	X(LEAD_AGENT_TOKENS, lead_agent_tokens, COUNT, OWNER)                                                     \
+	X(SUBAGENT_TOKENS, subagent_tokens, COUNT, OWNER)                                                         \
+	X(MIDDLEWARE_TOKENS, middleware_tokens, COUNT, OWNER)                                                     \
+	X(MESSAGE_COUNT, message_count, COUNT, OWNER)                                                             \
+	X(TOKEN_USAGE_BY_MODEL, token_usage_by_model, JSON, OWNER)                                                \
+	X(LAST_AI_MESSAGE, last_ai_message, TEXT, OWNER)   /* cut to KEEL_EXCERPT_MAX characters */               \
+	X(FIRST_HUMAN_MESSAGE, first_human_message, TEXT, OWNER) /* cut to KEEL_EXCERPT_MAX characters */         \
+	X(CONCURRENCY, concurrency, COUNT, STORE)          /* starts while fewer of the thread run; null: always */ \
+	X(START_BY, start_by, TIME, STORE)                 /* how long it may be put off at most */               \
+	X(FINALIZING, finalizing, FLAG, STORE)             /* ended, but not settled by its owner; null: never gated */ \
+	X(LEASE_EXPIRES_AT, lease_expires_at, TIME, STORE) /* the owner has lost it then; null: never */          \
+	X(CANCEL_REQUESTED_AT, cancel_requested_at, TIME, STORE) /* when its owner was asked to stop */           \
+	X(SUCCESSOR, successor, ID, STORE)                 /* the run that took its place */                      \
+	X(IDEMPOTENCY_HASH, idempotency_hash, TEXT, STORE) /* of what the key was used for */                     \
+	X(IDEMPOTENCY_EXPIRES_AT, idempotency_expires_at, TIME, STORE) /* the key is free again then; null: never */ \
+	X(ARTIFACTS_PATH, artifacts_path, TEXT, STORE)     /* where what it made is */                            \
+	X(LOGS_PATH, logs_path, TEXT, STORE)               /* where what it said is */                            \
+	X(HANDLER, handler, ID, CALLER)                    /* the name of what is to work on it */                \
+	X(RESULT, result, VALUE, OWNER)                    /* what it came to; up to KEEL_RESULT_MAX bytes */     \
+	X(PROGRESS, progress, JSON, OWNER)                 /* how far it is */                                    \
+	X(PARENT_RUN_ID, parent_run_id, ID, STORE)         /* the run that made it */                             \
+	X(RETRY_OF, retry_of, ID, STORE)                   /* the run that it is another try of */                \
+	X(SCHEDULE, schedule, ID, STORE)                   /* the name of the schedule that made it */            \
+	X(TIMEOUT, timeout, SPAN, STORE)                   /* how long an attempt may take */                     \
+	X(SNOOZES, snoozes, COUNT, STORE)                  /* times it was given back without an attempt */       \
+	X(SHARED, shared, FLAG, STORE)                     /* it was claimed: others can run it, too */           \
+	X(LEASE_US, lease_us, COUNT, STORE)                /* how long its lease lasts, in microseconds */        \
+	X(STRICT, strict, FLAG, STORE)                     /* waits behind a retry of its thread that is put off */
 
 enum keel_run_field {
-#define KEEL_RUN_FIELD_ENUM(NAME, member, type) KEEL_RUN_FIELD_##NAME,
+#define KEEL_RUN_FIELD_ENUM(NAME, member, type, giver) KEEL_RUN_FIELD_##NAME,
 	KEEL_RUN_FIELD_MAP(KEEL_RUN_FIELD_ENUM)
 #undef KEEL_RUN_FIELD_ENUM
 	KEEL_RUN_FIELD_COUNT
@@ -150,6 +154,12 @@ enum keel_field_type {
 	KEEL_TYPE_TIME,
 	KEEL_TYPE_SPAN,
 	KEEL_TYPE_FLAG
+};
+
+enum keel_field_giver {
+	KEEL_GIVEN_BY_CALLER,
+	KEEL_GIVEN_BY_OWNER,
+	KEEL_GIVEN_BY_STORE
 };
 
 /* A set of fields: one bit each. {{0}} is the empty set. */
@@ -260,7 +270,7 @@ struct keel_run {
 	keel_run_set given;
 	keel_run_set valued;
 	keel_run_set sound; /* documents that an encoder wrote: they are not read through once more */
-#define KEEL_RUN_MEMBER(NAME, member, type) KEEL_MEMBER_##type member;
+#define KEEL_RUN_MEMBER(NAME, member, type, giver) KEEL_MEMBER_##type member;
 	KEEL_RUN_FIELD_MAP(KEEL_RUN_MEMBER)
 #undef KEEL_RUN_MEMBER
 };
@@ -269,9 +279,10 @@ struct keel_run {
 #define KEEL_RUN_GIVES(run, NAME) keel_run_set_has((run)->given, KEEL_RUN_FIELD_##NAME)
 #define KEEL_RUN_HAS(run, NAME) keel_run_set_has((run)->valued, KEEL_RUN_FIELD_##NAME)
 
-/* What is known about a field: name, type, and access by number, for code that treats all alike. */
+/* What is known about a field: name, type, who gives it, and access by number, for code that treats all alike. */
 KEEL_API const char *keel_run_field_name(enum keel_run_field field);
 KEEL_API enum keel_field_type keel_run_field_type(enum keel_run_field field);
+KEEL_API enum keel_field_giver keel_run_field_giver(enum keel_run_field field);
 
 /* The member behind a field's number: the first for ID, TEXT, JSON, VALUE, IDS and WORD, the second for all others. */
 KEEL_API struct keel_text *keel_run_text(struct keel_run *run, enum keel_run_field field);

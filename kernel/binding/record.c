@@ -343,6 +343,14 @@ void keel_lua_run_open(lua_State *L)
 		lua_setfield(L, -2, keel_run_field_name((enum keel_run_field)i));
 	}
 	lua_setfield(L, -2, "run_fields");
+	static const char *const givers[] = {
+		[KEEL_GIVEN_BY_CALLER] = "caller", [KEEL_GIVEN_BY_OWNER] = "owner", [KEEL_GIVEN_BY_STORE] = "store"};
+	lua_createtable(L, 0, KEEL_RUN_FIELD_COUNT);
+	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++) {
+		lua_pushstring(L, givers[keel_run_field_giver((enum keel_run_field)i)]);
+		lua_setfield(L, -2, keel_run_field_name((enum keel_run_field)i));
+	}
+	lua_setfield(L, -2, "run_givers");
 	lua_newtable(L);
 	for (int i = 0; i < KEEL_RUN_STATUS_COUNT; i++)
 		if (keel_run_status_is_final((enum keel_run_status)i)) {

@@ -14,9 +14,11 @@
 static const struct {
 	const char *name;
 	enum keel_field_type type;
+	enum keel_field_giver giver;
 	size_t offset;
 } fields[KEEL_RUN_FIELD_COUNT] = {
-#define FIELD_ENTRY(NAME, member, type) {#member, KEEL_TYPE_##type, offsetof(struct keel_run, member)},
+#define FIELD_ENTRY(NAME, member, type, giver) \
+	{#member, KEEL_TYPE_##type, KEEL_GIVEN_BY_##giver, offsetof(struct keel_run, member)},
 	KEEL_RUN_FIELD_MAP(FIELD_ENTRY)
 #undef FIELD_ENTRY
 };
@@ -66,6 +68,12 @@ bool keel_run_is_text(enum keel_field_type type)
 {
 	return type == KEEL_TYPE_ID || type == KEEL_TYPE_TEXT || type == KEEL_TYPE_JSON || type == KEEL_TYPE_VALUE ||
 		   type == KEEL_TYPE_IDS || type == KEEL_TYPE_WORD;
+}
+
+enum keel_field_giver keel_run_field_giver(enum keel_run_field field)
+{
+	KEEL_ASSERT((unsigned)field < KEEL_RUN_FIELD_COUNT);
+	return fields[field].giver;
 }
 
 struct keel_text *keel_run_text(struct keel_run *run, enum keel_run_field field)

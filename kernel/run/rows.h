@@ -8,7 +8,7 @@
 #include "run/fields.h"
 #include "store/store.h"
 
-#define KEEL_RUN_COLUMN(NAME, member, type) #member ", "
+#define KEEL_RUN_COLUMN(NAME, member, type, giver) #member ", "
 
 /* Every column of a run, then its place in the order of insertion; the beginning of a SELECT for read_runs. */
 #define KEEL_RUN_SELECT "SELECT " KEEL_RUN_FIELD_MAP(KEEL_RUN_COLUMN) "seq FROM runs "

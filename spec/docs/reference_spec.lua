@@ -108,7 +108,9 @@ end
 
 -- The part of the types that defines a class.
 local function class(name)
-  return assert(META:match("%-%-%-@class " .. name:gsub("%.", "%%.") .. "%f[\n:].-\n\n"), "no class " .. name)
+  local text = assert(META:match("%-%-%-@class " .. name:gsub("%.", "%%.") .. "%f[\n:].-\n\n"), "no class " .. name)
+  local parent = text:match "^%-%-%-@class [%w.]+: (keel%.Given)\n"
+  return parent and text .. class(parent) or text
 end
 
 local function has_field(text, name)

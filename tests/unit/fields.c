@@ -73,7 +73,7 @@ static void check_bad_text(const struct keel_run *good, enum keel_run_field fiel
 TEST(fields_have_names)
 {
 	static const char *const names[] = {
-#define NAME(NAME_, member, type) #member,
+#define NAME(NAME_, member, type, giver) #member,
 		KEEL_RUN_FIELD_MAP(NAME)
 #undef NAME
 	};
@@ -89,13 +89,27 @@ TEST(fields_have_names)
 TEST(numbers_lead_to_members)
 {
 	struct keel_run run;
-#define CHECK(NAME, member, type)                                                                           \
+#define CHECK(NAME, member, type, giver)                                                                    \
+	assert_int_equal(keel_run_field_giver(KEEL_RUN_FIELD_##NAME), KEEL_GIVEN_BY_##giver);                   \
 	assert_int_equal(keel_run_field_type(KEEL_RUN_FIELD_##NAME), KEEL_TYPE_##type);                         \
 	assert_ptr_equal(is_text_type(KEEL_TYPE_##type) ? (void *)keel_run_text(&run, KEEL_RUN_FIELD_##NAME)    \
 													: (void *)keel_run_number(&run, KEEL_RUN_FIELD_##NAME), \
 					 &run.member);
 	KEEL_RUN_FIELD_MAP(CHECK)
 #undef CHECK
+}
+
+/* What an owner writes is what its owner gives; the name of a model may be known before. */
+TEST(owners_give_what_they_write)
+{
+	const keel_run_set written =
+		keel_run_set_union(KEEL_RUN_FIELDS(KEEL_RUN_COUNTERS), KEEL_RUN_FIELDS(KEEL_RUN_OUTCOME));
+	keel_run_set given = KEEL_RUN_FIELDS(KEEL_RUN_FIELD_MODEL_NAME);
+	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++)
+		if (keel_run_field_giver((enum keel_run_field)i) == KEEL_GIVEN_BY_OWNER)
+			keel_run_set_add(&given, (enum keel_run_field)i);
+	assert_true(keel_run_set_equal(given, written));
+	assert_int_equal(keel_run_field_giver(KEEL_RUN_FIELD_MODEL_NAME), KEEL_GIVEN_BY_CALLER);
 }
 
 /* Statuses are found by the names they have; a number that is none has no name. */
@@ -317,6 +331,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ALONE(fields_have_names),         ALONE(numbers_lead_to_members),
+		ALONE(owners_give_what_they_write),
 		ALONE(statuses_have_names),       ALONE(good_values_pass),
 		ALONE(bad_values_are_named),      ALONE(null_values_pass),
 		ALONE(sound_documents_are_not_read),

@@ -67,20 +67,31 @@
 ---@alias keel.Action "interrupt"|"rollback" how a run is stopped: its work is kept, or undone
 ---@alias keel.OperationKind "run"|"dispatch"|"checkpoint_write"|"artifact_write"|"delete" dispatch: of a machine
 
+--- What the caller of create gives: it is in the run and in what strategies are told.
+---@class keel.Given
+---@field handler? string id; the name of what is to work on it
+---@field assistant_id? string id
+---@field user_id? string id
+---@field model_name? string at most 128 characters
+---@field max_attempts? integer how many tries a requeue leaves it; absent: no end
+---@field max_losses? integer how many owners it may lose, for requeue_orphans
+---@field reconciler? string the reconciler that recovers it; absent: the call's
+---@field plan_entry? string
+---@field idempotency_key? string id; the same key, user and thread give the same run
+---@field fingerprint? string equal fingerprints are the same work
+---@field batch_id? string id
+
 --- A run. A field that is null in the row is absent. What a store's methods give has the stored fields; what a manager
 --- gives has the process-local ones too.
----@class keel.Run
+---@class keel.Run: keel.Given
 ---@field run_id string unique in the store; a manager makes UUIDs of version 7
 ---@field thread_id string what admission is decided by; never changes
 ---@field status keel.Status
 ---@field operation_kind keel.OperationKind
 ---@field multitask_strategy string the name of the strategy that admitted it; "custom" for an unnamed function
----@field handler? string id; the name of what is to work on it
 ---@field parent_run_id? string the run that made it
 ---@field retry_of? string the run that it is another try of
 ---@field schedule? string the name of the schedule that made it
----@field assistant_id? string
----@field user_id? string
 ---@field on_disconnect "cancel"|"continue" stored; nothing acts on it yet
 ---@field metadata table JSON, the caller's own
 ---@field kwargs table JSON, the caller's own
@@ -102,9 +113,7 @@
 ---@field priority integer 0 unless given; its place in the queue of its thread, and in claiming
 ---@field attempt integer tries of the work: 1 by a manager's create, 0 in a row made without it
 ---@field snoozes integer how often it was given back without an attempt
----@field max_attempts? integer how many tries a requeue leaves it; absent: no end
 ---@field losses integer owners that died under it and left it to others (a requeue)
----@field max_losses? integer how many owners it may lose, for requeue_orphans
 ---@field session_id? integer the session that owns it; absent: nobody
 ---@field fence integer 1, and more with every change of owner; a writer with another one is refused
 ---@field claimable boolean nobody owns it on purpose: claim_next takes it, recovery leaves it
@@ -117,17 +126,11 @@
 ---@field lease_expires_at? string time; when its lease ends by the clock unless it is renewed; absent: it has none
 ---@field lease_us? integer how long its lease lasts, in microseconds
 ---@field shared boolean it was claimed: others can run it, too
----@field reconciler? string the reconciler that recovers it; absent: the call's
 ---@field cancel_action? keel.Action the first stop that was asked for
 ---@field cancel_requested_at? string time; when its owner, another process, was asked to stop
----@field fingerprint? string equal fingerprints are the same work
----@field idempotency_key? string the caller's: the same key gives the same run
 ---@field idempotency_hash? string of what the key was used for
 ---@field idempotency_expires_at? string time; when the key is free again; absent: never
----@field batch_id? string
----@field plan_entry? string
 ---@field worker_ref? table JSON
----@field model_name? string at most 128 characters
 ---@field total_input_tokens integer
 ---@field total_output_tokens integer
 ---@field total_tokens integer
@@ -148,29 +151,18 @@
 ---@field start_within? number in what a strategy is shown: seconds until start_by
 
 --- What may be given for a new run.
----@class keel.CreateOptions
----@field handler? string id; the name of what is to work on it
----@field assistant_id? string id
+---@class keel.CreateOptions: keel.Given
 ---@field metadata? table JSON; default {}
 ---@field kwargs? table JSON; default {}
 ---@field multitask_strategy? string|keel.AnyStrategy default: the manager's
 ---@field strategy? string|keel.AnyStrategy another name for it
 ---@field strategy_options? table what the strategy sees as request.options; not stored
 ---@field on_disconnect? "cancel"|"continue" default "cancel"
----@field model_name? string cut to 128 characters
----@field user_id? string id
 ---@field priority? integer
----@field max_attempts? integer
----@field max_losses? integer
 ---@field scheduled_at? string|number time
 ---@field deadline? string|number time
----@field batch_id? string id
----@field plan_entry? string
----@field fingerprint? string id
 ---@field claimable? boolean true: the run belongs to no session
----@field reconciler? string name of the reconciler that recovers it
 ---@field worker_ref? table JSON
----@field idempotency_key? string id; the same key, user and thread give the same run
 ---@field idempotency_ttl? number seconds after which the key is free again; nil: never
 ---@field idempotency_until? "success" a run of the key that ended otherwise does not count
 ---@field retry_of? string the run that it is another try of; it leaves its key to this one
@@ -178,25 +170,14 @@
 -- --- Policies --------------------------------------------------------------------------------------------------------
 
 --- What a strategy is told of the newcomer. What the caller did not give is absent.
----@class keel.Request
+---@class keel.Request: keel.Given
 ---@field thread_id string
----@field handler? string
----@field assistant_id? string
----@field user_id? string
 ---@field metadata table a copy; {} unless given
 ---@field kwargs table a copy; {} unless given
 ---@field worker_ref? table a copy
----@field model_name? string
 ---@field on_disconnect "cancel"|"continue"
 ---@field claimable? boolean
----@field max_attempts? integer
----@field max_losses? integer
----@field reconciler? string
----@field plan_entry? string
----@field idempotency_key? string
 ---@field priority integer 0 unless given
----@field fingerprint? string
----@field batch_id? string
 ---@field scheduled_at? string time
 ---@field deadline? string time
 ---@field multitask_strategy string the strategy's own name
@@ -994,6 +975,7 @@ function json.copy(value) end
 ---@field limits { id: integer, worker_id: integer, result: integer } bytes that they may have at most
 ---@field retry_defaults { max_attempts: integer, initial_delay: number, max_delay: number, backoff_factor: number,
 --- jitter: number } of a retry policy
+---@field run_givers table<string, "caller"|"owner"|"store"> who gives the fields of a run their values
 ---@field machine_prefix string what the threads of machines begin with
 ---@field error_metatable table the metatable of keel.Error
 ---@field store_methods keel.Store the methods of stores; lua/keel/store.lua adds to them

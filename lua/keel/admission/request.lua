@@ -17,9 +17,13 @@ end
 
 local function as_it_is(document) return document end
 
--- What a caller may ask for, beside what is shown under another name or as a copy.
-local asked_for = { "assistant_id", "handler", "user_id", "model_name", "on_disconnect", "fingerprint", "batch_id",
-  "plan_entry", "max_attempts", "max_losses", "scheduled_at", "deadline", "claimable", "reconciler", "idempotency_key" }
+-- What a caller may ask for, beside what is shown as a copy or with a default.
+local asked_for = {}
+for name, giver in pairs(kernel.run_givers) do
+  if giver == "caller" and kernel.run_fields[name] ~= "table" and name ~= "priority" then
+    asked_for[#asked_for + 1] = name
+  end
+end
 
 --- What a strategy is told of the newcomer. Built-in ones change nothing, and files are shown copies by the sandbox.
 ---@param context table

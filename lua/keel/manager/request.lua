@@ -12,10 +12,8 @@ local request = {}
 local create_options = { multitask_strategy = "string|function|table|policy",
   strategy = "string|function|table|policy", strategy_options = "table",
   idempotency_ttl = "number", idempotency_until = "string", retry_of = "string" }
-for _, name in ipairs { "assistant_id", "metadata", "kwargs", "on_disconnect", "model_name", "user_id", "priority",
-  "handler", "max_attempts", "max_losses", "scheduled_at", "deadline", "batch_id", "plan_entry", "fingerprint",
-  "claimable", "reconciler", "worker_ref", "idempotency_key" } do
-  create_options[name] = kernel.run_fields[name]
+for name, giver in pairs(kernel.run_givers) do
+  if giver == "caller" then create_options[name] = kernel.run_fields[name] end
 end
 
 --- The error about a strategy that is not known.
