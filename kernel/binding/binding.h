@@ -327,7 +327,8 @@ int keel_lua_push_run(lua_State *L, struct keel_runs *list);
  * the number of results. */
 int keel_lua_push_written(lua_State *L, bool found, struct keel_run *written);
 
-/* Makes what reading and writing records needs, run_fields and run_givers of the module table on the top. [-0, +0, m] */
+/* Makes what reading and writing records needs, run_fields and run_givers of the module table on the top.
+ * [-0, +0, m] */
 void keel_lua_run_open(lua_State *L);
 
 /* --- policy.c ---------------------------------------------------------------------------------------------------- */

@@ -22,8 +22,8 @@ static char **push_words(lua_State *L, int argument)
 	return words;
 }
 
-/* command.supervise(command): a supervisor for a command (a list of strings), its guardian forked, signals blocked until
- * it is closed. Returns it. Fails with the system's text. */
+/* command.supervise(command): a supervisor for a command (a list of strings), its guardian forked, signals blocked
+ * until it is closed. Returns it. Fails with the system's text. */
 static int supervise(lua_State *L)
 {
 	lua_settop(L, 1);

@@ -222,7 +222,7 @@ describe("The reference names", function()
     each_key(methods, public(methods.new), function(name) return is_called(text, name) end)
     each_key(executor:stats(), any, function(name) return text:find("%f[%w]" .. name .. "%f[^%w]") end)
     executor:stop()
-    local known = read(ROOT .. "lua/keel/executor/init.lua"):match "local known = (%b{})"
+    local known = read(ROOT .. "lua/keel/executor/options.lua"):match "local known = (%b{})"
     each_key(load("return " .. known)(), any, function(name) return is_named(text, name) end)
   end)
 

@@ -237,14 +237,21 @@ support.each_store(function(open)
       assert.equal("waiting", manager:try_start(second.run_id))
     end)
 
-    for what, max in pairs { ["0"] = 0, ["1.5"] = 1.5, ["a text"] = "x", ["a negative number"] = -1 } do
+    for what, max in pairs { ["0"] = 0, ["1.5"] = 1.5, ["a negative number"] = -1 } do
       it("POLICY-6: " .. what .. " as max is refused, and nothing changed", function()
-        support.refused("policy_failed", manager:create_or_reject("t", {
+        support.refused("invalid_request", manager:create_or_reject("t", {
           multitask_strategy = "limit", strategy_options = { max = max },
         }))
         assert.equal(0, #support.events(store))
       end)
     end
+
+    it("POLICY-6: a text as max raises, and nothing changed", function()
+      assert.error_matches(function()
+        manager:create_or_reject("t", { multitask_strategy = "limit", strategy_options = { max = "x" } })
+      end, "max")
+      assert.equal(0, #support.events(store))
+    end)
   end)
 end)
 
