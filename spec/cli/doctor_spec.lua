@@ -230,7 +230,9 @@ describe("keel doctor", function()
     if not os.execute(("sqlite3 %s 'UPDATE runs SET revision = 0' 2>/dev/null"):format(path)) then
       return pending "there is no sqlite3 to do damage with"
     end
-    assert.is_truthy(findings(run).store_corrupt.message:find("a run has no fence or revision: r", 1, true))
+    local text = run("doctor").output
+    assert.is_truthy(text:find("a run has no fence or revision: r", 1, true), text)
+    assert.is_truthy(text:find("the row of run r is damaged", 1, true), text)
   end)
 
   it("finds a file that others may read, but gives no advice about what is no store", function()
