@@ -34,7 +34,7 @@ static enum keel_code name_places(const struct keel_run_core *core, struct keel_
 	}
 	if (core->waits_for.data)
 		keel_buffer_format(places, "\nafter %lld", (long long)core->seq);
-	KEEL_ASSERT(waits(core) == (places->size > 0));
+	KEEL_ASSERT(places->failed || waits(core) == (places->size > 0));
 	if (!places->size)
 		keel_buffer_put(places, "");
 	return places->failed ? keel_fail_memory(err) : KEEL_OK;
