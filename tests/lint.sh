@@ -79,8 +79,8 @@ c_include() { matching '#[[:space:]]*include[[:space:]]*'"$@"; }
 
 files include kernel -- '*.[ch]' | grep -vE '^kernel/(binding|command)/' | c_code |
 	c_include '[<"](lua|lauxlib|lualib)\.h' | flag "lua.h belongs to kernel/binding and kernel/command"
-files include kernel -- '*.[ch]' | grep -vE '^kernel/(sql/sqlite|command/sqlite\.c)' | c_code |
-	c_include '[<"]sqlite3\.h' | flag "sqlite3.h belongs to kernel/sql/sqlite*.c and kernel/command/sqlite.c"
+files include kernel -- '*.[ch]' | grep -vE '^kernel/sql/sqlite' | c_code |
+	c_include '[<"]sqlite3\.h' | flag "sqlite3.h belongs to kernel/sql/sqlite*.c"
 
 files include -- '*.h' | c_code |
 	c_include '' '<keel/[a-z_]+\.h>' '<std[a-z]+\.h>' | flag "a public header includes public and standard headers only"

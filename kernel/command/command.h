@@ -15,8 +15,8 @@ void command_add_screen(lua_State *L);
 void command_add_width(lua_State *L);
 void command_add_prompt(lua_State *L); /* nothing, if the command was built without libedit */
 
-/* Before the first store is opened. */
-void command_set_up_sqlite(void);
+/* sql/sqlite_program.c: before the first store is opened. */
+void keel_sqlite_set_up_program(void);
 
 /* [-0, +3, -] nil, the text of an errno, the errno. */
 int command_fail(lua_State *L, int number);

@@ -146,7 +146,7 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	}
 	catch_size_limit();
-	command_set_up_sqlite();
+	keel_sqlite_set_up_program();
 	lua_State *L = luaL_newstate();
 	if (!L) {
 		fputs("keel: out of memory\n", stderr);

@@ -106,6 +106,9 @@ bool sqlite_has_moved(struct keel_sql *sql);
 void sqlite_leave_log(struct keel_sql *sql);
 enum keel_code sqlite_size(struct keel_sql *sql, struct keel_sql_size *size, struct keel_error *err);
 
+/* sqlite_program.c: for the keel program only, before the first store is opened. */
+void keel_sqlite_set_up_program(void);
+
 /* sqlite_log.c: makes the files of a connection that is about to be opened. Returns SQLite's code. */
 int sqlite_join_frames(struct sqlite_files *files);
 
