@@ -182,7 +182,7 @@ files include kernel tests examples -- '*.[ch]' '*.cmake' '*.in' |
 files include kernel tests -- '*.h' | sed -E 's|.*/([^/]+)$|& \1|' |
 	unused "$lines" | sed 's/$/nothing includes it/' >>"$problems"
 folders='base|sql|store|event|run|worker|housekeeping|binding|binding/sandbox|command'
-built="kernel/(($folders)/)?[^/]+|tests/(support[^/]*|(unit|fault|crash|fuzz|bench|compile/[a-z]+)/[^/]+)"
+built="kernel/(($folders)/)?[^/]+|tests/(support[^/]*|(unit|fault|crash|fuzz|cost|bench|compile/[a-z]+)/[^/]+)"
 files kernel tests -- '*.c' | grep -vxE "$built" |
 	sed 's/$/:1: no target builds it/' >>"$problems"
 
