@@ -8,6 +8,8 @@
 -- What counts as a call is that a function, a table or a macro is named that another file defines. A header and the
 -- source beside it are one file.
 
+local check = dofile "tests/check.lua"
+
 -- From the bottom up. What is public is called through include/keel, so includes alone do not show it. The sandbox is
 -- between the floor of the binding and its roof: the two are one storey.
 local storeys = {
@@ -110,14 +112,11 @@ end
 
 local units, owner = {}, {} -- name of a file without its ending -> what is known; name -> the file that defines it
 
-local function read(path)
-  local file = assert(io.open(path))
-  local text = file:read "a"
-  file:close()
+local function take_in(path)
   local name = path:gsub("%.[ch]$", "")
   local unit = units[name] or { name = name, folder = name:match "^kernel/(.*)/[^/]*$" or ".", own = {}, names = {} }
   units[name] = unit
-  local macros, code = split_macros(bare(text))
+  local macros, code = split_macros(bare(check.read(path)))
   local function define(what, own)
     if own then unit.own[what] = true end
     if not own or path:find "%.h$" then owner[what] = owner[what] or name end
@@ -130,9 +129,7 @@ local function read(path)
   scan(code, define, mention)
 end
 
-local pipe = assert(io.popen "find kernel -name '*.[ch]' | LC_ALL=C sort")
-for path in pipe:lines() do read(path) end
-pipe:close()
+for _, path in ipairs(check.lines "find kernel -name '*.[ch]' | LC_ALL=C sort") do take_in(path) end
 
 -- --- Who calls whom ----------------------------------------------------------------------------------------------
 
@@ -191,19 +188,16 @@ local function way(from, to)
   return list
 end
 
-local failed = false
 for _, unit in ipairs(sorted) do
   if not storey[unit.folder] then error("tests/calls.lua does not know the folder " .. unit.folder) end
   for target, place in each_call(unit) do
     local back = way(target.name, unit.name)
     if storey[target.folder] > storey[unit.folder] then
-      failed = true
-      print(("%s:%d: calls go down only: %s is of %s, above"):format(place.path, place.line, place.what, target.name))
+      check.complain(place.path, place.line, "calls go down only: %s is of %s, above", place.what, target.name)
     elseif back then
-      failed = true
-      print(("%s:%d: calls go in a circle: %s leads back by %s"):format(place.path, place.line, place.what,
-        table.concat(back, ", ")))
+      check.complain(place.path, place.line, "calls go in a circle: %s leads back by %s", place.what,
+        table.concat(back, ", "))
     end
   end
 end
-os.exit(not failed)
+check.finish()

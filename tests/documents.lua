@@ -1,24 +1,14 @@
 --- Checks that what is written down about the project is complete: run by tests/lint.sh.
 -- The tour in kernel/README.md names every file of the kernel; kernel/BEHAVIOURS.md and the specs name the same ids.
+local check = dofile "tests/check.lua"
+local lfs = require "lfs"
 
 local function files(...)
-  local pipe = assert(io.popen("git ls-files --cached --others --exclude-standard -- " .. table.concat({ ... }, " ")))
-  local list = {}
-  for name in pipe:lines() do
-    local file = io.open(name) -- one that was deleted is listed until it is committed
-    if file then
-      list[name] = file:read "a"
-      file:close()
-    end
+  local list, listed = {}, "git ls-files --cached --others --exclude-standard -- " .. table.concat({ ... }, " ")
+  for _, name in ipairs(check.lines(listed)) do
+    if lfs.attributes(name) then list[name] = check.read(name) end -- a deleted one is listed until it is committed
   end
-  pipe:close()
   return list
-end
-
-local failed = false
-local function complain(...)
-  failed = true
-  print(string.format(...))
 end
 
 -- --- The tour ----------------------------------------------------------------------------------------------------
@@ -35,14 +25,14 @@ local function check_tour()
     for name in (first or ""):gmatch "`([^`]+)`" do
       folder = name:match "^(.*/)" or folder
       local path = "kernel/" .. (name:find "/" and "" or folder) .. name
-      if not kernel[path] then complain("kernel/README.md:%d: there is no file %s", number, path) end
+      if not kernel[path] then check.complain("kernel/README.md", number, "there is no file %s", path) end
       named[path] = true
     end
   end
   for path in pairs(kernel) do
     local source = path:gsub("%.h$", ".c")
     if not named[path] and not (source ~= path and kernel[source]) then
-      complain("%s:1: the tour in kernel/README.md does not name it", path)
+      check.complain(path, 1, "the tour in kernel/README.md does not name it")
     end
   end
 end
@@ -63,15 +53,15 @@ local function check_behaviours()
     for id, kind in text:gmatch "%f[%w]((%u+)%-%d+)%f[%D]" do
       if sections[kind] then
         shown[id] = true
-        if not listed[id] then complain("%s:1: kernel/BEHAVIOURS.md lists no %s", path, id) end
+        if not listed[id] then check.complain(path, 1, "kernel/BEHAVIOURS.md lists no %s", id) end
       end
     end
   end
   for id, line in pairs(listed) do
-    if not shown[id] then complain("kernel/BEHAVIOURS.md:%d: no specification names %s", line, id) end
+    if not shown[id] then check.complain("kernel/BEHAVIOURS.md", line, "no specification names %s", id) end
   end
 end
 
 check_tour()
 check_behaviours()
-os.exit(not failed)
+check.finish()

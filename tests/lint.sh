@@ -21,43 +21,7 @@ files() {
 	[ ${#folders[@]} -eq 0 ] || find "${folders[@]}" -type f \( "${names[@]:1}" \) | sort
 }
 
-# Reads names of files, prints FILE:LINE: TEXT without comments. A string of Lua with -- in it is cut there: a rule may
-# see too little, never too much.
-c_code() {
-	xargs -r awk '
-		FNR == 1 { inside = 0 }
-		{
-			text = $0; code = ""
-			while (text != "") {
-				if (inside) {
-					if (!(at = index(text, "*/"))) break
-					text = substr(text, at + 2); inside = 0
-				} else if (at = index(text, "/*")) {
-					code = code substr(text, 1, at - 1); text = substr(text, at + 2); inside = 1
-				} else {
-					code = code text; break
-				}
-			}
-			sub(/\/\/.*/, "", code)
-			print FILENAME ":" FNR ": " code
-		}'
-}
-lua_code() {
-	xargs -r awk '
-		FNR == 1 { inside = 0 }
-		{
-			text = $0
-			if (inside) {
-				if (!(at = index(text, "]]"))) next
-				text = substr(text, at + 2); inside = 0
-			}
-			if (at = index(text, "--[[")) {
-				inside = !index(substr(text, at), "]]"); text = substr(text, 1, at - 1)
-			}
-			sub(/--.*/, "", text)
-			print FILENAME ":" FNR ": " text
-		}'
-}
+. tests/code.sh
 
 # matching REGEX, but not REGEX...: lines FILE:LINE:TEXT whose text matches the first and none of the others.
 matching() {
@@ -71,6 +35,13 @@ matching() {
 
 # flag RULE: each line FILE:LINE:TEXT of the input breaks the rule.
 flag() { sed -E "s|^([^:]+:[0-9]+):.*|\1: $1|" >>"$problems"; }
+
+# checked_by SCRIPT: the rules of a script of Lua, which prints the violations.
+checked_by() {
+	local found
+	found=$(lua5.4 "$1") || [ -n "$found" ] || found="$1:1: it failed"
+	[ -z "$found" ] || printf '%s\n' "$found" >>"$problems"
+}
 
 # --- Layers ----------------------------------------------------------------------------------------------------------
 
@@ -109,14 +80,14 @@ files kernel/binding kernel/command -- '*.[ch]' | c_code |
 	done | flag "the binding and the command include private headers of their own folder only"
 
 # Includes alone do not show what is called through include/keel, nor who calls whom in a folder.
-lua5.4 tests/calls.lua >>"$problems" || [ -s "$problems" ] || echo "tests/calls.lua:1: it failed" >>"$problems"
+checked_by tests/calls.lua
 
 { find kernel -maxdepth 1 -name '*.[ch]'; files kernel/{store,event,run,worker,housekeeping} -- '*.[ch]'; } |
 	sort | c_code |
 	grep -iE '^[^:]+:[0-9]+:.*(sqlite|postgres|\bpragma\b)' | flag "the domain names no driver"
 
 # The folders of lua/keel, from the bottom up: a file requires what is below it, and no files each other in a circle.
-lua5.4 tests/requires.lua >>"$problems" || echo "tests/requires.lua:1: it failed" >>"$problems"
+checked_by tests/requires.lua
 
 outside='(os|io|debug|package|coroutine)[[:space:]]*[.[]|(_G|_ENV|require|load|loadfile|dofile|print|collectgarbage)\b'
 files lua/keel/strategies lua/keel/reconcilers lua/keel/diagnostics -- '*.lua' | lua_code |
@@ -198,13 +169,12 @@ tests/assertions.sh >/dev/null || echo "tests/assertions.sh:1: fewer than 2 asse
 	sed -E 's|^([^:]+): .*|kernel/schema/\1:1: a released migration is never edited (CONTRIBUTING.md)|' \
 		>>"$problems"
 
-lua5.4 tests/predicates.lua >>"$problems" || [ -s "$problems" ] ||
-	echo "tests/predicates.lua:1: it failed" >>"$problems"
+checked_by tests/predicates.lua
 
 # --- What is written down ---------------------------------------------------------------------------------------------
 
 # The tour names every file of the kernel; kernel/BEHAVIOURS.md and the specs name the same behaviours.
-lua5.4 tests/documents.lua >>"$problems" || [ -s "$problems" ] || echo "tests/documents.lua:1: it failed" >>"$problems"
+checked_by tests/documents.lua
 
 # --- Lua -------------------------------------------------------------------------------------------------------------
 

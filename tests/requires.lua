@@ -3,7 +3,7 @@
 -- Usage, in the root of the tree: lua5.4 tests/requires.lua
 --
 -- Prints FILE:LINE: RULE for each violation.
-local lfs = require "lfs"
+local check = dofile "tests/check.lua"
 
 -- From the bottom up. A part is a file or a folder of lua/keel; parts of one floor do not require each other.
 local floors = {
@@ -25,24 +25,6 @@ local in_c = { kernel = true, command = true, host = true }
 local floor_of = {}
 for floor, parts in ipairs(floors) do
   for _, part in ipairs(parts) do floor_of[part] = floor end
-end
-
-local function complain(file, line, ...)
-  print(("%s:%d: %s"):format(file, line, string.format(...)))
-end
-
-local function files_below(folder, found)
-  for name in lfs.dir(folder) do
-    local path = folder .. "/" .. name
-    if name:sub(1, 1) ~= "." then
-      if lfs.attributes(path, "mode") == "directory" then
-        files_below(path, found)
-      elseif name:find "%.lua$" then
-        found[#found + 1] = path
-      end
-    end
-  end
-  return found
 end
 
 local function module_of(file)
@@ -68,8 +50,7 @@ local function required_by(line, modules)
   return names
 end
 
-local files = files_below("lua/keel", {})
-table.sort(files)
+local files = check.lines "find lua/keel -name '[!.]*.lua' | LC_ALL=C sort"
 local modules, requires = {}, {}
 for _, file in ipairs(files) do
   if not pure[part_of(module_of(file))] then modules[module_of(file)] = file end
@@ -79,16 +60,16 @@ local function check_direction(file, number, from, to)
   local below, above = part_of(to), part_of(from)
   if in_c[below] or below == above then return end
   if not floor_of[below] then
-    complain(file, number, "%s is on no floor (tests/requires.lua)", to)
+    check.complain(file, number, "%s is on no floor (tests/requires.lua)", to)
   elseif floor_of[above] and floor_of[below] >= floor_of[above] then
-    complain(file, number, "%s does not require %s: it is not below it (tests/requires.lua)", above, below)
+    check.complain(file, number, "%s does not require %s: it is not below it (tests/requires.lua)", above, below)
   end
 end
 
 for module, file in pairs(modules) do
   requires[module] = {}
   local number = 0
-  if not floor_of[part_of(module)] then complain(file, 1, "%s is on no floor (tests/requires.lua)", module) end
+  if not floor_of[part_of(module)] then check.complain(file, 1, "%s is on no floor (tests/requires.lua)", module) end
   for line in io.lines(file) do
     number = number + 1
     for _, name in ipairs(required_by(line:gsub("%-%-.*", ""), modules)) do
@@ -107,7 +88,8 @@ local function visit(module)
   table.sort(names)
   for _, name in ipairs(names) do
     if state[name] == "open" then
-      complain(modules[module], requires[module][name], "a circle: %s requires %s, which requires it", module, name)
+      check.complain(modules[module], requires[module][name], "a circle: %s requires %s, which requires it", module,
+        name)
     elseif not state[name] then
       visit(name)
     end
@@ -120,3 +102,4 @@ table.sort(sorted)
 for _, module in ipairs(sorted) do
   if not state[module] then visit(module) end
 end
+check.finish()

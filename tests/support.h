@@ -128,6 +128,14 @@ int64_t raw_number(const char *sql);
 int64_t raw_number_at(const char *path, const char *sql);
 void raw_at(const char *path, const char *sql);
 
+/* --- The kernel's connection ------------------------------------------------------------------------------------- */
+
+struct sqlite3;
+extern struct sqlite3 *last_connection;        /* the one opened last, whoever opened it; see watch_connections */
+int watch_connections(void **state);           /* sets up a group of tests that use it */
+int64_t work_of(struct sqlite3 *db, int what); /* since the last question; `what` is an SQLITE_STMTSTATUS_ */
+int64_t steps_of(struct sqlite3 *db);          /* the same, of the instructions of SQLite's machine */
+
 /* --- Files ------------------------------------------------------------------------------------------------------- */
 
 void write_file(const char *path, const void *data, size_t size);

@@ -5,32 +5,6 @@
 
 /* --- Fixture ----------------------------------------------------------------------------------------------------- */
 
-/* The connection opened last: SQLite shows it to extensions. */
-static sqlite3 *connection;
-
-static int see_connection(sqlite3 *db, const char **message, const void *api)
-{
-	(void)message;
-	(void)api;
-	connection = db;
-	return SQLITE_OK;
-}
-
-static int watch_connections(void **state)
-{
-	(void)state;
-	return sqlite3_auto_extension((void (*)(void))see_connection) == SQLITE_OK ? 0 : -1;
-}
-
-/* What the database's machine has done on a connection since the last question, in instructions. */
-static int64_t steps(sqlite3 *db)
-{
-	int64_t sum = 0;
-	for (sqlite3_stmt *stmt = NULL; (stmt = sqlite3_next_stmt(db, stmt)) != NULL;)
-		sum += sqlite3_stmt_status(stmt, SQLITE_STMTSTATUS_VM_STEP, 1);
-	return sum;
-}
-
 static struct keel_run claimable(const char *run_id, const char *thread_id)
 {
 	struct keel_run run = run_of(run_id, thread_id);
@@ -436,9 +410,9 @@ static void check_cost(const char *what, int64_t few, int64_t many)
 /* The cost of a claim that must come to this. */
 static int64_t cost_of(sqlite3 *db, const struct keel_claim *asked, const char *wanted)
 {
-	steps(db);
+	steps_of(db);
 	assert_string_equal(claim(asked), wanted);
-	return steps(db);
+	return steps_of(db);
 }
 
 /* Ten threads with ten thousand waiting each cost as little as ten with ten each: to find that nothing can be taken, of
@@ -447,7 +421,7 @@ TEST(long_queues_cost_nothing)
 {
 	const struct keel_text thread = text("t7");
 	const struct keel_claim of_thread = {.limit = 1, .threads = &thread, .threads_count = 1};
-	sqlite3 *db = connection; /* the next one is another's */
+	sqlite3 *db = last_connection; /* the next one is another's */
 	int64_t blocked[2], blocked_thread[2], taken[2], taken_of_thread[2];
 	make_threads_busy();
 	for (int many = 0; many < 2; many++) {
@@ -475,7 +449,7 @@ TEST(blocked_threads_cost_nothing)
 {
 	static const int counts[] = {10, 100000};
 	int64_t nothing_free[2], newcomer[2], freed[2];
-	sqlite3 *db = connection;
+	sqlite3 *db = last_connection;
 	char id[16], wanted[16];
 	int done = 0;
 	for (int many = 0; many < 2; many++) {
@@ -508,7 +482,7 @@ TEST(blocked_threads_cost_nothing)
 /* What was put off and is not due costs nothing, though it would come first. */
 TEST(what_was_put_off_costs_nothing)
 {
-	sqlite3 *db = connection;
+	sqlite3 *db = last_connection;
 	int64_t cost[2];
 	char id[32], thread[32];
 	put_claimable("first", "t", 0);
@@ -534,7 +508,7 @@ TEST(long_queues_start_as_fast)
 {
 	struct keel_start asked = {0};
 	struct keel_gate_state at_gate;
-	sqlite3 *db = connection;
+	sqlite3 *db = last_connection;
 	int64_t cost[2];
 	bool found;
 	for (int many = 0; many < 2; many++) {
@@ -543,9 +517,9 @@ TEST(long_queues_start_as_fast)
 		SET(&run, PRIORITY, priority, 1);
 		put_queues(many ? 100 : 0, many ? 100000 : 100);
 		put(&run);
-		steps(db);
+		steps_of(db);
 		succeed(keel_run_start(world.store, run.run_id, &asked, &found, &at_gate, NULL, &why));
-		cost[many] = steps(db);
+		cost[many] = steps_of(db);
 		assert_int_equal(at_gate.gate, KEEL_GATE_OPEN);
 		change_status(many ? "last" : "first", KEEL_RUN_SUCCESS);
 	}

@@ -3,7 +3,6 @@
 
 #include <sqlite3.h>
 
-static sqlite3 *connection;
 static int statements; /* that the kernel has begun since it was set; a growth is written before the last of them */
 
 static int before_statement(unsigned kind, void *context, void *statement, void *sql)
@@ -14,25 +13,11 @@ static int before_statement(unsigned kind, void *context, void *statement, void 
 	return 0;
 }
 
-static int see_connection(sqlite3 *db, const char **message, const void *api)
-{
-	(void)message;
-	(void)api;
-	connection = db;
-	return SQLITE_OK;
-}
-
-static int watch_connections(void **state)
-{
-	(void)state;
-	return sqlite3_auto_extension((void (*)(void))see_connection) == SQLITE_OK ? 0 : -1;
-}
-
 TEST(grows_between_the_looks)
 {
 	struct keel_run run = run_of("r", "t");
 	struct keel_runs list = {0};
-	sqlite3 *own = connection;
+	sqlite3 *own = last_connection;
 	int64_t size;
 	SET(&run, KWARGS, kwargs, text("{}"));
 	put(&run);

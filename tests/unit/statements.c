@@ -7,27 +7,10 @@
 
 /* --- Fixture ----------------------------------------------------------------------------------------------------- */
 
-/* The connection opened last: SQLite shows it to extensions. */
-static sqlite3 *connection;
-
-static int see_connection(sqlite3 *db, const char **message, const void *api)
-{
-	(void)message;
-	(void)api;
-	connection = db;
-	return SQLITE_OK;
-}
-
-static int watch_connections(void **state)
-{
-	(void)state;
-	return sqlite3_auto_extension((void (*)(void))see_connection) == SQLITE_OK ? 0 : -1;
-}
-
 static int count_statements(void)
 {
 	int count = 0;
-	for (sqlite3_stmt *stmt = NULL; (stmt = sqlite3_next_stmt(connection, stmt)) != NULL;)
+	for (sqlite3_stmt *stmt = NULL; (stmt = sqlite3_next_stmt(last_connection, stmt)) != NULL;)
 		count++;
 	return count;
 }
@@ -305,7 +288,7 @@ static int slow_steps(const char *sql)
 	char *explain = sqlite3_mprintf("EXPLAIN QUERY PLAN %s", sql);
 	sqlite3_stmt *plan;
 	int slow = 0;
-	assert_int_equal(sqlite3_prepare_v2(connection, explain, -1, &plan, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(last_connection, explain, -1, &plan, NULL), SQLITE_OK);
 	while (sqlite3_step(plan) == SQLITE_ROW) {
 		const char *step = (const char *)sqlite3_column_text(plan, 3);
 		if (is_slow(step) && !is_excepted(sql)) {
@@ -332,7 +315,7 @@ TEST(every_plan_is_a_search)
 	int queries = 0, slow = 0;
 	char *texts[200];
 	do_everything();
-	for (sqlite3_stmt *stmt = NULL; (stmt = sqlite3_next_stmt(connection, stmt)) != NULL;)
+	for (sqlite3_stmt *stmt = NULL; (stmt = sqlite3_next_stmt(last_connection, stmt)) != NULL;)
 		if (is_query(sqlite3_sql(stmt)) && !strstr(sqlite3_sql(stmt), "sqlite_schema")) {
 			assert_true(queries < 200);
 			texts[queries++] = strdup(sqlite3_sql(stmt));
@@ -364,7 +347,7 @@ TEST(plans_do_not_depend_on_contents)
 /* A key that ten thousand users use costs one of them no more than his own. */
 TEST(keys_are_found_by_user)
 {
-	sqlite3 *db = connection; /* the next one is another's */
+	sqlite3 *db = last_connection; /* the next one is another's */
 	struct keel_runs runs = {0};
 	int64_t cost[2] = {0};
 	raw("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)"
@@ -379,9 +362,7 @@ TEST(keys_are_found_by_user)
 		for (int again = 0; again < 2; again++) { /* the first time it is prepared */
 			succeed(keel_run_find_by_key(world.store, text(key), text(user), &runs, &why));
 			assert_int_equal(runs.count, 1);
-			cost[shared] = 0;
-			for (sqlite3_stmt *stmt = NULL; (stmt = sqlite3_next_stmt(db, stmt)) != NULL;)
-				cost[shared] += sqlite3_stmt_status(stmt, SQLITE_STMTSTATUS_VM_STEP, 1);
+			cost[shared] = steps_of(db);
 		}
 	}
 	keel_runs_clear(&runs);

@@ -293,53 +293,26 @@ TEST(signals_interrupt_nothing)
 
 /* --- Cost -------------------------------------------------------------------------------------------------------- */
 
-/* The connection opened last: SQLite shows it to extensions. */
-static sqlite3 *connection;
-
-static int see_connection(sqlite3 *db, const char **message, const void *api)
-{
-	(void)message;
-	(void)api;
-	connection = db;
-	return SQLITE_OK;
-}
-
-static int watch_connections(void **state)
-{
-	(void)state;
-	return sqlite3_auto_extension((void (*)(void))see_connection) == SQLITE_OK ? 0 : -1;
-}
-
-/* What the statements of the connection have done since the last question. */
-static int work(int what)
-{
-	int sum = 0;
-	for (sqlite3_stmt *stmt = NULL; (stmt = sqlite3_next_stmt(connection, stmt)) != NULL;)
-		sum += sqlite3_stmt_status(stmt, what, 1);
-	return sum;
-}
-
 /* EVENT-5 */
 /* A reader that has caught up does the same work in a short log and in a long one, and none at all until woken. */
 TEST(caught_up_readers_do_not_scan)
 {
+	sqlite3 *db = last_connection; /* the next one is another's */
 	append("a", NULL);
-	work(SQLITE_STMTSTATUS_VM_STEP);
+	steps_of(db);
 	assert_false(wait_for(2, 0));
-	int steps = work(SQLITE_STMTSTATUS_VM_STEP);
-	sqlite3 *mine = connection;
+	int64_t steps = steps_of(db);
 	raw("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)"
 		" INSERT INTO events (kind, at) SELECT 'note', i FROM n");
-	connection = mine;
 	assert_false(wait_for(5002, 0));
-	assert_int_equal(work(SQLITE_STMTSTATUS_VM_STEP), steps);
-	assert_int_equal(work(SQLITE_STMTSTATUS_FULLSCAN_STEP), 0);
+	assert_int_equal(steps_of(db), steps);
+	assert_int_equal(work_of(db, SQLITE_STMTSTATUS_FULLSCAN_STEP), 0);
 	struct keel_event_waiter *waiter = start_waiting(5002);
 	assert_false(look(waiter));
-	work(SQLITE_STMTSTATUS_RUN);
+	work_of(db, SQLITE_STMTSTATUS_RUN);
 	for (int i = 0; i < 20; i++)
 		assert_false(look(waiter));
-	assert_int_equal(work(SQLITE_STMTSTATUS_RUN), 0);
+	assert_int_equal(work_of(db, SQLITE_STMTSTATUS_RUN), 0);
 	keel_event_waiter_close(waiter);
 }
 
