@@ -69,15 +69,16 @@ for folder in store event run worker housekeeping; do
 done
 find kernel -maxdepth 1 -name '*.[ch]' | sort | c_code |
 	c_include '"' "\"($below)" | flag "the domain depends on base, sql/sql.h, the schema and its own folders"
+alone='base/assert\.h|base/monotonic\.h' # headers alone: nothing of the kernel is called through them
 files kernel/binding -- '*.[ch]' | c_code |
-	c_include '' '"(sandbox/)?[a-z_]+\.h"' '<keel/[a-z_]+\.h>' '<(lua|lauxlib|lualib|jansson|sha2)\.h>' \
+	c_include '' '"(sandbox/)?[a-z_]+\.h"' "\"($alone)" '<keel/[a-z_]+\.h>' '<(lua|lauxlib|lualib|jansson|sha2)\.h>' \
 		'<(std[a-z]+|string|errno|limits|inttypes|float|locale|math|time|dirent|fcntl|unistd|sys/[a-z]+)\.h>' |
 	flag "the binding is a client of include/keel; besides Lua, Jansson, libmd and the system it sees nothing"
 files kernel/binding kernel/command -- '*.[ch]' | c_code |
-	c_include '"' | while IFS= read -r line; do
+	c_include '"' "\"($alone)" | while IFS= read -r line; do
 		name=$(sed -E 's/.*"([^"]*)".*/\1/' <<<"$line")
 		[ -f "$(cut -d/ -f1-2 <<<"$line")/$name" ] || echo "$line"
-	done | flag "the binding and the command include private headers of their own folder only"
+	done | flag "of private headers, binding and command include their own, base/assert.h and base/monotonic.h"
 
 # Includes alone do not show what is called through include/keel, nor who calls whom in a folder.
 checked_by tests/calls.lua

@@ -5,14 +5,14 @@
  */
 #include "attempt.h"
 
-#include "clock.h"
+#include "base/monotonic.h"
 
 /* Seconds to wait before the next try: what the kernel advises, or, while the store is not open yet, by chance between
  * half and one and a half milliseconds. 0: the time is over. *until is the end of the wait; below 0, before the first
  * one, it says how long that may be. */
 static lua_Number next_step(const struct keel_lua_store *self, int64_t *until)
 {
-	int64_t now = keel_lua_monotonic_us();
+	int64_t now = keel_monotonic_us();
 	if (*until < 0) {
 		int64_t limit = -1 - *until;
 		*until = limit < INT64_MAX - now ? now + limit : INT64_MAX;

@@ -14,6 +14,18 @@
 
 #include <keel/keel.h>
 
+/* --- field.c ----------------------------------------------------------------------------------------------------- */
+
+/* A time as text; leaves nil for no value. [-0, +1, m] */
+void keel_lua_push_time(lua_State *L, int64_t time);
+
+/* Sets a field of the table on top; a text without data sets none, nor does what is NULL. [-0, +0, m] */
+void keel_lua_set_integer(lua_State *L, const char *name, int64_t value);
+void keel_lua_set_flag(lua_State *L, const char *name, bool value);
+void keel_lua_set_time(lua_State *L, const char *name, int64_t time);
+void keel_lua_set_word(lua_State *L, const char *name, const char *word);
+void keel_lua_set_text(lua_State *L, const char *name, struct keel_text text);
+
 /* --- error.c ----------------------------------------------------------------------------------------------------- */
 
 /* nil and an error table. KEEL_MISUSE raises a text instead, KEEL_FORKED the table. [-0, +2, e] Returns 2. */
@@ -92,13 +104,6 @@ lua_Integer keel_lua_check_integer(lua_State *L, int argument, const char *name)
 /* The userdata that a method was called on, at `argument`; raises for anything else, and says that a method is called
  * with a colon. [-0, +0, e] */
 void *keel_lua_check_self(lua_State *L, int argument, const char *metatable);
-
-/* A time as text; leaves nil for no value. [-0, +1, m] */
-void keel_lua_push_time(lua_State *L, int64_t time);
-
-/* Sets a field of the table on top; a text without data sets none. [-0, +0, m] */
-void keel_lua_set_count(lua_State *L, const char *name, int64_t count);
-void keel_lua_set_text(lua_State *L, const char *name, struct keel_text text);
 
 /* Seconds as microseconds; false for what is not a finite number of at least 0. */
 bool keel_lua_duration(lua_Number seconds, int64_t *duration_us);

@@ -13,10 +13,8 @@ void keel_lua_error_metatable(lua_State *L)
 
 static void set_text(lua_State *L, const char *name, const char *text)
 {
-	if (text && text[0]) {
-		lua_pushstring(L, text);
-		lua_setfield(L, -2, name);
-	}
+	if (text && text[0])
+		keel_lua_set_word(L, name, text);
 }
 
 /* Pushes the error table. [-0, +1, m] */
@@ -25,18 +23,15 @@ static void push_error(lua_State *L, const struct keel_error *err)
 	lua_createtable(L, 0, 6);
 	set_text(L, "code", keel_code_name(err->code));
 	set_text(L, "message", err->message);
-	lua_pushboolean(L, err->transient);
-	lua_setfield(L, -2, "transient");
+	keel_lua_set_flag(L, "transient", err->transient);
 	set_text(L, "field", err->field);
 	set_text(L, "from", err->from);
 	set_text(L, "to", err->to);
 	set_text(L, "expected", err->expected);
 	set_text(L, "actual", err->actual);
 	if (err->code == KEEL_LIMIT_TOO_LARGE) {
-		lua_pushinteger(L, err->requested);
-		lua_setfield(L, -2, "requested");
-		lua_pushinteger(L, err->max);
-		lua_setfield(L, -2, "max");
+		keel_lua_set_integer(L, "requested", err->requested);
+		keel_lua_set_integer(L, "max", err->max);
 	}
 	keel_lua_error_metatable(L);
 	lua_setmetatable(L, -2);
@@ -62,8 +57,7 @@ int keel_lua_fail_field(lua_State *L, const char *field, const char *message)
 	set_text(L, "code", keel_code_name(KEEL_INVALID_REQUEST));
 	lua_pushfstring(L, "%s %s", field, message);
 	lua_setfield(L, -2, "message");
-	lua_pushboolean(L, 0);
-	lua_setfield(L, -2, "transient");
+	keel_lua_set_flag(L, "transient", false);
 	set_text(L, "field", field);
 	keel_lua_error_metatable(L);
 	lua_setmetatable(L, -2);

@@ -61,11 +61,9 @@ static void push_event(lua_State *L, const struct keel_event *event)
 	char id[24];
 	snprintf(id, sizeof id, "%lld", (long long)event->id);
 	lua_createtable(L, 0, 8);
-	lua_pushinteger(L, event->id);
-	lua_setfield(L, -2, "id");
+	keel_lua_set_integer(L, "id", event->id);
 	keel_lua_set_text(L, "kind", event->kind);
-	keel_lua_push_time(L, event->at);
-	lua_setfield(L, -2, "at");
+	keel_lua_set_time(L, "at", event->at);
 	keel_lua_set_text(L, "runtime_id", event->runtime_id);
 	keel_lua_set_text(L, "thread_id", event->thread_id);
 	keel_lua_set_text(L, "run_id", event->run_id);
@@ -156,17 +154,12 @@ static int op_read_events(lua_State *L, struct keel_store *store, struct keel_er
 	}
 	lua_setfield(L, -2, "events");
 	lua_createtable(L, 0, 2);
-	lua_pushinteger(L, list->next_event_id);
-	lua_setfield(L, -2, "next_event_id");
-	lua_pushstring(L, keel_store_epoch(store));
-	lua_setfield(L, -2, "epoch");
+	keel_lua_set_integer(L, "next_event_id", list->next_event_id);
+	keel_lua_set_word(L, "epoch", keel_store_epoch(store));
 	lua_setfield(L, -2, "cursor");
-	lua_pushboolean(L, list->has_more);
-	lua_setfield(L, -2, "has_more");
-	if (list->gap) {
-		lua_pushboolean(L, 1);
-		lua_setfield(L, -2, "gap");
-	}
+	keel_lua_set_flag(L, "has_more", list->has_more);
+	if (list->gap)
+		keel_lua_set_flag(L, "gap", true);
 	if (list->count > 64)
 		keel_events_clear(list);
 	keel_lua_give_back(L, index, LIST);

@@ -3,7 +3,7 @@
 
 #include <sha2.h>
 
-#include "clock.h"
+#include "base/monotonic.h"
 
 /* now(): the system's clock as a time. */
 static int now(lua_State *L)
@@ -88,7 +88,7 @@ static int time_utc(lua_State *L)
 /* monotonic(): seconds on a clock that nobody sets; only differences mean something. */
 static int monotonic(lua_State *L)
 {
-	lua_pushnumber(L, (lua_Number)keel_lua_monotonic_ns() / 1e9);
+	lua_pushnumber(L, (lua_Number)keel_monotonic_ns() / 1e9);
 	return 1;
 }
 
@@ -121,8 +121,7 @@ static void set_retry_defaults(lua_State *L)
 	struct keel_retry retry;
 	keel_retry_init(&retry);
 	lua_createtable(L, 0, 5);
-	lua_pushinteger(L, retry.max_attempts);
-	lua_setfield(L, -2, "max_attempts");
+	keel_lua_set_integer(L, "max_attempts", retry.max_attempts);
 	lua_pushnumber(L, (lua_Number)retry.initial_delay_us / 1e6);
 	lua_setfield(L, -2, "initial_delay");
 	lua_pushnumber(L, (lua_Number)retry.max_delay_us / 1e6);
@@ -138,12 +137,9 @@ static void set_retry_defaults(lua_State *L)
 static void set_limits(lua_State *L)
 {
 	lua_createtable(L, 0, 3);
-	lua_pushinteger(L, KEEL_ID_MAX);
-	lua_setfield(L, -2, "id");
-	lua_pushinteger(L, KEEL_WORKER_ID_MAX);
-	lua_setfield(L, -2, "worker_id");
-	lua_pushinteger(L, KEEL_RESULT_MAX);
-	lua_setfield(L, -2, "result");
+	keel_lua_set_integer(L, "id", KEEL_ID_MAX);
+	keel_lua_set_integer(L, "worker_id", KEEL_WORKER_ID_MAX);
+	keel_lua_set_integer(L, "result", KEEL_RESULT_MAX);
 	lua_setfield(L, -2, "limits");
 }
 

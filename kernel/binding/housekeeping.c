@@ -67,16 +67,15 @@ static int op_prune_step(lua_State *L, struct keel_store *store, struct keel_err
 	if (keel_store_prune(store, &prune, &pruned, err) != KEEL_OK)
 		return -1;
 	lua_createtable(L, 0, 9);
-	keel_lua_set_count(L, "runs", pruned.runs);
-	keel_lua_set_count(L, "workers", pruned.workers);
-	keel_lua_set_count(L, "transcript_entries", pruned.entries);
-	keel_lua_set_count(L, "diagnostics", pruned.diagnostics);
-	keel_lua_set_count(L, "events", pruned.events);
-	keel_lua_set_count(L, "unused_bytes", pruned.unused_bytes);
-	keel_lua_set_count(L, "next_run", prune.next_run);
-	keel_lua_set_count(L, "next_worker", prune.next_worker);
-	lua_pushboolean(L, pruned.more);
-	lua_setfield(L, -2, "more");
+	keel_lua_set_integer(L, "runs", pruned.runs);
+	keel_lua_set_integer(L, "workers", pruned.workers);
+	keel_lua_set_integer(L, "transcript_entries", pruned.entries);
+	keel_lua_set_integer(L, "diagnostics", pruned.diagnostics);
+	keel_lua_set_integer(L, "events", pruned.events);
+	keel_lua_set_integer(L, "unused_bytes", pruned.unused_bytes);
+	keel_lua_set_integer(L, "next_run", prune.next_run);
+	keel_lua_set_integer(L, "next_worker", prune.next_worker);
+	keel_lua_set_flag(L, "more", pruned.more);
 	return 1;
 }
 
@@ -128,20 +127,20 @@ static int op_stats(lua_State *L, struct keel_store *store, struct keel_error *e
 	if (keel_store_stats(store, &stats, err) != KEEL_OK)
 		return -1;
 	lua_createtable(L, 0, 14);
-	keel_lua_set_count(L, "bytes", stats.bytes);
-	keel_lua_set_count(L, "runs", stats.runs);
-	keel_lua_set_count(L, "pending_runs", stats.pending_runs);
-	keel_lua_set_count(L, "running_runs", stats.running_runs);
-	keel_lua_set_count(L, "runtimes", stats.runtimes);
-	keel_lua_set_count(L, "workers", stats.workers);
-	keel_lua_set_count(L, "active_workers", stats.active_workers);
-	keel_lua_set_count(L, "transcript_entries", stats.entries);
-	keel_lua_set_count(L, "diagnostics", stats.diagnostics);
-	keel_lua_set_count(L, "leases", stats.leases);
-	keel_lua_set_count(L, "sessions", stats.sessions);
-	keel_lua_set_count(L, "events", stats.event_high_water - stats.event_low_water + 1);
-	keel_lua_set_count(L, "event_low_water", stats.event_low_water);
-	keel_lua_set_count(L, "event_high_water", stats.event_high_water);
+	keel_lua_set_integer(L, "bytes", stats.bytes);
+	keel_lua_set_integer(L, "runs", stats.runs);
+	keel_lua_set_integer(L, "pending_runs", stats.pending_runs);
+	keel_lua_set_integer(L, "running_runs", stats.running_runs);
+	keel_lua_set_integer(L, "runtimes", stats.runtimes);
+	keel_lua_set_integer(L, "workers", stats.workers);
+	keel_lua_set_integer(L, "active_workers", stats.active_workers);
+	keel_lua_set_integer(L, "transcript_entries", stats.entries);
+	keel_lua_set_integer(L, "diagnostics", stats.diagnostics);
+	keel_lua_set_integer(L, "leases", stats.leases);
+	keel_lua_set_integer(L, "sessions", stats.sessions);
+	keel_lua_set_integer(L, "events", stats.event_high_water - stats.event_low_water + 1);
+	keel_lua_set_integer(L, "event_low_water", stats.event_low_water);
+	keel_lua_set_integer(L, "event_high_water", stats.event_high_water);
 	return 1;
 }
 
@@ -164,10 +163,8 @@ static int op_verify(lua_State *L, struct keel_store *store, struct keel_error *
 	for (size_t i = 0; i < problems->count; i++) {
 		const struct keel_problem *problem = &problems->items[i];
 		lua_createtable(L, 0, 2);
-		lua_pushstring(L, keel_code_name(problem->code));
-		lua_setfield(L, -2, "code");
-		lua_pushlstring(L, problem->text.data, problem->text.size);
-		lua_setfield(L, -2, "message");
+		keel_lua_set_word(L, "code", keel_code_name(problem->code));
+		keel_lua_set_text(L, "message", problem->text);
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	return 1;

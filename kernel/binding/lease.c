@@ -22,26 +22,19 @@ static bool read_ttl(lua_State *L, int64_t *ttl_us, struct keel_error *err)
 /* Sets owner and expires_at in the table on the top. [-0, +0, m] */
 static void set_holder(lua_State *L, const struct keel_lease *lease)
 {
-	lua_pushstring(L, lease->owner);
-	lua_setfield(L, -2, "owner");
-	if (!lease->released) {
-		keel_lua_push_time(L, lease->expires_at);
-		lua_setfield(L, -2, "expires_at");
-	}
+	keel_lua_set_word(L, "owner", lease->owner);
+	if (!lease->released)
+		keel_lua_set_time(L, "expires_at", lease->expires_at);
 }
 
 /* [-0, +1, m] */
 static void push_lease(lua_State *L, struct keel_text name, const struct keel_lease *lease)
 {
 	lua_createtable(L, 0, 6);
-	lua_pushlstring(L, name.data, name.size);
-	lua_setfield(L, -2, "name");
-	lua_pushinteger(L, lease->token);
-	lua_setfield(L, -2, "token");
-	lua_pushinteger(L, lease->session_id);
-	lua_setfield(L, -2, "session_id");
-	lua_pushboolean(L, lease->held);
-	lua_setfield(L, -2, "held");
+	keel_lua_set_text(L, "name", name);
+	keel_lua_set_integer(L, "token", lease->token);
+	keel_lua_set_integer(L, "session_id", lease->session_id);
+	keel_lua_set_flag(L, "held", lease->held);
 	set_holder(L, lease);
 }
 

@@ -29,8 +29,7 @@ int luaopen_keel_kernel(lua_State *L)
 {
 	luaL_checkversion(L);
 	lua_newtable(L);
-	lua_pushstring(L, keel_version());
-	lua_setfield(L, -2, "version");
+	keel_lua_set_word(L, "version", keel_version());
 	keel_lua_error_open(L);
 	keel_lua_error_metatable(L);
 	lua_setfield(L, -2, "error_metatable");

@@ -6,20 +6,13 @@
 void keel_lua_push_gate(lua_State *L, const struct keel_gate_state *state)
 {
 	lua_createtable(L, 0, 4);
-	lua_pushstring(L, keel_gate_name(state->gate));
-	lua_setfield(L, -2, "gate");
-	if (state->run_id[0]) {
-		lua_pushstring(L, state->run_id);
-		lua_setfield(L, -2, "run_id");
-	}
-	if (state->gate == KEEL_GATE_DELAY) {
-		keel_lua_push_time(L, state->until);
-		lua_setfield(L, -2, "scheduled_at");
-	}
-	if (state->position > 0) {
-		lua_pushinteger(L, state->position);
-		lua_setfield(L, -2, "position");
-	}
+	keel_lua_set_word(L, "gate", keel_gate_name(state->gate));
+	if (state->run_id[0])
+		keel_lua_set_word(L, "run_id", state->run_id);
+	if (state->gate == KEEL_GATE_DELAY)
+		keel_lua_set_time(L, "scheduled_at", state->until);
+	if (state->position > 0)
+		keel_lua_set_integer(L, "position", state->position);
 }
 
 /* gate(run_id): what keeps a pending run from starting: { gate, run_id, scheduled_at, position }, gate "open" for

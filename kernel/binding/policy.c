@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#include "clock.h"
+#include "base/monotonic.h"
 
 enum { HOOK_EVERY = 1000 }; /* instructions between two looks: a few microseconds */
 
@@ -53,7 +53,7 @@ static void hook(lua_State *L, lua_Debug *ar)
 	call->instructions_left -= HOOK_EVERY;
 	if (!call->exceeded && call->instructions_left < 0)
 		call->exceeded = "instructions";
-	if (!call->exceeded && keel_lua_monotonic_ns() > call->deadline_ns)
+	if (!call->exceeded && keel_monotonic_ns() > call->deadline_ns)
 		call->exceeded = "seconds";
 	if (call->exceeded) {
 		lua_sethook(L, hook, LUA_MASKCOUNT, 1);
@@ -129,7 +129,7 @@ static int bounded_call(lua_State *L)
 	luaL_checktype(L, 1, LUA_TFUNCTION);
 	struct call call = {.instructions_left = luaL_checkinteger(L, 2)};
 	lua_Number seconds = luaL_checknumber(L, 3);
-	call.deadline_ns = keel_lua_monotonic_ns() + (int64_t)((seconds > 0 && seconds < 1e6 ? seconds : 1e6) * 1e9);
+	call.deadline_ns = keel_monotonic_ns() + (int64_t)((seconds > 0 && seconds < 1e6 ? seconds : 1e6) * 1e9);
 	call.outer = current(L);
 	lua_State *T = take_thread(L);
 	if (!lua_checkstack(T, lua_gettop(L) + LUA_MINSTACK))

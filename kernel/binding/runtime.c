@@ -11,23 +11,20 @@ static const char LIST[] = "keel.diagnostics";
 static void push_runtime(lua_State *L, const struct keel_store *store, const struct keel_runtime *runtime)
 {
 	lua_createtable(L, 0, 10);
-	lua_pushstring(L, runtime->runtime_id);
-	lua_setfield(L, -2, "runtime_id");
-	lua_pushstring(L, runtime->display_name);
-	lua_setfield(L, -2, "display_name");
-	lua_pushstring(L, keel_store_backend(store));
-	lua_setfield(L, -2, "backend");
-	lua_pushstring(L, runtime->stopped ? "stopped" : "running");
-	lua_setfield(L, -2, "status");
-	keel_lua_set_count(L, "worker_count",
-					   runtime->active_worker_count + runtime->stopped_worker_count + runtime->cancelled_worker_count);
-	keel_lua_set_count(L, "active_worker_count", runtime->active_worker_count);
-	keel_lua_set_count(L, "stopped_worker_count", runtime->stopped_worker_count);
-	keel_lua_set_count(L, "cancelled_worker_count", runtime->cancelled_worker_count);
-	keel_lua_set_count(L, "diagnostic_count", runtime->diagnostic_count);
+	keel_lua_set_word(L, "runtime_id", runtime->runtime_id);
+	keel_lua_set_word(L, "display_name", runtime->display_name);
+	keel_lua_set_word(L, "backend", keel_store_backend(store));
+	keel_lua_set_word(L, "status", runtime->stopped ? "stopped" : "running");
+	keel_lua_set_integer(L, "worker_count",
+						 runtime->active_worker_count + runtime->stopped_worker_count +
+							 runtime->cancelled_worker_count);
+	keel_lua_set_integer(L, "active_worker_count", runtime->active_worker_count);
+	keel_lua_set_integer(L, "stopped_worker_count", runtime->stopped_worker_count);
+	keel_lua_set_integer(L, "cancelled_worker_count", runtime->cancelled_worker_count);
+	keel_lua_set_integer(L, "diagnostic_count", runtime->diagnostic_count);
 	lua_createtable(L, 0, 2);
-	keel_lua_set_count(L, "max_transcript_projection_items", runtime->max_transcript_projection_items);
-	keel_lua_set_count(L, "max_event_batch_items", runtime->max_event_batch_items);
+	keel_lua_set_integer(L, "max_transcript_projection_items", runtime->max_transcript_projection_items);
+	keel_lua_set_integer(L, "max_event_batch_items", runtime->max_event_batch_items);
 	lua_setfield(L, -2, "limits");
 }
 
@@ -174,11 +171,11 @@ static int op_list_diagnostics(lua_State *L, struct keel_store *store, struct ke
 	for (size_t i = 0; i < list->count; i++) {
 		const struct keel_diagnostic *item = &list->items[i];
 		lua_createtable(L, 0, 6);
-		keel_lua_set_count(L, "id", item->id);
+		keel_lua_set_integer(L, "id", item->id);
 		keel_lua_set_text(L, "severity", item->severity);
 		keel_lua_set_text(L, "code", item->code);
 		keel_lua_set_text(L, "message", item->message);
-		keel_lua_set_count(L, "count", item->count);
+		keel_lua_set_integer(L, "count", item->count);
 		keel_lua_set_text(L, "subject", item->run_id);
 		if (item->worker_id.data) {
 			keel_lua_push_ref(L, runtime_id, item->worker_id);

@@ -99,20 +99,13 @@ static int op_sessions(lua_State *L, struct keel_store *store, struct keel_error
 	for (size_t i = 0; i < sessions->count; i++) {
 		const struct keel_session *session = &sessions->items[i];
 		lua_createtable(L, 0, 7);
-		lua_pushinteger(L, session->session_id);
-		lua_setfield(L, -2, "session_id");
-		lua_pushlstring(L, session->owner.data, session->owner.size);
-		lua_setfield(L, -2, "owner");
-		lua_pushinteger(L, session->pid);
-		lua_setfield(L, -2, "pid");
-		keel_lua_push_time(L, session->started_at);
-		lua_setfield(L, -2, "started_at");
-		lua_pushboolean(L, session->alive);
-		lua_setfield(L, -2, "alive");
-		lua_pushboolean(L, session->undecided);
-		lua_setfield(L, -2, "undecided");
-		lua_pushboolean(L, session->foreign);
-		lua_setfield(L, -2, "foreign");
+		keel_lua_set_integer(L, "session_id", session->session_id);
+		keel_lua_set_text(L, "owner", session->owner);
+		keel_lua_set_integer(L, "pid", session->pid);
+		keel_lua_set_time(L, "started_at", session->started_at);
+		keel_lua_set_flag(L, "alive", session->alive);
+		keel_lua_set_flag(L, "undecided", session->undecided);
+		keel_lua_set_flag(L, "foreign", session->foreign);
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	return 1;

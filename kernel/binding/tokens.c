@@ -13,26 +13,26 @@ static int totals_gc(lua_State *L)
 static void push_totals(lua_State *L, const struct keel_token_totals *totals, bool include_active)
 {
 	lua_createtable(L, 0, 7);
-	keel_lua_set_count(L, "total_tokens", totals->total_tokens);
-	keel_lua_set_count(L, "total_input_tokens", totals->total_input_tokens);
-	keel_lua_set_count(L, "total_output_tokens", totals->total_output_tokens);
-	keel_lua_set_count(L, "total_runs", totals->total_runs);
+	keel_lua_set_integer(L, "total_tokens", totals->total_tokens);
+	keel_lua_set_integer(L, "total_input_tokens", totals->total_input_tokens);
+	keel_lua_set_integer(L, "total_output_tokens", totals->total_output_tokens);
+	keel_lua_set_integer(L, "total_runs", totals->total_runs);
 	lua_createtable(L, 0, 3);
-	keel_lua_set_count(L, "lead_agent", totals->lead_agent_tokens);
-	keel_lua_set_count(L, "subagent", totals->subagent_tokens);
-	keel_lua_set_count(L, "middleware", totals->middleware_tokens);
+	keel_lua_set_integer(L, "lead_agent", totals->lead_agent_tokens);
+	keel_lua_set_integer(L, "subagent", totals->subagent_tokens);
+	keel_lua_set_integer(L, "middleware", totals->middleware_tokens);
 	lua_setfield(L, -2, "by_caller");
 	lua_createtable(L, 0, KEEL_RUN_STATUS_COUNT);
 	for (int status = include_active ? KEEL_RUN_RUNNING : KEEL_RUN_SUCCESS; status < KEEL_RUN_STATUS_COUNT; status++)
-		keel_lua_set_count(L, keel_run_status_name((enum keel_run_status)status), totals->runs_by_status[status]);
+		keel_lua_set_integer(L, keel_run_status_name((enum keel_run_status)status), totals->runs_by_status[status]);
 	lua_setfield(L, -2, "by_status");
 	lua_newtable(L);
 	for (size_t i = 0; i < totals->models_count; i++) {
 		const struct keel_model_tokens *model = &totals->models[i];
 		lua_pushlstring(L, model->name.data, model->name.size);
 		lua_createtable(L, 0, 2);
-		keel_lua_set_count(L, "tokens", model->tokens);
-		keel_lua_set_count(L, "runs", model->runs);
+		keel_lua_set_integer(L, "tokens", model->tokens);
+		keel_lua_set_integer(L, "runs", model->runs);
 		lua_rawset(L, -3);
 	}
 	lua_setfield(L, -2, "by_model");

@@ -42,12 +42,6 @@ lua_Integer keel_lua_check_integer(lua_State *L, int argument, const char *name)
 	return value;
 }
 
-void keel_lua_push_time(lua_State *L, int64_t time)
-{
-	char text[KEEL_TIME_SIZE];
-	lua_pushlstring(L, text, keel_time_format(time, text));
-}
-
 bool keel_lua_duration(lua_Number seconds, int64_t *duration_us)
 {
 	/* A century is for ever, and keeps sums of times within 64 bits. */
@@ -186,20 +180,4 @@ struct keel_text keel_lua_option_text(lua_State *L, int argument, const char *na
 		text.data = lua_tolstring(L, -1, &text.size);
 	lua_pop(L, 1); /* the table keeps it */
 	return text;
-}
-
-/* --- Fields ------------------------------------------------------------------------------------------------------ */
-
-void keel_lua_set_count(lua_State *L, const char *name, int64_t count)
-{
-	lua_pushinteger(L, count);
-	lua_setfield(L, -2, name);
-}
-
-void keel_lua_set_text(lua_State *L, const char *name, struct keel_text text)
-{
-	if (text.data) {
-		lua_pushlstring(L, text.data, text.size);
-		lua_setfield(L, -2, name);
-	}
 }

@@ -5,7 +5,7 @@
  */
 #include "binding.h"
 
-#include "clock.h"
+#include "base/monotonic.h"
 
 static const char WAITER[] = "keel.waiter";
 
@@ -47,7 +47,7 @@ static int block_until(lua_State *L, int64_t deadline)
 	int64_t next_event_id, left = INT64_MAX;
 	struct keel_store *store = keel_lua_check_store(L, STORE);
 	if (deadline < INT64_MAX)
-		left = deadline > keel_lua_monotonic_us() ? deadline - keel_lua_monotonic_us() : 0;
+		left = deadline > keel_monotonic_us() ? deadline - keel_monotonic_us() : 0;
 	if (!keel_lua_read_cursor(L, store, &next_event_id, &err) ||
 		keel_event_wait(store, next_event_id, left, &ready, &err) != KEEL_OK)
 		return keel_lua_fail(L, &err);
@@ -67,7 +67,7 @@ static int go_on(lua_State *L, int status, lua_KContext context)
 		enum keel_code code = keel_event_waiter_look(self->waiter, &ready, &err);
 		if (ready)
 			return finish(L, self, true);
-		int64_t now = keel_lua_monotonic_us(), left = self->deadline - now;
+		int64_t now = keel_monotonic_us(), left = self->deadline - now;
 		if (code != KEEL_OK && (code != KEEL_BUSY || left <= 0)) {
 			finish(L, self, false);
 			return keel_lua_fail(L, &err);
@@ -124,7 +124,7 @@ int keel_lua_wait_events(lua_State *L)
 		return 1;
 	}
 	struct waiting *self = keel_lua_take(L, WAITER, sizeof *self, waiting_gc);
-	int64_t now = keel_lua_monotonic_us();
+	int64_t now = keel_monotonic_us();
 	self->deadline = timeout_us < INT64_MAX - now ? now + timeout_us : INT64_MAX;
 	self->step_us = STEP_FIRST_US;
 	if (keel_event_waiter_open(store, next_event_id, &self->waiter, &err) != KEEL_OK)

@@ -32,12 +32,10 @@ static void push_common(lua_State *L, struct keel_text runtime_id, const struct 
 	lua_setfield(L, -2, "worker_ref");
 	keel_lua_set_text(L, "runtime_id", runtime_id);
 	keel_lua_set_text(L, "worker_id", worker->worker_id);
-	lua_pushstring(L, keel_worker_status_name(worker->status));
-	lua_setfield(L, -2, "status");
-	keel_lua_set_count(L, "transcript_len", worker->transcript_len);
-	keel_lua_set_count(L, "last_event_id", worker->last_event_id);
-	keel_lua_push_time(L, worker->created_at);
-	lua_setfield(L, -2, "created_at");
+	keel_lua_set_word(L, "status", keel_worker_status_name(worker->status));
+	keel_lua_set_integer(L, "transcript_len", worker->transcript_len);
+	keel_lua_set_integer(L, "last_event_id", worker->last_event_id);
+	keel_lua_set_time(L, "created_at", worker->created_at);
 	set_document(L, worker, "intent", worker->intent);
 	set_document(L, worker, "profile", worker->profile);
 }
@@ -124,9 +122,8 @@ static int op_list_workers(lua_State *L, struct keel_store *store, struct keel_e
 	for (size_t i = 0; i < list->count; i++) {
 		const struct keel_worker *worker = &list->items[i];
 		push_common(L, runtime_id, worker);
-		keel_lua_set_count(L, "requested_capability_count", worker->requested_capability_count);
-		lua_pushboolean(L, worker->config_bundle.data != NULL);
-		lua_setfield(L, -2, "has_config_bundle");
+		keel_lua_set_integer(L, "requested_capability_count", worker->requested_capability_count);
+		keel_lua_set_flag(L, "has_config_bundle", worker->config_bundle.data != NULL);
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	bool cut = list->cut;
@@ -145,9 +142,8 @@ static void push_ack(lua_State *L, struct keel_worker_ref ref, enum keel_worker_
 	lua_createtable(L, 0, 4);
 	keel_lua_push_ref(L, ref.runtime_id, ref.worker_id);
 	lua_setfield(L, -2, "worker_ref");
-	lua_pushstring(L, keel_worker_status_name(status));
-	lua_setfield(L, -2, "status");
-	keel_lua_set_count(L, "event_id", event_id);
+	keel_lua_set_word(L, "status", keel_worker_status_name(status));
+	keel_lua_set_integer(L, "event_id", event_id);
 }
 
 /* end_worker(runtime_id, worker_ref, status, reason): ends a worker as "stopped" or "cancelled". Returns
@@ -191,7 +187,7 @@ static int op_send_worker_input(lua_State *L, struct keel_store *store, struct k
 	if (keel_worker_send(store, runtime_id, ref, &input, &ack, err) != KEEL_OK)
 		return -1;
 	push_ack(L, ref, ack.status, ack.event_id);
-	keel_lua_set_count(L, "transcript_sequence", ack.transcript_sequence);
+	keel_lua_set_integer(L, "transcript_sequence", ack.transcript_sequence);
 	lua_pushboolean(L, ack.reused);
 	return 2;
 }
@@ -222,22 +218,22 @@ static int op_read_transcript(lua_State *L, struct keel_store *store, struct kee
 	lua_createtable(L, 0, 6);
 	keel_lua_push_ref(L, ref.runtime_id, ref.worker_id);
 	lua_setfield(L, -2, "worker_ref");
-	keel_lua_set_count(L, "start", part->start);
-	keel_lua_set_count(L, "limit", part->limit);
-	keel_lua_set_count(L, "total_items", part->total_items);
+	keel_lua_set_integer(L, "start", part->start);
+	keel_lua_set_integer(L, "limit", part->limit);
+	keel_lua_set_integer(L, "total_items", part->total_items);
 	if (part->count > 0 && part->start + (int64_t)part->count < part->total_items)
-		keel_lua_set_count(L, "next_start", part->start + (int64_t)part->count);
+		keel_lua_set_integer(L, "next_start", part->start + (int64_t)part->count);
 	lua_createtable(L, (int)part->count, 0);
 	for (size_t i = 0; i < part->count; i++) {
 		const struct keel_entry *entry = &part->items[i];
 		lua_createtable(L, 0, 6);
-		keel_lua_set_count(L, "sequence", entry->sequence);
+		keel_lua_set_integer(L, "sequence", entry->sequence);
 		keel_lua_push_ref(L, ref.runtime_id, ref.worker_id);
 		lua_setfield(L, -2, "worker_ref");
 		keel_lua_set_text(L, "role", entry->role);
 		keel_lua_set_text(L, "content", entry->content);
 		keel_lua_set_text(L, "run_id", entry->run_id);
-		keel_lua_set_count(L, "event_id", entry->event_id);
+		keel_lua_set_integer(L, "event_id", entry->event_id);
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
 	lua_setfield(L, -2, "items");

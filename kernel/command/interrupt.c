@@ -17,6 +17,7 @@
 
 #include <lauxlib.h>
 
+#include "base/monotonic.h"
 #include "command.h"
 
 enum { EVERY = 1000, PATIENCE = 10, RAISES = 3 }; /* instructions between two looks, looks between two raises */
@@ -140,27 +141,19 @@ static int hold_interrupts(lua_State *L)
 static int sleep_for(lua_State *L)
 {
 	lua_Number seconds = luaL_checknumber(L, 1);
-	struct timespec time, now, end;
 	sigset_t none, before;
 	luaL_argcheck(L, seconds >= 0, 1, "must be at least 0");
 	if (seconds > 1e9)
 		seconds = 1e9;
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	end.tv_sec += (time_t)seconds;
-	end.tv_nsec += (long)((seconds - (lua_Number)(time_t)seconds) * 1e9);
-	if (end.tv_nsec >= 1000000000)
-		end.tv_sec++, end.tv_nsec -= 1000000000;
+	int64_t end = keel_monotonic_us() + (int64_t)(seconds * 1e6);
 	sigemptyset(&none);
 	sigaddset(&none, SIGINT);
 	sigprocmask(SIG_BLOCK, &none, &before); /* so that none comes between the look and the wait */
 	for (;;) {
-		clock_gettime(CLOCK_MONOTONIC, &now);
-		time.tv_sec = end.tv_sec - now.tv_sec;
-		time.tv_nsec = end.tv_nsec - now.tv_nsec;
-		if (time.tv_nsec < 0)
-			time.tv_sec--, time.tv_nsec += 1000000000;
-		if (presses > 0 || time.tv_sec < 0)
+		int64_t left = end - keel_monotonic_us();
+		if (presses > 0 || left <= 0)
 			break;
+		const struct timespec time = {.tv_sec = left / 1000000, .tv_nsec = left % 1000000 * 1000};
 		ppoll(NULL, 0, &time, &before);
 	}
 	sigprocmask(SIG_SETMASK, &before, NULL);

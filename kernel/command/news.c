@@ -2,19 +2,13 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "supervisor.h"
 
-enum { STOPPED_MS = 50 }; /* the command is stopped for good: whoever stopped it did not stop us too */
+#include "base/monotonic.h"
 
-static int64_t monotonic_ms(void)
-{
-	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
+enum { STOPPED_US = 50000 }; /* the command is stopped for good: whoever stopped it did not stop us too */
 
 /* Stops as the system would have stopped us; what was seen of the command is old then. */
 static void stop_by(struct supervisor *self, int number)
@@ -45,8 +39,8 @@ static void follow_stop(struct supervisor *self)
 	if (!self->guard.is_stopped) {
 		self->stopped_at = 0;
 	} else if (self->stopped_at == 0) {
-		self->stopped_at = monotonic_ms();
-	} else if (monotonic_ms() - self->stopped_at >= STOPPED_MS && terminal_is_ours(&self->terminal)) {
+		self->stopped_at = keel_monotonic_us();
+	} else if (keel_monotonic_us() - self->stopped_at >= STOPPED_US && terminal_is_ours(&self->terminal)) {
 		stop_by(self, SIGSTOP);
 	}
 }
@@ -86,7 +80,7 @@ int supervisor_wait(lua_State *L)
 	struct supervisor *self = supervisor_check(L);
 	lua_Number seconds = luaL_checknumber(L, 2);
 	int descriptor = (int)luaL_optinteger(L, 3, -1);
-	int64_t deadline = monotonic_ms() + (int64_t)((seconds > 0 ? seconds < 3600 ? seconds : 3600 : 0) * 1000 + 0.999);
+	int64_t deadline = keel_monotonic_us() + (int64_t)((seconds > 0 ? seconds < 3600 ? seconds : 3600 : 0) * 1e6);
 	for (;;) {
 		struct pollfd descriptors[5] = {{.fd = self->hearing.descriptor, .events = POLLIN},
 										{.fd = self->guard.talk, .events = POLLIN},
@@ -96,12 +90,12 @@ int supervisor_wait(lua_State *L)
 		int pushed = push_news(L, self);
 		if (pushed)
 			return pushed;
-		int64_t left = deadline - monotonic_ms();
+		int64_t left = deadline - keel_monotonic_us();
 		if (left <= 0)
 			return 0;
 		for (int i = 0; self->keeps && i < 2; i++)
 			relay_wants(&self->relays[i], &descriptors[i + 3]);
-		if (poll(descriptors, 5, (int)left) < 0)
+		if (poll(descriptors, 5, (int)((left + 999) / 1000)) < 0)
 			continue; /* the timer */
 		for (int i = 0; self->keeps && i < 2; i++)
 			relay_move(&self->relays[i], descriptors[i + 3].revents);

@@ -21,7 +21,7 @@ struct supervisor {
 	struct terminal terminal;
 	bool keeps;         /* the relays are in use */
 	bool told;          /* that the command has ended */
-	int64_t stopped_at; /* when the command was first seen stopped; 0: it is not */
+	int64_t stopped_at; /* when the command was first seen stopped, keel_monotonic_us; 0: it is not */
 	struct relay relays[2];
 };
 

@@ -1,7 +1,7 @@
 /* limits.c - the budget of a call: what is left of it, and stopping a script that has spent it. box.h says how. */
 #include "sandbox/box.h"
 
-#include "clock.h"
+#include "base/monotonic.h"
 
 static const char STOPPED; /* its address is what a stop raises: nothing has to be allocated for it */
 
@@ -37,7 +37,7 @@ void keel_sandbox_begin(struct sandbox *box, lua_Integer instructions, lua_Numbe
 	box->longest = 0;
 	box->raised = false;
 	box->reserve_max_ns = (int64_t)((seconds < 1e6 ? seconds : 1e6) * 1e9 / 2);
-	box->deadline_ns = keel_lua_monotonic_ns() + (int64_t)((seconds < 1e6 ? seconds : 1e6) * 1e9);
+	box->deadline_ns = keel_monotonic_ns() + (int64_t)((seconds < 1e6 ? seconds : 1e6) * 1e9);
 }
 
 /* --- Stopping ---------------------------------------------------------------------------------------------------- */
@@ -105,7 +105,7 @@ bool keel_sandbox_is_late(const struct sandbox *box, int64_t needed_ns)
 	/* Texts of zero bytes are compared one by one; and memory must be given back. */
 	int64_t reserve = (int64_t)box->longest * COMPARED_NS;
 	reserve = (reserve > needed_ns ? reserve : needed_ns) + (int64_t)(box->used / FREED_PER_NS);
-	return keel_lua_monotonic_ns() + (reserve < box->reserve_max_ns ? reserve : box->reserve_max_ns) > box->deadline_ns;
+	return keel_monotonic_ns() + (reserve < box->reserve_max_ns ? reserve : box->reserve_max_ns) > box->deadline_ns;
 }
 
 void keel_sandbox_hasten(struct sandbox *box, int pace)

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "clock.h"
+#include "base/monotonic.h"
 
 static const char SANDBOX[] = "keel.sandbox";
 
@@ -119,7 +119,7 @@ static int call(lua_State *L, bool whole)
 	lua_pushboolean(L, 1);
 	const char *why = NULL;
 	bool given = !whole || keel_sandbox_push_result(L, box->S, lua_gettop(box->S), lua_gettop(box->S) - 1, &in, &why);
-	if (keel_lua_monotonic_ns() > box->deadline_ns) /* the last instruction may have been long, or the copy */
+	if (keel_monotonic_ns() > box->deadline_ns) /* the last instruction may have been long, or the copy */
 		keel_sandbox_trip(box, "seconds");
 	if (given && !box->exceeded)
 		return whole ? 2 : 1;

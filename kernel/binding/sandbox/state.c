@@ -6,7 +6,7 @@
  */
 #include "sandbox/box.h"
 
-#include "clock.h"
+#include "base/monotonic.h"
 
 enum {
 	READ_SIZE = 512, /* bytes of source given to the parser between two looks at the clock */
@@ -25,7 +25,7 @@ static const char *read_source(lua_State *S, void *data, size_t *size)
 {
 	struct source *source = data;
 	(void)S;
-	if (keel_lua_monotonic_ns() > source->box->deadline_ns)
+	if (keel_monotonic_ns() > source->box->deadline_ns)
 		keel_sandbox_trip(source->box, "seconds");
 	*size = source->box->exceeded ? 0 : source->size < READ_SIZE ? source->size : READ_SIZE;
 	const char *part = source->data;
