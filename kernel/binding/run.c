@@ -108,16 +108,13 @@ static bool read_status(lua_State *L, int argument, enum keel_run_status *status
 }
 
 /* Starts a run through the gate. */
-static int start_gated(lua_State *L, struct keel_store *store, struct keel_text run_id, int64_t fence,
+static int start_gated(lua_State *L, struct keel_store *store, struct keel_text run_id, const struct keel_start *start,
 					   struct keel_error *err)
 {
-	struct keel_start start = {.fence = fence};
 	struct keel_gate_state state;
 	struct keel_run written;
 	bool found;
-	if (!keel_lua_option_duration(L, 4, "lease_ttl", &start.lease_us, err))
-		return -1;
-	if (keel_run_start(store, run_id, &start, &found, &state, &written, err) != KEEL_OK)
+	if (keel_run_start(store, run_id, start, &found, &state, &written, err) != KEEL_OK)
 		return -1;
 	int results = keel_lua_push_written(L, found, &written);
 	if (state.gate == KEEL_GATE_OPEN)
@@ -152,11 +149,29 @@ static int op_update_status(lua_State *L, struct keel_store *store, struct keel_
 	change.finalizing = keel_lua_option_flag(L, 4, "finalizing");
 	if (keel_lua_option_flag(L, 4, "gate") && change.status != KEEL_RUN_RUNNING)
 		return keel_lua_refuse(err, "gate", "is for starting a run");
-	if (keel_lua_option_flag(L, 4, "gate"))
-		return start_gated(L, store, run_id, change.fence, err);
+	if (keel_lua_option_flag(L, 4, "gate")) {
+		struct keel_start start = {.fence = change.fence};
+		if (!keel_lua_option_duration(L, 4, "lease_ttl", &start.lease_us, err))
+			return -1;
+		return start_gated(L, store, run_id, &start, err);
+	}
 	if (keel_run_update_status(store, run_id, &change, &found, &written, err) != KEEL_OK)
 		return -1;
 	return keel_lua_push_written(L, found, &written);
+}
+
+/* start(run_id, fence, lease_ttl): what update_status does with "running" and gate = true, told without a table: each
+ * run is started once, and making a table costs as much as reading the row. */
+static int op_start(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	struct keel_text run_id = keel_lua_check_text(L, 2, "run_id");
+	struct keel_start start = {.fence = lua_isnil(L, 3) ? 0 : keel_lua_check_integer(L, 3, "fence")};
+	if (!lua_isnil(L, 4)) {
+		keel_lua_check_type(L, 4, "lease_ttl", LUA_TNUMBER);
+		if (!keel_lua_duration(lua_tonumber(L, 4), &start.lease_us))
+			return keel_lua_refuse(err, "lease_ttl", "must be a number of seconds, at least 0");
+	}
+	return start_gated(L, store, run_id, &start, err);
 }
 
 typedef enum keel_code (*write_fields)(struct keel_store *, struct keel_text, const struct keel_run *, bool *,
@@ -171,22 +186,29 @@ static int write_with(lua_State *L, struct keel_store *store, keel_run_set may, 
 	keel_run_set_add(&may, KEEL_RUN_FIELD_FENCE);
 	if (!keel_lua_read_record(L, 3, store, may, &fields, err))
 		return -1;
+	if (!lua_isnil(L, 4)) {
+		fields.fence = keel_lua_check_integer(L, 4, "fence");
+		keel_run_set_add(&fields.given, KEEL_RUN_FIELD_FENCE);
+		keel_run_set_add(&fields.valued, KEEL_RUN_FIELD_FENCE);
+	}
 	if (write(store, run_id, &fields, &found, &written, err) != KEEL_OK)
 		return -1;
 	return keel_lua_push_written(L, found, &written);
 }
 
-/* update_run_completion(run_id, fields): writes counters and, unless the run has another final status, its outcome.
+/* update_run_completion(run_id, fields, fence): writes counters and, unless the run has another final status, its
+ * outcome.
  * Parameters: fields { status, result, error, error_code, exit_code, stop_reason, the counters, progress,
- * token_usage_by_model, last_ai_message, first_human_message, model_name, fence }.
+ * token_usage_by_model, last_ai_message, first_human_message, model_name, fence }, fence (goes before that of the
+ * fields; nil: theirs).
  * Returns true and what was written; false when there is no such row. Fails with invalid_request, stale_owner. */
 static int op_complete(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
 	return write_with(L, store, KEEL_RUN_FIELDS(KEEL_RUN_COUNTERS, KEEL_RUN_OUTCOME), keel_run_complete, err);
 }
 
-/* update_run_progress(run_id, fields): writes counters while the run is running, else nothing. As above, without an
- * outcome. */
+/* update_run_progress(run_id, fields, fence): writes counters while the run is running, else nothing. As above,
+ * without an outcome. */
 static int op_progress(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
 	return write_with(L, store, KEEL_RUN_FIELDS(KEEL_RUN_COUNTERS), keel_run_progress, err);
@@ -199,6 +221,7 @@ const struct keel_lua_method keel_lua_run_methods[] = {
 	{"get_document", op_get_document, KEEL_LUA_READS},
 	{"delete", op_delete, KEEL_LUA_WRITES},
 	{"update_status", op_update_status, KEEL_LUA_WRITES},
+	{"start", op_start, KEEL_LUA_WRITES},
 	{"update_run_completion", op_complete, KEEL_LUA_WRITES},
 	{"update_run_progress", op_progress, KEEL_LUA_WRITES},
 	KEEL_LUA_METHODS_END,

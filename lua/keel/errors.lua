@@ -48,6 +48,13 @@ function errors.no_run(run_id)
   return errors.new("not_found", ("there is no run %s"):format(run_id), { run_id = run_id })
 end
 
+--- The error about a method that a store in other clothes does not have.
+---@param method string
+---@return keel.Error
+function errors.no_method(method)
+  return errors.new("io", ("the store has no method '%s'"):format(method))
+end
+
 --- What a policy was stopped for, in words.
 ---@param budget keel.PolicyBudget
 ---@param limit "instructions"|"seconds"|"bytes"

@@ -412,6 +412,23 @@ support.each_store(function(open)
       assert.equal("pending", store:get("r").status)
     end)
 
+    it("is asked by start as by update_status, without a table", function()
+      own "a"
+      own("b", { concurrency = 1 })
+      local found, written, gate = store:start("a", 1, 2.5)
+      assert.same({ true, "running", "2026-01-01T00:00:02.500000+00:00", nil },
+        { found, written.status, written.lease_expires_at, gate })
+      found, written, gate = store:start "b"
+      assert.same({ true, {}, { gate = "concurrency", run_id = "a" } },
+        { found, written, { gate = gate.gate, run_id = gate.run_id } })
+      assert.is_false((store:start "nobody"))
+      support.refused("stale_owner", store:start("b", 7))
+      support.invalid("lease_ttl", store:start("b", 1, -1))
+      assert.has_error(function() store:start("b", "1") end)
+      assert.has_error(function() store:start("b", 1, "2") end)
+      assert.equal("pending", store:get("b").status)
+    end)
+
     it("of an unknown run is nil, and its start finds nothing", function()
       assert.is_nil((store:gate "nobody"))
       assert.is_false((store:update_status("nobody", "running", { gate = true })))

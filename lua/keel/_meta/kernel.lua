@@ -400,23 +400,35 @@ function Operations:delete(run_id) end
 ---@return table|keel.Error|nil written the fields that were written
 function Operations:update_status(run_id, status, change) end
 
+--- Starts a run if its gate is open: update_status to "running" with gate = true, without a table.
+--- Fails as that does.
+---@param run_id string
+---@param fence? integer the owner's; absent: whoever asks
+---@param lease_ttl? number seconds within which the owner must renew; absent: never
+---@return boolean? found false when there is no such row
+---@return table|keel.Error|nil written the fields that were written
+---@return keel.Gate? gate what the run waits for: then nothing was written
+function Operations:start(run_id, fence, lease_ttl) end
+
 --- Writes counters and, unless the run has another final status, its outcome.
 --- Fails with invalid_request, limit_too_large, invalid_transition, stale_owner.
 ---@param run_id string
 ---@param fields table status, result, error, error_code, exit_code, stop_reason, what update_run_progress takes, and
 --- fence
+---@param fence? integer in place of that of the fields
 ---@return boolean? found false when there is no such row
 ---@return table|keel.Error|nil written the fields that were written, without most that are JSON
-function Operations:update_run_completion(run_id, fields) end
+function Operations:update_run_completion(run_id, fields, fence) end
 
 --- Writes counters while the run is running; in any other status changes nothing. No event.
 --- Fails with invalid_request, limit_too_large, stale_owner.
 ---@param run_id string
 ---@param fields table the counters, progress, token_usage_by_model, last_ai_message, first_human_message, model_name,
 --- and fence
+---@param fence? integer in place of that of the fields
 ---@return boolean? found false when there is no such row
 ---@return table|keel.Error|nil written the fields that were written, without most that are JSON
-function Operations:update_run_progress(run_id, fields) end
+function Operations:update_run_progress(run_id, fields, fence) end
 
 --- The newest runs of a thread, newest first, equal times in order of insertion.
 --- Fails with invalid_request and limit_too_large.

@@ -5,13 +5,13 @@ local clearing = require "keel.manager.clearing"
 local errors = require "keel.errors"
 
 -- Starts a run, clearing away what may be. Returns what was found and written, and the gate.
-local function start_after_clearing(self, run_id, thread_id, options)
+local function start_after_clearing(self, run_id, thread_id, fence)
   self.context:refresh_policies()
   local started, err = self.client:transaction("try_start", function(tx)
     local found, written, gate
     local cleared = {}
     for _ = 1, clearing.MAX do
-      found, written, gate = tx:update_status(run_id, "running", options)
+      found, written, gate = tx:start(run_id, fence, self.context.lease)
       if found == nil then return nil, written end
       if not gate then break end
       local some, failure = clearing.clear(self, tx, gate, thread_id, cleared, self.context, {})
@@ -26,10 +26,10 @@ local function start_after_clearing(self, run_id, thread_id, options)
 end
 
 local function start(self, row)
-  local options = { fence = row.fence, gate = true, lease_ttl = self.context.lease }
-  local found, written, gate = self.client:call("update_status", row.run_id, "running", options)
+  local run_id, fence = row.run_id, row.fence
+  local found, written, gate = self.client:call("start", run_id, fence, self.context.lease)
   if gate and clearing.may_clear(self, gate, row.thread_id) then
-    return start_after_clearing(self, row.run_id, row.thread_id, options)
+    return start_after_clearing(self, run_id, row.thread_id, fence)
   end
   return found, written, gate
 end

@@ -14,15 +14,20 @@ local completion_fields = { status = "string", error = "string", error_code = "s
   stop_reason = "string", result = true }
 for name, kind in pairs(progress_fields) do completion_fields[name] = kind end
 
+local function plain(fields)
+  local copy = {}
+  for name, value in pairs(fields) do copy[name] = value end
+  return copy
+end
+
 local function write_fields(self, method, run_id, fields)
   local row, record, err = self.writer:to_write(run_id)
   if not row then
     if err.code == "not_found" then return false end
     return nil, err
   end
-  local given = { fence = row.fence }
-  for name, value in pairs(fields) do given[name] = value end
-  local found, written = self.client:call(method, run_id, given)
+  if getmetatable(fields) ~= nil then fields = plain(fields) end -- the kernel looks at what a table itself has
+  local found, written = self.client:call(method, run_id, fields, row.fence)
   if found == nil then
     if record then self.writer:learn_from(record, written) end
     return nil, written

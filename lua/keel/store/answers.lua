@@ -1,6 +1,9 @@
---- What a store says it wrote. A store of the user's own may answer true and no more: it is then believed to have
---- written what it was told. That is settled here, in front of such a store and of its transactions, and nowhere else.
+--- A store of the user's own, as a manager talks to it. Such a store may answer true and no more: it is then believed
+--- to have written what it was told. And it hears the calls that the reference names, with their tables, where Keel's
+--- own store is told the same without. That is settled here, in front of such a store and of its transactions, and
+--- nowhere else.
 local check = require "keel.check"
+local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 
 local answers = {}
@@ -45,12 +48,36 @@ function written_by.requeue() return {} end
 
 written_by.admit, written_by.update_run_progress = written_by.put, written_by.update_run_completion
 
+-- What Keel's own store is told in fewer tables, by method: the method that the reference names, and its arguments.
+local in_full = {}
+
+function in_full.start(run_id, fence, lease_ttl)
+  return "update_status", run_id, "running", { fence = fence, gate = true, lease_ttl = lease_ttl }
+end
+
+local function with_fence(method)
+  in_full[method] = function(run_id, fields, fence)
+    local given = { fence = fence }
+    for name, value in pairs(fields) do given[name] = value end
+    return method, run_id, given
+  end
+end
+with_fence "update_run_completion"
+with_fence "update_run_progress"
+
 local function settled(now, write, given, found, written, ...)
   if not found or type(written) == "table" then return found, written, ... end
   return found, write(now(), table.unpack(given, 1, given.n)), ...
 end
 
 local faces = setmetatable({}, { __mode = "k" }) -- as a set
+
+local function call(target, now, method, ...)
+  local fn, write = target[method], written_by[method]
+  if not check.is_callable(fn) then return nil, errors.no_method(method) end
+  if not write then return fn(target, ...) end
+  return settled(now, write, table.pack(...), fn(target, ...))
+end
 
 local function face_of(target, now)
   local function begin(_, ...)
@@ -59,14 +86,12 @@ local function face_of(target, now)
     return face_of(tx, now)
   end
   local function member_of(_, name)
+    local full = in_full[name]
+    if full then return function(_, ...) return call(target, now, full(...)) end end
     local member = target[name]
     if not check.is_callable(member) then return member end
     if name == "begin" then return begin end
-    local write = written_by[name]
-    if not write then return function(_, ...) return target[name](target, ...) end end
-    return function(_, ...)
-      return settled(now, write, table.pack(...), target[name](target, ...))
-    end
+    return function(_, ...) return call(target, now, name, ...) end
   end
   local face = setmetatable({}, { __index = member_of, __name = "keel.store_of_another",
     __tostring = function() return tostring(target) end,
