@@ -37,6 +37,7 @@ end
 function Client:use(store)
   if not SharedCommits.is(store) then store = answers.settle(store) end
   self.store, self._now, self._bound = store, optional(store, "now"), optional(store, "wait_at_most")
+  self._is_own = SharedCommits.is_own(store) -- nothing of it raises when it is looked at
   local tell = self._log and optional(store, "tell_damage")
   if tell then pcall(tell, store, self._log) end -- a store that was closed has nothing to tell
 end
@@ -80,11 +81,8 @@ function Client:log(level, message, fields)
   if log then pcall(log, self.store, level, message, fields) end
 end
 
-local function guarded(object, method, ...)
-  local fn
-  if type(object) == "userdata" then fn = object[method] else fn = optional(object, method) end -- Keel's own, or not
-  if fn == nil then return nil, errors.new("io", ("the store has no method '%s'"):format(method)) end
-  local ok, result, second, third = pcall(fn, object, ...)
+-- What a method has come to, by what pcall gives of it: what it raises counts as an error it returned.
+local function settled(ok, result, second, third)
   if not ok then
     local err = errors.from(result)
     if err.code == "forked" then error(err, 0) end -- no failure of the store, but a mistake of the host
@@ -92,6 +90,12 @@ local function guarded(object, method, ...)
   end
   if result == nil and second ~= nil then return nil, errors.from(second) end
   return result, second, third
+end
+
+local function guarded(object, method, ...)
+  local fn = optional(object, method)
+  if fn == nil then return nil, errors.no_method(method) end
+  return settled(pcall(fn, object, ...))
 end
 
 --- Waits as the store does; a store that does not know how blocks.
@@ -112,15 +116,9 @@ local function wait(self, attempt, left)
   self:sleep(seconds)
 end
 
---- Calls fn(...) until its first result is not nil, or its error is not transient, or the attempts are used up.
----@param what string for the log
----@param fn fun(...): any, any
----@return any result
----@return any second
-function Client:try(what, fn, ...)
-  local until_then = self.monotonic() + self._max_wait
-  if self._bound then self._bound(self.store, self._max_wait) end
-  local result, second, third = fn(...)
+-- Goes on behind a first try: calls fn(...) again until its first result is not nil, or its error is not transient, or
+-- the attempts are used up, or the time is over.
+local function go_on(self, what, until_then, result, second, third, fn, ...)
   local attempt = 1
   while result == nil and errors.is_transient(second) and attempt < self._retry.max_attempts do
     local left = until_then - self.monotonic()
@@ -137,12 +135,24 @@ function Client:try(what, fn, ...)
   return result, second, third
 end
 
+-- When a call that begins now is to be over.
+local function begin(self)
+  if self._bound then self._bound(self.store, self._max_wait) end
+  return self.monotonic() + self._max_wait
+end
+
 --- Calls a method of the store, once or as often as the retry policy says.
 ---@param method string
 ---@return any result nil when it failed, or gave nil
 ---@return any second the error, or the method's second result
 function Client:call(method, ...)
-  return self:try(method, guarded, self.store, method, ...)
+  local store, until_then = self.store, begin(self)
+  local fn = self._is_own and store[method] or optional(store, method)
+  if fn == nil then return go_on(self, method, until_then, guarded(store, method)) end
+  local ok, result, second, third = pcall(fn, store, ...)
+  if ok and (result ~= nil or second == nil) then return result, second, third end
+  result, second = settled(ok, result, second)
+  return go_on(self, method, until_then, result, second, nil, guarded, store, method, ...)
 end
 
 -- One try at a transaction. A rehearsal keeps nothing.
@@ -171,7 +181,10 @@ local function transact_as(self, what, keep, fn, ...)
     local _, err = self:session_id()
     if err then return nil, err end
   end
-  return self:try(what, transact, self.store, keep, fn, ...)
+  local until_then = begin(self)
+  local result, err = transact(self.store, keep, fn, ...)
+  if result ~= nil then return result, err end
+  return go_on(self, what, until_then, result, err, nil, transact, self.store, keep, fn, ...)
 end
 
 --- Runs fn(tx, ...) in a transaction, the whole of it once or as often as the retry policy says. fn returns a result,

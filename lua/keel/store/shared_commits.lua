@@ -163,11 +163,19 @@ end })
 -- What is here whatever the store behind has. A store in other clothes need not have the rest.
 local always = { flush = true, transaction = true, lease = true, sleep = true }
 
-function SharedCommits:__index(name)
+-- What a store has under a name.
+local function member_of(self, name)
   if own[name] and (always[name] or self._store[name]) then return own[name] end
   if type(name) == "string" and name:find "^_" then return nil end
   local member = self._store[name]
   return type(member) == "function" and forwarders[name] or member
+end
+
+function SharedCommits:__index(name)
+  local member = member_of(self, name)
+  -- Keel's own store has its methods for ever; one in other clothes may get others.
+  if type(self._store) == "userdata" and type(member) == "function" then rawset(self, name, member) end
+  return member
 end
 
 function SharedCommits:__close()
@@ -213,4 +221,9 @@ local function is(object)
   return getmetatable(object) == SharedCommits
 end
 
-return { new = new, is = is }
+--- Whether an object is a store of Keel's own, or one of these in front of one.
+local function is_own(object)
+  return type(object) == "userdata" or is(object) and type(object._store) == "userdata"
+end
+
+return { new = new, is = is, is_own = is_own }
