@@ -4,6 +4,7 @@ local kernel = require "keel.kernel"
 
 local check = {}
 local null = kernel.null
+local math_type, next, type = math.type, next, type
 
 local none = setmetatable({}, { __newindex = function() error("the empty options are shared") end })
 
@@ -182,19 +183,18 @@ function check.options(options, known, argument, name, depth)
   local as_given, level = true, 3 + (depth or 0)
   if type(options) ~= "table" then misuse(level, argument, name, "table expected, got " .. type(options)) end
   if getmetatable(options) ~= nil then options = flat(options, known) end
-  for key, value in pairs(options) do
+  for key, value in next, options do
     local expected = known[key]
-    if expected == nil then
-      misuse(level, argument, name, ("unknown option '%s'%s"):format(tostring(key), check.did_you_mean(key, known)))
-    end
-    if value == null then
-      as_given = false
-    elseif type(value) ~= expected and math.type(value) ~= expected and expected ~= true then
-      if not fits(value, expected) then
+    -- Nearly all that is given is as it is said, and needs no second look.
+    if (expected == "integer" and math_type or type)(value) ~= expected and expected ~= true or value == null then
+      if expected == nil then
+        misuse(level, argument, name, ("unknown option '%s'%s"):format(tostring(key), check.did_you_mean(key, known)))
+      end
+      if value ~= null and not fits(value, expected) then
         misuse(level, argument, name,
           ("option '%s' must be a %s, got %s"):format(key, wanted(expected), kind_of(value, expected)))
       end
-      if expected == "integer" then as_given = false end -- whole, and a float
+      as_given = as_given and value ~= null and expected ~= "integer" -- which is whole, and a float
     end
   end
   if as_given then return options end

@@ -160,12 +160,12 @@ end
 ---@param record keel.Run
 ---@param fields table what was written, or the whole row
 function LiveRuns:update(record, fields)
-  local was_done = is_done(record)
-  for name, value in pairs(fields) do
+  local was_done = final[record.status] and not record.finalizing
+  for name, value in next, fields do
     if value == null then value = nil end
     record[name] = value
   end
-  if is_done(record) and not was_done and self._by_id[record.run_id] == record then retire(self, record) end
+  if not was_done and is_done(record) and self._by_id[record.run_id] == record then retire(self, record) end
 end
 
 --- Writes into a live record all that its row has, and takes out what it has not.
