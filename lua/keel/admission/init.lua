@@ -30,7 +30,8 @@ local function reuse(context, tx, request, decision, run)
   return { verdict = "reused", run = run, reason = decision.reason, decision = decision }
 end
 
--- Policy -> what it decides on an idle thread; false: it has to be asked.
+-- Policy -> what it decides on an idle thread, and the event of a newcomer that it admits there; false: it has to be
+-- asked.
 local idle_decisions = setmetatable({}, { __mode = "k" })
 
 -- What a newcomer to an idle thread gets by it is all that one call can write.
@@ -38,15 +39,22 @@ local function is_simple(decision)
   return decision.admit and not decision.delay and not decision.within
 end
 
+local function decide_idle(policy)
+  local decision = decisions.check(policy.idle, {}, {})
+  if not decision or not is_simple(decision) then return false end
+  local note = { reason = decision.reason }
+  carrying.add_strategy(note, { policy = policy }, decision)
+  return { decision = decision, note = note }
+end
+
 --- What a policy says it decides on an idle thread, if that is simple enough to be done in one call.
 ---@param policy keel.Policy
----@return table? decision
+---@return { decision: table, note: table }? idle note: what the event of the newcomer says; both are shared
 function admission.idle_decision(policy)
   if not policy.idle then return nil end
   local known = idle_decisions[policy]
   if known == nil then
-    local decision = decisions.check(policy.idle, {}, {})
-    known = decision and is_simple(decision) and decision or false
+    known = decide_idle(policy)
     idle_decisions[policy] = known
   end
   return known or nil

@@ -67,9 +67,11 @@ end
 ---@param wanted? any a policy
 function Context:refresh_policies(wanted)
   local log = self.log
-  policies.refresh(wanted, self.strategies, log)
-  policies.refresh(self.fallback, self.reconcilers, log)
-  policies.refresh(self.default_reconciler, nil, log)
+  if type(wanted) ~= "string" then policies.refresh(wanted, log) end
+  if self.fallback then policies.refresh(self.fallback, log) end
+  if self.default_reconciler then policies.refresh(self.default_reconciler, log) end
+  policies.refresh_all(self.strategies, log)
+  policies.refresh_all(self.reconcilers, log)
 end
 
 -- How to ask for seconds that a lease has still to go; nil: the store goes by its clock.

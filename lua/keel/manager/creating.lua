@@ -1,7 +1,6 @@
 --- Making runs: with the strategy's consent, or without asking.
 local LiveRuns = require "keel.manager.live_runs"
 local admission = require "keel.admission"
-local carrying = require "keel.admission.carrying"
 local check = require "keel.check"
 local errors = require "keel.errors"
 local find_by_key = require "keel.admission.find_by_key"
@@ -93,11 +92,9 @@ local function admit_idle(self, request)
   local idle = request.fields.idempotency_key == nil and request.strategy_options == nil and
     admission.idle_decision(request.policy)
   if not idle or not self.client:has "admit" then return false end
-  local fields = request.fields
-  fields.concurrency, fields.strict = idle.concurrency, idle.strict
-  local note = { reason = idle.reason }
-  carrying.add_strategy(note, request, idle)
-  local admitted, written = self.client:call("admit", request.run_id, fields, note)
+  local fields, decision = request.fields, idle.decision
+  fields.concurrency, fields.strict = decision.concurrency, decision.strict
+  local admitted, written = self.client:call("admit", request.run_id, fields, idle.note)
   if admitted == false then fields.concurrency, fields.strict = nil, nil end
   return admitted, written
 end

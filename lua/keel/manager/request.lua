@@ -16,6 +16,10 @@ for name, giver in pairs(kernel.run_givers) do
   if giver == "caller" then create_options[name] = kernel.run_fields[name] end
 end
 
+-- What of it is not stored as it was given.
+local apart = { multitask_strategy = true, strategy = true, strategy_options = true, idempotency_ttl = true,
+  idempotency_until = true, scheduled_at = true, deadline = true, worker_ref = true }
+
 --- The error about a strategy that is not known.
 ---@param wanted any
 ---@param known string[]
@@ -76,10 +80,12 @@ local function handler_in(kwargs)
   if type(name) == "string" and name ~= "" and check.fit_id(name, kernel.limits.id) == name then return name end
 end
 
--- A time that was asked for, as text; nil when none was, or with the error.
-local function time_of(context, options, field)
-  if options[field] == nil then return nil end
-  return errors.time(options[field], field, context.now())
+-- The times that were asked for, as texts, or the error.
+local function times_of(context, options)
+  local scheduled_at, deadline, err = options.scheduled_at, options.deadline, nil
+  if scheduled_at ~= nil then scheduled_at, err = errors.time(scheduled_at, "scheduled_at", context.now()) end
+  if deadline ~= nil and not err then deadline, err = errors.time(deadline, "deadline", context.now()) end
+  return scheduled_at, deadline, err
 end
 
 -- The strategy that decides, its options, and the error when there is none. `name` is the public function's.
@@ -115,13 +121,11 @@ function request.new(core, thread_id, options, name)
     error(("bad argument #2 to '%s' (strategy is another name for multitask_strategy: give one)"):format(name), 3)
   end
   local context = core.context
-  local scheduled_at, err = time_of(context, options, "scheduled_at")
-  if err then return nil, err end
-  local deadline
-  deadline, err = time_of(context, options, "deadline")
+  local scheduled_at, deadline, err = times_of(context, options)
   -- A run whose reconciler nobody knows would be left as it is when its owner dies, and hold its thread.
-  local told = context.reconcilers and context.reconcilers[options.reconciler] == true
-  err = err or not told and context:check_reconciler(options.reconciler) or nil
+  local reconciler = options.reconciler
+  local told = reconciler == nil or context.reconcilers and context.reconcilers[reconciler] == true
+  err = err or not told and context:check_reconciler(reconciler) or nil
   if err then return nil, err end
   local policy, strategy_options
   policy, strategy_options, err = strategy_of(context, options, name)
@@ -137,13 +141,14 @@ function request.new(core, thread_id, options, name)
   end
   local fields = { run_id = run_id, thread_id = thread_id, status = "pending", session_id = session_id,
     lease_expires_at = lease_expires_at, on_disconnect = "cancel", operation_kind = "run",
-    multitask_strategy = policy.name, attempt = 1, metadata = options.metadata }
-  for field, value in pairs(options) do fields[field] = value end
-  fields.strategy_options, fields.strategy, fields.idempotency_ttl = nil, nil, nil
-  fields.scheduled_at, fields.deadline, fields.multitask_strategy = scheduled_at, deadline, policy.name
-  fields.idempotency_until = nil
-  fields.worker_ref = fields.worker_ref and ref_of(fields.worker_ref)
-  fields.handler = fields.handler or handler_in(options.kwargs)
+    multitask_strategy = policy.name, attempt = 1 }
+  for field, value in next, options do
+    if not apart[field] then fields[field] = value end
+  end
+  if scheduled_at then fields.scheduled_at = scheduled_at end
+  if deadline then fields.deadline = deadline end
+  if options.worker_ref then fields.worker_ref = ref_of(options.worker_ref) end
+  if options.kwargs and not options.handler then fields.handler = handler_in(options.kwargs) end
   err = add_key(context, fields, options)
   if err then return nil, err end
   return { run_id = run_id, thread_id = thread_id, fields = fields, policy = policy,

@@ -178,15 +178,19 @@ function policies.is_policy(value)
     (is_table and type(value.decide) == "function" and (value.idle == nil or type(value.idle) == "table"))
 end
 
---- Looks whether the files of loaded policies have changed; to be called outside of transactions.
----@param wanted any a policy
----@param own? table<string, function|keel.LoadedPolicy> more of them
+--- Looks whether the file of a loaded policy has changed; to be called outside of transactions.
+---@param policy any a policy, or the name of one
 ---@param log fun(level: string, message: string, fields: table)
-function policies.refresh(wanted, own, log)
-  if LoadedPolicy.is(wanted) then wanted:refresh(log) end
-  for _, policy in pairs(own or {}) do
-    if LoadedPolicy.is(policy) then policy:refresh(log) end
-  end
+function policies.refresh(policy, log)
+  if LoadedPolicy.is(policy) then policy:refresh(log) end
+end
+
+--- The same for policies by their names; nil: there are none.
+---@param own? table<string, any>
+---@param log fun(level: string, message: string, fields: table)
+function policies.refresh_all(own, log)
+  if not own then return end
+  for _, policy in pairs(own) do policies.refresh(policy, log) end
 end
 
 local function bounded(policy, budget, ...)

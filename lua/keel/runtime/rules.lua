@@ -67,7 +67,7 @@ end
 ---@param self keel.DiagnosticRules
 ---@param log fun(level: string, message: string, fields: table)
 function rules.refresh(self, log)
-  policies.refresh(nil, self.map, log)
+  policies.refresh_all(self.map, log)
 end
 
 --- Asks the rules that want to know of a change, in its transaction.
