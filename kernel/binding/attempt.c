@@ -13,10 +13,8 @@
 static lua_Number next_step(const struct keel_lua_store *self, int64_t *until)
 {
 	int64_t now = keel_monotonic_us();
-	if (*until < 0) {
-		int64_t limit = -1 - *until;
-		*until = limit < INT64_MAX - now ? now + limit : INT64_MAX;
-	}
+	if (*until < 0)
+		*until = keel_later(now, -1 - *until);
 	int64_t left = *until - now;
 	int64_t step = self->store ? keel_store_retry_us(self->store) : 500 + now % 1000;
 	if (left <= 0)

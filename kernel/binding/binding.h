@@ -14,6 +14,11 @@
 
 #include <keel/keel.h>
 
+#include "base/assert.h"
+
+/* At the end of a function that pushes values: the stack has so many more than at its begin, as its comment says. */
+#define KEEL_LUA_PUSHED(L, top, count) KEEL_ASSERT(lua_gettop(L) - (top) == (count))
+
 /* --- field.c ----------------------------------------------------------------------------------------------------- */
 
 /* A time as text; leaves nil for no value. [-0, +1, m] */

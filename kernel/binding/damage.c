@@ -10,13 +10,16 @@ static void push_damage(lua_State *L, int store)
 	if (lua_getiuservalue(L, store, KEEL_LUA_DAMAGE) == LUA_TTABLE)
 		return;
 	lua_pop(L, 1);
+	int top = lua_gettop(L);
 	lua_newtable(L);
 	lua_pushvalue(L, -1);
 	lua_setiuservalue(L, store, KEEL_LUA_DAMAGE);
+	KEEL_LUA_PUSHED(L, top, 1);
 }
 
 void keel_lua_note_damage(lua_State *L)
 {
+	int top = lua_gettop(L);
 	luaL_checkstack(L, 8, "there is damage to note");
 	if (luaL_testudata(L, 1, KEEL_LUA_STORE))
 		lua_pushvalue(L, 1);
@@ -34,10 +37,12 @@ void keel_lua_note_damage(lua_State *L)
 		lua_rawset(L, -4);
 	}
 	lua_pop(L, 4);
+	KEEL_LUA_PUSHED(L, top, -1);
 }
 
 void keel_lua_tell_damage(lua_State *L, struct keel_lua_store *self, int store)
 {
+	int top = lua_gettop(L);
 	self->damaged = false;
 	luaL_checkstack(L, 10, "there is damage to tell of");
 	push_damage(L, store);
@@ -60,6 +65,7 @@ void keel_lua_tell_damage(lua_State *L, struct keel_lua_store *self, int store)
 		lua_rawseti(L, notes, i);
 	}
 	lua_settop(L, notes - 1);
+	KEEL_LUA_PUSHED(L, top, 0);
 }
 
 int keel_lua_store_tell_damage(lua_State *L)

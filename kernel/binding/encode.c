@@ -303,11 +303,13 @@ bool keel_lua_json_encode(lua_State *L, int index, bool sorted, const char **why
 	}
 	lua_pushlstring(L, out.text, out.size);
 	lua_replace(L, out.slot);
+	KEEL_LUA_PUSHED(L, out.slot, 0);
 	return true;
 }
 
 bool keel_lua_take_json(lua_State *L, const char *name, struct keel_text *json, struct keel_error *err)
 {
+	int top = lua_gettop(L);
 	const char *why;
 	if (!keel_lua_json_encode(L, -1, true, &why)) {
 		keel_lua_refuse(err, name, why);
@@ -315,6 +317,7 @@ bool keel_lua_take_json(lua_State *L, const char *name, struct keel_text *json, 
 	}
 	lua_remove(L, -2);
 	json->data = lua_tolstring(L, -1, &json->size);
+	KEEL_LUA_PUSHED(L, top, 0);
 	return true;
 }
 

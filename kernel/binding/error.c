@@ -20,6 +20,7 @@ static void set_text(lua_State *L, const char *name, const char *text)
 /* Pushes the error table. [-0, +1, m] */
 static void push_error(lua_State *L, const struct keel_error *err)
 {
+	int top = lua_gettop(L);
 	lua_createtable(L, 0, 6);
 	set_text(L, "code", keel_code_name(err->code));
 	set_text(L, "message", err->message);
@@ -35,6 +36,7 @@ static void push_error(lua_State *L, const struct keel_error *err)
 	}
 	keel_lua_error_metatable(L);
 	lua_setmetatable(L, -2);
+	KEEL_LUA_PUSHED(L, top, 1);
 }
 
 int keel_lua_fail(lua_State *L, const struct keel_error *err)
@@ -45,13 +47,16 @@ int keel_lua_fail(lua_State *L, const struct keel_error *err)
 		push_error(L, err);
 		return lua_error(L);
 	}
+	int top = lua_gettop(L);
 	luaL_pushfail(L);
 	push_error(L, err);
+	KEEL_LUA_PUSHED(L, top, 2);
 	return 2;
 }
 
 int keel_lua_fail_field(lua_State *L, const char *field, const char *message)
 {
+	int top = lua_gettop(L);
 	luaL_pushfail(L);
 	lua_createtable(L, 0, 4);
 	set_text(L, "code", keel_code_name(KEEL_INVALID_REQUEST));
@@ -61,6 +66,7 @@ int keel_lua_fail_field(lua_State *L, const char *field, const char *message)
 	set_text(L, "field", field);
 	keel_lua_error_metatable(L);
 	lua_setmetatable(L, -2);
+	KEEL_LUA_PUSHED(L, top, 2);
 	return 2;
 }
 

@@ -58,6 +58,7 @@ static int op_append_admission(lua_State *L, struct keel_store *store, struct ke
 /* [-0, +1, m] */
 static void push_event(lua_State *L, const struct keel_event *event)
 {
+	int top = lua_gettop(L);
 	char id[24];
 	snprintf(id, sizeof id, "%lld", (long long)event->id);
 	lua_createtable(L, 0, 8);
@@ -70,6 +71,7 @@ static void push_event(lua_State *L, const struct keel_event *event)
 	keel_lua_set_text(L, "message", event->message);
 	keel_lua_set_document(L, "worker_ref", event->worker_ref, "event", id);
 	keel_lua_set_document(L, "data", event->data, "event", id);
+	KEEL_LUA_PUSHED(L, top, 1);
 }
 
 bool keel_lua_read_cursor(lua_State *L, struct keel_store *store, int64_t *next_event_id, struct keel_error *err)

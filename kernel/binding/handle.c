@@ -126,7 +126,9 @@ bool keel_lua_may_try(lua_State *L, struct keel_lua_store *self, struct keel_err
 
 void keel_lua_push_methods(lua_State *L, const char *metatable)
 {
+	int top = lua_gettop(L);
 	luaL_getmetatable(L, metatable);
 	lua_getfield(L, -1, "__index");
 	lua_remove(L, -2);
+	KEEL_LUA_PUSHED(L, top, 1);
 }

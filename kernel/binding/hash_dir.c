@@ -294,6 +294,7 @@ static bool hash_root(struct walk *walk)
 /* nil and an error that names the file, however long its path is. Returns 2. [-0, +2, m] */
 static int push_failure(lua_State *L, const struct walk *walk)
 {
+	int top = lua_gettop(L);
 	struct keel_error err = {.code = walk->code};
 	const char *slash = walk->failed[0] && walk->root[strlen(walk->root) - 1] != '/' ? "/" : "";
 	if (walk->code == KEEL_INVALID_REQUEST)
@@ -303,6 +304,7 @@ static int push_failure(lua_State *L, const struct walk *walk)
 	lua_pushfstring(L, "cannot hash %s: %s", lua_tostring(L, -1), walk->why);
 	lua_setfield(L, -3, "message");
 	lua_setfield(L, -2, "path");
+	KEEL_LUA_PUSHED(L, top, 2);
 	return 2;
 }
 

@@ -93,6 +93,7 @@ static void drop_box(lua_State *L, int index)
 static void push(lua_State *L, json_t *value)
 {
 	luaL_checkstack(L, 6, "JSON is nested too deeply");
+	int top = lua_gettop(L);
 	switch (json_typeof(value)) {
 	case JSON_NULL:
 		lua_getfield(L, LUA_REGISTRYINDEX, NULL_KEY);
@@ -134,6 +135,7 @@ static void push(lua_State *L, json_t *value)
 		break;
 	}
 	}
+	KEEL_LUA_PUSHED(L, top, 1);
 }
 
 /* Pushes the value of a text, or nothing, with the reason in `why`. [-0, +(0|1), m] */
@@ -149,6 +151,7 @@ static bool decode(lua_State *L, struct keel_text text, size_t flags, char *why,
 		snprintf(why, why_size, "nested too deeply: at most %d levels are read", KEEL_JSON_DEPTH_MAX);
 		return false;
 	}
+	int top = lua_gettop(L);
 	json_t **box = new_box(L);
 	*box = json_loadb(text.data, text.size, JSON_DECODE_ANY | JSON_ALLOW_NUL | flags, &error);
 	if (!*box && json_error_code(&error) == json_error_out_of_memory)
@@ -156,25 +159,29 @@ static bool decode(lua_State *L, struct keel_text text, size_t flags, char *why,
 	if (!*box) {
 		snprintf(why, why_size, "%s (byte %d)", error.text, error.position);
 		drop_box(L, -1);
+		KEEL_LUA_PUSHED(L, top, 0);
 		return false;
 	}
 	push(L, *box);
 	drop_box(L, -2);
+	KEEL_LUA_PUSHED(L, top, 1);
 	return true;
 }
 
 void keel_lua_set_document(lua_State *L, const char *name, struct keel_text text, const char *kind, const char *of)
 {
 	char why[KEEL_JSON_WHY_SIZE];
+	int top = lua_gettop(L);
 	if (!text.data)
 		return;
 	/* What the kernel took may have a name twice: the last one counts. */
 	if (decode(L, text, 0, why, sizeof why)) {
 		lua_setfield(L, -2, name);
-		return;
+	} else {
+		lua_pushfstring(L, "the %s of %s %s is damaged and left out: %s", name, kind, of, why);
+		keel_lua_note_damage(L);
 	}
-	lua_pushfstring(L, "the %s of %s %s is damaged and left out: %s", name, kind, of, why);
-	keel_lua_note_damage(L);
+	KEEL_LUA_PUSHED(L, top, 0);
 }
 
 /* json.decode(text): the value of a JSON text. Arrays come marked as by keel.array, null as keel.null.
@@ -212,6 +219,7 @@ static void copy(lua_State *L, int index, int depth)
 	}
 	if (lua_getmetatable(L, index))
 		lua_setmetatable(L, made);
+	KEEL_LUA_PUSHED(L, made, 0);
 }
 
 /* json.copy(value): a copy that shares no table with the value, marks kept.

@@ -30,12 +30,14 @@ static void set_holder(lua_State *L, const struct keel_lease *lease)
 /* [-0, +1, m] */
 static void push_lease(lua_State *L, struct keel_text name, const struct keel_lease *lease)
 {
+	int top = lua_gettop(L);
 	lua_createtable(L, 0, 6);
 	keel_lua_set_text(L, "name", name);
 	keel_lua_set_integer(L, "token", lease->token);
 	keel_lua_set_integer(L, "session_id", lease->session_id);
 	keel_lua_set_flag(L, "held", lease->held);
 	set_holder(L, lease);
+	KEEL_LUA_PUSHED(L, top, 1);
 }
 
 /* acquire_lease(name, { ttl, owner }): grants the name to this store's session.

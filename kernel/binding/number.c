@@ -53,6 +53,7 @@ size_t keel_lua_real_text(lua_Number value, char text[KEEL_JSON_REAL_SIZE])
 
 void keel_lua_push_number_text(lua_State *L, int index, int decimals)
 {
+	int top = lua_gettop(L);
 	char text[NUMBER_SIZE];
 	if (lua_isinteger(L, index) && decimals < 0) {
 		lua_pushfstring(L, "%I", (LUAI_UACINT)lua_tointeger(L, index));
@@ -71,4 +72,5 @@ void keel_lua_push_number_text(lua_State *L, int index, int decimals)
 	else
 		lua_pushliteral(L, "");
 	lua_concat(L, 2);
+	KEEL_LUA_PUSHED(L, top, 1);
 }

@@ -45,6 +45,7 @@ static int try_operation(lua_State *L, struct keel_lua_store *self, struct keel_
 		return -1;
 	self->caller = L;
 	int results = method(L)->operation(L, self->store, err);
+	KEEL_ASSERT(results <= lua_gettop(L) - 1 - KEEL_LUA_ARGUMENTS); /* on the top of the arguments */
 	if (self->raised) {
 		self->raised = false;
 		keel_store_watch(self->store, NULL, NULL);
@@ -78,6 +79,7 @@ static int call_in_transaction(lua_State *L)
 	}
 	store->caller = NULL;
 	int results = method(L)->operation(L, store->store, &err);
+	KEEL_ASSERT(results <= lua_gettop(L) - 1 - KEEL_LUA_ARGUMENTS);
 	if (store->damaged) {
 		lua_getiuservalue(L, 1, 1);
 		lua_insert(L, 1);

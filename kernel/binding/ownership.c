@@ -5,6 +5,7 @@
 
 void keel_lua_push_gate(lua_State *L, const struct keel_gate_state *state)
 {
+	int top = lua_gettop(L);
 	lua_createtable(L, 0, 4);
 	keel_lua_set_word(L, "gate", keel_gate_name(state->gate));
 	if (state->run_id[0])
@@ -13,6 +14,7 @@ void keel_lua_push_gate(lua_State *L, const struct keel_gate_state *state)
 		keel_lua_set_time(L, "scheduled_at", state->until);
 	if (state->position > 0)
 		keel_lua_set_integer(L, "position", state->position);
+	KEEL_LUA_PUSHED(L, top, 1);
 }
 
 /* gate(run_id): what keeps a pending run from starting: { gate, run_id, scheduled_at, position }, gate "open" for

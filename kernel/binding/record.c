@@ -48,6 +48,7 @@ static bool join_ids(lua_State *L)
 /* Pushes a list of the ids of a text. [-0, +1, m] */
 static void push_ids(lua_State *L, struct keel_text ids)
 {
+	int top = lua_gettop(L);
 	lua_newtable(L);
 	for (lua_Integer i = 1; ids.size > 0; i++) {
 		const char *end = memchr(ids.data, '\n', ids.size);
@@ -58,6 +59,7 @@ static void push_ids(lua_State *L, struct keel_text ids)
 		ids.data += size;
 		ids.size -= size;
 	}
+	KEEL_LUA_PUSHED(L, top, 1);
 }
 
 /* Reads the value on the top into a field. JSON text is pushed above it and has to stay. False: invalid. */
@@ -275,6 +277,7 @@ void keel_lua_push_record(lua_State *L, struct keel_run *run)
 		}
 		lua_rawset(L, -3);
 	}
+	KEEL_LUA_PUSHED(L, names, 2); /* the last time's text and the record */
 	lua_copy(L, -1, names);
 	lua_settop(L, names);
 }
@@ -287,6 +290,7 @@ int keel_lua_push_run(lua_State *L, struct keel_runs *list)
 	else
 		keel_lua_push_record(L, &list->items[0]);
 	keel_lua_drop_runs(L, index, list);
+	KEEL_LUA_PUSHED(L, index, 1);
 	return 1;
 }
 
@@ -300,6 +304,7 @@ int keel_lua_push_runs(lua_State *L, struct keel_runs *list)
 	}
 	bool cut = list->cut;
 	keel_lua_drop_runs(L, index, list);
+	KEEL_LUA_PUSHED(L, index, 1);
 	if (!cut)
 		return 1;
 	lua_pushboolean(L, 1);

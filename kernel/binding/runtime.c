@@ -10,6 +10,7 @@ static const char LIST[] = "keel.diagnostics";
 /* [-0, +1, m] */
 static void push_runtime(lua_State *L, const struct keel_store *store, const struct keel_runtime *runtime)
 {
+	int top = lua_gettop(L);
 	lua_createtable(L, 0, 10);
 	keel_lua_set_word(L, "runtime_id", runtime->runtime_id);
 	keel_lua_set_word(L, "display_name", runtime->display_name);
@@ -26,6 +27,7 @@ static void push_runtime(lua_State *L, const struct keel_store *store, const str
 	keel_lua_set_integer(L, "max_transcript_projection_items", runtime->max_transcript_projection_items);
 	keel_lua_set_integer(L, "max_event_batch_items", runtime->max_event_batch_items);
 	lua_setfield(L, -2, "limits");
+	KEEL_LUA_PUSHED(L, top, 1);
 }
 
 /* A limit that may be left out; one that is given as less than 1 is refused by the kernel. */

@@ -12,6 +12,7 @@ static int totals_gc(lua_State *L)
 /* [-0, +1, m] */
 static void push_totals(lua_State *L, const struct keel_token_totals *totals, bool include_active)
 {
+	int top = lua_gettop(L);
 	lua_createtable(L, 0, 7);
 	keel_lua_set_integer(L, "total_tokens", totals->total_tokens);
 	keel_lua_set_integer(L, "total_input_tokens", totals->total_input_tokens);
@@ -36,6 +37,7 @@ static void push_totals(lua_State *L, const struct keel_token_totals *totals, bo
 		lua_rawset(L, -3);
 	}
 	lua_setfield(L, -2, "by_model");
+	KEEL_LUA_PUSHED(L, top, 1);
 }
 
 /* aggregate_tokens_by_thread(thread_id, { include_active }): what the final runs of a thread have used.

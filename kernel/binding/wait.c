@@ -125,7 +125,7 @@ int keel_lua_wait_events(lua_State *L)
 	}
 	struct waiting *self = keel_lua_take(L, WAITER, sizeof *self, waiting_gc);
 	int64_t now = keel_monotonic_us();
-	self->deadline = timeout_us < INT64_MAX - now ? now + timeout_us : INT64_MAX;
+	self->deadline = keel_later(now, timeout_us);
 	self->step_us = STEP_FIRST_US;
 	if (keel_event_waiter_open(store, next_event_id, &self->waiter, &err) != KEEL_OK)
 		return keel_lua_fail(L, &err);

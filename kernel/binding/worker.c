@@ -27,6 +27,7 @@ static void set_document(lua_State *L, const struct keel_worker *worker, const c
 /* Pushes what summary and detail have in common. [-0, +1, m] */
 static void push_common(lua_State *L, struct keel_text runtime_id, const struct keel_worker *worker)
 {
+	int top = lua_gettop(L);
 	lua_createtable(L, 0, 16);
 	keel_lua_push_ref(L, runtime_id, worker->worker_id);
 	lua_setfield(L, -2, "worker_ref");
@@ -38,16 +39,19 @@ static void push_common(lua_State *L, struct keel_text runtime_id, const struct 
 	keel_lua_set_time(L, "created_at", worker->created_at);
 	set_document(L, worker, "intent", worker->intent);
 	set_document(L, worker, "profile", worker->profile);
+	KEEL_LUA_PUSHED(L, top, 1);
 }
 
 /* [-0, +1, m] */
 static void push_detail(lua_State *L, struct keel_text runtime_id, const struct keel_worker *worker)
 {
+	int top = lua_gettop(L);
 	push_common(L, runtime_id, worker);
 	set_document(L, worker, "config_bundle", worker->config_bundle);
 	set_document(L, worker, "requested_capabilities", worker->requested_capabilities);
 	set_document(L, worker, "workspace_refs", worker->workspace_refs);
 	set_document(L, worker, "mount_refs", worker->mount_refs);
+	KEEL_LUA_PUSHED(L, top, 1);
 }
 
 /* --- Workers ----------------------------------------------------------------------------------------------------- */
@@ -139,11 +143,13 @@ static int op_list_workers(lua_State *L, struct keel_store *store, struct keel_e
 /* [-0, +1, m] */
 static void push_ack(lua_State *L, struct keel_worker_ref ref, enum keel_worker_status status, int64_t event_id)
 {
+	int top = lua_gettop(L);
 	lua_createtable(L, 0, 4);
 	keel_lua_push_ref(L, ref.runtime_id, ref.worker_id);
 	lua_setfield(L, -2, "worker_ref");
 	keel_lua_set_word(L, "status", keel_worker_status_name(status));
 	keel_lua_set_integer(L, "event_id", event_id);
+	KEEL_LUA_PUSHED(L, top, 1);
 }
 
 /* end_worker(runtime_id, worker_ref, status, reason): ends a worker as "stopped" or "cancelled". Returns

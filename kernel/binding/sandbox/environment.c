@@ -27,6 +27,7 @@ static void protect(lua_State *S)
 /* Pushes a table of those of a library's functions that may be used; none of them has upvalues. [-0, +1, m] */
 static void push_some(lua_State *S, lua_CFunction library, const char *const *names)
 {
+	int top = lua_gettop(S);
 	lua_pushcfunction(S, library);
 	lua_call(S, 0, 1);
 	lua_newtable(S);
@@ -39,6 +40,7 @@ static void push_some(lua_State *S, lua_CFunction library, const char *const *na
 		lua_setfield(S, -2, *names);
 	}
 	lua_remove(S, -2);
+	KEEL_LUA_PUSHED(S, top, 1);
 }
 
 void keel_sandbox_push_environment(lua_State *S)

@@ -129,7 +129,7 @@ static void copy_in(lua_State *S, struct intake *in, int index)
 		lua_pushnil(S);
 		return;
 	}
-	int top = lua_gettop(L);
+	int top = lua_gettop(L), made = lua_gettop(S) + 1;
 	size_t first = in->used, count = read_pairs(S, in, index, false);
 	int in_list = listed(keel_sandbox_of(S), first, count);
 	luaL_checkstack(S, 4, NULL);
@@ -143,6 +143,7 @@ static void copy_in(lua_State *S, struct intake *in, int index)
 	}
 	lua_settop(L, top);
 	in->used = first;
+	KEEL_LUA_PUSHED(S, made, 0);
 }
 
 static void push_list(lua_State *S, struct intake *in, int index, struct record *records, int argument);
@@ -215,7 +216,7 @@ static void set_field(lua_State *S, struct intake *in, int place, int level)
 static void push_record(lua_State *S, struct intake *in, int index)
 {
 	struct sandbox *box = keel_sandbox_of(S);
-	int top = lua_gettop(in->host);
+	int top = lua_gettop(in->host), made = lua_gettop(S) + 1;
 	size_t first = in->used, count = read_pairs(S, in, index, true);
 	lua_createtable(S, 0, (int)count);
 	for (size_t i = first; i < first + count; i++) {
@@ -225,6 +226,7 @@ static void push_record(lua_State *S, struct intake *in, int index)
 	}
 	lua_settop(in->host, top);
 	in->used = first;
+	KEEL_LUA_PUSHED(S, made, 0);
 }
 
 /* --- Lists of records -------------------------------------------------------------------------------------------- */
@@ -267,6 +269,7 @@ static void push_first(lua_State *S, struct intake *in, int index, struct shape 
 		box->names[shape->first + (size_t)key->place / 2] = key->as.text.data;
 		lua_pushlstring(S, key->as.text.data, key->as.text.size);
 	}
+	KEEL_LUA_PUSHED(S, shape->names - 1, (int)shape->count);
 }
 
 static void push_list(lua_State *S, struct intake *in, int index, struct record *records, int argument)
@@ -291,6 +294,7 @@ static void push_list(lua_State *S, struct intake *in, int index, struct record 
 				lua_pushvalue(S, shape.names + (int)k);
 				set_field(S, in, top + 2 + box->keys[shape.first + k].place, 1);
 			}
+			KEEL_LUA_PUSHED(S, list, (int)shape.count + 1);
 			if (records)
 				records[in->shown++] = (struct record){lua_topointer(S, -1), argument, (int)i};
 			lua_rawseti(S, list, i);
