@@ -8,7 +8,8 @@
 
 enum {
 	SQLITE_APPLICATION_ID = 0x4B45454C, /* "KEEL", in the file's header */
-	SQLITE_LOOKS_OPENING = 1000         /* of one statement, while the schema is a stranger's: seconds */
+	SQLITE_LOOKS_OPENING = 1000,        /* of one statement, while the schema is a stranger's: seconds */
+	SQLITE_SMALLEST_FILE = 512          /* bytes of a page: SQLite takes a file of one byte for an empty one */
 };
 
 struct sqlite_statement;
@@ -90,11 +91,11 @@ void sqlite_disconnect(struct sqlite_sql *sql);
 /* Whether this process may write the file and make others beside it. */
 bool sqlite_may_write(const char *path);
 
-/* A file that ends inside a page was truncated, unless a log is there to complete it. */
-enum keel_code sqlite_check_size(struct sqlite_sql *sql, struct keel_error *err);
-
 /* Readers share an index of the log; whether it is missing and cannot be made. */
 bool sqlite_lacks_index(const struct sqlite_sql *sql);
+
+/* sqlite_contents.c: a file that ends inside a page was truncated, unless a log is there to complete it. */
+enum keel_code sqlite_check_size(struct sqlite_sql *sql, struct keel_error *err);
 
 /* Slots of the driver. */
 bool sqlite_has_log(struct keel_sql *sql);

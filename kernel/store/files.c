@@ -1,9 +1,10 @@
-/* files.c - the files of a store: which they are, whether they are what they were. Uses: sql, sidefile, wake, path. */
+/* files.c - the files of a store: which they are, whether they are what they were. Uses: record, sidefile, wake,
+ * path.
+ */
 #include "store/files.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,50 +16,7 @@
 #include "base/path.h"
 #include "base/text.h"
 #include "store/handle.h"
-
-/* --- The record --------------------------------------------------------------------------------------------------- */
-
-struct record {
-	char epoch[KEEL_UUID_SIZE];
-	int64_t page;
-	int64_t inode; /* of the store */
-	int64_t own;   /* of the file that the record is in */
-};
-
-_Static_assert(KEEL_UUID_SIZE == 37, "the format below reads an epoch of 36 characters");
-
-/* False: there is none. */
-static bool read_record(const struct keel_sidefile *file, struct record *record)
-{
-	char text[KEEL_WAKE_RECORD_SIZE + 1] = "", end = 0;
-	ssize_t size = file->fd < 0 ? -1 : pread(file->fd, text, KEEL_WAKE_RECORD_SIZE, KEEL_WAKE_RECORD);
-	memset(record, 0, sizeof *record);
-	return size > 0 &&
-		   sscanf(text, "keel 1 %36s %" SCNd64 " %" SCNd64 " %" SCNd64 " %c", record->epoch, &record->page,
-				  &record->inode, &record->own, &end) == 5 &&
-		   end == '.';
-}
-
-static enum keel_code write_record(struct keel_store *store, int64_t page, struct keel_error *err)
-{
-	char text[KEEL_WAKE_RECORD_SIZE] = "";
-	struct record old;
-	KEEL_ASSERT(page >= 0 && store->files.inode && store->wake.file.fd >= 0);
-	int64_t device, own;
-	enum keel_code code = keel_sidefile_identity(&store->wake.file, &device, &own, err);
-	if (code != KEEL_OK)
-		return code;
-	if (read_record(&store->wake.file, &old) && strcmp(old.epoch, store->epoch) == 0 && old.page == page &&
-		old.inode == store->files.inode && old.own == own)
-		return KEEL_OK;
-	snprintf(text, sizeof text, "keel 1 %s %" PRId64 " %" PRId64 " %" PRId64 " .\n", store->epoch, page,
-			 store->files.inode, own);
-	ssize_t written = pwrite(store->wake.file.fd, text, sizeof text, KEEL_WAKE_RECORD);
-	if (written == (ssize_t)sizeof text)
-		return KEEL_OK;
-	return keel_fail(err, written < 0 && errno != ENOSPC && errno != EDQUOT ? KEEL_IO : KEEL_STORE_FULL,
-					 "cannot write %s: %s", store->wake_path, written < 0 ? strerror(errno) : "the disk is full");
-}
+#include "store/record.h"
 
 /* --- Names and rights --------------------------------------------------------------------------------------------- */
 
@@ -148,34 +106,6 @@ static enum keel_code take_door(struct keel_store *store, struct keel_error *err
 	return keel_fail_as(err, code, &why);
 }
 
-/* Whether the record speaks of the file that is open. */
-static bool is_of_this_file(struct keel_store *store, const struct record *record)
-{
-	int64_t device, own;
-	if (record->page && !store->sql->driver->holds(store->sql, record->page, keel_text_of(record->epoch)))
-		return false;
-	return record->inode == store->files.inode ||
-		   keel_sidefile_identity(&store->wake.file, &device, &own, NULL) != KEEL_OK || own != record->own;
-}
-
-static enum keel_code check_record(struct keel_store *store, bool index, struct keel_error *err)
-{
-	const char *path = keel_store_path(store);
-	struct record record;
-	if (!read_record(&store->wake.file, &record) || is_of_this_file(store, &record))
-		return KEEL_OK;
-	if (store->sql->driver->has_log(store->sql))
-		return keel_fail(
-			err, KEEL_REPLACED,
-			"%s: this is not the file that the log beside it belongs to: if it is a backup, put it in place"
-			" with 'keel restore'; else move the log away",
-			path);
-	if (index && keel_sidefile_find(&store->wake.file, KEEL_PRESENT_BYTE, 1) != 0)
-		return keel_fail(err, KEEL_REPLACED,
-						 "%s: a process still has the file open that was in its place: end it first", path);
-	return KEEL_OK;
-}
-
 /* For a handle that wants the store alone: nobody who may write has it open, or can open it from now on. */
 static enum keel_code take_presence(struct keel_store *store, struct keel_error *err)
 {
@@ -212,7 +142,7 @@ enum keel_code keel_files_enter(struct keel_store *store, struct keel_error *err
 	if (code == KEEL_OK)
 		code = take_door(store, err);
 	if (code == KEEL_OK)
-		code = check_record(store, index, err);
+		code = keel_record_check(store, index, err);
 	if (code == KEEL_OK && store->options.exclusive)
 		code = take_presence(store, err);
 	if (code != KEEL_OK || keel_sidefile_find(&store->wake.file, KEEL_PRESENT_BYTE, 1) != 0)
@@ -248,7 +178,7 @@ enum keel_code keel_files_settle(struct keel_store *store, struct keel_error *er
 		return KEEL_OK;
 	enum keel_code code = find_page(store, err);
 	if (code == KEEL_OK && !store->options.readonly)
-		code = write_record(store, store->files.page, err);
+		code = keel_record_write(store, store->files.page, err);
 	if (code == KEEL_OK && !store->options.readonly && !store->options.exclusive)
 		code = keel_sidefile_share(&store->wake.file, KEEL_PRESENT_BYTE, err);
 	keel_files_leave_door(store);
@@ -261,7 +191,7 @@ enum keel_code keel_files_settle(struct keel_store *store, struct keel_error *er
 
 enum keel_code keel_files_unsettle(struct keel_store *store, struct keel_error *err)
 {
-	return store->wake_path ? write_record(store, 0, err) : KEEL_OK;
+	return store->wake_path ? keel_record_write(store, 0, err) : KEEL_OK;
 }
 
 /* --- While it is open --------------------------------------------------------------------------------------------- */
@@ -286,10 +216,10 @@ static enum keel_code check_content(struct keel_store *store, const struct stat 
 	const struct keel_text epoch = keel_text_of(store->epoch);
 	if (!store->sql->driver->holds(store->sql, store->files.page, epoch)) {
 		/* Or its pages were moved: whoever does that says so first. */
-		struct record record;
+		struct keel_record record;
 		wake.rights = store->wake.file.rights;
 		enum keel_code code = keel_sidefile_open(&wake, store->wake_path, false, &why);
-		bool known = code == KEEL_OK && read_record(&wake, &record) && strcmp(record.epoch, store->epoch) == 0;
+		bool known = code == KEEL_OK && keel_record_read(&wake, &record) && strcmp(record.epoch, store->epoch) == 0;
 		keel_sidefile_drop(&wake);
 		if (!known || (record.page && !store->sql->driver->holds(store->sql, record.page, epoch)))
 			return keel_fail(err, KEEL_REPLACED,

@@ -4,11 +4,7 @@
  *   STORE-wal, -shm  its log and the index of that, the driver's; -journal while it is made
  *   STORE-sessions   a locked byte for each live session
  *   STORE-wake       who waits, whose turn it is (base/wake.h, base/turn.h), and which file all of this stands beside
- *
- * A log says nothing of the file it belongs to, and neither does a lock. So STORE-wake has a record: the store's epoch,
- * the page of the file where that is to be found, the file's inode and its own. A file that has not this epoch in this
- * page, or another inode (while STORE-wake has kept its own, so was not copied along), has come into the place of the
- * store: its log is then another's, and must be neither read nor written back.
+ *                    (record.h)
  */
 #ifndef KEEL_STORE_FILES_H
 #define KEEL_STORE_FILES_H
