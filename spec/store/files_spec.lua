@@ -148,6 +148,22 @@ describe("A store whose file was replaced", function()
     end)
   end
 
+  it("F-2: ends a wait at once, however long it was to be", function()
+    local path, sleeps = support.path(), 0
+    local other = support.open(path)
+    local store = support.open(path, { sleep = function()
+      sleeps = sleeps + 1
+      if sleeps ~= 2 then return end
+      assert(other:append_event { kind = "note" }) -- wakes it
+      assert(sh("mv '%s' '%s.else'", path, path))
+    end })
+    local cursor = assert(store:read_events()).cursor
+    support.refused("replaced", store:wait_events(cursor, { timeout = 5 }))
+    assert.equal(2, sleeps)
+    store:close()
+    other:close()
+  end)
+
   it("F-2: acknowledges nothing into another file that came into its place", function()
     for _, format in ipairs { "mv '%s' '%s'", "cp '%s' '%s'", "cat '%s' >'%s'" } do
       local path, backup = with_backup()

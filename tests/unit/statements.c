@@ -443,6 +443,20 @@ TEST(one_flush_a_transaction)
 	assert_int_equal(flushes, 1);
 }
 
+/* A look for what may be pruned that finds nothing is no change. */
+TEST(no_flush_for_nothing_to_prune)
+{
+	struct keel_prune prune = {.before = INT64_MAX, .keep_last = 1000};
+	struct keel_pruned pruned;
+	world.options.durability = KEEL_DURABILITY_FULL;
+	reopen_store();
+	put_pending("r", "t");
+	flushes = 0;
+	succeed(keel_store_prune(world.store, &prune, &pruned, &why));
+	assert_true(pruned.events == 0 && !pruned.more);
+	assert_int_equal(flushes, 0);
+}
+
 /* At durability normal and off a change flushes nothing. */
 TEST(no_flush_at_normal_and_off)
 {
@@ -461,10 +475,11 @@ TEST(no_flush_at_normal_and_off)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WITH_STORE(every_plan_is_a_search),  WITH_STORE(plans_do_not_depend_on_contents),
-		WITH_STORE(keys_are_found_by_user),  WITH_STORE(many_sets_of_fields),
-		WITH_STORE(statements_are_bounded),  WITH_STORE(one_flush_a_change),
-		WITH_STORE(one_flush_a_transaction), WITH_STORE(no_flush_at_normal_and_off),
+		WITH_STORE(every_plan_is_a_search),     WITH_STORE(plans_do_not_depend_on_contents),
+		WITH_STORE(keys_are_found_by_user),     WITH_STORE(many_sets_of_fields),
+		WITH_STORE(statements_are_bounded),     WITH_STORE(one_flush_a_change),
+		WITH_STORE(one_flush_a_transaction),    WITH_STORE(no_flush_for_nothing_to_prune),
+		WITH_STORE(no_flush_at_normal_and_off),
 	};
 	return cmocka_run_group_tests_name("statements", tests, watch_connections, NULL);
 }

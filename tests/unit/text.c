@@ -182,13 +182,35 @@ TEST(texts_have_a_limit)
 	refuse_field("error", keel_check_text(text("\xC3"), "error", &why));
 }
 
+/* Of all characters just those with the property White_Space are blank, alone and between others. */
+TEST(knows_every_white_space)
+{
+	static const struct {
+		uint32_t first, last;
+	} spaces[] = {{'\t', '\r'},     {' ', ' '},       {0x85, 0x85},     {0xA0, 0xA0},     {0x1680, 0x1680},
+				  {0x2000, 0x200A}, {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000}};
+	unsigned char bytes[4];
+	for (uint32_t number = 0; number <= 0x10FFFF; number++) {
+		bool is = false;
+		if (number >= 0xD800 && number <= 0xDFFF)
+			continue;
+		for (size_t i = 0; i < sizeof spaces / sizeof spaces[0]; i++)
+			is = is || (number >= spaces[i].first && number <= spaces[i].last);
+		if (keel_text_is_blank((struct keel_text){(const char *)bytes, encode(number, shortest(number), bytes)}) != is)
+			fail_msg("U+%04X", number);
+	}
+	assert_true(keel_text_is_blank(text("")));
+	assert_true(keel_text_is_blank(text(" \xC2\xA0\xE3\x80\x80\n")));
+	assert_false(keel_text_is_blank(text(" \xC2\xA0x\xE3\x80\x80")));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ALONE(takes_every_character),    ALONE(refuses_overlong_forms),    ALONE(agrees_with_the_table),
 		ALONE(refuses_half_a_character), ALONE(finds_a_bad_byte_anywhere), ALONE(cuts_between_characters),
 		ALONE(compares_whole_texts),     ALONE(ids_have_a_length),         ALONE(ids_have_no_control_characters),
-		ALONE(texts_have_a_limit),
+		ALONE(texts_have_a_limit),       ALONE(knows_every_white_space),
 	};
 	return cmocka_run_group_tests_name("text", tests, NULL, NULL);
 }
