@@ -82,8 +82,9 @@ static const char setup[] =
 	"  for i = 1, 20 do t[i] = ('x'):rep(i * 100) end\n"
 	"  return function(request, inflight)\n"
 	"    local big = ('y'):rep(50000) .. table.concat(t)\n"
+	"    for i = 1, 2000 do t[i] = { i } end\n" /* more small ones than fit in the first piece */
 	"    for k, v in pairs(request) do t[k] = v end\n"
-	"    return { admit = true, cancel = inflight, reason = big:sub(1, 10), t = { { t[1] } } }\n"
+	"    return { admit = true, cancel = inflight, reason = big:sub(1, 10), t = { t[1] } }\n"
 	"  end]], 'script')\n";
 
 static const char calling[] = "local box = ...\n"
