@@ -121,8 +121,9 @@ end
 local function is_named(text, name) return text:find("`" .. name .. "`", 1, true) ~= nil end
 local function is_called(text, name) return text:find("[`:.]" .. name .. " ?[({]") ~= nil end
 
--- Fails with those of a table's keys for which `is_there` is false. `wanted(key, value)` leaves keys out.
-local function each_key(map, wanted, is_there)
+-- Fails with those of a table's keys for which `is_there` is false. `wanted(key, value)` leaves keys out. `where` is
+-- where they should be.
+local function each_key(map, wanted, is_there, where)
   local missing, count = {}, 0
   for key, value in pairs(map) do
     if wanted(key, value) then
@@ -132,7 +133,7 @@ local function each_key(map, wanted, is_there)
   end
   table.sort(missing)
   assert(count > 0, "there is nothing to look for")
-  assert(#missing == 0, "not documented: " .. table.concat(missing, ", "))
+  assert(#missing == 0, ("not documented%s: %s"):format(where and " in " .. where or "", table.concat(missing, ", ")))
 end
 
 local function any() return true end
@@ -249,7 +250,7 @@ describe("The reference names", function()
     local manager = keel.run_manager { store = ":memory:" }
     local run = assert(manager:create "t")
     assert(manager:cancel(run.run_id))
-    each_key(kernel.run_fields, any, function(name) return is_named(text, name) end)
+    each_key(kernel.run_fields, any, function(name) return is_named(text, name) end, "The run record")
     each_key(run, any, function(name) return is_named(text, name) end)
   end)
 
@@ -261,14 +262,14 @@ describe("The reference names", function()
     end, function(name)
       given[name] = ({ string = "x", integer = 1, boolean = false, table = {} })[kernel.run_fields[name]]
       return is_named(sections "The run manager", name) and has_field(class "keel.CreateOptions", name)
-    end)
+    end, "The run manager, or keel.Given of _meta")
     given.on_disconnect, given.scheduled_at, given.deadline = "cancel", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"
     given.reconciler = "fail_orphans"
     given.multitask_strategy = function(request) seen = request return { admit = true } end
     assert(manager:create_or_reject("t", given))
     each_key(seen, any, function(name)
       return is_named(sections "Strategies", name) and has_field(class "keel.Request", name)
-    end)
+    end, "Strategies, or keel.Given of _meta")
 
     local store = support.open ":memory:"
     assert(store:put("orphan", { thread_id = "t" }))
@@ -302,6 +303,7 @@ describe("The reference names", function()
       for file in lfs.dir(ROOT .. "lua/keel/" .. folder) do
         local name = file:match "^(.*)%.lua$"
         assert(not name or is_named(sections(title), name), file)
+        assert(not name or require("keel.policy").find(folder, name), file .. " is not listed in keel.policy")
       end
     end
   end)

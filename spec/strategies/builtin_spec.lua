@@ -9,8 +9,7 @@ local function copy(value)
   return result
 end
 
-local NAMES = { "reject", "interrupt", "rollback", "reuse", "allow", "enqueue", "limit", "replace_pending", "debounce",
-  "preempt" }
+local NAMES = require("keel.policy").built_in "strategies"
 
 describe("POLICY-1: reject", function()
   it("admits when nothing is in flight", function()

@@ -9,9 +9,13 @@ local terminal = require "keel.cli.terminal"
 local usage = require "keel.cli.usage"
 local words = require "keel.cli.exec.words"
 
--- What a new run takes over of an old one.
-local taken_over = { "assistant_id", "handler", "kwargs", "metadata", "model_name", "user_id", "priority",
-  "max_attempts", "max_losses", "fingerprint", "reconciler", "worker_ref", "on_disconnect" }
+-- What a new run takes over of an old one: what its caller gave, but for what is about that run alone.
+local own = { claimable = true, scheduled_at = true, deadline = true, batch_id = true, plan_entry = true,
+  idempotency_key = true }
+local taken_over = {}
+for name, giver in pairs(kernel.run_givers) do
+  if giver == "caller" and not own[name] then taken_over[#taken_over + 1] = name end
+end
 
 -- The options of keel exec that say how, not what; and of those the ones that are not about a command.
 local options, for_all = {}, { strategy = true, attempts = true, yes = true }
