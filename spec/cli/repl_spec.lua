@@ -61,6 +61,17 @@ describe("keel repl on a pipe", function()
     prints("store:path() == '', runs:create('t').status", "true\tpending\n", "--store", ":memory:")
   end)
 
+  it("says whose events there are, and how many", function()
+    prints("events\n_ = runs:create('t')\nevents", ("the events of %s: 0 so far\nthe events of %s: 1 so far\n"):format(path,
+      path))
+  end)
+
+  it("says durations as short as they can be read", function()
+    local seconds = { 0.04, 9.94, 9.96, 99.4, 100, 1800, 5969, 5971, 47 * 3600, 48 * 3600, -1800 }
+    prints(("for _, s in ipairs { %s } do io.write(require('keel.cli.output').duration(s), ' ') end print()"):format(
+      table.concat(seconds, ", ")), "0.0s 9.9s 10s 99s 2m 30m 99m 2h 47h 2d -30m \n")
+  end)
+
   it("writes nothing when it only looks", function()
     assert.equal(0, repl("store:list_runs()\nevents:last()\nruns\nworkers == nil and 1").code)
     assert.equal(1, #support.open(path):read_events().events) -- of the runtime that was touched

@@ -148,6 +148,17 @@ describe("A store whose file was replaced", function()
     end)
   end
 
+  it("is told by a record that is written once", function()
+    local path = support.path()
+    local function changed()
+      support.open(path):close()
+      local pipe <close> = assert(io.popen(("stat -c %%y '%s-wake'"):format(path)))
+      return pipe:read "l"
+    end
+    local first = changed()
+    assert.equal(first, changed())
+  end)
+
   it("F-2: ends a wait at once, however long it was to be", function()
     local path, sleeps = support.path(), 0
     local other = support.open(path)

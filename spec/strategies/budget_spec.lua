@@ -30,6 +30,14 @@ describe("A strategy's budget", function()
     assert.is_true(caught <= 1)
   end)
 
+  it("may be as small as one instruction and one byte, and not none", function()
+    local store = support.open ":memory:"
+    assert(keel.run_manager { store = store, policy_budget = { instructions = 1, bytes = 1, seconds = 1e-6 } })
+    for _, name in ipairs { "instructions", "bytes", "seconds" } do
+      support.invalid("policy_budget", keel.run_manager { store = store, policy_budget = { [name] = 0 } })
+    end
+  end)
+
   it("counts across coroutines made inside", function()
     local _, err = admit(function()
       for _ = 1, 1e9 do

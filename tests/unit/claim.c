@@ -121,6 +121,22 @@ TEST(nothing_to_claim)
 	assert_int_equal(newest_event(), events);
 }
 
+/* Of a thread on which very many wait, and none is queued, the best are tried, and the rest after them. */
+TEST(more_than_are_tried)
+{
+	char id[16];
+	for (int i = 0; i < 100; i++) {
+		snprintf(id, sizeof id, "r%02d", i);
+		put_claimable(id, "t", i == 70);
+	}
+	assert_string_equal(claim(&anything), "r70");
+	for (int i = 0; i < 99; i++) {
+		snprintf(id, sizeof id, "r%02d", i < 70 ? i : i + 1);
+		assert_string_equal(claim(&anything), id);
+	}
+	assert_string_equal(claims(&anything), "");
+}
+
 /* The highest priority first; of equal ones the one that has been there longest. */
 TEST(order)
 {
@@ -531,6 +547,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH_STORE(a_claim_is_written),
 		WITH_STORE(nothing_to_claim),
+		WITH_STORE(more_than_are_tried),
 		WITH_STORE(order),
 		WITH_STORE(order_of_what_was_put_off),
 		WITH_STORE(extreme_priorities),

@@ -309,6 +309,21 @@ TEST(damaged_transcripts)
 	refuse(STORE_CORRUPT, keel_runtime_next(world.store, nothing, &runtime, &found, &why));
 }
 
+/* WORKER-13 */
+/* So is one that is no entry, and one that is missing at the end. */
+TEST(transcripts_that_end_early)
+{
+	create("a");
+	for (int i = 0; i < 3; i++)
+		say_to("a", "hi");
+	world.damaged = true;
+	raw("UPDATE transcripts SET event_id = 0 WHERE sequence = 3");
+	refuse(STORE_CORRUPT, keel_transcript_read(world.store, text("rt"), ref_of("a"), 0, 3, &part, &why));
+	succeed(keel_transcript_read(world.store, text("rt"), ref_of("a"), 0, 2, &part, &why));
+	raw("DELETE FROM transcripts WHERE sequence = 3");
+	refuse(STORE_CORRUPT, keel_transcript_read(world.store, text("rt"), ref_of("a"), 0, 3, &part, &why));
+}
+
 /* --- Diagnostics ------------------------------------------------------------------------------------------------- */
 
 /* WORKER-3 */
@@ -400,6 +415,7 @@ int main(void)
 		WITH_RUNTIME(projections),
 		WITH_RUNTIME(verify_finds),
 		WITH_RUNTIME(damaged_transcripts),
+		WITH_RUNTIME(transcripts_that_end_early),
 		WITH_RUNTIME(counted_by_code_and_subject),
 	};
 	return cmocka_run_group_tests_name("workers", tests, NULL, NULL);
