@@ -139,11 +139,24 @@ describe("Misuse raises and names", function()
   it("unknown options of a store's methods", function()
     local store = support.open ":memory:"
     assert(store:put("r", { thread_id = "t" }))
-    support.raises("user", store.get, store, "r", { user = "u" })
-    support.raises("reason", store.update_status, store, "r", "running", { reason = "x" })
-    support.raises("offset", store.list_by_thread, store, "t", { offset = 1 })
-    support.raises("since", store.list_inflight, store, { since = 1 })
-    support.raises("why", store.claim_for_takeover, store, "r", { why = "x" })
+    local ref = { runtime_id = "rt", worker_id = "w" }
+    -- The methods that take options, and what they take in front of them.
+    local methods = { get = { "r" }, update_status = { "r", "running" }, list_by_thread = { "t" }, list_inflight = {},
+      list_runs = {}, list_dispatched = {}, find_by_key = { "k" }, claim_next = {}, requeue = { "r" }, settle = { "r" },
+      claim_for_takeover = { "r" }, request_cancel = { "r" }, open_runtime = { "rt" }, list_runtimes = {},
+      record_diagnostic = { "rt" }, list_diagnostics = { "rt" }, create_worker = { "rt" }, list_workers = { "rt" },
+      send_worker_input = { "rt", ref }, read_transcript = { "rt", ref }, append_event = {}, read_events = { false, 1 },
+      wait_events = { false }, prune_step = {}, begin = {}, acquire_lease = { "l" },
+      aggregate_tokens_by_thread = { "t" } }
+    for name, given in pairs(methods) do
+      local arguments = { n = #given + 1, table.unpack(given) }
+      if arguments[1] == false then arguments[1] = nil end -- a cursor
+      arguments[arguments.n] = { nonsense = 1 }
+      local ok, message = pcall(store[name], store, table.unpack(arguments, 1, arguments.n))
+      assert.is_false(ok, name)
+      assert.matches("nonsense", message, 1, true)
+      assert.matches(("#%d"):format(arguments.n + 1), message, 1, true)
+    end
     assert.equal("pending", assert(store:get "r").status)
   end)
 

@@ -62,8 +62,8 @@ describe("keel repl on a pipe", function()
   end)
 
   it("says whose events there are, and how many", function()
-    prints("events\n_ = runs:create('t')\nevents", ("the events of %s: 0 so far\nthe events of %s: 1 so far\n"):format(path,
-      path))
+    local line = ("the events of %s: %%d so far\n"):format(path)
+    prints("events\n_ = runs:create('t')\nevents", line:format(0) .. line:format(1))
   end)
 
   it("says durations as short as they can be read", function()

@@ -56,6 +56,12 @@ local function random_case()
 end
 
 describe("The sandbox's libraries", function()
+  it("repeat with separators of any length", function()
+    for _, case in ipairs { { "x", 10, " and then " }, { "", 3, "--" }, { "long", 2, "" }, { "x", 1, "never" } } do
+      assert.equal(string.rep(table.unpack(case)), sandbox.eval("string.rep(...)", table.unpack(case)))
+    end
+  end)
+
   it(("are Lua's, by chance (KEEL_SEED=%d)"):format(SEED), function()
     local own = assert(load(BODY))()
     local box = assert(kernel.sandbox(BODY, "script"))

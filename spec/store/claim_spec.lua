@@ -282,6 +282,18 @@ support.each_store(function(open)
       assert.equal("pending", store:get("r").status)
     end)
 
+    it("takes as many threads and handlers as there may be", function()
+      assert(store:put("r", { thread_id = "t1000", claimable = true, handler = "h64" }))
+      local threads, handlers = {}, {}
+      for i = 1, 1000 do threads[i] = "t" .. i end
+      for i = 1, 64 do handlers[i] = "h" .. i end
+      assert.equal("r", store:claim_next({ threads = threads, handlers = handlers }).run_id)
+      threads[1001], handlers[65] = "more", "more"
+      for _, asked in ipairs { { threads = threads }, { handlers = handlers } } do
+        support.refused("limit_too_large", store:claim_next(asked))
+      end
+    end)
+
     it("raises for unknown options and wrong types, naming them", function()
       support.raises("thread", store.claim_next, store, { thread = "t" })
       support.raises("threads", store.claim_next, store, { threads = "t" })

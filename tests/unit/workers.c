@@ -327,6 +327,20 @@ TEST(transcripts_that_end_early)
 /* --- Diagnostics ------------------------------------------------------------------------------------------------- */
 
 /* WORKER-3 */
+/* It is about one of them, or about the runtime. */
+TEST(about_one_subject)
+{
+	struct keel_diagnostic about = {.severity = text("info"), .code = text("c"), .message = text("m")};
+	int64_t id;
+	create("a");
+	about.worker_id = text("a");
+	about.run_id = text("r");
+	refuse_field("subject", keel_diagnostic_record(world.store, text("rt"), &about, &id, &why));
+	about.run_id = nothing;
+	succeed(keel_diagnostic_record(world.store, text("rt"), &about, &id, &why));
+}
+
+/* WORKER-3 */
 /* One row a code and subject: a worker, a run, the runtime; the same in another runtime is another. */
 TEST(counted_by_code_and_subject)
 {
@@ -416,6 +430,7 @@ int main(void)
 		WITH_RUNTIME(verify_finds),
 		WITH_RUNTIME(damaged_transcripts),
 		WITH_RUNTIME(transcripts_that_end_early),
+		WITH_RUNTIME(about_one_subject),
 		WITH_RUNTIME(counted_by_code_and_subject),
 	};
 	return cmocka_run_group_tests_name("workers", tests, NULL, NULL);
