@@ -284,6 +284,10 @@ void keel_lua_push_gate(lua_State *L, const struct keel_gate_state *state);
  * is the start. [-0, +0, e] */
 bool keel_lua_read_cursor(lua_State *L, struct keel_store *store, int64_t *next_event_id, struct keel_error *err);
 
+/* committed_events(store) of the module: the ids of the events that the last transaction of the store has written, from
+ * the first on and below the second; nothing when there are none. */
+int keel_lua_committed_events(lua_State *L);
+
 /* --- wait.c ------------------------------------------------------------------------------------------------------ */
 
 /* store:wait_events(cursor, { timeout }). */

@@ -188,6 +188,17 @@ static int op_event_high_water(lua_State *L, struct keel_store *store, struct ke
 	return 1;
 }
 
+int keel_lua_committed_events(lua_State *L)
+{
+	int64_t first, next;
+	keel_event_committed(keel_lua_check_store(L, 1), &first, &next);
+	if (first == 0)
+		return 0;
+	lua_pushinteger(L, first);
+	lua_pushinteger(L, next);
+	return 2;
+}
+
 const struct keel_lua_method keel_lua_event_methods[] = {
 	{"append_event", op_append_event, KEEL_LUA_WRITES},
 	{"append_admission", op_append_admission, KEEL_LUA_WRITES},

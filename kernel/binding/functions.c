@@ -155,6 +155,7 @@ void keel_lua_functions_open(lua_State *L)
 										 {"time_utc", time_utc},
 										 {"hash_dir", keel_lua_hash_dir},
 										 {"monotonic", monotonic},
+										 {"committed_events", keel_lua_committed_events},
 										 {"retry_delay", retry_delay},
 										 {NULL, NULL}};
 	luaL_setfuncs(L, functions, 0);

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/document.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -52,8 +53,11 @@ enum keel_code keel_event_write(struct keel_store *store, const struct keel_even
 									   keel_value_text(event->message), keel_value_text(event->data));
 	if (code != KEEL_OK)
 		return code;
-	store->news = true;
 	int64_t written = store->sql->driver->inserted(store->sql);
+	if (!store->first_event)
+		store->first_event = written;
+	KEEL_ASSERT(store->next_event == 0 || store->next_event == written);
+	store->next_event = written < INT64_MAX ? written + 1 : written;
 	if (written == INT64_MAX) /* behind it the database would take any that is free */
 		return keel_fail(err, KEEL_STORE_FULL, "%s: the ids of events are used up", keel_store_path(store));
 	if (id)
@@ -65,6 +69,13 @@ enum keel_code keel_event_write(struct keel_store *store, const struct keel_even
 		code = keel_execute(store, "INSERT INTO events_of_worker (worker_ref, id) VALUES (?1, ?2)", err,
 							keel_value_text(event->worker_ref), keel_value_int(written));
 	return code == KEEL_OK && written % BLOCK == 0 ? close_block(store, written, err) : code;
+}
+
+void keel_event_committed(const struct keel_store *store, int64_t *first, int64_t *next)
+{
+	*first = store->open ? 0 : store->first_event;
+	*next = store->open ? 0 : store->next_event;
+	KEEL_ASSERT(*first >= 0 && (*first == 0) == (*next == 0) && *first <= *next);
 }
 
 /* The kinds of the kernel: whoever reads them in the log may believe them. */

@@ -28,7 +28,10 @@ struct keel_store {
 	char *wake_path;           /* of the file that wakes readers; NULL for a store in memory */
 	struct keel_wake wake;
 	struct keel_turn turn;       /* of waiting for the write lock; its bytes are in the same file */
-	bool news;                   /* the open transaction has written events */
+	/* The ids of the events that the open transaction has written, or else the last one if it was committed: from
+	 * first_event on, below next_event. Both are 0: there are none. */
+	int64_t first_event, next_event;
+	int64_t next_at[KEEL_SAVEPOINTS_MAX]; /* what next_event was when a savepoint was made */
 	struct keel_process process; /* this one, as recorded in sessions */
 	struct keel_watched watched; /* what others have left unchanged */
 	int64_t session;             /* 0: none yet */

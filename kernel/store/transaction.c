@@ -37,13 +37,18 @@ static enum keel_code begin(struct keel_store *store, struct keel_error *err)
 	return keel_fail_as(err, code, &why);
 }
 
+static void forget_events(struct keel_store *store)
+{
+	store->first_event = store->next_event = 0;
+}
+
 /* Begins a writing transaction, after the session has been made: in a transaction of its own, so that its number stays
  * good whatever becomes of the write. */
 static enum keel_code begin_write(struct keel_store *store, struct keel_error *err)
 {
 	if (store->options.readonly)
 		return keel_fail(err, KEEL_STORE_READONLY, "%s: the store is open for reading only", keel_store_path(store));
-	store->news = false;
+	forget_events(store);
 	if (!store->session) {
 		enum keel_code code = begin(store, err);
 		if (code == KEEL_OK)
@@ -85,7 +90,9 @@ static enum keel_code commit(struct keel_store *store, struct keel_error *err)
 {
 	enum keel_code code = store->sql->driver->commit(store->sql, err);
 	KEEL_ASSERT(code != KEEL_OK || !store->sql->driver->in_transaction(store->sql));
-	if (code == KEEL_OK && store->news)
+	if (code != KEEL_OK)
+		forget_events(store);
+	else if (store->next_event > 0)
 		keel_wake_all(&store->wake, store->options.exclusive);
 	return code;
 }
@@ -113,6 +120,7 @@ void keel_store_rollback(struct keel_store *store)
 	if (!store->side.forked)
 		store->sql->driver->rollback(store->sql);
 	store->open = false;
+	forget_events(store);
 }
 
 enum keel_code keel_write_begin(struct keel_store *store, struct keel_error *err)
@@ -138,6 +146,7 @@ enum keel_code keel_write_end(struct keel_store *store, enum keel_code code, boo
 	if (code == KEEL_OK)
 		return commit(store, err);
 	driver->rollback(store->sql);
+	forget_events(store);
 	return code;
 }
 

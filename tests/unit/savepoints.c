@@ -74,6 +74,45 @@ TEST(marks_end_with_the_transaction)
 	succeed(keel_store_commit(world.store, &why));
 }
 
+static void check_committed(int64_t first, int64_t next)
+{
+	int64_t found[2];
+	keel_event_committed(world.store, &found[0], &found[1]);
+	assert_int_equal(found[0], first);
+	assert_int_equal(found[1], next);
+}
+
+/* Who has written events knows their ids when they are committed, of the last transaction alone, and of none that was
+ * undone. */
+TEST(committed_events_are_known)
+{
+	check_committed(0, 0);
+	put_pending("a", "t");
+	check_committed(1, 2);
+	succeed(keel_store_begin(world.store, &why));
+	int first = mark();
+	put_pending("b", "t");
+	succeed(keel_store_rollback_to(world.store, first, &why));
+	put_pending("c", "t");
+	int second = mark();
+	put_pending("d", "t");
+	put_pending("e", "t");
+	succeed(keel_store_rollback_to(world.store, second, &why));
+	check_committed(0, 0); /* it is open */
+	put_pending("f", "t");
+	succeed(keel_store_commit(world.store, &why));
+	check_committed(2, 4);
+	succeed(keel_store_begin(world.store, &why));
+	put_pending("g", "t");
+	keel_store_rollback(world.store);
+	check_committed(0, 0);
+	struct keel_run run = run_of("a", "elsewhere");
+	put_pending("h", "t");
+	check_committed(4, 5);
+	refuse(INVALID_REQUEST, keel_run_put(world.store, &run, nothing, NULL, &why));
+	check_committed(0, 0);
+}
+
 /* --- Failure ----------------------------------------------------------------------------------------------------- */
 
 /* An operation that fails half-way spoils the transaction only back to the mark. */
@@ -134,6 +173,7 @@ int main(void)
 		WITH_STORE(undo_reaches_back_to_the_mark),
 		WITH_STORE(release_keeps),
 		WITH_STORE(marks_are_a_stack),
+		WITH_STORE(committed_events_are_known),
 		WITH_STORE(marks_end_with_the_transaction),
 		WITH_STORE(half_an_operation_is_undone),
 		WITH_STORE(lost_transactions_stay_lost),

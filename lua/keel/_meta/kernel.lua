@@ -1081,6 +1081,13 @@ function kernel.time_utc(text) end
 ---@return keel.Error? err
 function kernel.hash_dir(path) end
 
+--- The ids of the events that the last transaction of a store's handle has written. Whoever has written them himself
+--- need not read them.
+---@param store keel.Store
+---@return integer? first nil: it has written none, was not committed, or is still open
+---@return integer? next behind the last
+function kernel.committed_events(store) end
+
 --- Seconds on a clock that nobody sets; only differences mean something.
 ---@return number seconds
 function kernel.monotonic() end

@@ -52,11 +52,13 @@ local function share(self)
   local client, loop = self._client, self._loop
   self._store = client.store
   if SharedCommits.is(client.store) then return end
-  client:use(SharedCommits.new(client.store, {
+  local shared = SharedCommits.new(client.store, {
     defer = function(fn) loop:defer_to_end(fn) end,
     sleep = function(seconds) loop:sleep(seconds) end,
     shares = function(thread) return loop:drives(thread) end,
-  }))
+  })
+  SharedCommits.tell_commits(shared, function(...) self._watch:wrote(...) end)
+  client:use(shared)
 end
 
 -- What is done about what the log says.
@@ -118,7 +120,7 @@ function Executor.new(options)
   attach(self)
   self._queue = Queue.new(manager, self._client, self._live)
   share(self)
-  self._watch = Watch.new(self._client, log_observer_of(self))
+  self._watch = Watch.new(self._client, self._live, log_observer_of(self))
   self._queue.on_due = function() self:_wake_watch() end
   for _, record in ipairs(self._live:in_flight()) do
     if record.status == "pending" then self._queue:add(record) end

@@ -1,4 +1,7 @@
 --- What an executor learns from the log: what may start now, and what others want of its runs.
+---
+--- What its own coroutines write it does not read: nearly all of the log would be that. A commit of theirs whose calls are
+--- all such that it is known here what they came to is skipped; one with any other call is read like anybody's.
 local PAGE = 1000 -- events of one look's page
 
 local kinds = { "run_created", "run_requeued", "run_rescheduled", "run_finished", "run_settled", "run_deleted",
@@ -37,11 +40,78 @@ end
 --- `observer` has the functions that are called: made(run_id), given_back(delay?), made_room(thread_id?),
 --- concerns(run_id).
 ---@param client keel.StoreClient
+---@param live keel.LiveRuns the manager's
 ---@param observer table
-function Watch.new(client, observer)
+function Watch.new(client, live, observer)
   local can = client:has "read_events" and client:has "wait_events" and client:has "epoch"
-  return setmetatable({ _client = client, _observer = observer, _can = can, _cursor = nil }, Watch)
+  return setmetatable({
+    _client = client,
+    _live = live,
+    _observer = observer,
+    _can = can,
+    _cursor = nil,
+    _known_from = 0, _known_to = 0, -- ids of the newest events that need not be read, without the last
+    _rooms = {},                    -- threads on which a run has ended that was not read of, as a set
+  }, Watch)
 end
+
+-- --- What was written here ------------------------------------------------------------------------------------------
+
+-- By method: whether it is known what the call came to whose results these are, that is, whether all that the log says
+-- of it was said already or is noted here. What a manager makes it tells its observer when the call returns.
+local knows = {}
+
+function knows.admit() return true end
+
+function knows.claim_next() return true end
+
+function knows.update_run_progress() return true end
+
+function knows.append_event() return true end
+
+-- It may have ended the run in place of starting it.
+function knows.start(_, _, _, written) return written.status == nil or written.status == "running" end
+
+function knows.update_run_completion(self, call, _, written)
+  if written.status == nil and written.finalizing == nil then return true end
+  local record = self._live:get(call.arguments[1])
+  if not record then return false end
+  self._rooms[record.thread_id] = true
+  return true
+end
+
+local function is_known(self, call)
+  local results = call.results
+  if not (results[1] and results[2]) then return true end -- it has failed, or found nothing: nothing is written
+  local know = knows[call.method]
+  return know ~= nil and know(self, call, results[2], results[3])
+end
+
+--- Calls of the executor's coroutines were committed, with events from an id on and below another.
+---@param calls table[]
+---@param from integer
+---@param to integer
+function Watch:wrote(calls, from, to)
+  for _, call in ipairs(calls) do
+    if not is_known(self, call) then return end
+  end
+  if self._known_to ~= from then self._known_from = from end
+  self._known_to = to
+end
+
+-- Passes over what is known, and tells of the threads that have room by it.
+local function take_known(self)
+  local cursor = self._cursor
+  if cursor.next_event_id >= self._known_from and cursor.next_event_id < self._known_to then
+    self._cursor = { epoch = cursor.epoch, next_event_id = self._known_to }
+  end
+  if next(self._rooms) == nil then return end
+  local rooms = self._rooms
+  self._rooms = {}
+  for thread_id in next, rooms do self._observer.made_room(thread_id) end
+end
+
+-- --- The log --------------------------------------------------------------------------------------------------------
 
 -- What the log says is looked at as anybody's: a row may have been written by hand.
 local function delay_of(data)
@@ -113,6 +183,7 @@ function Watch:look()
     self._cursor = end_of_log(self._client)
     return
   end
+  take_known(self)
   if has_none(self) then return end
   repeat
     local page = self._client:call("read_events", self._cursor, PAGE, { kinds = kinds })

@@ -6,6 +6,7 @@
 local errors = require "keel.errors"
 
 ---@class keel.CommitBatch
+---@field calls table[]
 local Batch = {}
 Batch.__index = Batch
 
@@ -14,7 +15,7 @@ Batch.MAX = 256
 
 ---@param calls table[]
 function Batch.new(calls)
-  return setmetatable({ _calls = calls, _alone = #calls == 1, _undone = {}, _failure = nil }, Batch)
+  return setmetatable({ calls = calls, _alone = #calls == 1, _undone = {}, _failure = nil }, Batch)
 end
 
 --- Waits for the results of a call; of `begin`, for the transaction.
@@ -158,7 +159,7 @@ end
 
 local function run_all(self, tx)
   local plain, begins = {}, {}
-  for _, call in ipairs(self._calls) do table.insert(call.method == "begin" and begins or plain, call) end
+  for _, call in ipairs(self.calls) do table.insert(call.method == "begin" and begins or plain, call) end
   if #plain > 0 and not run_together(self, tx, plain) then return false end
   for _, call in ipairs(begins) do
     if not run_apart(self, tx, call) then return false end
@@ -170,7 +171,7 @@ end
 local function lose(self, err)
   local lost = errors.new("busy",
     "what was to share a commit with others was undone, and can be tried again: " .. tostring(err))
-  for _, call in ipairs(self._calls) do
+  for _, call in ipairs(self.calls) do
     if self._alone then
       call.results = table.pack(true, nil, err)
     elseif call.method ~= "begin" then
@@ -184,15 +185,16 @@ end
 
 --- Runs all calls in a transaction, and ends it.
 ---@param tx keel.Transaction
+---@return boolean? committed
 function Batch:run(tx)
   local answered, ok
-  if self._alone then answered, ok = pcall(run_alone, self, tx, self._calls[1])
+  if self._alone then answered, ok = pcall(run_alone, self, tx, self.calls[1])
   else answered, ok = pcall(run_all, self, tx) end
   if answered and ok then
     local err
     answered, ok, err = pcall(tx.commit, tx)
-    if not (answered and ok) then lose(self, errors.from(answered and err or ok)) end
-    return
+    if answered and ok then return true end
+    return lose(self, errors.from(answered and err or ok))
   end
   pcall(tx.rollback, tx) -- the store may have been closed meanwhile
   if not answered then return lose(self, errors.from(ok)) end
@@ -209,7 +211,7 @@ end
 ---@param answered boolean false: it was raised
 ---@param err any
 function Batch:fail(answered, err)
-  for _, call in ipairs(self._calls) do
+  for _, call in ipairs(self.calls) do
     call.results = answered and table.pack(true, nil, err) or table.pack(false, err)
   end
 end
@@ -217,7 +219,7 @@ end
 --- Lets the threads go on. Returns the first error that one of them raised.
 ---@return any failure
 function Batch:resume()
-  for _, call in ipairs(self._calls) do
+  for _, call in ipairs(self.calls) do
     if call.waits and call.results and coroutine.status(call.thread) == "suspended" then
       local ok, err = coroutine.resume(call.thread)
       if not ok then self._failure = self._failure or err end

@@ -109,6 +109,13 @@ local function take(self, count)
   return taken
 end
 
+-- Runs a batch in a transaction, and tells which events that has written, if the store can say.
+local function run(self, batch, tx)
+  if not (batch:run(tx) and self._on_commit and type(self._store) == "userdata") then return end
+  local from, to = kernel.committed_events(self._store)
+  if from then self._on_commit(batch.calls, from, to) end
+end
+
 -- Runs what is queued and has room in one transaction.
 local function iterate(self)
   local waiting = #self._queue
@@ -117,13 +124,13 @@ local function iterate(self)
   if ok and tx then
     batch = Batch.new(take(self, Batch.MAX))
     self._batch = batch
-    batch:run(tx)
+    run(self, batch, tx)
     self._batch = nil
     -- Something ended the transaction for all: each call has one of its own, and is told how that went.
     for _, call in ipairs(batch:undone()) do
       local one = Batch.new { call }
       ok, tx, err = pcall(begin, self)
-      if ok and tx then one:run(tx) else one:fail(ok, ok and err or tx) end
+      if ok and tx then run(self, one, tx) else one:fail(ok, ok and err or tx) end
     end
   else -- those that came while this waited for the lock have not had their time
     batch = Batch.new(take(self, waiting))
@@ -213,6 +220,7 @@ local function new(store, options)
     _sleep = options.sleep or false,
     _shares = options.shares,
     _lock_timeout = options.lock_timeout or LOCK_TIMEOUT,
+    _on_commit = false, -- told which calls were committed
   }, SharedCommits)
 end
 
@@ -226,4 +234,12 @@ local function is_own(object)
   return type(object) == "userdata" or is(object) and type(object._store) == "userdata"
 end
 
-return { new = new, is = is, is_own = is_own }
+--- For who drives the coroutines himself: has fn told of each commit before they go on, its calls and the ids of their
+--- events, from the first on and below the second; of none that has written no event, nor of a store in other clothes.
+---@param shared keel.SharedCommits
+---@param fn fun(calls: table[], from: integer, to: integer)
+local function tell_commits(shared, fn)
+  shared._on_commit = fn
+end
+
+return { new = new, is = is, is_own = is_own, tell_commits = tell_commits }
