@@ -57,7 +57,7 @@ end
 
 -- --- What was written here ------------------------------------------------------------------------------------------
 
--- By method: whether it is known what the call came to whose results these are, that is, whether all that the log says
+-- By method: whether it is known what a call came to that has written this, that is, whether all that the log says
 -- of it was said already or is noted here. What a manager makes it tells its observer when the call returns.
 local knows = {}
 
@@ -70,21 +70,20 @@ function knows.update_run_progress() return true end
 function knows.append_event() return true end
 
 -- It may have ended the run in place of starting it.
-function knows.start(_, _, _, written) return written.status == nil or written.status == "running" end
+function knows.start(_, _, written) return written.status == nil or written.status == "running" end
 
-function knows.update_run_completion(self, call, _, written)
+function knows.update_run_completion(self, call, written)
   if written.status == nil and written.finalizing == nil then return true end
-  local record = self._live:get(call.arguments[1])
+  local record = self._live:get(call[1])
   if not record then return false end
   self._rooms[record.thread_id] = true
   return true
 end
 
 local function is_known(self, call)
-  local results = call.results
-  if not (results[1] and results[2]) then return true end -- it has failed, or found nothing: nothing is written
+  if not (call.ok and call.first) then return true end -- it has failed, or found nothing: nothing is written
   local know = knows[call.method]
-  return know ~= nil and know(self, call, results[2], results[3])
+  return know ~= nil and know(self, call, call.second)
 end
 
 --- Calls of the executor's coroutines were committed, with events from an id on and below another.

@@ -1,9 +1,12 @@
 --- The calls that share one commit, and what becomes of them.
 ---
---- A call has `method`, `arguments`, the `thread` that waits for it and, once it has been settled, `results`: as pcall
---- gives them. One of `begin` is handed a transaction: its thread goes on inside the batch until it commits or rolls
+--- A call has `method`, its arguments in order and their number `n`, the `thread` that waits for it and, once it is
+--- `settled`, what pcall gives: `ok`, and `first`, `second` and `third`, as no operation has more results. All in one
+--- table: there are three calls a run, and a table costs as much as a call. One of `begin` is handed a transaction: its thread goes on inside the batch until it commits or rolls
 --- back, both of which wait for the end of the batch.
 local errors = require "keel.errors"
+
+local unpack = table.unpack
 
 ---@class keel.CommitBatch
 ---@field calls table[]
@@ -18,14 +21,19 @@ function Batch.new(calls)
   return setmetatable({ calls = calls, _alone = #calls == 1, _undone = {}, _failure = nil }, Batch)
 end
 
+local function settle(call, ok, first, second, third)
+  call.settled, call.ok, call.first, call.second, call.third = true, ok, first, second, third
+end
+
 --- Waits for the results of a call; of `begin`, for the transaction.
 function Batch.await(call)
   call.waits = true
-  repeat coroutine.yield() until call.results
+  repeat coroutine.yield() until call.settled
   call.waits = false
-  local results = call.results
-  if not results[1] then error(results[2], 0) end
-  return table.unpack(results, 2, results.n)
+  if not call.ok then error(call.first, 0) end
+  if call.third ~= nil then return call.first, call.second, call.third end
+  if call.second ~= nil then return call.first, call.second end
+  return call.first
 end
 
 -- --- A transaction inside the batch ---------------------------------------------------------------------------------
@@ -38,7 +46,7 @@ end
 
 -- Waits for what has become of the whole batch.
 local function await_end(call)
-  call.results = nil
+  call.settled = false
   return Batch.await(call)
 end
 
@@ -91,16 +99,16 @@ local function hand_over(self, tx, call, undo)
     return false
   end
   call.state = "open"
-  call.results = table.pack(true, setmetatable({ _call = call, _tx = tx, _undo = undo }, Transaction))
+  settle(call, true, setmetatable({ _call = call, _tx = tx, _undo = undo }, Transaction))
   local ok, err = coroutine.resume(call.thread)
   if not ok then self._failure = self._failure or err end
-  call.results = nil
+  call.settled = false
   if call.state == "commit" then
-    call.results = table.pack(true, true)
+    settle(call, true, true)
     return true
   end
   if call.state == "rollback" then
-    call.results = table.pack(true)
+    settle(call, true)
     return false
   end
   call.state = "over"
@@ -109,9 +117,8 @@ end
 
 -- Runs a call of an operation. Returns whether it succeeded.
 local function run_plain(tx, call)
-  local results = table.pack(pcall(tx[call.method], tx, table.unpack(call.arguments, 1, call.arguments.n)))
-  call.results = results
-  return results[1] and not (results[2] == nil and results[3] ~= nil)
+  settle(call, pcall(tx[call.method], tx, unpack(call, 1, call.n)))
+  return call.ok and (call.first ~= nil or call.second == nil)
 end
 
 -- Runs a call so that it can be undone alone. Returns false when the transaction is lost to all.
@@ -159,7 +166,10 @@ end
 
 local function run_all(self, tx)
   local plain, begins = {}, {}
-  for _, call in ipairs(self.calls) do table.insert(call.method == "begin" and begins or plain, call) end
+  for _, call in ipairs(self.calls) do
+    local list = call.method == "begin" and begins or plain
+    list[#list + 1] = call
+  end
   if #plain > 0 and not run_together(self, tx, plain) then return false end
   for _, call in ipairs(begins) do
     if not run_apart(self, tx, call) then return false end
@@ -173,12 +183,12 @@ local function lose(self, err)
     "what was to share a commit with others was undone, and can be tried again: " .. tostring(err))
   for _, call in ipairs(self.calls) do
     if self._alone then
-      call.results = table.pack(true, nil, err)
+      settle(call, true, nil, err)
     elseif call.method ~= "begin" then
-      call.results = nil
+      call.settled = false
       table.insert(self._undone, call)
     elseif call.state == nil or call.state == "commit" then -- the others have undone theirs before
-      call.results = table.pack(true, nil, lost)
+      settle(call, true, nil, lost)
     end
   end
 end
@@ -212,7 +222,7 @@ end
 ---@param err any
 function Batch:fail(answered, err)
   for _, call in ipairs(self.calls) do
-    call.results = answered and table.pack(true, nil, err) or table.pack(false, err)
+    if answered then settle(call, true, nil, err) else settle(call, false, err) end
   end
 end
 
@@ -220,7 +230,7 @@ end
 ---@return any failure
 function Batch:resume()
   for _, call in ipairs(self.calls) do
-    if call.waits and call.results and coroutine.status(call.thread) == "suspended" then
+    if call.waits and call.settled and coroutine.status(call.thread) == "suspended" then
       local ok, err = coroutine.resume(call.thread)
       if not ok then self._failure = self._failure or err end
     end

@@ -17,16 +17,29 @@ local methods = require "keel.store"
 local SharedCommits = {}
 SharedCommits.__name = "keel.shared_commits"
 
+local isyieldable, running = coroutine.isyieldable, coroutine.running
+
 local LOCK_TIMEOUT = 5               -- seconds, as a store's own
 local STEP, STEP_LAST = 0.001, 0.005 -- seconds between two tries at the write lock, or two looks for events
 
 local own = {} -- methods that are not the store's
 
--- Whether a call is one of a coroutine that can wait for the iteration. Not between a begin and its commit: the store
+-- The coroutine that a call is one of, if it can wait for the iteration. Not between a begin and its commit: the store
 -- then says that it is busy.
-local function is_shared(self)
-  if not coroutine.isyieldable() or self._batch then return false end
-  return self._shares == nil or self._shares((coroutine.running())) and true or false
+local function sharer(self)
+  if self._batch or not isyieldable() then return nil end
+  local thread, shares = running(), self._shares
+  return (shares == nil or shares(thread)) and thread or nil
+end
+
+-- Calls the store itself.
+local function direct(self, name, ...)
+  local store, seconds = self._store, self._at_most
+  if seconds then
+    self._at_most = false
+    store:wait_at_most(seconds)
+  end
+  return store[name](store, ...)
 end
 
 local function schedule(self)
@@ -36,9 +49,11 @@ local function schedule(self)
 end
 
 -- Queues a call and waits until it has results. What resumes the coroutine for other reasons does not hurry it.
-local function enqueue(self, method, ...)
-  local call = { method = method, thread = coroutine.running(), arguments = table.pack(...) }
-  table.insert(self._queue, call)
+local function enqueue(self, thread, method, ...)
+  local queue = self._queue
+  local call = { method = method, thread = thread, waits = false, settled = false, ok = false, first = nil, second = nil,
+    third = nil, n = select("#", ...), ... }
+  queue[#queue + 1], self._at_most = call, false -- it waits for its iteration, which has a lock_timeout of its own
   schedule(self)
   return Batch.await(call)
 end
@@ -46,28 +61,31 @@ end
 -- What is worth sharing: the operations that commit.
 for name in pairs(kernel.writes) do
   own[name] = function(self, ...)
-    if not is_shared(self) then return self._store[name](self._store, ...) end
-    return enqueue(self, name, ...)
+    local thread = sharer(self)
+    if not thread then return direct(self, name, ...) end
+    return enqueue(self, thread, name, ...)
   end
 end
 
 --- Begins a transaction that shares its commit: it goes on inside the iteration, and may not yield before commit or
 --- rollback, both of which wait for the end of the iteration.
 function own:begin(options)
-  if not is_shared(self) then return self._store:begin(options) end
-  return enqueue(self, "begin")
+  local thread = sharer(self)
+  if not thread then return direct(self, "begin", options) end
+  return enqueue(self, thread, "begin")
 end
 
--- What is shared waits for its iteration, which has a lock_timeout of its own.
+--- The store's, for the next call; it is told when that is not shared.
 function own:wait_at_most(seconds)
-  if not is_shared(self) then return self._store:wait_at_most(seconds) end
+  if not (type(seconds) == "number" and seconds >= 0) then return self._store:wait_at_most(seconds) end -- which raises
+  self._at_most = seconds
 end
 
 own.transaction, own.lease = methods.transaction, methods.lease
 
 --- Waits as the host said; what is not shared waits as the store does, and one that does not know how blocks.
 function own:sleep(seconds)
-  if self._sleep and is_shared(self) then return self._sleep(seconds) end
+  if self._sleep and sharer(self) then return self._sleep(seconds) end
   if self._store.sleep then return self._store:sleep(seconds) end
   kernel.sleep(seconds)
 end
@@ -75,7 +93,7 @@ end
 --- As the store's, but a coroutine waits without holding up the thread, even if the store was given no `sleep`.
 function own:wait_events(cursor, options)
   local timeout = options and options.timeout or math.huge
-  if not (self._sleep and is_shared(self) and math.type(timeout) and timeout >= 0) then
+  if not (self._sleep and sharer(self) and math.type(timeout) and timeout >= 0) then
     return self._store:wait_events(cursor, options)
   end
   local deadline, step = kernel.monotonic() + timeout, STEP
@@ -125,7 +143,7 @@ local function iterate(self)
     batch = Batch.new(take(self, Batch.MAX))
     self._batch = batch
     run(self, batch, tx)
-    self._batch = nil
+    self._batch = false
     -- Something ended the transaction for all: each call has one of its own, and is told how that went.
     for _, call in ipairs(batch:undone()) do
       local one = Batch.new { call }
@@ -161,7 +179,7 @@ end
 
 local forwarders = setmetatable({}, { __index = function(map, name)
   local function forward(self, ...)
-    return self._store[name](self._store, ...)
+    return direct(self, name, ...)
   end
   map[name] = forward
   return forward
@@ -215,6 +233,7 @@ local function new(store, options)
     _queue = {},
     _busy = false,      -- an iteration runs, or waits for the lock
     _scheduled = false, -- the end of the iteration has been asked for
+    _at_most = false,   -- seconds that the next call may wait
     _batch = false,     -- the one whose transaction is open
     _defer = options.defer or false,
     _sleep = options.sleep or false,
