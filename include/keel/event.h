@@ -75,9 +75,9 @@ KEEL_API enum keel_code keel_event_low_water(struct keel_store *store, int64_t *
 /* The newest id ever given, pruned or not; 0 when there was no event. */
 KEEL_API enum keel_code keel_event_high_water(struct keel_store *store, int64_t *id, struct keel_error *err);
 
-/* The events that the last transaction of this handle has written, of whatever kind: their ids are from *first on, below
- * *next. Both are 0 when it has written none, was not committed, or is still open. Who has written them himself need not
- * read them: a cursor in between may go on at *next. Cannot fail. */
+/* The events that the last transaction of this handle has written, of whatever kind: their ids are from *first on,
+ * below *next. Both are 0 when it has written none, was not committed, or is still open. Who has written them himself
+ * need not read them: a cursor in between may go on at *next. Cannot fail. */
 KEEL_API void keel_event_committed(const struct keel_store *store, int64_t *first, int64_t *next);
 
 /* Waits until there is an event with this id or a later one, of whatever kind: *ready is then true; false when

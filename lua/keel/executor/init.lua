@@ -55,7 +55,7 @@ local function share(self)
   local shared = SharedCommits.new(client.store, {
     defer = function(fn) loop:defer_to_end(fn) end,
     sleep = function(seconds) loop:sleep(seconds) end,
-    shares = function(thread) return loop:drives(thread) end,
+    shares = loop:driver(),
   })
   SharedCommits.tell_commits(shared, function(...) self._watch:wrote(...) end)
   client:use(shared)

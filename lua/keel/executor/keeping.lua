@@ -65,7 +65,7 @@ end
 local function go_on(self, body)
   self:_go(function()
     while is_at_work(self) do
-      if self._loop:guard(body)(self) or not is_at_work(self) then return end
+      if self._loop:call(body, self) or not is_at_work(self) then return end
       self._loop:sleep(RESTART)
     end
   end)

@@ -20,8 +20,8 @@ function Loop.new(uv, log)
     uv = uv,
     _log = log,
     _threads = setmetatable({}, { __mode = "k" }), -- the coroutines driven here
-    _deferred = {}, -- functions to be called in this iteration
-    _last = {},     -- those to be called at its end
+    _deferred = {}, -- functions to be called in this iteration, and coroutines to go on
+    _last = {},     -- those at its end
     _idle = uv.new_idle(),
     _idles = false,
     _closed = false,
@@ -32,15 +32,20 @@ local function traceback(err)
   return debug.traceback(errors.text(err), 2)
 end
 
---- Wraps a function so that its errors are logged and go no further. It then returns whether there were none.
+--- Calls a function so that its errors are logged and go no further.
+---@param fn function
+---@return boolean ok whether there were none
+function Loop:call(fn, ...)
+  local ok, err = xpcall(fn, traceback, ...)
+  if not ok then self._log("error", "the executor has failed", { error = err }) end
+  return ok
+end
+
+--- A function that calls another so.
 ---@param fn function
 ---@return fun(...): boolean
 function Loop:guard(fn)
-  return function(...)
-    local ok, err = xpcall(fn, traceback, ...)
-    if not ok then self._log("error", "the executor has failed", { error = err }) end
-    return ok
-  end
+  return function(...) return self:call(fn, ...) end
 end
 
 --- Whether a coroutine is driven here: its yields are ours.
@@ -50,10 +55,28 @@ function Loop:drives(thread)
   return self._threads[thread] == true
 end
 
-local function call_all(self, name)
+--- A function that says the same.
+---@return fun(thread: thread): boolean?
+function Loop:driver()
+  local threads = self._threads
+  return function(thread) return threads[thread] end
+end
+
+local function resume(self, thread)
+  local ok, err = coroutine.resume(thread)
+  if not ok then
+    self._log("error", "a coroutine of the executor has failed",
+      { error = debug.traceback(thread, errors.text(err)) })
+  end
+end
+
+-- Calls what was deferred, and resumes the coroutines among it.
+local function go_through(self, name)
   local due = self[name]
   self[name] = {}
-  for _, fn in ipairs(due) do self:guard(fn)() end
+  for _, what in ipairs(due) do
+    if type(what) == "thread" then resume(self, what) else self:call(what) end
+  end
 end
 
 -- From now on nothing goes on.
@@ -68,17 +91,17 @@ local function iterate(self)
   self._idles = false
   for _ = 1, ROUNDS do
     if #self._deferred == 0 then break end
-    call_all(self, "_deferred")
+    go_through(self, "_deferred")
   end
-  call_all(self, "_last")
+  go_through(self, "_last")
   if not self._closed then return end
   self._iterations_left = self._iterations_left - 1
   if not self._idles or self._iterations_left <= 0 then release(self) end
 end
 
-local function defer(self, list, fn)
+local function defer(self, list, what)
   if self._idle:is_closing() then return end -- after the end nothing goes on
-  table.insert(list, fn)
+  list[#list + 1] = what
   if self._idles then return end
   self._idles = true
   self._idle:start(self:guard(function() iterate(self) end))
@@ -96,20 +119,12 @@ function Loop:defer_to_end(fn)
   defer(self, self._last, fn)
 end
 
-local function resume(self, thread)
-  local ok, err = coroutine.resume(thread)
-  if not ok then
-    self._log("error", "a coroutine of the executor has failed",
-      { error = debug.traceback(thread, errors.text(err)) })
-  end
-end
-
 --- Runs fn in a coroutine of its own, as something deferred.
 ---@param fn fun()
 function Loop:go(fn)
   local thread = coroutine.create(fn)
   self._threads[thread] = true
-  self:defer(function() resume(self, thread) end)
+  defer(self, self._deferred, thread)
 end
 
 -- --- Waiting --------------------------------------------------------------------------------------------------------
@@ -134,7 +149,7 @@ end
 function Waiter:wake()
   if self._woken then return end
   self._woken = true
-  if self._waits then self._loop:defer(function() resume(self._loop, self._thread) end) end
+  if self._waits then defer(self._loop, self._loop._deferred, self._thread) end
 end
 
 --- Parks the running coroutine until the next iteration.

@@ -13,6 +13,8 @@ local RESULT_MAX = kernel.limits.result -- bytes as JSON
 local TEXT_MAX = 64 * 1024     -- bytes of a text that are kept
 local NAME_MAX = 64            -- bytes of a name that a log line shows
 
+local math_type = math.type
+
 local ARRAY = getmetatable(kernel.array {})
 
 -- --- Failures -------------------------------------------------------------------------------------------------------
@@ -91,28 +93,32 @@ local function name_of(key)
   return errors.cut(errors.text(key), NAME_MAX)
 end
 
--- Whether a table speaks of how the run ended, and is not just a value: it has fields of outcomes alone, or beside
--- others a status or an exit code that must not be lost.
-local function is_outcome(value)
-  if getmetatable(value) == ARRAY then return false end
-  local known, unknown = 0, 0
-  for key in next, value do
-    if type(key) == "string" and fields[key] then known = known + 1 else unknown = unknown + 1 end
-  end
-  if unknown == 0 then return true end
-  return known > 0 and (LiveRuns.is_final(rawget(value, "status")) or as_integer(rawget(value, "exit_code")) ~= nil)
-end
-
--- The fields of a table that is an outcome, and what had to be left out: name -> why.
+-- Looks at a table that a handler has returned. One that speaks of how the run ended, and is not just a value, has
+-- fields of outcomes alone, or beside others a status or an exit code that must not be lost: gives the fields that can
+-- be stored, and what had to be left out, name -> why, nil for nothing. Of a value: nothing.
 local function read(value)
-  local given, left_out = { status = "success" }, {}
+  local given, left_out, known, unknown = { status = "success" }, nil, 0, 0
   for key, raw in next, value do
-    local fit, problem
-    local check = type(key) == "string" and fields[key]
-    if check then fit, problem = check(raw) else problem = "there is no such field" end
-    if fit ~= nil then given[key] = fit else left_out[name_of(key)] = problem end
+    local check, fit, problem = fields[key], nil, nil
+    if not check then
+      unknown, problem = unknown + 1, "there is no such field"
+    elseif check == as_count and math_type(raw) == "integer" and raw >= 0 then
+      known, fit = known + 1, raw
+    else
+      known, fit, problem = known + 1, check(raw)
+    end
+    if fit ~= nil then
+      given[key] = fit
+    else
+      left_out = left_out or {}
+      left_out[name_of(key)] = problem
+    end
   end
-  if left_out.status then -- whether it was a success, nobody knows
+  if unknown > 0 then
+    local has_verdict = LiveRuns.is_final(rawget(value, "status")) or as_integer(rawget(value, "exit_code")) ~= nil
+    if known == 0 or not has_verdict then return nil end
+  end
+  if left_out and left_out.status then -- whether it was a success, nobody knows
     given.status, given.error_code = "error", "invalid_outcome"
     given.error = given.error or errors.cut(("the handler returned the status %s, which is not final"):format(
       errors.text(rawget(value, "status"))))
@@ -131,10 +137,12 @@ function outcome.of(ok, result, err)
   if (result == nil or result == false) and err ~= nil then return failure(err, errors.text(err)) end
   if result == nil then return { status = "success", said_nothing = true } end
   if result == true then return { status = "success" } end
-  if type(result) == "table" and is_outcome(result) then
+  if type(result) == "table" and getmetatable(result) ~= ARRAY then
     local given, left_out = read(result)
-    given.left_out = next(left_out) and left_out or nil
-    return given
+    if given then
+      given.left_out = left_out
+      return given
+    end
   end
   local value, problem = as_result(result)
   if value == nil then return { status = "success", left_out = { result = problem } } end

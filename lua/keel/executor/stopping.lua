@@ -139,7 +139,7 @@ return function(Executor)
       self._state, self._stop_waiters, self._hurries = "stopping", {}, 0
       self:_dismiss()
       self:_go(function()
-        self._loop:guard(function() shut_down(self, timeout, drain) end)()
+        self._loop:call(shut_down, self, timeout, drain)
         release(self)
       end)
     elseif self._state == "stopping" then

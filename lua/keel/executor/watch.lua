@@ -1,7 +1,7 @@
 --- What an executor learns from the log: what may start now, and what others want of its runs.
 ---
---- What its own coroutines write it does not read: nearly all of the log would be that. A commit of theirs whose calls are
---- all such that it is known here what they came to is skipped; one with any other call is read like anybody's.
+--- What its own coroutines write it does not read: nearly all of the log would be that. A commit of theirs whose calls
+--- are all such that it is known here what they came to is passed over; one with any other call is read like anybody's.
 local PAGE = 1000 -- events of one look's page
 
 local kinds = { "run_created", "run_requeued", "run_rescheduled", "run_finished", "run_settled", "run_deleted",

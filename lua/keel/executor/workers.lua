@@ -6,8 +6,7 @@ local Task = require "keel.executor.task"
 local function go(self, fn)
   self._busy = self._busy + 1
   self._loop:go(function()
-    local guarded = self._loop:guard(fn)
-    guarded()
+    self._loop:call(fn)
     self._busy = self._busy - 1
   end)
 end
@@ -31,7 +30,7 @@ local function call_worker(self)
   if self._workers >= self._concurrency then return end
   self._workers = self._workers + 1
   go(self, function()
-    self._loop:guard(function() self:_work() end)()
+    self._loop:call(self._work, self)
     self._workers = self._workers - 1
   end)
 end
@@ -92,7 +91,7 @@ return function(Executor)
     local task, counts = Task.new(self, record), self._counts
     self._tasks[record.run_id], self._attempts[task] = task, true
     counts.started = counts.started + 1
-    self._loop:guard(function() task:drive(self._handlers) end)()
+    self._loop:call(task.drive, task, self._handlers)
     counts.ended = counts.ended + 1
     self._moves = self._moves + 1
     if self._tasks[record.run_id] == task then self._tasks[record.run_id] = nil end

@@ -1,9 +1,10 @@
 --- The calls that share one commit, and what becomes of them.
 ---
 --- A call has `method`, its arguments in order and their number `n`, the `thread` that waits for it and, once it is
---- `settled`, what pcall gives: `ok`, and `first`, `second` and `third`, as no operation has more results. All in one
---- table: there are three calls a run, and a table costs as much as a call. One of `begin` is handed a transaction: its thread goes on inside the batch until it commits or rolls
---- back, both of which wait for the end of the batch.
+--- `settled`, what pcall gives: `ok`, and `first`, `second` and `third`, as no operation has more results. All of it is
+--- in one table: there are three calls a run, and a table costs as much as a call. One of `begin` is handed a
+--- transaction: its thread goes on inside the batch until it commits or rolls back, both of which wait for the end of
+--- the batch.
 local errors = require "keel.errors"
 
 local unpack = table.unpack

@@ -51,8 +51,8 @@ end
 -- Queues a call and waits until it has results. What resumes the coroutine for other reasons does not hurry it.
 local function enqueue(self, thread, method, ...)
   local queue = self._queue
-  local call = { method = method, thread = thread, waits = false, settled = false, ok = false, first = nil, second = nil,
-    third = nil, n = select("#", ...), ... }
+  local call = { method = method, thread = thread, waits = false, settled = false, ok = false, first = nil,
+    second = nil, third = nil, n = select("#", ...), ... }
   queue[#queue + 1], self._at_most = call, false -- it waits for its iteration, which has a lock_timeout of its own
   schedule(self)
   return Batch.await(call)
