@@ -110,7 +110,7 @@ function makers.spawn(self)
     check_thread(self, "spawn")
     if self:is_cancelled() then return nil, cancelled(self) end
     local child, err = Child.spawn(executor._loop, command, executor._kill_grace)
-    if child then table.insert(self._children, child) end
+    if child then self:own(child) end
     return child, err
   end
 end

@@ -42,10 +42,11 @@ end
 function Queue:add(record)
   local thread = self._threads[record.thread_id]
   if not thread then
-    thread = { runs = {} }
+    thread = { runs = { record }, due = nil, listed = false, busy = false, again = false }
     self._threads[record.thread_id] = thread
+  else
+    table.insert(thread.runs, record)
   end
-  table.insert(thread.runs, record)
   self:ready(record.thread_id)
 end
 
@@ -92,6 +93,7 @@ end
 
 -- The best first, equal ones as they were made: nearly always the order of the gate.
 local function in_order(runs)
+  if #runs < 2 then return runs end
   local sorted = table.move(runs, 1, #runs, 1, {})
   table.sort(sorted, function(a, b)
     local one, other = a.priority or 0, b.priority or 0
@@ -135,14 +137,16 @@ local function head_of_queue(self, thread, record)
   end
 end
 
+local function now(self) return kernel.time_seconds(self._client:now()) end
+
 -- Starts the first run of a thread that may start.
-local function start_one(self, thread, now)
+local function start_one(self, thread)
   local queued = false
   for _, record in ipairs(in_order(thread.runs)) do
     local at = record.scheduled_at and kernel.time_seconds(record.scheduled_at)
     if record.status ~= "pending" or record.claimable or self._live:get(record.run_id) ~= record then
       forget(thread, record)
-    elseif at and at > now then
+    elseif at and at > now(self) then
       wait_until(self, thread, at)
     elseif not (queued and record.concurrency) then -- behind one that is queued all such wait
       local verdict = try(self, thread, record)
@@ -153,7 +157,7 @@ local function start_one(self, thread, now)
       end
       if verdict == "started" then return record end
       if verdict == "failed" then
-        wait_until(self, thread, now + LATER)
+        wait_until(self, thread, now(self) + LATER)
         return nil
       end
     end
@@ -173,11 +177,11 @@ function Queue:start()
       thread.listed = false
     elseif thread then
       thread.listed, thread.busy = false, true
-      local record = start_one(self, thread, kernel.time_seconds(self._client:now()))
+      local record = start_one(self, thread)
       thread.busy = false
       if #thread.runs == 0 then self._threads[id] = nil end
       if record or thread.again then self:ready(id) end
-      thread.again = nil
+      thread.again = false
       if record then return record end
     end
   end

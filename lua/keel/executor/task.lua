@@ -9,6 +9,7 @@ local outcome_of_handler = require "keel.executor.outcome"
 local Task = {}
 Task.__index = Task
 
+local none = {}     -- in place of a list of processes; nobody writes to it
 local EARLY = 0.002 -- seconds that a timer of the loop may be early, at most
 
 ---@param executor keel.Executor
@@ -17,7 +18,7 @@ function Task.new(executor, record)
   return setmetatable({
     _executor = executor,
     _record = record,
-    _children = {},
+    _children = none,
     _sleep = nil,   -- the waiter of its sleep
     _snoozed = nil, -- seconds that the handler has put the run off for
     killed = false,
@@ -40,6 +41,18 @@ end
 local function stop(self)
   if self._sleep then self._sleep:wake() end
   for _, child in ipairs(self._children) do child:terminate() end
+end
+
+-- Its run is to stop. Whoever says so is not interrupted.
+function Task:_stop_soon()
+  self._executor._loop:defer(function() stop(self) end)
+end
+
+--- Has one process more, which does not outlive it.
+---@param child keel.Child
+function Task:own(child)
+  if self._children == none then self._children = {} end
+  table.insert(self._children, child)
 end
 
 --- Ends its processes without further ado.
@@ -78,7 +91,7 @@ function Task:drive(handlers)
   local executor, record = self._executor, self._record
   self._thread = coroutine.running()
   record.task = self._thread
-  record.abort_event:on_set(function() executor._loop:defer(function() stop(self) end) end)
+  record.abort_event:on_set(function() self:_stop_soon() end)
   local cancel_deadline
   if record.deadline and not executor:_is_manual() then
     local left = kernel.time_seconds(record.deadline) - executor:_now()

@@ -7,6 +7,7 @@ AbortEvent.__name = "keel.manager.abort_event"
 
 ---@return keel.AbortEvent
 function AbortEvent.new()
+  -- Nearly all have one listener at most: a function is that one, a table is a list of several.
   return setmetatable({ _set = false, _listeners = nil }, AbortEvent)
 end
 
@@ -22,8 +23,9 @@ end
 function AbortEvent:set(report)
   if self._set then return end
   self._set = true
-  local listeners, failure = self._listeners or {}, nil
+  local listeners, failure = self._listeners, nil
   self._listeners = nil
+  if type(listeners) ~= "table" then listeners = { listeners } end
   for _, listener in ipairs(listeners) do
     local ok, err = pcall(listener)
     if not ok and report then report(err) end
@@ -39,8 +41,14 @@ function AbortEvent:on_set(fn)
     error("bad argument #1 to 'on_set' (function expected, got " .. type(fn) .. ")", 2)
   end
   if self._set then return fn() end
-  self._listeners = self._listeners or {}
-  table.insert(self._listeners, fn)
+  local listeners = self._listeners
+  if listeners == nil then
+    self._listeners = fn
+  elseif type(listeners) == "function" then
+    self._listeners = { listeners, fn }
+  else
+    table.insert(listeners, fn)
+  end
 end
 
 function AbortEvent:__tostring()

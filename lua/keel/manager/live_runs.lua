@@ -61,15 +61,18 @@ end
 
 ---@param record keel.Run
 function LiveRuns:add(record)
-  self._lost[record.run_id] = nil
-  self._by_id[record.run_id] = record
-  local thread = self._by_thread[record.thread_id]
-  if not thread then
-    thread = {}
-    self._by_thread[record.thread_id] = thread
+  local run_id, thread_id = record.run_id, record.thread_id
+  self._lost[run_id] = nil
+  self._by_id[run_id] = record
+  local on_thread = self._by_thread[thread_id]
+  if on_thread == nil or on_thread == run_id then
+    self._by_thread[thread_id] = run_id
+  elseif type(on_thread) == "table" then
+    on_thread[run_id] = record
+  else
+    self._by_thread[thread_id] = { [on_thread] = self._by_id[on_thread], [run_id] = record }
   end
-  thread[record.run_id] = record
-  self:notify("on_add", record)
+  if self.observer then self:notify("on_add", record) end
 end
 
 ---@param run_id string
@@ -78,11 +81,13 @@ function LiveRuns:get(run_id)
   return self._by_id[run_id]
 end
 
---- The live records of a thread, by id. Not a copy.
+--- The live records of a thread, by id; not to be written to.
 ---@param thread_id string
 ---@return table<string, keel.Run>
 function LiveRuns:of_thread(thread_id)
-  return self._by_thread[thread_id] or {}
+  local on_thread = self._by_thread[thread_id]
+  if type(on_thread) == "table" then return on_thread end
+  return on_thread and { [on_thread] = self._by_id[on_thread] } or {}
 end
 
 ---@param run_id string
@@ -91,9 +96,14 @@ function LiveRuns:drop(run_id)
   local record = self._by_id[run_id]
   if not record then return nil end
   self._by_id[run_id] = nil
-  local thread = self._by_thread[record.thread_id]
-  thread[run_id] = nil
-  if next(thread) == nil then self._by_thread[record.thread_id] = nil end
+  local thread_id = record.thread_id
+  local on_thread = self._by_thread[thread_id]
+  if on_thread == run_id then
+    self._by_thread[thread_id] = nil
+  else
+    on_thread[run_id] = nil
+    if next(on_thread) == nil then self._by_thread[thread_id] = nil end
+  end
   return record
 end
 
