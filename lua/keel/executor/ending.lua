@@ -26,15 +26,14 @@ function ending.stale(task)
     { run_id = record.run_id })
 end
 
--- Calls a method of the manager for the run until the store has answered. A run whose end could not be written is not
--- over.
-local function insist(task, method, given)
-  local executor, step = task._executor, STEP
-  local manager, run_id = executor._manager, task._record.run_id
+-- Calls a method of the manager, or of the attachment to it, for the run until the store has answered. A run whose end
+-- could not be written is not over.
+local function insist(task, whose, method, given)
+  local executor, run_id, step = task._executor, task._record.run_id, STEP
   while true do
     local stale = ending.stale(task)
     if stale then return nil, stale end
-    local done, err = manager[method](manager, run_id, given)
+    local done, err = whose[method](whose, run_id, given)
     if done ~= nil then return done end
     task.failure = err
     if refusals[err.code] or executor:_has_stopped() then return nil, err end
@@ -46,7 +45,7 @@ end
 -- Gives the run back. Returns whether that is settled, one way or another.
 local function give_back(task, options)
   local executor, run_id = task._executor, task._record.run_id
-  local run, err = insist(task, "requeue", options)
+  local run, err = insist(task, executor._manager, "requeue", options)
   task.given_back = run ~= nil and executor._live:is_lost(run_id) -- by now another may have it
   if run and run.status == "pending" then executor:_expect(options.delay) end
   return run ~= nil or err.code == "stale_owner" or executor:_has_stopped()
@@ -77,12 +76,13 @@ end
 
 -- Writes that the run has ended. When the store refuses what the handler has said of it, how it ended is kept.
 local function complete(task, outcome)
-  local done, err = insist(task, "update_run_completion", outcome)
+  local attachment = task._executor._attachment
+  local done, err = insist(task, attachment, "complete", outcome)
   if done == nil and (err.code == "invalid_request" or err.code == "limit_too_large") then
     log(task, "warn", "what a handler returned cannot be stored; how the run ended is kept",
       { error = errors.text(err) })
     outcome = outcome_of_handler.core(outcome)
-    done, err = insist(task, "update_run_completion", outcome)
+    done, err = insist(task, attachment, "complete", outcome)
   end
   if done == nil then
     log(task, err.code == "stale_owner" and "warn" or "error", "the end of a run could not be written",

@@ -57,17 +57,10 @@ end
 
 -- --- What was written here ------------------------------------------------------------------------------------------
 
--- By method: whether it is known what a call came to that has written this, that is, whether all that the log says
--- of it was said already or is noted here. What a manager makes it tells its observer when the call returns.
-local knows = {}
-
-function knows.admit() return true end
-
-function knows.claim_next() return true end
-
-function knows.update_run_progress() return true end
-
-function knows.append_event() return true end
+-- By method: whether it is known what a call came to that has written something, that is, whether all that the log says
+-- of it was said already or is noted here; true: always. What a manager makes it tells its observer when the call
+-- returns. What is not named here has to be read.
+local knows = { admit = true, claim_next = true, update_run_progress = true, append_event = true }
 
 -- It may have ended the run in place of starting it.
 function knows.start(_, _, written) return written.status == nil or written.status == "running" end
@@ -80,19 +73,16 @@ function knows.update_run_completion(self, call, written)
   return true
 end
 
-local function is_known(self, call)
-  if not (call.ok and call.first) then return true end -- it has failed, or found nothing: nothing is written
-  local know = knows[call.method]
-  return know ~= nil and know(self, call, call.second)
-end
-
 --- Calls of the executor's coroutines were committed, with events from an id on and below another.
 ---@param calls table[]
 ---@param from integer
 ---@param to integer
 function Watch:wrote(calls, from, to)
   for _, call in ipairs(calls) do
-    if not is_known(self, call) then return end
+    if call.ok and call.first then -- else it has failed, or found nothing, and nothing is written
+      local know = knows[call.method]
+      if know ~= true and not (know and know(self, call, call.second)) then return end
+    end
   end
   if self._known_to ~= from then self._known_from = from end
   self._known_to = to

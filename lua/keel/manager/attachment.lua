@@ -1,6 +1,8 @@
 --- What drives a manager's runs, an executor, and what it gets of the manager: this is the one door. Nothing else
 --- outside of this folder looks into a manager.
 
+local Status = require "keel.manager.status"
+
 ---@class keel.Observer what a manager tells, and asks, who drives its runs; what on_… raise is logged
 ---@field on_add fun(record: keel.Run) told of each new live record
 ---@field on_claimable fun() told when a run was made that anybody may claim
@@ -38,6 +40,15 @@ function Attachment.new(manager, observer)
   local core = manager._core
   core.observer, core.live.observer = observer, observer
   return setmetatable({ client = core.client, live = core.live, _core = core }, Attachment)
+end
+
+--- Writes what a run came to, as the manager's update_run_completion does, of fields whose types are right.
+---@param run_id string
+---@param fields table
+---@return boolean? done
+---@return keel.Error? err
+function Attachment:complete(run_id, fields)
+  return Status._complete(self._core, run_id, fields)
 end
 
 --- Gives the signal to stop to all runs that have not come to rest.

@@ -109,17 +109,8 @@ function Status:fail_pending(run_id, options)
   return done, err
 end
 
---- Writes what a run came to: its outcome and counters. An outcome that is final already stays; the counters are
---- kept. A row that vanished is made again once. Raises for unknown fields and wrong types.
---- Fails with invalid_request, stale_owner and what writing fails with; false when there is no such run.
----@param run_id string
----@param fields table status, result, error, error_code, exit_code, stop_reason, and what update_run_progress takes
----@return boolean? done
----@return keel.Error? err
-function Status:update_run_completion(run_id, fields)
-  check.type(run_id, "string", 1, "update_run_completion")
-  check.type(fields, "table", 2, "update_run_completion")
-  check.options(fields, completion_fields, 2, "update_run_completion")
+-- As update_run_completion, of fields that were looked at: an executor does so with each that a handler returns.
+function Status:_complete(run_id, fields)
   local found, err = write_fields(self, "update_run_completion", run_id, fields)
   if found ~= false then return found, err end
   local record = self.live:get(run_id)
@@ -132,6 +123,20 @@ function Status:update_run_completion(run_id, fields)
     self.client:log("warn", "update_run_completion affected no rows after row recreation", { run_id = run_id })
   end
   return found, err
+end
+
+--- Writes what a run came to: its outcome and counters. An outcome that is final already stays; the counters are
+--- kept. A row that vanished is made again once. Raises for unknown fields and wrong types.
+--- Fails with invalid_request, stale_owner and what writing fails with; false when there is no such run.
+---@param run_id string
+---@param fields table status, result, error, error_code, exit_code, stop_reason, and what update_run_progress takes
+---@return boolean? done
+---@return keel.Error? err
+function Status:update_run_completion(run_id, fields)
+  check.type(run_id, "string", 1, "update_run_completion")
+  check.type(fields, "table", 2, "update_run_completion")
+  check.options(fields, completion_fields, 2, "update_run_completion")
+  return Status._complete(self, run_id, fields)
 end
 
 --- Writes counters while a run is running; in any other status it changes nothing.

@@ -210,6 +210,7 @@ end
 ---@param method string
 ---@return boolean
 function Client:has(method)
+  if self._is_own then return self.store[method] ~= nil end
   return optional(self.store, method) ~= nil
 end
 

@@ -49,10 +49,8 @@ local function schedule(self)
 end
 
 -- Queues a call and waits until it has results. What resumes the coroutine for other reasons does not hurry it.
-local function enqueue(self, thread, method, ...)
+local function enqueue(self, call)
   local queue = self._queue
-  local call = { method = method, thread = thread, waits = false, settled = false, ok = false, first = nil,
-    second = nil, third = nil, n = select("#", ...), ... }
   queue[#queue + 1], self._at_most = call, false -- it waits for its iteration, which has a lock_timeout of its own
   schedule(self)
   return Batch.await(call)
@@ -63,7 +61,8 @@ for name in pairs(kernel.writes) do
   own[name] = function(self, ...)
     local thread = sharer(self)
     if not thread then return direct(self, name, ...) end
-    return enqueue(self, thread, name, ...)
+    return enqueue(self, { method = name, thread = thread, waits = false, settled = false, ok = false, first = nil,
+      second = nil, third = nil, n = select("#", ...), ... })
   end
 end
 
@@ -72,7 +71,7 @@ end
 function own:begin(options)
   local thread = sharer(self)
   if not thread then return direct(self, "begin", options) end
-  return enqueue(self, thread, "begin")
+  return enqueue(self, { method = "begin", thread = thread, n = 0 })
 end
 
 --- The store's, for the next call; it is told when that is not shared.
