@@ -10,7 +10,10 @@ local support = {
   fail = require("support.wrap").fail,
 }
 
-local stores, directories, made = {}, {}, 0
+local stores, directories, made, first = {}, {}, 0, {}
+
+--- Has a function called first when a test is cleaned up: what it ends may stand in the test's directories.
+function support.before_clean_up(fn) first[#first + 1] = fn end
 
 --- A fresh directory, removed after the test.
 function support.dir()
@@ -51,6 +54,7 @@ local function remove(path)
 end
 
 function support.clean_up()
+  for _, fn in ipairs(first) do fn() end
   process.end_all()
   for i = #stores, 1, -1 do
     stores[i]:close()

@@ -70,10 +70,7 @@ local function alike(steps)
 end
 
 describe("keel exec on a terminal", function()
-  after_each(function()
-    terminal.close_all()
-    support.clean_up()
-  end)
+  after_each(support.clean_up)
 
   it("F-31: lends it to a command that reads", function()
     alike { { "run", [[$K sh -c 'echo wor''d\?; read x; echo "<$x>"']] }, { "see", "word?" }, { "type", "hello" },

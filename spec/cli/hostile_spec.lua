@@ -245,8 +245,6 @@ describe("keel runs retry of a command", function()
     assert.equal(2, times(folder))
   end)
 
-  after_each(terminal.close_all)
-
   it("F-55: shows a command so that it can be told from any other: what a terminal would obey is escaped", function()
     local run, path = command.on_store()
     local store = support.open(path)

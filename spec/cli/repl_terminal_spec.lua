@@ -36,10 +36,7 @@ local function interrupts(prompt, code, says_so)
 end
 
 describe("keel repl on a terminal", function()
-  after_each(function()
-    terminal.close_all()
-    support.clean_up()
-  end)
+  after_each(support.clean_up)
 
   it("says where it is, gives results, and ends with Ctrl-D", function()
     local prompt, env = open()

@@ -116,10 +116,7 @@ end)
 
 describe("keel top on a terminal", function()
   before_each(fresh_store)
-  after_each(function()
-    terminal.close_all()
-    support.clean_up()
-  end)
+  after_each(support.clean_up)
 
   local function open(options)
     local screen = terminal.keel({ "top" }, { env = env, width = options and options.width,

@@ -533,8 +533,6 @@ describe("keel.restore", function()
     assert.equal(1, command.run({ "--store", path, "restore", path .. ".none" }).code)
   end)
 
-  after_each(terminal.close_all)
-
   it("F-9: asks on a terminal, before a store is replaced", function()
     local path, backup = with_backup()
     local store = support.open(path)

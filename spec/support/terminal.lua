@@ -119,5 +119,6 @@ function M.close_all()
     open[i] = nil
   end
 end
+support.before_clean_up(M.close_all)
 
 return M
