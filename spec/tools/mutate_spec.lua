@@ -1,5 +1,7 @@
 --- tests/mutate finds the places where code can be broken, and nothing else.
 local ROOT = debug.getinfo(1, "S").source:match "^@(.*)spec/tools/" or ""
+local lfs = require "lfs"
+local near = dofile(ROOT .. "tests/mutate/near.lua")
 local sites = dofile(ROOT .. "tests/mutate/sites.lua")
 
 --- What each place of a text becomes.
@@ -34,5 +36,25 @@ describe("breaking code in one place", function()
   it("says the line of a place", function()
     local text = "a = b\nc = d + e\n"
     assert.same({ 2, "c = d + e" }, { sites.line(text, sites.find(text, "lua")[1]) })
+  end)
+end)
+
+describe("the tests that are nearest to a file", function()
+  it("are known for each file, and are there", function()
+    local pipe <close> = assert(io.popen(("cd '%s' && find kernel lua/keel -name '*.[ch]' -o -name '*.lua'"):format(
+      ROOT == "" and "." or ROOT)))
+    local count = 0
+    for path in pipe:lines() do
+      local tests = near.tests(path)
+      count = count + 1
+      assert.is_true(#tests > 0, path)
+      for _, test in ipairs(tests) do
+        local folder = test[1]:match "^spec/%a+$"
+        assert.is_true(not folder or lfs.attributes(ROOT .. folder, "mode") == "directory", test[1])
+      end
+    end
+    assert.is_true(count > 200)
+    assert.equal("spec/sandbox", near.tests("kernel/binding/sandbox/arena.c")[1][1])
+    assert.equal("the unit tests", near.tests("kernel/lease.c")[1][1])
   end)
 end)

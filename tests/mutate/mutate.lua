@@ -1,14 +1,16 @@
 --- Breaks the code in one place at a time and sees whether the tests notice. tests/mutate/run.sh calls it in a copy of
 --- the tree.
 ---
---- Usage: lua5.4 tests/mutate/mutate.lua [--seed N] [--count N] [FOLDER ...]
+--- Usage: lua5.4 tests/mutate/mutate.lua [--seed N] [--count N] [--near] [FOLDER ...]
+local near = dofile "tests/mutate/near.lua"
 local sites = dofile "tests/mutate/sites.lua"
 
-local seed, count, folders = os.time(), 20, {}
+local seed, count, near_only, folders = os.time(), 20, false, {}
 local i = 1
 while arg[i] do
   if arg[i] == "--seed" then seed = assert(math.tointeger(arg[i + 1]), "--seed takes a whole number") i = i + 1
   elseif arg[i] == "--count" then count = assert(math.tointeger(arg[i + 1]), "--count takes a whole number") i = i + 1
+  elseif arg[i] == "--near" then near_only = true
   else folders[#folders + 1] = arg[i] end
   i = i + 1
 end
@@ -26,9 +28,9 @@ end
 --- Runs a command of the shell; its output goes to a file.
 local function runs(command) return (os.execute(("{ %s; } >mutate.log 2>&1 </dev/null"):format(command))) end
 
---- What notices a broken file, the quickest first.
-local TESTS = {
-  { "the build", "cmake --build --preset dev --parallel" },
+--- What notices a broken file, the quickest first: the tests that are nearest to it, then all.
+local BUILD = { "the build", "cmake --build --preset dev --parallel" }
+local ALL = {
   { "the C tests", "timeout 400 ctest --preset dev -L 'unit|fault|crash' --stop-on-failure --parallel 2" },
   { "the specs", "timeout 600 $BUSTED --no-keep-going spec" },
 }
@@ -46,13 +48,16 @@ list:close()
 assert(#all > 0, "no code in these folders")
 
 --- The test that fails, or nil.
-local function noticed()
-  for _, test in ipairs(TESTS) do
+local function failing(tests)
+  for _, test in ipairs(tests) do
     if not runs(test[2]) then return test[1] end
   end
 end
+local function noticed(path)
+  return failing { BUILD } or failing(near.tests(path)) or not near_only and failing(ALL) or nil
+end
 
-local broken = noticed()
+local broken = failing { BUILD, table.unpack(ALL) }
 if broken then
   print(broken .. " fails as the code stands; see mutate.log:")
   print(read "mutate.log")
@@ -65,7 +70,7 @@ for n = 1, count do
   local one = all[math.random(#all)]
   local line, text = sites.line(one.text, one.site)
   write(one.path, sites.broken(one.text, one.site))
-  local by = noticed()
+  local by = noticed(one.path)
   write(one.path, one.text)
   local what = ("%s:%d: %s -> %s"):format(one.path, line, one.site.was, one.site.becomes)
   if by then caught = caught + 1 else survived[#survived + 1] = what end
