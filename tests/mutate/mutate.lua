@@ -57,17 +57,24 @@ local function noticed(path)
   return failing { BUILD } or failing(near.tests(path)) or not near_only and failing(ALL) or nil
 end
 
-local broken = failing { BUILD, table.unpack(ALL) }
+math.randomseed(seed)
+local chosen, first, is_known = {}, { BUILD }, {}
+for n = 1, count do
+  chosen[n] = all[math.random(#all)]
+  for _, test in ipairs(near_only and near.tests(chosen[n].path) or ALL) do
+    if not is_known[test[1]] then first[#first + 1] = test end
+    is_known[test[1]] = true
+  end
+end
+local broken = failing(first)
 if broken then
   print(broken .. " fails as the code stands; see mutate.log:")
   print(read "mutate.log")
   os.exit(1)
 end
-math.randomseed(seed)
 print(("seed %d: %d of %d places"):format(seed, count, #all))
 local caught, survived = 0, {}
-for n = 1, count do
-  local one = all[math.random(#all)]
+for n, one in ipairs(chosen) do
   local line, text = sites.line(one.text, one.site)
   write(one.path, sites.broken(one.text, one.site))
   local by = noticed(one.path)
