@@ -136,6 +136,18 @@ describe("A process of a handler", function()
     assert.is_false(child:kill())
   end)
 
+  it("gets the signals that its handler sends, and the handler hears whether it was there", function()
+    local sent, code, again
+    run(function(context)
+      local child = assert(context.spawn "trap 'exit 7' USR1; echo ready; while :; do sleep 0.01; done")
+      while child._output() == "" do context.sleep(0.01) end
+      sent = child:kill "sigusr1"
+      code = child:wait().code
+      again = child:kill()
+    end)
+    assert.same({ true, 7, false }, { sent, code, again })
+  end)
+
   it("does not outlive its handler, nor does what it has left in its group", function()
     local child, left
     run(function(context)

@@ -32,6 +32,12 @@ describe("policy:delay", function()
     assert.same({ 1.0, 3.0, 9.0, 20.0 }, { policy:delay(1), policy:delay(2), policy:delay(3), policy:delay(4) })
   end)
 
+  it("is shortened by chance, as far as the jitter goes", function()
+    local policy = keel.retry_policy { initial_delay = 1, jitter = 0.5 }
+    assert.same({ 1.0, 1.0, 0.75, 0.5 },
+      { policy:delay(1), policy:delay(1, 0), policy:delay(1, 0.5), policy:delay(1, 1.0) })
+  end)
+
   it("is pure: asked again it says the same", function()
     local policy = keel.retry_policy { jitter = 0 }
     policy:delay(5)

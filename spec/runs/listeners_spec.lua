@@ -1,5 +1,6 @@
 --- Code of the host that is called after a commit, and raises: the change holds, and its caller gets the result.
 local Attachment = require "keel.manager.attachment"
+local keel = require "keel"
 local new_pair = require "support.pair"
 local support = require "support"
 
@@ -99,5 +100,21 @@ describe("a listener that raises", function()
     run.abort_event:on_set(function() error "listener" end)
     assert.same({ true, "requested" }, { pair.ours:cancel(run.run_id) })
     assert.equal(1, #assert(pair.theirs:heartbeat()).cancel_requested)
+  end)
+end)
+
+describe("A manager's log", function()
+  it("F-17: has what the store fails with, and no answers", function()
+    local failures = { "busy", "closed", "io", "no_memory", "replaced", "store_corrupt", "store_full", "store_missing",
+      "store_readonly", "store_version" }
+    local answers = { "conflict", "invalid_request", "lease_held", "not_found", "runtime_stopped", "stale_owner" }
+    local function logged(code)
+      local log, lines = support.log()
+      local function fail() return nil, { code = code, message = "no", transient = false } end
+      support.refused(code, keel.run_manager({ store = { put = fail, get = fail }, log = log }):get "r")
+      return #lines
+    end
+    for _, code in ipairs(failures) do assert.equal(1, logged(code), code) end
+    for _, code in ipairs(answers) do assert.equal(0, logged(code), code) end
   end)
 end)

@@ -124,15 +124,17 @@ TEST(nothing_to_claim)
 /* Of a thread on which very many wait, and none is queued, the best are tried, and the rest after them. */
 TEST(more_than_are_tried)
 {
+	const struct keel_text thread = text("t");
+	const struct keel_claim of_thread = {.limit = 1, .threads = &thread, .threads_count = 1};
 	char id[16];
 	for (int i = 0; i < 100; i++) {
 		snprintf(id, sizeof id, "r%02d", i);
 		put_claimable(id, "t", i == 70);
 	}
-	assert_string_equal(claim(&anything), "r70");
+	assert_string_equal(claim(&of_thread), "r70");
 	for (int i = 0; i < 99; i++) {
 		snprintf(id, sizeof id, "r%02d", i < 70 ? i : i + 1);
-		assert_string_equal(claim(&anything), id);
+		assert_string_equal(claim(i % 2 ? &of_thread : &anything), id);
 	}
 	assert_string_equal(claims(&anything), "");
 }
