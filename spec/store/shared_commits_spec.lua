@@ -42,6 +42,28 @@ support.each_store(function(open)
       end
     end
 
+    it("tell the store how long a call may wait only with one that is not shared, and of that one alone", function()
+      local function defer(fn) table.insert(deferred, fn) end
+      shared = keel.shared_commits(store, { defer = defer, sleep = function() end })
+      shared:wait_at_most(7)
+      assert.equal(0, calls.wait_at_most)
+      assert(shared:get "run-1" == nil)
+      assert.equal(1, calls.wait_at_most)
+      spawn(1, function(i)
+        shared:wait_at_most(0)
+        return put(i)
+      end)
+      turn()
+      coroutine.wrap(function()
+        shared:wait_at_most(0)
+        shared:wait_events(nil, { timeout = 0 })
+      end)()
+      assert(shared:put("run-2", { thread_id = "t" }))
+      assert.equal(1, calls.wait_at_most)
+      assert.has_error(function() shared:wait_at_most "long" end)
+      assert.has_error(function() shared:wait_at_most(-1) end)
+    end)
+
     -- --- Success -----------------------------------------------------------------------------------------------------
 
     it("make one commit of what many write in a turn, and give each what it wrote", function()

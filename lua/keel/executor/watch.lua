@@ -60,7 +60,7 @@ end
 -- By method: whether it is known what a call came to that has written something, that is, whether all that the log says
 -- of it was said already or is noted here; true: always. What a manager makes it tells its observer when the call
 -- returns. What is not named here has to be read.
-local knows = { admit = true, claim_next = true, update_run_progress = true, append_event = true }
+local knows = { admit = true, claim_next = true, update_run_progress = true, append_event = true, renew_runs = true }
 
 -- It may have ended the run in place of starting it.
 function knows.start(_, _, written) return written.status == nil or written.status == "running" end

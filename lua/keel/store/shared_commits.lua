@@ -93,8 +93,9 @@ end
 function own:wait_events(cursor, options)
   local timeout = options and options.timeout or math.huge
   if not (self._sleep and sharer(self) and math.type(timeout) and timeout >= 0) then
-    return self._store:wait_events(cursor, options)
+    return direct(self, "wait_events", cursor, options)
   end
+  self._at_most = false -- it waits for no lock
   local deadline, step = kernel.monotonic() + timeout, STEP
   while true do
     local ready, err = self._store:wait_events(cursor, { timeout = 0 })
