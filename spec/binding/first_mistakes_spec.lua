@@ -115,6 +115,23 @@ describe("A misspelt name", function()
   end)
 end)
 
+describe("A wrong argument", function()
+  after_each(support.clean_up)
+
+  it("is told by its number", function()
+    local dispatcher = keel.dispatcher { store = support.open ":memory:" }
+    support.raises("#1 to 'get'", dispatcher.get, dispatcher, 5)
+    local runtime = assert(keel.runtime { store = support.open ":memory:" })
+    support.raises("#1 to 'transcript_projection'", runtime.transcript_projection, runtime, 5)
+    support.raises("#2 to 'transcript_projection'", runtime.transcript_projection, runtime,
+      { runtime_id = "default", worker_id = "w" }, 5)
+    local box = assert(require("keel.kernel").sandbox("return 1", "script"))
+    for argument, given in ipairs { { 0, 1, 1 }, { 1, 0, 1 }, { 1, 1, 0 } } do
+      support.raises(("#%d"):format(argument + 1), box.call, box, table.unpack(given))
+    end
+  end)
+end)
+
 describe("A method that is called with a dot", function()
   after_each(support.clean_up)
 

@@ -26,7 +26,7 @@ describe("keel events", function()
     local lines = {}
     for line in run("events").output:gmatch "[^\n]+" do lines[#lines + 1] = line end
     assert.equal(20, #lines)
-    assert.is_truthy(lines[20]:find "^ +30  %d+%-%d%d%-%d%d %d%d:%d%d:%d%d%.%d%d%d  step +t" .. (" "):rep(25) .. "r0$")
+    assert.is_truthy(lines[20]:find("^ +30  %d+%-%d%d%-%d%d %d%d:%d%d:%d%d%.%d%d%d  step +t" .. (" "):rep(25) .. "r0$"))
     local last = json.decode(run("events", "--json", "-n", "1").output)
     assert.same(store:read_events({ next_event_id = 30, epoch = store:epoch() }).events[1], last)
   end)

@@ -125,6 +125,15 @@ describe("keel top on a terminal", function()
     return screen
   end
 
+  it("shows one picture, and leaves, where no key can come", function()
+    started(manager(), "deploy")
+    local screen = terminal.start({ "/bin/sh", "-c", [["$@" </dev/null; echo "ended with $?"; read -r _]], "sh",
+      command.program, "top" }, { env = env })
+    assert.equal(0, screen:ended())
+    assert.is_truthy(screen:screen():find "^keel top.*deploy")
+    assert.equal("0", screen:ask "alternate_on")
+  end)
+
   it("shows what happens in other processes, and leaves with q", function()
     local runs = manager()
     local record = started(runs, "deploy")

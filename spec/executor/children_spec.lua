@@ -88,6 +88,20 @@ describe("A process of a handler", function()
       result_of { "/bin/sh", "-c", "echo x", output = "ignore" }))
   end)
 
+  it("takes no more room than its last words, however much it says", function()
+    run(function(context)
+      collectgarbage()
+      local before = collectgarbage "count"
+      local child = assert(context.spawn { "/bin/sh", "-c", "head -c 20000000 /dev/zero; echo done; sleep 60",
+        max_output = 1000 })
+      while child._output():sub(-5) ~= "done\n" do context.sleep(0.01) end
+      collectgarbage()
+      assert.is_true(collectgarbage "count" - before < 2000)
+      child:kill "sigkill"
+      assert.equal(1000, #child:wait().output)
+    end)
+  end)
+
   it("cannot be what is not there", function()
     run(function(context)
       support.refused("io", context.spawn { "/no/such/command" })
