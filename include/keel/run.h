@@ -17,11 +17,11 @@ extern "C" {
 #endif
 
 #define KEEL_RUN_STATUS_MAP(X) \
-	X(PENDING, 0, "pending")   \
-	X(RUNNING, 1, "running")   \
-	X(SUCCESS, 2, "success")   \
-	X(ERROR, 3, "error")       \
-	X(TIMEOUT, 4, "timeout")   \
+	X(PENDING, 0, "pending")                                                                                       \
+	X(RUNNING, 1, "running")                                                                                       \
+	X(SUCCESS, 2, "success")                                                                                       \
+	X(ERROR, 3, "error")                                                                                           \
+	X(TIMEOUT, 4, "timeout")                                                                                       \
 	X(INTERRUPTED, 5, "interrupted")
 
 enum keel_run_status {
@@ -61,81 +61,85 @@ KEEL_API bool keel_run_status_is_final(enum keel_run_status status);
  * Who gives a field its value is
  *   CALLER  who asks for the run: an option of a manager's create, shown to strategies
  *   OWNER   who works on it, with its progress and how it ended
- *   STORE   neither: it is what the kernel and the managers keep */
-#define KEEL_RUN_FIELD_MAP(X)                                                                                 \
-	X(RUN_ID, run_id, ID, STORE)                       /* unique in the store */                              \
-	X(THREAD_ID, thread_id, ID, STORE)                 /* what admission is decided by */                     \
-	X(STATUS, status, STATUS, OWNER)                   /* null reads as pending */                            \
-	X(OPERATION_KIND, operation_kind, WORD, STORE)     /* run, dispatch, or of a reservation; see below */    \
-	X(SESSION_ID, session_id, INT, STORE)              /* the session that owns the run; null: nobody */      \
-	X(FENCE, fence, COUNT, STORE)                      /* grows with every change of owner */                 \
-	X(CLAIMABLE, claimable, FLAG, CALLER)              /* nobody owns it on purpose: recovery leaves it */    \
-	X(CREATED_AT, created_at, TIME, STORE)                                                                    \
-	X(UPDATED_AT, updated_at, TIME, STORE)                                                                    \
-	X(STARTED_AT, started_at, TIME, STORE)                                                                    \
-	X(ENDED_AT, ended_at, TIME, STORE)                                                                        \
-	X(REVISION, revision, COUNT, STORE)                /* 1, and one more with every change */                \
-	X(ASSISTANT_ID, assistant_id, ID, CALLER)                                                                 \
-	X(USER_ID, user_id, ID, CALLER)                                                                           \
-	X(ON_DISCONNECT, on_disconnect, WORD, CALLER)      /* cancel, continue */                                 \
-	X(MULTITASK_STRATEGY, multitask_strategy, ID, STORE) /* the strategy that admitted it */                  \
-	X(METADATA, metadata, JSON, CALLER)                                                                       \
-	X(KWARGS, kwargs, JSON, CALLER)                                                                           \
-	X(PRIORITY, priority, INT, CALLER)                                                                        \
-	X(ATTEMPT, attempt, COUNT, STORE)                  /* tries of the work so far */                         \
-	X(MAX_ATTEMPTS, max_attempts, COUNT, CALLER)                                                              \
-	X(LOSSES, losses, COUNT, STORE)                    /* owners that died under it */                        \
-	X(MAX_LOSSES, max_losses, COUNT, CALLER)                                                                  \
-	X(SCHEDULED_AT, scheduled_at, TIME, CALLER)                                                               \
-	X(DEADLINE, deadline, TIME, CALLER)                                                                       \
-	X(WAITS_FOR, waits_for, IDS, STORE)                /* the runs that must settle before it starts */       \
-	X(BATCH_ID, batch_id, ID, CALLER)                                                                         \
-	X(PLAN_ENTRY, plan_entry, TEXT, CALLER)                                                                   \
-	X(FINGERPRINT, fingerprint, ID, CALLER)            /* equal fingerprints: the same work */                \
-	X(IDEMPOTENCY_KEY, idempotency_key, ID, CALLER)                                                           \
-	X(RECONCILER, reconciler, ID, CALLER)              /* the policy that recovers it; null: the call's */    \
-	X(CANCEL_ACTION, cancel_action, WORD, STORE)       /* interrupt, rollback: the first request won */       \
-	X(WORKER_REF, worker_ref, JSON, CALLER)                                                                   \
-	X(ERROR, error, TEXT, OWNER)                                                                              \
-	X(ERROR_CODE, error_code, TEXT, OWNER)                                                                    \
-	X(EXIT_CODE, exit_code, INT, OWNER)                                                                       \
-	X(STOP_REASON, stop_reason, TEXT, OWNER)                                                                  \
-	X(MODEL_NAME, model_name, TEXT, CALLER)            /* cut to KEEL_MODEL_NAME_MAX characters */            \
-	X(TOTAL_INPUT_TOKENS, total_input_tokens, COUNT, OWNER)                                                   \
-	X(TOTAL_OUTPUT_TOKENS, total_output_tokens, COUNT, OWNER)                                                 \
-	X(TOTAL_TOKENS, total_tokens, COUNT, OWNER)                                                               \
-	X(LLM_CALL_COUNT, llm_call_count, COUNT, OWNER)                                                           \
-	X(LEAD_AGENT_TOKENS, lead_agent_tokens, COUNT, OWNER)                                                     \
-	X(SUBAGENT_TOKENS, subagent_tokens, COUNT, OWNER)                                                         \
-	X(MIDDLEWARE_TOKENS, middleware_tokens, COUNT, OWNER)                                                     \
-	X(MESSAGE_COUNT, message_count, COUNT, OWNER)                                                             \
-	X(TOKEN_USAGE_BY_MODEL, token_usage_by_model, JSON, OWNER)                                                \
-	X(LAST_AI_MESSAGE, last_ai_message, TEXT, OWNER)   /* cut to KEEL_EXCERPT_MAX characters */               \
-	X(FIRST_HUMAN_MESSAGE, first_human_message, TEXT, OWNER) /* cut to KEEL_EXCERPT_MAX characters */         \
-	X(CONCURRENCY, concurrency, COUNT, STORE)          /* starts while fewer of the thread run; null: always */ \
-	X(START_BY, start_by, TIME, STORE)                 /* how long it may be put off at most */               \
-	X(FINALIZING, finalizing, FLAG, STORE)             /* ended, but not settled by its owner; null: never gated */ \
-	X(LEASE_EXPIRES_AT, lease_expires_at, TIME, STORE) /* the owner has lost it then; null: never */          \
-	X(CANCEL_REQUESTED_AT, cancel_requested_at, TIME, STORE) /* when its owner was asked to stop */           \
-	X(SUCCESSOR, successor, ID, STORE)                 /* the run that took its place */                      \
-	X(IDEMPOTENCY_HASH, idempotency_hash, TEXT, STORE) /* of what the key was used for */                     \
-	X(IDEMPOTENCY_EXPIRES_AT, idempotency_expires_at, TIME, STORE) /* the key is free again then; null: never */ \
-	X(ARTIFACTS_PATH, artifacts_path, TEXT, STORE)     /* where what it made is */                            \
-	X(LOGS_PATH, logs_path, TEXT, STORE)               /* where what it said is */                            \
-	X(HANDLER, handler, ID, CALLER)                    /* the name of what is to work on it */                \
-	X(RESULT, result, VALUE, OWNER)                    /* what it came to; up to KEEL_RESULT_MAX bytes */     \
-	X(PROGRESS, progress, JSON, OWNER)                 /* how far it is */                                    \
-	X(PARENT_RUN_ID, parent_run_id, ID, STORE)         /* the run that made it */                             \
-	X(RETRY_OF, retry_of, ID, STORE)                   /* the run that it is another try of */                \
-	X(SCHEDULE, schedule, ID, STORE)                   /* the name of the schedule that made it */            \
-	X(TIMEOUT, timeout, SPAN, STORE)                   /* how long an attempt may take */                     \
-	X(SNOOZES, snoozes, COUNT, STORE)                  /* times it was given back without an attempt */       \
-	X(SHARED, shared, FLAG, STORE)                     /* it was claimed: others can run it, too */           \
-	X(LEASE_US, lease_us, COUNT, STORE)                /* how long its lease lasts, in microseconds */        \
-	X(STRICT, strict, FLAG, STORE)                     /* waits behind a retry of its thread that is put off */
+ *   STORE   neither: it is what the kernel and the managers keep
+ * What it tells of a run, and with that how often it changes, is
+ *   FIXED   who it is and what is wanted: hardly ever anything but what it was made with
+ *   STATE   where it is, what every change of it has to know
+ *   WORK    what its work has come to so far */
+#define KEEL_RUN_FIELD_MAP(X)                                                                                      \
+	X(RUN_ID, run_id, ID, STORE, FIXED)                 /* unique in the store */                                  \
+	X(THREAD_ID, thread_id, ID, STORE, FIXED)           /* what admission is decided by */                         \
+	X(STATUS, status, STATUS, OWNER, STATE)             /* null reads as pending */                                \
+	X(OPERATION_KIND, operation_kind, WORD, STORE, FIXED) /* run, dispatch, or of a reservation; see below */      \
+	X(SESSION_ID, session_id, INT, STORE, STATE)        /* the session that owns the run; null: nobody */          \
+	X(FENCE, fence, COUNT, STORE, STATE)                /* grows with every change of owner */                     \
+	X(CLAIMABLE, claimable, FLAG, CALLER, STATE)        /* nobody owns it on purpose: recovery leaves it */        \
+	X(CREATED_AT, created_at, TIME, STORE, FIXED)                                                                  \
+	X(UPDATED_AT, updated_at, TIME, STORE, STATE)                                                                  \
+	X(STARTED_AT, started_at, TIME, STORE, STATE)                                                                  \
+	X(ENDED_AT, ended_at, TIME, STORE, STATE)                                                                      \
+	X(REVISION, revision, COUNT, STORE, STATE)          /* 1, and one more with every change */                    \
+	X(ASSISTANT_ID, assistant_id, ID, CALLER, FIXED)                                                               \
+	X(USER_ID, user_id, ID, CALLER, FIXED)                                                                         \
+	X(ON_DISCONNECT, on_disconnect, WORD, CALLER, FIXED) /* cancel, continue */                                    \
+	X(MULTITASK_STRATEGY, multitask_strategy, ID, STORE, FIXED) /* the strategy that admitted it */                \
+	X(METADATA, metadata, JSON, CALLER, FIXED)                                                                     \
+	X(KWARGS, kwargs, JSON, CALLER, FIXED)                                                                         \
+	X(PRIORITY, priority, INT, CALLER, STATE)                                                                      \
+	X(ATTEMPT, attempt, COUNT, STORE, STATE)            /* tries of the work so far */                             \
+	X(MAX_ATTEMPTS, max_attempts, COUNT, CALLER, FIXED)                                                            \
+	X(LOSSES, losses, COUNT, STORE, STATE)              /* owners that died under it */                            \
+	X(MAX_LOSSES, max_losses, COUNT, CALLER, FIXED)                                                                \
+	X(SCHEDULED_AT, scheduled_at, TIME, CALLER, STATE)                                                             \
+	X(DEADLINE, deadline, TIME, CALLER, FIXED)                                                                     \
+	X(WAITS_FOR, waits_for, IDS, STORE, FIXED)          /* the runs that must settle before it starts */           \
+	X(BATCH_ID, batch_id, ID, CALLER, FIXED)                                                                       \
+	X(PLAN_ENTRY, plan_entry, TEXT, CALLER, FIXED)                                                                 \
+	X(FINGERPRINT, fingerprint, ID, CALLER, FIXED)      /* equal fingerprints: the same work */                    \
+	X(IDEMPOTENCY_KEY, idempotency_key, ID, CALLER, FIXED)                                                         \
+	X(RECONCILER, reconciler, ID, CALLER, FIXED)        /* the policy that recovers it; null: the call's */        \
+	X(CANCEL_ACTION, cancel_action, WORD, STORE, STATE) /* interrupt, rollback: the first request won */           \
+	X(WORKER_REF, worker_ref, JSON, CALLER, FIXED)                                                                 \
+	X(ERROR, error, TEXT, OWNER, WORK)                                                                             \
+	X(ERROR_CODE, error_code, TEXT, OWNER, WORK)                                                                   \
+	X(EXIT_CODE, exit_code, INT, OWNER, WORK)                                                                      \
+	X(STOP_REASON, stop_reason, TEXT, OWNER, WORK)                                                                 \
+	X(MODEL_NAME, model_name, TEXT, CALLER, WORK)       /* cut to KEEL_MODEL_NAME_MAX characters */                \
+	X(TOTAL_INPUT_TOKENS, total_input_tokens, COUNT, OWNER, WORK)                                                  \
+	X(TOTAL_OUTPUT_TOKENS, total_output_tokens, COUNT, OWNER, WORK)                                                \
+	X(TOTAL_TOKENS, total_tokens, COUNT, OWNER, WORK)                                                              \
+	X(LLM_CALL_COUNT, llm_call_count, COUNT, OWNER, WORK)                                                          \
+	X(LEAD_AGENT_TOKENS, lead_agent_tokens, COUNT, OWNER, WORK)                                                    \
+	X(SUBAGENT_TOKENS, subagent_tokens, COUNT, OWNER, WORK)                                                        \
+	X(MIDDLEWARE_TOKENS, middleware_tokens, COUNT, OWNER, WORK)                                                    \
+	X(MESSAGE_COUNT, message_count, COUNT, OWNER, WORK)                                                            \
+	X(TOKEN_USAGE_BY_MODEL, token_usage_by_model, JSON, OWNER, WORK)                                               \
+	X(LAST_AI_MESSAGE, last_ai_message, TEXT, OWNER, WORK) /* cut to KEEL_EXCERPT_MAX characters */                \
+	X(FIRST_HUMAN_MESSAGE, first_human_message, TEXT, OWNER, WORK) /* cut to KEEL_EXCERPT_MAX characters */        \
+	X(CONCURRENCY, concurrency, COUNT, STORE, FIXED)    /* starts while fewer of the thread run; null: always */   \
+	X(START_BY, start_by, TIME, STORE, FIXED)           /* how long it may be put off at most */                   \
+	X(FINALIZING, finalizing, FLAG, STORE, STATE)       /* ended, but not settled by its owner; null: never gated */ \
+	X(LEASE_EXPIRES_AT, lease_expires_at, TIME, STORE, STATE) /* the owner has lost it then; null: never */        \
+	X(CANCEL_REQUESTED_AT, cancel_requested_at, TIME, STORE, STATE) /* when its owner was asked to stop */         \
+	X(SUCCESSOR, successor, ID, STORE, WORK)            /* the run that took its place */                          \
+	X(IDEMPOTENCY_HASH, idempotency_hash, TEXT, STORE, FIXED) /* of what the key was used for */                   \
+	X(IDEMPOTENCY_EXPIRES_AT, idempotency_expires_at, TIME, STORE, FIXED) /* the key is free then; null: never */  \
+	X(ARTIFACTS_PATH, artifacts_path, TEXT, STORE, FIXED) /* where what it made is */                              \
+	X(LOGS_PATH, logs_path, TEXT, STORE, FIXED)         /* where what it said is */                                \
+	X(HANDLER, handler, ID, CALLER, FIXED)              /* the name of what is to work on it */                    \
+	X(RESULT, result, VALUE, OWNER, WORK)               /* what it came to; up to KEEL_RESULT_MAX bytes */         \
+	X(PROGRESS, progress, JSON, OWNER, WORK)            /* how far it is */                                        \
+	X(PARENT_RUN_ID, parent_run_id, ID, STORE, FIXED)   /* the run that made it */                                 \
+	X(RETRY_OF, retry_of, ID, STORE, FIXED)             /* the run that it is another try of */                    \
+	X(SCHEDULE, schedule, ID, STORE, FIXED)             /* the name of the schedule that made it */                \
+	X(TIMEOUT, timeout, SPAN, STORE, FIXED)             /* how long an attempt may take */                         \
+	X(SNOOZES, snoozes, COUNT, STORE, STATE)            /* times it was given back without an attempt */           \
+	X(SHARED, shared, FLAG, STORE, STATE)               /* it was claimed: others can run it, too */               \
+	X(LEASE_US, lease_us, COUNT, STORE, STATE)          /* how long its lease lasts, in microseconds */            \
+	X(STRICT, strict, FLAG, STORE, FIXED)               /* waits behind a retry of its thread that is put off */
 
 enum keel_run_field {
-#define KEEL_RUN_FIELD_ENUM(NAME, member, type, giver) KEEL_RUN_FIELD_##NAME,
+#define KEEL_RUN_FIELD_ENUM(NAME, member, type, giver, part) KEEL_RUN_FIELD_##NAME,
 	KEEL_RUN_FIELD_MAP(KEEL_RUN_FIELD_ENUM)
 #undef KEEL_RUN_FIELD_ENUM
 	KEEL_RUN_FIELD_COUNT
@@ -207,6 +211,14 @@ static inline bool keel_run_set_equal(keel_run_set a, keel_run_set b)
 	return a.words[0] == b.words[0] && a.words[1] == b.words[1];
 }
 
+/* What is in both. */
+static inline keel_run_set keel_run_set_common(keel_run_set a, keel_run_set b)
+{
+	a.words[0] &= b.words[0];
+	a.words[1] &= b.words[1];
+	return a;
+}
+
 /* Whether any field is in both. */
 static inline bool keel_run_set_meet(keel_run_set a, keel_run_set b)
 {
@@ -270,7 +282,7 @@ struct keel_run {
 	keel_run_set given;
 	keel_run_set valued;
 	keel_run_set sound; /* documents that an encoder wrote: they are not read through once more */
-#define KEEL_RUN_MEMBER(NAME, member, type, giver) KEEL_MEMBER_##type member;
+#define KEEL_RUN_MEMBER(NAME, member, type, giver, part) KEEL_MEMBER_##type member;
 	KEEL_RUN_FIELD_MAP(KEEL_RUN_MEMBER)
 #undef KEEL_RUN_MEMBER
 };

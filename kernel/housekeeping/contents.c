@@ -89,7 +89,7 @@ static enum keel_code look_at_runs(struct keel_store *store, struct keel_collect
 {
 	struct keel_statement *select;
 	bool row = true;
-	enum keel_code code = keel_store_prepare(store, KEEL_RUN_SELECT "ORDER BY seq", &select, err);
+	enum keel_code code = keel_store_prepare(store, KEEL_RUN_SELECT "ORDER BY r.seq", &select, err);
 	if (code != KEEL_OK)
 		return code;
 	while (code == KEEL_OK && !keel_has_enough(to) && (code = keel_step(select, &row, err)) == KEEL_OK && row)

@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "event/event.h"
-#include "run/extras.h"
+#include "run/write.h"
 #include "worker/runtime.h"
 
 /* --- Events ------------------------------------------------------------------------------------------------------ */
@@ -121,22 +121,19 @@ static enum keel_code prune_runs(struct keel_store *store, struct keel_prune *pr
 								 struct keel_pruned *pruned, struct keel_error *err)
 {
 	static const char text[] =
-		"SELECT seq, coalesce(status, 0) > 1 AND (?2 >> coalesce(status, 0)) & 1 = 1 AND coalesce(finalizing, 0) = 0"
-		" AND coalesce(ended_at, updated_at) < ?3" /* a run may have been put in with its end, and no time of it */
+		"SELECT r.seq, coalesce(o.status, 0) > 1 AND (?2 >> coalesce(o.status, 0)) & 1 = 1"
+		" AND coalesce(o.ended_at, o.updated_at) < ?3" /* a run may have been put in with its end, and no time of it */
 		" AND (SELECT count(*) FROM (SELECT 1 FROM runs n WHERE n.thread_id = r.thread_id"
 		" AND n.created_at >= r.created_at AND (n.created_at > r.created_at OR n.seq > r.seq) LIMIT ?4)) >= ?4,"
-		" 0, status FROM runs r WHERE seq > ?1 ORDER BY seq LIMIT ?5";
+		" 0, o.status FROM runs r LEFT JOIN outcomes o ON o.seq = r.seq WHERE r.seq > ?1 ORDER BY r.seq LIMIT ?5";
 	struct keel_statement *select;
 	enum keel_code code =
 		keel_query(store, text, &select, err, keel_value_int(prune->next_run), keel_value_int(prune->runs),
 				   keel_value_int(prune->before), keel_value_int(prune->keep_last), keel_value_int(KEEL_PRUNE_MAX));
 	if (code == KEEL_OK)
 		code = walk(select, found, &prune->next_run, &pruned->more, err);
-	for (int i = 0; code == KEEL_OK && i < found->count; i++) { /* it has ended and is settled: nothing is in flight */
-		code = keel_extras_remove(store, found->seq[i], NULL, err);
-		if (code == KEEL_OK)
-			code = keel_execute(store, "DELETE FROM runs WHERE seq = ?1", err, keel_value_int(found->seq[i]));
-	}
+	for (int i = 0; code == KEEL_OK && i < found->count; i++)
+		code = keel_run_remove_ended(store, found->seq[i], err);
 	pruned->runs = found->count;
 	return code;
 }

@@ -9,7 +9,14 @@
 #include "housekeeping/contents.h"
 #include "run/line.h"
 #include "run/predicates.h"
+#include "run/rows.h"
 #include "store/store.h"
+
+/* What of a state stands in outcomes. */
+#define HAS_STATE_FIXED(member)
+#define HAS_STATE_STATE(member) "o." #member " IS NOT NULL OR "
+#define HAS_STATE_WORK(member)
+#define HAS_STATE(NAME, member, type, giver, part) HAS_STATE_##part(member)
 
 /* Each gives a row, with a name to show, for every breach. */
 static const struct {
@@ -18,16 +25,26 @@ static const struct {
 	const char *sql;
 } invariants[] = {
 	{KEEL_STORE_CORRUPT, "the store has not exactly one epoch", "SELECT count(*) FROM store HAVING count(*) <> 1"},
-	{KEEL_STORE_CORRUPT, "a run has an unknown status", "SELECT run_id FROM runs WHERE status NOT BETWEEN 0 AND 5"},
+	{KEEL_STORE_CORRUPT, "a run has not exactly one state, in flight or after its end: run",
+	 "SELECT r.run_id " KEEL_RUN_FROM "WHERE CASE WHEN l.seq IS NULL THEN o.status IS NULL OR o.fence IS NULL OR"
+	 " o.revision IS NULL OR o.updated_at IS NULL"
+	 " ELSE " KEEL_RUN_FIELD_MAP(HAS_STATE) "1 = 0 END"},
+	{KEEL_STORE_CORRUPT, "a run has an unknown status",
+	 "SELECT r.run_id " KEEL_RUN_FROM "WHERE l.status NOT BETWEEN -2 AND 5 OR o.status NOT BETWEEN 0 AND 5"},
 	{KEEL_STORE_CORRUPT, "a run in flight has an end",
-	 "SELECT run_id FROM runs WHERE " KEEL_INFLIGHT " AND ended_at IS NOT NULL"},
+	 "SELECT r.run_id " KEEL_RUN_FROM "WHERE coalesce(l.status, o.status) < 2 AND (l.ended_at IS NOT NULL OR o.ended_at"
+	 " IS NOT NULL)"},
+	{KEEL_STORE_CORRUPT, "a run is in flight and has ended, or the other way round: run",
+	 "SELECT r.run_id " KEEL_RUN_FROM "WHERE l.status < 2 AND l.finalizing = 1 OR l.status > 1 AND"
+	 " coalesce(l.finalizing, 0) <> 1 OR o.status < 2 OR o.finalizing = 1"},
 	{KEEL_STORE_CORRUPT, "a run is on a machine's thread and of another kind, or the other way round",
 	 "SELECT run_id FROM runs WHERE (coalesce(operation_kind, 'run') = 'dispatch')"
 	 " <> (substr(thread_id, 1, length('" KEEL_MACHINE_PREFIX "')) = '" KEEL_MACHINE_PREFIX "')"},
 /* Half the numbers there are: whoever got so far did not get there by counting. */
 #define NEAR_END "4611686018427387904"
 	{KEEL_STORE_CORRUPT, "a fence or revision is near the end of its range: run",
-	 "SELECT run_id FROM runs WHERE fence > " NEAR_END " OR revision > " NEAR_END},
+	 "SELECT r.run_id " KEEL_RUN_FROM "WHERE coalesce(l.fence, o.fence) > " NEAR_END
+	 " OR coalesce(l.revision, o.revision) > " NEAR_END},
 	{KEEL_STORE_CORRUPT, "a token is near the end of its range: lease",
 	 "SELECT name FROM leases WHERE token > " NEAR_END},
 	{KEEL_STORE_CORRUPT, "the ids of diagnostics are near the end of their range: runtime",
@@ -40,7 +57,8 @@ static const struct {
 	 "SELECT max(seq) FROM runtimes HAVING max(seq) > " NEAR_END},
 	{KEEL_STORE_CORRUPT, "the keys of workers are near the end of their range",
 	 "SELECT max(seq) FROM workers HAVING max(seq) > " NEAR_END},
-	{KEEL_STORE_CORRUPT, "a run has no fence or revision", "SELECT run_id FROM runs WHERE fence < 1 OR revision < 1"},
+	{KEEL_STORE_CORRUPT, "a run has no fence or revision",
+	 "SELECT r.run_id " KEEL_RUN_FROM "WHERE coalesce(l.fence, o.fence) < 1 OR coalesce(l.revision, o.revision) < 1"},
 	{KEEL_STORE_CORRUPT, "a lease has no token or session",
 	 "SELECT name FROM leases WHERE token < 1 OR session_id < 1"},
 	{KEEL_STORE_CORRUPT, "the log has a hole before event",
@@ -61,34 +79,32 @@ static const struct {
 	 " (SELECT event_low_water FROM store) EXCEPT SELECT runtime_id, id FROM events_of_runtime) UNION"
 	 " SELECT key FROM (SELECT worker_ref AS key, id FROM events WHERE worker_ref IS NOT NULL AND id >="
 	 " (SELECT event_low_water FROM store) EXCEPT SELECT worker_ref, id FROM events_of_worker)"},
-	{KEEL_STORE_CORRUPT, "what is in flight is not what its run says: run",
-	 "SELECT run_id FROM runs r LEFT JOIN live l ON l.thread_id = r.thread_id AND l.seq = r.seq WHERE"
-	 " CASE WHEN coalesce(r.status, 0) < 2 OR r.finalizing = 1 THEN l.seq IS NULL OR l.priority <> "
-	 "coalesce(r.priority, 0)"
-	 " OR l.created_at <> r.created_at OR max(l.status, 0) <> coalesce(r.status, 0) OR l.session_id IS NOT"
-	 " CASE WHEN r.session_id IS NULL AND r.claimable = 1 THEN NULL ELSE coalesce(r.session_id, 0) END"
-	 " OR (l.status < 0) <> EXISTS (SELECT 1 FROM later WHERE at = r.scheduled_at AND seq = r.seq)"
-	 " ELSE l.seq IS NOT NULL END"},
-	{KEEL_STORE_CORRUPT, "something is in flight without a run: at",
-	 "SELECT seq FROM live WHERE NOT EXISTS (SELECT 1 FROM runs WHERE seq = live.seq AND thread_id = live.thread_id)"
-	 " UNION SELECT seq FROM later WHERE NOT EXISTS (SELECT 1 FROM runs WHERE seq = later.seq"
-	 " AND coalesce(status, 0) = 0)"},
+	{KEEL_STORE_CORRUPT, "what is in flight is not looked for where it is: run",
+	 "SELECT run_id " KEEL_RUN_LIVE_FROM "WHERE l.created_at <> r.created_at"
+	 " OR CASE WHEN l.claimable = 1 THEN l.session_id = 0 ELSE l.session_id IS NULL END"
+	 " OR (l.status < 0) <> EXISTS (SELECT 1 FROM later WHERE at = l.scheduled_at AND seq = l.seq)"},
+	{KEEL_STORE_CORRUPT, "something is in flight, or has ended, without a run: at",
+	 "SELECT seq FROM live AS l WHERE NOT EXISTS (SELECT 1 FROM runs WHERE seq = l.seq AND thread_id = l.thread_id)"
+	 " UNION SELECT seq FROM outcomes WHERE seq NOT IN (SELECT seq FROM runs)"
+	 " UNION SELECT seq FROM later WHERE NOT EXISTS (SELECT 1 FROM live AS l WHERE l.seq = later.seq"
+	 " AND l.status <= 0)"},
 	{KEEL_STORE_CORRUPT, "its deadline or lease is not what its run says: run",
-	 "SELECT run_id FROM runs r WHERE (" KEEL_INFLIGHT " AND deadline IS NOT NULL) <>"
+	 "SELECT run_id " KEEL_RUN_FROM "WHERE (coalesce(l.status, 9) < 2 AND deadline IS NOT NULL) <>"
 	 " EXISTS (SELECT 1 FROM due WHERE at = r.deadline AND seq = r.seq) OR"
-	 " (" KEEL_INFLIGHT " AND lease_expires_at IS NOT NULL) <> EXISTS (SELECT 1 FROM leased WHERE seq = r.seq)"},
+	 " (coalesce(l.status, 9) < 2 AND l.lease_expires_at IS NOT NULL) <>"
+	 " EXISTS (SELECT 1 FROM leased WHERE seq = r.seq)"},
 	{KEEL_STORE_CORRUPT, "a deadline or lease without a run: at",
 	 "SELECT seq FROM due WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.seq = due.seq AND deadline = at) UNION"
 	 " SELECT seq FROM leased WHERE NOT EXISTS (SELECT 1 FROM runs WHERE runs.seq = leased.seq)"},
 	{KEEL_STORE_CORRUPT, "what is to stop is not what its run says: run",
-	 "SELECT run_id FROM runs r WHERE (CASE WHEN " KEEL_INFLIGHT " THEN cancel_requested_at IS NOT NULL ELSE"
-	 " coalesce(finalizing, 0) = 1 END) <> EXISTS (SELECT 1 FROM stopping s WHERE s.thread_id = r.thread_id"
-	 " AND s.seq = r.seq)"},
+	 "SELECT run_id " KEEL_RUN_FROM "WHERE CASE WHEN l.seq IS NULL THEN 1 = 0 WHEN l.status < 2 THEN"
+	 " l.cancel_requested_at IS NOT NULL ELSE 1 = 1 END <> EXISTS (SELECT 1 FROM stopping s"
+	 " WHERE s.thread_id = r.thread_id AND s.seq = r.seq)"},
 	{KEEL_STORE_CORRUPT, "it may be claimed and is not where it is looked for, or the other way round: run",
-	 "SELECT run_id FROM runs r LEFT JOIN live l ON l.thread_id = r.thread_id AND l.seq = r.seq WHERE"
-	 " (coalesce(r.status, 0) = 0 AND claimable = 1 AND cancel_action IS NULL AND l.status = 0) <>"
+	 "SELECT run_id " KEEL_RUN_FROM "WHERE (l.seq IS NOT NULL AND l.status = 0 AND coalesce(l.claimable, 0) = 1"
+	 " AND l.cancel_action IS NULL) <>"
 	 " EXISTS (SELECT 1 FROM claims c WHERE c.thread_id = r.thread_id AND c.seq = r.seq AND c.priority ="
-	 " coalesce(r.priority, 0) AND c.queued = (coalesce(r.concurrency, 0) > 0) AND c.deadline IS r.deadline"
+	 " l.priority AND c.queued = (coalesce(r.concurrency, 0) > 0) AND c.deadline IS r.deadline"
 	 " AND c.handler = coalesce(r.handler, '" KEEL_HANDLER_DEFAULT "'))"},
 	{KEEL_STORE_CORRUPT, "a line has no head, or runs have no line: line",
 	 "SELECT line FROM lines l WHERE NOT EXISTS (SELECT 1 FROM claims c WHERE c.line = l.line AND c.priority ="

@@ -8,38 +8,39 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "run/fields.h"
+#include "run/live.h"
 
 /* What is read of a row for a change of it: one list makes the text and the numbers. */
-#define CORE_COLUMNS(X)                                                                           \
-	X(SEQ, "seq")                                                                                 \
-	X(STATUS, "status")                                                                           \
-	X(SESSION_ID, "session_id")                                                                   \
-	X(FENCE, "fence")                                                                             \
-	X(CLAIMABLE, "claimable")                                                                     \
-	X(STARTED, "started_at IS NOT NULL")                                                          \
-	X(CANCEL_ACTION, "cancel_action")                                                             \
-	X(REVISION, "revision")                                                                       \
-	X(LOSSES, "losses")                                                                           \
-	X(THREAD_ID, "thread_id")                                                                     \
-	X(FINALIZING, "finalizing")                                                                   \
-	X(ATTEMPT, "attempt")                                                                         \
-	X(MAX_ATTEMPTS, "max_attempts")                                                               \
-	X(PRIORITY, "priority")                                                                       \
-	X(CONCURRENCY, "concurrency")                                                                 \
-	X(SCHEDULED_AT, "scheduled_at")                                                               \
-	X(DEADLINE, "deadline")                                                                       \
-	X(LEASE_EXPIRES_AT, "lease_expires_at")                                                       \
-	X(CANCEL_REQUESTED_AT, "cancel_requested_at")                                                 \
-	X(ENDED_AT, "ended_at")                                                                       \
-	X(WAITS_FOR, "waits_for")                                                                     \
-	X(WORKER_REF, "worker_ref")                                                                   \
-	X(HANDLER, "handler")                                                                         \
-	X(LEASE_US, "lease_us")                                                                       \
-	X(STRICT, "strict")                                                                           \
-	X(SNOOZES, "snoozes")                                                                         \
-	X(CREATED_AT, "created_at")                                                                   \
-	X(WAITED_FOR, "CASE WHEN EXISTS (SELECT 1 FROM lines WHERE parked_name IS NOT NULL)"          \
-				  " THEN EXISTS (SELECT 1 FROM lines WHERE parked_name = 'thread:' || thread_id)" \
+#define CORE_COLUMNS(X)                                                                             \
+	X(SEQ, "r.seq")                                                                                 \
+	X(STATUS, "status")                                                                             \
+	X(SESSION_ID, "session_id")                                                                     \
+	X(FENCE, "fence")                                                                               \
+	X(CLAIMABLE, "claimable")                                                                       \
+	X(STARTED, "started_at IS NOT NULL")                                                            \
+	X(CANCEL_ACTION, "cancel_action")                                                               \
+	X(REVISION, "revision")                                                                         \
+	X(LOSSES, "losses")                                                                             \
+	X(THREAD_ID, "r.thread_id")                                                                     \
+	X(FINALIZING, "finalizing")                                                                     \
+	X(ATTEMPT, "attempt")                                                                           \
+	X(MAX_ATTEMPTS, "max_attempts")                                                                 \
+	X(PRIORITY, "priority")                                                                         \
+	X(CONCURRENCY, "concurrency")                                                                   \
+	X(SCHEDULED_AT, "scheduled_at")                                                                 \
+	X(DEADLINE, "deadline")                                                                         \
+	X(LEASE_EXPIRES_AT, "lease_expires_at")                                                         \
+	X(CANCEL_REQUESTED_AT, "cancel_requested_at")                                                   \
+	X(ENDED_AT, "ended_at")                                                                         \
+	X(WAITS_FOR, "waits_for")                                                                       \
+	X(WORKER_REF, "worker_ref")                                                                     \
+	X(HANDLER, "handler")                                                                           \
+	X(LEASE_US, "lease_us")                                                                         \
+	X(STRICT, "strict")                                                                             \
+	X(SNOOZES, "snoozes")                                                                           \
+	X(CREATED_AT, "r.created_at")                                                                   \
+	X(WAITED_FOR, "CASE WHEN EXISTS (SELECT 1 FROM lines WHERE parked_name IS NOT NULL)"            \
+				  " THEN EXISTS (SELECT 1 FROM lines WHERE parked_name = 'thread:' || r.thread_id)" \
 				  " OR EXISTS (SELECT 1 FROM lines WHERE parked_name = 'run:' || ?1) END")
 enum core_column {
 #define CORE_NUMBER(NAME, sql) CORE_##NAME,
@@ -54,19 +55,40 @@ static int64_t time_column(struct keel_statement *select, int column)
 	return keel_column_null(select, column) ? INT64_MIN : keel_column_int(select, column);
 }
 
+/* Most that are asked for are in flight. A row without a state is damage, as what is read of it then shows. */
+static enum keel_code find(struct keel_store *store, struct keel_text run_id, struct keel_statement **select,
+						   bool *found, struct keel_error *err)
+{
+	static const char *const texts[] = {
+		"SELECT " CORE_COLUMNS(CORE_SQL) "r.run_id FROM runs AS r JOIN live AS s ON s.thread_id = r.thread_id"
+										 " AND s.seq = r.seq WHERE r.run_id = ?1",
+		"SELECT " CORE_COLUMNS(CORE_SQL) "r.run_id FROM runs AS r LEFT JOIN outcomes AS s ON s.seq = r.seq"
+										 " WHERE r.run_id = ?1",
+	};
+	enum keel_code code = KEEL_OK;
+	*select = NULL;
+	*found = false;
+	for (size_t i = 0; code == KEEL_OK && !*found && i < sizeof texts / sizeof texts[0]; i++) {
+		if (*select)
+			keel_reset(*select);
+		code = keel_query(store, texts[i], select, err, keel_value_text(run_id));
+		if (code == KEEL_OK)
+			code = keel_step(*select, found, err);
+	}
+	return code;
+}
+
 enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
 								  struct keel_run_core *core, struct keel_error *err)
 {
-	static const char text[] = "SELECT " CORE_COLUMNS(CORE_SQL) "run_id FROM runs WHERE run_id = ?1";
 	struct keel_statement *select;
 	memset(core, 0, sizeof *core);
-	enum keel_code code = keel_query(store, text, &select, err, keel_value_text(run_id));
-	if (code != KEEL_OK)
-		return code;
-	code = keel_step(select, &core->found, err);
+	enum keel_code code = find(store, run_id, &select, &core->found, err);
 	if (code == KEEL_OK && core->found) {
 		core->seq = keel_column_int(select, CORE_SEQ);
-		core->status = (enum keel_run_status)keel_column_int(select, CORE_STATUS);
+		int64_t status = keel_column_int(select, CORE_STATUS);
+		core->status =
+			status == KEEL_LIVE_LATER || status == KEEL_LIVE_RETRY ? KEEL_RUN_PENDING : (enum keel_run_status)status;
 		core->session_id = keel_column_int(select, CORE_SESSION_ID);
 		core->fence = keel_column_int(select, CORE_FENCE);
 		core->claimable = keel_column_int(select, CORE_CLAIMABLE) != 0;
@@ -105,7 +127,8 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 		else if (!keel_run_invariant(core))
 			code = keel_fail(err, KEEL_STORE_CORRUPT, "the row of run %.*s is damaged", (int)run_id.size, run_id.data);
 	}
-	keel_reset(select);
+	if (select)
+		keel_reset(select);
 	return code;
 }
 

@@ -7,7 +7,7 @@
 
 /* Rows by their places, which a walk of a narrow table gives, as many as are wanted. */
 #define RUNS_OF(walk) \
-	KEEL_RUN_SELECT "WHERE seq IN (SELECT seq FROM " walk " AND seq > ?1 ORDER BY seq LIMIT ?2) ORDER BY seq"
+	KEEL_RUN_SELECT "WHERE r.seq IN (SELECT seq FROM " walk " AND seq > ?1 ORDER BY seq LIMIT ?2) ORDER BY r.seq"
 
 static const char all[] = RUNS_OF("dispatched WHERE 1");
 static const char of_batch[] = RUNS_OF("batches WHERE batch_id = ?3 AND dispatch = 1");

@@ -9,7 +9,7 @@
 static enum keel_code read(struct keel_store *store, struct keel_text run_id, enum keel_run_field field,
 						   struct keel_runs *list, struct keel_error *err)
 {
-	static const char text[] = KEEL_RUN_SELECT "WHERE run_id = ?1";
+	static const char text[] = KEEL_RUN_SELECT "WHERE r.run_id = ?1";
 	struct keel_statement *select;
 	keel_run_set wanted = KEEL_RUN_FIELDS(KEEL_RUN_FIELD_RUN_ID);
 	keel_run_set_add(&wanted, field);
@@ -33,7 +33,8 @@ static enum keel_code read_if_small(struct keel_store *store, struct keel_text r
 		return KEEL_OK;
 	if (code != KEEL_OK)
 		return keel_fail_as(err, code, &why);
-	code = driver->text_size(store->sql, "runs", keel_run_field_name(field), seq, size, err);
+	const char *table = keel_run_set_has(keel_run_parts[KEEL_PART_FIXED], field) ? "runs" : "outcomes";
+	code = driver->text_size(store->sql, table, keel_run_field_name(field), seq, size, err);
 	if (code != KEEL_OK)
 		return code;
 	return read(store, run_id, *size > max_bytes ? KEEL_RUN_FIELD_RUN_ID : field, list, err);

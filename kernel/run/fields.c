@@ -17,13 +17,30 @@ static const struct {
 	enum keel_field_giver giver;
 	size_t offset;
 } fields[KEEL_RUN_FIELD_COUNT] = {
-#define FIELD_ENTRY(NAME, member, type, giver) \
+#define FIELD_ENTRY(NAME, member, type, giver, part) \
 	{#member, KEEL_TYPE_##type, KEEL_GIVEN_BY_##giver, offsetof(struct keel_run, member)},
 	KEEL_RUN_FIELD_MAP(FIELD_ENTRY)
 #undef FIELD_ENTRY
 };
 
 _Static_assert(KEEL_RUN_FIELD_COUNT > 64 && KEEL_RUN_FIELD_COUNT <= 128, "a set of fields is two words");
+
+/* The bit of a field in a word of the set of a part, if it is there. */
+#define IN_PART(NAME, word, part, of)                                             \
+	| (KEEL_PART_##part == KEEL_PART_##of && KEEL_RUN_FIELD_##NAME / 64 == (word) \
+		   ? UINT64_C(1) << KEEL_RUN_FIELD_##NAME % 64                            \
+		   : 0)
+#define FIXED_0(NAME, member, type, giver, part) IN_PART(NAME, 0, part, FIXED)
+#define FIXED_1(NAME, member, type, giver, part) IN_PART(NAME, 1, part, FIXED)
+#define STATE_0(NAME, member, type, giver, part) IN_PART(NAME, 0, part, STATE)
+#define STATE_1(NAME, member, type, giver, part) IN_PART(NAME, 1, part, STATE)
+#define WORK_0(NAME, member, type, giver, part) IN_PART(NAME, 0, part, WORK)
+#define WORK_1(NAME, member, type, giver, part) IN_PART(NAME, 1, part, WORK)
+const keel_run_set keel_run_parts[KEEL_PART_COUNT] = {
+	[KEEL_PART_FIXED] = {{0 KEEL_RUN_FIELD_MAP(FIXED_0), 0 KEEL_RUN_FIELD_MAP(FIXED_1)}},
+	[KEEL_PART_STATE] = {{0 KEEL_RUN_FIELD_MAP(STATE_0), 0 KEEL_RUN_FIELD_MAP(STATE_1)}},
+	[KEEL_PART_WORK] = {{0 KEEL_RUN_FIELD_MAP(WORK_0), 0 KEEL_RUN_FIELD_MAP(WORK_1)}},
+};
 
 static const char *const statuses[KEEL_RUN_STATUS_COUNT] = {
 #define STATUS_ENTRY(name, number, text) [number] = text,

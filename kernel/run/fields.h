@@ -7,6 +7,17 @@
 /* Checks every field that is given: ids, texts, numbers, words. Cuts what is to be cut. */
 enum keel_code keel_run_check(struct keel_run *run, struct keel_error *err);
 
+/* The fields by what they tell of a run: `runs` has the fixed ones; the state is in `live` while the run is in flight,
+ * afterwards in `outcomes`, which has what its work has come to at any time. */
+enum keel_run_part { KEEL_PART_FIXED, KEEL_PART_STATE, KEEL_PART_WORK, KEEL_PART_COUNT };
+extern const keel_run_set keel_run_parts[KEEL_PART_COUNT];
+
+/* Those of a part that are given. */
+static inline keel_run_set keel_run_given(const struct keel_run *run, enum keel_run_part part)
+{
+	return keel_run_set_common(run->given, keel_run_parts[part]);
+}
+
 /* Whether a field of the type is a text, else it is a number. */
 bool keel_run_is_text(enum keel_field_type type);
 

@@ -1,4 +1,4 @@
-/* gate.c - the gate that starts runs: whether one may. Uses: core.
+/* gate.c - the gate that starts runs: whether one may. Uses: core, rows.
  *
  * What the gate counts is counted in the transaction that starts the run; there are no counters to go wrong.
  */
@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "run/predicates.h"
+#include "run/rows.h"
 
 const char *keel_gate_name(enum keel_gate gate)
 {
@@ -50,7 +50,8 @@ static enum keel_code check_dependencies(struct keel_store *store, const struct 
 										 struct keel_gate_state *state, struct keel_error *err)
 {
 	static const char unsettled[] =
-		"SELECT run_id, seq FROM runs WHERE run_id = ?1 AND (" KEEL_INFLIGHT " OR finalizing = 1)";
+		"SELECT run_id, seq FROM runs AS r WHERE run_id = ?1 AND EXISTS (SELECT 1 FROM live AS l"
+		" WHERE l.thread_id = r.thread_id AND l.seq = r.seq)";
 	struct keel_text left = core->waits_for, id;
 	enum keel_code code = KEEL_OK;
 	KEEL_ASSERT(left.data && state->gate == KEEL_GATE_OPEN);
@@ -70,26 +71,25 @@ static enum keel_code check_dependencies(struct keel_store *store, const struct 
 /* The head of a thread's queue: of what was due when somebody last looked, and of what has become due since. Its place
  * is 0 if it is early: the clock was set back after somebody had looked. */
 #define QUEUE_HEAD                                                                                             \
-	"SELECT run_id, CASE WHEN scheduled_at > ?2 THEN 0 ELSE seq END FROM runs WHERE seq = (SELECT seq FROM ("  \
-	"SELECT * FROM (SELECT seq, priority FROM live WHERE thread_id = ?1 AND status = 0 ORDER BY priority DESC" \
-	", seq LIMIT 1) UNION ALL SELECT seq, priority FROM live WHERE thread_id = ?1 AND +status < 0 AND seq IN"  \
-	" (SELECT seq FROM later WHERE at <= ?2)) ORDER BY priority DESC, seq LIMIT 1)"
+	"SELECT r.run_id, CASE WHEN l.scheduled_at > ?2 THEN 0 ELSE r.seq END " KEEL_RUN_LIVE_FROM "WHERE r.seq =" \
+	" (SELECT seq FROM (SELECT * FROM (SELECT seq, priority FROM live WHERE thread_id = ?1 AND status = 0"     \
+	" ORDER BY priority DESC, seq LIMIT 1) UNION ALL SELECT seq, priority FROM live WHERE thread_id = ?1"      \
+	" AND +status < 0 AND seq IN (SELECT seq FROM later WHERE at <= ?2)) ORDER BY priority DESC, seq LIMIT 1)"
 
 /* The head without those that are early. A strict run (?3) waits behind a retry, early or not. */
-#define QUEUE_HEAD_DUE                                                                             \
-	"SELECT run_id, seq FROM runs WHERE seq = (SELECT l.seq FROM live AS l CROSS JOIN runs AS r"   \
-	" ON r.seq = l.seq WHERE l.thread_id = ?1 AND l.status <= 0 AND (coalesce(r.scheduled_at, ?2)" \
-	" <= ?2 OR ?3 AND (r.attempt > 1 OR r.losses > 0 OR r.snoozes > 0))"                           \
-	" ORDER BY l.priority DESC, l.seq LIMIT 1)"
+#define QUEUE_HEAD_DUE                                                                            \
+	"SELECT run_id, seq FROM runs WHERE seq = (SELECT seq FROM live WHERE thread_id = ?1"         \
+	" AND status <= 0 AND (coalesce(scheduled_at, ?2) <= ?2 OR ?3 AND (attempt > 1 OR losses > 0" \
+	" OR snoozes > 0)) ORDER BY priority DESC, seq LIMIT 1)"
 
 /* A run of the same thread that a strict one waits behind: ahead of it, and put off after a start. */
 static enum keel_code check_retries(struct keel_store *store, const struct keel_run_core *core,
 									struct keel_gate_state *state, struct keel_error *err)
 {
 	static const char first[] =
-		"SELECT run_id, seq FROM runs WHERE seq = (SELECT seq FROM live WHERE thread_id = ?1 AND status = -2"
-		" ORDER BY priority DESC, seq LIMIT 1) AND (coalesce(priority, 0) > ?2 OR coalesce(priority, 0) = ?2"
-		" AND seq < ?3)";
+		"SELECT r.run_id, r.seq " KEEL_RUN_LIVE_FROM
+		"WHERE r.seq = (SELECT seq FROM live WHERE thread_id = ?1 AND status = -2 ORDER BY priority DESC, seq LIMIT 1)"
+		" AND (l.priority > ?2 OR l.priority = ?2 AND l.seq < ?3)";
 	struct keel_statement *select;
 	int64_t seq;
 	bool row;

@@ -7,16 +7,17 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/text.h"
-#include "run/predicates.h"
 #include "run/rows.h"
 
 /* The run to go on behind may have ended meanwhile: its row still has its place; if it was deleted, the listing starts
  * over. */
 #define PLACE "coalesce((SELECT seq FROM runs WHERE run_id = ?3), 0)"
 #define BEFORE "(?2 IS NULL OR created_at <= ?2)"
+#define RUN_BEFORE "(?2 IS NULL OR r.created_at <= ?2)"
 
 /* Rows by their places, which a walk of `live` gives, as many as are wanted. */
-#define RUNS_OF(walk) KEEL_RUN_SELECT "WHERE seq IN (SELECT seq FROM live WHERE " walk " LIMIT ?4) ORDER BY seq"
+#define RUNS_OF(walk) \
+	KEEL_RUN_LIVE_SELECT "WHERE r.seq IN (SELECT seq FROM live WHERE " walk " LIMIT ?4) ORDER BY r.seq"
 
 /* In the order of admission. */
 static const char of_thread[] = RUNS_OF("thread_id = ?1 AND seq > " PLACE " AND status < 2 AND " BEFORE
@@ -25,12 +26,12 @@ static const char of_session[] =
 	RUNS_OF("session_id = ?1 AND seq > " PLACE " AND status < 2 AND " BEFORE " ORDER BY seq");
 
 /* By age, which is not the order of admission when clocks were set back: a walk of all that is in flight. */
-static const char by_age[] = KEEL_RUN_SELECT "WHERE seq IN (SELECT seq FROM live WHERE status < 2 AND " BEFORE
-											 " ORDER BY created_at, seq LIMIT ?4) ORDER BY created_at, seq";
+static const char by_age[] = KEEL_RUN_LIVE_SELECT "WHERE r.seq IN (SELECT seq FROM live WHERE status < 2 AND " BEFORE
+												  " ORDER BY created_at, seq LIMIT ?4) ORDER BY r.created_at, r.seq";
 static const char by_age_after[] =
-	KEEL_RUN_SELECT "WHERE seq IN (SELECT seq FROM live WHERE status < 2 AND " BEFORE " AND (created_at, seq) >"
-					" (coalesce((SELECT created_at FROM runs WHERE run_id = ?3), -9223372036854775808), " PLACE ")"
-					" ORDER BY created_at, seq LIMIT ?4) ORDER BY created_at, seq";
+	KEEL_RUN_LIVE_SELECT "WHERE r.seq IN (SELECT seq FROM live WHERE status < 2 AND " BEFORE " AND (created_at, seq) >"
+						 " (coalesce((SELECT created_at FROM runs WHERE run_id = ?3), -9223372036854775808), " PLACE ")"
+						 " ORDER BY created_at, seq LIMIT ?4) ORDER BY r.created_at, r.seq";
 
 /* What runs or is finalizing on a thread. The + keeps the order by place from choosing a walk of the whole thread. */
 static const char holding_on_thread[] = RUNS_OF("thread_id = ?1 AND status > 0 ORDER BY +seq");
@@ -38,10 +39,10 @@ static const char finalizing_on_thread[] = RUNS_OF("thread_id = ?1 AND status > 
 
 /* Whose time is over, and what is nobody's; ?5 are the runs whose leases were lost, between commas. */
 static const char overdue[] =
-	KEEL_RUN_SELECT "WHERE seq IN (SELECT seq FROM due WHERE at <= ?1"
-					" UNION SELECT seq FROM leased WHERE ?5 <> ',' AND ?5 LIKE '%,' || CAST(seq AS TEXT) || ',%'"
-					" UNION SELECT seq FROM live WHERE session_id = 0 AND status < 2)"
-					" AND " BEFORE " AND seq > " PLACE " ORDER BY seq LIMIT ?4";
+	KEEL_RUN_LIVE_SELECT "WHERE r.seq IN (SELECT seq FROM due WHERE at <= ?1"
+						 " UNION SELECT seq FROM leased WHERE ?5 <> ',' AND ?5 LIKE '%,' || CAST(seq AS TEXT) || ',%'"
+						 " UNION SELECT seq FROM live WHERE session_id = 0 AND status < 2)"
+						 " AND " RUN_BEFORE " AND r.seq > " PLACE " ORDER BY r.seq LIMIT ?4";
 
 /* The run that is next on each thread where somebody was asked to stop, or stopped and has not settled. */
 #define BEST_CLAIM(queued)                                                                                      \
@@ -51,18 +52,19 @@ static const char overdue[] =
 	"SELECT seq, priority FROM live AS l WHERE l.thread_id = stopping.thread_id AND l.session_id IS NULL" \
 	" AND +l.status < 0 AND l.seq IN (SELECT seq FROM later WHERE at <= ?1)"
 static const char held_up[] =
-	KEEL_RUN_SELECT "WHERE seq IN (SELECT (SELECT seq FROM (" BEST_CLAIM("0") " UNION ALL " BEST_CLAIM(
-		"1") " UNION ALL " BECOME_DUE ") ORDER BY priority DESC, seq LIMIT 1) FROM stopping) AND " BEFORE
-			 " AND seq > " PLACE " ORDER BY seq LIMIT ?4";
+	KEEL_RUN_LIVE_SELECT "WHERE r.seq IN (SELECT (SELECT seq FROM (" BEST_CLAIM("0") " UNION ALL " BEST_CLAIM(
+		"1") " UNION ALL " BECOME_DUE ") ORDER BY priority DESC, seq LIMIT 1) FROM stopping) AND " RUN_BEFORE
+			 " AND r.seq > " PLACE " ORDER BY r.seq LIMIT ?4";
 
 /* Looks at all leases in flight, and adds the first runs of the listing that have lost theirs to `lost`: that is how a
  * handle comes to know for how long each went unrenewed. What is gone is forgotten. */
 static enum keel_code look_at_leases(struct keel_store *store, const struct keel_inflight_query *query,
 									 struct keel_buffer *lost, struct keel_error *err)
 {
-	static const char leases[] = "SELECT seq, fence, lease_expires_at, coalesce(lease_us, 0),"
-								 " coalesce((SELECT beat FROM sessions WHERE id = session_id), 0), seq > " PLACE
-								 " AND " BEFORE " FROM runs WHERE seq IN (SELECT seq FROM leased) ORDER BY seq";
+	static const char leases[] =
+		"SELECT l.seq, l.fence, l.lease_expires_at, coalesce(l.lease_us, 0),"
+		" coalesce((SELECT beat FROM sessions WHERE id = l.session_id), 0), l.seq > " PLACE " AND " RUN_BEFORE
+		" " KEEL_RUN_LIVE_FROM "WHERE r.seq IN (SELECT seq FROM leased) ORDER BY r.seq";
 	struct keel_statement *select;
 	bool row;
 	int64_t looks = store->watched.looks, left = query->limit;
@@ -91,8 +93,8 @@ static enum keel_code look_at_leases(struct keel_store *store, const struct keel
  * time that he has to settle, counted from when he could have known. */
 static enum keel_code look_at_stopping(struct keel_store *store, struct keel_error *err)
 {
-	static const char stopping[] = "SELECT seq, fence, " KEEL_INFLIGHT ", cancel_requested_at, ended_at FROM runs"
-								   " WHERE seq IN (SELECT seq FROM stopping)";
+	static const char stopping[] = "SELECT l.seq, fence, status < 2, cancel_requested_at, ended_at FROM stopping"
+								   " JOIN live AS l ON l.thread_id = stopping.thread_id AND l.seq = stopping.seq";
 	struct keel_statement *select;
 	bool row;
 	int64_t looks = store->watched.looks;

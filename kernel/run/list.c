@@ -8,18 +8,19 @@
 
 /* What is filtered out is passed over one by one, so an answer takes time in proportion to how far back its last run
  * is. For what is in flight there is another listing. */
-#define PASSES                                                    \
-	" AND coalesce(operation_kind, 'run') IN ('run', 'dispatch')" \
-	" AND (?3 IS NULL OR coalesce(status, 0) = ?3) AND (?4 IS NULL OR user_id = ?4)"
+#define PASSES                                                                               \
+	" AND coalesce(r.operation_kind, 'run') IN ('run', 'dispatch')"                          \
+	" AND (?3 IS NULL OR CASE WHEN l.status < 0 THEN 0 ELSE coalesce(l.status, o.status, 0)" \
+	" END = ?3) AND (?4 IS NULL OR r.user_id = ?4)"
 
 /* Back in the order of insertion from a place on. */
-static const char of_store[] = KEEL_RUN_SELECT "WHERE seq < ?1" PASSES " ORDER BY seq DESC LIMIT ?2";
+static const char of_store[] = KEEL_RUN_SELECT "WHERE r.seq < ?1" PASSES " ORDER BY r.seq DESC LIMIT ?2";
 
 /* In the order of the index, which is that of the thread's own listing. Without a place ?1 is no run's. */
 #define CREATED "coalesce((SELECT created_at FROM runs WHERE seq = ?1), 9223372036854775807)"
 static const char of_thread[] =
-	KEEL_RUN_SELECT "WHERE thread_id = ?5 AND created_at <= " CREATED " AND (created_at < " CREATED
-					" OR seq > ?1)" PASSES " ORDER BY created_at DESC, seq LIMIT ?2";
+	KEEL_RUN_SELECT "WHERE r.thread_id = ?5 AND r.created_at <= " CREATED " AND (r.created_at < " CREATED
+					" OR r.seq > ?1)" PASSES " ORDER BY r.created_at DESC, r.seq LIMIT ?2";
 
 enum keel_code keel_run_list(struct keel_store *store, const struct keel_run_query *query, struct keel_runs *list,
 							 struct keel_error *err)

@@ -1,8 +1,8 @@
-/* live.c - the tables of what is in flight: live, later, due, leased, stopping; through line.c claims. Uses: core,
- * line.
+/* live.c - what is in flight, and the tables kept with it: later, due, leased, stopping; through line.c claims. Uses:
+ * core, line.
  *
- * `runs` is the truth. What is in flight is a few rows of many, so it is kept apart, in narrow rows, where admission,
- * the gate, owners and recovery look for it; a finished run costs none of them anything.
+ * What is in flight is a few rows of many: its state is in `live`, and what is looked for otherwise is told again in
+ * narrow rows, where the gate, owners and recovery look; a finished run costs none of them anything.
  */
 #include "run/live.h"
 
@@ -37,7 +37,7 @@ bool keel_live_concerns(const struct keel_run *delta)
 
 /* --- What of a row is in the tables ------------------------------------------------------------------------------- */
 
-static bool is_live(const struct keel_run_core *core)
+bool keel_live_is(const struct keel_run_core *core)
 {
 	return core && (core->status < KEEL_RUN_SUCCESS || core->finalizing);
 }
@@ -57,43 +57,14 @@ static bool may_be_claimed(const struct keel_run_core *core)
 	return core && core->status == KEEL_RUN_PENDING && core->claimable && !core->cancel_requested;
 }
 
-static int64_t live_status(const struct keel_run_core *core, int64_t now)
+int64_t keel_live_status(const struct keel_run_core *core, int64_t now)
 {
 	if (!is_later(core, now))
 		return (int64_t)core->status;
 	return core->attempt > 1 || core->losses > 0 || core->snoozes > 0 ? KEEL_LIVE_RETRY : KEEL_LIVE_LATER;
 }
 
-static struct keel_value live_session(const struct keel_run_core *core)
-{
-	return core->claimable && !core->session_id ? keel_value_null() : keel_value_int(core->session_id);
-}
-
 /* --- Keeping them ------------------------------------------------------------------------------------------------- */
-
-static enum keel_code change_live(struct keel_store *store, const struct keel_run_core *before,
-								  const struct keel_run_core *after, int64_t now, struct keel_error *err)
-{
-	static const char insert[] = "INSERT INTO live (thread_id, seq, status, priority, created_at, session_id)"
-								 " VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-	static const char move[] = "UPDATE live SET status = ?3 WHERE thread_id = ?1 AND seq = ?2";
-	static const char update[] = "UPDATE live SET status = ?3, priority = ?4, created_at = ?5, session_id = ?6"
-								 " WHERE thread_id = ?1 AND seq = ?2";
-	static const char drop[] = "DELETE FROM live WHERE thread_id = ?1 AND seq = ?2";
-	bool was = is_live(before), is = is_live(after);
-	KEEL_ASSERT(was || is);
-	if (!is)
-		return was ? keel_execute(store, drop, err, keel_value_text(before->thread_id), keel_value_int(before->seq))
-				   : KEEL_OK;
-	int64_t status = live_status(after, now);
-	if (was && before->priority == after->priority && before->created_at == after->created_at &&
-		before->session_id == after->session_id && before->claimable == after->claimable)
-		return keel_execute(store, move, err, keel_value_text(after->thread_id), keel_value_int(after->seq),
-							keel_value_int(status));
-	return keel_execute(store, was ? update : insert, err, keel_value_text(after->thread_id),
-						keel_value_int(after->seq), keel_value_int(status), keel_value_int(after->priority),
-						keel_value_int(after->created_at), live_session(after));
-}
 
 /* A row of the table `later`, which may have been taken out when its time came. */
 static enum keel_code change_later(struct keel_store *store, const struct keel_run_core *before,
@@ -151,8 +122,8 @@ static bool same_claim(const struct keel_run_core *before, const struct keel_run
 {
 	return before->priority == after->priority && before->concurrency == after->concurrency &&
 		   before->deadline == after->deadline && before->scheduled_at == INT64_MIN &&
-		   after->scheduled_at == INT64_MIN &&
-		   keel_text_same(before->handler, after->handler) && keel_text_same(before->waits_for, after->waits_for);
+		   after->scheduled_at == INT64_MIN && keel_text_same(before->handler, after->handler) &&
+		   keel_text_same(before->waits_for, after->waits_for);
 }
 
 static enum keel_code change_claim(struct keel_store *store, const struct keel_run_core *before,
@@ -175,16 +146,13 @@ enum keel_code keel_live_change(struct keel_store *store, struct keel_text run_i
 								const struct keel_run_core *after, struct keel_error *err)
 {
 	int64_t now = keel_store_now(store);
-	enum keel_code code = KEEL_OK;
 	KEEL_ASSERT(store->sql->driver->in_transaction(store->sql));
 	KEEL_ASSERT((before || after) && (!after || keel_run_invariant(after)));
 	KEEL_ASSERT(!before || !after || before->seq == after->seq);
 	KEEL_ASSERT(!before || !after || keel_text_same(before->thread_id, after->thread_id));
-	if (!is_live(before) && !is_live(after))
+	if (!keel_live_is(before) && !keel_live_is(after))
 		return KEEL_OK;
-	code = change_live(store, before, after, now, err);
-	if (code == KEEL_OK)
-		code = change_later(store, before, after, now, err);
+	enum keel_code code = change_later(store, before, after, now, err);
 	if (code == KEEL_OK)
 		code = change_due(store, before, after, err);
 	if (code == KEEL_OK)
@@ -192,21 +160,19 @@ enum keel_code keel_live_change(struct keel_store *store, struct keel_text run_i
 	if (code == KEEL_OK)
 		code = change_claim(store, before, after, now, err);
 	if (code == KEEL_OK && before && before->waited_for)
-		code = keel_line_wake(store, before->thread_id, is_live(after) ? (struct keel_text){NULL, 0} : run_id, err);
+		code =
+			keel_line_wake(store, before->thread_id, keel_live_is(after) ? (struct keel_text){NULL, 0} : run_id, err);
 	return code;
 }
 
 enum keel_code keel_live_put_off(struct keel_store *store, struct keel_text run_id, const struct keel_run_core *core,
 								 bool *put_off, struct keel_error *err)
 {
-	static const char text[] = "SELECT 1 FROM live WHERE thread_id = ?1 AND seq = ?2 AND status = 0";
-	struct keel_statement *select;
+	static const char text[] = "UPDATE live SET status = ?3 WHERE thread_id = ?1 AND seq = ?2 AND status = 0";
+	int64_t status = keel_live_status(core, keel_store_now(store));
 	*put_off = false;
-	enum keel_code code =
-		keel_query(store, text, &select, err, keel_value_text(core->thread_id), keel_value_int(core->seq));
-	if (code != KEEL_OK)
-		return code;
-	code = keel_step(select, put_off, err);
-	keel_reset(select);
+	enum keel_code code = keel_execute(store, text, err, keel_value_text(core->thread_id), keel_value_int(core->seq),
+									   keel_value_int(status));
+	*put_off = code == KEEL_OK && store->sql->driver->changes(store->sql) > 0;
 	return code == KEEL_OK && *put_off ? keel_live_change(store, run_id, core, core, err) : code;
 }

@@ -1,4 +1,4 @@
-/* live.h - the tables of what is in flight, kept with the rows of runs. For the domain only. */
+/* live.h - what is in flight, and the tables that are kept with it. For the domain only. */
 #ifndef KEEL_KERNEL_RUN_LIVE_H
 #define KEEL_KERNEL_RUN_LIVE_H
 
@@ -7,8 +7,14 @@
 /* The status of a run in `live` while it is pending and not due: it never started, or it did. */
 enum { KEEL_LIVE_LATER = -1, KEEL_LIVE_RETRY = -2 };
 
-/* Keeps the tables with a row that was written, in the same transaction: `before` NULL for a new one, `after` NULL for
- * one that was deleted. */
+/* Whether a run is in flight, or has ended and is not settled: it has a row of `live`. NULL is not. */
+bool keel_live_is(const struct keel_run_core *core);
+
+/* Its status there. */
+int64_t keel_live_status(const struct keel_run_core *core, int64_t now);
+
+/* Keeps the other tables with a run that was written, in the same transaction: `before` NULL for a new one, `after`
+ * NULL for one that was deleted. */
 enum keel_code keel_live_change(struct keel_store *store, struct keel_text run_id, const struct keel_run_core *before,
 								const struct keel_run_core *after, struct keel_error *err);
 

@@ -123,8 +123,8 @@ enum keel_code keel_run_renew(struct keel_store *store, int64_t lease_us, int64_
 	/* A renewal is no change of state: no revision, no event. Whoever watches sees it by the beat of the session, also
 	 * when the clock stands still. */
 	static const char text[] =
-		"UPDATE runs SET lease_expires_at = ?1, lease_us = ?3 WHERE seq IN (SELECT seq FROM live WHERE session_id = ?2"
-		" AND status < 2) AND lease_expires_at IS NOT NULL";
+		"UPDATE live SET lease_expires_at = ?1, lease_us = ?3 WHERE session_id = ?2 AND status < 2"
+		" AND lease_expires_at IS NOT NULL";
 	static const char beat[] = "UPDATE sessions SET beat = beat + 1 WHERE id = ?1";
 	*renewed = 0;
 	if (lease_us < 1)

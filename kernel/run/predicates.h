@@ -1,13 +1,10 @@
-/* predicates.h - the conditions that partial indexes hang on, and what is in flight. For the domain only.
+/* predicates.h - the conditions that partial indexes hang on. For the domain only.
  *
  * A query finds a partial index by saying its condition, in its words. Those that a comparison with a value implies
  * (IS NOT NULL) need not be said. tests/predicates.lua compares with the schema.
  */
 #ifndef KEEL_KERNEL_RUN_PREDICATES_H
 #define KEEL_KERNEL_RUN_PREDICATES_H
-
-/* Of a row of runs: pending or running. The tables of what is in flight are kept by it. */
-#define KEEL_INFLIGHT "coalesce(status, 0) < 2"
 
 /* Indexes: lines_ready, lines_ready_of. */
 #define KEEL_LINE_READY "parked_name IS NULL"

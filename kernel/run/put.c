@@ -310,7 +310,7 @@ enum keel_code keel_run_delete(struct keel_store *store, struct keel_text run_id
 enum keel_code keel_run_get(struct keel_store *store, struct keel_text run_id, struct keel_text user_id,
 							struct keel_runs *list, struct keel_error *err)
 {
-	static const char text[] = KEEL_RUN_SELECT "WHERE run_id = ?1 AND (?2 IS NULL OR user_id = ?2)";
+	static const char text[] = KEEL_RUN_SELECT "WHERE r.run_id = ?1 AND (?2 IS NULL OR user_id = ?2)";
 	struct keel_statement *select;
 	list->count = 0;
 	enum keel_code code = keel_check_id(run_id, "run_id", err);
@@ -328,7 +328,7 @@ enum keel_code keel_run_find_by_key(struct keel_store *store, struct keel_text k
 {
 	/* An id is never empty, so the empty text can stand for none. */
 	static const char text[] =
-		KEEL_RUN_SELECT "WHERE seq = (SELECT seq FROM keys WHERE idempotency_key = ?1 AND user_id = coalesce(?2, '')"
+		KEEL_RUN_SELECT "WHERE r.seq = (SELECT seq FROM keys WHERE idempotency_key = ?1 AND user_id = coalesce(?2, '')"
 						" AND (expires_at IS NULL OR expires_at > ?3) ORDER BY seq DESC LIMIT 1)";
 	struct keel_statement *select;
 	list->count = 0;
@@ -346,9 +346,9 @@ enum keel_code keel_run_find_by_key(struct keel_store *store, struct keel_text k
 enum keel_code keel_run_list_by_thread(struct keel_store *store, struct keel_text thread_id, struct keel_text user_id,
 									   int64_t limit, struct keel_runs *list, struct keel_error *err)
 {
-	static const char text[] = KEEL_RUN_SELECT "WHERE thread_id = ?1 AND (?2 IS NULL OR user_id = ?2)"
+	static const char text[] = KEEL_RUN_SELECT "WHERE r.thread_id = ?1 AND (?2 IS NULL OR user_id = ?2)"
 											   " AND coalesce(operation_kind, 'run') = 'run'"
-											   " ORDER BY created_at DESC, seq LIMIT ?3";
+											   " ORDER BY r.created_at DESC, r.seq LIMIT ?3";
 	struct keel_statement *select;
 	list->count = 0;
 	enum keel_code code = keel_check_id(thread_id, "thread_id", err);

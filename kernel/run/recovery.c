@@ -59,12 +59,14 @@ enum keel_code keel_run_lease_left(struct keel_store *store, struct keel_text ru
 	*left_us = INT64_MAX;
 	enum keel_code code = keel_check_id(run_id, "run_id", err);
 	if (code == KEEL_OK)
-		code = keel_store_check(store, err);
-	if (code == KEEL_OK)
-		code = keel_run_read_core(store, run_id, &arena, &core, err);
+		code = keel_read_begin(store, err);
+	if (code != KEEL_OK)
+		return code;
+	code = keel_run_read_core(store, run_id, &arena, &core, err);
 	if (code == KEEL_OK && core.found && !keel_run_status_is_final(core.status) && core.lease_expires_at != INT64_MIN)
 		code = has_lost_lease(store, &core, left_us, err);
 	keel_arena_free(&arena);
+	keel_read_end(store);
 	return code;
 }
 

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "run/core.h"
+#include "run/live.h"
 
 void keel_run_hydrate(struct keel_run *run)
 {
@@ -72,6 +73,10 @@ static enum keel_code read_row(struct keel_statement *select, keel_run_set wante
 		} else {
 			*keel_run_number(run, field) = keel_column_int(select, i);
 		}
+		if (field == KEEL_RUN_FIELD_STATUS && (run->status == KEEL_LIVE_LATER || run->status == KEEL_LIVE_RETRY))
+			run->status = KEEL_RUN_PENDING;
+		if (field == KEEL_RUN_FIELD_SESSION_ID && run->session_id == 0) /* nobody */
+			keel_run_set_remove(&run->valued, field);
 	}
 	if (KEEL_RUN_HAS(run, STATUS) && !keel_run_status_name((enum keel_run_status)run->status))
 		return keel_fail(err, KEEL_STORE_CORRUPT, "run %s has the unknown status %lld", run->run_id.data,

@@ -8,10 +8,29 @@
 #include "run/fields.h"
 #include "store/store.h"
 
-#define KEEL_RUN_COLUMN(NAME, member, type, giver) #member ", "
+/* Where a field of each part is read. A run has a state in one of the two tables. */
+#define KEEL_RUN_FIXED(member) "r." #member
+#define KEEL_RUN_STATE(member) "coalesce(l." #member ", o." #member ")"
+#define KEEL_RUN_WORK(member) "o." #member
+#define KEEL_RUN_COLUMN(NAME, member, type, giver, part) KEEL_RUN_##part(member) ", "
+#define KEEL_RUN_LIVE_FIXED(member) KEEL_RUN_FIXED(member)
+#define KEEL_RUN_LIVE_STATE(member) "l." #member
+#define KEEL_RUN_LIVE_WORK(member) KEEL_RUN_WORK(member)
+#define KEEL_RUN_LIVE_COLUMN(NAME, member, type, giver, part) KEEL_RUN_LIVE_##part(member) ", "
+
+/* The tables that runs are in: r, l and o. */
+#define KEEL_RUN_FROM                                                                                      \
+	"FROM runs AS r LEFT JOIN live AS l ON l.thread_id = r.thread_id AND l.seq = r.seq"                    \
+	" LEFT JOIN outcomes AS o ON o.seq = r.seq "
 
 /* Every column of a run, then its place in the order of insertion; the beginning of a SELECT for read_runs. */
-#define KEEL_RUN_SELECT "SELECT " KEEL_RUN_FIELD_MAP(KEEL_RUN_COLUMN) "seq FROM runs "
+#define KEEL_RUN_SELECT "SELECT " KEEL_RUN_FIELD_MAP(KEEL_RUN_COLUMN) "r.seq " KEEL_RUN_FROM
+
+/* The same of what is in flight or finalizing, and of nothing else. */
+#define KEEL_RUN_LIVE_FROM "FROM runs AS r JOIN live AS l ON l.thread_id = r.thread_id AND l.seq = r.seq "
+#define KEEL_RUN_LIVE_SELECT                                                                              \
+	"SELECT " KEEL_RUN_FIELD_MAP(KEEL_RUN_LIVE_COLUMN) "r.seq " KEEL_RUN_LIVE_FROM                        \
+	"LEFT JOIN outcomes AS o ON o.seq = r.seq "
 
 /* Gives a run what null means where a record must have a value. */
 void keel_run_hydrate(struct keel_run *run);

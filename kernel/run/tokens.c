@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "run/rows.h"
 #include "store/store.h"
 
 /* A sum in the making. */
@@ -144,9 +145,9 @@ static enum keel_code read_models(struct keel_text usage, struct adding *to, str
 /* --- Runs --------------------------------------------------------------------------------------------------------- */
 
 enum { STATUS, MODEL_NAME, USAGE, TOTAL, INPUT, OUTPUT, LEAD_AGENT, SUBAGENT, MIDDLEWARE };
-#define COLUMNS                                                                                        \
-	"status, model_name, token_usage_by_model, total_tokens, total_input_tokens, total_output_tokens," \
-	" lead_agent_tokens, subagent_tokens, middleware_tokens"
+#define COLUMNS                                                                                         \
+	"coalesce(l.status, o.status), model_name, token_usage_by_model, total_tokens, total_input_tokens," \
+	" total_output_tokens, lead_agent_tokens, subagent_tokens, middleware_tokens"
 
 static enum keel_code add_run(struct adding *to, struct keel_statement *select, struct keel_error *err)
 {
@@ -185,8 +186,9 @@ static enum keel_code add_run(struct adding *to, struct keel_statement *select, 
 enum keel_code keel_tokens_of_thread(struct keel_store *store, struct keel_text thread_id, bool include_active,
 									 struct keel_token_totals *totals, struct keel_error *err)
 {
-	static const char text[] = "SELECT " COLUMNS " FROM runs WHERE thread_id = ?1 AND status BETWEEN ?2 AND ?3"
-							   " AND coalesce(operation_kind, 'run') = 'run'";
+	static const char text[] = "SELECT " COLUMNS " " KEEL_RUN_FROM "WHERE r.thread_id = ?1"
+							   " AND coalesce(l.status, o.status) BETWEEN ?2 AND ?3"
+							   " AND coalesce(r.operation_kind, 'run') = 'run'";
 	struct keel_statement *select;
 	struct adding to = {.totals = totals};
 	bool row;

@@ -16,4 +16,7 @@ enum keel_code keel_run_update(struct keel_store *store, struct keel_text run_id
 enum keel_code keel_run_remove(struct keel_store *store, struct keel_text run_id, const struct keel_run_core *core,
                                struct keel_error *err);
 
+/* Deletes the row of a run that has ended and is settled. */
+enum keel_code keel_run_remove_ended(struct keel_store *store, int64_t seq, struct keel_error *err);
+
 #endif

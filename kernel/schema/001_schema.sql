@@ -25,47 +25,109 @@ CREATE TABLE sessions (
 
 -- --- Runs ------------------------------------------------------------------------------------------------------------
 
--- One row a run: the truth. `seq` is the order of insertion. A status is a number (include/keel/run.h has the names),
--- null means pending. What follows below says the same again, of some runs, where it is looked for; verify compares.
+-- One row a run: who it is, and what is wanted of it. `seq` is the order of insertion. What becomes of it is in `live`
+-- while it is in flight, and then in `outcomes`.
 CREATE TABLE runs (
 	seq                  INTEGER PRIMARY KEY,
 	run_id               TEXT NOT NULL UNIQUE,
 	thread_id            TEXT NOT NULL,
-	status               INTEGER,
-	operation_kind       TEXT,
-	session_id           INTEGER,
-	fence                INTEGER NOT NULL,
-	claimable            INTEGER,
 	created_at           INTEGER NOT NULL,
-	updated_at           INTEGER NOT NULL,
-	started_at           INTEGER,
-	ended_at             INTEGER,
-	revision             INTEGER NOT NULL,
-	assistant_id         TEXT,
+	operation_kind       TEXT,
+	max_attempts         INTEGER,
+	deadline             INTEGER,
+	concurrency          INTEGER,
+	strict               INTEGER,
+	waits_for            TEXT,
+	handler              TEXT,
+	worker_ref           TEXT,
 	user_id              TEXT,
+	assistant_id         TEXT,
 	on_disconnect        TEXT,
 	multitask_strategy   TEXT,
 	metadata             TEXT,
 	kwargs               TEXT,
-	priority             INTEGER,
-	attempt              INTEGER,
-	max_attempts         INTEGER,
-	losses               INTEGER,
 	max_losses           INTEGER,
-	scheduled_at         INTEGER,
-	deadline             INTEGER,
-	waits_for            TEXT,
 	batch_id             TEXT,
 	plan_entry           TEXT,
 	fingerprint          TEXT,
 	idempotency_key      TEXT,
+	idempotency_hash     TEXT,
+	idempotency_expires_at INTEGER,
 	reconciler           TEXT,
+	start_by             INTEGER,
+	artifacts_path       TEXT,
+	logs_path            TEXT,
+	parent_run_id        TEXT,
+	retry_of             TEXT,
+	schedule             TEXT,
+	timeout              INTEGER
+) STRICT;
+
+-- Listing a thread, newest first, equal times in order of insertion.
+CREATE INDEX runs_by_thread ON runs (thread_id, created_at DESC);
+
+-- The state of what is in flight, and of what has ended and is not settled, in the order of admission. A status is a
+-- number (include/keel/run.h has the names); that of a run that is pending and not due is -1, or -2 if it had started
+-- before. `session_id` is 0 for what is nobody's, and null for what waits to be claimed. `created_at` is the run's.
+CREATE TABLE live (
+	thread_id           TEXT NOT NULL,
+	seq                 INTEGER NOT NULL, -- runs.seq
+	status              INTEGER NOT NULL,
+	priority            INTEGER NOT NULL,
+	session_id          INTEGER,
+	created_at          INTEGER NOT NULL,
+	fence               INTEGER NOT NULL,
+	revision            INTEGER NOT NULL,
+	updated_at          INTEGER NOT NULL,
+	claimable           INTEGER,
+	started_at          INTEGER,
+	ended_at            INTEGER,
+	finalizing          INTEGER,
+	attempt             INTEGER,
+	losses              INTEGER,
+	snoozes             INTEGER,
+	scheduled_at        INTEGER,
+	lease_expires_at    INTEGER,
+	lease_us            INTEGER, -- how long a lease lasts: judged by who saw it unrenewed for that long, by no clock
+	cancel_action       TEXT,
+	cancel_requested_at INTEGER,
+	shared              INTEGER, -- it was claimed: others can run it, too
+	PRIMARY KEY (thread_id, seq)
+) STRICT, WITHOUT ROWID;
+
+-- The queue of a thread, its head first; and what runs on it, or ended and is not done yet.
+CREATE INDEX live_queue ON live (thread_id, status, priority DESC, seq);
+
+-- What a session has in flight: heartbeats, and what a dead session left. What is nobody's.
+CREATE INDEX live_of_session ON live (session_id, seq) WHERE session_id IS NOT NULL;
+
+-- What a run has come to; from when it has come to anything. Its last state is here when its row of `live` is gone, and
+-- null until then.
+CREATE TABLE outcomes (
+	seq                  INTEGER PRIMARY KEY, -- runs.seq
+	status               INTEGER,
+	priority             INTEGER,
+	session_id           INTEGER,
+	fence                INTEGER,
+	revision             INTEGER,
+	updated_at           INTEGER,
+	claimable            INTEGER,
+	started_at           INTEGER,
+	ended_at             INTEGER,
+	finalizing           INTEGER,
+	attempt              INTEGER,
+	losses               INTEGER,
+	snoozes              INTEGER,
+	scheduled_at         INTEGER,
+	lease_expires_at     INTEGER,
+	lease_us             INTEGER,
 	cancel_action        TEXT,
-	worker_ref           TEXT,
-	error                TEXT,
-	error_code           TEXT,
+	cancel_requested_at  INTEGER,
+	shared               INTEGER,
 	exit_code            INTEGER,
+	error_code           TEXT,
 	stop_reason          TEXT,
+	successor            TEXT,
 	model_name           TEXT,
 	total_input_tokens   INTEGER,
 	total_output_tokens  INTEGER,
@@ -76,52 +138,12 @@ CREATE TABLE runs (
 	middleware_tokens    INTEGER,
 	message_count        INTEGER,
 	token_usage_by_model TEXT,
-	last_ai_message      TEXT,
-	first_human_message  TEXT,
-	concurrency          INTEGER,
-	start_by             INTEGER,
-	finalizing           INTEGER,
-	lease_expires_at     INTEGER,
-	cancel_requested_at  INTEGER,
-	successor            TEXT,
-	idempotency_hash     TEXT,
-	idempotency_expires_at INTEGER,
-	artifacts_path       TEXT,
-	logs_path            TEXT,
-	handler              TEXT,
+	error                TEXT,
 	result               TEXT,
 	progress             TEXT,
-	parent_run_id        TEXT,
-	retry_of             TEXT,
-	schedule             TEXT,
-	timeout              INTEGER,
-	snoozes              INTEGER,
-	strict               INTEGER,
-	shared               INTEGER, -- it was claimed: others can run it, too
-	lease_us             INTEGER  -- how long a lease lasts: judged by who saw it unrenewed for that long, by no clock
+	last_ai_message      TEXT,
+	first_human_message  TEXT
 ) STRICT;
-
--- Listing a thread, newest first, equal times in order of insertion.
-CREATE INDEX runs_by_thread ON runs (thread_id, created_at DESC);
-
--- What is in flight, and what has ended and is not settled, in the order of admission. `status` is that of the run, but
--- of one that is pending and not due -1, or -2 if it had started before. `session_id` is 0 for what is nobody's, and
--- null for what waits to be claimed.
-CREATE TABLE live (
-	thread_id  TEXT NOT NULL,
-	seq        INTEGER NOT NULL, -- runs.seq
-	status     INTEGER NOT NULL,
-	priority   INTEGER NOT NULL,
-	created_at INTEGER NOT NULL,
-	session_id INTEGER,
-	PRIMARY KEY (thread_id, seq)
-) STRICT, WITHOUT ROWID;
-
--- The queue of a thread, its head first; and what runs on it, or ended and is not done yet.
-CREATE INDEX live_queue ON live (thread_id, status, priority DESC, seq);
-
--- What a session has in flight: heartbeats, and what a dead session left. What is nobody's.
-CREATE INDEX live_of_session ON live (session_id, seq) WHERE session_id IS NOT NULL;
 
 -- Pending, and not due when it was last looked at.
 CREATE TABLE later (

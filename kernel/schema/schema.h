@@ -8,7 +8,7 @@ struct keel_migration {
 };
 
 /* Versions up to this one are those of stores from before the first release, which nobody can read any more. */
-enum { KEEL_SCHEMA_BASE = 100 };
+enum { KEEL_SCHEMA_BASE = 101 };
 
 /* Migration number i + 1 brings the schema from version KEEL_SCHEMA_BASE + i to the next. */
 extern const struct keel_migration keel_migrations[];

@@ -227,7 +227,7 @@ describe("keel doctor", function()
     local store = support.open(path)
     assert(store:put("r", { thread_id = "t", claimable = true }))
     store:close()
-    if not os.execute(("sqlite3 %s 'UPDATE runs SET revision = 0' 2>/dev/null"):format(path)) then
+    if not os.execute(("sqlite3 %s 'UPDATE live SET revision = 0' 2>/dev/null"):format(path)) then
       return pending "there is no sqlite3 to do damage with"
     end
     local text = run("doctor").output

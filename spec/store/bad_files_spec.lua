@@ -82,7 +82,7 @@ describe("A path that is no store gets its code, the path in the message, and st
   end)
 
   it("a store from before the first release is store_version, and a sentence says so", function()
-    for _, version in ipairs { 1, 7, 100 } do
+    for _, version in ipairs { 1, 7, 100, 101 } do
       local path = closed_store()
       files.patch(path, USER_VERSION, string.pack(">I4", version))
       for _, readonly in ipairs { false, true } do

@@ -84,7 +84,7 @@ describe("A damaged document", function()
 
   it("F-6: does not stop recovery", function()
     local store, _, path = with_damaged_run(nil, { claimable = false, status = "running" })
-    damage(path, "UPDATE runs SET session_id = NULL, kwargs = 'x'")
+    damage(path, "UPDATE live SET session_id = 0; UPDATE runs SET kwargs = 'x'")
     local runs = support.manager(store)
     local recovered = assert(runs:reconcile_orphaned_inflight_runs { error = "gone" })
     assert.equal(3, #recovered)

@@ -33,21 +33,26 @@ static const char metadata[] =
 
 /* --- Plain C ----------------------------------------------------------------------------------------------------- */
 
-enum { BEGIN, COMMIT, INFLIGHT, INSERT, START, FINISH, EVENT, STATEMENTS };
+enum { BEGIN, COMMIT, INFLIGHT, INSERT, ADMIT, START, FINISH, DROP, EVENT, STATEMENTS };
 
+#define ITS_PLACE " FROM runs AS r WHERE run_id = ?1 AND live.thread_id = r.thread_id AND live.seq = r.seq"
 static const char *const texts[STATEMENTS] = {
 	[BEGIN] = "BEGIN IMMEDIATE",
 	[COMMIT] = "COMMIT",
-	[INFLIGHT] =
-		"SELECT run_id, status, session_id FROM runs WHERE thread_id = ?1 AND coalesce(status, 0) < 2 ORDER BY seq",
-	[INSERT] = "INSERT INTO runs (run_id, thread_id, status, operation_kind, session_id, fence, created_at, updated_at,"
-			   " revision, on_disconnect, multitask_strategy, metadata, attempt)"
-			   " VALUES (?1, ?2, 0, 'run', 1, 1, ?3, ?3, 1, 'cancel', 'reject', ?4, 1)",
-	[START] = "UPDATE runs SET status = 1, updated_at = ?2, started_at = ?2, revision = revision + 1"
-			  " WHERE run_id = ?1 AND coalesce(status, 0) = 0 AND fence = 1",
-	[FINISH] = "UPDATE runs SET status = 2, updated_at = ?2, ended_at = ?2, revision = revision + 1,"
-			   " total_input_tokens = 1200, total_output_tokens = 340, total_tokens = 1540, llm_call_count = 3,"
-			   " message_count = 8 WHERE run_id = ?1 AND status = 1 AND fence = 1",
+	[INFLIGHT] = "SELECT run_id, status, session_id FROM live AS l JOIN runs AS r ON r.seq = l.seq"
+				 " WHERE l.thread_id = ?1 AND status < 2 ORDER BY l.seq",
+	[INSERT] = "INSERT INTO runs (run_id, thread_id, operation_kind, created_at, on_disconnect, multitask_strategy,"
+			   " metadata) VALUES (?1, ?2, 'run', ?3, 'cancel', 'reject', ?4)",
+	[ADMIT] = "INSERT INTO live (thread_id, seq, status, priority, session_id, fence, created_at, updated_at, revision,"
+			  " attempt) VALUES (?2, last_insert_rowid(), 0, 0, 1, 1, ?3, ?3, 1, 1)",
+	[START] = "UPDATE live SET status = 1, updated_at = ?2, started_at = ?2, revision = revision + 1" ITS_PLACE
+			  " AND status = 0 AND fence = 1",
+	[FINISH] = "INSERT INTO outcomes (seq, status, session_id, fence, updated_at, started_at, ended_at, revision,"
+			   " attempt, total_input_tokens, total_output_tokens, total_tokens, llm_call_count, message_count)"
+			   " SELECT l.seq, 2, session_id, fence, ?2, started_at, ?2, revision + 1, attempt, 1200, 340, 1540, 3, 8"
+			   " FROM runs AS r JOIN live AS l ON l.thread_id = r.thread_id AND l.seq = r.seq"
+			   " WHERE run_id = ?1 AND status = 1 AND fence = 1",
+	[DROP] = "DELETE FROM live WHERE (thread_id, seq) IN (SELECT thread_id, seq FROM runs WHERE run_id = ?1)",
 	[EVENT] = "INSERT INTO events (kind, at, thread_id, run_id, data) VALUES (?1, ?2, ?3, ?4, ?5)",
 };
 
@@ -92,6 +97,10 @@ static void plain_lifecycle(struct plain *plain, const char *thread)
 	sqlite3_bind_int64(insert, 3, at);
 	sqlite3_bind_text(insert, 4, metadata, -1, SQLITE_STATIC);
 	step(plain, INSERT, SQLITE_DONE);
+	sqlite3_stmt *admit = plain->statements[ADMIT];
+	sqlite3_bind_text(admit, 2, thread, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(admit, 3, at);
+	step(plain, ADMIT, SQLITE_DONE);
 	event(plain, "run_created", at, thread, id, "{\"strategy\":\"reject\",\"strategy_version\":\"0123456789abcdef\"}");
 	step(plain, COMMIT, SQLITE_DONE);
 	for (int which = START; which <= FINISH; which++) {
@@ -100,6 +109,10 @@ static void plain_lifecycle(struct plain *plain, const char *thread)
 		sqlite3_bind_text(plain->statements[which], 1, id, -1, SQLITE_STATIC);
 		sqlite3_bind_int64(plain->statements[which], 2, at);
 		step(plain, which, SQLITE_DONE);
+		if (which == FINISH) {
+			sqlite3_bind_text(plain->statements[DROP], 1, id, -1, SQLITE_STATIC);
+			step(plain, DROP, SQLITE_DONE);
+		}
 		event(plain, which == START ? "run_started" : "run_finished", at, thread, id,
 			  which == START ? "{\"fence\":1,\"session_id\":1}" : "{\"status\":\"success\"}");
 		step(plain, COMMIT, SQLITE_DONE);
@@ -232,11 +245,11 @@ static void make_store(const char *path, long runs)
 	char *sql = sqlite3_mprintf(
 		"PRAGMA synchronous = OFF; PRAGMA cache_size = -400000; BEGIN;"
 		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %ld)"
-		" INSERT INTO runs (run_id, thread_id, status, operation_kind, session_id, fence, created_at, updated_at,"
-		" started_at, ended_at, revision, on_disconnect, multitask_strategy, metadata, attempt, total_tokens)"
-		" SELECT printf('0000%%08x-0000-7000-8000-%%012x', i, i), 'thread-' || (i %% 1000), 2, 'run', 1, 1, i * "
-		"1000000,"
-		" i * 1000000, i * 1000000, i * 1000000, 3, 'cancel', 'reject', %Q, 1, 1540 FROM n;"
+		" INSERT INTO runs (run_id, thread_id, operation_kind, created_at, on_disconnect, multitask_strategy, metadata)"
+		" SELECT printf('0000%%08x-0000-7000-8000-%%012x', i, i), 'thread-' || (i %% 1000), 'run', i * 1000000,"
+		" 'cancel', 'reject', %Q FROM n;"
+		"INSERT INTO outcomes (seq, status, session_id, fence, updated_at, started_at, ended_at, revision, attempt,"
+		" total_tokens) SELECT seq, 2, 1, 1, created_at, created_at, created_at, 3, 1, 1540 FROM runs;"
 		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %ld)"
 		" INSERT INTO events (kind, at, thread_id, run_id, data)"
 		" SELECT CASE e WHEN 0 THEN 'run_created' WHEN 1 THEN 'run_started' ELSE 'run_finished' END, i * 1000000,"

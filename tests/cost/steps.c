@@ -93,7 +93,7 @@ static char *columns_of_copy(const char *table)
 	return list;
 }
 
-/* Doubles the runs of a table that have ended. */
+/* Doubles what a table has of the runs that have ended; `runs` comes last. */
 static void double_ended(const char *table, int round, int64_t by)
 {
 	char *columns = columns_of_copy(table), suffix[16];
@@ -123,8 +123,11 @@ static void fill_ended(void)
 		put_with_status(run_id, thread_id, KEEL_RUN_SUCCESS);
 	}
 	succeed(keel_store_commit(world.store, &why));
-	for (int round = 0; round < DOUBLINGS; round++)
-		double_ended("runs", round, raw_number("SELECT max(seq) FROM runs"));
+	for (int round = 0; round < DOUBLINGS; round++) {
+		int64_t by = raw_number("SELECT max(seq) FROM runs");
+		double_ended("outcomes", round, by);
+		double_ended("runs", round, by);
+	}
 	static const char log[] =
 		"INSERT INTO events (kind, at, run_id, thread_id) SELECT 'run_finished', created_at, run_id, thread_id FROM"
 		" runs WHERE run_id LIKE 'ended%.%'";

@@ -372,7 +372,7 @@ static void recover(struct writer *writer, const char *durability)
 /* Every run has ended, and once. */
 static void check_ends(void)
 {
-	assert_int_equal(raw_number("SELECT count(*) FROM runs WHERE coalesce(status, 0) < 2"), 0);
+	assert_int_equal(raw_number("SELECT count(*) FROM live WHERE status < 2"), 0);
 	assert_int_equal(raw_number("SELECT count(*) FROM (SELECT count(e.id) AS ends FROM runs LEFT JOIN events AS e"
 								" ON e.run_id = runs.run_id AND e.kind = 'run_finished'"
 								" GROUP BY runs.run_id HAVING ends <> 1)"),

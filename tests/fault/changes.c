@@ -94,6 +94,20 @@ static enum keel_code settle(void)
 	return code;
 }
 
+static void one_ended(void)
+{
+	one_running();
+	succeed(complete());
+}
+
+static enum keel_code unsettle(void)
+{
+	struct keel_run run = run_of("a", "t");
+	put_text(&run, KEEL_RUN_ERROR);
+	SET(&run, FINALIZING, finalizing, 1);
+	return keel_run_put(world.store, &run, nothing, NULL, &why);
+}
+
 static enum keel_code requeue(void)
 {
 	struct keel_requeue asked = {.error = text("again"), .delay_us = 1500000};
@@ -293,6 +307,7 @@ static const struct operation operations[] = {
 	{"completion under a savepoint", TRANSACTS, one_running, NULL, complete_under_savepoint, NULL},
 	{"progress", 0, one_running, NULL, progress, NULL},
 	{"settling", 0, one_finalizing, NULL, settle, NULL},
+	{"what ended and is not settled after all", 0, one_ended, NULL, unsettle, NULL},
 	{"requeueing", 0, one_running, NULL, requeue, NULL},
 	{"starting through the gate", 0, open_gate, NULL, start_gated, NULL},
 	{"waiting for another", 0, waiting_for_one, NULL, start_gated, NULL},

@@ -22,7 +22,8 @@ static void some_runs(void)
 static void damaged(void)
 {
 	some_runs();
-	raw("UPDATE runs SET fence = 0 WHERE run_id = 'done'; DELETE FROM events WHERE id = 2");
+	raw("UPDATE outcomes SET fence = 0 WHERE seq = (SELECT seq FROM runs WHERE run_id = 'done');"
+		"DELETE FROM events WHERE id = 2");
 }
 
 /* Another handle lives; the file that holds its lock is gone, so that its row has to tell. */

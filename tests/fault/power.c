@@ -40,6 +40,8 @@ static char *picture(struct keel_store *store)
 	static const char *const tables[] = {"SELECT event_low_water FROM store",
 										 "SELECT * FROM events ORDER BY id",
 										 "SELECT * FROM runs ORDER BY seq",
+										 "SELECT * FROM live ORDER BY seq",
+										 "SELECT * FROM outcomes ORDER BY seq",
 										 "SELECT * FROM leases ORDER BY name",
 										 "SELECT * FROM runtimes ORDER BY seq",
 										 "SELECT * FROM workers ORDER BY seq",

@@ -316,6 +316,10 @@ static void look(struct picture *picture)
 		picture->text[picture->size = 0] = '\0';
 	} else {
 		add_rows(picture, db, "SELECT * FROM runs ORDER BY seq");
+		if (sqlite3_table_column_metadata(db, NULL, "outcomes", NULL, NULL, NULL, NULL, NULL, NULL) == SQLITE_OK) {
+			add_rows(picture, db, "SELECT * FROM live ORDER BY seq");
+			add_rows(picture, db, "SELECT * FROM outcomes ORDER BY seq");
+		}
 		add_rows(picture, db, "SELECT * FROM events ORDER BY id");
 		if (sqlite3_table_column_metadata(db, NULL, "leases", NULL, NULL, NULL, NULL, NULL, NULL) == SQLITE_OK)
 			add_rows(picture, db, "SELECT * FROM leases ORDER BY name");

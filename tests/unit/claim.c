@@ -67,16 +67,16 @@ static void put_queues(int from, int to)
 	snprintf(
 		sql, sizeof sql,
 		"WITH RECURSIVE n(i) AS (SELECT %d UNION ALL SELECT i + 1 FROM n WHERE i < %d)"
-		" INSERT INTO runs (run_id, thread_id, status, claimable, concurrency, fence, created_at, updated_at,"
-		" revision) SELECT 'q' || i, 't' || (i %% 10), 0, 1, 1, 1, i, i, 1 FROM n;"
+		" INSERT INTO runs (run_id, thread_id, concurrency, created_at) SELECT 'q' || i, 't' || (i %% 10), 1, i FROM n;"
 		"WITH RECURSIVE n(i) AS (SELECT %d UNION ALL SELECT i + 1 FROM n WHERE i < %d)"
 		" INSERT INTO events (kind, at, thread_id, run_id) SELECT 'run_created', i, 't' || (i %% 10), 'q' || i"
 		" FROM n;"
-		"INSERT INTO live (thread_id, seq, status, priority, created_at) SELECT thread_id, seq, 0, 0, created_at"
-		" FROM runs WHERE coalesce(status, 0) = 0 AND seq NOT IN (SELECT seq FROM live);"
-		"INSERT INTO claims (line, priority, seq, thread_id, queued, handler) SELECT line, 0, runs.seq, thread_id, 1,"
-		" 'default' FROM runs JOIN lines ON places = 'thread 1 ' || thread_id WHERE coalesce(status, 0) = 0"
-		" AND claimable = 1 AND runs.seq NOT IN (SELECT seq FROM claims)",
+		"INSERT INTO live (thread_id, seq, status, priority, created_at, fence, revision, updated_at, claimable)"
+		" SELECT thread_id, seq, 0, 0, created_at, 1, 1, created_at, 1 FROM runs"
+		" WHERE seq > (SELECT max(seq) FROM claims) AND run_id LIKE 'q%%';"
+		"INSERT INTO claims (line, priority, seq, thread_id, queued, handler) SELECT line, 0, l.seq, thread_id, 1,"
+		" 'default' FROM live AS l JOIN lines ON places = 'thread 1 ' || thread_id WHERE l.status = 0"
+		" AND claimable = 1 AND l.seq > (SELECT max(seq) FROM claims)",
 		from, to - 1, from, to - 1);
 	raw(sql);
 	index_log();

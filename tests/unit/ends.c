@@ -26,18 +26,18 @@ TEST(fences)
 	struct keel_runs list = {0};
 	bool found;
 	put_owned("r", "t");
-	set("UPDATE runs SET fence = 9223372036854775807");
+	set("UPDATE live SET fence = 9223372036854775807");
 	int64_t before = newest_event();
 	refuse(STORE_FULL, keel_run_requeue(world.store, text("r"), &requeue, &found, NULL, &why));
 	used_up("the fences of run r are used up");
-	set("UPDATE runs SET session_id = NULL, claimable = 0");
+	set("UPDATE live SET session_id = 0, claimable = 0");
 	refuse(STORE_FULL, keel_run_claim_for_takeover(world.store, text("r"), &takeover, &found, &why));
-	set("UPDATE runs SET claimable = 1, status = 0;"
+	set("UPDATE live SET claimable = 1, status = 0, session_id = NULL;"
 		"INSERT INTO claims (line, priority, seq, thread_id, queued, handler) SELECT 0, 0, seq, thread_id, 0, 'default'"
 		" FROM runs");
 	refuse(STORE_FULL, keel_run_claim_next(world.store, &claim, &list, &why));
 	assert_int_equal(newest_event(), before);
-	assert_true(raw_number("SELECT fence FROM runs") == INT64_MAX);
+	assert_true(raw_number("SELECT fence FROM live") == INT64_MAX);
 	keel_runs_clear(&list);
 }
 
@@ -45,12 +45,12 @@ TEST(fences)
 TEST(revisions)
 {
 	put_pending("r", "t");
-	set("UPDATE runs SET revision = 9223372036854775807");
+	set("UPDATE live SET revision = 9223372036854775807");
 	struct keel_status_change change = {.status = KEEL_RUN_RUNNING};
 	bool found;
 	refuse(STORE_FULL, keel_run_update_status(world.store, text("r"), &change, &found, NULL, &why));
 	used_up("the revisions of run r are used up");
-	assert_true(raw_number("SELECT revision FROM runs") == INT64_MAX);
+	assert_true(raw_number("SELECT revision FROM live") == INT64_MAX);
 }
 
 /* F-51 */

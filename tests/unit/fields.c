@@ -73,7 +73,7 @@ static void check_bad_text(const struct keel_run *good, enum keel_run_field fiel
 TEST(fields_have_names)
 {
 	static const char *const names[] = {
-#define NAME(NAME_, member, type, giver) #member,
+#define NAME(NAME_, member, type, giver, part) #member,
 		KEEL_RUN_FIELD_MAP(NAME)
 #undef NAME
 	};
@@ -89,7 +89,7 @@ TEST(fields_have_names)
 TEST(numbers_lead_to_members)
 {
 	struct keel_run run;
-#define CHECK(NAME, member, type, giver)                                                                    \
+#define CHECK(NAME, member, type, giver, part)                                                               \
 	assert_int_equal(keel_run_field_giver(KEEL_RUN_FIELD_##NAME), KEEL_GIVEN_BY_##giver);                   \
 	assert_int_equal(keel_run_field_type(KEEL_RUN_FIELD_##NAME), KEEL_TYPE_##type);                         \
 	assert_ptr_equal(is_text_type(KEEL_TYPE_##type) ? (void *)keel_run_text(&run, KEEL_RUN_FIELD_##NAME)    \
@@ -238,43 +238,88 @@ TEST(every_field_survives)
 	assert_int_equal(row(run.run_id.data)->revision, 2);
 }
 
-/* Each field is written alone without touching any other, and set back to null where the schema allows. */
-TEST(every_field_is_merged_alone)
+/* Writes a field of the run alone, and then null where the schema allows: no other is touched. */
+static void merge_alone(const char *run_id, enum keel_run_field field)
 {
-	struct keel_run full = full_run(), plain = run_of("r", "t"); /* final: only then it may have an end */
-	const keel_run_set kept = KEEL_RUN_FIELDS(KEEL_RUN_FIELD_RUN_ID, KEEL_RUN_FIELD_THREAD_ID, KEEL_RUN_FIELD_REVISION,
-											  KEEL_RUN_FIELD_STATUS);
 	const keel_run_set required =
 		KEEL_RUN_FIELDS(KEEL_RUN_FIELD_CREATED_AT, KEEL_RUN_FIELD_UPDATED_AT, KEEL_RUN_FIELD_FENCE);
+	const keel_run_set stamped = KEEL_RUN_FIELDS(KEEL_RUN_FIELD_REVISION, KEEL_RUN_FIELD_UPDATED_AT,
+												 KEEL_RUN_FIELD_LEASE_US); /* goes with the lease */
+	keel_run_set others = stamped;
+	struct keel_run change = full_run();
 	struct keel_runs before = {0};
-	SET(&plain, STATUS, status, KEEL_RUN_TIMEOUT);
-	put(&plain);
-	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++) {
-		enum keel_run_field field = (enum keel_run_field)i;
-		if (keel_run_set_has(kept, field))
-			continue;
-		struct keel_run change = full;
-		succeed(keel_run_get(world.store, text("r"), nothing, &before, &why));
-		change.run_id = text("r");
-		change.given = change.valued = KEEL_RUN_FIELDS(field, KEEL_RUN_FIELD_RUN_ID);
-		put(&change);
-		check_same(row("r"), &change, keel_run_set_without(keel_run_set_all(), KEEL_RUN_FIELDS(field)));
-		if (keel_run_set_has(required, field))
-			continue;
-		change.valued = KEEL_RUN_FIELDS(KEEL_RUN_FIELD_RUN_ID);
-		put(&change);
-		check_same(row("r"), &before.items[0], KEEL_RUN_FIELDS(KEEL_RUN_FIELD_REVISION, KEEL_RUN_FIELD_UPDATED_AT,
-															   KEEL_RUN_FIELD_LEASE_US)); /* goes with the lease */
-	}
+	succeed(keel_run_get(world.store, text(run_id), nothing, &before, &why));
+	change.run_id = text(run_id);
+	change.given = change.valued = KEEL_RUN_FIELDS(field, KEEL_RUN_FIELD_RUN_ID);
+	put(&change);
+	check_same(row(run_id), &change, keel_run_set_without(keel_run_set_all(), KEEL_RUN_FIELDS(field)));
+	keel_run_set_add(&others, field);
+	check_same(row(run_id), &before.items[0], others);
+	change.valued = KEEL_RUN_FIELDS(KEEL_RUN_FIELD_RUN_ID);
+	put(&change);
+	if (!keel_run_set_has(required, field))
+		check_same(row(run_id), &before.items[0],
+				   field == KEEL_RUN_FIELD_FINALIZING ? others : stamped); /* null is 0 to a reader */
 	keel_runs_clear(&before);
+}
+
+/* Each field is written alone without touching any other, and set back to null where the schema allows: in flight,
+ * after the end, and in between. */
+TEST(every_field_is_merged_alone)
+{
+	const keel_run_set kept = KEEL_RUN_FIELDS(KEEL_RUN_FIELD_RUN_ID, KEEL_RUN_FIELD_THREAD_ID, KEEL_RUN_FIELD_REVISION,
+											  KEEL_RUN_FIELD_STATUS);
+	const keel_run_set of_ended = KEEL_RUN_FIELDS(KEEL_RUN_FIELD_ENDED_AT, KEEL_RUN_FIELD_FINALIZING);
+	enum { IN_FLIGHT, FINALIZING, ENDED, STAGES };
+	for (int stage = IN_FLIGHT; stage < STAGES; stage++)
+		for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++) {
+			enum keel_run_field field = (enum keel_run_field)i;
+			char id[32];
+			if (keel_run_set_has(kept, field) || (stage == IN_FLIGHT && keel_run_set_has(of_ended, field)))
+				continue;
+			snprintf(id, sizeof id, "r%d-%d", stage, i);
+			struct keel_run plain = run_of(id, "t");
+			SET(&plain, STATUS, status, stage == IN_FLIGHT ? KEEL_RUN_RUNNING : KEEL_RUN_TIMEOUT);
+			if (stage == FINALIZING)
+				SET(&plain, FINALIZING, finalizing, 1);
+			put(&plain);
+			merge_alone(id, field);
+		}
+}
+
+/* What a run has come to before its end is kept through it, and with it the state that it ends in. */
+TEST(work_is_kept_through_the_end)
+{
+	struct keel_run run = run_of("r", "t"), more = run_of("r", "t");
+	SET(&run, STATUS, status, KEEL_RUN_RUNNING);
+	keel_run_set_add(&run.given, KEEL_RUN_FIELD_ERROR);
+	put(&run);
+	assert_int_equal(raw_number("SELECT count(*) FROM outcomes"), 0); /* null is nothing that it has come to */
+	SET(&run, MODEL_NAME, model_name, text("m"));
+	put(&run);
+	assert_int_equal(raw_number("SELECT count(*) FROM outcomes WHERE status IS NULL"), 1);
+	SET(&more, TOTAL_TOKENS, total_tokens, 5);
+	SET(&more, ATTEMPT, attempt, 3);
+	put(&more);
+	change_status("r", KEEL_RUN_SUCCESS);
+	assert_int_equal(raw_number("SELECT count(*) FROM live"), 0);
+	assert_true(row("r")->status == KEEL_RUN_SUCCESS && row("r")->attempt == 3 && row("r")->total_tokens == 5);
+	assert_true(same_text(row("r")->model_name, text("m")));
+	more.given = more.valued = KEEL_RUN_FIELDS(KEEL_RUN_FIELD_RUN_ID);
+	SET(&more, FINALIZING, finalizing, 1);
+	put(&more);
+	assert_int_equal(raw_number("SELECT count(*) FROM live WHERE status = 2 AND attempt = 3"), 1);
+	assert_int_equal(raw_number("SELECT count(*) FROM outcomes WHERE fence IS NULL AND total_tokens = 5"), 1);
+	assert_true(row("r")->finalizing == 1 && row("r")->total_tokens == 5 && row("r")->attempt == 3);
 }
 
 /* RUN-17 */
 /* A row with null everywhere reads as pending, cancel, reject, run, empty documents and zeros; the rest is null. */
 TEST(nulls_have_meanings)
 {
-	raw("INSERT INTO runs (run_id, thread_id, fence, created_at, updated_at, revision) VALUES ('r', 't', 1, 5, 5, 1);"
-		"INSERT INTO live (thread_id, seq, status, priority, created_at, session_id) VALUES ('t', 1, 0, 0, 5, 0);"
+	raw("INSERT INTO runs (run_id, thread_id, created_at) VALUES ('r', 't', 5);"
+		"INSERT INTO live (thread_id, seq, status, priority, created_at, session_id, fence, updated_at, revision)"
+		" VALUES ('t', 1, 0, 0, 5, 0, 1, 5, 1);"
 		"INSERT INTO events (kind, at, run_id) VALUES ('run_created', 5, 'r')");
 	const struct keel_run *run = row("r");
 	assert_int_equal(run->status, KEEL_RUN_PENDING);
@@ -337,6 +382,7 @@ int main(void)
 		ALONE(sound_documents_are_not_read),
 		ALONE(large_results_are_refused), ALONE(some_texts_are_cut),
 		WITH_STORE(every_field_survives), WITH_STORE(every_field_is_merged_alone),
+		WITH_STORE(work_is_kept_through_the_end),
 		WITH_STORE(nulls_have_meanings),  WITH_STORE(odd_texts_survive),
 		WITH_STORE(numbers_survive),
 	};

@@ -258,8 +258,7 @@ TEST(held_up_runs)
 	put_claimable("c1", "c");
 	assert_string_equal(ids_where((struct keel_inflight_query){.held_up = true}), "");
 	succeed(keel_run_request_cancel(world.store, text("asked"), text("interrupt"), &winner, &why));
-	raw("UPDATE runs SET status = 5, finalizing = 1 WHERE run_id = 'stopped';"
-		"UPDATE live SET status = 5 WHERE seq = (SELECT seq FROM runs WHERE run_id = 'stopped');"
+	raw("UPDATE live SET status = 5, finalizing = 1 WHERE seq = (SELECT seq FROM runs WHERE run_id = 'stopped');"
 		"INSERT INTO stopping SELECT thread_id, seq FROM runs WHERE run_id = 'stopped'");
 	assert_string_equal(ids_where((struct keel_inflight_query){.held_up = true}), "a1 urgent");
 	world.time++;

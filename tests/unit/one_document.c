@@ -8,7 +8,7 @@ static int statements; /* that the kernel has begun since it was set; a growth i
 static int before_statement(unsigned kind, void *context, void *statement, void *sql)
 {
 	(void)kind, (void)context, (void)sql;
-	if (strstr(sqlite3_sql(statement), "SELECT run_id, ") == sqlite3_sql(statement) && statements++ == 0)
+	if (strstr(sqlite3_sql(statement), "SELECT r.run_id, ") == sqlite3_sql(statement) && statements++ == 0)
 		raw("UPDATE runs SET kwargs = '\"' || printf('%.*c', 5000, 'x') || '\"'");
 	return 0;
 }

@@ -442,7 +442,7 @@ TEST(failed_renewals_leave_the_transaction)
 	int64_t renewed;
 	start_run("r", "t", SECOND);
 	start_run("r2", "t", 2 * SECOND);
-	raw("CREATE UNIQUE INDEX no_two ON runs (lease_expires_at)");
+	raw("CREATE UNIQUE INDEX no_two ON live (lease_expires_at)");
 	succeed(keel_store_begin(world.store, &why));
 	put_pending("kept", "u");
 	assert_true(keel_run_renew(world.store, SECOND, &renewed, &why) != KEEL_OK);

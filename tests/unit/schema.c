@@ -69,14 +69,14 @@ TEST(changed_objects)
 	refused_after("ALTER TABLE leases ADD COLUMN extra INTEGER", "has another table leases");
 	refused_after("ALTER TABLE runs ADD COLUMN big TEXT GENERATED ALWAYS AS (printf('%.*c', 900000000, 'x')) VIRTUAL",
 				  "has another table runs");
-	refused_after("ALTER TABLE runs RENAME COLUMN error TO failure", "has another table runs");
+	refused_after("ALTER TABLE outcomes RENAME COLUMN error TO failure", "has another table outcomes");
 	rewrite("UPDATE sqlite_schema SET sql = replace(sql, ' AUTOINCREMENT', '') WHERE name = 'sessions'",
 			"has another table sessions");
 	rewrite("UPDATE sqlite_schema SET sql = replace(sql, ') STRICT', ')') WHERE name = 'sessions'",
 			"has another table sessions");
 	rewrite("UPDATE sqlite_schema SET sql = replace(sql, 'first_human_message  TEXT', 'first_human_message  TEXT"
-			" GENERATED ALWAYS AS (printf(''%.*c'', 900000000, ''x'')) VIRTUAL') WHERE name = 'runs'",
-			"has another table runs");
+			" GENERATED ALWAYS AS (printf(''%.*c'', 900000000, ''x'')) VIRTUAL') WHERE name = 'outcomes'",
+			"has another table outcomes");
 	rewrite("UPDATE sqlite_schema SET sql = replace(sql, 'run_id               TEXT NOT NULL UNIQUE',"
 			" 'run_id TEXT NOT NULL UNIQUE CHECK (length(randomblob(900000000)) > 0)') WHERE name = 'runs'",
 			"has another table runs");

@@ -296,10 +296,11 @@ TEST(rows_that_cannot_be)
 	struct keel_runs list = {0};
 	world.damaged = true;
 	for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
-		char id[8], sql[80];
+		char id[8], sql[100];
 		snprintf(id, sizeof id, "r%zu", i);
 		put_with_status(id, "t", KEEL_RUN_RUNNING);
-		snprintf(sql, sizeof sql, "UPDATE runs SET %s WHERE run_id = '%s'", damages[i], id);
+		snprintf(sql, sizeof sql, "UPDATE live SET %s WHERE seq = (SELECT seq FROM runs WHERE run_id = '%s')",
+				 damages[i], id);
 		raw(sql);
 		struct keel_status_change change = {.status = KEEL_RUN_SUCCESS};
 		bool found;

@@ -48,10 +48,10 @@ static bool believed(const char *usage)
 	static int number;
 	char id[16], update[256];
 	snprintf(id, sizeof id, "b%d", ++number);
-	raw("DELETE FROM runs");
+	raw("DELETE FROM runs; DELETE FROM live; DELETE FROM outcomes");
 	use(id, KEEL_RUN_SUCCESS, "fallback", 1, NULL);
 	/* Past the kernel: what is not JSON does not get in, but may be in the file. */
-	snprintf(update, sizeof update, "UPDATE runs SET token_usage_by_model = '%s'", usage);
+	snprintf(update, sizeof update, "UPDATE outcomes SET token_usage_by_model = '%s'", usage);
 	raw(update);
 	world.damaged = true;
 	sum_up(false);
@@ -128,7 +128,8 @@ TEST(overflow)
 	refuse(LIMIT_TOO_LARGE, keel_tokens_of_thread(world.store, text("t"), false, &totals, &why));
 	assert_string_equal(why.field, "total_tokens");
 	assert_true(why.max == INT64_MAX && totals.total_tokens == 0 && totals.models_count == 0);
-	raw("DELETE FROM runs WHERE run_id = 'a'");
+	raw("DELETE FROM outcomes WHERE seq = (SELECT seq FROM runs WHERE run_id = 'a');"
+		"DELETE FROM runs WHERE run_id = 'a'");
 	use("c", KEEL_RUN_SUCCESS, NULL, 1, "{\"m\":9223372036854775807}");
 	use("d", KEEL_RUN_SUCCESS, "m", 1, NULL);
 	refuse(LIMIT_TOO_LARGE, keel_tokens_of_thread(world.store, text("t"), false, &totals, &why));

@@ -123,24 +123,50 @@ TEST(holes_in_the_log)
 TEST(unknown_statuses)
 {
 	struct keel_runs list = {0};
-	finds("UPDATE runs SET status = 6 WHERE run_id = 'b'", "unknown status: b");
+	finds("UPDATE outcomes SET status = 6 WHERE seq = 2", "unknown status: b");
 	assert_int_equal(problems.items[0].code, KEEL_STORE_CORRUPT);
 	refuse(STORE_CORRUPT, keel_run_get(world.store, text("b"), nothing, &list, &why));
 	assert_int_equal(list.count, 0);
 	keel_runs_clear(&list);
 }
 
+/* A run whose state is nowhere, in two tables, or in the one where it cannot be; and what is there without a run. */
+TEST(states_of_runs)
+{
+	static const struct {
+		const char *sql, *words;
+	} damages[] = {
+		{"DELETE FROM live", "not exactly one state, in flight or after its end: run: c"},
+		{"DELETE FROM outcomes WHERE seq = 2", "not exactly one state, in flight or after its end: run: b"},
+		{"UPDATE outcomes SET fence = NULL WHERE seq = 1", "not exactly one state, in flight or after its end: run: a"},
+		{"INSERT INTO outcomes (seq, cancel_action) VALUES (3, 'interrupt')",
+		 "not exactly one state, in flight or after its end: run: c"},
+		{"UPDATE live SET finalizing = 1", "in flight and has ended, or the other way round: run: c"},
+		{"UPDATE outcomes SET finalizing = 1 WHERE seq = 2", "in flight and has ended, or the other way round: run: b"},
+		{"UPDATE live SET session_id = NULL", "not looked for where it is: run: c"},
+		{"UPDATE live SET created_at = 1", "not looked for where it is: run: c"},
+		{"INSERT INTO outcomes (seq, error) VALUES (9, 'x')", "or has ended, without a run: at: 9"},
+	};
+	for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
+		if (i)
+			world_open(NULL);
+		finds(damages[i].sql, damages[i].words);
+		if (i + 1 < sizeof damages / sizeof damages[0])
+			clear_problems(NULL);
+	}
+}
+
 /* A run in flight that has an end. */
 TEST(ends_of_runs_in_flight)
 {
-	finds("UPDATE runs SET ended_at = 5 WHERE run_id = 'c'", "has an end: c");
+	finds("UPDATE live SET ended_at = 5 WHERE seq = 3", "has an end: c");
 }
 
 /* A run without a fence, or without a revision. */
 TEST(fences_and_revisions)
 {
-	finds("UPDATE runs SET fence = 0 WHERE run_id = 'b'", "no fence or revision: b");
-	raw("UPDATE runs SET fence = 1, revision = 0 WHERE run_id = 'c'");
+	finds("UPDATE outcomes SET fence = 0 WHERE seq = 2", "no fence or revision: b");
+	raw("UPDATE live SET revision = 0");
 	assert_int_equal(look(), 2);
 }
 
@@ -169,7 +195,7 @@ TEST(bad_texts)
 	} damages[] = {
 		{"UPDATE runs SET metadata = 'nope' WHERE run_id = 'a'", "metadata is not valid JSON: run: a"},
 		{"UPDATE runs SET kwargs = '{\"a\":1' WHERE run_id = 'b'", "kwargs is not valid JSON: run: b"},
-		{"UPDATE runs SET error = CAST(x'61FF' AS TEXT) WHERE run_id = 'b'", "error is not valid UTF-8: run: b"},
+		{"UPDATE outcomes SET error = CAST(x'61FF' AS TEXT) WHERE seq = 2", "error is not valid UTF-8: run: b"},
 		{"UPDATE runs SET metadata = CAST(x'22FF22' AS TEXT) WHERE run_id = 'b'",
 		 "metadata is not valid UTF-8: run: b"},
 		{"UPDATE events SET data = '{\"delay\":1,000000}' WHERE id = 3", "data is not valid JSON: event: 3"},
@@ -206,7 +232,7 @@ TEST(numbers_near_their_end)
 	static const struct {
 		const char *sql, *words;
 	} damages[] = {
-		{"UPDATE runs SET fence = 9223372036854775800 WHERE run_id = 'a'", "fence or revision is near the end"},
+		{"UPDATE outcomes SET fence = 9223372036854775800 WHERE seq = 1", "fence or revision is near the end"},
 		{"UPDATE leases SET token = 9223372036854775807", "token is near the end of its range: lease: n"},
 		{"UPDATE sqlite_sequence SET seq = 5000000000000000000 WHERE name = 'sessions'",
 		 "ids of sessions are near the end"},
@@ -275,15 +301,15 @@ TEST(many_problems)
 		put_pending(id, "t");
 	}
 	succeed(keel_store_commit(world.store, &why));
-	damage("UPDATE runs SET status = 9");
+	damage("UPDATE live SET status = 9, finalizing = 1");
 	assert_int_equal(look(), KEEL_PROBLEMS_MAX);
 }
 
 /* A second look forgets the first; clearing twice is fine. */
 TEST(lists_are_reused)
 {
-	finds("UPDATE runs SET fence = 0 WHERE seq = 1", "fence");
-	raw("UPDATE runs SET fence = 1");
+	finds("UPDATE outcomes SET fence = 0 WHERE seq = 1", "fence");
+	raw("UPDATE outcomes SET fence = 1");
 	assert_int_equal(look(), 0);
 	keel_problems_clear(&problems);
 	keel_problems_clear(&problems);
@@ -297,6 +323,7 @@ int main(void)
 		DAMAGED(pruned_logs_are_sound),
 		DAMAGED(holes_in_the_log),
 		DAMAGED(unknown_statuses),
+		DAMAGED(states_of_runs),
 		DAMAGED(ends_of_runs_in_flight),
 		DAMAGED(fences_and_revisions),
 		DAMAGED(epochs),
