@@ -12,24 +12,7 @@
 
 /* --- What is counted --------------------------------------------------------------------------------------------- */
 
-/* The connection opened last, as SQLite shows it to extensions, and that of the store that is counted. */
-static sqlite3 *newest, *own;
-
-static int see_connection(sqlite3 *db, const char **message, const void *api)
-{
-	(void)message;
-	(void)api;
-	newest = db;
-	return SQLITE_OK;
-}
-
-static int64_t steps(void)
-{
-	int64_t sum = 0;
-	for (sqlite3_stmt *stmt = NULL; (stmt = sqlite3_next_stmt(own, stmt)) != NULL;)
-		sum += sqlite3_stmt_status(stmt, SQLITE_STMTSTATUS_VM_STEP, 1);
-	return sum;
-}
+static sqlite3 *own; /* the connection of the store that is counted */
 
 /* SQLite in this process calls these: each is counted, and done. */
 static int flushes;
@@ -257,7 +240,7 @@ static void read_event(void)
 {
 	struct keel_event_query query = {.limit = 10};
 	query.next_event_id = newest_event();
-	(void)steps(); /* that was not it */
+	(void)steps_of(own); /* that was not it */
 	query.run_id = text(run_id);
 	succeed(keel_event_read(world.store, &query, &events, &why));
 	must(events.count == 1);
@@ -301,9 +284,9 @@ static void count_all(int64_t counts[OPERATIONS])
 		snprintf(run_id, sizeof run_id, "counted%d", round);
 		snprintf(thread_id, sizeof thread_id, "t%d", round);
 		for (int i = 0; i < OPERATIONS; i++) {
-			(void)steps();
+			(void)steps_of(own);
 			operations[i].act();
-			int64_t now = steps();
+			int64_t now = steps_of(own);
 			if (round == 1 || (round > 1 && now < counts[i]))
 				counts[i] = now;
 		}
@@ -320,7 +303,7 @@ static int count_steps(void)
 	for (int i = 0; i < STORES; i++) {
 		void *state = NULL;
 		must(world_open(&state) == 0);
-		own = newest;
+		own = last_connection;
 		fill_inflight(i == 1 ? MANY : FEW);
 		if (i == 2)
 			fill_ended();
@@ -368,7 +351,7 @@ static void count_flushes(const char *name, enum keel_durability durability)
 
 int main(void)
 {
-	must(sqlite3_auto_extension((void (*)(void))see_connection) == SQLITE_OK);
+	must(watch_connections(NULL) == 0);
 	int uneven = count_steps();
 	count_flushes("full", KEEL_DURABILITY_FULL);
 	count_flushes("normal", KEEL_DURABILITY_NORMAL);

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <jansson.h>
 #include <lauxlib.h>
@@ -21,17 +20,7 @@
 #include <keel/value.h>
 
 #include "base/document.h"
-
-static uint64_t state;
-
-/* A whole number from 0 to n - 1; splitmix64, so that the seed says it all. */
-static uint64_t chance(uint64_t n)
-{
-	uint64_t z = state += 0x9e3779b97f4a7c15;
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-	z = (z ^ z >> 27) * 0x94d049bb133111eb;
-	return (z ^ z >> 31) % n;
-}
+#include "support_fuzz.h"
 
 /* --- Values ------------------------------------------------------------------------------------------------------ */
 
@@ -147,21 +136,9 @@ static bool compare(lua_State *L, json_t *value)
 
 int main(int argc, char **argv)
 {
-	uint64_t seed = (uint64_t)time(NULL), iterations = 2000;
-	for (int i = 1; i < argc; i += 2) {
-		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
-		if (value && strcmp(argv[i], "--seed") == 0)
-			seed = strtoull(value, NULL, 10);
-		else if (value && strcmp(argv[i], "--iterations") == 0)
-			iterations = strtoull(value, NULL, 10);
-		else {
-			fprintf(stderr, "usage: lua_json [--seed N] [--iterations N]\n");
-			return 2;
-		}
-	}
-	printf("seed %llu\n", (unsigned long long)seed);
-	fflush(stdout);
-	state = seed;
+	struct fuzz fuzz = {.name = "lua_json", .iterations = 2000};
+	if (!fuzz_start(&fuzz, argc, argv))
+		return 2;
 	lua_State *L = luaL_newstate();
 	if (!L)
 		return 1;
@@ -170,13 +147,13 @@ int main(int argc, char **argv)
 	lua_getfield(L, -1, "json");
 	lua_replace(L, 1);
 	bool same = true;
-	for (uint64_t i = 0; same && i < iterations; i++) {
+	for (double i = 0; same && i < fuzz.iterations; i++) {
 		json_t *value = make_value(0);
 		same = value && compare(L, value);
 		json_decref(value);
 	}
 	lua_close(L);
 	if (!same)
-		fprintf(stderr, "lua_json: failed with --seed %llu\n", (unsigned long long)seed);
+		fprintf(stderr, "lua_json: failed with --seed %llu\n", (unsigned long long)fuzz.seed);
 	return !same;
 }

@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -23,18 +22,7 @@
 
 #include <keel/module.h>
 
-/* --- Chance ------------------------------------------------------------------------------------------------------ */
-
-static uint64_t state;
-
-/* A whole number from 0 to n - 1; splitmix64, so that the seed says it all. */
-static uint64_t chance(uint64_t n)
-{
-	uint64_t z = state += 0x9e3779b97f4a7c15;
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-	z = (z ^ z >> 27) * 0x94d049bb133111eb;
-	return (z ^ z >> 31) % n;
-}
+#include "support_fuzz.h"
 
 #define PICK(list) list[chance(sizeof(list) / sizeof *(list))]
 
@@ -436,24 +424,9 @@ static int traceback(lua_State *L)
 
 int main(int argc, char **argv)
 {
-	uint64_t seed = (uint64_t)time(NULL);
-	double seconds = 5, iterations = 1e15;
-	for (int i = 1; i < argc; i += 2) {
-		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
-		if (value && strcmp(argv[i], "--seed") == 0)
-			seed = strtoull(value, NULL, 10);
-		else if (value && strcmp(argv[i], "--seconds") == 0)
-			seconds = atof(value);
-		else if (value && strcmp(argv[i], "--iterations") == 0)
-			iterations = atof(value);
-		else {
-			fprintf(stderr, "usage: sandbox [--seed N] [--seconds S] [--iterations N]\n");
-			return 2;
-		}
-	}
-	printf("seed %llu\n", (unsigned long long)seed);
-	fflush(stdout);
-	state = seed;
+	struct fuzz fuzz = {.name = "sandbox", .seconds = 5, .iterations = 1e15};
+	if (!fuzz_start(&fuzz, argc, argv))
+		return 2;
 	lua_State *L = luaL_newstate();
 	if (!L)
 		return 1;
@@ -467,12 +440,12 @@ int main(int argc, char **argv)
 	int failed = luaL_loadfile(L, KEEL_SOURCE_DIR "/tests/fuzz/sandbox.lua");
 	lua_pushcfunction(L, lua_chance);
 	lua_pushcfunction(L, make_chunk);
-	lua_pushnumber(L, iterations);
-	lua_pushnumber(L, seconds);
+	lua_pushnumber(L, fuzz.iterations);
+	lua_pushnumber(L, fuzz.seconds);
 	if (!failed)
 		failed = lua_pcall(L, 4, 0, 1);
 	if (failed)
-		fprintf(stderr, "%s\nsandbox: failed with --seed %llu\n", lua_tostring(L, -1), (unsigned long long)seed);
+		fprintf(stderr, "%s\nsandbox: failed with --seed %llu\n", lua_tostring(L, -1), (unsigned long long)fuzz.seed);
 	lua_close(L);
 	return failed != 0;
 }
