@@ -318,10 +318,19 @@ void keel_lua_push_ref(lua_State *L, struct keel_text runtime_id, struct keel_te
 
 /* --- record.c ---------------------------------------------------------------------------------------------------- */
 
+/* In the registry: field number + 1 -> name, and name -> field number + 1. */
+#define KEEL_LUA_FIELD_NAMES "keel.run.names"
+
 /* Reads the table at `argument` into *run; `may` says which fields are known here. What is pushed has to stay while the
  * record is used. [-0, +n, e] False: a value is invalid, *err says which. */
 bool keel_lua_read_record(lua_State *L, int argument, struct keel_store *store, keel_run_set may, struct keel_run *run,
                           struct keel_error *err);
+
+/* Makes what reading and writing records needs, run_fields and run_givers of the module table on the top.
+ * [-0, +0, m] */
+void keel_lua_run_open(lua_State *L);
+
+/* --- row.c ------------------------------------------------------------------------------------------------------- */
 
 /* Pushes a record: a field that is null, or a damaged document, is left out. [-0, +1, m] */
 void keel_lua_push_record(lua_State *L, struct keel_run *run);
@@ -340,10 +349,6 @@ int keel_lua_push_run(lua_State *L, struct keel_runs *list);
 /* Pushes true and a table of what was written, without the callers' JSON; or false when there is no such row. Returns
  * the number of results. */
 int keel_lua_push_written(lua_State *L, bool found, struct keel_run *written);
-
-/* Makes what reading and writing records needs, run_fields and run_givers of the module table on the top.
- * [-0, +0, m] */
-void keel_lua_run_open(lua_State *L);
 
 /* --- policy.c ---------------------------------------------------------------------------------------------------- */
 
