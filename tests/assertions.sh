@@ -12,7 +12,7 @@ for folder in "$@"; do
 		{
 			sub(/^[^:]*:[0-9]+: /, "")
 			lines += /[^[:space:]]/
-			assertions += gsub(/(KEEL_ASSERT|_Static_assert)\(/, "")
+			assertions += gsub(/(KEEL_ASSERT|KEEL_LUA_PUSHED|_Static_assert)\(/, "")
 		}
 		END {
 			printf "%s: %d assertions in %d lines, %.1f per 100\n", folder, assertions, lines, 100 * assertions / lines
