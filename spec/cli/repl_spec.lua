@@ -72,6 +72,12 @@ describe("keel repl on a pipe", function()
       table.concat(seconds, ", ")), "0.0s 9.9s 10s 99s 2m 30m 99m 2h 47h 2d -30m \n")
   end)
 
+  it("counts the columns of what is no text, a byte each", function()
+    local texts = { [["\xC3(x"]], [["\xE4\xB8(x"]], [["\xE4\xB8"]], [["\xFF"]], [["世x"]], [["e\u{301}"]] }
+    prints(("for _, text in ipairs { %s } do io.write(require('keel.cli.width').of(text), ' ') end print()"):format(
+      table.concat(texts, ", ")), "3 4 2 1 3 1 \n")
+  end)
+
   it("writes nothing when it only looks", function()
     assert.equal(0, repl("store:list_runs()\nevents:last()\nruns\nworkers == nil and 1").code)
     assert.equal(1, #support.open(path):read_events().events) -- of the runtime that was touched
