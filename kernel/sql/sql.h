@@ -131,6 +131,7 @@ struct keel_sql {
 };
 struct keel_statement {
 	const struct keel_sql_driver *driver;
+	const char *text; /* NULL: forgotten */
 };
 
 /* Finds the driver for a uri; KEEL_INVALID_REQUEST when there is none. */

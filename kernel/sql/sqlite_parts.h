@@ -2,7 +2,7 @@
 #ifndef KEEL_SQL_SQLITE_PARTS_H
 #define KEEL_SQL_SQLITE_PARTS_H
 
-#include "sql/sql.h"
+#include "sql/cache.h"
 
 #include <sqlite3.h>
 
@@ -11,8 +11,6 @@ enum {
 	SQLITE_LOOKS_OPENING = 1000,        /* of one statement, while the schema is a stranger's: seconds */
 	SQLITE_SMALLEST_FILE = 512          /* bytes of a page: SQLite takes a file of one byte for an empty one */
 };
-
-struct sqlite_statement;
 
 /* How a connection opens and writes its files. It is registered with SQLite as long as the connection is open. */
 struct sqlite_files {
@@ -27,10 +25,7 @@ struct sqlite_sql {
 	struct sqlite_files files; /* not in memory */
 	bool memory;
 	int looks, looks_max; /* at the statement that runs, while it does; how many it may have */
-	/* The statement cache: open addressing by the address of the text, a power of two, at most half full. */
-	struct sqlite_statement **slots;
-	size_t slots_count;
-	size_t used;                          /* slots that are or were taken */
+	struct keel_sql_cache statements;
 	struct sqlite_descriptor *descriptor; /* of the file, as this process counts them */
 };
 

@@ -1,4 +1,4 @@
-/* sqlite_statement.c - the statements of the SQLite driver, prepared once. Uses: sqlite_error, memory. */
+/* sqlite_statement.c - the statements of the SQLite driver, prepared once. Uses: cache, sqlite_error, memory. */
 #include "sql/sqlite_parts.h"
 
 #include "base/assert.h"
@@ -9,7 +9,6 @@
 struct sqlite_statement {
 	struct keel_statement head;
 	struct sqlite_sql *sql;
-	const char *text; /* NULL: forgotten */
 	sqlite3_stmt *stmt;
 };
 
@@ -18,72 +17,16 @@ static struct sqlite_statement *own_statement(struct keel_statement *statement)
 	return (struct sqlite_statement *)statement;
 }
 
-static size_t slot_of(const struct sqlite_sql *sql, const char *text)
-{
-	uint64_t hash = (uint64_t)(uintptr_t)text * UINT64_C(0x9E3779B97F4A7C15);
-	return (size_t)(hash >> 32) & (sql->slots_count - 1);
-}
-
-static struct sqlite_statement *cached(const struct sqlite_sql *sql, const char *text)
-{
-	if (!sql->slots_count)
-		return NULL;
-	for (size_t i = slot_of(sql, text); sql->slots[i]; i = (i + 1) & (sql->slots_count - 1))
-		if (sql->slots[i]->text == text)
-			return sql->slots[i];
-	return NULL;
-}
-
-static void place(struct sqlite_sql *sql, struct sqlite_statement *statement)
-{
-	size_t i = slot_of(sql, statement->text);
-	while (sql->slots[i])
-		i = (i + 1) & (sql->slots_count - 1);
-	sql->slots[i] = statement;
-	sql->used++;
-}
-
-/* Makes room for one more; forgotten statements are swept out on the way. */
-static bool grow(struct sqlite_sql *sql)
-{
-	if (sql->slots_count && sql->used + 1 <= sql->slots_count / 2)
-		return true;
-	size_t old_count = sql->slots_count;
-	struct sqlite_statement **old = sql->slots;
-	size_t live = 0;
-	for (size_t i = 0; i < old_count; i++)
-		live += old[i] && old[i]->text;
-	size_t count = 64;
-	while (count < (live + 1) * 2)
-		count *= 2;
-	struct sqlite_statement **slots = keel_new(count * sizeof(struct sqlite_statement *));
-	if (!slots)
-		return false;
-	sql->slots = slots;
-	sql->slots_count = count;
-	sql->used = 0;
-	for (size_t i = 0; i < old_count; i++) {
-		if (old[i] && old[i]->text)
-			place(sql, old[i]);
-		else
-			keel_free(old[i]);
-	}
-	keel_free(old);
-	return true;
-}
-
 enum keel_code sqlite_prepare(struct keel_sql *base, const char *text, struct keel_statement **statement,
 							  struct keel_error *err)
 {
 	struct sqlite_sql *sql = sqlite_own(base);
-	struct sqlite_statement *found = cached(sql, text);
-	if (found) {
-		KEEL_ASSERT(!sqlite3_stmt_busy(found->stmt)); /* whoever used it before has reset it */
-		*statement = &found->head;
+	*statement = keel_cache_find(&sql->statements, text);
+	if (*statement) {
+		KEEL_ASSERT(!sqlite3_stmt_busy(own_statement(*statement)->stmt)); /* whoever used it before has reset it */
 		return KEEL_OK;
 	}
-	*statement = NULL;
-	if (!grow(sql))
+	if (!keel_cache_make_room(&sql->statements))
 		return keel_fail_memory(err);
 	struct sqlite_statement *fresh = keel_new(sizeof *fresh);
 	if (!fresh)
@@ -95,19 +38,23 @@ enum keel_code sqlite_prepare(struct keel_sql *base, const char *text, struct ke
 	}
 	fresh->head.driver = base->driver;
 	fresh->sql = sql;
-	fresh->text = text;
-	place(sql, fresh);
+	fresh->head.text = text;
+	keel_cache_add(&sql->statements, &fresh->head);
 	*statement = &fresh->head;
 	return KEEL_OK;
 }
 
+static void finalize(struct keel_statement *statement)
+{
+	sqlite3_finalize(own_statement(statement)->stmt);
+}
+
 void sqlite_forget(struct keel_sql *base, const char *text)
 {
-	struct sqlite_statement *found = cached(sqlite_own(base), text);
+	struct keel_statement *found = keel_cache_find(&sqlite_own(base)->statements, text);
 	if (!found)
 		return;
-	sqlite3_finalize(found->stmt);
-	found->stmt = NULL;
+	finalize(found);
 	found->text = NULL; /* its slot keeps the chain of others together until the next sweep */
 }
 
@@ -178,14 +125,7 @@ int64_t sqlite_inserted(struct keel_sql *sql)
 
 void sqlite_drop_statements(struct sqlite_sql *sql)
 {
-	for (size_t i = 0; i < sql->slots_count; i++) {
-		if (sql->slots[i])
-			sqlite3_finalize(sql->slots[i]->stmt);
-		keel_free(sql->slots[i]);
-	}
-	keel_free(sql->slots);
-	sql->slots = NULL;
-	sql->slots_count = 0;
+	keel_cache_clear(&sql->statements, finalize);
 }
 
 enum keel_code sqlite_run(struct sqlite_sql *sql, const char *text, struct keel_error *err)
