@@ -48,7 +48,8 @@ extern "C" {
 	X(MISUSE, -24, "misuse", "the call breaks the rules of the interface")                              \
 	X(ORPHAN, -25, "orphan", "the owner of the run is gone and nothing recovers it")                    \
 	X(FORKED, -26, "forked", "the store was opened before the fork")                                 \
-	X(REPLACED, -27, "replaced", "the store's file is gone, or another one is in its place")
+	X(REPLACED, -27, "replaced", "the store's file is gone, or another one is in its place")         \
+	X(NOT_SUPPORTED, -28, "not_supported", "this store cannot do that")
 
 enum keel_code {
 	KEEL_OK = 0,

@@ -69,7 +69,8 @@ TEST(names_are_stable)
 										 "misuse",
 										 "orphan",
 										 "forked",
-										 "replaced"};
+										 "replaced",
+										 "not_supported"};
 	_Static_assert(CODES == sizeof stable / sizeof stable[0], "a new code has a name here, at the end");
 	for (int i = 0; i < CODES; i++)
 		assert_string_equal(keel_code_name((enum keel_code) - i), stable[i]);

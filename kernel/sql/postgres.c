@@ -1,0 +1,414 @@
+/* postgres.c - the PostgreSQL driver: connections, and what a store is there. Uses: postgres_uri, postgres_answer,
+ * postgres_statement, postgres_transaction.
+ *
+ * A store is a schema of a database. One connection a handle: it does the work and holds the locks.
+ */
+#include "sql/postgres_parts.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/assert.h"
+#include "base/error.h"
+#include "base/memory.h"
+#include "sql/postgres.h"
+
+/* --- Connecting -------------------------------------------------------------------------------------------------- */
+
+/* What libpq does unless the uri says otherwise: a cable that was cut is noticed in some ten seconds. */
+static const char *const defaults[][2] = {
+	{"connect_timeout", "10"},   {"keepalives_idle", "5"},    {"keepalives_interval", "2"},
+	{"keepalives_count", "3"},   {"tcp_user_timeout", "10000"}, {"fallback_application_name", "keel"},
+};
+enum { DEFAULTS = sizeof defaults / sizeof defaults[0] };
+
+/* postgresql://host:port/database?schema=name of a connection: libpq knows what the environment has filled in. */
+static bool name_path(struct postgres_sql *sql)
+{
+	struct keel_buffer path = {0};
+	const char *host = PQhost(sql->db), *port = PQport(sql->db), *database = PQdb(sql->db);
+	keel_buffer_format(&path, "postgresql://%s:%s/%s?schema=%s", host && host[0] != '/' ? host : "", port ? port : "",
+					   database ? database : "", sql->schema);
+	sql->path = path.data;
+	return !path.failed;
+}
+
+/* Copies a message of libpq's in one line, without the name of the user. */
+static void copy_reason(char *to, size_t room, const char *message, const char *user)
+{
+	size_t size = 0, user_size = user ? strlen(user) : 0;
+	for (const char *at = message; *at && size + 2 < room;) {
+		if (user_size && strncmp(at, user, user_size) == 0) {
+			to[size++] = '*';
+			at += user_size;
+		} else {
+			to[size++] = *at == '\n' || *at == '\t' ? ' ' : *at;
+			at++;
+		}
+	}
+	while (size > 0 && to[size - 1] == ' ')
+		size--;
+	to[size] = '\0';
+}
+
+static enum keel_code fail_to_connect(struct postgres_sql *sql, const char *const *names, const char *const *values,
+									  struct keel_error *err)
+{
+	char reason[512];
+	copy_reason(reason, sizeof reason, PQerrorMessage(sql->db), PQuser(sql->db));
+	enum keel_code code = keel_fail(err, KEEL_IO, "%s: cannot connect: %s", sql->path, reason);
+	PGPing ping = PQpingParams(names, values, 1);
+	/* It is starting, stopping, or not there: that may pass. */
+	if (err && (ping == PQPING_REJECT || ping == PQPING_NO_RESPONSE))
+		err->transient = true;
+	return code;
+}
+
+static enum keel_code connect_to(struct postgres_sql *sql, const char *uri, struct keel_error *err)
+{
+	const char *names[DEFAULTS + 2] = {NULL}, *values[DEFAULTS + 2] = {NULL};
+	for (int i = 0; i < DEFAULTS; i++) {
+		names[i] = defaults[i][0];
+		values[i] = defaults[i][1];
+	}
+	names[DEFAULTS] = "dbname"; /* what the uri says goes before what stands ahead of it */
+	values[DEFAULTS] = uri;
+	sql->db = PQconnectdbParams(names, values, 1);
+	if (!sql->db || !name_path(sql))
+		return keel_fail_memory(err);
+	if (PQstatus(sql->db) != CONNECTION_OK)
+		return fail_to_connect(sql, names, values, err);
+	if (PQsetnonblocking(sql->db, 1) != 0)
+		return keel_fail_memory(err);
+	return KEEL_OK;
+}
+
+/* Whether the server is one that can hold a store, and no other. */
+static enum keel_code check_server(struct postgres_sql *sql, const PGresult *answer, struct keel_error *err)
+{
+	if (strtol(PQgetvalue(answer, 0, 0), NULL, 10) != PQbackendPID(sql->db))
+		return keel_fail(err, KEEL_IO,
+						 "%s: there is a pooler in between, which gives a connection to several: connect to the server"
+						 " itself",
+						 sql->path);
+	if (strtol(PQgetvalue(answer, 0, 1), NULL, 10) < POSTGRES_LEAST_VERSION)
+		return keel_fail(err, KEEL_IO, "%s: the server must be PostgreSQL 14 or later", sql->path);
+	if (strcmp(PQgetvalue(answer, 0, 2), "UTF8") != 0)
+		return keel_fail(err, KEEL_IO, "%s: the encoding of the database is %s and must be UTF8", sql->path,
+						 PQgetvalue(answer, 0, 2));
+	if (strcmp(PQgetvalue(answer, 0, 3), "t") == 0 && !sql->readonly)
+		return keel_fail(err, KEEL_STORE_READONLY, "%s: the server is a standby, which can only be read", sql->path);
+	return KEEL_OK;
+}
+
+/* What holds for this connection. The server plans by statistics that a new store does not have: every statement of
+ * ours is a search in an index, and is told to be. */
+static enum keel_code configure(struct postgres_sql *sql, struct keel_error *err)
+{
+	char text[1024];
+	PGresult *answer;
+	snprintf(text, sizeof text,
+			 "SET search_path = %s; SET client_encoding = UTF8; SET enable_seqscan = off; SET enable_bitmapscan = off;"
+			 " SET enable_mergejoin = off; SET enable_hashjoin = off; SET jit = off;"
+			 " SET plan_cache_mode = force_generic_plan; SET idle_session_timeout = 0;"
+			 " SET idle_in_transaction_session_timeout = '30s'; SET client_connection_check_interval = '1s';"
+			 " SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;"
+			 " SET tcp_user_timeout = 10000; SET default_transaction_read_only = %s;"
+			 " SET client_min_messages = error;"
+			 " SELECT pg_backend_pid(), current_setting('server_version_num'), current_setting('server_encoding'),"
+			 " pg_is_in_recovery()",
+			 sql->schema, sql->readonly ? "on" : "off");
+	enum keel_code code = postgres_exec(sql, text, &answer, err);
+	if (code != KEEL_OK)
+		return code;
+	code = check_server(sql, answer, err);
+	PQclear(answer);
+	return code;
+}
+
+static void postgres_close(struct keel_sql *base)
+{
+	struct postgres_sql *sql = postgres_own(base);
+	postgres_drop_statements(sql);
+	PQfinish(sql->db);
+	keel_free(sql->path);
+	keel_free(sql);
+}
+
+static enum keel_code postgres_open(const struct keel_sql_config *config, struct keel_sql **out,
+									struct keel_error *err)
+{
+	char *uri;
+	*out = NULL;
+	struct postgres_sql *sql = keel_new(sizeof *sql);
+	if (!sql)
+		return keel_fail_memory(err);
+	sql->head.driver = &keel_postgres_driver;
+	sql->readonly = config->readonly;
+	sql->flushes = config->durability == KEEL_DURABILITY_FULL;
+	enum keel_code code = postgres_read_uri(config->uri, &uri, sql->schema, err);
+	if (code == KEEL_OK)
+		code = connect_to(sql, uri, err);
+	keel_free(uri);
+	if (code == KEEL_OK)
+		code = configure(sql, err);
+	if (code != KEEL_OK) {
+		postgres_close(&sql->head);
+		return code;
+	}
+	*out = &sql->head;
+	return KEEL_OK;
+}
+
+/* --- The schema -------------------------------------------------------------------------------------------------- */
+
+/* Runs a query of one row whose columns are numbers; ?1 is not for these. */
+static enum keel_code read_numbers(struct postgres_sql *sql, const char *text, int64_t *numbers, int count,
+								   struct keel_error *err)
+{
+	PGresult *answer;
+	enum keel_code code = postgres_exec(sql, text, &answer, err);
+	if (code != KEEL_OK)
+		return code;
+	for (int i = 0; i < count; i++) {
+		const char *value = PQntuples(answer) ? PQgetvalue(answer, 0, i) : "";
+		numbers[i] = value[0] == 't' ? 1 : strtoll(value, NULL, 10);
+	}
+	PQclear(answer);
+	return KEEL_OK;
+}
+
+/* The store's lock is a number of its own in this database: the schema's, which no other has. */
+static enum keel_code find_schema(struct postgres_sql *sql, int64_t *oid, struct keel_error *err)
+{
+	char text[160];
+	snprintf(text, sizeof text, "SELECT coalesce(to_regnamespace('%s')::oid::bigint, 0)", sql->schema);
+	enum keel_code code = read_numbers(sql, text, oid, 1, err);
+	sql->lock = *oid << 32;
+	return code;
+}
+
+static enum keel_code postgres_start(struct keel_sql *base, const struct keel_sql_config *config,
+									 struct keel_error *err)
+{
+	struct postgres_sql *sql = postgres_own(base);
+	int64_t oid = 0;
+	enum keel_code code = find_schema(sql, &oid, err);
+	if (code == KEEL_OK && !oid && (!config->create || config->readonly))
+		code = keel_fail(err, KEEL_STORE_MISSING, "%s: there is no such schema", sql->path);
+	return code;
+}
+
+static enum keel_code postgres_identify(struct keel_sql *base, int64_t *version, bool *ours, struct keel_error *err)
+{
+	struct postgres_sql *sql = postgres_own(base);
+	char text[320];
+	int64_t found[2] = {0, 0}; /* our mark, anything */
+	*version = 0;
+	snprintf(text, sizeof text,
+			 "SELECT count(*) FILTER (WHERE relname = 'schema_version'), count(*) FROM pg_class"
+			 " WHERE relnamespace = to_regnamespace('%s') AND relkind IN ('r', 'p', 'v', 'm', 'f')",
+			 sql->schema);
+	enum keel_code code = read_numbers(sql, text, found, 2, err);
+	*ours = found[0] || !found[1];
+	if (code == KEEL_OK && found[0])
+		code = read_numbers(sql, "SELECT max(version) FROM schema_version WHERE application = 'keel'", version, 1, err);
+	return code;
+}
+
+/* Makes the schema. Two who say IF NOT EXISTS at once would collide: one after the other, then. */
+static enum keel_code postgres_make_ready(struct keel_sql *base, struct keel_error *err)
+{
+	struct postgres_sql *sql = postgres_own(base);
+	char text[256];
+	int64_t oid = 0;
+	enum keel_code code = sql->lock ? KEEL_OK : find_schema(sql, &oid, err);
+	if (code != KEEL_OK || sql->lock)
+		return code;
+	snprintf(text, sizeof text,
+			 "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('keel %s', 0)); CREATE SCHEMA IF NOT EXISTS %s;"
+			 " COMMIT",
+			 sql->schema, sql->schema);
+	code = postgres_exec(sql, text, NULL, err);
+	if (code != KEEL_OK) {
+		postgres_exec(sql, "ROLLBACK", NULL, NULL);
+		return code;
+	}
+	return find_schema(sql, &oid, err);
+}
+
+/* What the catalog says of the schema, in one text: its tables, columns, constraints and indexes. */
+#define SHAPE                                                                                                      \
+	"(SELECT md5(string_agg(part, E'\\n' ORDER BY part)) FROM ("                                                   \
+	"SELECT c.relname || ' ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull"   \
+	" FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid WHERE a.attnum > 0 AND NOT a.attisdropped"         \
+	" AND c.relkind IN ('r', 'v') AND c.relnamespace = current_schema()::regnamespace"                             \
+	" UNION ALL SELECT pg_get_indexdef(i.indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"        \
+	" WHERE c.relnamespace = current_schema()::regnamespace"                                                       \
+	" UNION ALL SELECT p.proname || ' ' || md5(p.prosrc) FROM pg_proc p"                                           \
+	" WHERE p.pronamespace = current_schema()::regnamespace) parts(part))"
+
+static enum keel_code postgres_migrate(struct keel_sql *base, const char *script, int64_t version,
+									   struct keel_error *err)
+{
+	struct postgres_sql *sql = postgres_own(base);
+	char text[1536];
+	snprintf(text, sizeof text, "UPDATE schema_version SET version = %" PRId64 ", shape = " SHAPE, version);
+	enum keel_code code = postgres_exec(sql, script, NULL, err);
+	return code == KEEL_OK ? postgres_exec(sql, text, NULL, err) : code;
+}
+
+static enum keel_code postgres_check_schema(struct keel_sql *base, keel_script *script, struct keel_error *err)
+{
+	struct postgres_sql *sql = postgres_own(base);
+	int64_t same = 0;
+	(void)script; /* what they made was noted down when they had run */
+	enum keel_code code = read_numbers(sql, "SELECT shape = " SHAPE " FROM schema_version", &same, 1, err);
+	if (code == KEEL_OK && !same)
+		code = keel_fail(err, KEEL_STORE_CORRUPT, "%s: tables, columns or indexes of the store have been changed",
+						 sql->path);
+	return code;
+}
+
+/* --- What there is to know --------------------------------------------------------------------------------------- */
+
+static enum keel_code postgres_check(struct keel_sql *base, bool (*found)(void *data, const char *sentence),
+									 void *data, struct keel_error *err)
+{
+	/* The server checks its pages when it reads them (data_checksums), and what it finds is an error of the query. */
+	(void)base, (void)found, (void)data, (void)err;
+	return KEEL_OK;
+}
+
+static const char *postgres_path(struct keel_sql *base)
+{
+	return postgres_own(base)->path;
+}
+
+static enum keel_code postgres_size(struct keel_sql *base, struct keel_sql_size *size, struct keel_error *err)
+{
+	static const char text[] = "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class"
+							   " WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'";
+	size->unused = 0; /* vacuuming finds that */
+	return read_numbers(postgres_own(base), text, &size->bytes, 1, err);
+}
+
+static enum keel_code postgres_last_key(struct keel_sql *base, struct keel_text table, int64_t *key,
+										struct keel_error *err)
+{
+	char text[192];
+	snprintf(text, sizeof text,
+			 "SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence('%.*s', 'id')::regclass), 0)",
+			 (int)table.size, table.data);
+	return read_numbers(postgres_own(base), text, key, 1, err);
+}
+
+static enum keel_code postgres_text_size(struct keel_sql *base, const char *table, const char *column, int64_t key,
+										 int64_t *size, struct keel_error *err)
+{
+	char text[256];
+	bool is_log = strcmp(table, "events") == 0;
+	snprintf(text, sizeof text, "SELECT octet_length(%s) FROM %s WHERE %s = %" PRId64, column, table,
+			 is_log ? "id" : "seq", key);
+	return read_numbers(postgres_own(base), text, size, 1, err);
+}
+
+/* --- What only a file has ---------------------------------------------------------------------------------------- */
+
+static enum keel_code postgres_copy(struct keel_sql *base, const char *path,
+									void (*tell)(void *data, int64_t done, int64_t total), void *data,
+									struct keel_error *err)
+{
+	struct postgres_sql *sql = postgres_own(base);
+	(void)path, (void)tell, (void)data;
+	return keel_fail(err, KEEL_NOT_SUPPORTED, "%s: a database is copied by its own means: pg_dump --schema=%s %s",
+					 sql->path, sql->schema, PQdb(sql->db));
+}
+
+static enum keel_code postgres_compact(struct keel_sql *base, struct keel_error *err)
+{
+	return keel_fail(err, KEEL_NOT_SUPPORTED, "%s: the server makes room by itself (autovacuum); to give it back to the"
+					 " disk: VACUUM FULL", postgres_own(base)->path);
+}
+
+static enum keel_code postgres_write_back(struct keel_sql *base, int64_t *left, struct keel_error *err)
+{
+	(void)base, (void)err;
+	*left = 0;
+	return KEEL_OK;
+}
+
+static enum keel_code postgres_find(struct keel_sql *base, const char *table, struct keel_text text, int64_t *page,
+									struct keel_error *err)
+{
+	(void)base, (void)table, (void)text, (void)err;
+	*page = 0;
+	return KEEL_OK;
+}
+
+static bool postgres_holds(struct keel_sql *base, int64_t page, struct keel_text text)
+{
+	(void)base, (void)page, (void)text;
+	return false;
+}
+
+static bool postgres_no(struct keel_sql *base)
+{
+	(void)base;
+	return false;
+}
+
+static void postgres_leave_log(struct keel_sql *base)
+{
+	(void)base;
+}
+
+static const char *const postgres_beside[] = {NULL};
+
+const struct keel_sql_driver keel_postgres_driver = {
+	.version = 1,
+	.name = "postgres",
+	.open = postgres_open,
+	.close = postgres_close,
+	.identify = postgres_identify,
+	.make_ready = postgres_make_ready,
+	.migrate = postgres_migrate,
+	.begin = postgres_begin,
+	.commit = postgres_commit,
+	.rollback = postgres_rollback,
+	.in_transaction = postgres_in_transaction,
+	.prepare = postgres_prepare,
+	.bind_null = postgres_bind_null,
+	.bind_int = postgres_bind_int,
+	.bind_text = postgres_bind_text,
+	.step = postgres_step,
+	.column_null = postgres_column_null,
+	.column_int = postgres_column_int,
+	.column_text = postgres_column_text,
+	.reset = postgres_reset,
+	.forget = postgres_forget,
+	.changes = postgres_changes,
+	.inserted = postgres_inserted,
+	.check = postgres_check,
+	.path = postgres_path,
+	.savepoint = postgres_savepoint,
+	.release = postgres_release,
+	.rollback_to = postgres_rollback_to,
+	.copy = postgres_copy,
+	.size = postgres_size,
+	.start = postgres_start,
+	.beside = postgres_beside,
+	.has_log = postgres_no,
+	.find = postgres_find,
+	.holds = postgres_holds,
+	.is_foreign = postgres_no,
+	.has_moved = postgres_no,
+	.leave_log = postgres_leave_log,
+	.compact = postgres_compact,
+	.write_back = postgres_write_back,
+	.check_schema = postgres_check_schema,
+	.last_key = postgres_last_key,
+	.text_size = postgres_text_size,
+};

@@ -1,0 +1,98 @@
+/* postgres_answer.c - waiting for the server, within bounds. Uses: postgres_error. */
+#include "sql/postgres_parts.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "base/error.h"
+#include "base/monotonic.h"
+#include "base/trace.h"
+
+/* Sleeps until the socket can be read, or written while something is still to be sent. False: the time is over. */
+static bool wait_for_socket(struct postgres_sql *sql, bool sending, int64_t deadline_us)
+{
+	struct pollfd socket = {.fd = PQsocket(sql->db), .events = POLLIN};
+	if (sending)
+		socket.events |= POLLOUT;
+	for (;;) {
+		int64_t left = deadline_us - keel_monotonic_us();
+		int got = poll(&socket, 1, left > 0 ? (int)(left / 1000 + 1) : 0);
+		if (got > 0)
+			return true;
+		if (got == 0 || errno != EINTR)
+			return false;
+	}
+}
+
+/* Sends what is queued and reads until there is an answer. */
+static enum keel_code reach(struct postgres_sql *sql, int64_t deadline_us, struct keel_error *err)
+{
+	int sending;
+	while ((sending = PQflush(sql->db)) >= 0) {
+		if (!PQconsumeInput(sql->db))
+			break;
+		if (!sending && !PQisBusy(sql->db))
+			return KEEL_OK;
+		if (!wait_for_socket(sql, sending == 1, deadline_us))
+			return keel_fail(err, KEEL_BUSY, "%s: there is no answer yet", sql->path);
+	}
+	return postgres_fail(sql, NULL, err);
+}
+
+static bool has_failed(const PGresult *result)
+{
+	ExecStatusType status = PQresultStatus(result);
+	return status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE;
+}
+
+enum keel_code postgres_answer(struct postgres_sql *sql, int64_t deadline_us, PGresult **out, struct keel_error *err)
+{
+	PGresult *kept = NULL, *result;
+	enum keel_code code;
+	*out = NULL;
+	while ((code = reach(sql, deadline_us, err)) == KEEL_OK && (result = PQgetResult(sql->db)) != NULL) {
+		/* The first failure is the reason of those after it. */
+		bool wanted = !kept || (!has_failed(kept) && (has_failed(result) || PQntuples(result) > 0));
+		PQclear(wanted ? kept : result);
+		kept = wanted ? result : kept;
+	}
+	if (code == KEEL_OK && kept && has_failed(kept)) {
+		code = postgres_fail(sql, kept, err);
+		sql->failed = sql->open;
+	}
+	if (code == KEEL_OK && !kept)
+		code = postgres_fail(sql, NULL, err);
+	if (PQstatus(sql->db) != CONNECTION_OK)
+		sql->open = sql->failed = false; /* the server undoes what a lost connection has left */
+	if (code == KEEL_OK)
+		*out = kept;
+	else
+		PQclear(kept);
+	return code;
+}
+
+enum keel_code postgres_wait(struct postgres_sql *sql, PGresult **result, struct keel_error *err)
+{
+	enum keel_code code = postgres_answer(sql, keel_later(keel_monotonic_us(), POSTGRES_ANSWER_US), result, err);
+	if (code == KEEL_OK || !PQisBusy(sql->db))
+		return code;
+	/* What comes now would be taken for the answer to something else. */
+	shutdown(PQsocket(sql->db), SHUT_RDWR);
+	PQconsumeInput(sql->db);
+	sql->open = sql->failed = false;
+	return keel_fail(err, KEEL_BUSY, "%s: no answer came for %d s, and the connection was given up", sql->path,
+					 POSTGRES_ANSWER_US / 1000000);
+}
+
+enum keel_code postgres_exec(struct postgres_sql *sql, const char *text, PGresult **result, struct keel_error *err)
+{
+	PGresult *unused;
+	KEEL_TRACE("sql", "%s", text);
+	if (!PQsendQuery(sql->db, text))
+		return postgres_fail(sql, NULL, err);
+	enum keel_code code = postgres_wait(sql, result ? result : &unused, err);
+	if (code == KEEL_OK && !result)
+		PQclear(unused);
+	return code;
+}
