@@ -165,7 +165,7 @@ tests/assertions.sh >/dev/null || echo "tests/assertions.sh:1: fewer than 2 asse
 # --- Migrations ------------------------------------------------------------------------------------------------------
 
 # Stores that have a migration do not run it again. Until the first release its hash may be put right on purpose, with
-# `sha256sum 001_schema.sql >released.sha256`; afterwards a change is another migration.
+# `sha256sum */*.sql >released.sha256`; afterwards a change is another migration.
 (cd kernel/schema && sha256sum --check --quiet released.sha256 2>&1) | grep ': FAILED' |
 	sed -E 's|^([^:]+): .*|kernel/schema/\1:1: a released migration is never edited (CONTRIBUTING.md)|' \
 		>>"$problems"

@@ -6,7 +6,7 @@ local HEADER = "kernel/run/predicates.h"
 
 -- What the schema has: conditions of partial indexes, but for those that any comparison implies.
 local conditions, names = {}, {}
-for _, path in ipairs(check.lines "ls kernel/schema/*.sql") do
+for _, path in ipairs(check.lines "ls kernel/schema/sqlite/*.sql") do
   for name, condition in check.read(path):gmatch "CREATE U?N?I?Q?U?E? ?INDEX ([%w_]+) ON [^;]-%) WHERE ([^;]+);" do
     if not condition:find "^[%w_]+ IS NOT NULL$" then conditions[name] = condition end
   end

@@ -57,11 +57,11 @@ static enum keel_code open_backup(const struct keel_sql_driver *driver, const ch
 	if (version <= KEEL_SCHEMA_BASE)
 		return keel_fail(err, KEEL_STORE_VERSION, "%s: the backup was made by a Keel from before the first release",
 						 backup);
-	if (version > keel_schema_version())
+	if (version > keel_schema_version(driver))
 		return keel_fail(err, KEEL_STORE_VERSION, "%s: the backup has schema version %lld, this library knows up to %d",
-						 backup, (long long)version, keel_schema_version());
+						 backup, (long long)version, keel_schema_version(driver));
 	/* One of an older version is looked at when it is opened and brought up to date. */
-	return version == keel_schema_version() ? driver->check_schema(*sql, keel_store_script, err) : KEEL_OK;
+	return version == keel_schema_version(driver) ? driver->check_schema(*sql, err) : KEEL_OK;
 }
 
 static bool keep_first(void *data, const char *sentence)

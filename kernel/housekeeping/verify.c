@@ -238,7 +238,7 @@ enum keel_code keel_store_verify(struct keel_store *store, struct keel_problems 
 	keel_store_tell(store, 0, (int64_t)count + 2);
 	code = store->sql->driver->check(store->sql, found, &to, &why);
 	if (code == KEEL_OK)
-		code = store->sql->driver->check_schema(store->sql, keel_store_script, &why);
+		code = store->sql->driver->check_schema(store->sql, &why);
 	if (code == KEEL_OK)
 		code = check_keys(store, &to, &why);
 	for (size_t i = 0; code == KEEL_OK && !to.failed && i < count; i++) {

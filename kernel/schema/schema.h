@@ -1,23 +1,22 @@
-/* schema/schema.h - the migrations of this folder, embedded at build by embed.cmake, in order. */
+/* schema/schema.h - the versions of the schema. The migrations of this folder, one folder a driver, are embedded at build
+ * by embed.cmake; those of one number do the same.
+ */
 #ifndef KEEL_SCHEMA_H
 #define KEEL_SCHEMA_H
 
-struct keel_migration {
-	const char *name; /* of the file */
-	const char *sql;
-};
+#include "sql/sql.h"
 
-/* Versions up to this one are those of stores from before the first release, which nobody can read any more. */
+/* Versions up to this one are those of stores from before the first release, which nobody can read any more. Migration
+ * number i + 1 brings the schema from version KEEL_SCHEMA_BASE + i to the next. */
 enum { KEEL_SCHEMA_BASE = 101 };
 
-/* Migration number i + 1 brings the schema from version KEEL_SCHEMA_BASE + i to the next. */
-extern const struct keel_migration keel_migrations[];
-extern const int keel_migrations_count;
-
 /* The version that this library writes. */
-static inline int keel_schema_version(void)
+static inline int keel_schema_version(const struct keel_sql_driver *driver)
 {
-	return KEEL_SCHEMA_BASE + keel_migrations_count;
+	int count = 0;
+	while (driver->script(count))
+		count++;
+	return KEEL_SCHEMA_BASE + count;
 }
 
 #endif

@@ -239,7 +239,8 @@ static enum keel_code postgres_make_ready(struct keel_sql *base, struct keel_err
 	return find_schema(sql, &oid, err);
 }
 
-/* What the catalog says of the schema, in one text: its tables, columns, constraints and indexes. */
+/* What the catalog says of the schema, in one text: its tables, columns, indexes and functions. It is noted down when the
+ * migrations have run, and compared when the store is opened. */
 #define SHAPE                                                                                                      \
 	"(SELECT md5(string_agg(part, E'\\n' ORDER BY part)) FROM ("                                                   \
 	"SELECT c.relname || ' ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull"   \
@@ -260,11 +261,10 @@ static enum keel_code postgres_migrate(struct keel_sql *base, const char *script
 	return code == KEEL_OK ? postgres_exec(sql, text, NULL, err) : code;
 }
 
-static enum keel_code postgres_check_schema(struct keel_sql *base, keel_script *script, struct keel_error *err)
+static enum keel_code postgres_check_schema(struct keel_sql *base, struct keel_error *err)
 {
 	struct postgres_sql *sql = postgres_own(base);
 	int64_t same = 0;
-	(void)script; /* what they made was noted down when they had run */
 	enum keel_code code = read_numbers(sql, "SELECT shape = " SHAPE " FROM schema_version", &same, 1, err);
 	if (code == KEEL_OK && !same)
 		code = keel_fail(err, KEEL_STORE_CORRUPT, "%s: tables, columns or indexes of the store have been changed",
@@ -409,6 +409,7 @@ const struct keel_sql_driver keel_postgres_driver = {
 	.compact = postgres_compact,
 	.write_back = postgres_write_back,
 	.check_schema = postgres_check_schema,
+	.script = keel_postgres_script,
 	.last_key = postgres_last_key,
 	.text_size = postgres_text_size,
 };

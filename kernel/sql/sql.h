@@ -29,8 +29,9 @@ struct keel_sql_size {
 	int64_t unused; /* of these, what holds nothing and would go by making it compact */
 };
 
-/* The text of migration number i + 1; NULL behind the last. */
+/* The text of a driver's migration number i + 1; NULL behind the last. Embedded at build from kernel/schema. */
 typedef const char *keel_script(int i);
+keel_script keel_sqlite_script, keel_postgres_script;
 
 /* Version 1. Slots are only ever appended. Unless a slot says otherwise it may fail with the codes of a store operation
  * and must not wait for a lock, nor call back. */
@@ -116,8 +117,10 @@ struct keel_sql_driver {
 	/* Writes the log back into the file as far as others let it, and cuts it if they do; *left is how many bytes of it
 	 * could not be written back. Not in a transaction. */
 	enum keel_code (*write_back)(struct keel_sql *sql, int64_t *left, struct keel_error *err);
-	/* Fails with KEEL_STORE_CORRUPT unless the schema is what the scripts make, all of them, and nothing else. */
-	enum keel_code (*check_schema)(struct keel_sql *sql, keel_script *script, struct keel_error *err);
+	/* Fails with KEEL_STORE_CORRUPT unless the schema is what the migrations make, all of them, and nothing else. */
+	enum keel_code (*check_schema)(struct keel_sql *sql, struct keel_error *err);
+	/* Its migrations. */
+	keel_script *script;
 	/* The last key that was given to a row of a table whose keys are never used again; 0: none was. */
 	enum keel_code (*last_key)(struct keel_sql *sql, struct keel_text table, int64_t *key, struct keel_error *err);
 	/* How many bytes the text in a column of the row with this key has, without reading it; 0 for null and no row. */

@@ -109,11 +109,11 @@ static enum keel_code sqlite_identify(struct keel_sql *base, int64_t *version, b
 	return code;
 }
 
-static enum keel_code sqlite_check_schema(struct keel_sql *base, keel_script *script, struct keel_error *err)
+static enum keel_code sqlite_check_schema(struct keel_sql *base, struct keel_error *err)
 {
 	struct sqlite_sql *sql = sqlite_own(base);
 	struct keel_error why = {.code = KEEL_OK};
-	int rc = keel_sqlite_compare_schema(sql->db, script, &why);
+	int rc = keel_sqlite_compare_schema(sql->db, keel_sqlite_script, &why);
 	sql->looks = 0;
 	if (rc == SQLITE_OK)
 		sqlite_trust(sql);
@@ -269,6 +269,7 @@ const struct keel_sql_driver keel_sqlite_driver = {
 	.compact = sqlite_compact,
 	.write_back = sqlite_write_back,
 	.check_schema = sqlite_check_schema,
+	.script = keel_sqlite_script,
 	.last_key = sqlite_last_key,
 	.text_size = sqlite_text_size,
 };

@@ -42,11 +42,6 @@ void keel_store_options_init(struct keel_store_options *options)
 
 /* --- Opening ----------------------------------------------------------------------------------------------------- */
 
-const char *keel_store_script(int i)
-{
-	return i < keel_migrations_count ? keel_migrations[i].sql : NULL;
-}
-
 /* Brings an empty or older schema up to date. Under the write lock: of eight processes one does the work. */
 static enum keel_code migrate(struct keel_store *store, struct keel_error *err)
 {
@@ -60,8 +55,8 @@ static enum keel_code migrate(struct keel_store *store, struct keel_error *err)
 	bool fresh = version == 0;
 	if (fresh)
 		version = KEEL_SCHEMA_BASE;
-	for (; code == KEEL_OK && version < keel_schema_version(); version++)
-		code = driver->migrate(store->sql, keel_migrations[version - KEEL_SCHEMA_BASE].sql, version + 1, err);
+	for (; code == KEEL_OK && version < keel_schema_version(driver); version++)
+		code = driver->migrate(store->sql, driver->script((int)version - KEEL_SCHEMA_BASE), version + 1, err);
 	if (code == KEEL_OK && fresh) {
 		char epoch[KEEL_UUID_SIZE];
 		code = keel_store_new_id(store, epoch, err);
@@ -70,7 +65,7 @@ static enum keel_code migrate(struct keel_store *store, struct keel_error *err)
 								keel_value_text(keel_text_of(epoch)), keel_value_int(keel_store_now(store)));
 	}
 	if (code == KEEL_OK)
-		code = driver->check_schema(store->sql, keel_store_script, err);
+		code = driver->check_schema(store->sql, err);
 	if (code == KEEL_OK)
 		code = driver->commit(store->sql, err);
 	else
@@ -137,24 +132,24 @@ static enum keel_code attach(struct keel_store *store, const char *uri, struct k
 		return keel_fail(
 			err, KEEL_STORE_VERSION,
 			"%s: the store was made by a Keel from before the first release, and cannot be read by this one", uri);
-	if (version > keel_schema_version())
+	if (version > keel_schema_version(driver))
 		return keel_fail(err, KEEL_STORE_VERSION, "%s: the store has schema version %lld, this library knows up to %d",
-						 uri, (long long)version, keel_schema_version());
+						 uri, (long long)version, keel_schema_version(driver));
 	bool in_memory = !driver->path(store->sql)[0];
 	if (options->readonly && !in_memory) {
 		if (version == 0)
 			return keel_fail(err, KEEL_STORE_CORRUPT, "%s: the file is empty", uri);
-		if (version < keel_schema_version())
+		if (version < keel_schema_version(driver))
 			return keel_fail(err, KEEL_STORE_VERSION,
 							 "%s: schema version %lld is older than %d: open it for writing once", uri,
-							 (long long)version, keel_schema_version());
+							 (long long)version, keel_schema_version(driver));
 	} else {
 		code = driver->make_ready(store->sql, err);
 	}
-	if (code == KEEL_OK && version < keel_schema_version())
+	if (code == KEEL_OK && version < keel_schema_version(driver))
 		code = migrate(store, err);
 	else if (code == KEEL_OK)
-		code = driver->check_schema(store->sql, keel_store_script, err);
+		code = driver->check_schema(store->sql, err);
 	if (code == KEEL_OK)
 		code = read_epoch(store, err);
 	return code == KEEL_OK ? keel_files_settle(store, err) : code;

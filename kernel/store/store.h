@@ -8,6 +8,5 @@
 #include "store/transaction.h"
 
 /* The migrations, one by one. */
-keel_script keel_store_script;
 
 #endif

@@ -21,7 +21,7 @@ static void some_runs(void)
 /* Fixture: what a library that knew only the first migration would have made. */
 static void older_store(void)
 {
-	raw(keel_migrations[0].sql);
+	raw(keel_sqlite_script(0));
 	raw("PRAGMA application_id = 0x4B45454C; PRAGMA user_version = 101; PRAGMA journal_mode = WAL;"
 		"INSERT INTO store (epoch, created_at) VALUES ('epoch', 0)");
 }
