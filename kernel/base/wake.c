@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/inotify.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/monotonic.h"
@@ -17,7 +19,7 @@ enum {
 enum keel_code keel_wake_init(struct keel_wake *wake, struct keel_error *err)
 {
 	wake->file.fd = -1;
-	wake->inotify = -1;
+	wake->inotify = wake->server = -1;
 	return keel_sidefile_watch(&wake->file, err);
 }
 
@@ -44,6 +46,13 @@ void keel_wake_all(struct keel_wake *wake, bool alone)
 }
 
 /* --- Waiting ----------------------------------------------------------------------------------------------------- */
+
+static void close_own(int *descriptor)
+{
+	if (*descriptor >= 0)
+		close(*descriptor);
+	*descriptor = -1;
+}
 
 static int inotify_of(const struct keel_waiter *waiter, const struct keel_wake *wake)
 {
@@ -80,7 +89,7 @@ static void drain(struct keel_wake *wake, int inotify)
 enum keel_code keel_waiter_start(struct keel_waiter *waiter, struct keel_wake *wake, const char *path,
 								 struct keel_error *err)
 {
-	*waiter = (struct keel_waiter){.lock = {.fd = -1}, .inotify = -1};
+	*waiter = (struct keel_waiter){.lock = {.fd = -1}, .inotify = -1, .timer = -1, .poll = -1};
 	enum keel_code code = keel_sidefile_watch(&waiter->lock, err);
 	if (code == KEEL_OK && path)
 		watch(waiter, wake, path);
@@ -89,8 +98,11 @@ enum keel_code keel_waiter_start(struct keel_waiter *waiter, struct keel_wake *w
 
 bool keel_waiter_due(struct keel_waiter *waiter, struct keel_wake *wake, const char *path)
 {
+	uint64_t ticks;
 	if (waiter->watching)
 		drain(wake, inotify_of(waiter, wake));
+	if (waiter->timer >= 0 && read(waiter->timer, &ticks, sizeof ticks) > 0)
+		waiter->started = false; /* it cannot be told what of the news was read off the connection by others */
 	int64_t now = keel_monotonic_us();
 	if (waiter->started && waiter->seen == wake->count && now < waiter->due)
 		return false;
@@ -98,7 +110,8 @@ bool keel_waiter_due(struct keel_waiter *waiter, struct keel_wake *wake, const c
 		watch(waiter, wake, path);
 	waiter->started = true;
 	waiter->seen = wake->count;
-	waiter->due = !path ? INT64_MAX : now + (waiter->watching ? BACKSTOP_US : POLL_US);
+	bool can_hear = waiter->watching || wake->server >= 0;
+	waiter->due = !path && !can_hear ? INT64_MAX : now + (can_hear ? BACKSTOP_US : POLL_US);
 	return true;
 }
 
@@ -109,7 +122,7 @@ void keel_waiter_again(struct keel_waiter *waiter)
 
 void keel_waiter_block(const struct keel_waiter *waiter, const struct keel_wake *wake, int64_t deadline)
 {
-	struct pollfd descriptor = {.fd = waiter->watching ? inotify_of(waiter, wake) : -1, .events = POLLIN};
+	struct pollfd descriptor = {.fd = waiter->watching ? inotify_of(waiter, wake) : wake->server, .events = POLLIN};
 	int64_t until = waiter->due < deadline ? waiter->due : deadline;
 	int64_t left = until - keel_monotonic_us();
 	if (left <= 0)
@@ -118,8 +131,28 @@ void keel_waiter_block(const struct keel_waiter *waiter, const struct keel_wake 
 	ppoll(&descriptor, 1, &time, NULL);
 }
 
+/* Becomes readable with anything from the server, and as often as one looks anyway. -1: there is none to be had. */
+static int poll_server(struct keel_waiter *waiter, const struct keel_wake *wake)
+{
+	const struct itimerspec time = {{0, BACKSTOP_US * 1000}, {0, BACKSTOP_US * 1000}};
+	struct epoll_event event = {.events = EPOLLIN};
+	if (waiter->poll >= 0)
+		return waiter->poll;
+	waiter->poll = epoll_create1(EPOLL_CLOEXEC);
+	waiter->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (waiter->poll >= 0 && waiter->timer >= 0 && timerfd_settime(waiter->timer, 0, &time, NULL) == 0 &&
+		epoll_ctl(waiter->poll, EPOLL_CTL_ADD, waiter->timer, &event) == 0 &&
+		epoll_ctl(waiter->poll, EPOLL_CTL_ADD, wake->server, &event) == 0)
+		return waiter->poll;
+	close_own(&waiter->poll);
+	close_own(&waiter->timer);
+	return -1;
+}
+
 int keel_waiter_descriptor(struct keel_waiter *waiter, struct keel_wake *wake, const char *path)
 {
+	if (wake->server >= 0)
+		return poll_server(waiter, wake);
 	if (path && (waiter->inotify < 0 || !waiter->watching)) {
 		if (waiter->inotify < 0)
 			waiter->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
@@ -132,9 +165,9 @@ int keel_waiter_descriptor(struct keel_waiter *waiter, struct keel_wake *wake, c
 
 void keel_waiter_end(struct keel_waiter *waiter)
 {
-	if (waiter->inotify >= 0)
-		close(waiter->inotify);
-	waiter->inotify = -1;
+	close_own(&waiter->inotify);
+	close_own(&waiter->timer);
+	close_own(&waiter->poll);
 	keel_sidefile_close(&waiter->lock);
 	waiter->watching = false;
 }

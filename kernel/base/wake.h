@@ -1,5 +1,7 @@
 /* base/wake.h - waking those who wait for something new in a store: in this process and in others.
  *
+ * A store on a server hears of news on its connection. Otherwise:
+ *
  * Beside the store is a file, STORE-wake. Who waits holds a shared lock on one of its bytes and watches the file with
  * inotify. A writer that has committed asks whether anybody holds the byte, which costs it less than a microsecond, and
  * only then writes into the file. The one locks and then looks at the store; the other commits and then asks: at least
@@ -27,6 +29,7 @@ enum {
 struct keel_wake {
 	struct keel_sidefile file; /* a writer's: asks, and writes into the file */
 	int inotify;               /* made by the first to wait: -1 before, or when there is none to be had */
+	int server;                /* instead of the file: the socket on which news comes; -1: none. Not closed here */
 	uint64_t count;            /* of wake-ups, by others or by this handle's own commits */
 };
 
@@ -35,6 +38,7 @@ struct keel_waiter {
 	struct keel_sidefile lock; /* a descriptor of its own: a handle wakes those who wait on itself too */
 	bool watching;             /* the lock is held and the file is watched */
 	int inotify;               /* its own, for a host that polls it; -1: the handle's, which others may read */
+	int timer, poll;           /* on a server: its own of the kinds that poll and time; -1: none yet */
 	bool started;
 	uint64_t seen;             /* of the count */
 	int64_t due;               /* when to look without having been woken; monotonic */

@@ -39,6 +39,10 @@ enum keel_code keel_event_waiter_open(struct keel_store *store, int64_t next_eve
 	enum keel_code code = check(store, next_event_id, err);
 	if (code != KEEL_OK)
 		return code;
+	if (store->sql->driver->listen)
+		code = store->sql->driver->listen(store->sql, err);
+	if (code != KEEL_OK)
+		return code;
 	struct keel_event_waiter *self = keel_new(sizeof *self);
 	if (!self)
 		return keel_fail_memory(err);
@@ -64,6 +68,8 @@ enum keel_code keel_event_waiter_look(struct keel_event_waiter *self, bool *read
 		return KEEL_OK;
 	}
 	/* What a transaction of the handle has written so far is not news yet: its end is a wake-up. */
+	if (!store->open && store->sql->driver->news && store->sql->driver->news(store->sql))
+		store->wake.count++;
 	if (store->open || !keel_waiter_due(&self->waiter, &store->wake, store->wake_path))
 		return KEEL_OK;
 	enum keel_code code = look(store, self->next_event_id, ready, err);
@@ -113,7 +119,7 @@ enum keel_code keel_event_wait(struct keel_store *store, int64_t next_event_id, 
 	code = look(store, next_event_id, ready, &why);
 	if (*ready || timeout_us == 0 || (code != KEEL_OK && code != KEEL_BUSY))
 		return keel_fail_as(err, code, &why);
-	if (!store->wake_path && deadline == INT64_MAX)
+	if (!store->wake_path && store->wake.server < 0 && deadline == INT64_MAX)
 		return keel_fail_field(err, "timeout", "a wait on a store in memory that blocks would never end");
 	code = keel_event_waiter_open(store, next_event_id, &self, err);
 	if (code != KEEL_OK)

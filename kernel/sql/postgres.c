@@ -410,6 +410,11 @@ const struct keel_sql_driver keel_postgres_driver = {
 	.write_back = postgres_write_back,
 	.check_schema = postgres_check_schema,
 	.script = keel_postgres_script,
+	.hold = postgres_hold,
+	.judge = postgres_judge,
+	.listen = postgres_listen,
+	.news = postgres_news,
+	.descriptor = postgres_descriptor,
 	.last_key = postgres_last_key,
 	.text_size = postgres_text_size,
 };

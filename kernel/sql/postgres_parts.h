@@ -23,6 +23,7 @@ struct postgres_sql {
 	bool open;          /* a transaction is, as far as we know */
 	bool failed;        /* and an error in it keeps it from committing */
 	bool waits;         /* for the lock of the store, which was asked for */
+	bool listens;
 	int savepoints;
 	int64_t changes, inserted; /* by the last statement */
 	int64_t lock;              /* the store's, among the advisory locks */
@@ -84,6 +85,13 @@ void postgres_reset(struct keel_statement *statement);
 int64_t postgres_changes(struct keel_sql *sql);
 int64_t postgres_inserted(struct keel_sql *sql);
 void postgres_drop_statements(struct postgres_sql *sql);
+
+/* postgres_session.c: slots of the driver. */
+enum keel_code postgres_hold(struct keel_sql *sql, int64_t session, struct keel_error *err);
+enum keel_code postgres_judge(struct keel_sql *sql, int64_t session, bool *alive, struct keel_error *err);
+enum keel_code postgres_listen(struct keel_sql *sql, struct keel_error *err);
+bool postgres_news(struct keel_sql *sql);
+int postgres_descriptor(struct keel_sql *sql);
 
 /* postgres_transaction.c: slots of the driver. */
 bool postgres_in_transaction(struct keel_sql *sql);

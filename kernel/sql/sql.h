@@ -121,6 +121,16 @@ struct keel_sql_driver {
 	enum keel_code (*check_schema)(struct keel_sql *sql, struct keel_error *err);
 	/* Its migrations. */
 	keel_script *script;
+	/* Of a driver whose stores are on a server; NULL of one whose stores are files or in memory. `hold` locks the number
+	 * of this connection's session until the connection ends; `judge` says whether somebody holds that of a session, in a
+	 * transaction so that it stays true until its end. KEEL_BUSY from `hold`: somebody is judging it. */
+	enum keel_code (*hold)(struct keel_sql *sql, int64_t session, struct keel_error *err);
+	enum keel_code (*judge)(struct keel_sql *sql, int64_t session, bool *alive, struct keel_error *err);
+	/* Likewise: has the server tell of commits with events from now on; whether it has told of any since the last
+	 * question; the descriptor that becomes readable when it does, and at other times. The last two cannot fail. */
+	enum keel_code (*listen)(struct keel_sql *sql, struct keel_error *err);
+	bool (*news)(struct keel_sql *sql);
+	int (*descriptor)(struct keel_sql *sql);
 	/* The last key that was given to a row of a table whose keys are never used again; 0: none was. */
 	enum keel_code (*last_key)(struct keel_sql *sql, struct keel_text table, int64_t *key, struct keel_error *err);
 	/* How many bytes the text in a column of the row with this key has, without reading it; 0 for null and no row. */
@@ -137,7 +147,8 @@ struct keel_statement {
 	const char *text; /* NULL: forgotten */
 };
 
-/* Finds the driver for a uri; KEEL_INVALID_REQUEST when there is none. */
+/* Finds the driver for a uri. KEEL_INVALID_REQUEST when there is none for its scheme; KEEL_NOT_SUPPORTED when there is
+ * one, in a module that the host has not given to keel_store_use_driver. */
 enum keel_code keel_sql_find(const char *uri, const struct keel_sql_driver **driver, struct keel_error *err);
 
 extern const struct keel_sql_driver keel_sqlite_driver;

@@ -26,7 +26,7 @@ static enum keel_code name_files(struct keel_store *store, struct keel_error *er
 {
 	keel_free(store->side_path);
 	keel_free(store->wake_path);
-	KEEL_ASSERT(keel_store_path(store)[0]); /* one in memory has none */
+	KEEL_ASSERT(keel_store_is_file(store)); /* others have none */
 	store->side_path = keel_path_add(keel_store_path(store), "-sessions");
 	store->wake_path = keel_path_add(keel_store_path(store), "-wake");
 	return store->side_path && store->wake_path ? KEEL_OK : keel_fail_memory(err);
@@ -129,7 +129,7 @@ enum keel_code keel_files_fail_busy(struct keel_store *store, struct keel_error 
 enum keel_code keel_files_enter(struct keel_store *store, struct keel_error *err)
 {
 	bool index;
-	if (!keel_store_path(store)[0])
+	if (!keel_store_is_file(store))
 		return KEEL_OK;
 	store->files.entered = false;
 	enum keel_code code = name_files(store, err);

@@ -26,7 +26,7 @@ struct keel_files {
 };
 
 /* Between connecting and the first look into the file: names the files, makes those that are missing (unless readonly),
- * and sees that they are what they must be. Does nothing for a store in memory. KEEL_REPLACED: the log is another
+ * and sees that they are what they must be. Does nothing for a store that is no file. KEEL_REPLACED: the log is another
  * store's, or others have the file open that was here; KEEL_BUSY: the store is being restored, or open and wanted for
  * this handle alone; KEEL_IO. */
 enum keel_code keel_files_enter(struct keel_store *store, struct keel_error *err);

@@ -23,9 +23,9 @@ struct keel_store {
 	struct keel_store_options options; /* owner points to owner_name */
 	char *owner_name;
 	struct keel_files files;   /* which file is open */
-	char *side_path;           /* of the side file; NULL for a store in memory */
+	char *side_path;           /* of the side file; NULL for a store that is no file */
 	struct keel_sidefile side; /* the locks of sessions; also knows of forks */
-	char *wake_path;           /* of the file that wakes readers; NULL for a store in memory */
+	char *wake_path;           /* of the file that wakes readers; NULL likewise */
 	struct keel_wake wake;
 	struct keel_turn turn;       /* of waiting for the write lock; its bytes are in the same file */
 	/* The ids of the events that the open transaction has written, or else the last one if it was committed: from
@@ -43,6 +43,12 @@ struct keel_store {
 	void *progress_data;
 	struct keel_kept *kept; /* released when the store is closed */
 };
+
+/* Whether the store is a file, with others beside it: not in memory, and not on a server. */
+static inline bool keel_store_is_file(const struct keel_store *store)
+{
+	return !store->sql->driver->judge && store->sql->driver->path(store->sql)[0];
+}
 
 /* Tells whoever watches how far something has come. */
 static inline void keel_store_tell(const struct keel_store *store, int64_t done, int64_t total)

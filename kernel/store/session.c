@@ -4,7 +4,7 @@
  *   none ──first write──► alive ──close, exit, kill -9──► dead       (no way back: a number is used once)
  *
  * The lock is taken before the row commits, so whoever can read the row finds the lock; judging happens in the
- * transaction that acts on it.
+ * transaction that acts on it. It is a byte of the side file, or for a store on a server a lock of the connection.
  */
 #include "store/session.h"
 
@@ -56,7 +56,11 @@ enum keel_code keel_session_judge(struct keel_store *store, int64_t id, const st
 	struct keel_error why;
 	char token[KEEL_UUID_SIZE];
 	*verdict = (struct keel_verdict){id == store->session, false};
-	if (verdict->alive || !store->side_path)
+	if (verdict->alive)
+		return KEEL_OK;
+	if (store->sql->driver->judge)
+		return store->sql->driver->judge(store->sql, id, &verdict->alive, err);
+	if (!store->side_path)
 		return KEEL_OK; /* a store in memory has one handle */
 	enum keel_code code = keel_sidefile_open(&store->side, store->side_path, false, &why);
 	if (code == KEEL_STORE_MISSING) {
@@ -173,6 +177,8 @@ static enum keel_code take_number(struct keel_store *store, int64_t *id, struct 
 	enum keel_code code = take_token(store, token, err);
 	for (int i = 0; code == KEEL_OK && i < BYTES_TRIED; i++) {
 		code = insert_session(store, token, id, err);
+		if (code == KEEL_OK && store->sql->driver->hold)
+			return store->sql->driver->hold(store->sql, *id, err);
 		if (code != KEEL_OK || !store->side_path)
 			return code;
 		code = keel_sidefile_lock(&store->side, *id, &why);

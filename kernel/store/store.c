@@ -113,6 +113,9 @@ static enum keel_code attach(struct keel_store *store, const char *uri, struct k
 	enum keel_code code = keel_sql_find(uri, &driver, err);
 	if (code == KEEL_OK)
 		code = driver->open(&config, &store->sql, err);
+	if (code == KEEL_OK && driver->descriptor)
+		/* The first is closed in a forked child, which must not speak for us. */
+		store->side.fd = store->wake.server = driver->descriptor(store->sql);
 	if (code == KEEL_OK)
 		code = keel_files_enter(store, err);
 	if (code == KEEL_OK) {
@@ -124,24 +127,26 @@ static enum keel_code attach(struct keel_store *store, const char *uri, struct k
 		code = driver->identify(store->sql, &version, &ours, err);
 	if (code != KEEL_OK)
 		return code;
+	const char *name = driver->judge ? driver->path(store->sql) : uri; /* the uri of a server may have a password */
 	if (version < 0)
-		return keel_fail(err, KEEL_STORE_CORRUPT, "%s: the schema version %lld is none", uri, (long long)version);
+		return keel_fail(err, KEEL_STORE_CORRUPT, "%s: the schema version %lld is none", name, (long long)version);
 	if (!ours)
-		return keel_fail(err, KEEL_STORE_CORRUPT, "%s: this is another application's database", uri);
+		return keel_fail(err, KEEL_STORE_CORRUPT, "%s: this is another application's database", name);
 	if (version > 0 && version <= KEEL_SCHEMA_BASE)
 		return keel_fail(
 			err, KEEL_STORE_VERSION,
-			"%s: the store was made by a Keel from before the first release, and cannot be read by this one", uri);
+			"%s: the store was made by a Keel from before the first release, and cannot be read by this one", name);
 	if (version > keel_schema_version(driver))
 		return keel_fail(err, KEEL_STORE_VERSION, "%s: the store has schema version %lld, this library knows up to %d",
-						 uri, (long long)version, keel_schema_version(driver));
+						 name, (long long)version, keel_schema_version(driver));
 	bool in_memory = !driver->path(store->sql)[0];
 	if (options->readonly && !in_memory) {
 		if (version == 0)
-			return keel_fail(err, KEEL_STORE_CORRUPT, "%s: the file is empty", uri);
+			return keel_fail(err, KEEL_STORE_CORRUPT, "%s: %s", name,
+							 driver->judge ? "there is no store in the schema" : "the file is empty");
 		if (version < keel_schema_version(driver))
 			return keel_fail(err, KEEL_STORE_VERSION,
-							 "%s: schema version %lld is older than %d: open it for writing once", uri,
+							 "%s: schema version %lld is older than %d: open it for writing once", name,
 							 (long long)version, keel_schema_version(driver));
 	} else {
 		code = driver->make_ready(store->sql, err);
@@ -212,7 +217,7 @@ enum keel_code keel_store_open(const char *uri, const struct keel_store_options 
 	if (!store)
 		return keel_fail_memory(err);
 	store->options = *options;
-	store->side.fd = store->wake.file.fd = store->wake.inotify = store->files.folder = -1;
+	store->side.fd = store->wake.file.fd = store->wake.inotify = store->wake.server = store->files.folder = -1;
 	enum keel_code code = check_options(options, &why);
 	if (code == KEEL_OK)
 		code = keel_sidefile_watch(&store->side, &why);
@@ -251,7 +256,10 @@ void keel_store_close(struct keel_store *store)
 		 * for a writer to clear away, not for one who only reads. */
 		if (store->files.left || keel_files_check(store, NULL) != KEEL_OK)
 			store->sql->driver->leave_log(store->sql);
+		bool is_file = keel_store_is_file(store);
 		store->sql->driver->close(store->sql);
+		if (!is_file)
+			store->side.fd = -1; /* it was the connection's */
 	}
 	keel_sidefile_close(&store->side); /* ends the session, after its last write */
 	keel_files_close(store);

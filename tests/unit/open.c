@@ -348,12 +348,21 @@ TEST(wrong_schemas)
 /* No uri and an unknown scheme are no request. */
 TEST(bad_uris)
 {
-	static const char *const uris[] = {"", "postgresql://host/db", "http://x", "sqlite://x", "://", "file:///tmp/x"};
+	static const char *const uris[] = {"", "http://x", "sqlite://x", "://", "file:///tmp/x"};
 	for (size_t i = 0; i < sizeof uris / sizeof uris[0]; i++) {
 		assert_int_equal(try_open(uris[i]), KEEL_INVALID_REQUEST);
 		assert_string_equal(why.field, "uri");
 	}
 	assert_int_equal(try_open(NULL), KEEL_INVALID_REQUEST);
+}
+
+/* A store on a server needs a driver that this program has not brought. */
+TEST(no_driver)
+{
+	assert_int_equal(try_open("postgresql://somebody:secret@host/db"), KEEL_NOT_SUPPORTED);
+	assert_non_null(strstr(why.message, "keel.postgres"));
+	assert_null(strstr(why.message, "secret"));
+	refuse(NOT_SUPPORTED, keel_store_use_driver(NULL, &why));
 }
 
 /* Nor is no path for a backup. */
@@ -570,7 +579,7 @@ int main(int argc, char **argv)
 		WITH_FOLDER(other_applications),
 		WITH_FOLDER(newer_stores),
 		WITH_FOLDER(wrong_schemas),
-		WITH_FOLDER(bad_uris),
+		WITH_FOLDER(bad_uris), WITH_FOLDER(no_driver),
 		WITH_FOLDER(bad_backup_paths),
 		WITH_FOLDER(bad_owners),
 		WITH_FOLDER(bad_options),

@@ -1,0 +1,92 @@
+/* postgres_session.c - what the connection itself stands for: the lock of a session, and news of others. Uses:
+ * postgres_answer.
+ *
+ * Sessions are locked by two numbers, the schema's and their own; whoever waits for news shares one more lock, which
+ * tells writers that somebody does (next_event_id in the schema). The server drops all of them with the connection.
+ */
+#include "sql/postgres_parts.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/error.h"
+
+/* The number of the schema, as the first of two of a lock. */
+static int32_t lock_space(const struct postgres_sql *sql)
+{
+	return (int32_t)(uint32_t)((uint64_t)sql->lock >> 32);
+}
+
+/* Runs a query of one truth. */
+static enum keel_code ask(struct postgres_sql *sql, const char *text, bool *answer, struct keel_error *err)
+{
+	PGresult *result;
+	enum keel_code code = postgres_exec(sql, text, &result, err);
+	if (code != KEEL_OK)
+		return code;
+	*answer = PQntuples(result) > 0 && strcmp(PQgetvalue(result, 0, 0), "t") == 0;
+	PQclear(result);
+	return KEEL_OK;
+}
+
+enum keel_code postgres_hold(struct keel_sql *base, int64_t session, struct keel_error *err)
+{
+	struct postgres_sql *sql = postgres_own(base);
+	char text[96];
+	bool held = false;
+	if (session > INT32_MAX)
+		return keel_fail(err, KEEL_STORE_FULL, "%s: there are no numbers left for sessions", sql->path);
+	snprintf(text, sizeof text, "SELECT pg_try_advisory_lock(%" PRId32 ", %" PRId64 ")", lock_space(sql), session);
+	enum keel_code code = ask(sql, text, &held, err);
+	if (code == KEEL_OK && !held)
+		code = keel_fail(err, KEEL_BUSY, "%s: somebody is just looking at session %" PRId64, sql->path, session);
+	return code;
+}
+
+enum keel_code postgres_judge(struct keel_sql *base, int64_t session, bool *alive, struct keel_error *err)
+{
+	struct postgres_sql *sql = postgres_own(base);
+	char text[112];
+	bool is_free = false;
+	snprintf(text, sizeof text, "SELECT pg_try_advisory_xact_lock_shared(%" PRId32 ", %" PRId64 ")", lock_space(sql),
+			 session);
+	enum keel_code code = session > INT32_MAX ? KEEL_OK : ask(sql, text, &is_free, err);
+	*alive = code == KEEL_OK && session <= INT32_MAX && !is_free;
+	return code;
+}
+
+/* --- News -------------------------------------------------------------------------------------------------------- */
+
+enum keel_code postgres_listen(struct keel_sql *base, struct keel_error *err)
+{
+	struct postgres_sql *sql = postgres_own(base);
+	char text[160];
+	if (sql->listens)
+		return KEEL_OK;
+	/* The lock before the first look: whoever commits after it tells. */
+	snprintf(text, sizeof text, "LISTEN keel_%" PRIu32 "; SELECT pg_advisory_lock_shared(%" PRId64 ")",
+			 (uint32_t)lock_space(sql), sql->lock | 1);
+	enum keel_code code = postgres_exec(sql, text, NULL, err);
+	sql->listens = code == KEEL_OK;
+	return code;
+}
+
+bool postgres_news(struct keel_sql *base)
+{
+	struct postgres_sql *sql = postgres_own(base);
+	PGnotify *notification;
+	bool any = false;
+	if (!sql->waits)
+		PQconsumeInput(sql->db);
+	while ((notification = PQnotifies(sql->db)) != NULL) {
+		PQfreemem(notification);
+		any = true;
+	}
+	return any;
+}
+
+int postgres_descriptor(struct keel_sql *base)
+{
+	return PQsocket(postgres_own(base)->db);
+}
