@@ -66,14 +66,20 @@ function support.clean_up()
   end
 end
 
---- Runs the same specs on a store in memory and on one in a file. `body(open, backend)`; `open(options)` gives a store.
+--- The uri of a store on the server that tests/postgres.sh has started, in a schema that nobody has used.
+function support.server_uri()
+  made = made + 1
+  return ("%s&schema=spec_%d_%d"):format(os.getenv "KEEL_TEST_POSTGRES", process.pid(), made)
+end
+
+--- Runs the same specs on a store in memory, on one in a file and, where KEEL_TEST_POSTGRES names a server, on one there.
+--- `body(open, backend)`; `open(options)` gives a store.
 function support.each_store(body)
-  for _, backend in ipairs { "memory", "sqlite" } do
+  local uris = { memory = function() return ":memory:" end, sqlite = support.path, postgres = support.server_uri }
+  for _, backend in ipairs { "memory", "sqlite", os.getenv "KEEL_TEST_POSTGRES" and "postgres" or nil } do
     busted.describe("[#" .. backend .. "]", function()
       busted.after_each(support.clean_up)
-      body(function(options)
-        return support.open(backend == "memory" and ":memory:" or support.path(), options)
-      end, backend)
+      body(function(options) return support.open(uris[backend](), options) end, backend)
     end)
   end
 end

@@ -1,4 +1,4 @@
-/* postgres.c - the PostgreSQL driver: connections, and what a store is there. Uses: postgres_uri, postgres_answer,
+/* postgres.c - the PostgreSQL driver: what a store is there. Uses: postgres_uri, postgres_connect, postgres_session,
  * postgres_statement, postgres_transaction.
  *
  * A store is a schema of a database. One connection a handle: it does the work and holds the locks.
@@ -15,118 +15,7 @@
 #include "base/memory.h"
 #include "sql/postgres.h"
 
-/* --- Connecting -------------------------------------------------------------------------------------------------- */
-
-/* What libpq does unless the uri says otherwise: a cable that was cut is noticed in some ten seconds. */
-static const char *const defaults[][2] = {
-	{"connect_timeout", "10"},   {"keepalives_idle", "5"},    {"keepalives_interval", "2"},
-	{"keepalives_count", "3"},   {"tcp_user_timeout", "10000"}, {"fallback_application_name", "keel"},
-};
-enum { DEFAULTS = sizeof defaults / sizeof defaults[0] };
-
-/* postgresql://host:port/database?schema=name of a connection: libpq knows what the environment has filled in. */
-static bool name_path(struct postgres_sql *sql)
-{
-	struct keel_buffer path = {0};
-	const char *host = PQhost(sql->db), *port = PQport(sql->db), *database = PQdb(sql->db);
-	keel_buffer_format(&path, "postgresql://%s:%s/%s?schema=%s", host && host[0] != '/' ? host : "", port ? port : "",
-					   database ? database : "", sql->schema);
-	sql->path = path.data;
-	return !path.failed;
-}
-
-/* Copies a message of libpq's in one line, without the name of the user. */
-static void copy_reason(char *to, size_t room, const char *message, const char *user)
-{
-	size_t size = 0, user_size = user ? strlen(user) : 0;
-	for (const char *at = message; *at && size + 2 < room;) {
-		if (user_size && strncmp(at, user, user_size) == 0) {
-			to[size++] = '*';
-			at += user_size;
-		} else {
-			to[size++] = *at == '\n' || *at == '\t' ? ' ' : *at;
-			at++;
-		}
-	}
-	while (size > 0 && to[size - 1] == ' ')
-		size--;
-	to[size] = '\0';
-}
-
-static enum keel_code fail_to_connect(struct postgres_sql *sql, const char *const *names, const char *const *values,
-									  struct keel_error *err)
-{
-	char reason[512];
-	copy_reason(reason, sizeof reason, PQerrorMessage(sql->db), PQuser(sql->db));
-	enum keel_code code = keel_fail(err, KEEL_IO, "%s: cannot connect: %s", sql->path, reason);
-	PGPing ping = PQpingParams(names, values, 1);
-	/* It is starting, stopping, or not there: that may pass. */
-	if (err && (ping == PQPING_REJECT || ping == PQPING_NO_RESPONSE))
-		err->transient = true;
-	return code;
-}
-
-static enum keel_code connect_to(struct postgres_sql *sql, const char *uri, struct keel_error *err)
-{
-	const char *names[DEFAULTS + 2] = {NULL}, *values[DEFAULTS + 2] = {NULL};
-	for (int i = 0; i < DEFAULTS; i++) {
-		names[i] = defaults[i][0];
-		values[i] = defaults[i][1];
-	}
-	names[DEFAULTS] = "dbname"; /* what the uri says goes before what stands ahead of it */
-	values[DEFAULTS] = uri;
-	sql->db = PQconnectdbParams(names, values, 1);
-	if (!sql->db || !name_path(sql))
-		return keel_fail_memory(err);
-	if (PQstatus(sql->db) != CONNECTION_OK)
-		return fail_to_connect(sql, names, values, err);
-	if (PQsetnonblocking(sql->db, 1) != 0)
-		return keel_fail_memory(err);
-	return KEEL_OK;
-}
-
-/* Whether the server is one that can hold a store, and no other. */
-static enum keel_code check_server(struct postgres_sql *sql, const PGresult *answer, struct keel_error *err)
-{
-	if (strtol(PQgetvalue(answer, 0, 0), NULL, 10) != PQbackendPID(sql->db))
-		return keel_fail(err, KEEL_IO,
-						 "%s: there is a pooler in between, which gives a connection to several: connect to the server"
-						 " itself",
-						 sql->path);
-	if (strtol(PQgetvalue(answer, 0, 1), NULL, 10) < POSTGRES_LEAST_VERSION)
-		return keel_fail(err, KEEL_IO, "%s: the server must be PostgreSQL 14 or later", sql->path);
-	if (strcmp(PQgetvalue(answer, 0, 2), "UTF8") != 0)
-		return keel_fail(err, KEEL_IO, "%s: the encoding of the database is %s and must be UTF8", sql->path,
-						 PQgetvalue(answer, 0, 2));
-	if (strcmp(PQgetvalue(answer, 0, 3), "t") == 0 && !sql->readonly)
-		return keel_fail(err, KEEL_STORE_READONLY, "%s: the server is a standby, which can only be read", sql->path);
-	return KEEL_OK;
-}
-
-/* What holds for this connection. The server plans by statistics that a new store does not have: every statement of
- * ours is a search in an index, and is told to be. */
-static enum keel_code configure(struct postgres_sql *sql, struct keel_error *err)
-{
-	char text[1024];
-	PGresult *answer;
-	snprintf(text, sizeof text,
-			 "SET search_path = %s; SET client_encoding = UTF8; SET enable_seqscan = off; SET enable_bitmapscan = off;"
-			 " SET enable_mergejoin = off; SET enable_hashjoin = off; SET jit = off;"
-			 " SET plan_cache_mode = force_generic_plan; SET idle_session_timeout = 0;"
-			 " SET idle_in_transaction_session_timeout = '30s'; SET client_connection_check_interval = '1s';"
-			 " SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;"
-			 " SET tcp_user_timeout = 10000; SET default_transaction_read_only = %s;"
-			 " SET client_min_messages = error;"
-			 " SELECT pg_backend_pid(), current_setting('server_version_num'), current_setting('server_encoding'),"
-			 " pg_is_in_recovery()",
-			 sql->schema, sql->readonly ? "on" : "off");
-	enum keel_code code = postgres_exec(sql, text, &answer, err);
-	if (code != KEEL_OK)
-		return code;
-	code = check_server(sql, answer, err);
-	PQclear(answer);
-	return code;
-}
+/* --- Opening ----------------------------------------------------------------------------------------------------- */
 
 static void postgres_close(struct keel_sql *base)
 {
@@ -150,10 +39,8 @@ static enum keel_code postgres_open(const struct keel_sql_config *config, struct
 	sql->flushes = config->durability == KEEL_DURABILITY_FULL;
 	enum keel_code code = postgres_read_uri(config->uri, &uri, sql->schema, err);
 	if (code == KEEL_OK)
-		code = connect_to(sql, uri, err);
+		code = postgres_connect(sql, uri, err);
 	keel_free(uri);
-	if (code == KEEL_OK)
-		code = configure(sql, err);
 	if (code != KEEL_OK) {
 		postgres_close(&sql->head);
 		return code;
@@ -164,28 +51,12 @@ static enum keel_code postgres_open(const struct keel_sql_config *config, struct
 
 /* --- The schema -------------------------------------------------------------------------------------------------- */
 
-/* Runs a query of one row whose columns are numbers; ?1 is not for these. */
-static enum keel_code read_numbers(struct postgres_sql *sql, const char *text, int64_t *numbers, int count,
-								   struct keel_error *err)
-{
-	PGresult *answer;
-	enum keel_code code = postgres_exec(sql, text, &answer, err);
-	if (code != KEEL_OK)
-		return code;
-	for (int i = 0; i < count; i++) {
-		const char *value = PQntuples(answer) ? PQgetvalue(answer, 0, i) : "";
-		numbers[i] = value[0] == 't' ? 1 : strtoll(value, NULL, 10);
-	}
-	PQclear(answer);
-	return KEEL_OK;
-}
-
 /* The store's lock is a number of its own in this database: the schema's, which no other has. */
 static enum keel_code find_schema(struct postgres_sql *sql, int64_t *oid, struct keel_error *err)
 {
 	char text[160];
 	snprintf(text, sizeof text, "SELECT coalesce(to_regnamespace('%s')::oid::bigint, 0)", sql->schema);
-	enum keel_code code = read_numbers(sql, text, oid, 1, err);
+	enum keel_code code = postgres_numbers(sql, text, oid, 1, err);
 	sql->lock = *oid << 32;
 	return code;
 }
@@ -211,10 +82,10 @@ static enum keel_code postgres_identify(struct keel_sql *base, int64_t *version,
 			 "SELECT count(*) FILTER (WHERE relname = 'schema_version'), count(*) FROM pg_class"
 			 " WHERE relnamespace = to_regnamespace('%s') AND relkind IN ('r', 'p', 'v', 'm', 'f')",
 			 sql->schema);
-	enum keel_code code = read_numbers(sql, text, found, 2, err);
+	enum keel_code code = postgres_numbers(sql, text, found, 2, err);
 	*ours = found[0] || !found[1];
 	if (code == KEEL_OK && found[0])
-		code = read_numbers(sql, "SELECT max(version) FROM schema_version WHERE application = 'keel'", version, 1, err);
+		code = postgres_numbers(sql, "SELECT max(version) FROM schema_version WHERE application = 'keel'", version, 1, err);
 	return code;
 }
 
@@ -265,7 +136,7 @@ static enum keel_code postgres_check_schema(struct keel_sql *base, struct keel_e
 {
 	struct postgres_sql *sql = postgres_own(base);
 	int64_t same = 0;
-	enum keel_code code = read_numbers(sql, "SELECT shape = " SHAPE " FROM schema_version", &same, 1, err);
+	enum keel_code code = postgres_numbers(sql, "SELECT shape = " SHAPE " FROM schema_version", &same, 1, err);
 	if (code == KEEL_OK && !same)
 		code = keel_fail(err, KEEL_STORE_CORRUPT, "%s: tables, columns or indexes of the store have been changed",
 						 sql->path);
@@ -292,7 +163,7 @@ static enum keel_code postgres_size(struct keel_sql *base, struct keel_sql_size 
 	static const char text[] = "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class"
 							   " WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'";
 	size->unused = 0; /* vacuuming finds that */
-	return read_numbers(postgres_own(base), text, &size->bytes, 1, err);
+	return postgres_numbers(postgres_own(base), text, &size->bytes, 1, err);
 }
 
 static enum keel_code postgres_last_key(struct keel_sql *base, struct keel_text table, int64_t *key,
@@ -302,7 +173,7 @@ static enum keel_code postgres_last_key(struct keel_sql *base, struct keel_text 
 	snprintf(text, sizeof text,
 			 "SELECT coalesce(pg_sequence_last_value(pg_get_serial_sequence('%.*s', 'id')::regclass), 0)",
 			 (int)table.size, table.data);
-	return read_numbers(postgres_own(base), text, key, 1, err);
+	return postgres_numbers(postgres_own(base), text, key, 1, err);
 }
 
 static enum keel_code postgres_text_size(struct keel_sql *base, const char *table, const char *column, int64_t key,
@@ -312,7 +183,7 @@ static enum keel_code postgres_text_size(struct keel_sql *base, const char *tabl
 	bool is_log = strcmp(table, "events") == 0;
 	snprintf(text, sizeof text, "SELECT octet_length(%s) FROM %s WHERE %s = %" PRId64, column, table,
 			 is_log ? "id" : "seq", key);
-	return read_numbers(postgres_own(base), text, size, 1, err);
+	return postgres_numbers(postgres_own(base), text, size, 1, err);
 }
 
 /* --- What only a file has ---------------------------------------------------------------------------------------- */
@@ -415,6 +286,7 @@ const struct keel_sql_driver keel_postgres_driver = {
 	.listen = postgres_listen,
 	.news = postgres_news,
 	.descriptor = postgres_descriptor,
+	.connection = postgres_connection,
 	.last_key = postgres_last_key,
 	.text_size = postgres_text_size,
 };

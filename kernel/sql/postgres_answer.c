@@ -64,7 +64,7 @@ enum keel_code postgres_answer(struct postgres_sql *sql, int64_t deadline_us, PG
 	if (code == KEEL_OK && !kept)
 		code = postgres_fail(sql, NULL, err);
 	if (PQstatus(sql->db) != CONNECTION_OK)
-		sql->open = sql->failed = false; /* the server undoes what a lost connection has left */
+		sql->failed = sql->open; /* the server undoes what a lost connection has left */
 	if (code == KEEL_OK)
 		*out = kept;
 	else
@@ -80,7 +80,7 @@ enum keel_code postgres_wait(struct postgres_sql *sql, PGresult **result, struct
 	/* What comes now would be taken for the answer to something else. */
 	shutdown(PQsocket(sql->db), SHUT_RDWR);
 	PQconsumeInput(sql->db);
-	sql->open = sql->failed = false;
+	sql->failed = sql->open;
 	return keel_fail(err, KEEL_BUSY, "%s: no answer came for %d s, and the connection was given up", sql->path,
 					 POSTGRES_ANSWER_US / 1000000);
 }

@@ -27,6 +27,10 @@ struct postgres_sql {
 	int savepoints;
 	int64_t changes, inserted; /* by the last statement */
 	int64_t lock;              /* the store's, among the advisory locks */
+	int64_t connection;        /* which one it is, from 1: grows when a lost one was made anew */
+	int64_t backend;           /* the server's process for it */
+	int64_t backend_before;    /* and for the one before */
+	char transaction[24];      /* the server's number of the writing transaction that is open */
 	uint64_t made;             /* statements, for their names */
 	struct keel_sql_cache statements;
 };
@@ -68,6 +72,15 @@ enum keel_code postgres_wait(struct postgres_sql *sql, PGresult **result, struct
 /* Sends texts of SQL and waits for the answer; *result may be NULL: not wanted. */
 enum keel_code postgres_exec(struct postgres_sql *sql, const char *text, PGresult **result, struct keel_error *err);
 
+/* postgres_connect.c: connects, and once a connection is lost, again: with another number, no session and nothing
+ * prepared. `revive` does nothing while there is one. */
+enum keel_code postgres_connect(struct postgres_sql *sql, const char *uri, struct keel_error *err);
+enum keel_code postgres_revive(struct postgres_sql *sql, struct keel_error *err);
+
+/* Runs a query of one row whose columns are numbers, or truths. */
+enum keel_code postgres_numbers(struct postgres_sql *sql, const char *text, int64_t *numbers, int count,
+								struct keel_error *err);
+
 /* postgres_statement.c: slots of the driver. */
 enum keel_code postgres_prepare(struct keel_sql *base, const char *text, struct keel_statement **statement,
 								struct keel_error *err);
@@ -92,6 +105,7 @@ enum keel_code postgres_judge(struct keel_sql *sql, int64_t session, bool *alive
 enum keel_code postgres_listen(struct keel_sql *sql, struct keel_error *err);
 bool postgres_news(struct keel_sql *sql);
 int postgres_descriptor(struct keel_sql *sql);
+int64_t postgres_connection(struct keel_sql *sql);
 
 /* postgres_transaction.c: slots of the driver. */
 bool postgres_in_transaction(struct keel_sql *sql);

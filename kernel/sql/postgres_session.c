@@ -86,6 +86,11 @@ bool postgres_news(struct keel_sql *base)
 	return any;
 }
 
+int64_t postgres_connection(struct keel_sql *base)
+{
+	return postgres_own(base)->connection;
+}
+
 int postgres_descriptor(struct keel_sql *base)
 {
 	return PQsocket(postgres_own(base)->db);

@@ -16,9 +16,12 @@
 #include "base/memory.h"
 #include "base/trace.h"
 
+enum { OID_UNKNOWN = 0, OID_INT8 = 20, OID_TEXT = 25 }; /* src/include/catalog/pg_type.dat */
+
 struct postgres_value {
 	struct keel_buffer text;
 	bool bound; /* has a value; else it is null */
+	Oid type;   /* of the value, or of those before: a null has none */
 };
 
 struct postgres_statement {
@@ -30,10 +33,12 @@ struct postgres_statement {
 	int ours, count;
 	struct postgres_value *values; /* by the server's number - 1 */
 	const char **pointers;         /* to them, as libpq wants it */
+	Oid *types;                    /* as they were when it was prepared */
 	PGresult *rows;
 	int at;                   /* the row that is looked at, from 0; -1: none */
 	struct keel_arena *texts; /* of this row, where they had to be decoded */
-	bool prepared, returns_key, lacks_memory;
+	int64_t prepared; /* on which connection; 0: not yet */
+	bool returns_key, lacks_memory;
 };
 
 static struct postgres_statement *own_statement(struct keel_statement *statement)
@@ -55,6 +60,7 @@ static void drop(struct keel_statement *base)
 	keel_free(statement->numbers);
 	keel_free(statement->values);
 	keel_free(statement->pointers);
+	keel_free(statement->types);
 }
 
 static bool make(struct postgres_sql *sql, const char *text, struct postgres_statement *fresh)
@@ -68,7 +74,8 @@ static bool make(struct postgres_sql *sql, const char *text, struct postgres_sta
 	fresh->numbers = keel_new(room * sizeof *fresh->numbers);
 	fresh->values = keel_new(room * sizeof *fresh->values);
 	fresh->pointers = keel_new(room * sizeof *fresh->pointers);
-	return fresh->numbers && fresh->values && fresh->pointers &&
+	fresh->types = keel_new(room * sizeof *fresh->types);
+	return fresh->numbers && fresh->values && fresh->pointers && fresh->types &&
 		   postgres_translate(text, &fresh->translated, fresh->numbers, &fresh->count, &fresh->returns_key);
 }
 
@@ -95,18 +102,25 @@ enum keel_code postgres_prepare(struct keel_sql *base, const char *text, struct 
 	return KEEL_OK;
 }
 
+/* The server keeps it until it is told. In a transaction that failed it cannot be: there it stays, unused. */
+static enum keel_code deallocate(struct postgres_statement *statement, struct keel_error *err)
+{
+	struct postgres_sql *sql = statement->sql;
+	char text[48];
+	if (statement->prepared != sql->connection || sql->failed || sql->waits)
+		return KEEL_OK;
+	statement->prepared = 0;
+	snprintf(text, sizeof text, "DEALLOCATE %s", statement->name);
+	return postgres_exec(sql, text, NULL, err);
+}
+
 void postgres_forget(struct keel_sql *base, const char *text)
 {
 	struct postgres_sql *sql = postgres_own(base);
 	struct keel_statement *found = keel_cache_find(&sql->statements, text);
 	if (!found)
 		return;
-	/* The server keeps it until it is told. In a transaction that failed it cannot be: there it stays, unused. */
-	if (own_statement(found)->prepared && !sql->failed && !sql->waits) {
-		char close[48];
-		snprintf(close, sizeof close, "DEALLOCATE %s", own_statement(found)->name);
-		postgres_exec(sql, close, NULL, NULL);
-	}
+	deallocate(own_statement(found), NULL);
 	drop(found);
 	found->text = NULL;
 }
@@ -136,16 +150,8 @@ enum keel_code postgres_bind_null(struct keel_statement *statement, int paramete
 	return KEEL_OK;
 }
 
-enum keel_code postgres_bind_int(struct keel_statement *statement, int parameter, int64_t number,
-								 struct keel_error *err)
-{
-	char text[24];
-	int size = snprintf(text, sizeof text, "%" PRId64, number);
-	return postgres_bind_text(statement, parameter, (struct keel_text){text, (size_t)size}, err);
-}
-
-enum keel_code postgres_bind_text(struct keel_statement *statement, int parameter, struct keel_text text,
-								  struct keel_error *err)
+static enum keel_code bind(struct keel_statement *statement, int parameter, struct keel_text text, Oid type,
+						   struct keel_error *err)
 {
 	struct postgres_value *value = place_of(statement, parameter);
 	if (!value)
@@ -154,24 +160,49 @@ enum keel_code postgres_bind_text(struct keel_statement *statement, int paramete
 	keel_buffer_clear(&value->text);
 	postgres_encode(&value->text, text);
 	value->bound = !value->text.failed;
+	value->type = type;
 	return value->bound ? KEEL_OK : keel_fail_memory(err);
+}
+
+enum keel_code postgres_bind_int(struct keel_statement *statement, int parameter, int64_t number,
+								 struct keel_error *err)
+{
+	char text[24];
+	int size = snprintf(text, sizeof text, "%" PRId64, number);
+	return bind(statement, parameter, (struct keel_text){text, (size_t)size}, OID_INT8, err);
+}
+
+enum keel_code postgres_bind_text(struct keel_statement *statement, int parameter, struct keel_text text,
+								  struct keel_error *err)
+{
+	return bind(statement, parameter, text, OID_TEXT, err);
 }
 
 /* --- Rows -------------------------------------------------------------------------------------------------------- */
 
+/* Left alone the server would take the number in `?1 + 63` for a short one, as 63 is. Of a parameter that was always null
+ * so far it finds the type, as of one that it cannot be told. */
 static enum keel_code prepare_there(struct postgres_statement *statement, struct keel_error *err)
 {
 	struct postgres_sql *sql = statement->sql;
 	PGresult *unused;
-	if (statement->prepared)
+	bool same = statement->prepared == sql->connection;
+	for (int i = 0; i < statement->count; i++)
+		same = same && statement->types[i] == statement->values[i].type;
+	if (same)
 		return KEEL_OK;
-	if (!PQsendPrepare(sql->db, statement->name, statement->translated.data, 0, NULL))
+	enum keel_code closed = deallocate(statement, err);
+	if (closed != KEEL_OK)
+		return closed;
+	for (int i = 0; i < statement->count; i++)
+		statement->types[i] = statement->values[i].type;
+	if (!PQsendPrepare(sql->db, statement->name, statement->translated.data, statement->count, statement->types))
 		return postgres_fail(sql, NULL, err);
 	enum keel_code code = postgres_wait(sql, &unused, err);
 	if (code != KEEL_OK)
 		return code;
 	PQclear(unused);
-	statement->prepared = true;
+	statement->prepared = sql->connection;
 	return KEEL_OK;
 }
 
@@ -190,7 +221,9 @@ static enum keel_code execute(struct postgres_statement *statement, struct keel_
 	KEEL_ASSERT(!sql->waits);
 	if (sql->failed)
 		return keel_fail(err, KEEL_BUSY, "%s: the transaction was undone", sql->path);
-	enum keel_code code = prepare_there(statement, err);
+	enum keel_code code = sql->open ? KEEL_OK : postgres_revive(sql, err);
+	if (code == KEEL_OK)
+		code = prepare_there(statement, err);
 	if (code != KEEL_OK)
 		return code;
 	for (int i = 0; i < statement->count; i++)

@@ -9,12 +9,23 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
+#include <time.h>
 
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/monotonic.h"
 
 enum { ASK_US = 5000 }; /* how long one try at the lock waits */
+
+/* A transaction that does nothing but wait for the disk, as the server is set to. */
+#define FLUSH "BEGIN; SELECT pg_logical_emit_message(true, 'keel', ''); COMMIT"
+
+static void pause_for(int64_t duration_us)
+{
+	struct timespec left = {.tv_nsec = duration_us * 1000};
+	nanosleep(&left, NULL);
+}
 
 bool postgres_in_transaction(struct keel_sql *base)
 {
@@ -40,7 +51,7 @@ void postgres_rollback(struct keel_sql *base)
 	struct postgres_sql *sql = postgres_own(base);
 	if (sql->waits)
 		cancel(sql);
-	if (sql->open)
+	if (sql->open && PQstatus(sql->db) == CONNECTION_OK)
 		postgres_exec(sql, "ROLLBACK", NULL, NULL);
 	sql->open = sql->failed = false;
 	sql->savepoints = 0;
@@ -48,6 +59,7 @@ void postgres_rollback(struct keel_sql *base)
 
 static enum keel_code begin_reading(struct postgres_sql *sql, struct keel_error *err)
 {
+	sql->transaction[0] = '\0';
 	enum keel_code code = postgres_exec(sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", NULL, err);
 	sql->open = code == KEEL_OK;
 	return code;
@@ -56,20 +68,24 @@ static enum keel_code begin_reading(struct postgres_sql *sql, struct keel_error 
 /* Asks for the lock, or looks whether it was given. */
 static enum keel_code begin_writing(struct postgres_sql *sql, struct keel_error *err)
 {
-	char text[128];
+	char text[192];
 	PGresult *result;
 	if (!sql->waits) {
 		snprintf(text, sizeof text,
-				 "BEGIN; SET LOCAL synchronous_commit = off; SELECT pg_advisory_xact_lock(%" PRId64 ")", sql->lock);
+				 "BEGIN; SET LOCAL synchronous_commit = off; SELECT pg_advisory_xact_lock(%" PRId64
+				 "); SELECT pg_current_xact_id()",
+				 sql->lock);
 		if (!PQsendQuery(sql->db, text))
 			return postgres_fail(sql, NULL, err);
 		sql->open = sql->waits = true;
 	}
 	enum keel_code code = postgres_answer(sql, keel_later(keel_monotonic_us(), ASK_US), &result, err);
-	if (code == KEEL_OK)
+	if (code == KEEL_OK) {
+		snprintf(sql->transaction, sizeof sql->transaction, "%s", PQgetvalue(result, 0, 0));
 		PQclear(result);
-	else if (PQstatus(sql->db) == CONNECTION_OK && PQisBusy(sql->db))
+	} else if (PQstatus(sql->db) == CONNECTION_OK && PQisBusy(sql->db)) {
 		return keel_fail(err, KEEL_BUSY, "%s: others are writing", sql->path);
+	}
 	sql->waits = false;
 	return code;
 }
@@ -79,10 +95,46 @@ enum keel_code postgres_begin(struct keel_sql *base, bool write, struct keel_err
 	struct postgres_sql *sql = postgres_own(base);
 	if (!sql->waits || !write)
 		postgres_rollback(base); /* one that failed left its transaction open */
-	enum keel_code code = write ? begin_writing(sql, err) : begin_reading(sql, err);
+	enum keel_code code = postgres_revive(sql, err);
+	if (code == KEEL_OK)
+		code = write ? begin_writing(sql, err) : begin_reading(sql, err);
 	if (code != KEEL_OK && !sql->waits)
 		postgres_rollback(base);
 	return code;
+}
+
+/* The connection was lost with a COMMIT on its way: the server knows what became of it. The process that served us may
+ * still be at it. */
+static enum keel_code resolve(struct postgres_sql *sql, struct keel_error *err)
+{
+	enum { TRIES = 50, PAUSE_US = 100000 };
+	char text[128];
+	PGresult *answer;
+	int64_t unused;
+	enum keel_code code = postgres_revive(sql, err);
+	if (code == KEEL_OK) {
+		snprintf(text, sizeof text, "SELECT pg_terminate_backend(%" PRId64 ")", sql->backend_before);
+		postgres_numbers(sql, text, &unused, 1, NULL); /* it may be gone, and then its number another's: not ours to end */
+	}
+	for (int i = 0; code == KEEL_OK && i < TRIES; i++) {
+		snprintf(text, sizeof text, "SELECT pg_xact_status('%s'::xid8)", sql->transaction);
+		code = postgres_exec(sql, text, &answer, err);
+		if (code != KEEL_OK)
+			break;
+		bool known = PQntuples(answer) > 0 && !PQgetisnull(answer, 0, 0);
+		bool committed = known && strcmp(PQgetvalue(answer, 0, 0), "committed") == 0;
+		bool aborted = known && strcmp(PQgetvalue(answer, 0, 0), "aborted") == 0;
+		PQclear(answer);
+		if (committed)
+			return sql->flushes ? postgres_exec(sql, FLUSH, NULL, err) : KEEL_OK;
+		if (aborted)
+			return keel_fail(err, KEEL_BUSY, "%s: the connection was lost, and what was to be committed is undone", sql->path);
+		if (!known)
+			break;
+		pause_for(PAUSE_US);
+	}
+	return keel_fail(err, KEEL_IO, "%s: the connection was lost while it committed, and it is not known whether it did",
+					 sql->path);
 }
 
 enum keel_code postgres_commit(struct keel_sql *base, struct keel_error *err)
@@ -94,12 +146,11 @@ enum keel_code postgres_commit(struct keel_sql *base, struct keel_error *err)
 		postgres_rollback(base);
 		return keel_fail(err, KEEL_BUSY, "%s: the transaction was undone", sql->path);
 	}
-	enum keel_code code = postgres_exec(sql,
-										sql->flushes ? "COMMIT; BEGIN; SELECT pg_logical_emit_message(true, 'keel',"
-													   " ''); COMMIT"
-													 : "COMMIT",
-										NULL, err);
-	if (code != KEEL_OK)
+	enum keel_code code =
+		postgres_exec(sql, sql->flushes && sql->transaction[0] ? "COMMIT; " FLUSH : "COMMIT", NULL, err);
+	if (code != KEEL_OK && PQstatus(sql->db) != CONNECTION_OK && sql->transaction[0])
+		code = resolve(sql, err);
+	else if (code != KEEL_OK)
 		postgres_rollback(base);
 	sql->open = sql->failed = false;
 	sql->savepoints = 0;

@@ -131,6 +131,9 @@ struct keel_sql_driver {
 	enum keel_code (*listen)(struct keel_sql *sql, struct keel_error *err);
 	bool (*news)(struct keel_sql *sql);
 	int (*descriptor)(struct keel_sql *sql);
+	/* Likewise: which connection it is. It grows when a lost one was made anew, as beginning a transaction does: what was
+	 * held by the one before is not held any more. Cannot fail. */
+	int64_t (*connection)(struct keel_sql *sql);
 	/* The last key that was given to a row of a table whose keys are never used again; 0: none was. */
 	enum keel_code (*last_key)(struct keel_sql *sql, struct keel_text table, int64_t *key, struct keel_error *err);
 	/* How many bytes the text in a column of the row with this key has, without reading it; 0 for null and no row. */

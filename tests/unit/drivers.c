@@ -2,6 +2,7 @@
  * (tests/postgres.sh). */
 #include "support.h"
 
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "sql/postgres.h"
@@ -345,26 +346,78 @@ TEST(no_schema)
 	driver->close(opened);
 }
 
-/* The server ends the connection: what was open is undone, each call says busy and none hangs or crashes. */
-TEST(lost_connection)
+static const char backend_of[] = "SELECT pg_backend_pid()";
+
+/* Ends the server's process for a connection. */
+static void end_connection(struct keel_sql *of, struct keel_sql *by)
+{
+	static char end[96];
+	snprintf(end, sizeof end, "SELECT pg_terminate_backend(%lld)", (long long)number_on(of, backend_of));
+	run(by, end);
+	driver->forget(by, end);
+}
+
+/* The server ends the connection in a transaction: that is undone, and nothing of it can be done by halves; the next
+ * transaction has another connection. */
+TEST(lost_in_a_transaction)
 {
 	struct keel_sql *other = connect_again();
 	struct keel_statement *statement;
-	char end[96];
 	bool row;
-	int64_t backend = number("SELECT pg_backend_pid()");
+	int64_t before = driver->connection(sql);
 	begin_on(sql);
 	insert("a", 1, 1);
-	snprintf(end, sizeof end, "SELECT pg_terminate_backend(%lld)", (long long)backend);
-	run(other, end);
+	end_connection(sql, other);
 	succeed(driver->prepare(sql, "SELECT count(*) FROM runs", &statement, &why));
 	refuse(BUSY, keel_step(statement, &row, &why));
 	keel_reset(statement);
 	must(!driver->in_transaction(sql));
+	refuse(BUSY, keel_step(statement, &row, &why)); /* not on a new connection, outside of any */
+	keel_reset(statement);
 	refuse(BUSY, driver->commit(sql, &why));
+	must(driver->connection(sql) == before);
+	begin_on(sql);
+	must(driver->connection(sql) == before + 1);
+	insert("b", 1, 2);
+	succeed(driver->commit(sql, &why));
+	assert_int_equal(number_on(other, "SELECT sum(amount) FROM runs"), 2);
+	driver->close(other);
+}
+
+/* Outside of a transaction the next look finds out, and the one after it has another connection. */
+TEST(lost_in_between)
+{
+	struct keel_sql *other = connect_again();
+	struct keel_statement *statement;
+	bool row;
+	end_connection(sql, other);
+	succeed(driver->prepare(sql, "SELECT count(*) FROM runs", &statement, &why));
+	refuse(BUSY, keel_step(statement, &row, &why));
+	must(why.transient);
+	keel_reset(statement);
+	assert_int_equal(number("SELECT count(*) FROM runs"), 0);
+	end_connection(sql, other);
+	begin_on(sql);
 	driver->rollback(sql);
-	refuse(BUSY, driver->begin(sql, true, &why));
-	assert_int_equal(number_on(other, "SELECT count(*) FROM runs"), 0);
+	driver->close(other);
+}
+
+/* The connection is cut after COMMIT was sent and before the answer came: the server knows what became of it. */
+TEST(lost_in_a_commit)
+{
+	struct keel_sql *other = connect_again();
+	begin_on(sql);
+	insert("a", 1, 1);
+	shutdown(driver->descriptor(sql), SHUT_RD); /* what is sent arrives; no answer does */
+	succeed(driver->commit(sql, &why));
+	assert_int_equal(number_on(other, "SELECT sum(amount) FROM runs"), 1);
+	begin_on(sql);
+	insert("b", 1, 1);
+	shutdown(driver->descriptor(sql), SHUT_RDWR); /* not even the COMMIT */
+	refuse(BUSY, driver->commit(sql, &why));
+	assert_int_equal(number_on(other, "SELECT sum(amount) FROM runs"), 1);
+	begin_on(sql);
+	driver->rollback(sql);
 	driver->close(other);
 }
 #endif
@@ -382,7 +435,8 @@ int main(void)
 	driver = &keel_sqlite_driver;
 	int failed = cmocka_run_group_tests_name("SQLite", alike, NULL, NULL);
 #ifdef KEEL_POSTGRES
-	const struct CMUnitTest on_server[] = {ALIKE, ALONE(bad_uris), ALONE(no_schema), WITH_DRIVER(lost_connection)};
+	const struct CMUnitTest on_server[] = {ALIKE, ALONE(bad_uris), ALONE(no_schema), WITH_DRIVER(lost_in_a_transaction),
+										  WITH_DRIVER(lost_in_between), WITH_DRIVER(lost_in_a_commit)};
 	if (!getenv("KEEL_TEST_POSTGRES")) {
 		print_message("PostgreSQL: KEEL_TEST_POSTGRES names no server\n");
 		return failed;

@@ -1,0 +1,159 @@
+/* postgres_connect.c - connecting, again too. Uses: postgres_answer, postgres_error.
+ *
+ * What a connection stood for is gone with it: its transaction, its locks, its session, its statements. The driver makes
+ * a new one when the next transaction begins; who owns what is the domain's matter (store/session.c).
+ */
+#include "sql/postgres_parts.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+
+/* What libpq does unless the uri says otherwise: a cable that was cut is noticed in some ten seconds. */
+static const char *const defaults[][2] = {
+	{"connect_timeout", "10"},   {"keepalives_idle", "5"},    {"keepalives_interval", "2"},
+	{"keepalives_count", "3"},   {"tcp_user_timeout", "10000"}, {"fallback_application_name", "keel"},
+};
+enum { DEFAULTS = sizeof defaults / sizeof defaults[0] };
+
+/* postgresql://host:port/database?schema=name of a connection: libpq knows what the environment has filled in. */
+static bool name_path(struct postgres_sql *sql)
+{
+	struct keel_buffer path = {0};
+	const char *host = PQhost(sql->db), *port = PQport(sql->db), *database = PQdb(sql->db);
+	keel_buffer_format(&path, "postgresql://%s:%s/%s?schema=%s", host && host[0] != '/' ? host : "", port ? port : "",
+					   database ? database : "", sql->schema);
+	sql->path = path.data;
+	return !path.failed;
+}
+
+/* Copies a message of libpq's in one line, without the name of the user. */
+static void copy_reason(char *to, size_t room, const char *message, const char *user)
+{
+	size_t size = 0, user_size = user ? strlen(user) : 0;
+	for (const char *at = message; *at && size + 2 < room;) {
+		if (user_size && strncmp(at, user, user_size) == 0) {
+			to[size++] = '*';
+			at += user_size;
+		} else {
+			to[size++] = *at == '\n' || *at == '\t' ? ' ' : *at;
+			at++;
+		}
+	}
+	while (size > 0 && to[size - 1] == ' ')
+		size--;
+	to[size] = '\0';
+}
+
+static enum keel_code fail_to_connect(struct postgres_sql *sql, const char *const *names, const char *const *values,
+									  struct keel_error *err)
+{
+	char reason[512];
+	copy_reason(reason, sizeof reason, PQerrorMessage(sql->db), PQuser(sql->db));
+	enum keel_code code = keel_fail(err, KEEL_IO, "%s: cannot connect: %s", sql->path, reason);
+	PGPing ping = PQpingParams(names, values, 1);
+	/* It is starting, stopping, or not there: that may pass. */
+	if (err && (ping == PQPING_REJECT || ping == PQPING_NO_RESPONSE))
+		err->transient = true;
+	return code;
+}
+
+/* Whether the server is one that can hold a store, and no other. */
+static enum keel_code check_server(struct postgres_sql *sql, const PGresult *answer, struct keel_error *err)
+{
+	if (strtol(PQgetvalue(answer, 0, 0), NULL, 10) != PQbackendPID(sql->db))
+		return keel_fail(err, KEEL_IO,
+						 "%s: there is a pooler in between, which gives a connection to several: connect to the server"
+						 " itself",
+						 sql->path);
+	if (strtol(PQgetvalue(answer, 0, 1), NULL, 10) < POSTGRES_LEAST_VERSION)
+		return keel_fail(err, KEEL_IO, "%s: the server must be PostgreSQL 14 or later", sql->path);
+	if (strcmp(PQgetvalue(answer, 0, 2), "UTF8") != 0)
+		return keel_fail(err, KEEL_IO, "%s: the encoding of the database is %s and must be UTF8", sql->path,
+						 PQgetvalue(answer, 0, 2));
+	if (strcmp(PQgetvalue(answer, 0, 3), "t") == 0 && !sql->readonly)
+		return keel_fail(err, KEEL_STORE_READONLY, "%s: the server is a standby, which can only be read", sql->path);
+	return KEEL_OK;
+}
+
+/* What holds for this connection. The server plans by statistics that a new store does not have: every statement of
+ * ours is a search in an index, and is told to be. */
+static enum keel_code configure(struct postgres_sql *sql, struct keel_error *err)
+{
+	char text[1024];
+	PGresult *answer;
+	if (PQsetnonblocking(sql->db, 1) != 0)
+		return keel_fail_memory(err);
+	snprintf(text, sizeof text,
+			 "SET search_path = %s; SET client_encoding = UTF8; SET enable_seqscan = off; SET enable_bitmapscan = off;"
+			 " SET enable_mergejoin = off; SET enable_hashjoin = off; SET jit = off;"
+			 " SET plan_cache_mode = force_generic_plan; SET idle_session_timeout = 0;"
+			 " SET idle_in_transaction_session_timeout = '30s'; SET client_connection_check_interval = '1s';"
+			 " SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;"
+			 " SET tcp_user_timeout = 10000; SET default_transaction_read_only = %s;"
+			 " SET client_min_messages = error;"
+			 " SELECT pg_backend_pid(), current_setting('server_version_num'), current_setting('server_encoding'),"
+			 " pg_is_in_recovery()",
+			 sql->schema, sql->readonly ? "on" : "off");
+	enum keel_code code = postgres_exec(sql, text, &answer, err);
+	if (code != KEEL_OK)
+		return code;
+	code = check_server(sql, answer, err);
+	PQclear(answer);
+	sql->connection += code == KEEL_OK;
+	sql->backend_before = sql->backend;
+	sql->backend = PQbackendPID(sql->db);
+	return code;
+}
+
+enum keel_code postgres_connect(struct postgres_sql *sql, const char *uri, struct keel_error *err)
+{
+	const char *names[DEFAULTS + 2] = {NULL}, *values[DEFAULTS + 2] = {NULL};
+	for (int i = 0; i < DEFAULTS; i++) {
+		names[i] = defaults[i][0];
+		values[i] = defaults[i][1];
+	}
+	names[DEFAULTS] = "dbname"; /* what the uri says goes before what stands ahead of it */
+	values[DEFAULTS] = uri;
+	sql->db = PQconnectdbParams(names, values, 1);
+	if (!sql->db || !name_path(sql))
+		return keel_fail_memory(err);
+	if (PQstatus(sql->db) != CONNECTION_OK)
+		return fail_to_connect(sql, names, values, err);
+	return configure(sql, err);
+}
+
+enum keel_code postgres_revive(struct postgres_sql *sql, struct keel_error *err)
+{
+	if (PQstatus(sql->db) == CONNECTION_OK)
+		return KEEL_OK;
+	sql->open = sql->failed = sql->waits = sql->listens = false;
+	sql->savepoints = 0;
+	PQreset(sql->db);
+	if (PQstatus(sql->db) == CONNECTION_OK)
+		return configure(sql, err);
+	char reason[512];
+	copy_reason(reason, sizeof reason, PQerrorMessage(sql->db), PQuser(sql->db));
+	enum keel_code code = keel_fail(err, KEEL_IO, "%s: cannot connect again: %s", sql->path, reason);
+	if (err)
+		err->transient = true; /* it has been there before */
+	return code;
+}
+
+enum keel_code postgres_numbers(struct postgres_sql *sql, const char *text, int64_t *numbers, int count,
+								struct keel_error *err)
+{
+	PGresult *answer;
+	enum keel_code code = postgres_exec(sql, text, &answer, err);
+	if (code != KEEL_OK)
+		return code;
+	for (int i = 0; i < count; i++) {
+		const char *value = PQntuples(answer) ? PQgetvalue(answer, 0, i) : "";
+		numbers[i] = value[0] == 't' ? 1 : strtoll(value, NULL, 10);
+	}
+	PQclear(answer);
+	return KEEL_OK;
+}
