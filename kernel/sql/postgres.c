@@ -5,6 +5,8 @@
  */
 #include "sql/postgres_parts.h"
 
+#include <keel/postgres.h>
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -290,3 +292,8 @@ const struct keel_sql_driver keel_postgres_driver = {
 	.last_key = postgres_last_key,
 	.text_size = postgres_text_size,
 };
+
+const struct keel_sql_driver *keel_postgres(void)
+{
+	return &keel_postgres_driver;
+}
