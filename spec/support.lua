@@ -72,8 +72,8 @@ function support.server_uri()
   return ("%s&schema=spec_%d_%d"):format(os.getenv "KEEL_TEST_POSTGRES", process.pid(), made)
 end
 
---- Runs the same specs on a store in memory, on one in a file and, where KEEL_TEST_POSTGRES names a server, on one there.
---- `body(open, backend)`; `open(options)` gives a store.
+--- Runs the same specs on a store in memory, on one in a file and, where KEEL_TEST_POSTGRES names a server, on one
+--- there. `body(open, backend)`; `open(options)` gives a store.
 function support.each_store(body)
   local uris = { memory = function() return ":memory:" end, sqlite = support.path, postgres = support.server_uri }
   for _, backend in ipairs { "memory", "sqlite", os.getenv "KEEL_TEST_POSTGRES" and "postgres" or nil } do

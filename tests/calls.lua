@@ -14,7 +14,7 @@ local check = dofile "tests/check.lua"
 -- between the floor of the binding and its roof: the two are one storey.
 local storeys = {
   { "base" }, { "sql" }, { "schema" }, { "store" }, { "event" }, { "run" }, { "worker" }, { "housekeeping" }, { "." },
-  { "binding", "binding/sandbox" }, { "command" },
+  { "binding", "binding/sandbox", "binding/postgres" }, { "command" },
 }
 local storey = {}
 for number, folders in ipairs(storeys) do

@@ -52,6 +52,8 @@ files include kernel -- '*.[ch]' | grep -vE '^kernel/(binding|command)/' | c_cod
 	c_include '[<"](lua|lauxlib|lualib)\.h' | flag "lua.h belongs to kernel/binding and kernel/command"
 files include kernel -- '*.[ch]' | grep -vE '^kernel/sql/sqlite' | c_code |
 	c_include '[<"]sqlite3\.h' | flag "sqlite3.h belongs to kernel/sql/sqlite*.c"
+files include kernel -- '*.[ch]' | grep -vE '^kernel/sql/postgres' | c_code |
+	c_include '[<"]libpq-fe\.h' | flag "libpq-fe.h belongs to kernel/sql/postgres*.c"
 
 files include -- '*.h' | c_code |
 	c_include '' '<keel/[a-z_]+\.h>' '<std[a-z]+\.h>' | flag "a public header includes public and standard headers only"
@@ -153,7 +155,7 @@ files include kernel tests examples -- '*.[ch]' '*.cmake' '*.in' |
 	sed -E 's|^([^:]+):.*[<"]([^>"]*/)?([^/>"]+)[>"].*|\1 \3|' | sort -u >"$lines"
 files include kernel tests -- '*.h' | sed -E 's|.*/([^/]+)$|& \1|' |
 	unused "$lines" | sed 's/$/nothing includes it/' >>"$problems"
-folders='base|sql|store|event|run|worker|housekeeping|binding|binding/sandbox|command'
+folders='base|sql|store|event|run|worker|housekeeping|binding|binding/sandbox|binding/postgres|command'
 built="kernel/(($folders)/)?[^/]+|tests/(support[^/]*|(unit|fault|crash|fuzz|cost|bench|compile/[a-z]+)/[^/]+)"
 files kernel tests -- '*.c' | grep -vxE "$built" |
 	sed 's/$/:1: no target builds it/' >>"$problems"

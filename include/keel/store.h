@@ -52,7 +52,8 @@ KEEL_API void keel_store_options_init(struct keel_store_options *options);
 struct keel_sql_driver;
 KEEL_API enum keel_code keel_store_use_driver(const struct keel_sql_driver *driver, struct keel_error *err);
 
-/* Opens the store at `uri`, a path, ":memory:" or postgresql://host/database?schema=name with libpq's parameters, and brings its schema up to date; waits for locks like an operation.
+/* Opens the store at `uri`, a path, ":memory:", or postgresql://host/database?schema=name with the parameters of libpq,
+ * and brings its schema up to date; waits for locks like an operation.
  * `options` NULL: the defaults. On success *store is a handle the caller closes with keel_store_close; on failure NULL.
  * `exclusive`: while anybody else has the store open, for reading too, it is KEEL_BUSY; once it is open, so is every
  * other opening, until the handle is closed or its process is gone.

@@ -44,8 +44,8 @@ static bool read_durability(lua_State *L, enum keel_durability *durability)
 	return !name.data;
 }
 
-/* A store on a server needs a driver that not everybody has. Looks for the module with it, once it is asked for; whether
- * it was found. What is wrong with one that is there goes to *err. */
+/* A store on a server needs a driver that not everybody has. Looks for the module with it, once that is asked for;
+ * whether it was found. What is wrong with one that is there goes to *err. */
 static bool bring_driver(lua_State *L, struct keel_error *err)
 {
 	lua_getglobal(L, "require");

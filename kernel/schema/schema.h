@@ -1,5 +1,5 @@
-/* schema/schema.h - the versions of the schema. The migrations of this folder, one folder a driver, are embedded at build
- * by embed.cmake; those of one number do the same.
+/* schema/schema.h - the versions of the schema. The migrations, in a folder a driver, are embedded at build by
+ * embed.cmake; those of one number do the same.
  */
 #ifndef KEEL_SCHEMA_H
 #define KEEL_SCHEMA_H

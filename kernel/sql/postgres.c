@@ -28,8 +28,7 @@ static void postgres_close(struct keel_sql *base)
 	keel_free(sql);
 }
 
-static enum keel_code postgres_open(const struct keel_sql_config *config, struct keel_sql **out,
-									struct keel_error *err)
+static enum keel_code postgres_open(const struct keel_sql_config *config, struct keel_sql **out, struct keel_error *err)
 {
 	char *uri;
 	*out = NULL;
@@ -87,7 +86,8 @@ static enum keel_code postgres_identify(struct keel_sql *base, int64_t *version,
 	enum keel_code code = postgres_numbers(sql, text, found, 2, err);
 	*ours = found[0] || !found[1];
 	if (code == KEEL_OK && found[0])
-		code = postgres_numbers(sql, "SELECT max(version) FROM schema_version WHERE application = 'keel'", version, 1, err);
+		code = postgres_numbers(sql, "SELECT max(version) FROM schema_version WHERE application = 'keel'", version, 1,
+								err);
 	return code;
 }
 
@@ -112,16 +112,16 @@ static enum keel_code postgres_make_ready(struct keel_sql *base, struct keel_err
 	return find_schema(sql, &oid, err);
 }
 
-/* What the catalog says of the schema, in one text: its tables, columns, indexes and functions. It is noted down when the
- * migrations have run, and compared when the store is opened. */
-#define SHAPE                                                                                                      \
-	"(SELECT md5(string_agg(part, E'\\n' ORDER BY part)) FROM ("                                                   \
-	"SELECT c.relname || ' ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull"   \
-	" FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid WHERE a.attnum > 0 AND NOT a.attisdropped"         \
-	" AND c.relkind IN ('r', 'v') AND c.relnamespace = current_schema()::regnamespace"                             \
-	" UNION ALL SELECT pg_get_indexdef(i.indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"        \
-	" WHERE c.relnamespace = current_schema()::regnamespace"                                                       \
-	" UNION ALL SELECT p.proname || ' ' || md5(p.prosrc) FROM pg_proc p"                                           \
+/* What the catalog says of the schema, in one text: its tables, columns, indexes and functions. It is noted down when
+ * the migrations have run, and compared when the store is opened. */
+#define SHAPE                                                                                                    \
+	"(SELECT md5(string_agg(part, E'\\n' ORDER BY part)) FROM ("                                                 \
+	"SELECT c.relname || ' ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull" \
+	" FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid WHERE a.attnum > 0 AND NOT a.attisdropped"       \
+	" AND c.relkind IN ('r', 'v') AND c.relnamespace = current_schema()::regnamespace"                           \
+	" UNION ALL SELECT pg_get_indexdef(i.indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"      \
+	" WHERE c.relnamespace = current_schema()::regnamespace"                                                     \
+	" UNION ALL SELECT p.proname || ' ' || md5(p.prosrc) FROM pg_proc p"                                         \
 	" WHERE p.pronamespace = current_schema()::regnamespace) parts(part))"
 
 static enum keel_code postgres_migrate(struct keel_sql *base, const char *script, int64_t version,
@@ -147,8 +147,8 @@ static enum keel_code postgres_check_schema(struct keel_sql *base, struct keel_e
 
 /* --- What there is to know --------------------------------------------------------------------------------------- */
 
-static enum keel_code postgres_check(struct keel_sql *base, bool (*found)(void *data, const char *sentence),
-									 void *data, struct keel_error *err)
+static enum keel_code postgres_check(struct keel_sql *base, bool (*found)(void *data, const char *sentence), void *data,
+									 struct keel_error *err)
 {
 	/* The server checks its pages when it reads them (data_checksums), and what it finds is an error of the query. */
 	(void)base, (void)found, (void)data, (void)err;
@@ -202,8 +202,10 @@ static enum keel_code postgres_copy(struct keel_sql *base, const char *path,
 
 static enum keel_code postgres_compact(struct keel_sql *base, struct keel_error *err)
 {
-	return keel_fail(err, KEEL_NOT_SUPPORTED, "%s: the server makes room by itself (autovacuum); to give it back to the"
-					 " disk: VACUUM FULL", postgres_own(base)->path);
+	return keel_fail(err, KEEL_NOT_SUPPORTED,
+					 "%s: the server makes room by itself (autovacuum); to give it back to the"
+					 " disk: VACUUM FULL",
+					 postgres_own(base)->path);
 }
 
 static enum keel_code postgres_write_back(struct keel_sql *base, int64_t *left, struct keel_error *err)

@@ -1,7 +1,7 @@
 /* postgres_connect.c - connecting, again too. Uses: postgres_answer, postgres_error.
  *
- * What a connection stood for is gone with it: its transaction, its locks, its session, its statements. The driver makes
- * a new one when the next transaction begins; who owns what is the domain's matter (store/session.c).
+ * What a connection stood for is gone with it: its transaction, its locks, its session, its statements. The driver
+ * makes a new one when the next transaction begins; who owns what is the domain's matter (store/session.c).
  */
 #include "sql/postgres_parts.h"
 
@@ -14,8 +14,8 @@
 
 /* What libpq does unless the uri says otherwise: a cable that was cut is noticed in some ten seconds. */
 static const char *const defaults[][2] = {
-	{"connect_timeout", "10"},   {"keepalives_idle", "5"},    {"keepalives_interval", "2"},
-	{"keepalives_count", "3"},   {"tcp_user_timeout", "10000"}, {"fallback_application_name", "keel"},
+	{"connect_timeout", "10"}, {"keepalives_idle", "5"},      {"keepalives_interval", "2"},
+	{"keepalives_count", "3"}, {"tcp_user_timeout", "10000"}, {"fallback_application_name", "keel"},
 };
 enum { DEFAULTS = sizeof defaults / sizeof defaults[0] };
 

@@ -37,7 +37,7 @@ struct postgres_statement {
 	PGresult *rows;
 	int at;                   /* the row that is looked at, from 0; -1: none */
 	struct keel_arena *texts; /* of this row, where they had to be decoded */
-	int64_t prepared; /* on which connection; 0: not yet */
+	int64_t prepared;         /* on which connection; 0: not yet */
 	bool returns_key, lacks_memory;
 };
 
@@ -180,8 +180,8 @@ enum keel_code postgres_bind_text(struct keel_statement *statement, int paramete
 
 /* --- Rows -------------------------------------------------------------------------------------------------------- */
 
-/* Left alone the server would take the number in `?1 + 63` for a short one, as 63 is. Of a parameter that was always null
- * so far it finds the type, as of one that it cannot be told. */
+/* Left alone the server would take the number in `?1 + 63` for a short one, as 63 is. Of a parameter that was always
+ * null so far it finds the type by itself. */
 static enum keel_code prepare_there(struct postgres_statement *statement, struct keel_error *err)
 {
 	struct postgres_sql *sql = statement->sql;

@@ -114,7 +114,8 @@ static enum keel_code resolve(struct postgres_sql *sql, struct keel_error *err)
 	enum keel_code code = postgres_revive(sql, err);
 	if (code == KEEL_OK) {
 		snprintf(text, sizeof text, "SELECT pg_terminate_backend(%" PRId64 ")", sql->backend_before);
-		postgres_numbers(sql, text, &unused, 1, NULL); /* it may be gone, and then its number another's: not ours to end */
+		postgres_numbers(sql, text, &unused, 1,
+						 NULL); /* it may be gone, and then its number another's: not ours to end */
 	}
 	for (int i = 0; code == KEEL_OK && i < TRIES; i++) {
 		snprintf(text, sizeof text, "SELECT pg_xact_status('%s'::xid8)", sql->transaction);
@@ -128,7 +129,8 @@ static enum keel_code resolve(struct postgres_sql *sql, struct keel_error *err)
 		if (committed)
 			return sql->flushes ? postgres_exec(sql, FLUSH, NULL, err) : KEEL_OK;
 		if (aborted)
-			return keel_fail(err, KEEL_BUSY, "%s: the connection was lost, and what was to be committed is undone", sql->path);
+			return keel_fail(err, KEEL_BUSY, "%s: the connection was lost, and what was to be committed is undone",
+							 sql->path);
 		if (!known)
 			break;
 		pause_for(PAUSE_US);

@@ -121,9 +121,9 @@ struct keel_sql_driver {
 	enum keel_code (*check_schema)(struct keel_sql *sql, struct keel_error *err);
 	/* Its migrations. */
 	keel_script *script;
-	/* Of a driver whose stores are on a server; NULL of one whose stores are files or in memory. `hold` locks the number
-	 * of this connection's session until the connection ends; `judge` says whether somebody holds that of a session, in a
-	 * transaction so that it stays true until its end. KEEL_BUSY from `hold`: somebody is judging it. */
+	/* Of a driver whose stores are on a server; NULL of one whose stores are files or in memory. `hold` locks the
+	 * number of this connection's session until the connection ends; `judge` says whether somebody holds that of a
+	 * session, in a transaction so that it stays true until its end. KEEL_BUSY from `hold`: somebody is judging it. */
 	enum keel_code (*hold)(struct keel_sql *sql, int64_t session, struct keel_error *err);
 	enum keel_code (*judge)(struct keel_sql *sql, int64_t session, bool *alive, struct keel_error *err);
 	/* Likewise: has the server tell of commits with events from now on; whether it has told of any since the last
@@ -131,8 +131,8 @@ struct keel_sql_driver {
 	enum keel_code (*listen)(struct keel_sql *sql, struct keel_error *err);
 	bool (*news)(struct keel_sql *sql);
 	int (*descriptor)(struct keel_sql *sql);
-	/* Likewise: which connection it is. It grows when a lost one was made anew, as beginning a transaction does: what was
-	 * held by the one before is not held any more. Cannot fail. */
+	/* Likewise: which connection it is. It grows when a lost one was made anew, as beginning a transaction does: what
+	 * was held by the one before is not held any more. Cannot fail. */
 	int64_t (*connection)(struct keel_sql *sql);
 	/* The last key that was given to a row of a table whose keys are never used again; 0: none was. */
 	enum keel_code (*last_key)(struct keel_sql *sql, struct keel_text table, int64_t *key, struct keel_error *err);

@@ -99,7 +99,7 @@ static void insert(const char *name, size_t size, int64_t amount)
 TEST(values_come_back)
 {
 	static const struct keel_text texts[] = {
-		{"", 0}, {"plain", 5}, {"a\0b", 3}, {"\0", 1}, {"\1", 1}, {"\0010\0\1", 4}, {"\xc3\xa4 %s $1 ?1 '", 14},
+		{"", 0},  {"plain", 5}, {"a\0b", 3}, {"\0", 1}, {"\1", 1}, {"\0010\0\1", 4}, {"\xc3\xa4 %s $1 ?1 '", 14},
 		{NULL, 0}};
 	static const int64_t numbers[] = {0, -1, INT64_MAX, INT64_MIN, 1, 10, 100, 1000};
 	struct keel_statement *select;
@@ -125,8 +125,8 @@ TEST(values_come_back)
 /* Texts are compared byte by byte, zero bytes included. */
 TEST(order_is_that_of_bytes)
 {
-	static const struct keel_text texts[] = {{"\0", 1}, {"\0\0", 2}, {"\1", 1}, {"\1z", 2}, {"\2", 1}, {"B", 1},
-											 {"a", 1}};
+	static const struct keel_text texts[] = {{"\0", 1}, {"\0\0", 2}, {"\1", 1}, {"\1z", 2},
+											 {"\2", 1}, {"B", 1},    {"a", 1}};
 	struct keel_statement *select;
 	bool row;
 	begin_on(sql);
@@ -326,7 +326,8 @@ TEST(bad_uris)
 	refuse_uri("postgresql:///?schema=", KEEL_INVALID_REQUEST, "schema must be a name");
 	refuse_uri("postgresql:///?schema=pg_toast", KEEL_INVALID_REQUEST, "schema must be a name");
 	refuse_uri("postgresql:///?schema=a;drop&port=5", KEEL_INVALID_REQUEST, "schema must be a name");
-	refuse_uri("postgresql://somebody:secret@/db?host=/nowhere&port=5432", KEEL_IO, "postgresql://:5432/db?schema=keel");
+	refuse_uri("postgresql://somebody:secret@/db?host=/nowhere&port=5432", KEEL_IO,
+			   "postgresql://:5432/db?schema=keel");
 	must(why.transient); /* nobody answers there */
 	refuse_uri("postgresql://127.0.0.1:99999/db", KEEL_IO, "port");
 	snprintf(other, sizeof other, "%s&dbname=nowhere", given);
@@ -423,10 +424,10 @@ TEST(lost_in_a_commit)
 #endif
 
 #define WITH_DRIVER(test) cmocka_unit_test_setup_teardown(test, open_driver, close_driver)
-#define ALIKE                                                                                                    \
-	WITH_DRIVER(values_come_back), WITH_DRIVER(order_is_that_of_bytes), WITH_DRIVER(parameters_are_numbered),    \
-		WITH_DRIVER(keys_and_counts), WITH_DRIVER(transactions), WITH_DRIVER(one_writer),                        \
-		WITH_DRIVER(a_writer_gives_up), WITH_DRIVER(readers_see_one_state), WITH_DRIVER(savepoints),             \
+#define ALIKE                                                                                                 \
+	WITH_DRIVER(values_come_back), WITH_DRIVER(order_is_that_of_bytes), WITH_DRIVER(parameters_are_numbered), \
+		WITH_DRIVER(keys_and_counts), WITH_DRIVER(transactions), WITH_DRIVER(one_writer),                     \
+		WITH_DRIVER(a_writer_gives_up), WITH_DRIVER(readers_see_one_state), WITH_DRIVER(savepoints),          \
 		WITH_DRIVER(failures), WITH_DRIVER(forgotten_statements), WITH_DRIVER(identity)
 
 int main(void)
@@ -435,8 +436,12 @@ int main(void)
 	driver = &keel_sqlite_driver;
 	int failed = cmocka_run_group_tests_name("SQLite", alike, NULL, NULL);
 #ifdef KEEL_POSTGRES
-	const struct CMUnitTest on_server[] = {ALIKE, ALONE(bad_uris), ALONE(no_schema), WITH_DRIVER(lost_in_a_transaction),
-										  WITH_DRIVER(lost_in_between), WITH_DRIVER(lost_in_a_commit)};
+	const struct CMUnitTest on_server[] = {ALIKE,
+										   ALONE(bad_uris),
+										   ALONE(no_schema),
+										   WITH_DRIVER(lost_in_a_transaction),
+										   WITH_DRIVER(lost_in_between),
+										   WITH_DRIVER(lost_in_a_commit)};
 	if (!getenv("KEEL_TEST_POSTGRES")) {
 		print_message("PostgreSQL: KEEL_TEST_POSTGRES names no server\n");
 		return failed;
