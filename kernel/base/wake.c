@@ -136,8 +136,13 @@ static int poll_server(struct keel_waiter *waiter, const struct keel_wake *wake)
 {
 	const struct itimerspec time = {{0, BACKSTOP_US * 1000}, {0, BACKSTOP_US * 1000}};
 	struct epoll_event event = {.events = EPOLLIN};
-	if (waiter->poll >= 0)
+	if (waiter->poll >= 0 && waiter->server == wake->server)
 		return waiter->poll;
+	if (waiter->poll >= 0) { /* the connection was made anew; what is closed has left the set by itself */
+		waiter->server = wake->server;
+		return epoll_ctl(waiter->poll, EPOLL_CTL_ADD, wake->server, &event) == 0 || errno == EEXIST ? waiter->poll : -1;
+	}
+	waiter->server = wake->server;
 	waiter->poll = epoll_create1(EPOLL_CLOEXEC);
 	waiter->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 	if (waiter->poll >= 0 && waiter->timer >= 0 && timerfd_settime(waiter->timer, 0, &time, NULL) == 0 &&

@@ -39,6 +39,7 @@ struct keel_waiter {
 	bool watching;             /* the lock is held and the file is watched */
 	int inotify;               /* its own, for a host that polls it; -1: the handle's, which others may read */
 	int timer, poll;           /* on a server: its own of the kinds that poll and time; -1: none yet */
+	int server;                /* the socket that is polled */
 	bool started;
 	uint64_t seen;             /* of the count */
 	int64_t due;               /* when to look without having been woken; monotonic */

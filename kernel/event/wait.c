@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/monotonic.h"
 #include "event/event.h"
+#include "store/session.h"
 
 struct keel_event_waiter {
 	struct keel_waiter waiter;
@@ -68,11 +69,16 @@ enum keel_code keel_event_waiter_look(struct keel_event_waiter *self, bool *read
 		return KEEL_OK;
 	}
 	/* What a transaction of the handle has written so far is not news yet: its end is a wake-up. */
-	if (!store->open && store->sql->driver->news && store->sql->driver->news(store->sql))
-		store->wake.count++;
+	if (!store->open && store->sql->driver->news) {
+		keel_session_check(store);
+		store->wake.count += store->sql->driver->news(store->sql);
+	}
 	if (store->open || !keel_waiter_due(&self->waiter, &store->wake, store->wake_path))
 		return KEEL_OK;
-	enum keel_code code = look(store, self->next_event_id, ready, err);
+	/* A connection that was made anew does not listen yet. */
+	enum keel_code code = store->sql->driver->listen ? store->sql->driver->listen(store->sql, err) : KEEL_OK;
+	if (code == KEEL_OK)
+		code = look(store, self->next_event_id, ready, err);
 	self->ready = *ready;
 	if (code == KEEL_BUSY)
 		keel_waiter_again(&self->waiter);

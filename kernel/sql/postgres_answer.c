@@ -85,10 +85,29 @@ enum keel_code postgres_wait(struct postgres_sql *sql, PGresult **result, struct
 					 POSTGRES_ANSWER_US / 1000000);
 }
 
+void postgres_take_back(struct postgres_sql *sql)
+{
+	char unused[256];
+	PGresult *result = NULL;
+	if (!sql->waits)
+		return;
+	PGcancel *request = PQgetCancel(sql->db);
+	if (request)
+		PQcancel(request, unused, sizeof unused);
+	PQfreeCancel(request);
+	sql->waits = false;
+	postgres_wait(sql, &result, NULL);
+	PQclear(result);
+	if (PQsendQuery(sql->db, "ROLLBACK") && postgres_wait(sql, &result, NULL) == KEEL_OK)
+		PQclear(result);
+	sql->open = sql->failed = false;
+}
+
 enum keel_code postgres_exec(struct postgres_sql *sql, const char *text, PGresult **result, struct keel_error *err)
 {
 	PGresult *unused;
 	KEEL_TRACE("sql", "%s", text);
+	postgres_take_back(sql);
 	if (!PQsendQuery(sql->db, text))
 		return postgres_fail(sql, NULL, err);
 	enum keel_code code = postgres_wait(sql, result ? result : &unused, err);

@@ -69,6 +69,9 @@ enum keel_code postgres_answer(struct postgres_sql *sql, int64_t deadline_us, PG
 /* The same within POSTGRES_ANSWER_US; later than that the connection is cut. */
 enum keel_code postgres_wait(struct postgres_sql *sql, PGresult **result, struct keel_error *err);
 
+/* Takes the question for the store's lock back, if it was asked: for whoever looks at something meanwhile. */
+void postgres_take_back(struct postgres_sql *sql);
+
 /* Sends texts of SQL and waits for the answer; *result may be NULL: not wanted. */
 enum keel_code postgres_exec(struct postgres_sql *sql, const char *text, PGresult **result, struct keel_error *err);
 

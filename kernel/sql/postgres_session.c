@@ -12,6 +12,10 @@
 
 #include "base/error.h"
 
+/* A server that is started again has no locks, and nobody has died. For so long the sessions of before are taken for
+ * alive, until their processes have connected again and made new ones of them. */
+enum { GRACE_S = 15 };
+
 /* The number of the schema, as the first of two of a lock. */
 static int32_t lock_space(const struct postgres_sql *sql)
 {
@@ -47,10 +51,13 @@ enum keel_code postgres_hold(struct keel_sql *base, int64_t session, struct keel
 enum keel_code postgres_judge(struct keel_sql *base, int64_t session, bool *alive, struct keel_error *err)
 {
 	struct postgres_sql *sql = postgres_own(base);
-	char text[112];
+	char text[384];
 	bool is_free = false;
-	snprintf(text, sizeof text, "SELECT pg_try_advisory_xact_lock_shared(%" PRId32 ", %" PRId64 ")", lock_space(sql),
-			 session);
+	snprintf(text, sizeof text,
+			 "SELECT pg_try_advisory_xact_lock_shared(%" PRId32 ", %" PRId64 ") AND NOT EXISTS (SELECT 1 FROM sessions"
+			 " WHERE id = %" PRId64 " AND server <> pg_postmaster_start_time()"
+			 " AND clock_timestamp() < pg_postmaster_start_time() + interval '%d seconds')",
+			 lock_space(sql), session, session, GRACE_S);
 	enum keel_code code = session > INT32_MAX ? KEEL_OK : ask(sql, text, &is_free, err);
 	*alive = code == KEEL_OK && session <= INT32_MAX && !is_free;
 	return code;
@@ -62,8 +69,9 @@ enum keel_code postgres_listen(struct keel_sql *base, struct keel_error *err)
 {
 	struct postgres_sql *sql = postgres_own(base);
 	char text[160];
-	if (sql->listens)
-		return KEEL_OK;
+	enum keel_code revived = postgres_revive(sql, err);
+	if (revived != KEEL_OK || sql->listens)
+		return revived;
 	/* The lock before the first look: whoever commits after it tells. */
 	snprintf(text, sizeof text, "LISTEN keel_%" PRIu32 "; SELECT pg_advisory_lock_shared(%" PRId64 ")",
 			 (uint32_t)lock_space(sql), sql->lock | 1);

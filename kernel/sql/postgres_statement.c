@@ -218,7 +218,7 @@ static enum keel_code execute(struct postgres_statement *statement, struct keel_
 {
 	struct postgres_sql *sql = statement->sql;
 	KEEL_TRACE("sql", "%s", statement->translated.data);
-	KEEL_ASSERT(!sql->waits);
+	postgres_take_back(sql);
 	if (sql->failed)
 		return keel_fail(err, KEEL_BUSY, "%s: the transaction was undone", sql->path);
 	enum keel_code code = sql->open ? KEEL_OK : postgres_revive(sql, err);

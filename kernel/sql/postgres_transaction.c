@@ -32,25 +32,10 @@ bool postgres_in_transaction(struct keel_sql *base)
 	return postgres_own(base)->open && !postgres_own(base)->failed;
 }
 
-/* Takes back the question for the lock. */
-static void cancel(struct postgres_sql *sql)
-{
-	char unused[256];
-	PGresult *result = NULL;
-	PGcancel *request = PQgetCancel(sql->db);
-	if (request)
-		PQcancel(request, unused, sizeof unused);
-	PQfreeCancel(request);
-	postgres_wait(sql, &result, NULL);
-	PQclear(result);
-	sql->waits = false;
-}
-
 void postgres_rollback(struct keel_sql *base)
 {
 	struct postgres_sql *sql = postgres_own(base);
-	if (sql->waits)
-		cancel(sql);
+	postgres_take_back(sql);
 	if (sql->open && PQstatus(sql->db) == CONNECTION_OK)
 		postgres_exec(sql, "ROLLBACK", NULL, NULL);
 	sql->open = sql->failed = false;

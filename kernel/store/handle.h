@@ -35,6 +35,8 @@ struct keel_store {
 	struct keel_process process; /* this one, as recorded in sessions */
 	struct keel_watched watched; /* what others have left unchanged */
 	int64_t session;             /* 0: none yet */
+	int64_t connection;          /* on a server: which one the session was made on */
+	int64_t lost;                /* the session of one that is gone: the next one goes on for it; 0: none */
 	char epoch[KEEL_UUID_SIZE];
 	bool open;             /* a transaction of the caller's is open */
 	enum keel_code broken; /* why it can only roll back; KEEL_OK while it can commit */

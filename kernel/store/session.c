@@ -189,6 +189,28 @@ static enum keel_code take_number(struct keel_store *store, int64_t *id, struct 
 	return code == KEEL_OK ? keel_fail(err, KEEL_IO, "%s: no byte could be locked", store->side_path) : code;
 }
 
+void keel_session_check(struct keel_store *store)
+{
+	const struct keel_sql_driver *driver = store->sql->driver;
+	if (!driver->connection || driver->connection(store->sql) == store->connection)
+		return;
+	store->connection = driver->connection(store->sql);
+	store->side.fd = store->wake.server = driver->descriptor(store->sql);
+	store->lost = store->session ? store->session : store->lost;
+	store->session = 0;
+}
+
+/* What others have taken over meanwhile is theirs. */
+static enum keel_code adopt(struct keel_store *store, int64_t id, struct keel_error *err)
+{
+	static const char *const texts[] = {"UPDATE live SET session_id = ?1 WHERE session_id = ?2",
+										"UPDATE leases SET session_id = ?1 WHERE session_id = ?2"};
+	enum keel_code code = KEEL_OK;
+	for (int i = 0; code == KEEL_OK && i < 2; i++)
+		code = keel_execute(store, texts[i], err, keel_value_int(id), keel_value_int(store->lost));
+	return code == KEEL_OK ? keel_session_delete(store, store->lost, err) : code;
+}
+
 enum keel_code keel_session_make(struct keel_store *store, struct keel_error *err)
 {
 	enum keel_code code = KEEL_OK;
@@ -200,15 +222,19 @@ enum keel_code keel_session_make(struct keel_store *store, struct keel_error *er
 		code = tidy(store, err);
 	if (code == KEEL_OK)
 		code = take_number(store, &id, err);
+	if (code == KEEL_OK && store->lost)
+		code = adopt(store, id, err);
 	if (code == KEEL_OK)
 		code = store->sql->driver->commit(store->sql, err);
 	else
 		store->sql->driver->rollback(store->sql);
 	KEEL_ASSERT(code != KEEL_OK || !store->sql->driver->in_transaction(store->sql));
-	if (code == KEEL_OK)
+	if (code == KEEL_OK) {
 		store->session = id;
-	else if (store->side_path)
+		store->lost = 0;
+	} else if (store->side_path) {
 		keel_sidefile_drop(&store->side);
+	}
 	keel_files_leave_door(store);
 	return code;
 }

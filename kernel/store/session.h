@@ -29,7 +29,12 @@ enum keel_code keel_session_judge(struct keel_store *store, int64_t id, const st
 
 enum keel_code keel_session_delete(struct keel_store *store, int64_t id, struct keel_error *err);
 
-/* Makes the session of a handle that has none: in the transaction that is open, and ends that. */
+/* Takes note of it when the connection that the session was made on is gone: the handle has none then. */
+void keel_session_check(struct keel_store *store);
+
+/* Makes the session of a handle that has none: in the transaction that is open, and ends that. What a session of the
+ * handle's that was lost still owns, runs and leases, is the new one's: it is the same process, with the same fences
+ * and tokens. */
 enum keel_code keel_session_make(struct keel_store *store, struct keel_error *err);
 
 /* How often the session has renewed its leases; 0 when there is no such session. */

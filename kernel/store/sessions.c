@@ -12,6 +12,8 @@ enum keel_code keel_store_session(struct keel_store *store, int64_t *session, st
 {
 	*session = 0;
 	enum keel_code code = keel_store_check(store, err);
+	if (code == KEEL_OK && !store->open)
+		keel_session_check(store);
 	if (code == KEEL_OK && !store->session && !store->options.readonly) {
 		/* Beginning a write makes the session; there is nothing else to write. */
 		code = keel_write_begin(store, err);

@@ -116,6 +116,8 @@ static enum keel_code attach(struct keel_store *store, const char *uri, struct k
 	if (code == KEEL_OK && driver->descriptor)
 		/* The first is closed in a forked child, which must not speak for us. */
 		store->side.fd = store->wake.server = driver->descriptor(store->sql);
+	if (code == KEEL_OK && driver->connection)
+		store->connection = driver->connection(store->sql);
 	if (code == KEEL_OK)
 		code = keel_files_enter(store, err);
 	if (code == KEEL_OK) {

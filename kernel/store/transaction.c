@@ -34,6 +34,8 @@ static enum keel_code begin(struct keel_store *store, struct keel_error *err)
 	if (code == KEEL_OK && (code = keel_files_check(store, &why)) != KEEL_OK)
 		store->sql->driver->rollback(store->sql);
 	KEEL_ASSERT(code != KEEL_OK || store->sql->driver->in_transaction(store->sql));
+	if (code == KEEL_OK)
+		keel_session_check(store);
 	return keel_fail_as(err, code, &why);
 }
 
@@ -42,22 +44,29 @@ static void forget_events(struct keel_store *store)
 	store->first_event = store->next_event = 0;
 }
 
+enum { CONNECTIONS_TRIED = 3 }; /* in one write: a server that ends them as fast as they are made is busy */
+
 /* Begins a writing transaction, after the session has been made: in a transaction of its own, so that its number stays
- * good whatever becomes of the write. */
+ * good whatever becomes of the write. Beginning may find out that the connection is gone, and with it the session. */
 static enum keel_code begin_write(struct keel_store *store, struct keel_error *err)
 {
 	if (store->options.readonly)
 		return keel_fail(err, KEEL_STORE_READONLY, "%s: the store is open for reading only", keel_store_path(store));
 	forget_events(store);
-	if (!store->session) {
-		enum keel_code code = begin(store, err);
+	for (int i = 0; i < CONNECTIONS_TRIED; i++) {
+		enum keel_code code = KEEL_OK;
+		if (!store->session) {
+			code = begin(store, err);
+			if (code == KEEL_OK)
+				code = keel_session_make(store, err);
+		}
 		if (code == KEEL_OK)
-			code = keel_session_make(store, err);
-		if (code != KEEL_OK)
+			code = begin(store, err);
+		if (code != KEEL_OK || store->session)
 			return code;
+		store->sql->driver->rollback(store->sql);
 	}
-	KEEL_ASSERT(store->session > 0);
-	return begin(store, err);
+	return keel_fail(err, KEEL_BUSY, "%s: the connection is lost again and again", keel_store_path(store));
 }
 
 int64_t keel_store_retry_us(const struct keel_store *store)

@@ -222,6 +222,22 @@ TEST(a_writer_gives_up)
 	driver->close(other);
 }
 
+/* Who looks at something while he waits is answered; the question is taken back, and may be asked again. */
+TEST(a_writer_looks_meanwhile)
+{
+	struct keel_sql *other = connect_again();
+	begin_on(sql);
+	insert("a", 1, 1);
+	refuse(BUSY, driver->begin(other, true, &why));
+	assert_int_equal(number_on(other, "SELECT count(*) FROM runs"), 0);
+	refuse(BUSY, driver->begin(other, true, &why));
+	succeed(driver->commit(sql, &why));
+	begin_on(other);
+	assert_int_equal(number_on(other, "SELECT count(*) FROM runs"), 1);
+	driver->rollback(other);
+	driver->close(other);
+}
+
 /* A reading transaction sees one state, whatever others commit meanwhile, and does not keep them from it. */
 TEST(readers_see_one_state)
 {
@@ -424,11 +440,11 @@ TEST(lost_in_a_commit)
 #endif
 
 #define WITH_DRIVER(test) cmocka_unit_test_setup_teardown(test, open_driver, close_driver)
-#define ALIKE                                                                                                 \
-	WITH_DRIVER(values_come_back), WITH_DRIVER(order_is_that_of_bytes), WITH_DRIVER(parameters_are_numbered), \
-		WITH_DRIVER(keys_and_counts), WITH_DRIVER(transactions), WITH_DRIVER(one_writer),                     \
-		WITH_DRIVER(a_writer_gives_up), WITH_DRIVER(readers_see_one_state), WITH_DRIVER(savepoints),          \
-		WITH_DRIVER(failures), WITH_DRIVER(forgotten_statements), WITH_DRIVER(identity)
+#define ALIKE                                                                                                      \
+	WITH_DRIVER(values_come_back), WITH_DRIVER(order_is_that_of_bytes), WITH_DRIVER(parameters_are_numbered),      \
+		WITH_DRIVER(keys_and_counts), WITH_DRIVER(transactions), WITH_DRIVER(one_writer),                          \
+		WITH_DRIVER(a_writer_gives_up), WITH_DRIVER(a_writer_looks_meanwhile), WITH_DRIVER(readers_see_one_state), \
+		WITH_DRIVER(savepoints), WITH_DRIVER(failures), WITH_DRIVER(forgotten_statements), WITH_DRIVER(identity)
 
 int main(void)
 {

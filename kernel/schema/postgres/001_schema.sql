@@ -1,5 +1,5 @@
--- The schema, as in the folder `sqlite`, where its comments are; here are those about PostgreSQL. Texts are compared byte
--- by byte. An index ends with the key where SQLite's does so by itself.
+-- The schema, as in the folder `sqlite`, where its comments are; here are those about PostgreSQL. Texts are compared
+-- byte by byte. An index ends with the key where SQLite's does so by itself.
 
 -- One row: whose schema this is, its version, and a digest of what the catalog said when the migrations had run.
 CREATE TABLE schema_version (
@@ -26,7 +26,8 @@ CREATE TABLE sessions (
 	start      bigint NOT NULL,
 	clock      bigint NOT NULL,
 	token      text COLLATE "C" NOT NULL,
-	beat       bigint NOT NULL DEFAULT 0
+	beat       bigint NOT NULL DEFAULT 0,
+	server     timestamptz NOT NULL DEFAULT pg_postmaster_start_time() -- when the server was started that has its lock
 );
 
 -- --- Runs ------------------------------------------------------------------------------------------------------------
@@ -202,8 +203,8 @@ CREATE TABLE dispatched (
 
 -- --- The log ---------------------------------------------------------------------------------------------------------
 
--- The id of the next event, under the lock of the store: ids have no gaps, and a rollback gives them back. Who waits for
--- events holds a lock of theirs (kernel/sql/postgres_session.c); only then is there anybody to tell.
+-- The id of the next event, under the lock of the store: ids have no gaps, and a rollback gives them back. Who waits
+-- for events holds a lock of theirs (kernel/sql/postgres_session.c); only then is there anybody to tell.
 CREATE FUNCTION next_event_id() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
 	store bigint := current_schema()::regnamespace::oid::bigint;
