@@ -138,7 +138,8 @@ changed_specs() {
 
 # What tests leave behind goes with this folder. Specs that give up root's rights work in it, too.
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+server=
+trap '[ -z "$server" ] || tests/postgres.sh stop "$work/server"; rm -rf "$work"' EXIT
 chmod 755 "$work"
 mkdir -m 1777 "$work/tmp"
 export TMPDIR=$work/tmp
@@ -146,6 +147,17 @@ export TMPDIR=$work/tmp
 [ -z "${LUA_PATH_5_4:-}" ] || LUA_PATH=$LUA_PATH_5_4
 [ -z "${LUA_CPATH_5_4:-}" ] || LUA_CPATH=$LUA_CPATH_5_4
 unset LUA_PATH_5_4 LUA_CPATH_5_4
+
+# A server of our own for stores on PostgreSQL, where it is installed.
+if [ -z "${KEEL_TEST_POSTGRES:-}" ]; then
+	if KEEL_TEST_POSTGRES=$(tests/postgres.sh start "$work/server" 2>"$work/word"); then
+		export KEEL_TEST_POSTGRES
+		server=1
+	else
+		unset KEEL_TEST_POSTGRES
+		summary+=("stores on PostgreSQL were left out: $(tail -n 1 "$work/word")")
+	fi
+fi
 
 build dev || finish
 if [ -n "$quick" ] && [ ${#specs[@]} -eq 0 ]; then
