@@ -44,7 +44,7 @@ static const struct {
 struct place {
 	const char *row; /* what kind of row it is */
 	const char *column;
-	size_t size;     /* of the column's name */
+	size_t size; /* of the column's name */
 	bool document;
 };
 

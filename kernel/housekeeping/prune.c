@@ -124,7 +124,8 @@ static enum keel_code prune_runs(struct keel_store *store, struct keel_prune *pr
 		"SELECT r.seq, coalesce(o.status, 0) > 1 AND (?2 >> coalesce(o.status, 0)) & 1 = 1"
 		" AND coalesce(o.ended_at, o.updated_at) < ?3" /* a run may have been put in with its end, and no time of it */
 		" AND (SELECT count(*) FROM (SELECT 1 FROM runs n WHERE n.thread_id = r.thread_id"
-		" AND n.created_at >= r.created_at AND (n.created_at > r.created_at OR n.seq > r.seq) LIMIT ?4)) >= ?4,"
+		" AND n.created_at >= r.created_at AND (n.created_at > r.created_at OR n.seq > r.seq) LIMIT ?4) AS newer) >= "
+		"?4,"
 		" 0, o.status FROM runs r LEFT JOIN outcomes o ON o.seq = r.seq WHERE r.seq > ?1 ORDER BY r.seq LIMIT ?5";
 	struct keel_statement *select;
 	enum keel_code code =
@@ -167,7 +168,8 @@ static enum keel_code prune_workers(struct keel_store *store, struct keel_prune 
 {
 	static const char text[] =
 		"SELECT seq, status > 0 AND (?2 >> status) & 1 = 1 AND ended_at < ?3 AND last_event_id < ?6"
-		" AND (SELECT count(*) FROM (SELECT 1 FROM workers n WHERE n.runtime = w.runtime AND n.seq > w.seq LIMIT ?4))"
+		" AND (SELECT count(*) FROM (SELECT 1 FROM workers n WHERE n.runtime = w.runtime AND n.seq > w.seq LIMIT ?4)"
+		" AS newer)"
 		" >= ?4, runtime, status FROM workers w WHERE seq > ?1 ORDER BY seq LIMIT ?5";
 	struct keel_statement *select;
 	enum keel_code code =

@@ -62,23 +62,24 @@ static const struct {
 	{KEEL_STORE_CORRUPT, "a lease has no token or session",
 	 "SELECT name FROM leases WHERE token < 1 OR session_id < 1"},
 	{KEEL_STORE_CORRUPT, "the log has a hole before event",
-	 "SELECT id FROM (SELECT id, lag(id) OVER (ORDER BY id) AS previous FROM events) WHERE id <> previous + 1"},
+	 "SELECT id FROM (SELECT id, lag(id) OVER (ORDER BY id) AS previous FROM events) AS pairs WHERE id <> previous + "
+	 "1"},
 	{KEEL_STORE_CORRUPT, "the log does not begin at its low-water mark but at event",
 	 "SELECT min(id) FROM events HAVING min(id) <> (SELECT event_low_water FROM store)"
 	 " AND min(id) <> (SELECT event_low_water - 1 FROM store)"}, /* the newest stays when all the others go */
 	{KEEL_STORE_CORRUPT, "events are not found by their run",
 	 "SELECT DISTINCT run_id FROM (SELECT run_id, (id + 63) / 64 AS block FROM events WHERE run_id IS NOT NULL"
 	 " AND id >= (SELECT event_low_water FROM store) AND id <= (SELECT max(id) / 64 * 64 FROM events)"
-	 " EXCEPT SELECT run_id, block FROM events_of_run)"},
+	 " EXCEPT SELECT run_id, block FROM events_of_run) AS lost"},
 	{KEEL_STORE_CORRUPT, "events are not found by their thread",
 	 "SELECT DISTINCT thread_id FROM (SELECT thread_id, (id + 63) / 64 AS block FROM events WHERE thread_id IS NOT NULL"
 	 " AND id >= (SELECT event_low_water FROM store) AND id <= (SELECT max(id) / 64 * 64 FROM events)"
-	 " EXCEPT SELECT thread_id, block FROM events_of_thread)"},
+	 " EXCEPT SELECT thread_id, block FROM events_of_thread) AS lost"},
 	{KEEL_STORE_CORRUPT, "events are not found by their runtime or worker",
 	 "SELECT key FROM (SELECT runtime_id AS key, id FROM events WHERE runtime_id IS NOT NULL AND id >="
-	 " (SELECT event_low_water FROM store) EXCEPT SELECT runtime_id, id FROM events_of_runtime) UNION"
+	 " (SELECT event_low_water FROM store) EXCEPT SELECT runtime_id, id FROM events_of_runtime) AS lost UNION"
 	 " SELECT key FROM (SELECT worker_ref AS key, id FROM events WHERE worker_ref IS NOT NULL AND id >="
-	 " (SELECT event_low_water FROM store) EXCEPT SELECT worker_ref, id FROM events_of_worker)"},
+	 " (SELECT event_low_water FROM store) EXCEPT SELECT worker_ref, id FROM events_of_worker) AS lost"},
 	{KEEL_STORE_CORRUPT, "what is in flight is not looked for where it is: run",
 	 "SELECT run_id " KEEL_RUN_LIVE_FROM "WHERE l.created_at <> r.created_at"
 	 " OR CASE WHEN l.claimable = 1 THEN l.session_id = 0 ELSE l.session_id IS NULL END"
@@ -104,7 +105,8 @@ static const struct {
 	 "SELECT run_id " KEEL_RUN_FROM "WHERE (l.seq IS NOT NULL AND l.status = 0 AND coalesce(l.claimable, 0) = 1"
 	 " AND l.cancel_action IS NULL) <>"
 	 " EXISTS (SELECT 1 FROM claims c WHERE c.thread_id = r.thread_id AND c.seq = r.seq AND c.priority ="
-	 " l.priority AND c.queued = (coalesce(r.concurrency, 0) > 0) AND c.deadline IS r.deadline"
+	 " l.priority AND c.queued = CASE WHEN r.concurrency > 0 THEN 1 ELSE 0 END"
+	 " AND coalesce(c.deadline, -1) = coalesce(r.deadline, -1)"
 	 " AND c.handler = coalesce(r.handler, '" KEEL_HANDLER_DEFAULT "'))"},
 	{KEEL_STORE_CORRUPT, "a line has no head, or runs have no line: line",
 	 "SELECT line FROM lines l WHERE NOT EXISTS (SELECT 1 FROM claims c WHERE c.line = l.line AND c.priority ="
@@ -112,9 +114,10 @@ static const struct {
 	 "lines)"},
 	{KEEL_STORE_CORRUPT, "its key, batch, fingerprint or machine is not found: run",
 	 "SELECT run_id FROM runs r WHERE (idempotency_key IS NOT NULL) <> EXISTS (SELECT 1 FROM keys k WHERE"
-	 " k.idempotency_key = r.idempotency_key AND k.user_id = coalesce(r.user_id, '') AND k.seq = r.seq AND k.expires_at"
-	 " IS r.idempotency_expires_at) OR (batch_id IS NOT NULL) <> EXISTS (SELECT 1 FROM batches b WHERE b.batch_id ="
-	 " r.batch_id AND b.dispatch = (coalesce(r.operation_kind, 'run') = 'dispatch') AND b.seq = r.seq) OR"
+	 " k.idempotency_key = r.idempotency_key AND k.user_id = coalesce(r.user_id, '') AND k.seq = r.seq AND"
+	 " coalesce(k.expires_at, -1) = coalesce(r.idempotency_expires_at, -1)) OR (batch_id IS NOT NULL) <> EXISTS "
+	 "(SELECT 1 FROM batches b WHERE b.batch_id ="
+	 " r.batch_id AND b.dispatch = CASE r.operation_kind WHEN 'dispatch' THEN 1 ELSE 0 END AND b.seq = r.seq) OR"
 	 " (fingerprint IS NOT NULL AND coalesce(operation_kind, 'run') = 'dispatch') <> EXISTS (SELECT 1 FROM "
 	 "fingerprints f WHERE f.fingerprint = r.fingerprint AND"
 	 " f.thread_id = r.thread_id AND f.seq = r.seq) OR (coalesce(operation_kind, 'run') = 'dispatch') <> EXISTS"

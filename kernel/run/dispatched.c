@@ -9,7 +9,7 @@
 #define RUNS_OF(walk) \
 	KEEL_RUN_SELECT "WHERE r.seq IN (SELECT seq FROM " walk " AND seq > ?1 ORDER BY seq LIMIT ?2) ORDER BY r.seq"
 
-static const char all[] = RUNS_OF("dispatched WHERE 1");
+static const char all[] = RUNS_OF("dispatched WHERE 1 = 1");
 static const char of_batch[] = RUNS_OF("batches WHERE batch_id = ?3 AND dispatch = 1");
 static const char of_fingerprint[] = RUNS_OF("fingerprints WHERE fingerprint = ?3 AND thread_id = ?4");
 

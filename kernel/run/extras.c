@@ -25,10 +25,10 @@ static const struct {
 	{{KEEL_RUN_FIELD_BATCH_ID, KEEL_RUN_FIELD_OPERATION_KIND},
 	 2,
 	 false,
-	 "DELETE FROM batches WHERE (batch_id, dispatch, seq) IN (SELECT batch_id,"
-	 " coalesce(operation_kind, 'run') = 'dispatch', seq FROM runs WHERE seq = ?1)",
-	 "INSERT INTO batches (batch_id, dispatch, seq) SELECT batch_id, coalesce(operation_kind, 'run') = 'dispatch', seq"
-	 " FROM runs WHERE seq = ?1 AND batch_id IS NOT NULL"},
+	 "DELETE FROM batches WHERE (batch_id, dispatch, seq) IN"
+	 " (SELECT batch_id, CASE operation_kind WHEN 'dispatch' THEN 1 ELSE 0 END, seq FROM runs WHERE seq = ?1)",
+	 "INSERT INTO batches (batch_id, dispatch, seq) SELECT batch_id,"
+	 " CASE operation_kind WHEN 'dispatch' THEN 1 ELSE 0 END, seq FROM runs WHERE seq = ?1 AND batch_id IS NOT NULL"},
 	{{KEEL_RUN_FIELD_FINGERPRINT, KEEL_RUN_FIELD_OPERATION_KIND},
 	 2,
 	 true,

@@ -70,16 +70,17 @@ static enum keel_code check_dependencies(struct keel_store *store, const struct 
 
 /* The head of a thread's queue: of what was due when somebody last looked, and of what has become due since. Its place
  * is 0 if it is early: the clock was set back after somebody had looked. */
-#define QUEUE_HEAD                                                                                             \
-	"SELECT r.run_id, CASE WHEN l.scheduled_at > ?2 THEN 0 ELSE r.seq END " KEEL_RUN_LIVE_FROM "WHERE r.seq =" \
-	" (SELECT seq FROM (SELECT * FROM (SELECT seq, priority FROM live WHERE thread_id = ?1 AND status = 0"     \
-	" ORDER BY priority DESC, seq LIMIT 1) UNION ALL SELECT seq, priority FROM live WHERE thread_id = ?1"      \
-	" AND +status < 0 AND seq IN (SELECT seq FROM later WHERE at <= ?2)) ORDER BY priority DESC, seq LIMIT 1)"
+#define QUEUE_HEAD                                                                                                    \
+	"SELECT r.run_id, CASE WHEN l.scheduled_at > ?2 THEN 0 ELSE r.seq END " KEEL_RUN_LIVE_FROM "WHERE r.seq ="        \
+	" (SELECT seq FROM (SELECT * FROM (SELECT seq, priority FROM live WHERE thread_id = ?1 AND status = 0"            \
+	" ORDER BY priority DESC, seq LIMIT 1) AS head UNION ALL SELECT seq, priority FROM live WHERE thread_id = ?1"     \
+	" AND +status < 0 AND seq IN (SELECT seq FROM later WHERE at <= ?2)) AS heads ORDER BY priority DESC, seq LIMIT " \
+	"1)"
 
 /* The head without those that are early. A strict run (?3) waits behind a retry, early or not. */
-#define QUEUE_HEAD_DUE                                                                            \
-	"SELECT run_id, seq FROM runs WHERE seq = (SELECT seq FROM live WHERE thread_id = ?1"         \
-	" AND status <= 0 AND (coalesce(scheduled_at, ?2) <= ?2 OR ?3 AND (attempt > 1 OR losses > 0" \
+#define QUEUE_HEAD_DUE                                                                                \
+	"SELECT run_id, seq FROM runs WHERE seq = (SELECT seq FROM live WHERE thread_id = ?1"             \
+	" AND status <= 0 AND (coalesce(scheduled_at, ?2) <= ?2 OR ?3 = 1 AND (attempt > 1 OR losses > 0" \
 	" OR snoozes > 0)) ORDER BY priority DESC, seq LIMIT 1)"
 
 /* A run of the same thread that a strict one waits behind: ahead of it, and put off after a start. */
@@ -108,7 +109,7 @@ static enum keel_code check_room(struct keel_store *store, const struct keel_run
 								 struct keel_gate_state *state, struct keel_error *err)
 {
 	static const char count[] =
-		"SELECT count(*) FROM (SELECT 1 FROM live WHERE thread_id = ?1 AND status > 0 LIMIT ?2)";
+		"SELECT count(*) FROM (SELECT 1 FROM live WHERE thread_id = ?1 AND status > 0 LIMIT ?2) AS counted";
 	static const char oldest[] = "SELECT run_id, seq FROM runs WHERE seq = (SELECT seq FROM live WHERE thread_id = ?1"
 								 " AND status > 0 ORDER BY +seq LIMIT 1)";
 	struct keel_statement *select;

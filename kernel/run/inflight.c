@@ -12,8 +12,8 @@
 /* The run to go on behind may have ended meanwhile: its row still has its place; if it was deleted, the listing starts
  * over. */
 #define PLACE "coalesce((SELECT seq FROM runs WHERE run_id = ?3), 0)"
-#define BEFORE "(?2 IS NULL OR created_at <= ?2)"
-#define RUN_BEFORE "(?2 IS NULL OR r.created_at <= ?2)"
+#define BEFORE "(created_at <= ?2 OR ?2 IS NULL)"
+#define RUN_BEFORE "(r.created_at <= ?2 OR ?2 IS NULL)"
 
 /* Rows by their places, which a walk of `live` gives, as many as are wanted. */
 #define RUNS_OF(walk) \
@@ -21,7 +21,7 @@
 
 /* In the order of admission. */
 static const char of_thread[] = RUNS_OF("thread_id = ?1 AND seq > " PLACE " AND status < 2 AND " BEFORE
-										" AND (?5 IS NULL OR session_id = ?5) ORDER BY seq");
+										" AND (session_id = ?5 OR ?5 IS NULL) ORDER BY seq");
 static const char of_session[] =
 	RUNS_OF("session_id = ?1 AND seq > " PLACE " AND status < 2 AND " BEFORE " ORDER BY seq");
 
@@ -30,7 +30,7 @@ static const char by_age[] = KEEL_RUN_LIVE_SELECT "WHERE r.seq IN (SELECT seq FR
 												  " ORDER BY created_at, seq LIMIT ?4) ORDER BY r.created_at, r.seq";
 static const char by_age_after[] =
 	KEEL_RUN_LIVE_SELECT "WHERE r.seq IN (SELECT seq FROM live WHERE status < 2 AND " BEFORE " AND (created_at, seq) >"
-						 " (coalesce((SELECT created_at FROM runs WHERE run_id = ?3), -9223372036854775808), " PLACE ")"
+						 " (coalesce((SELECT created_at FROM runs WHERE run_id = ?3), -9223372036854775807), " PLACE ")"
 						 " ORDER BY created_at, seq LIMIT ?4) ORDER BY r.created_at, r.seq";
 
 /* What runs or is finalizing on a thread. The + keeps the order by place from choosing a walk of the whole thread. */
@@ -47,13 +47,13 @@ static const char overdue[] =
 /* The run that is next on each thread where somebody was asked to stop, or stopped and has not settled. */
 #define BEST_CLAIM(queued)                                                                                      \
 	"SELECT * FROM (SELECT seq, priority FROM claims AS c WHERE c.thread_id = stopping.thread_id AND c.queued " \
-	"= " queued " ORDER BY priority DESC, seq LIMIT 1)"
+	"= " queued " ORDER BY priority DESC, seq LIMIT 1) AS best" queued
 #define BECOME_DUE                                                                                        \
 	"SELECT seq, priority FROM live AS l WHERE l.thread_id = stopping.thread_id AND l.session_id IS NULL" \
 	" AND +l.status < 0 AND l.seq IN (SELECT seq FROM later WHERE at <= ?1)"
 static const char held_up[] =
 	KEEL_RUN_LIVE_SELECT "WHERE r.seq IN (SELECT (SELECT seq FROM (" BEST_CLAIM("0") " UNION ALL " BEST_CLAIM(
-		"1") " UNION ALL " BECOME_DUE ") ORDER BY priority DESC, seq LIMIT 1) FROM stopping) AND " RUN_BEFORE
+		"1") " UNION ALL " BECOME_DUE ") AS heads ORDER BY priority DESC, seq LIMIT 1) FROM stopping) AND " RUN_BEFORE
 			 " AND r.seq > " PLACE " ORDER BY r.seq LIMIT ?4";
 
 /* Looks at all leases in flight, and adds the first runs of the listing that have lost theirs to `lost`: that is how a

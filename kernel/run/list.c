@@ -8,10 +8,10 @@
 
 /* What is filtered out is passed over one by one, so an answer takes time in proportion to how far back its last run
  * is. For what is in flight there is another listing. */
-#define PASSES                                                                               \
-	" AND coalesce(r.operation_kind, 'run') IN ('run', 'dispatch')"                          \
-	" AND (?3 IS NULL OR CASE WHEN l.status < 0 THEN 0 ELSE coalesce(l.status, o.status, 0)" \
-	" END = ?3) AND (?4 IS NULL OR r.user_id = ?4)"
+#define PASSES                                                                             \
+	" AND coalesce(r.operation_kind, 'run') IN ('run', 'dispatch')"                        \
+	" AND (CASE WHEN l.status < 0 THEN 0 ELSE coalesce(l.status, o.status, 0) END = ?3 OR" \
+	" ?3 IS NULL) AND (r.user_id = ?4 OR ?4 IS NULL)"
 
 /* Back in the order of insertion from a place on. */
 static const char of_store[] = KEEL_RUN_SELECT "WHERE r.seq < ?1" PASSES " ORDER BY r.seq DESC LIMIT ?2";

@@ -310,7 +310,7 @@ enum keel_code keel_run_delete(struct keel_store *store, struct keel_text run_id
 enum keel_code keel_run_get(struct keel_store *store, struct keel_text run_id, struct keel_text user_id,
 							struct keel_runs *list, struct keel_error *err)
 {
-	static const char text[] = KEEL_RUN_SELECT "WHERE r.run_id = ?1 AND (?2 IS NULL OR user_id = ?2)";
+	static const char text[] = KEEL_RUN_SELECT "WHERE r.run_id = ?1 AND (user_id = ?2 OR ?2 IS NULL)";
 	struct keel_statement *select;
 	list->count = 0;
 	enum keel_code code = keel_check_id(run_id, "run_id", err);
@@ -346,7 +346,7 @@ enum keel_code keel_run_find_by_key(struct keel_store *store, struct keel_text k
 enum keel_code keel_run_list_by_thread(struct keel_store *store, struct keel_text thread_id, struct keel_text user_id,
 									   int64_t limit, struct keel_runs *list, struct keel_error *err)
 {
-	static const char text[] = KEEL_RUN_SELECT "WHERE r.thread_id = ?1 AND (?2 IS NULL OR user_id = ?2)"
+	static const char text[] = KEEL_RUN_SELECT "WHERE r.thread_id = ?1 AND (user_id = ?2 OR ?2 IS NULL)"
 											   " AND coalesce(operation_kind, 'run') = 'run'"
 											   " ORDER BY r.created_at DESC, r.seq LIMIT ?3";
 	struct keel_statement *select;

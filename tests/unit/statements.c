@@ -269,8 +269,8 @@ static bool is_slow(const char *step)
 		"SCAN stopping",                      /* what was asked to stop, and has not yet */
 		"SCAN leased",                        /* all leases are looked at, to know who renews them */
 		"SCAN lines USING INDEX lines_ready", /* the best first, one row */
-		"SCAN (subquery-4)",                  /* the head of a queue, and what has become due */
-		"SCAN (subquery-1)",                  /* counts up to the limit */
+		"SCAN heads",                         /* the head of a queue, and what has become due */
+		"SCAN counted",                       /* counts up to the limit */
 		"SCAN store",                         /* one row */
 		"SCAN CONSTANT ROW",
 	};
