@@ -68,8 +68,8 @@ end
 
 --- The uri of a store on the server that tests/postgres.sh has started, in a schema that nobody has used.
 function support.server_uri()
-  made = made + 1
-  return ("%s&schema=spec_%d_%d"):format(os.getenv "KEEL_TEST_POSTGRES", process.pid(), made)
+  local random <close> = assert(io.open("/proc/sys/kernel/random/uuid"))
+  return ("%s&schema=spec_%s"):format(os.getenv "KEEL_TEST_POSTGRES", (random:read():gsub("%-", "_")))
 end
 
 --- Runs the same specs on a store in memory, on one in a file and, where KEEL_TEST_POSTGRES names a server, on one

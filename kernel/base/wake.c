@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -16,19 +17,32 @@ enum {
 	AGAIN_US = 1000
 };
 
+static void close_own(int *descriptor)
+{
+	if (*descriptor >= 0)
+		close(*descriptor);
+	*descriptor = -1;
+}
+
 enum keel_code keel_wake_init(struct keel_wake *wake, struct keel_error *err)
 {
 	wake->file.fd = -1;
-	wake->inotify = wake->server = -1;
+	wake->inotify = wake->server = wake->event = -1;
 	return keel_sidefile_watch(&wake->file, err);
 }
 
 void keel_wake_close(struct keel_wake *wake)
 {
 	keel_sidefile_close(&wake->file);
-	if (wake->inotify >= 0)
-		close(wake->inotify);
-	wake->inotify = -1;
+	close_own(&wake->inotify);
+	close_own(&wake->event);
+}
+
+bool keel_wake_use_server(struct keel_wake *wake)
+{
+	if (wake->event < 0)
+		wake->event = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	return wake->event >= 0;
 }
 
 enum keel_code keel_wake_open(struct keel_wake *wake, const char *path, struct keel_error *err)
@@ -39,6 +53,8 @@ enum keel_code keel_wake_open(struct keel_wake *wake, const char *path, struct k
 void keel_wake_all(struct keel_wake *wake, bool alone)
 {
 	wake->count++;
+	if (wake->event >= 0)
+		eventfd_write(wake->event, 1); /* the server does not tell us of ourselves */
 	if (alone || keel_sidefile_find(&wake->file, KEEL_WAKE_BYTE, 1) == 0)
 		return;
 	ssize_t written = pwrite(wake->file.fd, "w", 1, 0); /* always in the same place: the file does not grow */
@@ -46,13 +62,6 @@ void keel_wake_all(struct keel_wake *wake, bool alone)
 }
 
 /* --- Waiting ----------------------------------------------------------------------------------------------------- */
-
-static void close_own(int *descriptor)
-{
-	if (*descriptor >= 0)
-		close(*descriptor);
-	*descriptor = -1;
-}
 
 static int inotify_of(const struct keel_waiter *waiter, const struct keel_wake *wake)
 {
@@ -103,6 +112,8 @@ bool keel_waiter_due(struct keel_waiter *waiter, struct keel_wake *wake, const c
 		drain(wake, inotify_of(waiter, wake));
 	if (waiter->timer >= 0 && read(waiter->timer, &ticks, sizeof ticks) > 0)
 		waiter->started = false; /* it cannot be told what of the news was read off the connection by others */
+	if (wake->event >= 0 && read(wake->event, &ticks, sizeof ticks) > 0)
+		wake->count++;
 	int64_t now = keel_monotonic_us();
 	if (waiter->started && waiter->seen == wake->count && now < waiter->due)
 		return false;
@@ -146,7 +157,8 @@ static int poll_server(struct keel_waiter *waiter, const struct keel_wake *wake)
 	waiter->poll = epoll_create1(EPOLL_CLOEXEC);
 	waiter->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 	if (waiter->poll >= 0 && waiter->timer >= 0 && timerfd_settime(waiter->timer, 0, &time, NULL) == 0 &&
-		epoll_ctl(waiter->poll, EPOLL_CTL_ADD, waiter->timer, &event) == 0 &&
+		epoll_ctl(waiter->poll, EPOLL_CTL_ADD, waiter->timer, &event) == 0 && wake->event >= 0 &&
+		epoll_ctl(waiter->poll, EPOLL_CTL_ADD, wake->event, &event) == 0 &&
 		epoll_ctl(waiter->poll, EPOLL_CTL_ADD, wake->server, &event) == 0)
 		return waiter->poll;
 	close_own(&waiter->poll);

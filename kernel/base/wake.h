@@ -30,6 +30,7 @@ struct keel_wake {
 	struct keel_sidefile file; /* a writer's: asks, and writes into the file */
 	int inotify;               /* made by the first to wait: -1 before, or when there is none to be had */
 	int server;                /* instead of the file: the socket on which news comes; -1: none. Not closed here */
+	int event;                 /* with it: readable when there was news that cannot be seen on the socket; -1: none */
 	uint64_t count;            /* of wake-ups, by others or by this handle's own commits */
 };
 
@@ -55,6 +56,9 @@ enum keel_code keel_wake_open(struct keel_wake *wake, const char *path, struct k
 /* After a commit: wakes who waits, if anybody does. Cannot fail: they look sooner or later. `alone`: there is nobody
  * but this handle. */
 void keel_wake_all(struct keel_wake *wake, bool alone);
+
+/* For a store on a server: makes `event`. False: there is no descriptor to be had, and a wake-up may come late. */
+bool keel_wake_use_server(struct keel_wake *wake);
 
 /* Starts to wait. `path` NULL: nobody but this handle can bring news. Fails when memory ran out. */
 enum keel_code keel_waiter_start(struct keel_waiter *waiter, struct keel_wake *wake, const char *path,

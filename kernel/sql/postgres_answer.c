@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include "base/error.h"
@@ -46,6 +47,18 @@ static bool has_failed(const PGresult *result)
 	return status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE;
 }
 
+void postgres_hear(struct postgres_sql *sql)
+{
+	PGnotify *notification;
+	bool before = sql->told;
+	while ((notification = PQnotifies(sql->db)) != NULL) {
+		PQfreemem(notification);
+		sql->told = true;
+	}
+	if (sql->told && !before && sql->event >= 0)
+		eventfd_write(sql->event, 1);
+}
+
 enum keel_code postgres_answer(struct postgres_sql *sql, int64_t deadline_us, PGresult **out, struct keel_error *err)
 {
 	PGresult *kept = NULL, *result;
@@ -63,6 +76,8 @@ enum keel_code postgres_answer(struct postgres_sql *sql, int64_t deadline_us, PG
 	}
 	if (code == KEEL_OK && !kept)
 		code = postgres_fail(sql, NULL, err);
+	if (sql->listens)
+		postgres_hear(sql);
 	if (PQstatus(sql->db) != CONNECTION_OK)
 		sql->failed = sql->open; /* the server undoes what a lost connection has left */
 	if (code == KEEL_OK)

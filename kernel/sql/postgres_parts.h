@@ -23,7 +23,8 @@ struct postgres_sql {
 	bool open;          /* a transaction is, as far as we know */
 	bool failed;        /* and an error in it keeps it from committing */
 	bool waits;         /* for the lock of the store, which was asked for */
-	bool listens;
+	bool listens, told; /* news: it has come */
+	int event;          /* with listens: whom to tell; -1: nobody */
 	int savepoints;
 	int64_t changes, inserted; /* by the last statement */
 	int64_t lock;              /* the store's, among the advisory locks */
@@ -69,6 +70,9 @@ enum keel_code postgres_answer(struct postgres_sql *sql, int64_t deadline_us, PG
 /* The same within POSTGRES_ANSWER_US; later than that the connection is cut. */
 enum keel_code postgres_wait(struct postgres_sql *sql, PGresult **result, struct keel_error *err);
 
+/* Takes note of what the server has told besides. */
+void postgres_hear(struct postgres_sql *sql);
+
 /* Takes the question for the store's lock back, if it was asked: for whoever looks at something meanwhile. */
 void postgres_take_back(struct postgres_sql *sql);
 
@@ -105,7 +109,7 @@ void postgres_drop_statements(struct postgres_sql *sql);
 /* postgres_session.c: slots of the driver. */
 enum keel_code postgres_hold(struct keel_sql *sql, int64_t session, struct keel_error *err);
 enum keel_code postgres_judge(struct keel_sql *sql, int64_t session, bool *alive, struct keel_error *err);
-enum keel_code postgres_listen(struct keel_sql *sql, struct keel_error *err);
+enum keel_code postgres_listen(struct keel_sql *sql, int event, struct keel_error *err);
 bool postgres_news(struct keel_sql *sql);
 int postgres_descriptor(struct keel_sql *sql);
 int64_t postgres_connection(struct keel_sql *sql);

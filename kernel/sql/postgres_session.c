@@ -65,7 +65,7 @@ enum keel_code postgres_judge(struct keel_sql *base, int64_t session, bool *aliv
 
 /* --- News -------------------------------------------------------------------------------------------------------- */
 
-enum keel_code postgres_listen(struct keel_sql *base, struct keel_error *err)
+enum keel_code postgres_listen(struct keel_sql *base, int event, struct keel_error *err)
 {
 	struct postgres_sql *sql = postgres_own(base);
 	char text[160];
@@ -77,21 +77,19 @@ enum keel_code postgres_listen(struct keel_sql *base, struct keel_error *err)
 			 (uint32_t)lock_space(sql), sql->lock | 1);
 	enum keel_code code = postgres_exec(sql, text, NULL, err);
 	sql->listens = code == KEEL_OK;
+	sql->event = event;
 	return code;
 }
 
 bool postgres_news(struct keel_sql *base)
 {
 	struct postgres_sql *sql = postgres_own(base);
-	PGnotify *notification;
-	bool any = false;
 	if (!sql->waits)
 		PQconsumeInput(sql->db);
-	while ((notification = PQnotifies(sql->db)) != NULL) {
-		PQfreemem(notification);
-		any = true;
-	}
-	return any;
+	postgres_hear(sql);
+	bool told = sql->told;
+	sql->told = false;
+	return told;
 }
 
 int64_t postgres_connection(struct keel_sql *base)

@@ -219,7 +219,8 @@ enum keel_code keel_store_open(const char *uri, const struct keel_store_options 
 	if (!store)
 		return keel_fail_memory(err);
 	store->options = *options;
-	store->side.fd = store->wake.file.fd = store->wake.inotify = store->wake.server = store->files.folder = -1;
+	store->side.fd = store->wake.file.fd = store->wake.inotify = store->wake.server = store->wake.event =
+		store->files.folder = -1;
 	enum keel_code code = check_options(options, &why);
 	if (code == KEEL_OK)
 		code = keel_sidefile_watch(&store->side, &why);

@@ -76,8 +76,11 @@ int64_t keel_store_retry_us(const struct keel_store *store)
 
 void keel_store_give_up(struct keel_store *store)
 {
-	if (!store->side.forked)
-		keel_turn_over(&store->turn, &store->wake.file);
+	if (store->side.forked)
+		return;
+	keel_turn_over(&store->turn, &store->wake.file);
+	if (!store->open)
+		store->sql->driver->rollback(store->sql); /* a server was asked for its lock, and would give it some day */
 }
 
 enum keel_code keel_store_begin(struct keel_store *store, struct keel_error *err)
