@@ -34,6 +34,7 @@
 ---| "timeout" # run_id
 ---| "orphan" # run_id, thread_id, session_id: the owner of the run is gone, and nothing recovers it
 ---| "forked" # raised: the store was opened before this process was forked
+---| "not_supported" # this store cannot do that; or nothing here can open it
 
 --- An error as a value; `tostring` gives "code: message".
 ---@class keel.Error

@@ -65,7 +65,8 @@ end
 
 -- What is the store's failure, and not an answer.
 local store_failures = { busy = true, closed = true, io = true, no_memory = true, store_corrupt = true,
-  store_full = true, store_missing = true, replaced = true, store_readonly = true, store_version = true }
+  store_full = true, store_missing = true, replaced = true, store_readonly = true, store_version = true,
+  not_supported = true }
 
 --- Tells the host: through the manager's log, else through the store's. What that raises is dropped: what was written
 --- is written, and telling of it is not worth losing the answer.
