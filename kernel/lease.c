@@ -44,8 +44,8 @@ static enum keel_code read_lease(struct keel_store *store, struct keel_text name
 		lease->released = keel_column_null(select, 3);
 		lease->expires_at = keel_column_int(select, 3);
 		struct keel_watched_state state = {lease->token, keel_column_int(select, 5), 0};
-		*expired = keel_store_watched(store, KEEL_WATCHED_NAME, keel_watched_name(name), state) >=
-				   keel_column_int(select, 4);
+		*expired =
+			keel_store_watched(store, KEEL_WATCHED_NAME, keel_watched_name(name), state) >= keel_column_int(select, 4);
 		/* The last token there is cannot have been granted: there must be a greater one. */
 		if (!is_read)
 			code = keel_fail_memory(err);

@@ -139,6 +139,13 @@ files include kernel lua spec tests examples .ci -- '*.[ch]' '*.in' '*.lua' '*.s
 grep -E '^[^:]+:[0-9]+:.{121,}' "$lines" | flag "more than 120 columns"
 grep -E '[[:space:]]$' "$lines" | flag "white space at the end of the line"
 
+# What another version of it would change is a matter of taste. The copy that is looked at is git's, so that files that
+# are not the project's may lie about.
+if clang-format --version 2>/dev/null | grep -q ' version 14\.'; then
+	git ls-files '*.[ch]' | xargs -r clang-format --dry-run 2>&1 | grep ': warning:' |
+		sed -E 's/^([^:]+:[0-9]+):.*/\1:/' | sort -u | flag "clang-format -i would change it"
+fi
+
 # --- Nothing that nobody reaches -------------------------------------------------------------------------------------
 
 # unused WORDS: the first words of the input's lines FILE WORD that no line of the file WORDS has for another FILE.

@@ -77,27 +77,27 @@ run_ctest() { # PRESET [OPTION OF CTEST ...]
 	fi
 }
 
-# Two processes run the specs, a half of the files each: most of the time they wait for other processes.
+# Several processes run the specs, a part of the files each: most of the time they wait for other processes.
 run_busted() { # PRESET [NAME=VALUE ...] runs the specs with the module of that preset
-	local preset=$1 line files=("${specs[@]}") half counts=(0 0 0 0)
+	local preset=$1 line files=("${specs[@]}") part parts=$(($(nproc) + 1)) counts=(0 0 0 0)
 	shift
 	step "specs: $preset"
 	[ ${#files[@]} -gt 0 ] || files=(spec examples/policies)
 	mapfile -t files < <(find "${files[@]}" -name '*_spec.lua' | sort)
 	rm -f "$work"/busted.*
-	for half in 0 1; do
+	for ((part = 0; part < parts; part++)); do
 		local mine=() i
-		for ((i = half; i < ${#files[@]}; i += 2)); do mine+=("${files[i]}"); done
+		for ((i = part; i < ${#files[@]}; i += parts)); do mine+=("${files[i]}"); done
 		[ ${#mine[@]} -gt 0 ] || continue
 		# Absolute, for the processes that specs start; what the caller has set comes last.
 		env "$@" \
 			LUA_PATH="$root/lua/?.lua;$root/lua/?/init.lua;$root/spec/?.lua;${LUA_PATH:-;}" \
 			LUA_CPATH="$root/build/$preset/lua/?.so;${LUA_CPATH:-;}" \
-			"$lua" "$(command -v busted)" "${mine[@]}" 2>&1 | tee "$work/busted.$half" &
+			"$lua" "$(command -v busted)" "${mine[@]}" 2>&1 | tee "$work/busted.$part" &
 	done
 	wait
-	for half in "$work"/busted.*; do
-		line=$(sed 's/\x1b\[[0-9;]*m//g' "$half" |
+	for part in "$work"/busted.*; do
+		line=$(sed 's/\x1b\[[0-9;]*m//g' "$part" |
 			grep -aE '^[0-9]+ success(es)? / [0-9]+ failures? / [0-9]+ errors? / [0-9]+ pending' | tail -n 1)
 		if [[ $line =~ ^([0-9]+)[^0-9]+([0-9]+)[^0-9]+([0-9]+)[^0-9]+([0-9]+) ]] &&
 			[ $((BASH_REMATCH[1] + BASH_REMATCH[2] + BASH_REMATCH[3])) -gt 0 ]; then

@@ -85,8 +85,8 @@ const char *in_folder(const char *name);
 struct keel_store *open_another(void); /* a second handle on the world's store, with the world's options */
 void close_store(void);
 void reopen_store(void);
-int open_files(void);        /* descriptors of this process */
-long live_allocations(void); /* of the kernel */
+int open_files(void);           /* descriptors of this process */
+long live_allocations(void);    /* of the kernel */
 void world_set_allocator(void); /* after a test has set another one: back to the one that counts */
 
 /* --- Runs -------------------------------------------------------------------------------------------------------- */

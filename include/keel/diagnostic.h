@@ -32,12 +32,12 @@ KEEL_API void keel_diagnostics_clear(struct keel_diagnostics *list);
  * event: a diagnostic is a remark on what happened, not something that happened.
  * Fails with KEEL_INVALID_REQUEST, KEEL_LIMIT_TOO_LARGE, KEEL_NOT_FOUND (no such runtime or worker). */
 KEEL_API enum keel_code keel_diagnostic_record(struct keel_store *store, struct keel_text runtime_id,
-                                               const struct keel_diagnostic *diagnostic, int64_t *id,
-                                               struct keel_error *err);
+											   const struct keel_diagnostic *diagnostic, int64_t *id,
+											   struct keel_error *err);
 
 /* The diagnostics of a runtime with an id above `after`, in order; limit 1 to KEEL_LIST_MAX. */
 KEEL_API enum keel_code keel_diagnostic_list(struct keel_store *store, struct keel_text runtime_id, int64_t after,
-                                             int64_t limit, struct keel_diagnostics *list, struct keel_error *err);
+											 int64_t limit, struct keel_diagnostics *list, struct keel_error *err);
 
 #ifdef __cplusplus
 }

@@ -46,11 +46,11 @@ enum {
  * Fails with KEEL_INVALID_REQUEST for a bad kind or id, a kind that is the kernel's own (what the log says of runs,
  * workers and limits is true), and text that is not UTF-8. */
 KEEL_API enum keel_code keel_event_append(struct keel_store *store, const struct keel_event *event, int64_t *id,
-                                          struct keel_error *err);
+										  struct keel_error *err);
 
 /* The same for whoever decides on admission: the kind is "run_rejected" or "run_reused", which leave no row. */
 KEEL_API enum keel_code keel_event_append_admission(struct keel_store *store, const struct keel_event *event,
-                                                    int64_t *id, struct keel_error *err);
+													int64_t *id, struct keel_error *err);
 
 struct keel_event_query {
 	int64_t next_event_id;       /* read from this id on; at least 1 */
@@ -61,13 +61,13 @@ struct keel_event_query {
 	struct keel_text run_id;
 	struct keel_text worker_ref; /* to the letter */
 	const struct keel_text *kinds;
-	size_t kinds_count;          /* 0: every kind; at most KEEL_EVENT_KINDS_MAX */
+	size_t kinds_count; /* 0: every kind; at most KEEL_EVENT_KINDS_MAX */
 };
 
 /* Reads one page. A start beyond the end gives an empty page, one before the low-water mark a gap.
  * Fails with KEEL_INVALID_REQUEST (limit or start below 1) and KEEL_LIMIT_TOO_LARGE. */
 KEEL_API enum keel_code keel_event_read(struct keel_store *store, const struct keel_event_query *query,
-                                        struct keel_events *list, struct keel_error *err);
+										struct keel_events *list, struct keel_error *err);
 
 /* The log's low-water mark: events below it were pruned. 1 when none were. */
 KEEL_API enum keel_code keel_event_low_water(struct keel_store *store, int64_t *id, struct keel_error *err);
@@ -87,7 +87,7 @@ KEEL_API void keel_event_committed(const struct keel_store *store, int64_t *firs
  * Fails with KEEL_BUSY while this handle has a transaction open, and with KEEL_INVALID_REQUEST for a start below 1, a
  * negative timeout, and a wait without end on a store in memory, which nobody could end. */
 KEEL_API enum keel_code keel_event_wait(struct keel_store *store, int64_t next_event_id, int64_t timeout_us,
-                                        bool *ready, struct keel_error *err);
+										bool *ready, struct keel_error *err);
 
 /* The same for hosts that must not block: opened once, looked at every few milliseconds, closed by the caller when the
  * wait is over. While it is open, writers know that somebody waits. Looks are cheap: most do not touch the database. */
@@ -95,7 +95,7 @@ struct keel_event_waiter; /* opaque */
 
 /* On success *waiter is closed by the caller, before or after the store; on failure NULL. Fails as keel_event_wait. */
 KEEL_API enum keel_code keel_event_waiter_open(struct keel_store *store, int64_t next_event_id,
-                                               struct keel_event_waiter **waiter, struct keel_error *err);
+											   struct keel_event_waiter **waiter, struct keel_error *err);
 
 /* Whether there is something to read; the store must be open. Never blocks in a handle whose lock_timeout_us is 0.
  * While the handle has a transaction open, not yet. A failure with KEEL_BUSY will pass: look again. */

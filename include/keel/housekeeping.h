@@ -26,7 +26,7 @@ KEEL_API enum keel_code keel_store_backup(struct keel_store *store, const char *
  * what is in its place is another application's database), KEEL_STORE_VERSION, KEEL_STORE_READONLY, KEEL_STORE_FULL,
  * KEEL_IO, KEEL_NO_MEMORY. Unless the message says that the backup is in place, the old store is as it was. */
 KEEL_API enum keel_code keel_store_restore(const char *backup, const char *path,
-                                           const struct keel_store_options *options, struct keel_error *err);
+										   const struct keel_store_options *options, struct keel_error *err);
 
 /* Makes the store's file as small as its content: what was deleted leaves room that only new rows of the store use.
  * *freed is how many bytes smaller it becomes; on the disk, as soon as no reader needs the old pages. Nobody else can
@@ -60,7 +60,7 @@ struct keel_pruned {
 	int64_t diagnostics;
 	int64_t events;
 	int64_t unused_bytes; /* what keel_store_compact would give back by now */
-	bool more; /* not everything was looked at: call again with the place moved */
+	bool more;            /* not everything was looked at: call again with the place moved */
 };
 
 /* Takes one step: deletes old events from the beginning of the log, and runs and workers that have ended, as far as
@@ -68,10 +68,10 @@ struct keel_pruned {
  * all its events have gone. A run that is finalizing stays. *pruned is of this step.
  * Fails with KEEL_INVALID_REQUEST (keep_last, statuses). */
 KEEL_API enum keel_code keel_store_prune(struct keel_store *store, struct keel_prune *prune, struct keel_pruned *pruned,
-                                         struct keel_error *err);
+										 struct keel_error *err);
 
 struct keel_stats {
-	int64_t bytes; /* of the database, what it may still grow into included; the write-ahead log not */
+	int64_t bytes;        /* of the database, what it may still grow into included; the write-ahead log not */
 	int64_t unused_bytes; /* of these, what keel_store_compact would give back */
 	int64_t runs;
 	int64_t pending_runs;

@@ -32,21 +32,21 @@ struct keel_lease {
  * Fails with KEEL_LEASE_HELD when somebody holds it, this session included: *lease says who. In the caller's
  * transaction that leaves the transaction good. Fails with KEEL_INVALID_REQUEST (name, owner, ttl). */
 KEEL_API enum keel_code keel_lease_acquire(struct keel_store *store, struct keel_text name, struct keel_text owner,
-                                           int64_t ttl_us, struct keel_lease *lease, struct keel_error *err);
+										   int64_t ttl_us, struct keel_lease *lease, struct keel_error *err);
 
 /* Lets a lease of this handle's session run for ttl_us from now, which may be shorter than before. *expires_at is the
  * new end. Fails with KEEL_STALE_OWNER when the token is not the newest, not this session's, or was released, and has
  * then changed nothing; with KEEL_INVALID_REQUEST (name, ttl). */
-KEEL_API enum keel_code keel_lease_renew(struct keel_store *store, struct keel_text name, int64_t token,
-                                         int64_t ttl_us, int64_t *expires_at, struct keel_error *err);
+KEEL_API enum keel_code keel_lease_renew(struct keel_store *store, struct keel_text name, int64_t token, int64_t ttl_us,
+										 int64_t *expires_at, struct keel_error *err);
 
 /* Frees a lease of this handle's session at once. Fails as renew. */
 KEEL_API enum keel_code keel_lease_release(struct keel_store *store, struct keel_text name, int64_t token,
-                                           struct keel_error *err);
+										   struct keel_error *err);
 
 /* Looks at a name. Fails with KEEL_INVALID_REQUEST (name). */
 KEEL_API enum keel_code keel_lease_get(struct keel_store *store, struct keel_text name, struct keel_lease *lease,
-                                       struct keel_error *err);
+									   struct keel_error *err);
 
 #ifdef __cplusplus
 }

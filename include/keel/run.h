@@ -17,18 +17,18 @@ extern "C" {
 #endif
 
 #define KEEL_RUN_STATUS_MAP(X) \
-	X(PENDING, 0, "pending")                                                                                       \
-	X(RUNNING, 1, "running")                                                                                       \
-	X(SUCCESS, 2, "success")                                                                                       \
-	X(ERROR, 3, "error")                                                                                           \
-	X(TIMEOUT, 4, "timeout")                                                                                       \
+	X(PENDING, 0, "pending")   \
+	X(RUNNING, 1, "running")   \
+	X(SUCCESS, 2, "success")   \
+	X(ERROR, 3, "error")       \
+	X(TIMEOUT, 4, "timeout")   \
 	X(INTERRUPTED, 5, "interrupted")
 
 enum keel_run_status {
 #define KEEL_RUN_STATUS_ENUM(name, number, text) KEEL_RUN_##name = number,
 	KEEL_RUN_STATUS_MAP(KEEL_RUN_STATUS_ENUM)
 #undef KEEL_RUN_STATUS_ENUM
-	KEEL_RUN_STATUS_COUNT
+		KEEL_RUN_STATUS_COUNT
 };
 
 /* The name of a status; NULL for a number that is none. Static text. */
@@ -66,6 +66,7 @@ KEEL_API bool keel_run_status_is_final(enum keel_run_status status);
  *   FIXED   who it is and what is wanted: hardly ever anything but what it was made with
  *   STATE   where it is, what every change of it has to know
  *   WORK    what its work has come to so far */
+/* clang-format off */
 #define KEEL_RUN_FIELD_MAP(X)                                                                                      \
 	X(RUN_ID, run_id, ID, STORE, FIXED)                 /* unique in the store */                                  \
 	X(THREAD_ID, thread_id, ID, STORE, FIXED)           /* what admission is decided by */                         \
@@ -137,12 +138,13 @@ KEEL_API bool keel_run_status_is_final(enum keel_run_status status);
 	X(SHARED, shared, FLAG, STORE, STATE)               /* it was claimed: others can run it, too */               \
 	X(LEASE_US, lease_us, COUNT, STORE, STATE)          /* how long its lease lasts, in microseconds */            \
 	X(STRICT, strict, FLAG, STORE, FIXED)               /* waits behind a retry of its thread that is put off */
+/* clang-format on */
 
 enum keel_run_field {
 #define KEEL_RUN_FIELD_ENUM(NAME, member, type, giver, part) KEEL_RUN_FIELD_##NAME,
 	KEEL_RUN_FIELD_MAP(KEEL_RUN_FIELD_ENUM)
 #undef KEEL_RUN_FIELD_ENUM
-	KEEL_RUN_FIELD_COUNT
+		KEEL_RUN_FIELD_COUNT
 };
 
 enum keel_field_type {
@@ -160,11 +162,7 @@ enum keel_field_type {
 	KEEL_TYPE_FLAG
 };
 
-enum keel_field_giver {
-	KEEL_GIVEN_BY_CALLER,
-	KEEL_GIVEN_BY_OWNER,
-	KEEL_GIVEN_BY_STORE
-};
+enum keel_field_giver { KEEL_GIVEN_BY_CALLER, KEEL_GIVEN_BY_OWNER, KEEL_GIVEN_BY_STORE };
 
 /* A set of fields: one bit each. {{0}} is the empty set. */
 enum { KEEL_RUN_SET_WORDS = 2 };
@@ -261,7 +259,7 @@ static inline keel_run_set keel_run_set_all(void)
 /* The set of the listed fields. */
 #define KEEL_RUN_FIELDS(...)                                    \
 	keel_run_set_of((const enum keel_run_field[]){__VA_ARGS__}, \
-	                sizeof((const enum keel_run_field[]){__VA_ARGS__}) / sizeof(enum keel_run_field))
+					sizeof((const enum keel_run_field[]){__VA_ARGS__}) / sizeof(enum keel_run_field))
 
 #define KEEL_MEMBER_ID struct keel_text
 #define KEEL_MEMBER_TEXT struct keel_text
@@ -311,9 +309,9 @@ struct keel_runs {
 KEEL_API void keel_runs_clear(struct keel_runs *list);
 
 enum {
-	KEEL_LIST_DEFAULT = 100, /* rows of a listing when the caller names no limit */
+	KEEL_LIST_DEFAULT = 100,      /* rows of a listing when the caller names no limit */
 	KEEL_CLAIM_HANDLERS_MAX = 64, /* handlers of one claim */
-	KEEL_LIST_MAX = 1000     /* rows of one listing: what a caller can hold in memory without thinking */
+	KEEL_LIST_MAX = 1000          /* rows of one listing: what a caller can hold in memory without thinking */
 };
 
 /* --- Rows ---------------------------------------------------------------------------------------------------------
@@ -330,20 +328,20 @@ enum {
  * What the row has now comes back in *written (NULL: not wanted): of a new row everything, as reading it would give it,
  * of an old one the fields that were written. Its texts are those of the arguments. */
 KEEL_API enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run, struct keel_text note,
-                                     struct keel_run *written, struct keel_error *err);
+									 struct keel_run *written, struct keel_error *err);
 
 /* Inserts the run if its thread has none in flight, and none that is finalizing: decided and written in one
  * transaction. *admitted says so; else nothing has changed. Otherwise as put, of a new run. */
 KEEL_API enum keel_code keel_run_admit(struct keel_store *store, const struct keel_run *run, struct keel_text note,
-                                       bool *admitted, struct keel_run *written, struct keel_error *err);
+									   bool *admitted, struct keel_run *written, struct keel_error *err);
 
 /* Reads a run into `list` (count 0 or 1). With user_id.data, another user's run is not there. */
 KEEL_API enum keel_code keel_run_get(struct keel_store *store, struct keel_text run_id, struct keel_text user_id,
-                                     struct keel_runs *list, struct keel_error *err);
+									 struct keel_runs *list, struct keel_error *err);
 
 /* Deletes a row; *deleted says whether there was one. */
 KEEL_API enum keel_code keel_run_delete(struct keel_store *store, struct keel_text run_id, bool *deleted,
-                                        struct keel_error *err);
+										struct keel_error *err);
 
 struct keel_status_change {
 	enum keel_run_status status;
@@ -357,37 +355,37 @@ struct keel_status_change {
 /* Changes the status. *found is false when there is no such row. *written as in put.
  * Fails with KEEL_INVALID_TRANSITION, and with KEEL_STALE_OWNER when the row's fence is another. */
 KEEL_API enum keel_code keel_run_update_status(struct keel_store *store, struct keel_text run_id,
-                                               const struct keel_status_change *change, bool *found,
-                                               struct keel_run *written, struct keel_error *err);
+											   const struct keel_status_change *change, bool *found,
+											   struct keel_run *written, struct keel_error *err);
 
 /* What progress may carry, and what a completion may besides: fields, for a list of them. */
-#define KEEL_RUN_COUNTERS                                                                                           \
-	KEEL_RUN_FIELD_TOTAL_INPUT_TOKENS, KEEL_RUN_FIELD_TOTAL_OUTPUT_TOKENS, KEEL_RUN_FIELD_TOTAL_TOKENS,             \
-		KEEL_RUN_FIELD_LLM_CALL_COUNT, KEEL_RUN_FIELD_LEAD_AGENT_TOKENS, KEEL_RUN_FIELD_SUBAGENT_TOKENS,            \
-		KEEL_RUN_FIELD_MIDDLEWARE_TOKENS, KEEL_RUN_FIELD_MESSAGE_COUNT, KEEL_RUN_FIELD_TOKEN_USAGE_BY_MODEL,        \
-		KEEL_RUN_FIELD_LAST_AI_MESSAGE, KEEL_RUN_FIELD_FIRST_HUMAN_MESSAGE, KEEL_RUN_FIELD_MODEL_NAME,              \
+#define KEEL_RUN_COUNTERS                                                                                    \
+	KEEL_RUN_FIELD_TOTAL_INPUT_TOKENS, KEEL_RUN_FIELD_TOTAL_OUTPUT_TOKENS, KEEL_RUN_FIELD_TOTAL_TOKENS,      \
+		KEEL_RUN_FIELD_LLM_CALL_COUNT, KEEL_RUN_FIELD_LEAD_AGENT_TOKENS, KEEL_RUN_FIELD_SUBAGENT_TOKENS,     \
+		KEEL_RUN_FIELD_MIDDLEWARE_TOKENS, KEEL_RUN_FIELD_MESSAGE_COUNT, KEEL_RUN_FIELD_TOKEN_USAGE_BY_MODEL, \
+		KEEL_RUN_FIELD_LAST_AI_MESSAGE, KEEL_RUN_FIELD_FIRST_HUMAN_MESSAGE, KEEL_RUN_FIELD_MODEL_NAME,       \
 		KEEL_RUN_FIELD_PROGRESS
-#define KEEL_RUN_OUTCOME                                                                                        \
-	KEEL_RUN_FIELD_STATUS, KEEL_RUN_FIELD_ERROR, KEEL_RUN_FIELD_ERROR_CODE, KEEL_RUN_FIELD_EXIT_CODE,           \
+#define KEEL_RUN_OUTCOME                                                                              \
+	KEEL_RUN_FIELD_STATUS, KEEL_RUN_FIELD_ERROR, KEEL_RUN_FIELD_ERROR_CODE, KEEL_RUN_FIELD_EXIT_CODE, \
 		KEEL_RUN_FIELD_STOP_REASON, KEEL_RUN_FIELD_RESULT
 
 /* Writes counters and, unless the run already has another final status, its outcome. `fields` gives members of
  * KEEL_RUN_COUNTERS and KEEL_RUN_OUTCOME, and the owner's fence (or not). *found and *written as above.
  * Fails with KEEL_STALE_OWNER, KEEL_INVALID_TRANSITION. */
 KEEL_API enum keel_code keel_run_complete(struct keel_store *store, struct keel_text run_id,
-                                          const struct keel_run *fields, bool *found, struct keel_run *written,
-                                          struct keel_error *err);
+										  const struct keel_run *fields, bool *found, struct keel_run *written,
+										  struct keel_error *err);
 
 /* Writes counters while the run is running; in any other status changes nothing. Else as complete. No event. */
 KEEL_API enum keel_code keel_run_progress(struct keel_store *store, struct keel_text run_id,
-                                          const struct keel_run *fields, bool *found, struct keel_run *written,
-                                          struct keel_error *err);
+										  const struct keel_run *fields, bool *found, struct keel_run *written,
+										  struct keel_error *err);
 
 /* The newest runs of a thread, newest first, equal times in insertion order; of one user when user_id.data.
  * limit 1 to KEEL_LIST_MAX, else KEEL_INVALID_REQUEST or KEEL_LIMIT_TOO_LARGE. */
 KEEL_API enum keel_code keel_run_list_by_thread(struct keel_store *store, struct keel_text thread_id,
-                                                struct keel_text user_id, int64_t limit, struct keel_runs *list,
-                                                struct keel_error *err);
+												struct keel_text user_id, int64_t limit, struct keel_runs *list,
+												struct keel_error *err);
 
 struct keel_inflight_query {
 	struct keel_text thread_id; /* data NULL: every thread */
@@ -408,41 +406,41 @@ struct keel_inflight_query {
 };
 
 /* What only callers read of a run, and what may be long. */
-#define KEEL_RUN_DOCUMENTS                                                                                    \
-	KEEL_RUN_FIELDS(KEEL_RUN_FIELD_METADATA, KEEL_RUN_FIELD_KWARGS, KEEL_RUN_FIELD_TOKEN_USAGE_BY_MODEL,      \
-	                KEEL_RUN_FIELD_RESULT)
+#define KEEL_RUN_DOCUMENTS                                                                               \
+	KEEL_RUN_FIELDS(KEEL_RUN_FIELD_METADATA, KEEL_RUN_FIELD_KWARGS, KEEL_RUN_FIELD_TOKEN_USAGE_BY_MODEL, \
+					KEEL_RUN_FIELD_RESULT)
 
 /* Reads one document of a run, and its run_id, into `list`: count 0 when there is no such run. One that has more than
  * max_bytes is not read: its field is not `given`. *size is how many bytes it has.
  * Fails with KEEL_INVALID_REQUEST for a field that is not in KEEL_RUN_DOCUMENTS. */
 KEEL_API enum keel_code keel_run_get_document(struct keel_store *store, struct keel_text run_id,
-                                              enum keel_run_field field, int64_t max_bytes, struct keel_runs *list,
-                                              int64_t *size, struct keel_error *err);
+											  enum keel_run_field field, int64_t max_bytes, struct keel_runs *list,
+											  int64_t *size, struct keel_error *err);
 
 /* Pending and running runs, oldest first (by insertion), reservations among them. */
 KEEL_API enum keel_code keel_run_list_inflight(struct keel_store *store, const struct keel_inflight_query *query,
-                                               struct keel_runs *list, struct keel_error *err);
+											   struct keel_runs *list, struct keel_error *err);
 
 /* The lowest session above `after` that owns a run in flight; 0: there is none. With session_alive and list_inflight
  * it leads to what the dead left. */
 KEEL_API enum keel_code keel_run_next_owner(struct keel_store *store, int64_t after, int64_t *session_id,
-                                            struct keel_error *err);
+											struct keel_error *err);
 
 struct keel_dispatch_query {
 	struct keel_text batch_id;    /* data NULL: every batch */
 	struct keel_text fingerprint; /* with thread_id: one fingerprint on the thread of one machine; data NULL: any */
 	struct keel_text thread_id;
-	struct keel_text after;       /* a run id: go on behind it; data NULL: from the first */
-	int64_t limit;                /* as in list_by_thread */
+	struct keel_text after; /* a run id: go on behind it; data NULL: from the first */
+	int64_t limit;          /* as in list_by_thread */
 };
 
 /* The runs of machines (operation kind "dispatch"), whatever their status, in the order of insertion: all, those of a
  * batch, or those of a machine with a fingerprint. Fails with KEEL_NOT_FOUND when there is no run `after`. */
 KEEL_API enum keel_code keel_run_list_dispatched(struct keel_store *store, const struct keel_dispatch_query *query,
-                                                 struct keel_runs *list, struct keel_error *err);
+												 struct keel_runs *list, struct keel_error *err);
 
 struct keel_run_query {
-	bool by_status;             /* only those with `status` */
+	bool by_status; /* only those with `status` */
 	enum keel_run_status status;
 	struct keel_text thread_id; /* data NULL: of all threads */
 	struct keel_text user_id;   /* data NULL: whoever's */
@@ -454,11 +452,11 @@ struct keel_run_query {
  * reservations. What status and user leave out is passed over one by one. Fails with KEEL_NOT_FOUND when there is no
  * run `after`. */
 KEEL_API enum keel_code keel_run_list(struct keel_store *store, const struct keel_run_query *query,
-                                      struct keel_runs *list, struct keel_error *err);
+									  struct keel_runs *list, struct keel_error *err);
 
 /* How many runs of the thread are pending or running: counted, not remembered. */
 KEEL_API enum keel_code keel_run_count_inflight(struct keel_store *store, struct keel_text thread_id, int64_t *count,
-                                                struct keel_error *err);
+												struct keel_error *err);
 
 /* --- Starting ------------------------------------------------------------------------------------------------------
  * One gate starts runs. It is open when scheduled_at has come, every run of waits_for has settled, and, for a run with
@@ -488,7 +486,7 @@ struct keel_gate_state {
 /* Looks at the gate of a pending run without starting it. *found is false when there is no such run; a run that is not
  * pending has the gate KEEL_GATE_OPEN and position 0. */
 KEEL_API enum keel_code keel_run_gate(struct keel_store *store, struct keel_text run_id, bool *found,
-                                      struct keel_gate_state *state, struct keel_error *err);
+									  struct keel_gate_state *state, struct keel_error *err);
 
 struct keel_start {
 	int64_t fence;    /* the owner's; 0: whoever asks */
@@ -500,8 +498,8 @@ struct keel_start {
  * *found and *written as in update_status. Fails with KEEL_INVALID_TRANSITION for a run that is not pending, and with
  * KEEL_STALE_OWNER, also for a claimable run, which has no owner yet. */
 KEEL_API enum keel_code keel_run_start(struct keel_store *store, struct keel_text run_id,
-                                       const struct keel_start *start, bool *found, struct keel_gate_state *state,
-                                       struct keel_run *written, struct keel_error *err);
+									   const struct keel_start *start, bool *found, struct keel_gate_state *state,
+									   struct keel_run *written, struct keel_error *err);
 
 struct keel_claim {
 	const struct keel_text *threads;  /* only runs of these */
@@ -509,14 +507,14 @@ struct keel_claim {
 	const struct keel_text *handlers; /* only runs with one of these; a run without one has the handler "default" */
 	size_t handlers_count;            /* 0: whatever it is; at most KEEL_CLAIM_HANDLERS_MAX */
 	int64_t limit;                    /* blocked lines that are looked at, 1 to KEEL_LIST_MAX */
-	int64_t lease_us;                /* as in keel_start */
+	int64_t lease_us;                 /* as in keel_start */
 };
 
 /* Takes the best claimable run whose gate is open: highest priority, then longest there. It is then running, owned by
  * this session, with a new fence; `list` has it, or nothing. Runs that wait for the same, and for the same handler, are
  * a line, of which only the first is looked at, once until something happens to what it waits for. */
 KEEL_API enum keel_code keel_run_claim_next(struct keel_store *store, const struct keel_claim *claim,
-                                            struct keel_runs *list, struct keel_error *err);
+											struct keel_runs *list, struct keel_error *err);
 
 struct keel_requeue {
 	int64_t fence;          /* the owner's; 0: whoever asks */
@@ -530,41 +528,41 @@ struct keel_requeue {
  * *found and *written as in update_status.
  * Fails with KEEL_INVALID_TRANSITION for a run that has ended, and with KEEL_STALE_OWNER. */
 KEEL_API enum keel_code keel_run_requeue(struct keel_store *store, struct keel_text run_id,
-                                         const struct keel_requeue *requeue, bool *found, struct keel_run *written,
-                                         struct keel_error *err);
+										 const struct keel_requeue *requeue, bool *found, struct keel_run *written,
+										 struct keel_error *err);
 
 struct keel_settle {
-	int64_t fence;              /* the owner's; 0: whoever asks */
-	bool abandoned;             /* only if its owner is gone, or has had the run longer than settle_timeout_us since it
+	int64_t fence;  /* the owner's; 0: whoever asks */
+	bool abandoned; /* only if its owner is gone, or has had the run longer than settle_timeout_us since it
 	                             * ended; the fence grows then */
 	int64_t settle_timeout_us;
 };
 
 /* Ends the finalizing of a run. *settled says whether it was finalizing, and now is not. */
 KEEL_API enum keel_code keel_run_settle(struct keel_store *store, struct keel_text run_id,
-                                        const struct keel_settle *settle, bool *settled, struct keel_error *err);
+										const struct keel_settle *settle, bool *settled, struct keel_error *err);
 
 /* Renews the leases of all runs that this session has in flight, in one statement; *renewed counts them. */
 KEEL_API enum keel_code keel_run_renew(struct keel_store *store, int64_t lease_us, int64_t *renewed,
-                                       struct keel_error *err);
+									   struct keel_error *err);
 
 /* The newest run that was made with an idempotency key that has not expired, for the same user (data NULL: none);
  * `list` has it, or nothing. */
 KEEL_API enum keel_code keel_run_find_by_key(struct keel_store *store, struct keel_text key, struct keel_text user_id,
-                                             struct keel_runs *list, struct keel_error *err);
+											 struct keel_runs *list, struct keel_error *err);
 
 /* --- Other people's runs ------------------------------------------------------------------------------------------ */
 
 struct keel_takeover {
-	enum keel_run_status status;  /* a final one, or KEEL_RUN_PENDING: anybody may claim it, with one loss more */
-	struct keel_text error;       /* data NULL: none */
-	struct keel_text error_code;  /* data NULL: none */
-	struct keel_text stop_reason; /* data NULL: "orphan_recovered" */
+	enum keel_run_status status;    /* a final one, or KEEL_RUN_PENDING: anybody may claim it, with one loss more */
+	struct keel_text error;         /* data NULL: none */
+	struct keel_text error_code;    /* data NULL: none */
+	struct keel_text stop_reason;   /* data NULL: "orphan_recovered" */
 	struct keel_text cancel_action; /* of a run that ends; data NULL: none */
-	int64_t delay_us;             /* with KEEL_RUN_PENDING: before it can start again */
-	bool unanswered;              /* a run whose owner was asked to stop longer than settle_timeout_us ago counts too */
+	int64_t delay_us;               /* with KEEL_RUN_PENDING: before it can start again */
+	bool unanswered; /* a run whose owner was asked to stop longer than settle_timeout_us ago counts too */
 	int64_t settle_timeout_us;
-	struct keel_text reconciler;  /* who decided it, for the event; data NULL: not told */
+	struct keel_text reconciler; /* who decided it, for the event; data NULL: not told */
 	struct keel_text reconciler_version;
 };
 
@@ -572,21 +570,21 @@ struct keel_takeover {
  * lease or deadline has passed. Judged and written in one transaction; the fence grows, so a late writer is refused.
  * One that was asked to stop is not given back: it is interrupted. *taken says whether it was one. */
 KEEL_API enum keel_code keel_run_claim_for_takeover(struct keel_store *store, struct keel_text run_id,
-                                                    const struct keel_takeover *takeover, bool *taken,
-                                                    struct keel_error *err);
+													const struct keel_takeover *takeover, bool *taken,
+													struct keel_error *err);
 
 /* How long the lease of a run in flight has still to go unrenewed, in microseconds, before this handle takes the run
  * for lost; 0 or less: it does. INT64_MAX: it has no lease. Counts from the first look of this handle at the run as it
  * is, on the handle's monotonic clock: nothing that happens to the wall clock takes a run from an owner that renews. */
 KEEL_API enum keel_code keel_run_lease_left(struct keel_store *store, struct keel_text run_id, int64_t *left_us,
-                                            struct keel_error *err);
+											struct keel_error *err);
 
 /* Asks the owner of an in-flight run to stop it with `action` ("interrupt" or "rollback"). The first request wins for
  * ever: *winner is the action that holds (static text). A run that waits to be claimed, which has no owner, is
  * interrupted at once. Fails with KEEL_NOT_FOUND, and with KEEL_INVALID_TRANSITION
  * for a run that is final. */
 KEEL_API enum keel_code keel_run_request_cancel(struct keel_store *store, struct keel_text run_id,
-                                                struct keel_text action, const char **winner, struct keel_error *err);
+												struct keel_text action, const char **winner, struct keel_error *err);
 
 #ifdef __cplusplus
 }

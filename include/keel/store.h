@@ -31,14 +31,14 @@ enum keel_durability {
 
 struct keel_store_options {
 	enum keel_durability durability;
-	bool readonly;           /* never writes, not even a session */
-	bool create;             /* make the file (mode 0600) when there is none; never a directory */
-	bool exclusive;          /* this handle alone has the store open: its writes then ask nobody for a lock */
-	int64_t lock_timeout_us; /* how long an operation waits for another writer; 0: not at all */
-	const char *owner;       /* a name shown to people; NULL: host:pid. Copied. */
-	struct keel_clock clock; /* borrowed until close */
+	bool readonly;               /* never writes, not even a session */
+	bool create;                 /* make the file (mode 0600) when there is none; never a directory */
+	bool exclusive;              /* this handle alone has the store open: its writes then ask nobody for a lock */
+	int64_t lock_timeout_us;     /* how long an operation waits for another writer; 0: not at all */
+	const char *owner;           /* a name shown to people; NULL: host:pid. Copied. */
+	struct keel_clock clock;     /* borrowed until close */
 	struct keel_clock monotonic; /* what leases are judged by; nobody sets it. Borrowed until close */
-	struct keel_ids ids;     /* borrowed until close */
+	struct keel_ids ids;         /* borrowed until close */
 	void (*sleep)(void *data, int64_t duration_us); /* how the handle waits for a lock; must not call back into Keel */
 	void *sleep_data;
 };
@@ -64,7 +64,7 @@ KEEL_API enum keel_code keel_store_use_driver(const struct keel_sql_driver *driv
  * before the first release), KEEL_REPLACED (the log beside it is another file's), KEEL_STORE_READONLY, KEEL_IO (a
  * directory, no permission, several names of the file, a mount that shares no locks). */
 KEEL_API enum keel_code keel_store_open(const char *uri, const struct keel_store_options *options,
-                                        struct keel_store **store, struct keel_error *err);
+										struct keel_store **store, struct keel_error *err);
 
 /* Rolls back what is open, ends the session and frees the handle. NULL is a no-op. Never fails. */
 KEEL_API void keel_store_close(struct keel_store *store);
@@ -136,13 +136,13 @@ KEEL_API enum keel_code keel_store_session(struct keel_store *store, int64_t *se
 
 /* Whether the session's process is there: true unless that can be ruled out. A number that is no session is dead. */
 KEEL_API enum keel_code keel_store_session_alive(struct keel_store *store, int64_t session, bool *alive,
-                                                 struct keel_error *err);
+												 struct keel_error *err);
 
 /* The descriptor that holds the session's lock; -1 if there is none (no session yet, a store in memory). It is the
  * store's, not to be used or closed: a process that is given a copy of it, as over a socket, keeps the session alive
  * until it closes the copy or dies, even when this process is gone. For who starts work that may outlive him. */
 KEEL_API enum keel_code keel_store_session_descriptor(struct keel_store *store, int *descriptor,
-                                                      struct keel_error *err);
+													  struct keel_error *err);
 
 enum keel_session_state {
 	KEEL_SESSION_DEAD,
@@ -153,13 +153,13 @@ enum keel_session_state {
 
 /* The same, and whether it is known. */
 KEEL_API enum keel_code keel_store_session_state(struct keel_store *store, int64_t session,
-                                                 enum keel_session_state *state, struct keel_error *err);
+												 enum keel_session_state *state, struct keel_error *err);
 
 /* Ends a session that a person knows to be dead where nothing else can tell: its runs are orphans from then on. *ended
  * is false when there is no such session. Fails with KEEL_CONFLICT for one that is certainly alive, this handle's
  * too. */
 KEEL_API enum keel_code keel_store_end_session(struct keel_store *store, int64_t session, bool *ended,
-                                               struct keel_error *err);
+											   struct keel_error *err);
 
 struct keel_session {
 	int64_t session_id;
@@ -174,11 +174,11 @@ struct keel_session {
 /* What becomes of orphans whose runs name no reconciler, whoever recovers them: a name, kept in the store. data NULL:
  * the recovering program decides. Fails with KEEL_INVALID_REQUEST (reconciler). */
 KEEL_API enum keel_code keel_store_set_reconciler(struct keel_store *store, struct keel_text name,
-                                                  struct keel_error *err);
+												  struct keel_error *err);
 
 /* That name; "" when there is none. */
 KEEL_API enum keel_code keel_store_reconciler(struct keel_store *store, char name[KEEL_ID_MAX + 1],
-                                              struct keel_error *err);
+											  struct keel_error *err);
 
 /* The sessions the store knows, oldest first: all that are alive, and dead ones until they are tidied away.
  * The caller clears the list with keel_sessions_clear; an empty one starts as {0}. */
@@ -188,7 +188,7 @@ struct keel_sessions {
 	void *memory; /* private */
 };
 KEEL_API enum keel_code keel_store_sessions(struct keel_store *store, struct keel_sessions *list,
-                                            struct keel_error *err);
+											struct keel_error *err);
 KEEL_API void keel_sessions_clear(struct keel_sessions *list);
 
 /* Hears how far something long has come: `done` of `total`, in units of its own. Must not use the store. */

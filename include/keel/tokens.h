@@ -34,9 +34,8 @@ KEEL_API void keel_token_totals_clear(struct keel_token_totals *totals);
  * total_tokens, counts as that says, once for each of these models; any other run counts with its total_tokens for its
  * model_name. Names are cut to KEEL_MODEL_NAME_MAX characters; an empty one is "unknown".
  * Fails with KEEL_INVALID_REQUEST (thread_id) and, when a sum is beyond 64 bits, KEEL_LIMIT_TOO_LARGE with its name. */
-KEEL_API enum keel_code keel_tokens_of_thread(struct keel_store *store, struct keel_text thread_id,
-                                              bool include_active, struct keel_token_totals *totals,
-                                              struct keel_error *err);
+KEEL_API enum keel_code keel_tokens_of_thread(struct keel_store *store, struct keel_text thread_id, bool include_active,
+											  struct keel_token_totals *totals, struct keel_error *err);
 
 #ifdef __cplusplus
 }

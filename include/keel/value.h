@@ -19,16 +19,16 @@ struct keel_text {
 };
 
 enum {
-	KEEL_ID_MAX = 256,              /* bytes of an id or name: it must fit keys, logs and a screen */
-	KEEL_RESULT_MAX = 1024 * 1024,    /* bytes of a run's result as JSON */
-	KEEL_TEXT_MAX = 16 * 1024 * 1024, /* bytes of one text or JSON document: a row must fit in memory, twice */
-	KEEL_JSON_DEPTH_MAX = 200,      /* arrays and objects in one another: to go through them needs stack, and a
+	KEEL_ID_MAX = 256,                 /* bytes of an id or name: it must fit keys, logs and a screen */
+	KEEL_RESULT_MAX = 1024 * 1024,     /* bytes of a run's result as JSON */
+	KEEL_TEXT_MAX = 16 * 1024 * 1024,  /* bytes of one text or JSON document: a row must fit in memory, twice */
+	KEEL_JSON_DEPTH_MAX = 200,         /* arrays and objects in one another: to go through them needs stack, and a
 	                                   thread may have 128 KiB of it */
-	KEEL_MODEL_NAME_MAX = 128,      /* characters; longer names are cut */
-	KEEL_EXCERPT_MAX = 2000,        /* characters kept of the first and last message; longer ones are cut */
+	KEEL_MODEL_NAME_MAX = 128,         /* characters; longer names are cut */
+	KEEL_EXCERPT_MAX = 2000,           /* characters kept of the first and last message; longer ones are cut */
 	KEEL_PAGE_BYTES = 4 * 1024 * 1024, /* of texts, after which a page ends; it has one row at least */
-	KEEL_UUID_SIZE = 37,            /* 36 characters and a zero */
-	KEEL_TIME_SIZE = 33             /* "2026-11-21T02:16:41.123456+00:00" and a zero */
+	KEEL_UUID_SIZE = 37,               /* 36 characters and a zero */
+	KEEL_TIME_SIZE = 33                /* "2026-11-21T02:16:41.123456+00:00" and a zero */
 };
 
 /* Where "now" comes from. `now` returns microseconds since the epoch, UTC. It must not call back into Keel. */

@@ -35,7 +35,7 @@ struct keel_runtime {
 	char runtime_id[KEEL_WORKER_ID_MAX + 1];
 	char display_name[KEEL_ID_MAX + 1]; /* a name shown to people */
 	bool stopped;
-	int64_t event_id;                   /* of the event that started or stopped it last */
+	int64_t event_id; /* of the event that started or stopped it last */
 	int64_t max_transcript_projection_items;
 	int64_t max_event_batch_items;
 	int64_t active_worker_count;
@@ -55,25 +55,25 @@ struct keel_runtime_options {
  * change. `options` NULL: nothing is said. Fails with KEEL_INVALID_REQUEST (runtime_id, display_name, limits below 1)
  * and KEEL_LIMIT_TOO_LARGE (a limit beyond KEEL_PROJECTION_MAX or KEEL_EVENTS_MAX). */
 KEEL_API enum keel_code keel_runtime_open(struct keel_store *store, struct keel_text runtime_id,
-                                          const struct keel_runtime_options *options, struct keel_runtime *runtime,
-                                          struct keel_error *err);
+										  const struct keel_runtime_options *options, struct keel_runtime *runtime,
+										  struct keel_error *err);
 
 /* Looks at a runtime. */
 KEEL_API enum keel_code keel_runtime_get(struct keel_store *store, struct keel_text runtime_id,
-                                         struct keel_runtime *runtime, struct keel_error *err);
+										 struct keel_runtime *runtime, struct keel_error *err);
 
 /* Looks at the runtime whose id follows `after` in byte order; data NULL: the first. *found is false when there is
  * none. */
 KEEL_API enum keel_code keel_runtime_next(struct keel_store *store, struct keel_text after,
-                                          struct keel_runtime *runtime, bool *found, struct keel_error *err);
+										  struct keel_runtime *runtime, bool *found, struct keel_error *err);
 
 /* Stops a runtime: every active worker becomes stopped, each with its event, then the runtime. Takes time in proportion
  * to its active workers. Start makes it run again; its workers stay as they are. *event_id is the event that gave it
  * the status, which of one that has it already is an old one. */
 KEEL_API enum keel_code keel_runtime_stop(struct keel_store *store, struct keel_text runtime_id, int64_t *event_id,
-                                          struct keel_error *err);
+										  struct keel_error *err);
 KEEL_API enum keel_code keel_runtime_start(struct keel_store *store, struct keel_text runtime_id, int64_t *event_id,
-                                           struct keel_error *err);
+										   struct keel_error *err);
 
 /* --- Workers ------------------------------------------------------------------------------------------------------ */
 
@@ -86,7 +86,7 @@ enum keel_worker_status {
 #define KEEL_WORKER_STATUS_ENUM(name, number, text) KEEL_WORKER_##name = number,
 	KEEL_WORKER_STATUS_MAP(KEEL_WORKER_STATUS_ENUM)
 #undef KEEL_WORKER_STATUS_ENUM
-	KEEL_WORKER_STATUS_COUNT
+		KEEL_WORKER_STATUS_COUNT
 };
 
 /* The name of a status; NULL for a number that is none. Static text. */
@@ -100,15 +100,15 @@ struct keel_worker_ref {
 /* What a worker is made from. The documents are JSON that the kernel keeps, compares and does not look into; write
  * equal ones alike. */
 struct keel_worker_request {
-	struct keel_text worker_id;              /* an id, unique in the store; data NULL: a new one */
-	struct keel_text intent;                 /* these: JSON */
+	struct keel_text worker_id; /* an id, unique in the store; data NULL: a new one */
+	struct keel_text intent;    /* these: JSON */
 	struct keel_text profile;
-	struct keel_text config_bundle;          /* data NULL: none */
+	struct keel_text config_bundle; /* data NULL: none */
 	struct keel_text requested_capabilities;
-	int64_t requested_capability_count;      /* how many there are in it */
+	int64_t requested_capability_count; /* how many there are in it */
 	struct keel_text workspace_refs;
 	struct keel_text mount_refs;
-	struct keel_text idempotency_key;        /* the same key gives the same worker; data NULL: none */
+	struct keel_text idempotency_key; /* the same key gives the same worker; data NULL: none */
 };
 
 struct keel_worker {
@@ -140,12 +140,12 @@ KEEL_API void keel_workers_clear(struct keel_workers *list);
  * then; *reused says so. Fails with KEEL_INVALID_REQUEST, KEEL_LIMIT_TOO_LARGE, KEEL_RUNTIME_STOPPED,
  * KEEL_IDEMPOTENCY_MISMATCH (the key was used for another request), KEEL_CONFLICT (the worker_id is taken). */
 KEEL_API enum keel_code keel_worker_create(struct keel_store *store, struct keel_text runtime_id,
-                                           const struct keel_worker_request *request, struct keel_workers *list,
-                                           bool *reused, struct keel_error *err);
+										   const struct keel_worker_request *request, struct keel_workers *list,
+										   bool *reused, struct keel_error *err);
 
 /* Reads a worker into `list`. */
 KEEL_API enum keel_code keel_worker_get(struct keel_store *store, struct keel_text runtime_id,
-                                        struct keel_worker_ref ref, struct keel_workers *list, struct keel_error *err);
+										struct keel_worker_ref ref, struct keel_workers *list, struct keel_error *err);
 
 struct keel_worker_query {
 	struct keel_text after; /* go on behind the worker with this id; data NULL: from the first */
@@ -155,8 +155,8 @@ struct keel_worker_query {
 
 /* The workers of a runtime in order of creation. Fails with KEEL_NOT_FOUND when there is no worker `after`. */
 KEEL_API enum keel_code keel_worker_list(struct keel_store *store, struct keel_text runtime_id,
-                                         const struct keel_worker_query *query, struct keel_workers *list,
-                                         struct keel_error *err);
+										 const struct keel_worker_query *query, struct keel_workers *list,
+										 struct keel_error *err);
 
 struct keel_worker_ack {
 	enum keel_worker_status status;
@@ -167,8 +167,8 @@ struct keel_worker_ack {
  * the event of then. `reason` becomes the event's message; data NULL: "worker stopped" or "worker cancelled".
  * Fails with KEEL_INVALID_REQUEST, KEEL_RUNTIME_STOPPED. */
 KEEL_API enum keel_code keel_worker_end(struct keel_store *store, struct keel_text runtime_id,
-                                        struct keel_worker_ref ref, enum keel_worker_status status,
-                                        struct keel_text reason, struct keel_worker_ack *ack, struct keel_error *err);
+										struct keel_worker_ref ref, enum keel_worker_status status,
+										struct keel_text reason, struct keel_worker_ack *ack, struct keel_error *err);
 
 /* --- Transcripts -------------------------------------------------------------------------------------------------- */
 
@@ -189,8 +189,8 @@ struct keel_input_ack {
 /* Appends an input to a worker's transcript. Fails with KEEL_INVALID_REQUEST (role, content, run_id, idempotency_key;
  * the worker is not running), KEEL_LIMIT_TOO_LARGE, KEEL_RUNTIME_STOPPED, KEEL_IDEMPOTENCY_MISMATCH. */
 KEEL_API enum keel_code keel_worker_send(struct keel_store *store, struct keel_text runtime_id,
-                                         struct keel_worker_ref ref, const struct keel_input *input,
-                                         struct keel_input_ack *ack, struct keel_error *err);
+										 struct keel_worker_ref ref, const struct keel_input *input,
+										 struct keel_input_ack *ack, struct keel_error *err);
 
 struct keel_entry {
 	int64_t sequence; /* from 1 */
@@ -216,8 +216,8 @@ KEEL_API void keel_transcript_clear(struct keel_transcript *list);
  * KEEL_LIMIT_OF_RUNTIME; a page ends at KEEL_PAGE_BYTES, too. A start past the end gives none.
  * Fails with KEEL_INVALID_REQUEST (start, limit) and KEEL_LIMIT_TOO_LARGE. */
 KEEL_API enum keel_code keel_transcript_read(struct keel_store *store, struct keel_text runtime_id,
-                                             struct keel_worker_ref ref, int64_t start, int64_t limit,
-                                             struct keel_transcript *list, struct keel_error *err);
+											 struct keel_worker_ref ref, int64_t start, int64_t limit,
+											 struct keel_transcript *list, struct keel_error *err);
 
 #ifdef __cplusplus
 }

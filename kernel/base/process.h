@@ -17,9 +17,9 @@ struct keel_process {
 void keel_process_self(struct keel_process *self);
 
 enum keel_process_fate {
-	KEEL_PROCESS_GONE,    /* certainly */
-	KEEL_PROCESS_THERE,   /* the same process, as far as can be told */
-	KEEL_PROCESS_UNKNOWN  /* nothing here can decide it */
+	KEEL_PROCESS_GONE,   /* certainly */
+	KEEL_PROCESS_THERE,  /* the same process, as far as can be told */
+	KEEL_PROCESS_UNKNOWN /* nothing here can decide it */
 };
 
 /* What has become of a process. Its number means something only within its own name space of process ids, and so does

@@ -23,7 +23,7 @@ struct keel_rights {
 struct keel_sidefile {
 	int fd;
 	struct keel_rights rights; /* set by the owner; zeros: the caller's own file, mode 0600 */
-	bool forked; /* this is a child made by fork from the process that watches */
+	bool forked;               /* this is a child made by fork from the process that watches */
 	bool watched;
 	int64_t device, inode; /* of the file it stands beside; set by the owner */
 	struct keel_sidefile *previous, *next;
@@ -71,7 +71,7 @@ enum keel_code keel_sidefile_held(struct keel_sidefile *file, int64_t byte, bool
 
 /* Which file is open, as long as it is mounted: device and inode. */
 enum keel_code keel_sidefile_identity(struct keel_sidefile *file, int64_t *device, int64_t *inode,
-                                      struct keel_error *err);
+									  struct keel_error *err);
 
 /* Which file is open: the token in it; "" when it has none yet. Device and inode last no longer than a mount, and a
  * file that was copied with its store keeps its token: whoever held a byte of the original holds none of the copy. */
@@ -79,7 +79,7 @@ enum keel_code keel_sidefile_token(struct keel_sidefile *file, char token[KEEL_U
 
 /* Gives the file a token. `flush`: it is on the disk before this returns. */
 enum keel_code keel_sidefile_set_token(struct keel_sidefile *file, const char *token, bool flush,
-                                       struct keel_error *err);
+									   struct keel_error *err);
 
 /* Closes the descriptor, and with it every lock, and goes on watching; the next open starts anew. */
 void keel_sidefile_drop(struct keel_sidefile *file);

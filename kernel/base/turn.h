@@ -20,12 +20,12 @@ enum {
 
 /* Of a handle that writes; starts as zeros. Moments are monotonic, 0: none. */
 struct keel_turn {
-	int64_t since;                  /* when the wait began */
-	int64_t refused;                /* when it was refused last */
-	int64_t byte;                   /* locked while it starves; 0: it does not */
-	bool polite;                    /* it was refused for somebody else's sake, not by the database */
-	int64_t looked;                 /* when it looked last and saw somebody starve */
-	int64_t seen[KEEL_TURN_BYTES];  /* since when it has seen that byte locked */
+	int64_t since;                 /* when the wait began */
+	int64_t refused;               /* when it was refused last */
+	int64_t byte;                  /* locked while it starves; 0: it does not */
+	bool polite;                   /* it was refused for somebody else's sake, not by the database */
+	int64_t looked;                /* when it looked last and saw somebody starve */
+	int64_t seen[KEEL_TURN_BYTES]; /* since when it has seen that byte locked */
 };
 
 /* Whether to try: false while somebody else starves and this one does not. `file` is open for writing or not at all. */

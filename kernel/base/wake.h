@@ -16,10 +16,10 @@
 #include "base/sidefile.h"
 
 enum {
-	KEEL_WAKE_BYTE = 1,    /* held, shared, by everybody who waits; base/turn.h has others */
-	KEEL_PRESENT_BYTE = 2, /* held while a handle is open that may write: shared, or alone if it is exclusive */
-	KEEL_DOOR_BYTE = 3,    /* held, shared, while a handle is opened or makes its session; alone, by a restore */
-	KEEL_TRIAL_BYTE = 256, /* the first of some that are locked for a moment to see whether another end sees it */
+	KEEL_WAKE_BYTE = 1,     /* held, shared, by everybody who waits; base/turn.h has others */
+	KEEL_PRESENT_BYTE = 2,  /* held while a handle is open that may write: shared, or alone if it is exclusive */
+	KEEL_DOOR_BYTE = 3,     /* held, shared, while a handle is opened or makes its session; alone, by a restore */
+	KEEL_TRIAL_BYTE = 256,  /* the first of some that are locked for a moment to see whether another end sees it */
 	KEEL_WAKE_RECORD = 512, /* where the file says which store it stands beside */
 	KEEL_WAKE_RECORD_SIZE = 128,
 	KEEL_WAKE_TOKEN = 1024 /* where something is written to see whether another end has it */
@@ -42,8 +42,8 @@ struct keel_waiter {
 	int timer, poll;           /* on a server: its own of the kinds that poll and time; -1: none yet */
 	int server;                /* the socket that is polled */
 	bool started;
-	uint64_t seen;             /* of the count */
-	int64_t due;               /* when to look without having been woken; monotonic */
+	uint64_t seen; /* of the count */
+	int64_t due;   /* when to look without having been woken; monotonic */
 };
 
 /* Has what is open here closed in forked children, until keel_wake_close. */
@@ -62,7 +62,7 @@ bool keel_wake_use_server(struct keel_wake *wake);
 
 /* Starts to wait. `path` NULL: nobody but this handle can bring news. Fails when memory ran out. */
 enum keel_code keel_waiter_start(struct keel_waiter *waiter, struct keel_wake *wake, const char *path,
-                                 struct keel_error *err);
+								 struct keel_error *err);
 
 /* Whether it is time to look at the store: the first time, after a wake-up, and now and then. Never blocks. */
 bool keel_waiter_due(struct keel_waiter *waiter, struct keel_wake *wake, const char *path);

@@ -133,7 +133,7 @@ bool keel_lua_option_flag(lua_State *L, int argument, const char *name);
 /* An option in seconds, as microseconds; 0 when it is nil. False, with *err, for a number that is no duration.
  * [-0, +0, e] */
 bool keel_lua_option_duration(lua_State *L, int argument, const char *name, int64_t *duration_us,
-                              struct keel_error *err);
+							  struct keel_error *err);
 
 /* Reads the time at `index`, a text, or a number: seconds from now by the store's clock. Returns NULL, or what is wrong
  * with it. [-0, +0, -] */
@@ -141,7 +141,7 @@ const char *keel_lua_read_time(lua_State *L, int index, struct keel_store *store
 
 /* An option that is a time; *given is false when it is nil. False, with *err, for what is none. [-0, +0, e] */
 bool keel_lua_option_time(lua_State *L, int argument, const char *name, struct keel_store *store, int64_t *time,
-                          bool *given, struct keel_error *err);
+						  bool *given, struct keel_error *err);
 
 /* An option that is a text, borrowed from the table; data NULL when it is nil. [-0, +0, e] */
 struct keel_text keel_lua_option_text(lua_State *L, int argument, const char *name);
@@ -257,7 +257,10 @@ void keel_lua_store_open(lua_State *L);
 
 /* Gives stores and transactions the methods of a list of operations, which ends with KEEL_LUA_METHODS_END and stays;
  * and stores functions of their own. [-0, +0, m] */
-#define KEEL_LUA_METHODS_END {NULL, NULL, KEEL_LUA_READS}
+#define KEEL_LUA_METHODS_END       \
+	{                              \
+		NULL, NULL, KEEL_LUA_READS \
+	}
 void keel_lua_store_add(lua_State *L, const struct keel_lua_method *operations);
 void keel_lua_store_add_functions(lua_State *L, const luaL_Reg *functions);
 
@@ -324,7 +327,7 @@ void keel_lua_push_ref(lua_State *L, struct keel_text runtime_id, struct keel_te
 /* Reads the table at `argument` into *run; `may` says which fields are known here. What is pushed has to stay while the
  * record is used. [-0, +n, e] False: a value is invalid, *err says which. */
 bool keel_lua_read_record(lua_State *L, int argument, struct keel_store *store, keel_run_set may, struct keel_run *run,
-                          struct keel_error *err);
+						  struct keel_error *err);
 
 /* Makes what reading and writing records needs, run_fields and run_givers of the module table on the top.
  * [-0, +0, m] */

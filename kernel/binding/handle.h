@@ -24,7 +24,7 @@ struct keel_lua_store {
 	bool closing;             /* closed by a finalizer, perhaps in the middle of an operation: to be released */
 	char closed_at[96];       /* where: "file.lua:12"; empty: not known */
 	int64_t lock_timeout_us;
-	bool bounded;             /* the next operation waits no longer than bound_us */
+	bool bounded; /* the next operation waits no longer than bound_us */
 	int64_t bound_us;
 	bool has_clock, has_monotonic;
 	int64_t now, monotonic;   /* what the host's clocks said before this operation */

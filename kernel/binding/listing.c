@@ -122,12 +122,8 @@ static int op_count_inflight(lua_State *L, struct keel_store *store, struct keel
 }
 
 const struct keel_lua_method keel_lua_listing_methods[] = {
-	{"list_by_thread", op_list_by_thread, KEEL_LUA_READS},
-	{"list_inflight", op_list_inflight, KEEL_LUA_READS},
-	{"next_owner", op_next_owner, KEEL_LUA_READS},
-	{"count_inflight", op_count_inflight, KEEL_LUA_READS},
-	{"find_by_key", op_find_by_key, KEEL_LUA_READS},
-	{"list_dispatched", op_list_dispatched, KEEL_LUA_READS},
-	{"list_runs", op_list_runs, KEEL_LUA_READS},
-	KEEL_LUA_METHODS_END,
+	{"list_by_thread", op_list_by_thread, KEEL_LUA_READS}, {"list_inflight", op_list_inflight, KEEL_LUA_READS},
+	{"next_owner", op_next_owner, KEEL_LUA_READS},         {"count_inflight", op_count_inflight, KEEL_LUA_READS},
+	{"find_by_key", op_find_by_key, KEEL_LUA_READS},       {"list_dispatched", op_list_dispatched, KEEL_LUA_READS},
+	{"list_runs", op_list_runs, KEEL_LUA_READS},           KEEL_LUA_METHODS_END,
 };

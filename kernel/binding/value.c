@@ -36,8 +36,7 @@ lua_Integer keel_lua_check_integer(lua_State *L, int argument, const char *name)
 	lua_Integer value = lua_tointegerx(L, argument, &whole);
 	if (!whole) {
 		keel_lua_push_number_text(L, argument, -1);
-		luaL_argerror(L, argument,
-					  lua_pushfstring(L, "%s: whole number expected, got %s", name, lua_tostring(L, -1)));
+		luaL_argerror(L, argument, lua_pushfstring(L, "%s: whole number expected, got %s", name, lua_tostring(L, -1)));
 	}
 	return value;
 }
@@ -60,8 +59,7 @@ static void unknown_option(lua_State *L, int argument, const char *const *known)
 	keel_lua_guess_start(&guess, name);
 	for (int i = 0; known[i]; i++)
 		keel_lua_guess_try(&guess, known[i]);
-	luaL_argerror(L, argument,
-				  lua_pushfstring(L, "unknown option '%s'%s", name, keel_lua_guess_text(L, &guess)));
+	luaL_argerror(L, argument, lua_pushfstring(L, "unknown option '%s'%s", name, keel_lua_guess_text(L, &guess)));
 }
 
 void keel_lua_check_options(lua_State *L, int argument, const char *const *known)

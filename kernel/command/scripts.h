@@ -11,7 +11,7 @@
 #include <lua.h>
 
 struct command_script {
-	const char *module; /* NULL ends the list */
+	const char *module;        /* NULL ends the list */
 	const unsigned char *code; /* or the source */
 	size_t size;
 };

@@ -9,7 +9,7 @@
 
 /* Appends an event as it is, in the open transaction. `id` may be NULL. */
 enum keel_code keel_event_write(struct keel_store *store, const struct keel_event *event, int64_t *id,
-                                struct keel_error *err);
+								struct keel_error *err);
 
 /* An empty buffer for the data of the event to be written next. There is one a handle. */
 enum keel_code keel_event_draft(struct keel_store *store, struct keel_buffer **data, struct keel_error *err);

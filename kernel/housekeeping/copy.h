@@ -13,7 +13,7 @@ enum keel_code keel_copy_begin(const char *path, char **made, struct keel_error 
 
 /* Makes a copy of a database a store of its own: with a new epoch and without sessions. */
 enum keel_code keel_copy_own(const struct keel_sql_driver *driver, const char *made, const struct keel_ids *ids,
-                             struct keel_error *err);
+							 struct keel_error *err);
 
 /* What was done to names in the folder of `path` is on the disk. */
 enum keel_code keel_copy_flush(const char *path, struct keel_error *err);

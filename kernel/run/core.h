@@ -20,19 +20,19 @@ struct keel_run_core {
 	bool gated;            /* it was started through the gate, and has to be settled when it is interrupted */
 	bool finalizing;       /* it ended, and is not settled */
 	bool strict;
-	bool waited_for;       /* a line is parked at it or at its thread */
+	bool waited_for; /* a line is parked at it or at its thread */
 	int64_t created_at;
 	int64_t revision;
 	int64_t losses;
 	int64_t snoozes;
 	int64_t attempt;
-	int64_t max_attempts;        /* 0: no end */
+	int64_t max_attempts; /* 0: no end */
 	int64_t priority;
-	int64_t concurrency;         /* 0: any */
-	int64_t scheduled_at;        /* these times: INT64_MIN for none */
+	int64_t concurrency;  /* 0: any */
+	int64_t scheduled_at; /* these times: INT64_MIN for none */
 	int64_t deadline;
 	int64_t lease_expires_at;
-	int64_t lease_us;            /* how long the lease lasts */
+	int64_t lease_us; /* how long the lease lasts */
 	int64_t cancel_requested_at;
 	int64_t ended_at;
 	struct keel_text thread_id;  /* in the arena given to the read */
@@ -43,7 +43,7 @@ struct keel_run_core {
 
 struct keel_arena;
 enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
-                                  struct keel_run_core *core, struct keel_error *err);
+								  struct keel_run_core *core, struct keel_error *err);
 
 /* The id of a run in a column, borrowed from the statement. KEEL_STORE_CORRUPT: it is null, which only damage makes. */
 enum keel_code keel_run_read_id(struct keel_statement *select, int column, struct keel_text *run_id,

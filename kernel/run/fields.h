@@ -34,8 +34,8 @@ static inline struct keel_text keel_run_worker_ref(const struct keel_run *run)
 }
 
 /* Gives a field a value. */
-#define KEEL_RUN_SET(run, NAME, member_, value)                                              \
-	((run)->member_ = (value), keel_run_set_add(&(run)->given, KEEL_RUN_FIELD_##NAME),        \
+#define KEEL_RUN_SET(run, NAME, member_, value)                                        \
+	((run)->member_ = (value), keel_run_set_add(&(run)->given, KEEL_RUN_FIELD_##NAME), \
 	 keel_run_set_add(&(run)->valued, KEEL_RUN_FIELD_##NAME))
 
 #endif

@@ -19,8 +19,8 @@
 #define KEEL_RUN_LIVE_COLUMN(NAME, member, type, giver, part) KEEL_RUN_LIVE_##part(member) ", "
 
 /* The tables that runs are in: r, l and o. */
-#define KEEL_RUN_FROM                                                                                      \
-	"FROM runs AS r LEFT JOIN live AS l ON l.thread_id = r.thread_id AND l.seq = r.seq"                    \
+#define KEEL_RUN_FROM                                                                   \
+	"FROM runs AS r LEFT JOIN live AS l ON l.thread_id = r.thread_id AND l.seq = r.seq" \
 	" LEFT JOIN outcomes AS o ON o.seq = r.seq "
 
 /* Every column of a run, then its place in the order of insertion; the beginning of a SELECT for read_runs. */
@@ -28,9 +28,9 @@
 
 /* The same of what is in flight or finalizing, and of nothing else. */
 #define KEEL_RUN_LIVE_FROM "FROM runs AS r JOIN live AS l ON l.thread_id = r.thread_id AND l.seq = r.seq "
-#define KEEL_RUN_LIVE_SELECT                                                                              \
-	"SELECT " KEEL_RUN_FIELD_MAP(KEEL_RUN_LIVE_COLUMN) "r.seq " KEEL_RUN_LIVE_FROM                        \
-	"LEFT JOIN outcomes AS o ON o.seq = r.seq "
+#define KEEL_RUN_LIVE_SELECT                                                       \
+	"SELECT " KEEL_RUN_FIELD_MAP(KEEL_RUN_LIVE_COLUMN) "r.seq " KEEL_RUN_LIVE_FROM \
+													   "LEFT JOIN outcomes AS o ON o.seq = r.seq "
 
 /* Gives a run what null means where a record must have a value. */
 void keel_run_hydrate(struct keel_run *run);

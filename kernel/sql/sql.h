@@ -20,7 +20,7 @@ struct keel_sql_config {
 	bool readonly;
 	bool create;
 	bool exclusive; /* nobody else is to have it open: no locks are taken and given back for others */
-	bool finished; /* nobody writes it any more, so that other names of it do no harm */
+	bool finished;  /* nobody writes it any more, so that other names of it do no harm */
 };
 
 /* Bytes of a database. */
@@ -58,12 +58,12 @@ struct keel_sql_driver {
 	bool (*in_transaction)(struct keel_sql *sql);
 	/* A statement ready to bind; it belongs to the connection. */
 	enum keel_code (*prepare)(struct keel_sql *sql, const char *text, struct keel_statement **statement,
-	                          struct keel_error *err);
+							  struct keel_error *err);
 	/* Parameters count from 1; texts are borrowed until reset. */
 	enum keel_code (*bind_null)(struct keel_statement *statement, int parameter, struct keel_error *err);
 	enum keel_code (*bind_int)(struct keel_statement *statement, int parameter, int64_t value, struct keel_error *err);
 	enum keel_code (*bind_text)(struct keel_statement *statement, int parameter, struct keel_text value,
-	                            struct keel_error *err);
+								struct keel_error *err);
 	/* Goes to the next row; *row is false behind the last. */
 	enum keel_code (*step)(struct keel_statement *statement, bool *row, struct keel_error *err);
 	/* Columns count from 0; texts live until the next step or reset. Cannot fail, but column_text may give a NULL
@@ -80,7 +80,7 @@ struct keel_sql_driver {
 	int64_t (*inserted)(struct keel_sql *sql);
 	/* Looks over the database itself; calls `found` with each problem as a sentence, until it returns false. */
 	enum keel_code (*check)(struct keel_sql *sql, bool (*found)(void *data, const char *sentence), void *data,
-	                        struct keel_error *err);
+							struct keel_error *err);
 	/* The path as the database resolved it; "" when there is no file. */
 	const char *(*path)(struct keel_sql *sql);
 	/* Savepoints in a writing transaction, a stack: makes one; ends the newest and keeps what was done since; undoes
@@ -92,7 +92,7 @@ struct keel_sql_driver {
 	 * others go on writing. `tell` hears how many pages there are, and how many are done. The copy is on the disk when
 	 * this returns, and whole without any other file. */
 	enum keel_code (*copy)(struct keel_sql *sql, const char *path,
-	                       void (*tell)(void *data, int64_t done, int64_t total), void *data, struct keel_error *err);
+						   void (*tell)(void *data, int64_t done, int64_t total), void *data, struct keel_error *err);
 	/* The size of the database. */
 	enum keel_code (*size)(struct keel_sql *sql, struct keel_sql_size *size, struct keel_error *err);
 	/* Makes a connection that was opened ready for everything else: from now on it uses what stands beside the file. */
@@ -104,7 +104,7 @@ struct keel_sql_driver {
 	/* Looks for a text in the first page of a table, in the file itself and not in the log: *page is the number of that
 	 * page, 0: it is not there. `holds` looks into a page; before `start`, too, and cannot fail. */
 	enum keel_code (*find)(struct keel_sql *sql, const char *table, struct keel_text text, int64_t *page,
-	                       struct keel_error *err);
+						   struct keel_error *err);
 	bool (*holds)(struct keel_sql *sql, int64_t page, struct keel_text text);
 	/* Whether the file is another application's database. Before `start`, too. Cannot fail. */
 	bool (*is_foreign)(struct keel_sql *sql);
@@ -139,7 +139,7 @@ struct keel_sql_driver {
 	enum keel_code (*last_key)(struct keel_sql *sql, struct keel_text table, int64_t *key, struct keel_error *err);
 	/* How many bytes the text in a column of the row with this key has, without reading it; 0 for null and no row. */
 	enum keel_code (*text_size)(struct keel_sql *sql, const char *table, const char *column, int64_t key, int64_t *size,
-	                            struct keel_error *err);
+								struct keel_error *err);
 };
 
 /* The head of every driver's connection and statement. */
@@ -159,14 +159,14 @@ extern const struct keel_sql_driver keel_sqlite_driver;
 
 /* Binds nothing for a NULL text, else the text. */
 static inline enum keel_code keel_bind_text(struct keel_statement *statement, int parameter, struct keel_text value,
-                                            struct keel_error *err)
+											struct keel_error *err)
 {
 	return value.data ? statement->driver->bind_text(statement, parameter, value, err)
-	                  : statement->driver->bind_null(statement, parameter, err);
+					  : statement->driver->bind_null(statement, parameter, err);
 }
 
 static inline enum keel_code keel_bind_int(struct keel_statement *statement, int parameter, int64_t value,
-                                           struct keel_error *err)
+										   struct keel_error *err)
 {
 	return statement->driver->bind_int(statement, parameter, value, err);
 }

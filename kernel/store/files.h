@@ -15,8 +15,8 @@ struct keel_store;
 
 /* Of a handle; starts as {.folder = -1}. */
 struct keel_files {
-	int64_t device, inode;           /* of the file that is open */
-	int64_t changed_s, changed_ns;   /* when it was changed last, as far as it is known to be the store's; size, too */
+	int64_t device, inode;         /* of the file that is open */
+	int64_t changed_s, changed_ns; /* when it was changed last, as far as it is known to be the store's; size, too */
 	int64_t size;
 	int64_t page;                    /* where the epoch is in the file; 0: not known */
 	int folder;                      /* for a process that has changed its root; -1: none */
@@ -54,6 +54,6 @@ void keel_files_close(struct keel_store *store);
 /* store/elsewhere.c: whether a process has the store at `path` open by a way on which its locks are not seen here:
  * KEEL_IO. `wake` is its STORE-wake, open. */
 enum keel_code keel_files_elsewhere(const char *path, const char *wake_path, const struct keel_sidefile *wake,
-                                    struct keel_error *err);
+									struct keel_error *err);
 
 #endif

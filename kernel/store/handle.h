@@ -27,20 +27,20 @@ struct keel_store {
 	struct keel_sidefile side; /* the locks of sessions; also knows of forks */
 	char *wake_path;           /* of the file that wakes readers; NULL likewise */
 	struct keel_wake wake;
-	struct keel_turn turn;       /* of waiting for the write lock; its bytes are in the same file */
+	struct keel_turn turn; /* of waiting for the write lock; its bytes are in the same file */
 	/* The ids of the events that the open transaction has written, or else the last one if it was committed: from
 	 * first_event on, below next_event. Both are 0: there are none. */
 	int64_t first_event, next_event;
 	int64_t next_at[KEEL_SAVEPOINTS_MAX]; /* what next_event was when a savepoint was made */
-	struct keel_process process; /* this one, as recorded in sessions */
-	struct keel_watched watched; /* what others have left unchanged */
-	int64_t session;             /* 0: none yet */
-	int64_t connection;          /* on a server: which one the session was made on */
-	int64_t lost;                /* the session of one that is gone: the next one goes on for it; 0: none */
+	struct keel_process process;          /* this one, as recorded in sessions */
+	struct keel_watched watched;          /* what others have left unchanged */
+	int64_t session;                      /* 0: none yet */
+	int64_t connection;                   /* on a server: which one the session was made on */
+	int64_t lost;                         /* the session of one that is gone: the next one goes on for it; 0: none */
 	char epoch[KEEL_UUID_SIZE];
-	bool open;             /* a transaction of the caller's is open */
-	enum keel_code broken; /* why it can only roll back; KEEL_OK while it can commit */
-	int savepoints;        /* how many are open in it */
+	bool open;               /* a transaction of the caller's is open */
+	enum keel_code broken;   /* why it can only roll back; KEEL_OK while it can commit */
+	int savepoints;          /* how many are open in it */
 	keel_progress *progress; /* hears of what takes long; NULL: nobody does */
 	void *progress_data;
 	struct keel_kept *kept; /* released when the store is closed */

@@ -6,7 +6,7 @@
 
 /* A prepared statement with nothing bound. */
 enum keel_code keel_store_prepare(struct keel_store *store, const char *text, struct keel_statement **statement,
-                                  struct keel_error *err);
+								  struct keel_error *err);
 
 /* A value to bind: null, a number or a text. */
 struct keel_value {
@@ -29,18 +29,18 @@ static inline struct keel_value keel_value_null(void)
 
 /* A statement with its parameters ?1, ?2, … bound, ready to step: the common beginning of every query. The values
  * follow the other arguments: keel_query(store, text, &statement, err, keel_value_int(1), keel_value_text(name)). */
-#define keel_query(store, text, statement, err, ...)                                                  \
-	keel_query_values(store, text, statement, err, (const struct keel_value[]){__VA_ARGS__},          \
-	                  sizeof((const struct keel_value[]){__VA_ARGS__}) / sizeof(struct keel_value))
+#define keel_query(store, text, statement, err, ...)                                         \
+	keel_query_values(store, text, statement, err, (const struct keel_value[]){__VA_ARGS__}, \
+					  sizeof((const struct keel_value[]){__VA_ARGS__}) / sizeof(struct keel_value))
 enum keel_code keel_query_values(struct keel_store *store, const char *text, struct keel_statement **statement,
-                                 struct keel_error *err, const struct keel_value *values, size_t count);
+								 struct keel_error *err, const struct keel_value *values, size_t count);
 
 /* The same for a statement that gives no rows: binds and runs it. */
-#define keel_execute(store, text, err, ...)                                                           \
-	keel_execute_values(store, text, err, (const struct keel_value[]){__VA_ARGS__},                   \
-	                    sizeof((const struct keel_value[]){__VA_ARGS__}) / sizeof(struct keel_value))
+#define keel_execute(store, text, err, ...)                                         \
+	keel_execute_values(store, text, err, (const struct keel_value[]){__VA_ARGS__}, \
+						sizeof((const struct keel_value[]){__VA_ARGS__}) / sizeof(struct keel_value))
 enum keel_code keel_execute_values(struct keel_store *store, const char *text, struct keel_error *err,
-                                   const struct keel_value *values, size_t count);
+								   const struct keel_value *values, size_t count);
 
 /* The first step of a query that may run outside of a transaction. Another process that recovers the log of one that
  * was killed keeps readers out meanwhile: waits for that. */
@@ -50,6 +50,6 @@ enum keel_code keel_first_step(struct keel_store *store, struct keel_statement *
 /* The number that the first row of a bound query begins with; resets the query. Without a row *number stays as it is,
  * and *found, which may be NULL, is false. */
 enum keel_code keel_first_number(struct keel_store *store, struct keel_statement *query, bool *found, int64_t *number,
-                                 struct keel_error *err);
+								 struct keel_error *err);
 
 #endif

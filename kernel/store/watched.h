@@ -38,7 +38,7 @@ struct keel_watched {
 
 /* How long this has been seen, in microseconds: 0 at the first look, and after a change. Without memory for it 0. */
 int64_t keel_watched_for(struct keel_watched *watched, enum keel_watched_kind kind, int64_t key,
-                         struct keel_watched_state state, int64_t now_us);
+						 struct keel_watched_state state, int64_t now_us);
 
 /* Forgets all of a kind that was not looked at since `looks`. */
 void keel_watched_forget(struct keel_watched *watched, enum keel_watched_kind kind, int64_t looks);

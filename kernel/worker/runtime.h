@@ -21,22 +21,22 @@ enum keel_code keel_check_worker_id(struct keel_text text, const char *field, st
 
 /* Reads the row of a runtime; KEEL_NOT_FOUND when there is none. The id was checked. */
 enum keel_code keel_runtime_find(struct keel_store *store, struct keel_text runtime_id, struct keel_runtime_row *row,
-                                 struct keel_error *err);
+								 struct keel_error *err);
 
 /* KEEL_RUNTIME_STOPPED when it is stopped: nothing that belongs to it may change. */
 enum keel_code keel_runtime_check_running(const struct keel_runtime_row *row, struct keel_text runtime_id,
-                                          struct keel_error *err);
+										  struct keel_error *err);
 
 /* Both. */
 enum keel_code keel_runtime_find_running(struct keel_store *store, struct keel_text runtime_id,
-                                         struct keel_runtime_row *row, struct keel_error *err);
+										 struct keel_runtime_row *row, struct keel_error *err);
 
 /* In place of a status: the worker is not there yet, or no longer. */
 #define KEEL_WORKER_NONE KEEL_WORKER_STATUS_COUNT
 
 /* Counts a worker that came to be (from: none, to: running), ended (from: running), or was pruned (to: none). */
 enum keel_code keel_runtime_count_worker(struct keel_store *store, int64_t runtime, enum keel_worker_status from,
-                                         enum keel_worker_status to, struct keel_error *err);
+										 enum keel_worker_status to, struct keel_error *err);
 
 /* Appends an event of a runtime or, with worker_id.data, of one of its workers, in the open transaction. */
 struct keel_runtime_event {
@@ -48,6 +48,6 @@ struct keel_runtime_event {
 	struct keel_text data;
 };
 enum keel_code keel_runtime_write_event(struct keel_store *store, struct keel_text runtime_id,
-                                        const struct keel_runtime_event *event, int64_t *id, struct keel_error *err);
+										const struct keel_runtime_event *event, int64_t *id, struct keel_error *err);
 
 #endif

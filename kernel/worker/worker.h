@@ -18,12 +18,12 @@ enum keel_code keel_worker_check_ref(struct keel_text runtime_id, struct keel_wo
 
 /* Reads what changes must know; KEEL_NOT_FOUND when the runtime has no such worker. */
 enum keel_code keel_worker_find(struct keel_store *store, int64_t runtime, struct keel_text worker_id,
-                                struct keel_worker_core *core, struct keel_error *err);
+								struct keel_worker_core *core, struct keel_error *err);
 
 /* The same for a change, in its transaction: KEEL_NOT_FOUND goes before KEEL_RUNTIME_STOPPED. The ref was checked. */
 enum keel_code keel_worker_find_running(struct keel_store *store, struct keel_worker_ref ref,
-                                        struct keel_runtime_row *row, struct keel_worker_core *core,
-                                        struct keel_error *err);
+										struct keel_runtime_row *row, struct keel_worker_core *core,
+										struct keel_error *err);
 
 /* Whether there is such a worker, for a call that is refused for what else it was given: who it is about goes first.
  * The ref was checked. */
@@ -31,11 +31,11 @@ enum keel_code keel_worker_exists(struct keel_store *store, struct keel_worker_r
 
 /* Stops every active worker of a runtime, in the open transaction. */
 enum keel_code keel_worker_stop_all(struct keel_store *store, struct keel_text runtime_id, int64_t runtime,
-                                    struct keel_error *err);
+									struct keel_error *err);
 
 /* --- Rows -------------------------------------------------------------------------------------------------------- */
 
-#define KEEL_WORKER_COLUMNS                                                                                       \
+#define KEEL_WORKER_COLUMNS                                                                                  \
 	"worker_id, intent, profile, requested_capabilities, workspace_refs, mount_refs, config_bundle, status," \
 	" capability_count, transcript_len, last_event_id, created_at, seq"
 

@@ -195,7 +195,6 @@ int __wrap_sqlite3_prepare_v3(sqlite3 *db, const char *sql, int size, unsigned f
 	return faults[fate.fault].rc;
 }
 
-
 /* A disk is full for what writes; that SQLite then rolls back by itself is among what it documents. */
 int __wrap_sqlite3_step(sqlite3_stmt *stmt)
 {

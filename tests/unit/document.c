@@ -161,9 +161,9 @@ TEST(events_are_checked)
 /* F-5 */
 TEST(runs_are_checked)
 {
-	static const enum keel_run_field documents[] = {KEEL_RUN_FIELD_METADATA, KEEL_RUN_FIELD_KWARGS,
-													KEEL_RUN_FIELD_TOKEN_USAGE_BY_MODEL, KEEL_RUN_FIELD_WORKER_REF,
-													KEEL_RUN_FIELD_PROGRESS, KEEL_RUN_FIELD_RESULT};
+	static const enum keel_run_field documents[] = {
+		KEEL_RUN_FIELD_METADATA,   KEEL_RUN_FIELD_KWARGS,   KEEL_RUN_FIELD_TOKEN_USAGE_BY_MODEL,
+		KEEL_RUN_FIELD_WORKER_REF, KEEL_RUN_FIELD_PROGRESS, KEEL_RUN_FIELD_RESULT};
 	struct keel_error err;
 	for (size_t i = 0; i < sizeof documents / sizeof documents[0]; i++) {
 		struct keel_run run = run_of("r", "t");

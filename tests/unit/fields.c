@@ -89,7 +89,7 @@ TEST(fields_have_names)
 TEST(numbers_lead_to_members)
 {
 	struct keel_run run;
-#define CHECK(NAME, member, type, giver, part)                                                               \
+#define CHECK(NAME, member, type, giver, part)                                                              \
 	assert_int_equal(keel_run_field_giver(KEEL_RUN_FIELD_##NAME), KEEL_GIVEN_BY_##giver);                   \
 	assert_int_equal(keel_run_field_type(KEEL_RUN_FIELD_##NAME), KEEL_TYPE_##type);                         \
 	assert_ptr_equal(is_text_type(KEEL_TYPE_##type) ? (void *)keel_run_text(&run, KEEL_RUN_FIELD_##NAME)    \
@@ -375,15 +375,21 @@ TEST(numbers_survive)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		ALONE(fields_have_names),         ALONE(numbers_lead_to_members),
+		ALONE(fields_have_names),
+		ALONE(numbers_lead_to_members),
 		ALONE(owners_give_what_they_write),
-		ALONE(statuses_have_names),       ALONE(good_values_pass),
-		ALONE(bad_values_are_named),      ALONE(null_values_pass),
+		ALONE(statuses_have_names),
+		ALONE(good_values_pass),
+		ALONE(bad_values_are_named),
+		ALONE(null_values_pass),
 		ALONE(sound_documents_are_not_read),
-		ALONE(large_results_are_refused), ALONE(some_texts_are_cut),
-		WITH_STORE(every_field_survives), WITH_STORE(every_field_is_merged_alone),
+		ALONE(large_results_are_refused),
+		ALONE(some_texts_are_cut),
+		WITH_STORE(every_field_survives),
+		WITH_STORE(every_field_is_merged_alone),
 		WITH_STORE(work_is_kept_through_the_end),
-		WITH_STORE(nulls_have_meanings),  WITH_STORE(odd_texts_survive),
+		WITH_STORE(nulls_have_meanings),
+		WITH_STORE(odd_texts_survive),
 		WITH_STORE(numbers_survive),
 	};
 	return cmocka_run_group_tests_name("fields", tests, NULL, NULL);

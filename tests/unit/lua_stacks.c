@@ -116,7 +116,7 @@ static void parser(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(documents), cmocka_unit_test(callbacks), cmocka_unit_test(parser)};
+	const struct CMUnitTest tests[] = {cmocka_unit_test(documents), cmocka_unit_test(callbacks),
+									   cmocka_unit_test(parser)};
 	return cmocka_run_group_tests_name("lua_stacks", tests, NULL, NULL);
 }

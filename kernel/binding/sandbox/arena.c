@@ -28,10 +28,10 @@ enum { GAP = 0 };
 
 enum {
 	ALIGNMENT = 16,
-	PIECE = 128 * 1024,       /* bytes that are mapped at least */
-	SPARE = 512 * 1024,       /* bytes that stay mapped between two calls */
-	PLACE = 0x10000000,       /* the lower 32 bits of where it begins */
-	TRIES = 64                /* of places that may be taken */
+	PIECE = 128 * 1024, /* bytes that are mapped at least */
+	SPARE = 512 * 1024, /* bytes that stay mapped between two calls */
+	PLACE = 0x10000000, /* the lower 32 bits of where it begins */
+	TRIES = 64          /* of places that may be taken */
 };
 
 static size_t rounded(size_t size, size_t to)

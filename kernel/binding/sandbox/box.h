@@ -32,9 +32,9 @@
 #include "binding.h"
 
 enum {
-	SANDBOX_EVERY = 100,          /* instructions between two looks */
-	SANDBOX_PACED = 256 * 1024,   /* bytes of texts that may be compared between two looks, so many for each of them */
-	SANDBOX_EVERY_HUGE = 8,       /* instructions between two looks once there are so many bytes */
+	SANDBOX_EVERY = 100,        /* instructions between two looks */
+	SANDBOX_PACED = 256 * 1024, /* bytes of texts that may be compared between two looks, so many for each of them */
+	SANDBOX_EVERY_HUGE = 8,     /* instructions between two looks once there are so many bytes */
 	SANDBOX_HUGE = 512 * 1024,
 	SANDBOX_MUCH = 4 << 20,       /* bytes from which on there is a look at each instruction */
 	SANDBOX_BLOCK_MAX = 1 << 20,  /* bytes of one block, so of one text or table: what one instruction can touch */

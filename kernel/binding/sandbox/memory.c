@@ -17,8 +17,8 @@
 
 enum {
 	LARGE = 16 * 1024, /* bytes of a block that is the host's */
-	REHASHED = 256, /* nodes from which on it matters how long it takes to fill a hash part when all keys collide */
-	STEP_NS = 3,    /* from one node to the next */
+	REHASHED = 256,    /* nodes from which on it matters how long it takes to fill a hash part when all keys collide */
+	STEP_NS = 3,       /* from one node to the next */
 	VECTOR_MAX = 2 * SANDBOX_BLOCK_MAX + 64 * 1024
 };
 
