@@ -131,6 +131,11 @@ void keel_waiter_again(struct keel_waiter *waiter)
 	waiter->due = keel_monotonic_us() + AGAIN_US;
 }
 
+void keel_waiter_poll(struct keel_waiter *waiter)
+{
+	waiter->due = keel_monotonic_us() + POLL_US;
+}
+
 void keel_waiter_block(const struct keel_waiter *waiter, const struct keel_wake *wake, int64_t deadline)
 {
 	struct pollfd descriptor = {.fd = waiter->watching ? inotify_of(waiter, wake) : wake->server, .events = POLLIN};
@@ -147,13 +152,9 @@ static int poll_server(struct keel_waiter *waiter, const struct keel_wake *wake)
 {
 	const struct itimerspec time = {{0, BACKSTOP_US * 1000}, {0, BACKSTOP_US * 1000}};
 	struct epoll_event event = {.events = EPOLLIN};
-	if (waiter->poll >= 0 && waiter->server == wake->server)
-		return waiter->poll;
-	if (waiter->poll >= 0) { /* the connection was made anew; what is closed has left the set by itself */
-		waiter->server = wake->server;
+	/* The connection may have been made anew, under the same number too; what is closed has left the set by itself. */
+	if (waiter->poll >= 0)
 		return epoll_ctl(waiter->poll, EPOLL_CTL_ADD, wake->server, &event) == 0 || errno == EEXIST ? waiter->poll : -1;
-	}
-	waiter->server = wake->server;
 	waiter->poll = epoll_create1(EPOLL_CLOEXEC);
 	waiter->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 	if (waiter->poll >= 0 && waiter->timer >= 0 && timerfd_settime(waiter->timer, 0, &time, NULL) == 0 &&

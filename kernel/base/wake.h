@@ -40,7 +40,6 @@ struct keel_waiter {
 	bool watching;             /* the lock is held and the file is watched */
 	int inotify;               /* its own, for a host that polls it; -1: the handle's, which others may read */
 	int timer, poll;           /* on a server: its own of the kinds that poll and time; -1: none yet */
-	int server;                /* the socket that is polled */
 	bool started;
 	uint64_t seen; /* of the count */
 	int64_t due;   /* when to look without having been woken; monotonic */
@@ -69,6 +68,9 @@ bool keel_waiter_due(struct keel_waiter *waiter, struct keel_wake *wake, const c
 
 /* The look came to nothing for a reason that will pass: due again in a moment. */
 void keel_waiter_again(struct keel_waiter *waiter);
+
+/* Nobody will wake it until the next look: due in a while. */
+void keel_waiter_poll(struct keel_waiter *waiter);
 
 /* Blocks until it may be due, or the deadline (monotonic) is over, or a signal came. */
 void keel_waiter_block(const struct keel_waiter *waiter, const struct keel_wake *wake, int64_t deadline);

@@ -22,12 +22,13 @@ static enum keel_code check(struct keel_store *store, int64_t next_event_id, str
 	return code;
 }
 
-static enum keel_code listen_to_server(struct keel_store *store, struct keel_error *err)
+static enum keel_code listen_to_server(struct keel_store *store, bool *listens, struct keel_error *err)
 {
 	const struct keel_sql_driver *driver = store->sql->driver;
+	*listens = true;
 	return !driver->listen
 			   ? KEEL_OK
-			   : driver->listen(store->sql, keel_wake_use_server(&store->wake) ? store->wake.event : -1, err);
+			   : driver->listen(store->sql, keel_wake_use_server(&store->wake) ? store->wake.event : -1, listens, err);
 }
 
 static enum keel_code look(struct keel_store *store, int64_t next_event_id, bool *ready, struct keel_error *err)
@@ -48,7 +49,8 @@ enum keel_code keel_event_waiter_open(struct keel_store *store, int64_t next_eve
 	enum keel_code code = check(store, next_event_id, err);
 	if (code != KEEL_OK)
 		return code;
-	code = listen_to_server(store, err);
+	bool listens; /* else a look tries again */
+	code = listen_to_server(store, &listens, err);
 	if (code != KEEL_OK)
 		return code;
 	struct keel_event_waiter *self = keel_new(sizeof *self);
@@ -83,12 +85,15 @@ enum keel_code keel_event_waiter_look(struct keel_event_waiter *self, bool *read
 	if (store->open || !keel_waiter_due(&self->waiter, &store->wake, store->wake_path))
 		return KEEL_OK;
 	/* A connection that was made anew does not listen yet. */
-	enum keel_code code = listen_to_server(store, err);
+	bool listens;
+	enum keel_code code = listen_to_server(store, &listens, err);
 	if (code == KEEL_OK)
 		code = look(store, self->next_event_id, ready, err);
 	self->ready = *ready;
 	if (code == KEEL_BUSY)
 		keel_waiter_again(&self->waiter);
+	else if (!listens)
+		keel_waiter_poll(&self->waiter);
 	return code;
 }
 

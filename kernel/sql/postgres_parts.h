@@ -29,8 +29,6 @@ struct postgres_sql {
 	int64_t changes, inserted; /* by the last statement */
 	int64_t lock;              /* the store's, among the advisory locks */
 	int64_t connection;        /* which one it is, from 1: grows when a lost one was made anew */
-	int64_t backend;           /* the server's process for it */
-	int64_t backend_before;    /* and for the one before */
 	char transaction[24];      /* the server's number of the writing transaction that is open */
 	uint64_t made;             /* statements, for their names */
 	struct keel_sql_cache statements;
@@ -76,6 +74,9 @@ void postgres_hear(struct postgres_sql *sql);
 /* Takes the question for the store's lock back, if it was asked: for whoever looks at something meanwhile. */
 void postgres_take_back(struct postgres_sql *sql);
 
+/* Ends the transaction that the server has open for us, if any, or with it the connection. Cannot fail. */
+void postgres_undo(struct postgres_sql *sql);
+
 /* Sends texts of SQL and waits for the answer; *result may be NULL: not wanted. */
 enum keel_code postgres_exec(struct postgres_sql *sql, const char *text, PGresult **result, struct keel_error *err);
 
@@ -109,7 +110,7 @@ void postgres_drop_statements(struct postgres_sql *sql);
 /* postgres_session.c: slots of the driver. */
 enum keel_code postgres_hold(struct keel_sql *sql, int64_t session, struct keel_error *err);
 enum keel_code postgres_judge(struct keel_sql *sql, int64_t session, bool *alive, struct keel_error *err);
-enum keel_code postgres_listen(struct keel_sql *sql, int event, struct keel_error *err);
+enum keel_code postgres_listen(struct keel_sql *sql, int event, bool *listens, struct keel_error *err);
 bool postgres_news(struct keel_sql *sql);
 int postgres_descriptor(struct keel_sql *sql);
 int64_t postgres_connection(struct keel_sql *sql);

@@ -56,7 +56,8 @@ enum keel_code postgres_judge(struct keel_sql *base, int64_t session, bool *aliv
 	snprintf(text, sizeof text,
 			 "SELECT pg_try_advisory_xact_lock_shared(%" PRId32 ", %" PRId64 ") AND NOT EXISTS (SELECT 1 FROM sessions"
 			 " WHERE id = %" PRId64 " AND server <> pg_postmaster_start_time()"
-			 " AND clock_timestamp() < pg_postmaster_start_time() + interval '%d seconds')",
+			 " AND clock_timestamp() < pg_postmaster_start_time() + interval '%d seconds')"
+			 " AND NOT pg_is_in_recovery()", /* a standby has no such locks, and cannot judge */
 			 lock_space(sql), session, session, GRACE_S);
 	enum keel_code code = session > INT32_MAX ? KEEL_OK : ask(sql, text, &is_free, err);
 	*alive = code == KEEL_OK && session <= INT32_MAX && !is_free;
@@ -65,18 +66,20 @@ enum keel_code postgres_judge(struct keel_sql *base, int64_t session, bool *aliv
 
 /* --- News -------------------------------------------------------------------------------------------------------- */
 
-enum keel_code postgres_listen(struct keel_sql *base, int event, struct keel_error *err)
+enum keel_code postgres_listen(struct keel_sql *base, int event, bool *listens, struct keel_error *err)
 {
 	struct postgres_sql *sql = postgres_own(base);
 	char text[160];
 	enum keel_code revived = postgres_revive(sql, err);
+	*listens = sql->listens;
 	if (revived != KEEL_OK || sql->listens)
 		return revived;
-	/* The lock before the first look: whoever commits after it tells. */
-	snprintf(text, sizeof text, "LISTEN keel_%" PRIu32 "; SELECT pg_advisory_lock_shared(%" PRId64 ")",
+	/* The lock before the first look: whoever commits after it tells. Who has it has written an event and not committed
+	 * yet; that can take long, and he may be another handle of this thread. */
+	snprintf(text, sizeof text, "LISTEN keel_%" PRIu32 "; SELECT pg_try_advisory_lock_shared(%" PRId64 ")",
 			 (uint32_t)lock_space(sql), sql->lock | 1);
-	enum keel_code code = postgres_exec(sql, text, NULL, err);
-	sql->listens = code == KEEL_OK;
+	enum keel_code code = ask(sql, text, listens, err);
+	sql->listens = *listens;
 	sql->event = event;
 	return code;
 }
@@ -87,7 +90,8 @@ bool postgres_news(struct keel_sql *base)
 	if (!sql->waits)
 		PQconsumeInput(sql->db);
 	postgres_hear(sql);
-	bool told = sql->told;
+	/* Of what a lost connection would have told, nobody knows. */
+	bool told = sql->told || PQstatus(sql->db) != CONNECTION_OK;
 	sql->told = false;
 	return told;
 }

@@ -128,8 +128,9 @@ struct keel_sql_driver {
 	enum keel_code (*judge)(struct keel_sql *sql, int64_t session, bool *alive, struct keel_error *err);
 	/* Likewise: has the server tell of commits with events from now on; whether it has told of any since the last
 	 * question; the descriptor that becomes readable when it does, and at other times. What it tells in an answer to
-	 * something else is passed on to `event`, an eventfd; -1: to nobody. The last two cannot fail. */
-	enum keel_code (*listen)(struct keel_sql *sql, int event, struct keel_error *err);
+	 * something else is passed on to `event`, an eventfd; -1: to nobody. *listens is false while somebody writes who
+	 * will not tell: ask again. The last two cannot fail. */
+	enum keel_code (*listen)(struct keel_sql *sql, int event, bool *listens, struct keel_error *err);
 	bool (*news)(struct keel_sql *sql);
 	int (*descriptor)(struct keel_sql *sql);
 	/* Likewise: which connection it is. It grows when a lost one was made anew, as beginning a transaction does: what

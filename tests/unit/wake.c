@@ -2,6 +2,7 @@
 #include "support.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -542,6 +543,33 @@ TEST(no_descriptor)
 	world.store = file;
 }
 
+/* Of a store on a server: a connection that was made anew mostly has the number of the one before. */
+TEST(a_descriptor_of_a_new_connection)
+{
+	int first[2], second[2];
+	struct keel_wake wake = {.file = {.fd = -1}};
+	struct keel_waiter waiter;
+	succeed(keel_wake_init(&wake, &why));
+	assert_true(keel_wake_use_server(&wake));
+	assert_int_equal(pipe(first), 0);
+	wake.server = first[0];
+	succeed(keel_waiter_start(&waiter, &wake, NULL, &why));
+	int descriptor = keel_waiter_descriptor(&waiter, &wake, NULL);
+	assert_true(descriptor >= 0 && !is_readable(descriptor));
+	assert_int_equal(pipe(second), 0);
+	close(first[0]);
+	assert_int_equal(fcntl(second[0], F_DUPFD, first[0]), first[0]);
+	close(second[0]);
+	assert_int_equal(keel_waiter_descriptor(&waiter, &wake, NULL), descriptor);
+	assert_int_equal(write(second[1], "w", 1), 1);
+	assert_true(is_readable(descriptor));
+	keel_waiter_end(&waiter);
+	keel_wake_close(&wake);
+	close(first[0]);
+	close(first[1]);
+	close(second[1]);
+}
+
 /* A waiter may outlive its store, as long as nobody looks. */
 TEST(the_store_may_go_first)
 {
@@ -576,6 +604,7 @@ int main(int argc, char **argv)
 		WITH_STORE(a_descriptor_tells),
 		WITH_STORE(a_descriptor_misses_nothing),
 		WITH_STORE(no_descriptor),
+		WITH_STORE(a_descriptor_of_a_new_connection),
 		WITH_STORE(the_store_may_go_first),
 	};
 	if (support_is_child(argc, argv))
