@@ -58,7 +58,7 @@ static enum keel_code find_schema(struct postgres_sql *sql, int64_t *oid, struct
 	char text[160];
 	snprintf(text, sizeof text, "SELECT coalesce(to_regnamespace('%s')::oid::bigint, 0)", sql->schema);
 	enum keel_code code = postgres_numbers(sql, text, oid, 1, err);
-	sql->lock = *oid << 32;
+	sql->lock = (int64_t)((uint64_t)*oid << 32);
 	return code;
 }
 
@@ -88,6 +88,7 @@ static enum keel_code postgres_identify(struct keel_sql *base, int64_t *version,
 	if (code == KEEL_OK && found[0])
 		code = postgres_numbers(sql, "SELECT max(version) FROM schema_version WHERE application = 'keel'", version, 1,
 								err);
+	*ours = *ours && (!found[0] || *version != 0);
 	return code;
 }
 
@@ -101,7 +102,7 @@ static enum keel_code postgres_make_ready(struct keel_sql *base, struct keel_err
 	if (code != KEEL_OK || sql->lock)
 		return code;
 	snprintf(text, sizeof text,
-			 "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('keel %s', 0)); CREATE SCHEMA IF NOT EXISTS %s;"
+			 "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('keel %s', 0)); CREATE SCHEMA IF NOT EXISTS \"%s\";"
 			 " COMMIT",
 			 sql->schema, sql->schema);
 	code = postgres_exec(sql, text, NULL, err);
@@ -115,11 +116,12 @@ static enum keel_code postgres_make_ready(struct keel_sql *base, struct keel_err
 /* What the catalog says of the schema, in one text: its tables, columns, indexes and functions. It is noted down when
  * the migrations have run, and compared when the store is opened. */
 #define SHAPE                                                                                                    \
-	"(SELECT md5(string_agg(part, E'\\n' ORDER BY part)) FROM ("                                                 \
+	"(SELECT md5(string_agg(part, E'\\n' ORDER BY part COLLATE \"C\")) FROM ("                                   \
 	"SELECT c.relname || ' ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull" \
 	" FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid WHERE a.attnum > 0 AND NOT a.attisdropped"       \
 	" AND c.relkind IN ('r', 'v') AND c.relnamespace = current_schema()::regnamespace"                           \
-	" UNION ALL SELECT pg_get_indexdef(i.indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"      \
+	" UNION ALL SELECT replace(pg_get_indexdef(i.indexrelid), quote_ident(current_schema()) || '.', '')"         \
+	" FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"                                                     \
 	" WHERE c.relnamespace = current_schema()::regnamespace"                                                     \
 	" UNION ALL SELECT p.proname || ' ' || md5(p.prosrc) FROM pg_proc p"                                         \
 	" WHERE p.pronamespace = current_schema()::regnamespace) parts(part))"

@@ -87,14 +87,21 @@ enum keel_code postgres_answer(struct postgres_sql *sql, int64_t deadline_us, PG
 	return code;
 }
 
+/* Ends the connection, without a word to the server that might not come through. */
+static void cut(struct postgres_sql *sql)
+{
+	shutdown(PQsocket(sql->db), SHUT_RDWR);
+	while (PQconsumeInput(sql->db))
+		continue;
+}
+
 enum keel_code postgres_wait(struct postgres_sql *sql, PGresult **result, struct keel_error *err)
 {
 	enum keel_code code = postgres_answer(sql, keel_later(keel_monotonic_us(), POSTGRES_ANSWER_US), result, err);
-	if (code == KEEL_OK || !PQisBusy(sql->db))
+	if (code == KEEL_OK || PQstatus(sql->db) != CONNECTION_OK || !PQisBusy(sql->db))
 		return code;
 	/* What comes now would be taken for the answer to something else. */
-	shutdown(PQsocket(sql->db), SHUT_RDWR);
-	PQconsumeInput(sql->db);
+	cut(sql);
 	sql->failed = sql->open;
 	return keel_fail(err, KEEL_BUSY, "%s: no answer came for %d s, and the connection was given up", sql->path,
 					 POSTGRES_ANSWER_US / 1000000);
@@ -113,9 +120,22 @@ void postgres_take_back(struct postgres_sql *sql)
 	sql->waits = false;
 	postgres_wait(sql, &result, NULL);
 	PQclear(result);
-	if (PQsendQuery(sql->db, "ROLLBACK") && postgres_wait(sql, &result, NULL) == KEEL_OK)
+	postgres_undo(sql);
+}
+
+void postgres_undo(struct postgres_sql *sql)
+{
+	PGresult *result = NULL;
+	if (PQstatus(sql->db) == CONNECTION_OK && PQtransactionStatus(sql->db) != PQTRANS_IDLE) {
+		if (PQsendQuery(sql->db, "ROLLBACK"))
+			postgres_wait(sql, &result, NULL);
 		PQclear(result);
+		/* What was begun must not become a part of what comes next. */
+		if (PQtransactionStatus(sql->db) != PQTRANS_IDLE)
+			cut(sql);
+	}
 	sql->open = sql->failed = false;
+	sql->savepoints = 0;
 }
 
 enum keel_code postgres_exec(struct postgres_sql *sql, const char *text, PGresult **result, struct keel_error *err)

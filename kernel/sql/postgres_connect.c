@@ -79,33 +79,55 @@ static enum keel_code check_server(struct postgres_sql *sql, const PGresult *ans
 	return KEEL_OK;
 }
 
+/* libpq would print. */
+static void say_nothing(void *data, const char *message)
+{
+	(void)data, (void)message;
+}
+
 /* What holds for this connection. The server plans by statistics that a new store does not have: every statement of
  * ours is a search in an index, and is told to be. */
 static enum keel_code configure(struct postgres_sql *sql, struct keel_error *err)
 {
 	char text[1024];
 	PGresult *answer;
+	PQsetNoticeProcessor(sql->db, say_nothing, NULL);
 	if (PQsetnonblocking(sql->db, 1) != 0)
 		return keel_fail_memory(err);
-	snprintf(text, sizeof text,
-			 "SET search_path = %s; SET client_encoding = UTF8; SET enable_seqscan = off; SET enable_bitmapscan = off;"
-			 " SET enable_mergejoin = off; SET enable_hashjoin = off; SET jit = off;"
-			 " SET plan_cache_mode = force_generic_plan; SET idle_session_timeout = 0;"
-			 " SET idle_in_transaction_session_timeout = '30s'; SET client_connection_check_interval = '1s';"
-			 " SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;"
-			 " SET tcp_user_timeout = 10000; SET default_transaction_read_only = %s;"
-			 " SET client_min_messages = error;"
-			 " SELECT pg_backend_pid(), current_setting('server_version_num'), current_setting('server_encoding'),"
-			 " pg_is_in_recovery()",
-			 sql->schema, sql->readonly ? "on" : "off");
+	snprintf(
+		text, sizeof text,
+		"SET search_path = \"%s\"; SET client_encoding = UTF8; SET enable_seqscan = off; SET enable_bitmapscan = off;"
+		" SET enable_mergejoin = off; SET enable_hashjoin = off; SET jit = off;"
+		" SET plan_cache_mode = force_generic_plan; SET idle_session_timeout = 0;"
+		" SET idle_in_transaction_session_timeout = '30s'; SET client_connection_check_interval = '1s';"
+		" SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;"
+		" SET tcp_user_timeout = 10000; SET default_transaction_read_only = %s;"
+		" SET client_min_messages = error;"
+		" SELECT pg_backend_pid(), current_setting('server_version_num'), current_setting('server_encoding'),"
+		" pg_is_in_recovery()",
+		sql->schema, sql->readonly ? "on" : "off");
 	enum keel_code code = postgres_exec(sql, text, &answer, err);
 	if (code != KEEL_OK)
 		return code;
 	code = check_server(sql, answer, err);
 	PQclear(answer);
 	sql->connection += code == KEEL_OK;
-	sql->backend_before = sql->backend;
-	sql->backend = PQbackendPID(sql->db);
+	return code;
+}
+
+/* libpq's word for what is wrong with a uri goes on with the part that is wrong, which may be the password. */
+static enum keel_code check_uri(const char *uri, struct keel_error *err)
+{
+	char *message = NULL;
+	PQconninfoOption *options = PQconninfoParse(uri, &message);
+	if (options) {
+		PQconninfoFree(options);
+		return KEEL_OK;
+	}
+	enum keel_code code =
+		message ? keel_fail_field(err, "uri", "uri cannot be read: %.*s", (int)strcspn(message, ":\n\""), message)
+				: keel_fail_memory(err);
+	PQfreemem(message);
 	return code;
 }
 
@@ -116,6 +138,9 @@ enum keel_code postgres_connect(struct postgres_sql *sql, const char *uri, struc
 		names[i] = defaults[i][0];
 		values[i] = defaults[i][1];
 	}
+	enum keel_code code = check_uri(uri, err);
+	if (code != KEEL_OK)
+		return code;
 	names[DEFAULTS] = "dbname"; /* what the uri says goes before what stands ahead of it */
 	values[DEFAULTS] = uri;
 	sql->db = PQconnectdbParams(names, values, 1);

@@ -96,7 +96,6 @@ enum keel_code postgres_prepare(struct keel_sql *base, const char *text, struct 
 		keel_free(fresh);
 		return keel_fail_memory(err);
 	}
-	snprintf(fresh->name, sizeof fresh->name, "k%" PRIu64, ++sql->made);
 	keel_cache_add(&sql->statements, &fresh->head);
 	*statement = &fresh->head;
 	return KEEL_OK;
@@ -196,6 +195,8 @@ static enum keel_code prepare_there(struct postgres_statement *statement, struct
 		return closed;
 	for (int i = 0; i < statement->count; i++)
 		statement->types[i] = statement->values[i].type;
+	/* A new name each time: whether the server has kept one that failed here is not known. */
+	snprintf(statement->name, sizeof statement->name, "k%" PRIu64, ++sql->made);
 	if (!PQsendPrepare(sql->db, statement->name, statement->translated.data, statement->count, statement->types))
 		return postgres_fail(sql, NULL, err);
 	enum keel_code code = postgres_wait(sql, &unused, err);

@@ -36,10 +36,7 @@ void postgres_rollback(struct keel_sql *base)
 {
 	struct postgres_sql *sql = postgres_own(base);
 	postgres_take_back(sql);
-	if (sql->open && PQstatus(sql->db) == CONNECTION_OK)
-		postgres_exec(sql, "ROLLBACK", NULL, NULL);
-	sql->open = sql->failed = false;
-	sql->savepoints = 0;
+	postgres_undo(sql);
 }
 
 static enum keel_code begin_reading(struct postgres_sql *sql, struct keel_error *err)
@@ -56,9 +53,10 @@ static enum keel_code begin_writing(struct postgres_sql *sql, struct keel_error 
 	char text[192];
 	PGresult *result;
 	if (!sql->waits) {
+		/* Said in words, whatever is set for the role: another level would look at what was before the lock. */
 		snprintf(text, sizeof text,
-				 "BEGIN; SET LOCAL synchronous_commit = off; SELECT pg_advisory_xact_lock(%" PRId64
-				 "); SELECT pg_current_xact_id()",
+				 "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off; SELECT "
+				 "pg_advisory_xact_lock(%" PRId64 "); SELECT pg_current_xact_id()",
 				 sql->lock);
 		if (!PQsendQuery(sql->db, text))
 			return postgres_fail(sql, NULL, err);
@@ -88,19 +86,32 @@ enum keel_code postgres_begin(struct keel_sql *base, bool write, struct keel_err
 	return code;
 }
 
-/* The connection was lost with a COMMIT on its way: the server knows what became of it. The process that served us may
- * still be at it. */
-static enum keel_code resolve(struct postgres_sql *sql, struct keel_error *err)
+/* Waits for the disk once the transaction is known to have committed. Trying again would do all of it twice. */
+static enum keel_code flush(struct postgres_sql *sql, struct keel_error *err)
+{
+	struct keel_error why = {0};
+	if (!sql->flushes || postgres_exec(sql, FLUSH, NULL, &why) == KEEL_OK)
+		return KEEL_OK;
+	postgres_undo(sql);
+	return keel_fail(err, KEEL_IO, "it is committed, and not known to be on the disk: %s", why.message);
+}
+
+/* A COMMIT was on its way when the connection was lost, or something failed behind it: the server knows what became of
+ * it. The process that served us may still be at it; by now its number may be another's, who is not ours to end. */
+static enum keel_code resolve(struct postgres_sql *sql, enum keel_code failed, const struct keel_error *why,
+							  struct keel_error *err)
 {
 	enum { TRIES = 50, PAUSE_US = 100000 };
-	char text[128];
+	char text[192];
 	PGresult *answer;
 	int64_t unused;
 	enum keel_code code = postgres_revive(sql, err);
 	if (code == KEEL_OK) {
-		snprintf(text, sizeof text, "SELECT pg_terminate_backend(%" PRId64 ")", sql->backend_before);
-		postgres_numbers(sql, text, &unused, 1,
-						 NULL); /* it may be gone, and then its number another's: not ours to end */
+		snprintf(text, sizeof text,
+				 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+				 " AND backend_xid = '%s'::xid8::xid",
+				 sql->transaction);
+		postgres_numbers(sql, text, &unused, 1, NULL);
 	}
 	for (int i = 0; code == KEEL_OK && i < TRIES; i++) {
 		snprintf(text, sizeof text, "SELECT pg_xact_status('%s'::xid8)", sql->transaction);
@@ -112,16 +123,14 @@ static enum keel_code resolve(struct postgres_sql *sql, struct keel_error *err)
 		bool aborted = known && strcmp(PQgetvalue(answer, 0, 0), "aborted") == 0;
 		PQclear(answer);
 		if (committed)
-			return sql->flushes ? postgres_exec(sql, FLUSH, NULL, err) : KEEL_OK;
+			return flush(sql, err);
 		if (aborted)
-			return keel_fail(err, KEEL_BUSY, "%s: the connection was lost, and what was to be committed is undone",
-							 sql->path);
+			return keel_fail_as(err, failed, why);
 		if (!known)
 			break;
 		pause_for(PAUSE_US);
 	}
-	return keel_fail(err, KEEL_IO, "%s: the connection was lost while it committed, and it is not known whether it did",
-					 sql->path);
+	return keel_fail(err, KEEL_IO, "%s: the commit failed, and it is not known whether it was done", sql->path);
 }
 
 enum keel_code postgres_commit(struct keel_sql *base, struct keel_error *err)
@@ -133,15 +142,13 @@ enum keel_code postgres_commit(struct keel_sql *base, struct keel_error *err)
 		postgres_rollback(base);
 		return keel_fail(err, KEEL_BUSY, "%s: the transaction was undone", sql->path);
 	}
+	struct keel_error why;
 	enum keel_code code =
-		postgres_exec(sql, sql->flushes && sql->transaction[0] ? "COMMIT; " FLUSH : "COMMIT", NULL, err);
-	if (code != KEEL_OK && PQstatus(sql->db) != CONNECTION_OK && sql->transaction[0])
-		code = resolve(sql, err);
-	else if (code != KEEL_OK)
-		postgres_rollback(base);
-	sql->open = sql->failed = false;
-	sql->savepoints = 0;
-	return code;
+		postgres_exec(sql, sql->flushes && sql->transaction[0] ? "COMMIT; " FLUSH : "COMMIT", NULL, &why);
+	postgres_undo(sql);
+	if (code != KEEL_OK && sql->transaction[0])
+		return resolve(sql, code, &why, err);
+	return keel_fail_as(err, code, &why);
 }
 
 /* Each has a name of its own: those of one name would pile up until they are released. */

@@ -346,9 +346,140 @@ TEST(bad_uris)
 			   "postgresql://:5432/db?schema=keel");
 	must(why.transient); /* nobody answers there */
 	refuse_uri("postgresql://127.0.0.1:99999/db", KEEL_IO, "port");
+	refuse_uri("postgresql://somebody:secret%zz@host/db", KEEL_INVALID_REQUEST, "percent-encoded");
+	refuse_uri("postgresql://somebody:secret@[::1]x/db", KEEL_INVALID_REQUEST, "unexpected character");
+	refuse_uri("postgresql://somebody:secret@host/db?secret=1", KEEL_INVALID_REQUEST, "query parameter");
 	snprintf(other, sizeof other, "%s&dbname=nowhere", given);
 	refuse_uri(other, KEEL_IO, "nowhere");
 	must(!why.transient);
+}
+
+static const char backend_of[] = "SELECT pg_backend_pid()";
+
+/* Ends the server's process for a connection. */
+static void end_connection(struct keel_sql *of, struct keel_sql *by)
+{
+	static char end[96];
+	snprintf(end, sizeof end, "SELECT pg_terminate_backend(%lld)", (long long)number_on(of, backend_of));
+	run(by, end);
+	driver->forget(by, end);
+}
+
+/* Names that mean something in SQL are names of schemas too. */
+TEST(reserved_names)
+{
+	static const char *const names[] = {"user", "default", "select"};
+	for (int i = 0; i < 3; i++) {
+		snprintf(uri, sizeof uri, "%s&schema=%s", getenv("KEEL_TEST_POSTGRES"), names[i]);
+		struct keel_sql *other = connect_again();
+		static char drop[64], same[80];
+		snprintf(same, sizeof same, "SELECT CAST(current_schema() = '%s' AS integer)", names[i]);
+		assert_int_equal(number_on(other, same), 1);
+		driver->forget(other, same);
+		snprintf(drop, sizeof drop, "DROP SCHEMA \"%s\" CASCADE", names[i]);
+		run(other, drop);
+		driver->close(other);
+	}
+}
+
+/* Others have a table of that name too. */
+TEST(another_version)
+{
+	int64_t version;
+	bool ours;
+	run(sql, "CREATE TABLE schema_version AS SELECT 7 AS version, 'other' AS application");
+	succeed(driver->identify(sql, &version, &ours, &why));
+	must(!ours && version == 0);
+}
+
+/* Whatever isolation is set for the role: a writer sees what was committed while he waited. */
+TEST(isolation_of_a_writer)
+{
+	struct keel_sql *other = connect_again();
+	run(other, "SET default_transaction_isolation = 'serializable'");
+	begin_on(sql);
+	insert("a", 1, 1);
+	refuse(BUSY, driver->begin(other, true, &why));
+	succeed(driver->commit(sql, &why));
+	begin_on(other);
+	assert_int_equal(number_on(other, "SELECT count(*) FROM runs"), 1);
+	driver->rollback(other);
+	driver->close(other);
+}
+
+/* What the server has open is undone, whatever we know of it. */
+TEST(nothing_is_left_open)
+{
+	struct keel_sql *other = connect_again();
+	run(sql, "BEGIN"); /* as if its answer had been lost */
+	insert("a", 1, 1);
+	begin_on(sql);
+	insert("b", 1, 2);
+	succeed(driver->commit(sql, &why));
+	assert_int_equal(number_on(other, "SELECT sum(amount) FROM runs"), 2);
+	driver->close(other);
+}
+
+/* It was committed, but the server does not let us wait for the disk: trying again would do it twice. */
+TEST(committed_and_not_flushed)
+{
+	static char make[128], grant[256];
+	int pid = (int)getpid();
+	snprintf(make, sizeof make, "CREATE ROLE keel_%d", pid);
+	run(sql, make);
+	run(sql, "REVOKE EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text) FROM PUBLIC");
+	snprintf(grant, sizeof grant, "SELECT set_config('role', 'keel_%d', false)", pid);
+	begin_on(sql);
+	insert("a", 1, 1);
+	run(sql, grant);
+	refuse(IO, driver->commit(sql, &why));
+	must(!why.transient && strstr(why.message, "it is committed") != NULL);
+	run(sql, "RESET ROLE");
+	assert_int_equal(number("SELECT sum(amount) FROM runs"), 1);
+	run(sql, "GRANT EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text) TO PUBLIC");
+	snprintf(make, sizeof make, "DROP ROLE keel_%d", pid);
+	driver->forget(sql, make);
+	run(sql, make);
+}
+
+/* Who asks to be told while somebody writes is not kept waiting, and asks again. */
+TEST(listening_waits_for_nobody)
+{
+	static const char tells[] = "SELECT count(pg_advisory_xact_lock((oid::bigint << 32) | 1)) FROM pg_namespace"
+								" WHERE nspname = current_schema()";
+	struct keel_sql *other = connect_again();
+	bool listens;
+	begin_on(sql);
+	assert_int_equal(number(tells), 1);
+	run(other, "SET lock_timeout = '2s'");
+	succeed(driver->listen(other, -1, &listens, &why));
+	must(!listens);
+	driver->rollback(sql);
+	succeed(driver->listen(other, -1, &listens, &why));
+	must(listens);
+	driver->close(other);
+}
+
+/* What a lost connection would have told is news, and libpq does not print what it told at last. */
+TEST(lost_while_listening)
+{
+	struct keel_sql *other = connect_again();
+	FILE *said = tmpfile();
+	bool listens;
+	int before = dup(STDERR_FILENO);
+	succeed(driver->listen(sql, -1, &listens, &why));
+	must(listens && !driver->news(sql));
+	must(said && before >= 0 && dup2(fileno(said), STDERR_FILENO) >= 0);
+	end_connection(sql, other);
+	bool told = false;
+	for (int i = 0; i < 2000 && !told; i++, usleep(1000))
+		told = driver->news(sql);
+	dup2(before, STDERR_FILENO);
+	close(before);
+	must(told);
+	assert_int_equal(lseek(fileno(said), 0, SEEK_END), 0);
+	fclose(said);
+	driver->close(other);
 }
 
 /* A schema that is not there is made only when it may be. */
@@ -361,17 +492,6 @@ TEST(no_schema)
 	succeed(driver->open(&other, &opened, &why));
 	refuse(STORE_MISSING, driver->start(opened, &other, &why));
 	driver->close(opened);
-}
-
-static const char backend_of[] = "SELECT pg_backend_pid()";
-
-/* Ends the server's process for a connection. */
-static void end_connection(struct keel_sql *of, struct keel_sql *by)
-{
-	static char end[96];
-	snprintf(end, sizeof end, "SELECT pg_terminate_backend(%lld)", (long long)number_on(of, backend_of));
-	run(by, end);
-	driver->forget(by, end);
 }
 
 /* The server ends the connection in a transaction: that is undone, and nothing of it can be done by halves; the next
@@ -455,6 +575,13 @@ int main(void)
 	const struct CMUnitTest on_server[] = {ALIKE,
 										   ALONE(bad_uris),
 										   ALONE(no_schema),
+										   WITH_DRIVER(reserved_names),
+										   WITH_DRIVER(another_version),
+										   WITH_DRIVER(isolation_of_a_writer),
+										   WITH_DRIVER(nothing_is_left_open),
+										   WITH_DRIVER(committed_and_not_flushed),
+										   WITH_DRIVER(listening_waits_for_nobody),
+										   WITH_DRIVER(lost_while_listening),
 										   WITH_DRIVER(lost_in_a_transaction),
 										   WITH_DRIVER(lost_in_between),
 										   WITH_DRIVER(lost_in_a_commit)};
