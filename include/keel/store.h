@@ -56,7 +56,7 @@ KEEL_API enum keel_code keel_store_use_driver(const struct keel_sql_driver *driv
  * and brings its schema up to date; waits for locks like an operation.
  * `options` NULL: the defaults. On success *store is a handle the caller closes with keel_store_close; on failure NULL.
  * `exclusive`: while anybody else has the store open, for reading too, it is KEEL_BUSY; once it is open, so is every
- * other opening, until the handle is closed or its process is gone.
+ * other opening, until the handle is closed or its process is gone. A server has no such stores: KEEL_NOT_SUPPORTED.
  * Fails with KEEL_INVALID_REQUEST (an empty uri, an unknown scheme, options that are none, or exclude each other),
  * KEEL_BUSY (other writers, or exclusive beside another handle, for lock_timeout_us), KEEL_STORE_MISSING (no such
  * file and create is false, or no parent directory), KEEL_STORE_CORRUPT (not a database, truncated, another

@@ -111,6 +111,8 @@ static enum keel_code attach(struct keel_store *store, const char *uri, struct k
 	int64_t version;
 	bool ours;
 	enum keel_code code = keel_sql_find(uri, &driver, err);
+	if (code == KEEL_OK && driver->judge && options->exclusive)
+		code = keel_fail(err, KEEL_NOT_SUPPORTED, "exclusive = true is for stores in files, not on a server");
 	if (code == KEEL_OK)
 		code = driver->open(&config, &store->sql, err);
 	if (code == KEEL_OK && driver->descriptor)
@@ -230,6 +232,8 @@ enum keel_code keel_store_open(const char *uri, const struct keel_store_options 
 		code = name_owner(store, &why);
 	while (code == KEEL_OK && (code = attach(store, uri, &why)) == KEEL_BUSY && keel_store_wait(store, &deadline)) {
 		/* Somebody else is creating, recovering or closing it: from the beginning. */
+		if (store->sql && store->sql->driver->descriptor)
+			store->side.fd = store->wake.server = -1; /* the connection's */
 		if (store->sql)
 			store->sql->driver->close(store->sql);
 		store->sql = NULL;

@@ -180,7 +180,7 @@ enum keel_code keel_read_begin(struct keel_store *store, struct keel_error *err)
 		keel_reset(look);
 	}
 	KEEL_ASSERT(code != KEEL_OK || store->sql->driver->in_transaction(store->sql));
-	if (code != KEEL_BUSY)
+	if (code == KEEL_OK || (code != KEEL_BUSY && store->sql->driver->in_transaction(store->sql)))
 		return KEEL_OK;
 	store->sql->driver->rollback(store->sql);
 	return keel_fail_as(err, code, &why);

@@ -235,7 +235,7 @@
 ---@field durability? "full"|"normal"|"off" when a commit counts as done; default "full"
 ---@field readonly? boolean default false
 ---@field create? boolean default true: make the file (0600) when there is none; never a directory
----@field exclusive? boolean default false: this handle has the store alone; busy beside any other, and for any other
+---@field exclusive? boolean default false: this handle has the file alone; busy beside any other, and for any other
 ---@field lock_timeout? number seconds an operation waits for another writer; default 5
 ---@field sleep? fun(seconds: number) how the store waits; may yield. Default: it blocks
 ---@field clock? fun(): number seconds since the epoch, used as given. Default: the system's, never the same twice
