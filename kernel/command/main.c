@@ -39,13 +39,15 @@ static bool find_program(char *folder, size_t size)
 	return true;
 }
 
-/* Whether the command's Lua files are in a folder: `root` with `below` after it. */
-static bool has_files(const char *root, const char *below, char *folder, size_t size)
+static const char script[] = "keel/cli/init.lua", module[] = "keel/postgres.so";
+
+/* Whether a folder, `root` with `below` after it, has a file of the command's. */
+static bool has_file(const char *file, const char *root, const char *below, char *folder, size_t size)
 {
 	char path[PATH_MAX + 32];
 	if (snprintf(folder, size, "%s%s", root, below) >= (int)size)
 		return false;
-	snprintf(path, sizeof path, "%s/keel/cli/init.lua", folder);
+	snprintf(path, sizeof path, "%s/%s", folder, file);
 	return access(path, R_OK) == 0;
 }
 
@@ -53,11 +55,11 @@ static bool has_files(const char *root, const char *below, char *folder, size_t 
 static bool find_files(char *folder, size_t size)
 {
 	char program[PATH_MAX];
-	if (KEEL_LUA_FOLDER[0] == '/' && has_files("", KEEL_LUA_FOLDER, folder, size))
+	if (KEEL_LUA_FOLDER[0] == '/' && has_file(script, "", KEEL_LUA_FOLDER, folder, size))
 		return true;
 	if (!find_program(program, sizeof program))
 		return false;
-	if (KEEL_LUA_FOLDER[0] != '/' && has_files(program, KEEL_LUA_FOLDER, folder, size))
+	if (KEEL_LUA_FOLDER[0] != '/' && has_file(script, program, KEEL_LUA_FOLDER, folder, size))
 		return true;
 	for (int up = 0; up < TREE_DEPTH; up++) {
 		program[strlen(program) - 1] = '\0';
@@ -65,10 +67,30 @@ static bool find_files(char *folder, size_t size)
 		if (!slash)
 			return false;
 		slash[1] = '\0';
-		if (has_files(program, "lua", folder, size))
+		if (has_file(script, program, "lua", folder, size))
 			return true;
 	}
 	return false;
+}
+
+/* KEEL_MODULE_FOLDER: where the module for stores on a server is installed, likewise. Built beside the program. */
+static bool find_module(char *folder, size_t size)
+{
+	char program[PATH_MAX];
+	if (KEEL_MODULE_FOLDER[0] == '/' && has_file(module, "", KEEL_MODULE_FOLDER, folder, size))
+		return true;
+	return find_program(program, sizeof program) && (has_file(module, program, "lua", folder, size) ||
+													 has_file(module, program, KEEL_MODULE_FOLDER, folder, size));
+}
+
+/* Puts the folder in front of package.cpath. [-0, +0, m] */
+static void set_module_path(lua_State *L, const char *folder)
+{
+	lua_getglobal(L, "package");
+	lua_getfield(L, -1, "cpath");
+	lua_pushfstring(L, "%s/?.so;%s", folder, lua_tostring(L, -1));
+	lua_setfield(L, -3, "cpath");
+	lua_pop(L, 2);
 }
 
 /* Puts the folder in front of package.path. [-0, +0, m] */
@@ -96,6 +118,8 @@ static int run(lua_State *L)
 	luaL_openlibs(L);
 	if (find_files(folder, sizeof folder))
 		set_path(L, folder);
+	if (find_module(folder, sizeof folder))
+		set_module_path(L, folder);
 	command_add_scripts(L);
 	luaL_requiref(L, "keel.kernel", luaopen_keel_kernel, 0);
 	luaL_requiref(L, "keel.command", command_open, 0);

@@ -1,4 +1,5 @@
 --- What is asked of a store on a server only; skipped unless KEEL_TEST_POSTGRES names one (tests/postgres.sh).
+local command = require "support.command"
 local keel = require "keel"
 local support = require "support"
 
@@ -26,6 +27,24 @@ describe("A store on a server", function()
       assert.is_true(os.time() - started <= 2)
     end))
     assert.is_true(reader:wait_events(cursor, { timeout = 5 }))
+  end)
+
+  it("is used by the keel command, which finds the driver and shows no password", function()
+    local env = { KEEL_STORE = (uri:gsub("^postgresql://", "postgresql://keel:secret@")) }
+    local function run(...)
+      local result = command.run({ ... }, { env = env })
+      assert.is_nil((result.output .. result.errors):find("secret", 1, true), result.errors)
+      return result
+    end
+    assert.matches("there is no such schema", run("doctor").output)
+    assert.matches("there is no such schema", run("stats").errors)
+    local made = run("exec", "--", "false")
+    assert.equal(1, made.code, made.errors)
+    assert.equal(0, run("doctor").code)
+    assert.equal(1, run("runs", "retry", "--yes", run("runs", "list", "--json").output:match '"run_id":"(.-)"').code)
+    assert.matches("runs +2\n", run("stats").output)
+    assert.matches("pg_restore", run("restore", "--yes", "x").errors)
+    assert.matches("pg_dump", run("backup", "x").errors)
   end)
 
   it("says what kept a reader from looking", function()

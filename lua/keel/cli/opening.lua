@@ -32,6 +32,13 @@ function opening.path(options)
   return folder .. "/keel.db", true
 end
 
+--- Whether a store is on a server: then there is no file to look at, and its name may have a password.
+---@param path string
+---@return boolean
+function opening.is_on_server(path)
+  return path:find "^postgres://" ~= nil or path:find "^postgresql://" ~= nil
+end
+
 --- Whether an error of opening is about a file without content: a store that has yet to be made, as after a full disk.
 ---@param err keel.Error
 ---@return boolean
@@ -80,6 +87,7 @@ function opening.store(options, how, sleep)
     durability = options.durability, sleep = sleep })
   -- What is left out of what is read is said beside it.
   if store then store:tell_damage(function(_, message) terminal.say("keel: ", output.plain(message)) end) end
+  if not store and opening.is_on_server(path) then return nil, err end
   local problem = not store and not is_default and (err.code == "store_missing" or err.code == "io") and
     opening.folder_problem(path)
   if problem then return fail("store_missing", problem .. "; --store names another file") end

@@ -23,6 +23,9 @@ return {
   run = function(given)
     local path, is_default = opening.path(given)
     if not path then return nil, is_default end
+    if opening.is_on_server(path) then
+      return nil, errors.new("not_supported", "a store on a server is restored by the server's means, as pg_restore")
+    end
     if is_default then
       local made, err = opening.make_folder(path)
       if not made then return nil, err end

@@ -19,8 +19,11 @@ local advices = {
 
 --- What to do about an error of opening or reading.
 ---@param code string
+---@param is_file? boolean false: it is on a server
 ---@return string
-function file.advice(code)
+function file.advice(code, is_file)
+  if is_file == false and code == "io" then return "look at the server, its log, and what the role may do there" end
+  if is_file == false and code == "store_missing" then return "'keel exec' makes one" end
   return advices[code] or "look it up under 'Results and errors' in the reference"
 end
 

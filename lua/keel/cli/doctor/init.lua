@@ -34,19 +34,22 @@ function Findings:add(severity, code, message, advice, more)
   self[#self + 1] = finding
 end
 
+-- Returns the store's name for people, once it is open.
 local function look(path, findings, given, is_default)
-  if not about_file.look(path, findings, is_default) then return end
-  local log_size = about_file.log_size(path)
+  local is_file = not opening.is_on_server(path)
+  if is_file and not about_file.look(path, findings, is_default) then return end
+  local log_size = is_file and about_file.log_size(path) or nil
   local store <close>, err = kernel.open(path, { create = false, readonly = true })
   if not store then
     return findings:add("error", err.code, "the store cannot be opened: " .. err.message, opening.is_empty(err) and
-      "nothing is lost: 'keel exec' makes a store of it" or about_file.advice(err.code))
+      "nothing is lost: 'keel exec' makes a store of it" or about_file.advice(err.code, is_file))
   end
-  about_file.look_at_rights(path, findings)
+  if is_file then about_file.look_at_rights(path, findings) end
   about_file.look_at_log(store, log_size, findings)
   verify(store, findings, given)
   require "keel.cli.doctor.runs"(store, findings)
   require "keel.cli.doctor.runtimes"(store, findings)
+  return is_file and path or store:path()
 end
 
 return {
@@ -56,11 +59,11 @@ return {
     local path, is_default = opening.path(given)
     if not path then return nil, is_default end
     local findings = setmetatable({}, Findings)
-    look(path, findings, given, is_default)
+    local name = look(path, findings, given, is_default)
     for _, finding in ipairs(findings) do
       if given.json then output.json(finding) else print_finding(finding) end
     end
     if #findings > 0 then return 1 end
-    if not given.json and not given.quiet then terminal.print(("%s: all is well"):format(path)) end
+    if not given.json and not given.quiet then terminal.print(("%s: all is well"):format(name)) end
   end,
 }

@@ -56,7 +56,7 @@ local function run_again(given, old)
   for name, value in pairs(given) do asked[name] = value end
   local path, err = opening.path(given)
   if not path then return nil, err end
-  asked.store, asked.keep = absolute(path), absolute(given.keep)
+  asked.store, asked.keep = opening.is_on_server(path) and path or absolute(path), absolute(given.keep)
   if given.strategy and given.strategy:find "[/.]" then asked.strategy = absolute(given.strategy) end
   local directory
   asked.command, directory = words.restored(old.kwargs)
