@@ -76,14 +76,17 @@ static enum keel_code postgres_start(struct keel_sql *base, const struct keel_sq
 static enum keel_code postgres_identify(struct keel_sql *base, int64_t *version, bool *ours, struct keel_error *err)
 {
 	struct postgres_sql *sql = postgres_own(base);
-	char text[320];
-	int64_t found[2] = {0, 0}; /* our mark, anything */
+	char text[384];
+	int64_t found[3] = {0, 0, 0}; /* our mark, anything, whether we may look */
 	*version = 0;
 	snprintf(text, sizeof text,
-			 "SELECT count(*) FILTER (WHERE relname = 'schema_version'), count(*) FROM pg_class"
+			 "SELECT count(*) FILTER (WHERE relname = 'schema_version'), count(*),"
+			 " coalesce(has_schema_privilege(to_regnamespace('%s'), 'USAGE'), true) FROM pg_class"
 			 " WHERE relnamespace = to_regnamespace('%s') AND relkind IN ('r', 'p', 'v', 'm', 'f')",
-			 sql->schema);
-	enum keel_code code = postgres_numbers(sql, text, found, 2, err);
+			 sql->schema, sql->schema);
+	enum keel_code code = postgres_numbers(sql, text, found, 3, err);
+	if (code == KEEL_OK && !found[2])
+		code = keel_fail(err, KEEL_IO, "%s: the role has no right to the schema (USAGE)", sql->path);
 	*ours = found[0] || !found[1];
 	if (code == KEEL_OK && found[0])
 		code = postgres_numbers(sql, "SELECT max(version) FROM schema_version WHERE application = 'keel'", version, 1,

@@ -392,6 +392,24 @@ TEST(another_version)
 	must(!ours && version == 0);
 }
 
+/* One who may not look into the schema does not take it for damaged. */
+TEST(no_right_to_the_schema)
+{
+	static char make[64], become[64], drop[64];
+	int64_t version;
+	bool ours;
+	snprintf(make, sizeof make, "CREATE ROLE keel_%d", (int)getpid());
+	snprintf(become, sizeof become, "SET ROLE keel_%d", (int)getpid());
+	snprintf(drop, sizeof drop, "DROP ROLE keel_%d", (int)getpid());
+	run(sql, "CREATE TABLE schema_version AS SELECT 7 AS version, 'keel' AS application");
+	run(sql, make);
+	run(sql, become);
+	refuse(IO, driver->identify(sql, &version, &ours, &why));
+	must(!why.transient && strstr(why.message, "USAGE") != NULL);
+	run(sql, "RESET ROLE");
+	run(sql, drop);
+}
+
 /* Whatever isolation is set for the role: a writer sees what was committed while he waited. */
 TEST(isolation_of_a_writer)
 {
@@ -577,6 +595,7 @@ int main(void)
 										   ALONE(no_schema),
 										   WITH_DRIVER(reserved_names),
 										   WITH_DRIVER(another_version),
+										   WITH_DRIVER(no_right_to_the_schema),
 										   WITH_DRIVER(isolation_of_a_writer),
 										   WITH_DRIVER(nothing_is_left_open),
 										   WITH_DRIVER(committed_and_not_flushed),
