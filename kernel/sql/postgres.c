@@ -23,6 +23,7 @@ static void postgres_close(struct keel_sql *base)
 {
 	struct postgres_sql *sql = postgres_own(base);
 	postgres_drop_statements(sql);
+	postgres_take_back(sql); /* the server would not notice, while it waits, that nobody asks any more */
 	PQfinish(sql->db);
 	keel_free(sql->path);
 	keel_free(sql);

@@ -410,6 +410,22 @@ TEST(no_right_to_the_schema)
 	run(sql, drop);
 }
 
+/* Who closes while he waits does not wait any more: nor is his session alive. */
+TEST(closed_while_waiting)
+{
+	static char waiting[128];
+	struct keel_sql *other = connect_again();
+	snprintf(waiting, sizeof waiting, "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = %lld",
+			 (long long)number_on(other, backend_of));
+	begin_on(sql);
+	refuse(BUSY, driver->begin(other, true, &why));
+	assert_int_equal(number(waiting), 1);
+	driver->close(other);
+	assert_int_equal(number(waiting), 0);
+	driver->rollback(sql);
+	driver->forget(sql, waiting);
+}
+
 /* Whatever isolation is set for the role: a writer sees what was committed while he waited. */
 TEST(isolation_of_a_writer)
 {
@@ -596,6 +612,7 @@ int main(void)
 										   WITH_DRIVER(reserved_names),
 										   WITH_DRIVER(another_version),
 										   WITH_DRIVER(no_right_to_the_schema),
+										   WITH_DRIVER(closed_while_waiting),
 										   WITH_DRIVER(isolation_of_a_writer),
 										   WITH_DRIVER(nothing_is_left_open),
 										   WITH_DRIVER(committed_and_not_flushed),
