@@ -3,6 +3,7 @@
 #
 # Usage: tests/postgres.sh start FOLDER   makes a server in the new folder and prints the uri of its database; exits 3
 #                                         with a word when PostgreSQL is not installed
+#        tests/postgres.sh restart FOLDER  kills it, as a crash would, and starts it again
 #        tests/postgres.sh stop FOLDER    ends it
 #
 # PostgreSQL does not run as root: for root the server is another user's. $KEEL_TEST_FSYNC=on makes it write as a server
@@ -35,6 +36,10 @@ start)
 	"${as[@]}" "$pg_ctl" start --wait --silent --pgdata "$folder/data" --log "$folder/server.log" --options "\
 -c listen_addresses= -c unix_socket_directories=$folder -c fsync=${KEEL_TEST_FSYNC:-off} -c max_connections=200"
 	echo "postgresql:///postgres?host=$folder&user=keel"
+	;;
+restart)
+	cd "$2"
+	"${as[@]}" "$pg_ctl" restart --wait --silent --mode immediate --pgdata "$2/data" --log "$2/server.log"
 	;;
 stop)
 	cd "$2"

@@ -218,11 +218,18 @@ end
 --- Seconds on a clock that nobody sets.
 Client.monotonic = kernel.monotonic
 
+-- Whether a session lasts as long as the handle: on a server it is its connection's, which can be lost.
+local function lasts(store)
+  local backend = optional(store, "backend")
+  return not backend or backend(store) ~= "postgres"
+end
+
 --- The session that runs made through this store belong to; nil when it has none.
 ---@return integer? session_id
 ---@return keel.Error? err
 function Client:session_id()
-  if self._own == nil and optional(self.store, "session_id") then
+  if self._lasts == nil then self._lasts = lasts(self.store) end
+  if (self._own == nil or not self._lasts) and optional(self.store, "session_id") then
     local session_id, err = self:call("session_id")
     if session_id == nil then return nil, err end
     self._own = session_id
@@ -235,7 +242,7 @@ end
 ---@return boolean alive
 ---@return boolean? undecided nothing here can tell
 function Client:is_alive(session_id)
-  if session_id == self._own then return true, false end
+  if session_id == self._own and self._lasts then return true, false end
   if not optional(self.store, "session_alive") then return false end
   local alive, undecided = self:call("session_alive", session_id)
   return alive ~= false, undecided == true

@@ -1,0 +1,193 @@
+--- What only a store on a PostgreSQL server has: connections that are lost, servers that start again, machines apart.
+local keel = require "keel"
+local process = require "support.process"
+local support = require "support"
+
+local given = os.getenv "KEEL_TEST_POSTGRES"
+
+-- Runs SQL on a server, as its administrator would.
+local function psql(uri, sql)
+  local pipe <close> = assert(io.popen(("psql --quiet --tuples-only --no-align --command=%q %q"):format(sql,
+    (uri:gsub("&schema=[%w_]+", "")))))
+  return (assert(pipe:read "a"):gsub("%s+$", ""))
+end
+
+-- Ends the server's process for the connection that has a session.
+local function cut(uri, session)
+  local ended = psql(uri, ("SELECT count(pg_terminate_backend(pid)) FROM pg_locks WHERE locktype = 'advisory' AND "
+    .. "classid = (SELECT oid FROM pg_namespace WHERE nspname = '%s') AND objid = %d AND objsubid = 2"):format(
+    uri:match "schema=([%w_]+)", session))
+  assert.equal("1", ended)
+end
+
+-- Tries again while the store is busy, as a host does.
+local function again(fn, ...)
+  for _ = 1, 100 do
+    local result, err = fn(...)
+    if result ~= nil or not (type(err) == "table" and err.transient) then return result, err end
+  end
+  return fn(...)
+end
+
+describe("A store on a server", function()
+  local uri, store
+  before_each(function()
+    if not given then return pending "KEEL_TEST_POSTGRES names no server" end
+    uri = support.server_uri()
+    store = support.open(uri)
+  end)
+  after_each(support.clean_up)
+
+  it("says where it is without user and password", function()
+    assert.equal("postgres", store:backend())
+    assert.is_truthy(store:path():find "^postgresql://[^@]*%?schema=spec_")
+    assert.is_nil(store:path():find("user", 1, true))
+  end)
+
+  it("is one for all handles and processes", function()
+    local child = support.spawn([[
+      local store = assert(keel.open((...)))
+      assert(store:put("theirs", { thread_id = "t" }))
+      say "done"
+      hear()
+    ]], { uri })
+    child:expect "done"
+    assert.equal("t", store:get("theirs").thread_id)
+  end)
+
+  it("wakes who waits for events, in another process", function()
+    local child = support.spawn([[
+      local store = assert(keel.open((...)))
+      local cursor = assert(store:read_events()).next_cursor
+      say "waits"
+      say(tostring(assert(store:wait_events(cursor, { timeout = 20 }))))
+    ]], { uri })
+    child:expect "waits"
+    assert(store:put("r", { thread_id = "t" }))
+    child:expect "true"
+  end)
+
+  it("goes on after its connection was cut: what it owns stays its own, under a new session", function()
+    local runs = support.manager(store)
+    local run = assert(runs:create_or_reject "t")
+    assert.equal("started", runs:try_start(run.run_id))
+    local lease = assert(store:acquire_lease("n", { ttl = 60 }))
+    local before = store:session_id()
+    cut(uri, before)
+    local _, err = store:append_event { kind = "note" }
+    if err then
+      assert.equal("busy", err.code)
+      assert.is_true(err.transient)
+    end
+    assert(again(store.append_event, store, { kind = "note" }))
+    local now = store:session_id()
+    assert.not_equal(before, now)
+    assert.equal(now, store:get(run.run_id).session_id)
+    assert.is_false(store:session_alive(before))
+    assert(again(store.renew_lease, store, "n", lease.token, 60))
+    assert.same({}, assert(runs:heartbeat()).lost)
+    assert.same({}, support.open(uri):list_inflight { overdue = true })
+    assert(runs:update_run_completion(run.run_id, { status = "success" }))
+    assert.equal("success", store:get(run.run_id).status)
+    assert.same({}, store:verify())
+  end)
+
+  it("undoes a transaction whose connection was cut, and commits nothing of it", function()
+    local session = store:session_id()
+    local tx = assert(store:begin())
+    assert(tx:put("r", { thread_id = "t" }))
+    cut(uri, session)
+    local done, err = tx:put("s", { thread_id = "t" })
+    assert.is_nil(done)
+    assert.equal("busy", err.code)
+    done, err = tx:commit()
+    assert.is_falsy(done)
+    assert.is_true(err.code == "busy" or err.code == "io")
+    assert.is_nil(again(store.get, store, "r"))
+    assert(again(store.put, store, "u", { thread_id = "t" }))
+    assert.same({}, store:verify())
+  end)
+
+  it("takes over what a killed process had, and no sooner", function()
+    local child = support.spawn([[
+      local store = assert(keel.open((...)))
+      local runs = keel.run_manager { store = store }
+      local run = assert(runs:create_or_reject "t")
+      assert(runs:try_start(run.run_id))
+      say(run.run_id)
+      hear()
+    ]], { uri })
+    local id = child:hear()
+    local runs = support.manager(store)
+    assert.equal(0, #assert(runs:reconcile_orphaned_inflight_runs { error = "lost" }))
+    child:kill()
+    assert.is_true(process.poll_until(function()
+      return not store:session_alive(store:get(id).session_id)
+    end))
+    assert.equal(1, #assert(runs:reconcile_orphaned_inflight_runs { error = "lost" }))
+    assert.equal("error", store:get(id).status)
+  end)
+
+  it("lets eight processes make it at once", function()
+    local fresh, children = support.server_uri(), {}
+    for i = 1, 8 do
+      children[i] = support.spawn([[
+        hear()
+        local store = assert(keel.open((...)))
+        assert(store:put("r" .. select(2, ...), { thread_id = "t" }))
+        say(store:epoch())
+      ]], { fresh, i })
+    end
+    for i = 1, 8 do children[i]:say "go" end
+    local epoch = children[1]:hear()
+    for i = 2, 8 do assert.equal(epoch, children[i]:hear()) end
+    local made = support.open(fresh)
+    assert.equal(8, #made:list_by_thread "t")
+    assert.same({}, made:verify())
+  end)
+
+  it("refuses a schema that is another application's, and one that was changed", function()
+    local schema = uri:match "schema=([%w_]+)"
+    psql(uri, ("CREATE SCHEMA other_%s; CREATE TABLE other_%s.things (a int)"):format(schema, schema))
+    local opened, err = keel.open((uri:gsub(schema, "other_" .. schema)))
+    assert.is_nil(opened)
+    assert.equal("store_corrupt", err.code)
+    assert.is_truthy(err.message:find("another application", 1, true))
+    psql(uri, ("ALTER TABLE %s.runs ADD COLUMN mine int"):format(schema))
+    opened, err = keel.open(uri)
+    assert.is_nil(opened)
+    assert.equal("store_corrupt", err.code)
+    assert.is_truthy(err.message:find("have been changed", 1, true))
+  end)
+end)
+
+describe("A server that is started again", function()
+  local folder, uri
+  before_each(function()
+    if not given then return pending "KEEL_TEST_POSTGRES names no server" end
+    folder = support.dir() .. "/server"
+    assert(os.execute("chmod 755 " .. folder:match "^(.*)/"))
+    local pipe <close> = assert(io.popen("tests/postgres.sh start " .. folder))
+    uri = assert(pipe:read "l") .. "&schema=again"
+  end)
+  after_each(function()
+    if folder then os.execute(("tests/postgres.sh stop %s 2>/dev/null"):format(folder)) end
+    folder = nil
+    support.clean_up()
+  end)
+
+  it("has killed nobody: who was there goes on, and nobody's runs are taken meanwhile", function()
+    local store, other = support.open(uri), support.open(uri)
+    local runs = support.manager(store)
+    local run = assert(runs:create_or_reject "t")
+    assert.equal("started", runs:try_start(run.run_id))
+    local session = store:session_id()
+    assert(os.execute(("tests/postgres.sh restart %s"):format(folder)))
+    local rivals = support.manager(other)
+    assert.is_true(again(other.session_alive, other, session))
+    assert.equal(0, #assert(again(rivals.reconcile_orphaned_inflight_runs, rivals, { error = "lost" })))
+    assert(again(runs.update_run_completion, runs, run.run_id, { status = "success" }))
+    assert.equal("success", store:get(run.run_id).status)
+    assert.same({}, store:verify())
+  end)
+end)
