@@ -117,7 +117,7 @@ static enum keel_code delete_run(void)
 }
 
 static const struct operation operations[] = {
-	{"admission", TRANSACTS | EVERY, busy_thread, NULL, admit, NULL},
+	{"admission", TRANSACTS | MANY, busy_thread, NULL, admit, NULL},
 	{"admission with news", TRANSACTS, busy_thread, NULL, admit_and_read, NULL},
 	{"the second admission", TRANSACTS, busy_thread, admitted_before, admit_and_read, NULL},
 	{"a new run", 0, busy_thread, NULL, put_new, NULL},

@@ -300,8 +300,8 @@ static enum keel_code complete_under_savepoint(void)
 }
 
 static const struct operation operations[] = {
-	{"a change of status", EVERY, one_pending, NULL, start_plainly, NULL},
-	{"a final status", EVERY, one_running, NULL, fail_run, NULL},
+	{"a change of status", MANY, one_pending, NULL, start_plainly, NULL},
+	{"a final status", MANY, one_running, NULL, fail_run, NULL},
 	{"completion", 0, one_running, NULL, complete, NULL},
 	{"the second completion", LITTLE_SQL, one_running, completed_before, complete, NULL},
 	{"completion under a savepoint", TRANSACTS, one_running, NULL, complete_under_savepoint, NULL},

@@ -483,6 +483,8 @@ static void expect_failure(enum keel_code code)
 	expect_picture(&before, "it failed and changed something");
 }
 
+enum { SELDOM = 16 };
+
 /* False when nothing was injected. */
 static bool play_round(void)
 {
@@ -516,7 +518,9 @@ static bool play_round(void)
 		reopen_store();
 	if (!has(UNLOCKED))
 		expect_sessions();
-	if (!has(UNSOUND) && !for_good) /* for good, the store comes to the same states */
+	/* For good, the store comes to the same states. What only reads leaves the tables as they were, which was looked at
+	 * already: then it is verified now and then, as it takes longer than all the rest. */
+	if (!has(UNSOUND) && !for_good && (n % SELDOM == 1 || !has(READS | MANY)))
 		check_sound(world.store);
 	close_store();
 	keel_runs_clear(&answered_runs);
@@ -559,11 +563,11 @@ static void learn(void)
  * hundreds where it reads a schema, as many are taken as time allows; KEEL_FAULTS=all takes every one. */
 static long step(void)
 {
-	enum { SQLITE_ALLOCATIONS = 25, FOR_GOOD = 5 }; /* odd: N has to be even and odd by turns */
+	enum { SQLITE_ALLOCATIONS = 25, MANY_ALLOCATIONS = 400, FOR_GOOD = 5 }; /* odd: N is even and odd by turns */
 	const char *wanted = getenv("KEEL_FAULTS");
-	if (trial->fault != FAULT_SQLITE_MEMORY || has(EVERY) || (wanted && strcmp(wanted, "all") == 0))
+	if (trial->fault != FAULT_SQLITE_MEMORY || (wanted && strcmp(wanted, "all") == 0))
 		return 1;
-	return (1 + chances / SQLITE_ALLOCATIONS) * (for_good ? FOR_GOOD : 1);
+	return (1 + chances / (has(MANY) ? MANY_ALLOCATIONS : SQLITE_ALLOCATIONS)) * (for_good ? FOR_GOOD : 1);
 }
 
 static void sweep(void **state)

@@ -26,7 +26,7 @@ enum {
 	UNSOUND = 32,     /* its fixture is damaged: verify finds that */
 	UNLOCKED = 64,    /* loses the locks of sessions: who lives is a guess */
 	LITTLE_SQL = 128, /* makes too few calls for the usual minimum */
-	EVERY = 256       /* no place to fail is left out, however many there are */
+	MANY = 256        /* of the places to fail, which are thousands, not just a few are taken */
 };
 
 struct operation {
