@@ -180,6 +180,7 @@ tests/assertions.sh >/dev/null || echo "tests/assertions.sh:1: fewer than 2 asse
 		>>"$problems"
 
 checked_by tests/predicates.lua
+checked_by tests/schemas.lua
 
 # --- What is written down ---------------------------------------------------------------------------------------------
 
