@@ -176,16 +176,26 @@ local function transact(store, keep, fn, ...)
   return nil, err
 end
 
+-- The same once more: it may be another's by now.
+local function again(self, keep, fn, ...)
+  local _, problem = self:session_id()
+  if problem then return nil, problem end
+  self._transacts = true
+  local result, err = transact(self.store, keep, fn, ...)
+  self._transacts = false
+  return result, err
+end
+
 -- A transaction is somebody's: who it is is asked before, as all calls are busy in it.
 local function transact_as(self, what, keep, fn, ...)
-  if self._own == nil then
-    local _, err = self:session_id()
-    if err then return nil, err end
-  end
+  local _, problem = self:session_id()
+  if problem then return nil, problem end
   local until_then = begin(self)
+  self._transacts = true
   local result, err = transact(self.store, keep, fn, ...)
+  self._transacts = false
   if result ~= nil then return result, err end
-  return go_on(self, what, until_then, result, err, nil, transact, self.store, keep, fn, ...)
+  return go_on(self, what, until_then, result, err, nil, again, self, keep, fn, ...)
 end
 
 --- Runs fn(tx, ...) in a transaction, the whole of it once or as often as the retry policy says. fn returns a result,
@@ -228,8 +238,9 @@ end
 ---@return integer? session_id
 ---@return keel.Error? err
 function Client:session_id()
+  if self._own ~= nil and (self._lasts or self._transacts) then return self._own end
   if self._lasts == nil then self._lasts = lasts(self.store) end
-  if (self._own == nil or not self._lasts) and optional(self.store, "session_id") then
+  if optional(self.store, "session_id") then
     local session_id, err = self:call("session_id")
     if session_id == nil then return nil, err end
     self._own = session_id
@@ -242,7 +253,7 @@ end
 ---@return boolean alive
 ---@return boolean? undecided nothing here can tell
 function Client:is_alive(session_id)
-  if session_id == self._own and self._lasts then return true, false end
+  if session_id == self._own and (self._lasts or self._transacts) then return true, false end
   if not optional(self.store, "session_alive") then return false end
   local alive, undecided = self:call("session_alive", session_id)
   return alive ~= false, undecided == true
