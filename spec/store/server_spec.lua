@@ -30,9 +30,9 @@ local function again(fn, ...)
 end
 
 describe("A store on a server", function()
+  if not given then return pending "KEEL_TEST_POSTGRES names no server" end
   local uri, store
   before_each(function()
-    if not given then return pending "KEEL_TEST_POSTGRES names no server" end
     uri = support.server_uri()
     store = support.open(uri)
   end)
@@ -162,9 +162,9 @@ describe("A store on a server", function()
 end)
 
 describe("A server that is started again", function()
+  if not given then return pending "KEEL_TEST_POSTGRES names no server" end
   local folder, uri
   before_each(function()
-    if not given then return pending "KEEL_TEST_POSTGRES names no server" end
     folder = support.dir() .. "/server"
     assert(os.execute("chmod 755 " .. folder:match "^(.*)/"))
     local pipe <close> = assert(io.popen("tests/postgres.sh start " .. folder))
