@@ -37,6 +37,7 @@ static enum keel_code postgres_open(const struct keel_sql_config *config, struct
 	if (!sql)
 		return keel_fail_memory(err);
 	sql->head.driver = &keel_postgres_driver;
+	sql->event = -1;
 	sql->readonly = config->readonly;
 	sql->flushes = config->durability == KEEL_DURABILITY_FULL;
 	enum keel_code code = postgres_read_uri(config->uri, &uri, sql->schema, err);

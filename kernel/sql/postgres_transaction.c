@@ -1,9 +1,9 @@
 /* postgres_transaction.c - the transactions of the PostgreSQL driver. Uses: postgres_answer.
  *
  * A writing transaction holds the store's lock, an advisory one, until it ends. The server has a queue for it: who asks
- * is not sent away but asks again whether it is his turn. It commits without waiting for the disk; in the same message
- * a second, tiny one follows that does, and its flush covers all that was written before. So nobody holds the lock
- * while a disk turns.
+ * is not sent away but asks again whether its turn has come. It commits without waiting for the disk; in the same
+ * message a second, tiny one follows that does, and its flush covers all that was written before. So nobody holds the
+ * lock while a disk turns.
  */
 #include "sql/postgres_parts.h"
 

@@ -67,7 +67,7 @@ describe("A store on a server", function()
     child:expect "true"
   end)
 
-  it("goes on after its connection was cut: what it owns stays its own, under a new session", function()
+  it("PG-2: goes on after its connection was cut: what it owns stays its own, under a new session", function()
     local runs = support.manager(store)
     local run = assert(runs:create_or_reject "t")
     assert.equal("started", runs:try_start(run.run_id))
@@ -92,6 +92,18 @@ describe("A store on a server", function()
     assert.same({}, store:verify())
   end)
 
+  it("PG-2: refuses a write to what was taken over while its connection was gone", function()
+    local runs, rivals = support.manager(store), support.manager(support.open(uri))
+    local run = assert(runs:create_or_reject "t")
+    assert.equal("started", runs:try_start(run.run_id))
+    cut(uri, store:session_id())
+    assert.equal(1, #assert(rivals:reconcile_orphaned_inflight_runs { error = "lost" }))
+    local done, err = again(runs.update_run_completion, runs, run.run_id, { status = "success" })
+    assert.is_falsy(done)
+    assert.equal("stale_owner", err.code)
+    assert.equal("error", store:get(run.run_id).status)
+  end)
+
   it("undoes a transaction whose connection was cut, and commits nothing of it", function()
     local session = store:session_id()
     local tx = assert(store:begin())
@@ -108,7 +120,7 @@ describe("A store on a server", function()
     assert.same({}, store:verify())
   end)
 
-  it("takes over what a killed process had, and no sooner", function()
+  it("PG-2: takes over what a killed process had, and no sooner", function()
     local child = support.spawn([[
       local store = assert(keel.open((...)))
       local runs = keel.run_manager { store = store }
