@@ -67,6 +67,23 @@ describe("A store on a server", function()
     child:expect "true"
   end)
 
+  it("has the server tell whoever listens of a commit with events, and nobody when nobody does", function()
+    local schema, base = uri:match "schema=([%w_]+)", uri:gsub("&schema=[%w_]+", "")
+    local script = support.dir() .. "/script"
+    local function told(lock)
+      local file <close> = assert(io.open(script, "w"))
+      file:write(("SET search_path = %s;\n%s"):format(schema, lock),
+        "SELECT 'LISTEN keel_' || current_schema()::regnamespace::oid::bigint \\gexec\n",
+        ("\\! psql --quiet --command=\"SET search_path = %s; INSERT INTO events (kind, at) VALUES ('note', 1)\" '%s'\n")
+          :format(schema, base), "SELECT 1;\n")
+      file:close()
+      local pipe <close> = assert(io.popen(("psql --quiet --file=%s '%s' 2>&1"):format(script, base)))
+      return assert(pipe:read "a"):find("Asynchronous notification \"keel_", 1, true) ~= nil
+    end
+    assert.is_false(told "")
+    assert.is_true(told "SELECT pg_advisory_lock_shared(current_schema()::regnamespace::oid::bigint << 32 | 1);\n")
+  end)
+
   it("PG-2: goes on after its connection was cut: what it owns stays its own, under a new session", function()
     local runs = support.manager(store)
     local run = assert(runs:create_or_reject "t")
