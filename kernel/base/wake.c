@@ -27,7 +27,8 @@ static void close_own(int *descriptor)
 enum keel_code keel_wake_init(struct keel_wake *wake, struct keel_error *err)
 {
 	wake->file.fd = -1;
-	wake->inotify = wake->server = wake->event = -1;
+	wake->inotify = wake->event = -1;
+	wake->server = NULL;
 	return keel_sidefile_watch(&wake->file, err);
 }
 
@@ -121,7 +122,7 @@ bool keel_waiter_due(struct keel_waiter *waiter, struct keel_wake *wake, const c
 		watch(waiter, wake, path);
 	waiter->started = true;
 	waiter->seen = wake->count;
-	bool can_hear = waiter->watching || wake->server >= 0;
+	bool can_hear = waiter->watching || wake->server;
 	waiter->due = !path && !can_hear ? INT64_MAX : now + (can_hear ? BACKSTOP_US : POLL_US);
 	return true;
 }
@@ -138,7 +139,8 @@ void keel_waiter_poll(struct keel_waiter *waiter)
 
 void keel_waiter_block(const struct keel_waiter *waiter, const struct keel_wake *wake, int64_t deadline)
 {
-	struct pollfd descriptor = {.fd = waiter->watching ? inotify_of(waiter, wake) : wake->server, .events = POLLIN};
+	int server = wake->server ? *wake->server : -1;
+	struct pollfd descriptor = {.fd = waiter->watching ? inotify_of(waiter, wake) : server, .events = POLLIN};
 	int64_t until = waiter->due < deadline ? waiter->due : deadline;
 	int64_t left = until - keel_monotonic_us();
 	if (left <= 0)
@@ -153,14 +155,17 @@ static int poll_server(struct keel_waiter *waiter, const struct keel_wake *wake)
 	const struct itimerspec time = {{0, BACKSTOP_US * 1000}, {0, BACKSTOP_US * 1000}};
 	struct epoll_event event = {.events = EPOLLIN};
 	/* The connection may have been made anew, under the same number too; what is closed has left the set by itself. */
+	if (waiter->poll >= 0 && *wake->server < 0)
+		return waiter->poll;
 	if (waiter->poll >= 0)
-		return epoll_ctl(waiter->poll, EPOLL_CTL_ADD, wake->server, &event) == 0 || errno == EEXIST ? waiter->poll : -1;
+		return epoll_ctl(waiter->poll, EPOLL_CTL_ADD, *wake->server, &event) == 0 || errno == EEXIST ? waiter->poll
+																									 : -1;
 	waiter->poll = epoll_create1(EPOLL_CLOEXEC);
 	waiter->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 	if (waiter->poll >= 0 && waiter->timer >= 0 && timerfd_settime(waiter->timer, 0, &time, NULL) == 0 &&
 		epoll_ctl(waiter->poll, EPOLL_CTL_ADD, waiter->timer, &event) == 0 && wake->event >= 0 &&
 		epoll_ctl(waiter->poll, EPOLL_CTL_ADD, wake->event, &event) == 0 &&
-		epoll_ctl(waiter->poll, EPOLL_CTL_ADD, wake->server, &event) == 0)
+		(*wake->server < 0 || epoll_ctl(waiter->poll, EPOLL_CTL_ADD, *wake->server, &event) == 0))
 		return waiter->poll;
 	close_own(&waiter->poll);
 	close_own(&waiter->timer);
@@ -169,7 +174,7 @@ static int poll_server(struct keel_waiter *waiter, const struct keel_wake *wake)
 
 int keel_waiter_descriptor(struct keel_waiter *waiter, struct keel_wake *wake, const char *path)
 {
-	if (wake->server >= 0)
+	if (wake->server)
 		return poll_server(waiter, wake);
 	if (path && (waiter->inotify < 0 || !waiter->watching)) {
 		if (waiter->inotify < 0)

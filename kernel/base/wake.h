@@ -29,7 +29,7 @@ enum {
 struct keel_wake {
 	struct keel_sidefile file; /* a writer's: asks, and writes into the file */
 	int inotify;               /* made by the first to wait: -1 before, or when there is none to be had */
-	int server;                /* instead of the file: the socket on which news comes; -1: none. Not closed here */
+	const int *server;         /* instead of the file: where the socket stands on which news comes, or -1; NULL: none */
 	int event;                 /* with it: readable when there was news that cannot be seen on the socket; -1: none */
 	uint64_t count;            /* of wake-ups, by others or by this handle's own commits */
 };

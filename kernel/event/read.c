@@ -110,6 +110,14 @@ enum keel_code keel_event_ends(struct keel_store *store, int64_t *low, int64_t *
 	return code;
 }
 
+/* On a server commits are seen a moment before they are on the disk. A crash then takes them back, and gives their ids
+ * again: a reader who had seen the first ones would never see the others. */
+static enum keel_code await_disk(struct keel_store *store, struct keel_error *err)
+{
+	const struct keel_sql_driver *driver = store->sql->driver;
+	return driver->durable ? driver->durable(store->sql, err) : KEEL_OK;
+}
+
 enum keel_code keel_event_low_water(struct keel_store *store, int64_t *id, struct keel_error *err)
 {
 	int64_t newest;
@@ -121,7 +129,9 @@ enum keel_code keel_event_high_water(struct keel_store *store, int64_t *id, stru
 {
 	int64_t low;
 	enum keel_code code = keel_store_check(store, err);
-	return code == KEEL_OK ? keel_event_ends(store, &low, id, err) : code;
+	if (code == KEEL_OK)
+		code = keel_event_ends(store, &low, id, err);
+	return code == KEEL_OK && *id >= low ? await_disk(store, err) : code;
 }
 
 static enum keel_code damaged_log(const struct keel_store *store, int64_t id, struct keel_error *err)
@@ -264,6 +274,8 @@ enum keel_code keel_event_read(struct keel_store *store, const struct keel_event
 	if (last < next)
 		return KEEL_OK;
 	code = read_walks(store, query, next, &missing, list, err);
+	if (code == KEEL_OK)
+		code = await_disk(store, err);
 	/* Somebody may have pruned between the two looks. */
 	int64_t seen = last;
 	if (code == KEEL_OK)

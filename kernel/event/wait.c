@@ -137,7 +137,7 @@ enum keel_code keel_event_wait(struct keel_store *store, int64_t next_event_id, 
 	code = look(store, next_event_id, ready, &why);
 	if (*ready || timeout_us == 0 || (code != KEEL_OK && code != KEEL_BUSY))
 		return keel_fail_as(err, code, &why);
-	if (!store->wake_path && store->wake.server < 0 && deadline == INT64_MAX)
+	if (!store->wake_path && !store->wake.server && deadline == INT64_MAX)
 		return keel_fail_field(err, "timeout", "a wait on a store in memory that blocks would never end");
 	code = keel_event_waiter_open(store, next_event_id, &self, err);
 	if (code != KEEL_OK)

@@ -24,6 +24,9 @@ static void postgres_close(struct keel_sql *base)
 	struct postgres_sql *sql = postgres_own(base);
 	postgres_drop_statements(sql);
 	postgres_take_back(sql); /* the server would not notice, while it waits, that nobody asks any more */
+	postgres_let_go(sql);
+	if (sql->descriptor)
+		*sql->descriptor = -1;
 	PQfinish(sql->db);
 	keel_free(sql->path);
 	keel_free(sql);
@@ -296,10 +299,11 @@ const struct keel_sql_driver keel_postgres_driver = {
 	.judge = postgres_judge,
 	.listen = postgres_listen,
 	.news = postgres_news,
-	.descriptor = postgres_descriptor,
+	.keep_descriptor = postgres_keep_descriptor,
 	.connection = postgres_connection,
 	.last_key = postgres_last_key,
 	.text_size = postgres_text_size,
+	.durable = postgres_durable,
 };
 
 const struct keel_sql_driver *keel_postgres(void)

@@ -78,8 +78,10 @@ enum keel_code postgres_answer(struct postgres_sql *sql, int64_t deadline_us, PG
 		code = postgres_fail(sql, NULL, err);
 	if (sql->listens)
 		postgres_hear(sql);
-	if (PQstatus(sql->db) != CONNECTION_OK)
+	if (PQstatus(sql->db) != CONNECTION_OK) {
 		sql->failed = sql->open; /* the server undoes what a lost connection has left */
+		postgres_show_descriptor(sql);
+	}
 	if (code == KEEL_OK)
 		*out = kept;
 	else
@@ -87,12 +89,12 @@ enum keel_code postgres_answer(struct postgres_sql *sql, int64_t deadline_us, PG
 	return code;
 }
 
-/* Ends the connection, without a word to the server that might not come through. */
-static void cut(struct postgres_sql *sql)
+void postgres_cut(struct postgres_sql *sql)
 {
 	shutdown(PQsocket(sql->db), SHUT_RDWR);
 	while (PQconsumeInput(sql->db))
 		continue;
+	postgres_show_descriptor(sql);
 }
 
 enum keel_code postgres_wait(struct postgres_sql *sql, PGresult **result, struct keel_error *err)
@@ -101,7 +103,7 @@ enum keel_code postgres_wait(struct postgres_sql *sql, PGresult **result, struct
 	if (code == KEEL_OK || PQstatus(sql->db) != CONNECTION_OK || !PQisBusy(sql->db))
 		return code;
 	/* What comes now would be taken for the answer to something else. */
-	cut(sql);
+	postgres_cut(sql);
 	sql->failed = sql->open;
 	return keel_fail(err, KEEL_BUSY, "%s: no answer came for %d s, and the connection was given up", sql->path,
 					 POSTGRES_ANSWER_US / 1000000);
@@ -132,7 +134,7 @@ void postgres_undo(struct postgres_sql *sql)
 		PQclear(result);
 		/* What was begun must not become a part of what comes next. */
 		if (PQtransactionStatus(sql->db) != PQTRANS_IDLE)
-			cut(sql);
+			postgres_cut(sql);
 	}
 	sql->open = sql->failed = false;
 	sql->savepoints = 0;

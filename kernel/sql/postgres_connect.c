@@ -89,7 +89,7 @@ static void say_nothing(void *data, const char *message)
  * ours is a search in an index, and is told to be. */
 static enum keel_code configure(struct postgres_sql *sql, struct keel_error *err)
 {
-	char text[1024];
+	char text[1280];
 	PGresult *answer;
 	PQsetNoticeProcessor(sql->db, say_nothing, NULL);
 	if (PQsetnonblocking(sql->db, 1) != 0)
@@ -102,10 +102,14 @@ static enum keel_code configure(struct postgres_sql *sql, struct keel_error *err
 		" SET idle_in_transaction_session_timeout = '30s'; SET client_connection_check_interval = '1s';"
 		" SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;"
 		" SET tcp_user_timeout = 10000; SET default_transaction_read_only = %s;"
-		" SET client_min_messages = error;"
+		" SET client_min_messages = error; %s"
 		" SELECT pg_backend_pid(), current_setting('server_version_num'), current_setting('server_encoding'),"
 		" pg_is_in_recovery()",
-		sql->schema, sql->readonly ? "on" : "off");
+		sql->schema, sql->readonly ? "on" : "off",
+		/* What the administrator wants to wait for is his to say, but for nothing. */
+		sql->flushes ? "SELECT set_config('synchronous_commit', 'on', false)"
+					   " WHERE current_setting('synchronous_commit') = 'off';"
+					 : "");
 	enum keel_code code = postgres_exec(sql, text, &answer, err);
 	if (code != KEEL_OK)
 		return code;
@@ -155,11 +159,16 @@ enum keel_code postgres_revive(struct postgres_sql *sql, struct keel_error *err)
 {
 	if (PQstatus(sql->db) == CONNECTION_OK)
 		return KEEL_OK;
-	sql->open = sql->failed = sql->waits = sql->listens = false;
+	sql->open = sql->failed = sql->waits = sql->holds = sql->listens = false;
 	sql->savepoints = 0;
 	PQreset(sql->db);
-	if (PQstatus(sql->db) == CONNECTION_OK)
-		return configure(sql, err);
+	postgres_show_descriptor(sql);
+	if (PQstatus(sql->db) == CONNECTION_OK) {
+		enum keel_code code = configure(sql, err);
+		if (code != KEEL_OK)
+			postgres_cut(sql); /* what it has not been told must not be taken for told */
+		return code;
+	}
 	char reason[512];
 	copy_reason(reason, sizeof reason, PQerrorMessage(sql->db), PQuser(sql->db));
 	enum keel_code code = keel_fail(err, KEEL_IO, "%s: cannot connect again: %s", sql->path, reason);

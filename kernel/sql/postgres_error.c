@@ -59,5 +59,6 @@ enum keel_code postgres_fail(struct postgres_sql *sql, const PGresult *result, s
 	/* No answer of the server's: libpq itself. Without memory it has no result to say so in. */
 	if (PQstatus(sql->db) == CONNECTION_OK)
 		return keel_fail_memory(err);
+	postgres_show_descriptor(sql);
 	return keel_fail(err, KEEL_BUSY, "%s: the connection is lost", sql->path);
 }

@@ -23,8 +23,10 @@ struct postgres_sql {
 	bool open;          /* a transaction is, as far as we know */
 	bool failed;        /* and an error in it keeps it from committing */
 	bool waits;         /* for the lock of the store, which was asked for */
+	bool holds;         /* the lock of a session, as long as the connection lasts */
 	bool listens, told; /* news: it has come */
 	int event;          /* with listens: whom to tell; -1: nobody */
+	int *descriptor;    /* where the socket is to be found, or -1 while there is none; NULL: nobody asks */
 	int savepoints;
 	int64_t changes, inserted; /* by the last statement */
 	int64_t lock;              /* the store's, among the advisory locks */
@@ -37,6 +39,13 @@ struct postgres_sql {
 static inline struct postgres_sql *postgres_own(struct keel_sql *sql)
 {
 	return (struct postgres_sql *)sql;
+}
+
+/* Says where the socket is by now: whenever libpq may have closed it, or opened another. */
+static inline void postgres_show_descriptor(struct postgres_sql *sql)
+{
+	if (sql->descriptor)
+		*sql->descriptor = PQsocket(sql->db);
 }
 
 /* postgres_text.c: our SQL as the server reads it. `?3` becomes `$2` when it is the second number that occurs; numbers
@@ -67,6 +76,9 @@ enum keel_code postgres_answer(struct postgres_sql *sql, int64_t deadline_us, PG
 
 /* The same within POSTGRES_ANSWER_US; later than that the connection is cut. */
 enum keel_code postgres_wait(struct postgres_sql *sql, PGresult **result, struct keel_error *err);
+
+/* Ends the connection, without a word to the server that might not come through. */
+void postgres_cut(struct postgres_sql *sql);
 
 /* Takes note of what the server has told besides. */
 void postgres_hear(struct postgres_sql *sql);
@@ -111,8 +123,9 @@ void postgres_drop_statements(struct postgres_sql *sql);
 enum keel_code postgres_hold(struct keel_sql *sql, int64_t session, struct keel_error *err);
 enum keel_code postgres_judge(struct keel_sql *sql, int64_t session, bool *alive, struct keel_error *err);
 enum keel_code postgres_listen(struct keel_sql *sql, int event, bool *listens, struct keel_error *err);
+void postgres_let_go(struct postgres_sql *sql); /* of all that; for one that is to be closed */
 bool postgres_news(struct keel_sql *sql);
-int postgres_descriptor(struct keel_sql *sql);
+void postgres_keep_descriptor(struct keel_sql *sql, int *descriptor);
 int64_t postgres_connection(struct keel_sql *sql);
 
 /* postgres_transaction.c: slots of the driver. */
@@ -123,5 +136,6 @@ enum keel_code postgres_commit(struct keel_sql *sql, struct keel_error *err);
 enum keel_code postgres_savepoint(struct keel_sql *sql, struct keel_error *err);
 enum keel_code postgres_release(struct keel_sql *sql, struct keel_error *err);
 enum keel_code postgres_rollback_to(struct keel_sql *sql, struct keel_error *err);
+enum keel_code postgres_durable(struct keel_sql *sql, struct keel_error *err);
 
 #endif

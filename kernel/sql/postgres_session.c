@@ -11,10 +11,13 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/monotonic.h"
 
 /* A server that is started again has no locks, and nobody has died. For so long the sessions of before are taken for
  * alive, until their processes have connected again and made new ones of them. */
 enum { GRACE_S = 15 };
+
+enum { LET_GO_US = 1000000 }; /* how long closing waits for the server to say that it has heard */
 
 /* The number of the schema, as the first of two of a lock. */
 static int32_t lock_space(const struct postgres_sql *sql)
@@ -45,7 +48,17 @@ enum keel_code postgres_hold(struct keel_sql *base, int64_t session, struct keel
 	enum keel_code code = ask(sql, text, &held, err);
 	if (code == KEEL_OK && !held)
 		code = keel_fail(err, KEEL_BUSY, "%s: somebody is just looking at session %" PRId64, sql->path, session);
+	sql->holds = sql->holds || code == KEEL_OK;
 	return code;
+}
+
+void postgres_let_go(struct postgres_sql *sql)
+{
+	PGresult *unused = NULL;
+	if (!sql->holds || PQstatus(sql->db) != CONNECTION_OK || !PQsendQuery(sql->db, "SELECT pg_advisory_unlock_all()"))
+		return;
+	postgres_answer(sql, keel_later(keel_monotonic_us(), LET_GO_US), &unused, NULL);
+	PQclear(unused);
 }
 
 enum keel_code postgres_judge(struct keel_sql *base, int64_t session, bool *alive, struct keel_error *err)
@@ -89,6 +102,7 @@ bool postgres_news(struct keel_sql *base)
 	struct postgres_sql *sql = postgres_own(base);
 	if (!sql->waits)
 		PQconsumeInput(sql->db);
+	postgres_show_descriptor(sql);
 	postgres_hear(sql);
 	/* Of what a lost connection would have told, nobody knows. */
 	bool told = sql->told || PQstatus(sql->db) != CONNECTION_OK;
@@ -101,7 +115,9 @@ int64_t postgres_connection(struct keel_sql *base)
 	return postgres_own(base)->connection;
 }
 
-int postgres_descriptor(struct keel_sql *base)
+void postgres_keep_descriptor(struct keel_sql *base, int *descriptor)
 {
-	return PQsocket(postgres_own(base)->db);
+	struct postgres_sql *sql = postgres_own(base);
+	sql->descriptor = descriptor;
+	postgres_show_descriptor(sql);
 }

@@ -151,6 +151,16 @@ enum keel_code postgres_commit(struct keel_sql *base, struct keel_error *err)
 	return keel_fail_as(err, code, &why);
 }
 
+enum keel_code postgres_durable(struct keel_sql *base, struct keel_error *err)
+{
+	/* Who wrote flushes within the moment: mostly there is nothing to wait for. A standby has only what is flushed. */
+	static const char unless_it_is[] =
+		"SELECT CASE WHEN pg_is_in_recovery() OR pg_current_wal_insert_lsn() <= pg_current_wal_flush_lsn() THEN NULL"
+		" ELSE pg_logical_emit_message(true, 'keel', '') END";
+	struct postgres_sql *sql = postgres_own(base);
+	return sql->flushes && !sql->open ? postgres_exec(sql, unless_it_is, NULL, err) : KEEL_OK;
+}
+
 /* Each has a name of its own: those of one name would pile up until they are released. */
 static enum keel_code at_savepoint(struct postgres_sql *sql, const char *format, struct keel_error *err)
 {

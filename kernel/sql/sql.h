@@ -127,12 +127,13 @@ struct keel_sql_driver {
 	enum keel_code (*hold)(struct keel_sql *sql, int64_t session, struct keel_error *err);
 	enum keel_code (*judge)(struct keel_sql *sql, int64_t session, bool *alive, struct keel_error *err);
 	/* Likewise: has the server tell of commits with events from now on; whether it has told of any since the last
-	 * question; the descriptor that becomes readable when it does, and at other times. What it tells in an answer to
-	 * something else is passed on to `event`, an eventfd; -1: to nobody. *listens is false while somebody writes who
-	 * will not tell: ask again. The last two cannot fail. */
+	 * question. What it tells in an answer to something else is passed on to `event`, an eventfd; -1: to nobody.
+	 * *listens is false while somebody writes who will not tell: ask again. `news` cannot fail. */
 	enum keel_code (*listen)(struct keel_sql *sql, int event, bool *listens, struct keel_error *err);
 	bool (*news)(struct keel_sql *sql);
-	int (*descriptor)(struct keel_sql *sql);
+	/* Likewise: keeps the connection's descriptor in *descriptor from now on until it is closed: readable with news and
+	 * at other times, -1 while there is none. Whoever forks must have it closed in the child. Cannot fail. */
+	void (*keep_descriptor)(struct keel_sql *sql, int *descriptor);
 	/* Likewise: which connection it is. It grows when a lost one was made anew, as beginning a transaction does: what
 	 * was held by the one before is not held any more. Cannot fail. */
 	int64_t (*connection)(struct keel_sql *sql);
@@ -141,6 +142,10 @@ struct keel_sql_driver {
 	/* How many bytes the text in a column of the row with this key has, without reading it; 0 for null and no row. */
 	enum keel_code (*text_size)(struct keel_sql *sql, const char *table, const char *column, int64_t key, int64_t *size,
 								struct keel_error *err);
+	/* Of a driver whose commits can be seen before they are on the disk; NULL of others. What was read so far, outside
+	 * of a transaction, is there when this, or the step after it if this puts it off, has succeeded. It does nothing
+	 * unless the durability is full; nor in a transaction: what that has read is there once it has committed. */
+	enum keel_code (*durable)(struct keel_sql *sql, struct keel_error *err);
 };
 
 /* The head of every driver's connection and statement. */

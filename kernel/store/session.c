@@ -195,7 +195,6 @@ void keel_session_check(struct keel_store *store)
 	if (!driver->connection || driver->connection(store->sql) == store->connection)
 		return;
 	store->connection = driver->connection(store->sql);
-	store->side.fd = store->wake.server = driver->descriptor(store->sql);
 	store->lost = store->session ? store->session : store->lost;
 	store->session = 0;
 }

@@ -61,6 +61,8 @@ enum keel_code keel_store_session_state(struct keel_store *store, int64_t sessio
 	enum keel_code code = keel_store_check(store, err);
 	if (code != KEEL_OK)
 		return code;
+	if (!store->open)
+		keel_session_check(store);
 	if (session && session == store->session) {
 		*state = KEEL_SESSION_ALIVE;
 		return KEEL_OK;

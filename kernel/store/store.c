@@ -115,9 +115,11 @@ static enum keel_code attach(struct keel_store *store, const char *uri, struct k
 		code = keel_fail(err, KEEL_NOT_SUPPORTED, "exclusive = true is for stores in files, not on a server");
 	if (code == KEEL_OK)
 		code = driver->open(&config, &store->sql, err);
-	if (code == KEEL_OK && driver->descriptor)
-		/* The first is closed in a forked child, which must not speak for us. */
-		store->side.fd = store->wake.server = driver->descriptor(store->sql);
+	if (code == KEEL_OK && driver->keep_descriptor) {
+		/* It is closed in a forked child, which must not speak for us. */
+		driver->keep_descriptor(store->sql, &store->side.fd);
+		store->wake.server = &store->side.fd;
+	}
 	if (code == KEEL_OK && driver->connection)
 		store->connection = driver->connection(store->sql);
 	if (code == KEEL_OK)
@@ -221,8 +223,7 @@ enum keel_code keel_store_open(const char *uri, const struct keel_store_options 
 	if (!store)
 		return keel_fail_memory(err);
 	store->options = *options;
-	store->side.fd = store->wake.file.fd = store->wake.inotify = store->wake.server = store->wake.event =
-		store->files.folder = -1;
+	store->side.fd = store->wake.file.fd = store->wake.inotify = store->wake.event = store->files.folder = -1;
 	enum keel_code code = check_options(options, &why);
 	if (code == KEEL_OK)
 		code = keel_sidefile_watch(&store->side, &why);
@@ -232,8 +233,6 @@ enum keel_code keel_store_open(const char *uri, const struct keel_store_options 
 		code = name_owner(store, &why);
 	while (code == KEEL_OK && (code = attach(store, uri, &why)) == KEEL_BUSY && keel_store_wait(store, &deadline)) {
 		/* Somebody else is creating, recovering or closing it: from the beginning. */
-		if (store->sql && store->sql->driver->descriptor)
-			store->side.fd = store->wake.server = -1; /* the connection's */
 		if (store->sql)
 			store->sql->driver->close(store->sql);
 		store->sql = NULL;
@@ -263,10 +262,7 @@ void keel_store_close(struct keel_store *store)
 		 * for a writer to clear away, not for one who only reads. */
 		if (store->files.left || keel_files_check(store, NULL) != KEEL_OK)
 			store->sql->driver->leave_log(store->sql);
-		bool is_file = keel_store_is_file(store);
 		store->sql->driver->close(store->sql);
-		if (!is_file)
-			store->side.fd = -1; /* it was the connection's */
 	}
 	keel_sidefile_close(&store->side); /* ends the session, after its last write */
 	keel_files_close(store);

@@ -13,6 +13,7 @@
 static const struct keel_sql_driver *driver; /* the one that is tested */
 static struct keel_sql_config config;
 static struct keel_sql *sql;
+static int descriptor; /* of its connection to a server */
 static char uri[512];
 
 static struct keel_sql *connect_again(void)
@@ -67,6 +68,8 @@ static int open_driver(void **state)
 	else
 		snprintf(uri, sizeof uri, "%s&schema=drivers_%d_%d", getenv("KEEL_TEST_POSTGRES"), (int)getpid(), ++schemas);
 	sql = connect_again();
+	if (driver->keep_descriptor)
+		driver->keep_descriptor(sql, &descriptor);
 	begin_on(sql);
 	run(sql, "CREATE TABLE runs (seq INTEGER PRIMARY KEY, name TEXT, amount BIGINT)");
 	if (driver != &keel_sqlite_driver)
@@ -566,10 +569,62 @@ TEST(lost_in_between)
 	refuse(BUSY, keel_step(statement, &row, &why));
 	must(why.transient);
 	keel_reset(statement);
+	assert_int_equal(descriptor, -1); /* the number may be somebody else's by now */
 	assert_int_equal(number("SELECT count(*) FROM runs"), 0);
+	must(descriptor >= 0);
 	end_connection(sql, other);
 	begin_on(sql);
 	driver->rollback(sql);
+	driver->close(other);
+}
+
+/* Closing ends a session at once, and not when the server's process has noticed. */
+TEST(closing_lets_go_at_once)
+{
+	for (int64_t session = 1; session <= 50; session++) {
+		struct keel_sql *other = connect_again();
+		succeed(driver->hold(other, session, &why));
+		refuse(BUSY, driver->hold(sql, session, &why));
+		driver->close(other);
+		succeed(driver->hold(sql, session, &why));
+	}
+}
+
+#define WRITTEN "SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint"
+#define FLUSHED "SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint"
+
+/* What others committed without waiting for the disk is on it before who has read it goes on; what is there already is
+ * not waited for, and not written anew. */
+TEST(what_was_read_is_durable)
+{
+	struct keel_sql *other = connect_again();
+	setenv("PGOPTIONS", "-c synchronous_commit=off", 1); /* as an administrator may set it for the role */
+	struct keel_sql *safe = connect_again();
+	unsetenv("PGOPTIONS");
+	assert_int_equal(number_on(safe, "SELECT current_setting('synchronous_commit') <> 'off'"), 1);
+	driver->close(safe);
+	config.durability = KEEL_DURABILITY_NORMAL;
+	struct keel_sql *hasty = connect_again();
+	int64_t written, behind = 0, unchanged = 0;
+	for (int i = 0; i < 20; i++) {
+		begin_on(hasty);
+		run(hasty, "INSERT INTO runs (amount) VALUES (1)");
+		succeed(driver->commit(hasty, &why));
+		succeed(driver->durable(hasty, &why)); /* which does not ask for it */
+		written = number_on(other, WRITTEN);
+		behind += number_on(other, FLUSHED) < written;
+		succeed(driver->durable(sql, &why));
+		must(number_on(other, FLUSHED) >= written);
+		written = number_on(other, WRITTEN);
+		succeed(driver->durable(sql, &why));
+		unchanged += number_on(other, WRITTEN) == written;
+	}
+	must(behind > 0 && unchanged > 0); /* the server writes at times of its own, too */
+	begin_on(sql);
+	succeed(driver->durable(sql, &why));
+	must(driver->in_transaction(sql));
+	driver->rollback(sql);
+	driver->close(hasty);
 	driver->close(other);
 }
 
@@ -579,12 +634,12 @@ TEST(lost_in_a_commit)
 	struct keel_sql *other = connect_again();
 	begin_on(sql);
 	insert("a", 1, 1);
-	shutdown(driver->descriptor(sql), SHUT_RD); /* what is sent arrives; no answer does */
+	shutdown(descriptor, SHUT_RD); /* what is sent arrives; no answer does */
 	succeed(driver->commit(sql, &why));
 	assert_int_equal(number_on(other, "SELECT sum(amount) FROM runs"), 1);
 	begin_on(sql);
 	insert("b", 1, 1);
-	shutdown(driver->descriptor(sql), SHUT_RDWR); /* not even the COMMIT */
+	shutdown(descriptor, SHUT_RDWR); /* not even the COMMIT */
 	refuse(BUSY, driver->commit(sql, &why));
 	assert_int_equal(number_on(other, "SELECT sum(amount) FROM runs"), 1);
 	begin_on(sql);
@@ -620,6 +675,8 @@ int main(void)
 										   WITH_DRIVER(lost_while_listening),
 										   WITH_DRIVER(lost_in_a_transaction),
 										   WITH_DRIVER(lost_in_between),
+										   WITH_DRIVER(closing_lets_go_at_once),
+										   WITH_DRIVER(what_was_read_is_durable),
 										   WITH_DRIVER(lost_in_a_commit)};
 	if (!getenv("KEEL_TEST_POSTGRES")) {
 		print_message("PostgreSQL: KEEL_TEST_POSTGRES names no server\n");

@@ -552,7 +552,7 @@ TEST(a_descriptor_of_a_new_connection)
 	succeed(keel_wake_init(&wake, &why));
 	assert_true(keel_wake_use_server(&wake));
 	assert_int_equal(pipe(first), 0);
-	wake.server = first[0];
+	wake.server = &first[0];
 	succeed(keel_waiter_start(&waiter, &wake, NULL, &why));
 	int descriptor = keel_waiter_descriptor(&waiter, &wake, NULL);
 	assert_true(descriptor >= 0 && !is_readable(descriptor));
