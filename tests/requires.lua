@@ -9,7 +9,7 @@ local check = dofile "tests/check.lua"
 local floors = {
   { "errors" },
   { "check" },
-  { "retry", "store" },
+  { "retry", "schedule", "store" },
   { "policy" },
   { "recovery" },
   { "admission" },

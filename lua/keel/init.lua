@@ -41,6 +41,7 @@ local keel = {
   json = kernel.json,
   load_policy = require("keel.policy.loaded").load,
   testing = require "keel.testing",
+  next_occurrence = require("keel.schedule").next_occurrence,
   retry_policy = require("keel.retry").new,
   run_manager = require("keel.manager").new,
   shared_commits = require("keel.store.shared_commits").new,
