@@ -1,4 +1,4 @@
-/* keel/housekeeping.h - backups, pruning, and how much there is. */
+/* keel/housekeeping.h - backups, copies, pruning, and how much there is. */
 #ifndef KEEL_HOUSEKEEPING_H
 #define KEEL_HOUSEKEEPING_H
 
@@ -16,6 +16,18 @@ extern "C" {
  * Fails with KEEL_INVALID_REQUEST (path: empty, ":memory:", or the name of a file), KEEL_STORE_MISSING (no such
  * directory), and KEEL_BUSY while this handle has a transaction open. */
 KEEL_API enum keel_code keel_store_backup(struct keel_store *store, const char *path, struct keel_error *err);
+
+/* Copies the store as it is now into another place: a file that is not there yet, or a schema on a server that is not
+ * there or is empty (`path` is a uri then). It may be of another kind. The copy is a store of its own: it has another
+ * epoch and no sessions; rows and events keep their keys. Others go on with the original, and what they write from now
+ * on is not in the copy. So nothing may be in flight, unless `anyway`: then what somebody has there is an orphan in the
+ * copy, although he may be at work. A copy that fails, or whose process dies, leaves no store in its place. Takes time
+ * in proportion to the store, and little memory.
+ * Fails with KEEL_CONFLICT (runs are in flight), KEEL_INVALID_REQUEST (path: empty, ":memory:", a file or a store that
+ * is there), KEEL_NOT_SUPPORTED (no driver), what opening a store on a server fails with, and KEEL_BUSY while this
+ * handle has a transaction open. */
+KEEL_API enum keel_code keel_store_copy(struct keel_store *store, const char *path, bool anyway,
+										struct keel_error *err);
 
 /* Puts a backup in the place of the store at `path`, which may be missing, damaged, or left with a log that is another
  * store's. It gets an epoch of its own, no sessions, and the owner, group and mode of the old file; the old log and the

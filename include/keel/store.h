@@ -114,7 +114,7 @@ KEEL_API enum keel_code keel_store_rollback_to(struct keel_store *store, int mar
 /* Whether keel_store_begin was called and neither commit nor rollback yet. */
 KEEL_API bool keel_store_in_transaction(const struct keel_store *store);
 
-/* "sqlite" or "memory". Static text. */
+/* "sqlite", "memory" or "postgres". Static text. */
 KEEL_API const char *keel_store_backend(const struct keel_store *store);
 
 /* The path as the driver resolved it; "" for :memory:. Lives as long as the handle. */

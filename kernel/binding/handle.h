@@ -74,6 +74,12 @@ bool keel_lua_may_try(lua_State *L, struct keel_lua_store *self, struct keel_err
 /* Pushes the methods of a metatable. [-0, +1, -] */
 void keel_lua_push_methods(lua_State *L, const char *metatable);
 
+/* --- driver.c ---------------------------------------------------------------------------------------------------- */
+
+/* A store on a server needs a driver that not everybody has. Looks for the module with it, once that is asked for;
+ * whether it was found. What is wrong with one that is there goes to *err. */
+bool keel_lua_bring_driver(lua_State *L, struct keel_error *err);
+
 /* --- damage.c ---------------------------------------------------------------------------------------------------- */
 
 /* Tells the host of the damage that was noted for the store at an index. What it raises is dropped: what was read is

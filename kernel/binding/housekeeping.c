@@ -1,5 +1,6 @@
-/* housekeeping.c - backups, pruning, counts, and whether a store is sound. store.lua takes the steps of pruning. */
-#include "binding.h"
+/* housekeeping.c - backups, copies, pruning, counts, and whether a store is sound. store.lua takes the steps of
+ * pruning. Uses: driver. */
+#include "handle.h"
 
 #include <string.h>
 
@@ -12,6 +13,25 @@ static int op_backup(lua_State *L, struct keel_store *store, struct keel_error *
 	if (memchr(path.data, '\0', path.size) || !keel_text_is_utf8(path))
 		return keel_lua_refuse(err, "path", "must be UTF-8 without zero bytes");
 	if (keel_store_backup(store, path.data, err) != KEEL_OK)
+		return -1;
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* copy(path, { anyway }): copies the store as it is now into a file or onto a server, as a store of its own. Returns
+ * true. Fails with conflict (runs are in flight, unless anyway), invalid_request (path), and busy in a transaction. */
+static int op_copy(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	static const char *const known[] = {"anyway", NULL};
+	struct keel_text path = keel_lua_check_text(L, 2, "path");
+	keel_lua_check_options(L, 3, known);
+	bool anyway = keel_lua_option_flag(L, 3, "anyway");
+	if (memchr(path.data, '\0', path.size) || !keel_text_is_utf8(path))
+		return keel_lua_refuse(err, "path", "must be UTF-8 without zero bytes");
+	enum keel_code code = keel_store_copy(store, path.data, anyway, err);
+	if (code == KEEL_NOT_SUPPORTED && keel_lua_bring_driver(L, err))
+		code = keel_store_copy(store, path.data, anyway, err);
+	if (code != KEEL_OK)
 		return -1;
 	lua_pushboolean(L, 1);
 	return 1;
@@ -171,11 +191,8 @@ static int op_verify(lua_State *L, struct keel_store *store, struct keel_error *
 }
 
 const struct keel_lua_method keel_lua_housekeeping_methods[] = {
-	{"backup", op_backup, KEEL_LUA_READS},
-	{"compact", op_compact, KEEL_LUA_READS},
-	{"write_back", op_write_back, KEEL_LUA_READS},
-	{"prune_step", op_prune_step, KEEL_LUA_WRITES},
-	{"stats", op_stats, KEEL_LUA_READS},
-	{"verify", op_verify, KEEL_LUA_READS},
-	KEEL_LUA_METHODS_END,
+	{"backup", op_backup, KEEL_LUA_READS},          {"copy", op_copy, KEEL_LUA_READS},
+	{"compact", op_compact, KEEL_LUA_READS},        {"write_back", op_write_back, KEEL_LUA_READS},
+	{"prune_step", op_prune_step, KEEL_LUA_WRITES}, {"stats", op_stats, KEEL_LUA_READS},
+	{"verify", op_verify, KEEL_LUA_READS},          KEEL_LUA_METHODS_END,
 };

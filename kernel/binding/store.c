@@ -44,18 +44,6 @@ static bool read_durability(lua_State *L, enum keel_durability *durability)
 	return !name.data;
 }
 
-/* A store on a server needs a driver that not everybody has. Looks for the module with it, once that is asked for;
- * whether it was found. What is wrong with one that is there goes to *err. */
-static bool bring_driver(lua_State *L, struct keel_error *err)
-{
-	lua_getglobal(L, "require");
-	lua_pushliteral(L, "keel.postgres");
-	int status = lua_pcall(L, 1, 1, 0);
-	const struct keel_sql_driver *driver = status == LUA_OK ? lua_touserdata(L, -1) : NULL;
-	lua_pop(L, 1);
-	return driver && keel_store_use_driver(driver, err) == KEEL_OK;
-}
-
 /* One try at opening: uri at 1, options at 2, the closed store at 3. */
 static int try_open(lua_State *L, struct keel_lua_store *self, struct keel_error *err)
 {
@@ -77,7 +65,7 @@ static int try_open(lua_State *L, struct keel_lua_store *self, struct keel_error
 		options.monotonic = (struct keel_clock){given_monotonic, self};
 	keel_lua_ask_clock(L, self, 3);
 	enum keel_code code = keel_store_open(lua_tostring(L, 1), &options, &self->store, err);
-	if (code == KEEL_NOT_SUPPORTED && bring_driver(L, err))
+	if (code == KEEL_NOT_SUPPORTED && keel_lua_bring_driver(L, err))
 		code = keel_store_open(lua_tostring(L, 1), &options, &self->store, err);
 	if (code != KEEL_OK)
 		return -1;

@@ -6,8 +6,6 @@
 #include <keel/housekeeping.h>
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -31,21 +29,6 @@ static enum keel_code copy_to(struct keel_store *store, const char *path, struct
 	return code == KEEL_OK ? keel_copy_own(driver, path, &store->options.ids, err) : code;
 }
 
-/* Gives the whole copy its name, which must still be free. */
-static enum keel_code publish(const char *made, const char *path, struct keel_error *err)
-{
-	/* In one step if the file system can: else the file has two names for a moment, as which a store is not opened. */
-	int done = renameat2(AT_FDCWD, made, AT_FDCWD, path, RENAME_NOREPLACE);
-	if (done != 0 && (errno == EINVAL || errno == ENOSYS))
-		done = link(made, path);
-	if (done != 0)
-		return keel_copy_fail(err, path, errno);
-	enum keel_code code = keel_copy_flush(path, err);
-	if (code != KEEL_OK)
-		unlink(path);
-	return code;
-}
-
 enum keel_code keel_store_backup(struct keel_store *store, const char *path, struct keel_error *err)
 {
 	if (!path || !path[0])
@@ -65,7 +48,7 @@ enum keel_code keel_store_backup(struct keel_store *store, const char *path, str
 		return code;
 	code = copy_to(store, made, err);
 	if (code == KEEL_OK)
-		code = publish(made, path, err);
+		code = keel_copy_publish(made, path, err);
 	unlink(made);
 	keel_free(made);
 	return code;

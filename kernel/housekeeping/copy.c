@@ -2,6 +2,8 @@
 #include "housekeeping/copy.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -42,28 +44,21 @@ enum keel_code keel_copy_begin(const char *path, char **made, struct keel_error 
 	return code;
 }
 
-static enum keel_code make_own(struct keel_sql *copy, const struct keel_ids *ids, struct keel_error *err)
+enum keel_code keel_copy_make_own(struct keel_sql *copy, const struct keel_ids *ids, struct keel_error *err)
 {
 	static const char *const texts[] = {"UPDATE store SET epoch = ?1", "DELETE FROM sessions"};
-	const struct keel_sql_driver *driver = copy->driver;
 	char epoch[KEEL_UUID_SIZE];
 	enum keel_code code = ids->next(ids->data, epoch);
 	if (code != KEEL_OK)
 		return keel_fail(err, code, "the source of ids failed");
-	code = driver->begin(copy, true, err);
-	if (code != KEEL_OK)
-		return code;
 	for (int i = 0; code == KEEL_OK && i < 2; i++) {
 		struct keel_statement *statement;
-		code = driver->prepare(copy, texts[i], &statement, err);
+		code = copy->driver->prepare(copy, texts[i], &statement, err);
 		if (code == KEEL_OK && i == 0)
 			code = keel_bind_text(statement, 1, keel_text_of(epoch), err);
 		if (code == KEEL_OK)
 			code = keel_run_statement(statement, err);
 	}
-	if (code == KEEL_OK)
-		return driver->commit(copy, err);
-	driver->rollback(copy);
 	return code;
 }
 
@@ -76,7 +71,14 @@ enum keel_code keel_copy_own(const struct keel_sql_driver *driver, const char *m
 	if (code == KEEL_OK)
 		code = driver->start(copy, &config, err);
 	if (code == KEEL_OK)
-		code = make_own(copy, ids, err);
+		code = driver->begin(copy, true, err);
+	if (code == KEEL_OK) {
+		code = keel_copy_make_own(copy, ids, err);
+		if (code == KEEL_OK)
+			code = driver->commit(copy, err);
+		else
+			driver->rollback(copy);
+	}
 	if (copy)
 		driver->close(copy);
 	return code;
@@ -90,5 +92,19 @@ enum keel_code keel_copy_flush(const char *path, struct keel_error *err)
 	int failure = keel_path_flush(folder);
 	enum keel_code code = failure ? keel_copy_fail(err, folder, failure) : KEEL_OK;
 	keel_free(folder);
+	return code;
+}
+
+enum keel_code keel_copy_publish(const char *made, const char *path, struct keel_error *err)
+{
+	/* In one step if the file system can: else the file has two names for a moment, as which a store is not opened. */
+	int done = renameat2(AT_FDCWD, made, AT_FDCWD, path, RENAME_NOREPLACE);
+	if (done != 0 && (errno == EINVAL || errno == ENOSYS))
+		done = link(made, path);
+	if (done != 0)
+		return keel_copy_fail(err, path, errno);
+	enum keel_code code = keel_copy_flush(path, err);
+	if (code != KEEL_OK)
+		unlink(path);
 	return code;
 }

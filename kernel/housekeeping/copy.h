@@ -15,6 +15,12 @@ enum keel_code keel_copy_begin(const char *path, char **made, struct keel_error 
 enum keel_code keel_copy_own(const struct keel_sql_driver *driver, const char *made, const struct keel_ids *ids,
 							 struct keel_error *err);
 
+/* The same within its open transaction. */
+enum keel_code keel_copy_make_own(struct keel_sql *copy, const struct keel_ids *ids, struct keel_error *err);
+
+/* Gives the whole copy `made` the name `path`, which must still be free, and that on the disk. */
+enum keel_code keel_copy_publish(const char *made, const char *path, struct keel_error *err);
+
 /* What was done to names in the folder of `path` is on the disk. */
 enum keel_code keel_copy_flush(const char *path, struct keel_error *err);
 

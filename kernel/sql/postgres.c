@@ -188,6 +188,23 @@ static enum keel_code postgres_last_key(struct keel_sql *base, struct keel_text 
 	return postgres_numbers(postgres_own(base), text, key, 1, err);
 }
 
+/* Each column whose values a sequence makes, behind the highest there is. */
+static enum keel_code postgres_continue_keys(struct keel_sql *base, struct keel_text table, int64_t last,
+											 struct keel_error *err)
+{
+	char text[768];
+	snprintf(text, sizeof text,
+			 "DO $$ DECLARE made record; BEGIN FOR made IN SELECT c.relname, a.attname, CASE c.relname WHEN '%.*s' THEN"
+			 " %" PRId64 " ELSE 0 END AS last FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
+			 " WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace AND a.attidentity <> '' LOOP"
+			 " EXECUTE format('SELECT setval(pg_get_serial_sequence(%%L, %%L), greatest(last, 1), last > 0) FROM"
+			 " (SELECT greatest(coalesce(max(%%I), 0), %%s) AS last FROM %%I) counted', quote_ident(made.relname),"
+			 " made.attname, made.attname, made.last, made.relname);"
+			 " END LOOP; END $$",
+			 (int)table.size, table.data, last);
+	return postgres_exec(postgres_own(base), text, NULL, err);
+}
+
 static enum keel_code postgres_text_size(struct keel_sql *base, const char *table, const char *column, int64_t key,
 										 int64_t *size, struct keel_error *err)
 {
@@ -205,17 +222,22 @@ static enum keel_code postgres_copy(struct keel_sql *base, const char *path,
 									struct keel_error *err)
 {
 	struct postgres_sql *sql = postgres_own(base);
+	const char *host = PQhost(sql->db), *port = PQport(sql->db);
 	(void)path, (void)tell, (void)data;
-	return keel_fail(err, KEEL_NOT_SUPPORTED, "%s: a database is copied by its own means: pg_dump --schema=%s %s",
-					 sql->path, sql->schema, PQdb(sql->db));
+	return keel_fail(
+		err, KEEL_NOT_SUPPORTED,
+		"%s: the server's own means make a backup: pg_dump --format=custom --schema=%s --file=FILE%s%s%s%s %s",
+		sql->path, sql->schema, host && host[0] ? " --host=" : "", host ? host : "", port && port[0] ? " --port=" : "",
+		port ? port : "", PQdb(sql->db));
 }
 
 static enum keel_code postgres_compact(struct keel_sql *base, struct keel_error *err)
 {
+	struct postgres_sql *sql = postgres_own(base);
 	return keel_fail(err, KEEL_NOT_SUPPORTED,
-					 "%s: the server makes room by itself (autovacuum); to give it back to the"
-					 " disk: VACUUM FULL",
-					 postgres_own(base)->path);
+					 "%s: the server makes room by itself (autovacuum); this gives it back to the disk, and keeps"
+					 " everybody out meanwhile: vacuumdb --full %s",
+					 sql->path, PQdb(sql->db));
 }
 
 static enum keel_code postgres_write_back(struct keel_sql *base, int64_t *left, struct keel_error *err)
@@ -304,6 +326,13 @@ const struct keel_sql_driver keel_postgres_driver = {
 	.last_key = postgres_last_key,
 	.text_size = postgres_text_size,
 	.durable = postgres_durable,
+	.catalog =
+		"SELECT c.relname, a.attname, a.atttypid IN ('bigint'::regtype, 'integer'::regtype),"
+		" coalesce(array_position(i.indkey::int2[], a.attnum), -1) + 1 FROM pg_class c JOIN pg_attribute a"
+		" ON a.attrelid = c.oid LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary WHERE c.relkind = 'r'"
+		" AND c.relnamespace = current_schema()::regnamespace AND c.relname <> 'schema_version' AND a.attnum > 0"
+		" AND NOT a.attisdropped ORDER BY c.relname, a.attnum",
+	.continue_keys = postgres_continue_keys,
 };
 
 const struct keel_sql_driver *keel_postgres(void)

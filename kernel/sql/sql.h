@@ -146,6 +146,13 @@ struct keel_sql_driver {
 	 * of a transaction, is there when this, or the step after it if this puts it off, has succeeded. It does nothing
 	 * unless the durability is full; nor in a transaction: what that has read is there once it has committed. */
 	enum keel_code (*durable)(struct keel_sql *sql, struct keel_error *err);
+	/* A query of the tables with the domain's rows and of their columns, a row each, table by table: the table, the
+	 * column, whether it is a number, and its place, from 1, in the key by which the table can be read in pages, with
+	 * the lowest first; 0: not in it. A table without one is read in one go, as the database brings rows one by one. */
+	const char *catalog;
+	/* Has the keys that the database makes from now on go on behind all that are there, and those of `table` behind
+	 * `last`, too. In a writing transaction. */
+	enum keel_code (*continue_keys)(struct keel_sql *sql, struct keel_text table, int64_t last, struct keel_error *err);
 };
 
 /* The head of every driver's connection and statement. */

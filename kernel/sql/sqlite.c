@@ -139,6 +139,26 @@ static enum keel_code sqlite_last_key(struct keel_sql *base, struct keel_text ta
 	return code;
 }
 
+/* The other keys are one more than the highest. */
+static enum keel_code sqlite_continue_keys(struct keel_sql *base, struct keel_text table, int64_t last,
+										   struct keel_error *err)
+{
+	static const char *const texts[] = {"DELETE FROM sqlite_sequence WHERE name = ?1",
+										"INSERT INTO sqlite_sequence (name, seq) VALUES (?1, ?2)"};
+	struct keel_statement *statement;
+	enum keel_code code = KEEL_OK;
+	for (int i = 0; code == KEEL_OK && i < 2; i++) {
+		code = sqlite_prepare(base, texts[i], &statement, err);
+		if (code == KEEL_OK)
+			code = sqlite_bind_text(statement, 1, table, err);
+		if (code == KEEL_OK && i == 1)
+			code = sqlite_bind_int(statement, 2, last, err);
+		if (code == KEEL_OK)
+			code = keel_run_statement(statement, err);
+	}
+	return code;
+}
+
 static enum keel_code sqlite_text_size(struct keel_sql *base, const char *table, const char *column, int64_t key,
 									   int64_t *size, struct keel_error *err)
 {
@@ -272,4 +292,7 @@ const struct keel_sql_driver keel_sqlite_driver = {
 	.script = keel_sqlite_script,
 	.last_key = sqlite_last_key,
 	.text_size = sqlite_text_size,
+	.catalog = "SELECT t.name, c.name, c.type = 'INTEGER', 0 FROM sqlite_schema t JOIN pragma_table_info(t.name) c"
+			   " WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY t.name, c.cid",
+	.continue_keys = sqlite_continue_keys,
 };

@@ -29,11 +29,35 @@ describe("keel on a server's store", function()
     assert.is_nil(doctor.output:find("user=", 1, true))
   end)
 
-  it("says what only a file can do", function()
+  it("says what to type for what only a file can do", function()
     assert.equal(0, run("exec", "true").code)
-    local backup = run("backup", support.path())
-    assert.equal(1, backup.code)
-    assert.is_truthy(backup.errors:find("pg_dump --schema=", 1, true))
+    local compact = run "compact"
+    assert.equal(1, compact.code)
+    assert.is_truthy(compact.errors:find("vacuumdb --full postgres\n", 1, true), compact.errors)
+    local restore = run("restore", "--yes", "x")
+    assert.equal(1, restore.code)
+    assert.is_truthy(restore.errors:find("pg_restore", 1, true))
+  end)
+
+  it("tells the line that makes a backup, of which a copy makes a store of its own", function()
+    assert.equal(0, run("exec", "true").code)
+    local uri = support.server_uri()
+    local dump, schema = support.dir() .. "/dump", uri:match "schema=([%w_]+)"
+    local line = run("backup", "x").errors:match "pg_dump [^\n]+"
+    local source = line:match "%-%-schema=([%w_]+)"
+    local function sh(words) assert.is_true(os.execute("PGUSER=keel " .. words .. " >/dev/null"), words) end
+    sh((line:gsub("FILE", dump)))
+    local host = line:match "%-%-host=[^ ]+"
+    sh(("createdb %s %s"):format(host, schema))
+    sh(("pg_restore %s --dbname=%s %s"):format(host, schema, dump))
+    local restored = uri:gsub("/postgres%?", "/" .. schema .. "?"):gsub("schema=[%w_]+", "schema=" .. source)
+    local copied = run("copy", restored, uri)
+    assert.equal(0, copied.code, copied.errors)
+    sh(("dropdb %s %s"):format(host, schema))
+    local copy = support.open(uri)
+    assert.equal("success", copy:list_runs()[1].status)
+    assert.same({}, copy:verify())
+    assert.same({}, copy:sessions())
   end)
 end)
 

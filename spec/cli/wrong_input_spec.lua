@@ -11,9 +11,10 @@ local needs = {
   ["exec"] = { "true" }, ["run"] = { "script.lua" }, ["backup"] = { "copy" }, ["restore"] = { "copy" },
   ["runs show"] = { "r" }, ["runs cancel"] = { "r" }, ["runs wait"] = { "r" }, ["runs retry"] = { "r" },
   ["runs prune"] = { "--before", "1d" }, ["workers list"] = { "farm" }, ["workers show"] = { "farm", "w" },
-  ["workers transcript"] = { "farm", "w" },
+  ["workers transcript"] = { "farm", "w" }, ["copy"] = { "from", "to" },
 }
 local storeless = { run = true, version = true, help = true, doctor = true, repl = true,
+  copy = true, -- names its stores itself
   restore = true } -- puts a backup in its place, whatever is there
 
 -- What the command itself says there is: { name, arguments, options, takes_command }.

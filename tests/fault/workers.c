@@ -144,6 +144,15 @@ static enum keel_code backup(void)
 	return code;
 }
 
+static enum keel_code copy(void)
+{
+	const char *path = in_folder("copy.db");
+	enum keel_code code = keel_store_copy(world.store, path, false, &why);
+	must(file_exists(path) == (code == KEEL_OK));
+	unlink(path);
+	return code;
+}
+
 static enum keel_code compact(void)
 {
 	int64_t freed;
@@ -200,6 +209,7 @@ static const struct operation operations[] = {
 	{"pruning", 0, much_that_ended, NULL, prune, clear},
 	{"counting", READS | LITTLE_SQL, one_worker, NULL, stats, clear},
 	{"a backup", READS, one_worker, NULL, backup, clear},
+	{"a copy", READS, one_worker, NULL, copy, clear},
 	{"making it compact", READS | TRANSACTS | LITTLE_SQL, much_that_ended, NULL, compact, clear},
 	{"listing workers", READS | LITTLE_SQL, one_worker, NULL, list, clear},
 	{"a projection", READS, one_worker, NULL, project, clear},

@@ -773,6 +773,17 @@ function Operations:verify() end
 ---@return keel.Error? err
 function Operations:backup(path) end
 
+--- Copies the store as it is now into another place: a file that is not there yet, or a schema on a server that is not
+--- there or is empty. It may be of another kind. The copy is a store of its own: another epoch, no sessions. Blocks the
+--- thread. `anyway` copies what is in flight, too: what somebody has there is an orphan in the copy.
+--- Fails with conflict (runs are in flight), invalid_request (path: it is taken), store_missing (no such directory),
+--- store_full, io, what opening a store on a server fails with, and busy in a transaction.
+---@param path string a path or postgresql://…
+---@param options? { anyway?: boolean }
+---@return true? done
+---@return keel.Error? err
+function Operations:copy(path, options) end
+
 --- Makes the file as small as its content, while others read; blocks the thread, takes time in proportion to the store
 --- and the room of a second one. Fails with store_readonly, store_full, and busy in a transaction or while others
 --- write.
@@ -893,15 +904,15 @@ function Store:now() end
 ---@return string
 function Store:path() end
 
----@return "sqlite"|"memory"
+---@return "sqlite"|"memory"|"postgres"
 function Store:backend() end
 
 --- Waits as the store does: through its `sleep`, which may yield, else blocking. Raises below 0.
 ---@param seconds number
 function Store:sleep(seconds) end
 
---- Calls fn(done, total) now and then while this handle makes a backup or verifies; without fn, nobody. fn must not use
---- the store and cannot yield; what it raises passes through when the operation is over.
+--- Calls fn(done, total) now and then while this handle makes a backup or a copy, or verifies; without fn, nobody. fn
+--- must not use the store and cannot yield; what it raises passes through when the operation is over.
 ---@param fn? fun(done: integer, total: integer)
 function Store:watch(fn) end
 

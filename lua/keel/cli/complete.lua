@@ -49,6 +49,8 @@ end
 -- What an option's value, or an argument, is by its name in the tables.
 local by_name = {
   FILE = function() return {}, "files" end,
+  FROM = function() return {}, "files" end,
+  TO = function() return {}, "files" end,
   DIR = function() return {}, "folders" end,
   KEY = threads_of,
   NAME = function() return built_in "reconcilers" end,

@@ -24,7 +24,8 @@ return {
     local path, is_default = opening.path(given)
     if not path then return nil, is_default end
     if opening.is_on_server(path) then
-      return nil, errors.new("not_supported", "a store on a server is restored by the server's means, as pg_restore")
+      return nil, errors.new("not_supported", "a store on a server is restored by the server's means: pg_restore into a"
+        .. " schema or database of its own, then 'keel copy --anyway' from there, which gives the store a new epoch")
     end
     if is_default then
       local made, err = opening.make_folder(path)
