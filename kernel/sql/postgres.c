@@ -22,11 +22,11 @@
 static void postgres_close(struct keel_sql *base)
 {
 	struct postgres_sql *sql = postgres_own(base);
-	postgres_drop_statements(sql);
 	postgres_take_back(sql); /* the server would not notice, while it waits, that nobody asks any more */
 	postgres_let_go(sql);
 	if (sql->descriptor)
 		*sql->descriptor = -1;
+	postgres_drop_statements(sql);
 	PQfinish(sql->db);
 	keel_free(sql->path);
 	keel_free(sql);

@@ -161,6 +161,7 @@ enum keel_code postgres_revive(struct postgres_sql *sql, struct keel_error *err)
 		return KEEL_OK;
 	sql->open = sql->failed = sql->waits = sql->holds = sql->listens = false;
 	sql->savepoints = 0;
+	sql->queue = (struct postgres_queue){.count = 0};
 	PQreset(sql->db);
 	postgres_show_descriptor(sql);
 	if (PQstatus(sql->db) == CONNECTION_OK) {

@@ -12,6 +12,54 @@ enum {
 	POSTGRES_SCHEMA_MAX = 63,        /* bytes of a name on the server */
 	POSTGRES_ANSWER_US = 60000000,   /* how long an answer may take, whatever the server was told */
 	POSTGRES_LEAST_VERSION = 140000, /* pipelines of libpq, and what the schema uses */
+	POSTGRES_SENT_MAX = 128,         /* statements on their way: more could fill the sockets of both sides */
+	POSTGRES_BYTES_MAX = 65536,      /* and as many bytes of values */
+};
+
+struct postgres_value {
+	struct keel_buffer text;
+	bool bound; /* has a value; else it is null */
+	Oid type;   /* of the value, or of those before: a null has none */
+};
+
+/* A statement as the server has it. Its values are copied when it is sent. */
+struct postgres_statement {
+	struct keel_statement head;
+	struct postgres_sql *sql;
+	char name[24];
+	struct keel_buffer translated;
+	int *numbers; /* the server's, by ours from 1; 0: it does not occur */
+	int ours, count;
+	struct postgres_value *values; /* by the server's number - 1 */
+	const char **pointers;         /* to them, as libpq wants it */
+	Oid *types;                    /* as they were when it was prepared */
+	PGresult *rows;
+	int at;                   /* the row that is looked at, from 0; -1: none */
+	struct keel_arena *texts; /* of this row, where they had to be decoded */
+	int64_t prepared;         /* on which connection; 0: not yet */
+	bool returns_key, lacks_memory;
+	bool gives_rows; /* else its step can be put off */
+};
+
+/* What is on its way to the server, in the order in which it will be answered. */
+struct postgres_sent {
+	enum {
+		POSTGRES_SENT_PREPARE, /* the statement is made known */
+		POSTGRES_SENT_WRITE,   /* run for what it does */
+		POSTGRES_SENT_ROWS,    /* run for its rows, which it keeps */
+		POSTGRES_SENT_COMMIT,
+		POSTGRES_SENT_MARK, /* the end of a message: an error skips what stands before it, and nothing after it */
+	} kind;
+	struct postgres_statement *statement; /* NULL for a mark, and for a plain text */
+};
+
+struct postgres_queue {
+	struct postgres_sent sent[POSTGRES_SENT_MAX];
+	int count, answered; /* of them */
+	size_t bytes;        /* of values, since the queue was empty */
+	bool committed;      /* the newest commit in it has succeeded */
+	enum keel_code code; /* what failed first, until the transaction ends or the failure was told outside of one */
+	struct keel_error why;
 };
 
 struct postgres_sql {
@@ -28,11 +76,14 @@ struct postgres_sql {
 	int event;          /* with listens: whom to tell; -1: nobody */
 	int *descriptor;    /* where the socket is to be found, or -1 while there is none; NULL: nobody asks */
 	int savepoints;
-	int64_t changes, inserted; /* by the last statement */
-	int64_t lock;              /* the store's, among the advisory locks */
-	int64_t connection;        /* which one it is, from 1: grows when a lost one was made anew */
-	char transaction[24];      /* the server's number of the writing transaction that is open */
-	uint64_t made;             /* statements, for their names */
+	int64_t changes, inserted;    /* by the last statement */
+	int64_t lock;                 /* the store's, among the advisory locks */
+	int64_t connection;           /* which one it is, from 1: grows when a lost one was made anew */
+	struct keel_statement *locks; /* the one that asked for the locks of the transaction that begins */
+	char transaction[24];         /* the server's number of the writing transaction that is open */
+	uint64_t made;                /* statements, for their names */
+	uint64_t trips;               /* how often an answer was waited for */
+	struct postgres_queue queue;
 	struct keel_sql_cache statements;
 };
 
@@ -68,14 +119,15 @@ enum keel_code postgres_read_uri(const char *uri, char **for_libpq, char schema[
 enum keel_code postgres_fail(struct postgres_sql *sql, const PGresult *result, struct keel_error *err);
 enum keel_code postgres_classify(const char *state);
 
-/* postgres_answer.c: waits for the answer to what was sent and takes all of it; *result is the last one with rows, or
- * the first that failed, and is freed by the caller. With a deadline in the past it says KEEL_BUSY and waits for
- * nothing; the answer is still to come. */
-enum keel_code postgres_answer(struct postgres_sql *sql, int64_t deadline_us, PGresult **result,
-							   struct keel_error *err);
+/* postgres_answer.c: sends what is queued in libpq and reads until there is an answer. KEEL_BUSY: the deadline has
+ * passed, and the answer is still to come. */
+enum keel_code postgres_reach(struct postgres_sql *sql, int64_t deadline_us, struct keel_error *err);
 
-/* The same within POSTGRES_ANSWER_US; later than that the connection is cut. */
-enum keel_code postgres_wait(struct postgres_sql *sql, PGresult **result, struct keel_error *err);
+/* Whether a result is an error. */
+bool postgres_has_failed(const PGresult *result);
+
+/* Ends the connection, without a word to the server that might not come through. */
+void postgres_cut(struct postgres_sql *sql);
 
 /* Ends the connection, without a word to the server that might not come through. */
 void postgres_cut(struct postgres_sql *sql);
@@ -83,13 +135,34 @@ void postgres_cut(struct postgres_sql *sql);
 /* Takes note of what the server has told besides. */
 void postgres_hear(struct postgres_sql *sql);
 
+/* postgres_queue.c: sends a statement with the values it has, and does not wait. What a WRITE fails with is told by
+ * whatever waits next. */
+enum keel_code postgres_send(struct postgres_sql *sql, struct postgres_statement *statement, int kind,
+							 struct keel_error *err);
+
+/* Waits until all that was sent is answered. Fails with what failed first, in a transaction again each time until it is
+ * undone. KEEL_BUSY also when the deadline has passed: then `postgres_is_waiting`, and it can be called again. */
+enum keel_code postgres_drain_until(struct postgres_sql *sql, int64_t deadline_us, struct keel_error *err);
+bool postgres_is_waiting(const struct postgres_sql *sql);
+
+/* The same within POSTGRES_ANSWER_US; later than that the connection is cut. */
+enum keel_code postgres_drain(struct postgres_sql *sql, struct keel_error *err);
+
+/* Sends what is queued, and waits for nothing. Cannot fail: whatever waits next will. */
+void postgres_push(struct postgres_sql *sql);
+
+/* The same for a text that has no values. */
+enum keel_code postgres_send_plain(struct postgres_sql *sql, const char *text, int kind, struct keel_error *err);
+
+/* postgres_exec.c. */
 /* Takes the question for the store's lock back, if it was asked: for whoever looks at something meanwhile. */
 void postgres_take_back(struct postgres_sql *sql);
 
 /* Ends the transaction that the server has open for us, if any, or with it the connection. Cannot fail. */
 void postgres_undo(struct postgres_sql *sql);
 
-/* Sends texts of SQL and waits for the answer; *result may be NULL: not wanted. */
+/* Sends texts of SQL and waits for the answer; *result, which may be NULL: not wanted, is that of the last one with
+ * rows, and is freed by the caller. */
 enum keel_code postgres_exec(struct postgres_sql *sql, const char *text, PGresult **result, struct keel_error *err);
 
 /* postgres_connect.c: connects, and once a connection is lost, again: with another number, no session and nothing

@@ -54,11 +54,11 @@ enum keel_code postgres_hold(struct keel_sql *base, int64_t session, struct keel
 
 void postgres_let_go(struct postgres_sql *sql)
 {
-	PGresult *unused = NULL;
-	if (!sql->holds || PQstatus(sql->db) != CONNECTION_OK || !PQsendQuery(sql->db, "SELECT pg_advisory_unlock_all()"))
+	if (!sql->holds || PQstatus(sql->db) != CONNECTION_OK)
 		return;
-	postgres_answer(sql, keel_later(keel_monotonic_us(), LET_GO_US), &unused, NULL);
-	PQclear(unused);
+	postgres_undo(sql);
+	if (postgres_send_plain(sql, "SELECT pg_advisory_unlock_all()", POSTGRES_SENT_WRITE, NULL) == KEEL_OK)
+		postgres_drain_until(sql, keel_later(keel_monotonic_us(), LET_GO_US), NULL);
 }
 
 enum keel_code postgres_judge(struct keel_sql *base, int64_t session, bool *alive, struct keel_error *err)
@@ -100,7 +100,10 @@ enum keel_code postgres_listen(struct keel_sql *base, int event, bool *listens, 
 bool postgres_news(struct keel_sql *base)
 {
 	struct postgres_sql *sql = postgres_own(base);
-	if (!sql->waits)
+	/* An answer that nobody waited for may be what has come. */
+	if (!sql->waits && postgres_is_waiting(sql))
+		postgres_drain_until(sql, 0, NULL);
+	else if (!sql->waits)
 		PQconsumeInput(sql->db);
 	postgres_show_descriptor(sql);
 	postgres_hear(sql);

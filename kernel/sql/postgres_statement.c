@@ -1,8 +1,9 @@
 /* postgres_statement.c - the statements of the PostgreSQL driver, prepared once. Uses: cache, postgres_text,
- * postgres_answer, memory.
+ * postgres_queue, memory.
  *
  * Values travel as text, so that the server finds their types where they are met. A step runs the statement and brings
- * all its rows; those after it look at what is here.
+ * all its rows; those after it look at what is here. One that gives no rows is only put on its way: what it failed with
+ * comes from a later call of the transaction, at the latest from the commit.
  */
 #include "sql/postgres_parts.h"
 
@@ -17,29 +18,6 @@
 #include "base/trace.h"
 
 enum { OID_UNKNOWN = 0, OID_INT8 = 20, OID_TEXT = 25 }; /* src/include/catalog/pg_type.dat */
-
-struct postgres_value {
-	struct keel_buffer text;
-	bool bound; /* has a value; else it is null */
-	Oid type;   /* of the value, or of those before: a null has none */
-};
-
-struct postgres_statement {
-	struct keel_statement head;
-	struct postgres_sql *sql;
-	char name[24];
-	struct keel_buffer translated;
-	int *numbers; /* the server's, by ours from 1; 0: it does not occur */
-	int ours, count;
-	struct postgres_value *values; /* by the server's number - 1 */
-	const char **pointers;         /* to them, as libpq wants it */
-	Oid *types;                    /* as they were when it was prepared */
-	PGresult *rows;
-	int at;                   /* the row that is looked at, from 0; -1: none */
-	struct keel_arena *texts; /* of this row, where they had to be decoded */
-	int64_t prepared;         /* on which connection; 0: not yet */
-	bool returns_key, lacks_memory;
-};
 
 static struct postgres_statement *own_statement(struct keel_statement *statement)
 {
@@ -75,6 +53,7 @@ static bool make(struct postgres_sql *sql, const char *text, struct postgres_sta
 	fresh->values = keel_new(room * sizeof *fresh->values);
 	fresh->pointers = keel_new(room * sizeof *fresh->pointers);
 	fresh->types = keel_new(room * sizeof *fresh->types);
+	fresh->gives_rows = strncmp(text, "SELECT", 6) == 0 || strncmp(text, "WITH", 4) == 0 || strstr(text, " RETURNING ");
 	return fresh->numbers && fresh->values && fresh->pointers && fresh->types &&
 		   postgres_translate(text, &fresh->translated, fresh->numbers, &fresh->count, &fresh->returns_key);
 }
@@ -101,16 +80,16 @@ enum keel_code postgres_prepare(struct keel_sql *base, const char *text, struct 
 	return KEEL_OK;
 }
 
-/* The server keeps it until it is told. In a transaction that failed it cannot be: there it stays, unused. */
-static enum keel_code deallocate(struct postgres_statement *statement, struct keel_error *err)
+/* The server keeps it until it is told. */
+static void deallocate(struct postgres_statement *statement)
 {
 	struct postgres_sql *sql = statement->sql;
 	char text[48];
-	if (statement->prepared != sql->connection || sql->failed || sql->waits)
-		return KEEL_OK;
+	if (statement->prepared != sql->connection || sql->failed || sql->waits || PQstatus(sql->db) != CONNECTION_OK)
+		return;
 	statement->prepared = 0;
 	snprintf(text, sizeof text, "DEALLOCATE %s", statement->name);
-	return postgres_exec(sql, text, NULL, err);
+	postgres_exec(sql, text, NULL, NULL);
 }
 
 void postgres_forget(struct keel_sql *base, const char *text)
@@ -119,7 +98,9 @@ void postgres_forget(struct keel_sql *base, const char *text)
 	struct keel_statement *found = keel_cache_find(&sql->statements, text);
 	if (!found)
 		return;
-	deallocate(own_statement(found), NULL);
+	postgres_take_back(sql);
+	postgres_drain(sql, NULL); /* it may be on its way; what failed is told later */
+	deallocate(own_statement(found));
 	drop(found);
 	found->text = NULL;
 }
@@ -179,34 +160,6 @@ enum keel_code postgres_bind_text(struct keel_statement *statement, int paramete
 
 /* --- Rows -------------------------------------------------------------------------------------------------------- */
 
-/* Left alone the server would take the number in `?1 + 63` for a short one, as 63 is. Of a parameter that was always
- * null so far it finds the type by itself. */
-static enum keel_code prepare_there(struct postgres_statement *statement, struct keel_error *err)
-{
-	struct postgres_sql *sql = statement->sql;
-	PGresult *unused;
-	bool same = statement->prepared == sql->connection;
-	for (int i = 0; i < statement->count; i++)
-		same = same && statement->types[i] == statement->values[i].type;
-	if (same)
-		return KEEL_OK;
-	enum keel_code closed = deallocate(statement, err);
-	if (closed != KEEL_OK)
-		return closed;
-	for (int i = 0; i < statement->count; i++)
-		statement->types[i] = statement->values[i].type;
-	/* A new name each time: whether the server has kept one that failed here is not known. */
-	snprintf(statement->name, sizeof statement->name, "k%" PRIu64, ++sql->made);
-	if (!PQsendPrepare(sql->db, statement->name, statement->translated.data, statement->count, statement->types))
-		return postgres_fail(sql, NULL, err);
-	enum keel_code code = postgres_wait(sql, &unused, err);
-	if (code != KEEL_OK)
-		return code;
-	PQclear(unused);
-	statement->prepared = sql->connection;
-	return KEEL_OK;
-}
-
 static int64_t number_in(const PGresult *rows, int row, int column)
 {
 	const char *value = PQgetvalue(rows, row, column);
@@ -215,29 +168,22 @@ static int64_t number_in(const PGresult *rows, int row, int column)
 	return strtoll(value, NULL, 10);
 }
 
+/* Runs it. In a transaction a write is only put on its way. */
 static enum keel_code execute(struct postgres_statement *statement, struct keel_error *err)
 {
 	struct postgres_sql *sql = statement->sql;
-	KEEL_TRACE("sql", "%s", statement->translated.data);
 	postgres_take_back(sql);
 	if (sql->failed)
-		return keel_fail(err, KEEL_BUSY, "%s: the transaction was undone", sql->path);
+		return postgres_drain(sql, err);
 	enum keel_code code = sql->open ? KEEL_OK : postgres_revive(sql, err);
 	if (code == KEEL_OK)
-		code = prepare_there(statement, err);
-	if (code != KEEL_OK)
-		return code;
-	for (int i = 0; i < statement->count; i++)
-		statement->pointers[i] = statement->values[i].bound ? statement->values[i].text.data : NULL;
-	if (!PQsendQueryPrepared(sql->db, statement->name, statement->count, statement->pointers, NULL, NULL, 0))
-		return postgres_fail(sql, NULL, err);
-	code = postgres_wait(sql, &statement->rows, err);
-	if (code != KEEL_OK)
-		return code;
-	sql->changes = strtoll(PQcmdTuples(statement->rows), NULL, 10);
-	if (statement->returns_key && PQntuples(statement->rows) > 0)
-		sql->inserted = number_in(statement->rows, PQntuples(statement->rows) - 1, 0);
-	return KEEL_OK;
+		code = postgres_send(sql, statement, statement->gives_rows ? POSTGRES_SENT_ROWS : POSTGRES_SENT_WRITE, err);
+	/* The key is asked for at once, by a call that cannot fail. */
+	if (code == KEEL_OK && (statement->gives_rows || statement->returns_key || !sql->open))
+		code = postgres_drain(sql, err);
+	if (code == KEEL_OK && statement->gives_rows && !statement->rows)
+		code = keel_fail(err, KEEL_IO, "%s: a query got no answer", sql->path);
+	return code;
 }
 
 enum keel_code postgres_step(struct keel_statement *base, bool *row, struct keel_error *err)
@@ -249,11 +195,11 @@ enum keel_code postgres_step(struct keel_statement *base, bool *row, struct keel
 		return keel_fail_memory(err);
 	if (!statement->rows)
 		code = execute(statement, err);
-	if (code != KEEL_OK)
+	if (code != KEEL_OK || !statement->gives_rows)
 		return code;
 	keel_arena_reset(&statement->texts);
 	statement->at++;
-	*row = !statement->returns_key && statement->at < PQntuples(statement->rows);
+	*row = statement->at < PQntuples(statement->rows);
 	return KEEL_OK;
 }
 
@@ -297,12 +243,14 @@ void postgres_reset(struct keel_statement *base)
 	keel_arena_reset(&statement->texts);
 }
 
-int64_t postgres_changes(struct keel_sql *sql)
+/* Waits for what is on its way; what failed there is told by whatever comes next. */
+int64_t postgres_changes(struct keel_sql *base)
 {
-	return postgres_own(sql)->changes;
+	struct postgres_sql *sql = postgres_own(base);
+	return postgres_drain(sql, NULL) == KEEL_OK ? sql->changes : 0;
 }
 
-int64_t postgres_inserted(struct keel_sql *sql)
+int64_t postgres_inserted(struct keel_sql *base)
 {
-	return postgres_own(sql)->inserted;
+	return postgres_own(base)->inserted;
 }

@@ -1,4 +1,5 @@
-/* postgres_transaction.c - the transactions of the PostgreSQL driver. Uses: postgres_answer.
+/* postgres_transaction.c - the transactions of the PostgreSQL driver. Uses: postgres_queue,
+ * postgres_statement.
  *
  * A writing transaction holds the store's lock, an advisory one, until it ends. The server has a queue for it: who asks
  * is not sent away but asks again whether its turn has come. It commits without waiting for the disk; in the same
@@ -18,9 +19,6 @@
 
 enum { ASK_US = 5000 }; /* how long one try at the lock waits */
 
-/* A transaction that does nothing but wait for the disk, as the server is set to. */
-#define FLUSH "BEGIN; SELECT pg_logical_emit_message(true, 'keel', ''); COMMIT"
-
 static void pause_for(int64_t duration_us)
 {
 	struct timespec left = {.tv_nsec = duration_us * 1000};
@@ -39,36 +37,65 @@ void postgres_rollback(struct keel_sql *base)
 	postgres_undo(sql);
 }
 
+/* The begin goes out with the first question. */
 static enum keel_code begin_reading(struct postgres_sql *sql, struct keel_error *err)
 {
 	sql->transaction[0] = '\0';
-	enum keel_code code = postgres_exec(sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", NULL, err);
+	enum keel_code code =
+		postgres_send_plain(sql, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", POSTGRES_SENT_WRITE, err);
 	sql->open = code == KEEL_OK;
 	return code;
+}
+
+/* Sends a text of the driver's own that gives rows, with its values. */
+static enum keel_code send_locks(struct postgres_sql *sql, const char *text, const struct keel_text *texts,
+								 int64_t number, struct keel_statement **statement, struct keel_error *err)
+{
+	enum keel_code code = postgres_prepare(&sql->head, text, statement, err);
+	int parameters = code == KEEL_OK ? keel_sql_parameters(text) : 0;
+	for (int i = 1; code == KEEL_OK && i < parameters; i++)
+		code = postgres_bind_text(*statement, i, texts[i - 1], err);
+	if (code == KEEL_OK && parameters > 0)
+		code = postgres_bind_int(*statement, parameters, number, err);
+	return code == KEEL_OK ? postgres_send(sql, (struct postgres_statement *)*statement, POSTGRES_SENT_ROWS, err)
+						   : code;
+}
+
+/* What the locks of a transaction came to. */
+static void read_locks(struct postgres_sql *sql)
+{
+	const struct postgres_statement *statement = (const struct postgres_statement *)sql->locks;
+	if (statement->rows && PQntuples(statement->rows) > 0)
+		snprintf(sql->transaction, sizeof sql->transaction, "%s", PQgetvalue(statement->rows, 0, 0));
+	postgres_reset(sql->locks);
 }
 
 /* Asks for the lock, or looks whether it was given. */
 static enum keel_code begin_writing(struct postgres_sql *sql, struct keel_error *err)
 {
-	char text[192];
-	PGresult *result;
+	/* Said in words, whatever is set for the role: another level would look at what was before the lock. */
+	static const char begin[] = "BEGIN ISOLATION LEVEL READ COMMITTED",
+					  relaxed[] = "SET LOCAL synchronous_commit = off",
+					  all[] = "SELECT pg_current_xact_id(), pg_advisory_xact_lock(?1)";
+	enum keel_code code = KEEL_OK;
 	if (!sql->waits) {
-		/* Said in words, whatever is set for the role: another level would look at what was before the lock. */
-		snprintf(text, sizeof text,
-				 "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off; SELECT "
-				 "pg_advisory_xact_lock(%" PRId64 "); SELECT pg_current_xact_id()",
-				 sql->lock);
-		if (!PQsendQuery(sql->db, text))
-			return postgres_fail(sql, NULL, err);
-		sql->open = sql->waits = true;
+		if (sql->locks)
+			postgres_reset(sql->locks); /* of a try that was taken back */
+		sql->open = true;
+		sql->transaction[0] = '\0';
+		code = postgres_send_plain(sql, begin, POSTGRES_SENT_WRITE, err);
+		if (code == KEEL_OK)
+			code = postgres_send_plain(sql, relaxed, POSTGRES_SENT_WRITE, err);
+		if (code == KEEL_OK)
+			code = send_locks(sql, all, NULL, sql->lock, &sql->locks, err);
+		sql->waits = code == KEEL_OK;
 	}
-	enum keel_code code = postgres_answer(sql, keel_later(keel_monotonic_us(), ASK_US), &result, err);
-	if (code == KEEL_OK) {
-		snprintf(sql->transaction, sizeof sql->transaction, "%s", PQgetvalue(result, 0, 0));
-		PQclear(result);
-	} else if (PQstatus(sql->db) == CONNECTION_OK && PQisBusy(sql->db)) {
+	if (code == KEEL_OK)
+		code = postgres_drain_until(sql, keel_later(keel_monotonic_us(), ASK_US), err);
+	if (code == KEEL_BUSY && postgres_is_waiting(sql))
 		return keel_fail(err, KEEL_BUSY, "%s: others are writing", sql->path);
-	}
+	if (code == KEEL_OK)
+		read_locks(sql);
 	sql->waits = false;
 	return code;
 }
@@ -86,12 +113,27 @@ enum keel_code postgres_begin(struct keel_sql *base, bool write, struct keel_err
 	return code;
 }
 
+/* A transaction that does nothing but wait for the disk, as the server is set to. */
+static enum keel_code send_flush(struct postgres_sql *sql, struct keel_error *err)
+{
+	static const char *const texts[] = {"BEGIN", "SELECT pg_logical_emit_message(true, 'keel', '')", "COMMIT"};
+	enum keel_code code = KEEL_OK;
+	for (size_t i = 0; code == KEEL_OK && i < sizeof texts / sizeof texts[0]; i++)
+		code = postgres_send_plain(sql, texts[i], POSTGRES_SENT_WRITE, err);
+	return code;
+}
+
 /* Waits for the disk once the transaction is known to have committed. Trying again would do all of it twice. */
 static enum keel_code flush(struct postgres_sql *sql, struct keel_error *err)
 {
 	struct keel_error why = {0};
-	if (!sql->flushes || postgres_exec(sql, FLUSH, NULL, &why) == KEEL_OK)
+	if (!sql->flushes)
 		return KEEL_OK;
+	enum keel_code code = send_flush(sql, &why);
+	if (code == KEEL_OK)
+		code = postgres_drain(sql, &why);
+	if (code == KEEL_OK)
+		return code;
 	postgres_undo(sql);
 	return keel_fail(err, KEEL_IO, "it is committed, and not known to be on the disk: %s", why.message);
 }
@@ -135,18 +177,33 @@ static enum keel_code resolve(struct postgres_sql *sql, enum keel_code failed, c
 
 enum keel_code postgres_commit(struct keel_sql *base, struct keel_error *err)
 {
+	static const char commit[] = "COMMIT ";
 	struct postgres_sql *sql = postgres_own(base);
-	KEEL_ASSERT(!sql->waits);
-	/* The server would take a COMMIT of what has failed for a ROLLBACK, and call that a success. */
-	if (!sql->open || sql->failed || PQtransactionStatus(sql->db) != PQTRANS_INTRANS) {
-		postgres_rollback(base);
-		return keel_fail(err, KEEL_BUSY, "%s: the transaction was undone", sql->path);
-	}
 	struct keel_error why;
-	enum keel_code code =
-		postgres_exec(sql, sql->flushes && sql->transaction[0] ? "COMMIT; " FLUSH : "COMMIT", NULL, &why);
+	bool writes = sql->transaction[0];
+	KEEL_ASSERT(!sql->waits);
+	if (!sql->open)
+		return keel_fail(err, KEEL_BUSY, "%s: the transaction was undone", sql->path);
+	sql->queue.committed = false;
+	enum keel_code code = sql->failed ? postgres_drain(sql, &why) : KEEL_OK;
+	if (code == KEEL_OK)
+		code = postgres_send_plain(sql, commit, POSTGRES_SENT_COMMIT, &why);
+	bool sent = code == KEEL_OK;
+	if (code == KEEL_OK && sql->flushes && writes)
+		code = send_flush(sql, &why);
+	if (code == KEEL_OK)
+		code = postgres_drain(sql, &why);
+	bool committed = sql->queue.committed;
+	if (code == KEEL_OK && !committed)
+		code = keel_fail(&why, KEEL_BUSY, "%s: the transaction was undone", sql->path);
+	if (committed && code == KEEL_OK)
+		sql->open = false; /* there is nothing to undo */
 	postgres_undo(sql);
-	if (code != KEEL_OK && sql->transaction[0])
+	if (committed && code != KEEL_OK) {
+		postgres_revive(sql, NULL);
+		return flush(sql, err);
+	}
+	if (code != KEEL_OK && sent && writes)
 		return resolve(sql, code, &why, err);
 	return keel_fail_as(err, code, &why);
 }
@@ -161,21 +218,19 @@ enum keel_code postgres_durable(struct keel_sql *base, struct keel_error *err)
 	return sql->flushes && !sql->open ? postgres_exec(sql, unless_it_is, NULL, err) : KEEL_OK;
 }
 
-/* Each has a name of its own: those of one name would pile up until they are released. */
-static enum keel_code at_savepoint(struct postgres_sql *sql, const char *format, struct keel_error *err)
+/* They have one name: the newest hides those before it until it is released. */
+static enum keel_code put_off(struct postgres_sql *sql, const char *text, struct keel_error *err)
 {
-	char text[64];
-	snprintf(text, sizeof text, format, sql->savepoints, sql->savepoints);
-	return postgres_exec(sql, text, NULL, err);
+	return sql->failed ? postgres_drain(sql, err) : postgres_send_plain(sql, text, POSTGRES_SENT_WRITE, err);
 }
+
+static const char release[] = "RELEASE keel";
 
 enum keel_code postgres_savepoint(struct keel_sql *base, struct keel_error *err)
 {
 	struct postgres_sql *sql = postgres_own(base);
-	sql->savepoints++;
-	enum keel_code code = at_savepoint(sql, "SAVEPOINT keel%d", err);
-	if (code != KEEL_OK)
-		sql->savepoints--;
+	enum keel_code code = put_off(sql, "SAVEPOINT keel", err);
+	sql->savepoints += code == KEEL_OK;
 	return code;
 }
 
@@ -183,7 +238,7 @@ enum keel_code postgres_release(struct keel_sql *base, struct keel_error *err)
 {
 	struct postgres_sql *sql = postgres_own(base);
 	KEEL_ASSERT(sql->savepoints > 0);
-	enum keel_code code = at_savepoint(sql, "RELEASE keel%d", err);
+	enum keel_code code = put_off(sql, release, err);
 	sql->savepoints -= code == KEEL_OK;
 	return code;
 }
@@ -192,10 +247,15 @@ enum keel_code postgres_rollback_to(struct keel_sql *base, struct keel_error *er
 {
 	struct postgres_sql *sql = postgres_own(base);
 	KEEL_ASSERT(sql->savepoints > 0);
-	enum keel_code code = at_savepoint(sql, "ROLLBACK TO keel%d; RELEASE keel%d", err);
-	if (code != KEEL_OK)
-		return code;
-	sql->failed = false; /* what failed came after it */
-	sql->savepoints--;
-	return KEEL_OK;
+	/* What failed came after it, or else it is not there any more and going back fails, too. */
+	postgres_drain(sql, NULL);
+	sql->failed = PQstatus(sql->db) != CONNECTION_OK;
+	sql->queue.code = KEEL_OK;
+	enum keel_code code = put_off(sql, "ROLLBACK TO keel", err);
+	if (code == KEEL_OK)
+		code = put_off(sql, release, err);
+	if (code == KEEL_OK)
+		code = postgres_drain(sql, err);
+	sql->savepoints -= code == KEEL_OK;
+	return code;
 }
