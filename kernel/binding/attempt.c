@@ -1,7 +1,8 @@
 /* attempt.c - how an operation waits for the lock. Uses: handle, sleep.
  *
- * The kernel is told not to wait. When it says busy, the operation waits here, through the host's `sleep` if it gave
- * one (which may yield: the C function then goes on in a continuation), and is tried again from the beginning.
+ * The kernel is told not to wait. When it fails with what will pass, an operation waits here, through the host's
+ * `sleep` if it gave one (which may yield: the C function then goes on in a continuation), and is tried again from the
+ * beginning.
  */
 #include "attempt.h"
 
@@ -59,7 +60,9 @@ static int go_on(lua_State *L, int status, lua_KContext context)
 		if (results >= 0)
 			return results;
 		lua_settop(L, base);
-		if (err.code != KEEL_BUSY || (self->store && keel_store_in_transaction(self->store)))
+		/* A server that cannot be reached is waited for by who was there before. */
+		bool passing = err.code == KEEL_BUSY || (self->store && err.transient);
+		if (!passing || (self->store && keel_store_in_transaction(self->store)))
 			return keel_lua_fail(L, &err);
 		int64_t until = lua_tointeger(L, base);
 		lua_Number seconds = next_step(self, &until);

@@ -68,7 +68,7 @@ static int go_on(lua_State *L, int status, lua_KContext context)
 		if (ready)
 			return finish(L, self, true);
 		int64_t now = keel_monotonic_us(), left = self->deadline - now;
-		if (code != KEEL_OK && (code != KEEL_BUSY || left <= 0)) {
+		if (code != KEEL_OK && (!err.transient || left <= 0)) {
 			finish(L, self, false);
 			return keel_lua_fail(L, &err);
 		}
@@ -114,7 +114,7 @@ int keel_lua_wait_events(lua_State *L)
 	lua_settop(L, OPTIONS);
 	bool sleeps = keel_lua_push_sleep(L, STORE) != LUA_TNIL;
 	enum keel_code code = keel_event_wait(store, next_event_id, sleeps ? 0 : timeout_us, &ready, &err);
-	bool passing = sleeps && code == KEEL_BUSY && !keel_store_in_transaction(store);
+	bool passing = sleeps && code != KEEL_OK && err.transient && !keel_store_in_transaction(store);
 	if (code != KEEL_OK && !passing)
 		return keel_lua_fail(L, &err);
 	if (ready || !sleeps || timeout_us == 0) {

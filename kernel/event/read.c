@@ -6,6 +6,8 @@
 #include "base/text.h"
 #include "event/event.h"
 
+enum { CONNECTIONS_TRIED = 3 }; /* in one look at the log */
+
 #define EVENT_COLUMNS "e.id, kind, at, e.runtime_id, e.thread_id, e.run_id, e.worker_ref, message, data"
 
 /* The filter that narrows most decides what is walked; the others are looked at row by row. Events of a run or thread
@@ -131,7 +133,11 @@ enum keel_code keel_event_high_water(struct keel_store *store, int64_t *id, stru
 	enum keel_code code = keel_store_check(store, err);
 	if (code == KEEL_OK)
 		code = keel_event_ends(store, &low, id, err);
-	return code == KEEL_OK && *id >= low ? await_disk(store, err) : code;
+	if (code == KEEL_OK && *id >= low)
+		code = await_disk(store, err);
+	/* The waiting may have been put off until the next look. */
+	int64_t newer;
+	return code == KEEL_OK ? keel_event_ends(store, &low, &newer, err) : code;
 }
 
 static enum keel_code damaged_log(const struct keel_store *store, int64_t id, struct keel_error *err)
@@ -248,8 +254,8 @@ static enum keel_code read_walks(struct keel_store *store, const struct keel_eve
 	return code;
 }
 
-enum keel_code keel_event_read(struct keel_store *store, const struct keel_event_query *query, struct keel_events *list,
-							   struct keel_error *err)
+static enum keel_code read_once(struct keel_store *store, const struct keel_event_query *query,
+								struct keel_events *list, struct keel_error *err)
 {
 	int64_t low, last, next = query->next_event_id;
 	bool missing = false;
@@ -293,6 +299,26 @@ enum keel_code keel_event_read(struct keel_store *store, const struct keel_event
 	if (!list->has_more && list->next_event_id <= seen)
 		list->next_event_id = seen + 1;
 	return KEEL_OK;
+}
+
+static int64_t connection_of(const struct keel_store *store)
+{
+	const struct keel_sql_driver *driver = store->sql->driver;
+	return driver->connection ? driver->connection(store->sql) : 0;
+}
+
+enum keel_code keel_event_read(struct keel_store *store, const struct keel_event_query *query, struct keel_events *list,
+							   struct keel_error *err)
+{
+	/* If the server fell between the page and the disk, nobody waited for the disk. */
+	for (int i = 0; i < CONNECTIONS_TRIED; i++) {
+		int64_t connection = connection_of(store);
+		enum keel_code code = read_once(store, query, list, err);
+		if (code != KEEL_OK || connection_of(store) == connection)
+			return code;
+	}
+	forget_page(list, query->next_event_id);
+	return keel_fail(err, KEEL_BUSY, "%s: the connection is lost again and again", keel_store_path(store));
 }
 
 void keel_events_clear(struct keel_events *list)

@@ -50,9 +50,10 @@ enum keel_code keel_event_waiter_open(struct keel_store *store, int64_t next_eve
 	if (code != KEEL_OK)
 		return code;
 	bool listens; /* else a look tries again */
-	code = listen_to_server(store, &listens, err);
-	if (code != KEEL_OK)
-		return code;
+	struct keel_error why;
+	code = listen_to_server(store, &listens, &why);
+	if (code != KEEL_OK && !why.transient)
+		return keel_fail_as(err, code, &why);
 	struct keel_event_waiter *self = keel_new(sizeof *self);
 	if (!self)
 		return keel_fail_memory(err);
@@ -90,7 +91,7 @@ enum keel_code keel_event_waiter_look(struct keel_event_waiter *self, bool *read
 	if (code == KEEL_OK)
 		code = look(store, self->next_event_id, ready, err);
 	self->ready = *ready;
-	if (code == KEEL_BUSY)
+	if (code != KEEL_OK)
 		keel_waiter_again(&self->waiter);
 	else if (!listens)
 		keel_waiter_poll(&self->waiter);
@@ -135,7 +136,7 @@ enum keel_code keel_event_wait(struct keel_store *store, int64_t next_event_id, 
 	if (code != KEEL_OK)
 		return code;
 	code = look(store, next_event_id, ready, &why);
-	if (*ready || timeout_us == 0 || (code != KEEL_OK && code != KEEL_BUSY))
+	if (*ready || timeout_us == 0 || (code != KEEL_OK && !why.transient))
 		return keel_fail_as(err, code, &why);
 	if (!store->wake_path && !store->wake.server && deadline == INT64_MAX)
 		return keel_fail_field(err, "timeout", "a wait on a store in memory that blocks would never end");
@@ -144,7 +145,7 @@ enum keel_code keel_event_wait(struct keel_store *store, int64_t next_event_id, 
 		return code;
 	for (;;) {
 		code = keel_event_waiter_look(self, ready, &why);
-		if (*ready || (code != KEEL_OK && code != KEEL_BUSY) || keel_monotonic_us() >= deadline)
+		if (*ready || (code != KEEL_OK && !why.transient) || keel_monotonic_us() >= deadline)
 			break;
 		keel_waiter_block(&self->waiter, &store->wake, deadline);
 	}

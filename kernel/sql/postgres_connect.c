@@ -5,12 +5,14 @@
  */
 #include "sql/postgres_parts.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/monotonic.h"
 
 /* What libpq does unless the uri says otherwise: a cable that was cut is noticed in some ten seconds. */
 static const char *const defaults[][2] = {
@@ -18,6 +20,8 @@ static const char *const defaults[][2] = {
 	{"keepalives_count", "3"}, {"tcp_user_timeout", "10000"}, {"fallback_application_name", "keel"},
 };
 enum { DEFAULTS = sizeof defaults / sizeof defaults[0] };
+
+enum { CONNECT_TRY_US = 20000 }; /* how long one try at connecting again waits */
 
 /* postgresql://host:port/database?schema=name of a connection: libpq knows what the environment has filled in. */
 static bool name_path(struct postgres_sql *sql)
@@ -48,16 +52,16 @@ static void copy_reason(char *to, size_t room, const char *message, const char *
 	to[size] = '\0';
 }
 
-static enum keel_code fail_to_connect(struct postgres_sql *sql, const char *const *names, const char *const *values,
-									  struct keel_error *err)
+static enum keel_code fail_to_connect(struct postgres_sql *sql, PGPing why, struct keel_error *err)
 {
 	char reason[512];
 	copy_reason(reason, sizeof reason, PQerrorMessage(sql->db), PQuser(sql->db));
+	/* It is starting or stopping: that will pass, and is waited for. */
+	if (why == PQPING_REJECT)
+		return keel_fail(err, KEEL_BUSY, "%s: cannot connect: %s", sql->path, reason);
 	enum keel_code code = keel_fail(err, KEEL_IO, "%s: cannot connect: %s", sql->path, reason);
-	PGPing ping = PQpingParams(names, values, 1);
-	/* It is starting, stopping, or not there: that may pass. */
-	if (err && (ping == PQPING_REJECT || ping == PQPING_NO_RESPONSE))
-		err->transient = true;
+	if (err)
+		err->transient = why == PQPING_NO_RESPONSE; /* it is not there: that may pass, too */
 	return code;
 }
 
@@ -89,7 +93,7 @@ static void say_nothing(void *data, const char *message)
  * ours is a search in an index, and is told to be. */
 static enum keel_code configure(struct postgres_sql *sql, struct keel_error *err)
 {
-	char text[1280];
+	char text[1536];
 	PGresult *answer;
 	PQsetNoticeProcessor(sql->db, say_nothing, NULL);
 	if (PQsetnonblocking(sql->db, 1) != 0)
@@ -104,7 +108,8 @@ static enum keel_code configure(struct postgres_sql *sql, struct keel_error *err
 		" SET tcp_user_timeout = 10000; SET default_transaction_read_only = %s;"
 		" SET client_min_messages = error; %s"
 		" SELECT pg_backend_pid(), current_setting('server_version_num'), current_setting('server_encoding'),"
-		" pg_is_in_recovery()",
+		" pg_is_in_recovery(), checkpoint_lsn, CASE WHEN pg_is_in_recovery() THEN '' ELSE"
+		" left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) END FROM pg_control_checkpoint()",
 		sql->schema, sql->readonly ? "on" : "off",
 		/* What the administrator wants to wait for is his to say, but for nothing. */
 		sql->flushes ? "SELECT set_config('synchronous_commit', 'on', false)"
@@ -114,6 +119,8 @@ static enum keel_code configure(struct postgres_sql *sql, struct keel_error *err
 	if (code != KEEL_OK)
 		return code;
 	code = check_server(sql, answer, err);
+	snprintf(sql->era.checkpoint, sizeof sql->era.checkpoint, "%s", PQgetvalue(answer, 0, 4));
+	snprintf(sql->era.timeline, sizeof sql->era.timeline, "%s", PQgetvalue(answer, 0, 5));
 	PQclear(answer);
 	sql->connection += code == KEEL_OK;
 	return code;
@@ -135,9 +142,26 @@ static enum keel_code check_uri(const char *uri, struct keel_error *err)
 	return code;
 }
 
+/* What libpq was told, or found out, that we have to know to connect again. */
+static enum keel_code read_options(struct postgres_sql *sql, struct keel_error *err)
+{
+	PQconninfoOption *options = PQconninfo(sql->db);
+	sql->connect_us = 0;
+	for (PQconninfoOption *option = options; option && option->keyword; option++) {
+		if (option->val && strcmp(option->keyword, "connect_timeout") == 0)
+			sql->connect_us = strtoll(option->val, NULL, 10) * 1000000;
+		if (option->val && strncmp(option->keyword, "host", 4) == 0 && strchr(option->val, ','))
+			sql->hosts = true;
+	}
+	if (sql->connect_us <= 0)
+		sql->connect_us = POSTGRES_ANSWER_US;
+	PQconninfoFree(options);
+	return options ? KEEL_OK : keel_fail_memory(err);
+}
+
 enum keel_code postgres_connect(struct postgres_sql *sql, const char *uri, struct keel_error *err)
 {
-	const char *names[DEFAULTS + 2] = {NULL}, *values[DEFAULTS + 2] = {NULL};
+	const char *names[DEFAULTS + 3] = {NULL}, *values[DEFAULTS + 3] = {NULL};
 	for (int i = 0; i < DEFAULTS; i++) {
 		names[i] = defaults[i][0];
 		values[i] = defaults[i][1];
@@ -147,34 +171,90 @@ enum keel_code postgres_connect(struct postgres_sql *sql, const char *uri, struc
 		return code;
 	names[DEFAULTS] = "dbname"; /* what the uri says goes before what stands ahead of it */
 	values[DEFAULTS] = uri;
+	int64_t began = keel_monotonic_us();
 	sql->db = PQconnectdbParams(names, values, 1);
 	if (!sql->db || !name_path(sql))
 		return keel_fail_memory(err);
-	if (PQstatus(sql->db) != CONNECTION_OK)
-		return fail_to_connect(sql, names, values, err);
-	return configure(sql, err);
+	code = read_options(sql, err);
+	if (code == KEEL_OK && PQstatus(sql->db) != CONNECTION_OK) {
+		names[DEFAULTS + 1] = "connect_timeout"; /* of the question why; the least that libpq takes */
+		values[DEFAULTS + 1] = "2";
+		bool waited = keel_monotonic_us() - began >= sql->connect_us / 2;
+		return fail_to_connect(sql, waited ? PQPING_NO_RESPONSE : PQpingParams(names, values, 1), err);
+	}
+	return code == KEEL_OK ? configure(sql, err) : code;
+}
+
+/* --- Again ------------------------------------------------------------------------------------------------------- */
+
+static enum keel_code fail_again(struct postgres_sql *sql, const char *problem, struct keel_error *err)
+{
+	char reason[512];
+	copy_reason(reason, sizeof reason, problem, PQuser(sql->db));
+	sql->connects = false;
+	enum keel_code code = keel_fail(err, KEEL_IO, "%s: cannot connect again: %s", sql->path, reason);
+	if (err)
+		err->transient = true; /* it has been there before */
+	return code;
+}
+
+/* Goes on connecting for as long as a try may take. */
+static enum keel_code poll_connection(struct postgres_sql *sql, struct keel_error *err)
+{
+	int64_t deadline = keel_later(keel_monotonic_us(), CONNECT_TRY_US);
+	while (sql->polling == PGRES_POLLING_READING || sql->polling == PGRES_POLLING_WRITING) {
+		struct pollfd socket = {.fd = PQsocket(sql->db),
+								.events = sql->polling == PGRES_POLLING_READING ? POLLIN : POLLOUT};
+		int64_t now = keel_monotonic_us();
+		int got = poll(&socket, 1, now < deadline ? (int)((deadline - now) / 1000 + 1) : 0);
+		if (got == 0 && now >= sql->connect_until)
+			return fail_again(sql, "there is no answer", err);
+		if (got == 0)
+			return keel_fail(err, KEEL_BUSY, "%s: the connection is lost, and there is no other yet", sql->path);
+		if (got > 0)
+			sql->polling = PQresetPoll(sql->db);
+		postgres_show_descriptor(sql);
+	}
+	sql->connects = false;
+	return sql->polling == PGRES_POLLING_OK ? KEEL_OK : fail_again(sql, PQerrorMessage(sql->db), err);
+}
+
+/* What was there is gone with the connection. */
+static void forget_connection(struct postgres_sql *sql)
+{
+	sql->open = sql->failed = sql->waits = sql->holds = sql->listens = false;
+	sql->savepoints = 0;
+	sql->queue = (struct postgres_queue){.count = 0};
+}
+
+/* Only libpq's own way, which blocks, passes over one of several hosts that does not answer. */
+static enum keel_code reconnect(struct postgres_sql *sql, struct keel_error *err)
+{
+	if (sql->hosts) {
+		PQreset(sql->db);
+		postgres_show_descriptor(sql);
+		return PQstatus(sql->db) == CONNECTION_OK ? KEEL_OK : fail_again(sql, PQerrorMessage(sql->db), err);
+	}
+	if (!sql->connects) {
+		sql->connects = PQresetStart(sql->db) != 0;
+		sql->polling = PGRES_POLLING_WRITING; /* what libpq's manual says to begin with */
+		sql->connect_until = keel_later(keel_monotonic_us(), sql->connect_us);
+		postgres_show_descriptor(sql);
+	}
+	return sql->connects ? poll_connection(sql, err) : fail_again(sql, PQerrorMessage(sql->db), err);
 }
 
 enum keel_code postgres_revive(struct postgres_sql *sql, struct keel_error *err)
 {
-	if (PQstatus(sql->db) == CONNECTION_OK)
+	if (PQstatus(sql->db) == CONNECTION_OK && !sql->connects)
 		return KEEL_OK;
-	sql->open = sql->failed = sql->waits = sql->holds = sql->listens = false;
-	sql->savepoints = 0;
-	sql->queue = (struct postgres_queue){.count = 0};
-	PQreset(sql->db);
-	postgres_show_descriptor(sql);
-	if (PQstatus(sql->db) == CONNECTION_OK) {
-		enum keel_code code = configure(sql, err);
-		if (code != KEEL_OK)
-			postgres_cut(sql); /* what it has not been told must not be taken for told */
+	forget_connection(sql);
+	enum keel_code code = reconnect(sql, err);
+	if (code != KEEL_OK)
 		return code;
-	}
-	char reason[512];
-	copy_reason(reason, sizeof reason, PQerrorMessage(sql->db), PQuser(sql->db));
-	enum keel_code code = keel_fail(err, KEEL_IO, "%s: cannot connect again: %s", sql->path, reason);
-	if (err)
-		err->transient = true; /* it has been there before */
+	code = configure(sql, err);
+	if (code != KEEL_OK)
+		postgres_cut(sql); /* what it has not been told must not be taken for told */
 	return code;
 }
 

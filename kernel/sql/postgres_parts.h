@@ -62,6 +62,12 @@ struct postgres_queue {
 	struct keel_error why;
 };
 
+/* What of the server's log a connection belongs to: a crash, or another server in its place, begins another. */
+struct postgres_era {
+	char checkpoint[24]; /* the newest when it was made */
+	char timeline[12];   /* "" on a standby */
+};
+
 struct postgres_sql {
 	struct keel_sql head;
 	PGconn *db;
@@ -75,6 +81,11 @@ struct postgres_sql {
 	bool listens, told; /* news: it has come */
 	int event;          /* with listens: whom to tell; -1: nobody */
 	int *descriptor;    /* where the socket is to be found, or -1 while there is none; NULL: nobody asks */
+	bool hosts;         /* it may be any of several */
+	bool connects;      /* again, and has not come to an end with it */
+	PostgresPollingStatusType polling; /* what that waits for */
+	int64_t connect_us, connect_until; /* how long it may take */
+	struct postgres_era era;
 	int savepoints;
 	int64_t changes, inserted;    /* by the last statement */
 	int64_t lock;                 /* the store's, among the advisory locks */
@@ -166,12 +177,19 @@ void postgres_undo(struct postgres_sql *sql);
 enum keel_code postgres_exec(struct postgres_sql *sql, const char *text, PGresult **result, struct keel_error *err);
 
 /* postgres_connect.c: connects, and once a connection is lost, again: with another number, no session and nothing
- * prepared. `revive` does nothing while there is one. */
+ * prepared. `revive` does nothing while there is one; KEEL_BUSY: it has begun to connect, and goes on when it is called
+ * again. */
 enum keel_code postgres_connect(struct postgres_sql *sql, const char *uri, struct keel_error *err);
 enum keel_code postgres_revive(struct postgres_sql *sql, struct keel_error *err);
 
 /* Runs a query of one row whose columns are numbers, or truths. */
 enum keel_code postgres_numbers(struct postgres_sql *sql, const char *text, int64_t *numbers, int count,
+								struct keel_error *err);
+
+/* postgres_doubt.c: finds out what became of a COMMIT without an answer: succeeds when it was done, and is on the disk
+ * if the durability is full, and fails with `failed` and `why` when it was not. KEEL_IO: nobody knows. Waits for a
+ * server that starts again. */
+enum keel_code postgres_resolve(struct postgres_sql *sql, enum keel_code failed, const struct keel_error *why,
 								struct keel_error *err);
 
 /* postgres_statement.c: slots of the driver. */

@@ -1,5 +1,5 @@
-/* postgres_transaction.c - the transactions of the PostgreSQL driver. Uses: postgres_queue,
- * postgres_statement.
+/* postgres_transaction.c - the transactions of the PostgreSQL driver. Uses: postgres_queue, postgres_statement,
+ * postgres_doubt.
  *
  * A writing transaction holds the store's lock, an advisory one, until it ends. The server has a queue for it: who asks
  * is not sent away but asks again whether its turn has come. It commits without waiting for the disk; in the same
@@ -11,19 +11,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/monotonic.h"
 
 enum { ASK_US = 5000 }; /* how long one try at the lock waits */
-
-static void pause_for(int64_t duration_us)
-{
-	struct timespec left = {.tv_nsec = duration_us * 1000};
-	nanosleep(&left, NULL);
-}
 
 bool postgres_in_transaction(struct keel_sql *base)
 {
@@ -123,58 +116,6 @@ static enum keel_code send_flush(struct postgres_sql *sql, struct keel_error *er
 	return code;
 }
 
-/* Waits for the disk once the transaction is known to have committed. Trying again would do all of it twice. */
-static enum keel_code flush(struct postgres_sql *sql, struct keel_error *err)
-{
-	struct keel_error why = {0};
-	if (!sql->flushes)
-		return KEEL_OK;
-	enum keel_code code = send_flush(sql, &why);
-	if (code == KEEL_OK)
-		code = postgres_drain(sql, &why);
-	if (code == KEEL_OK)
-		return code;
-	postgres_undo(sql);
-	return keel_fail(err, KEEL_IO, "it is committed, and not known to be on the disk: %s", why.message);
-}
-
-/* A COMMIT was on its way when the connection was lost, or something failed behind it: the server knows what became of
- * it. The process that served us may still be at it; by now its number may be another's, who is not ours to end. */
-static enum keel_code resolve(struct postgres_sql *sql, enum keel_code failed, const struct keel_error *why,
-							  struct keel_error *err)
-{
-	enum { TRIES = 50, PAUSE_US = 100000 };
-	char text[192];
-	PGresult *answer;
-	int64_t unused;
-	enum keel_code code = postgres_revive(sql, err);
-	if (code == KEEL_OK) {
-		snprintf(text, sizeof text,
-				 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-				 " AND backend_xid = '%s'::xid8::xid",
-				 sql->transaction);
-		postgres_numbers(sql, text, &unused, 1, NULL);
-	}
-	for (int i = 0; code == KEEL_OK && i < TRIES; i++) {
-		snprintf(text, sizeof text, "SELECT pg_xact_status('%s'::xid8)", sql->transaction);
-		code = postgres_exec(sql, text, &answer, err);
-		if (code != KEEL_OK)
-			break;
-		bool known = PQntuples(answer) > 0 && !PQgetisnull(answer, 0, 0);
-		bool committed = known && strcmp(PQgetvalue(answer, 0, 0), "committed") == 0;
-		bool aborted = known && strcmp(PQgetvalue(answer, 0, 0), "aborted") == 0;
-		PQclear(answer);
-		if (committed)
-			return flush(sql, err);
-		if (aborted)
-			return keel_fail_as(err, failed, why);
-		if (!known)
-			break;
-		pause_for(PAUSE_US);
-	}
-	return keel_fail(err, KEEL_IO, "%s: the commit failed, and it is not known whether it was done", sql->path);
-}
-
 enum keel_code postgres_commit(struct keel_sql *base, struct keel_error *err)
 {
 	static const char commit[] = "COMMIT ";
@@ -198,13 +139,11 @@ enum keel_code postgres_commit(struct keel_sql *base, struct keel_error *err)
 		code = keel_fail(&why, KEEL_BUSY, "%s: the transaction was undone", sql->path);
 	if (committed && code == KEEL_OK)
 		sql->open = false; /* there is nothing to undo */
+	/* What was not answered may have been done; and what was done may not be on the disk of a server that fell. */
+	bool doubtful = code != KEEL_OK && sent && writes && (committed || PQstatus(sql->db) != CONNECTION_OK);
 	postgres_undo(sql);
-	if (committed && code != KEEL_OK) {
-		postgres_revive(sql, NULL);
-		return flush(sql, err);
-	}
-	if (code != KEEL_OK && sent && writes)
-		return resolve(sql, code, &why, err);
+	if (doubtful)
+		return postgres_resolve(sql, code, &why, err);
 	return keel_fail_as(err, code, &why);
 }
 
@@ -215,7 +154,7 @@ enum keel_code postgres_durable(struct keel_sql *base, struct keel_error *err)
 		"SELECT CASE WHEN pg_is_in_recovery() OR pg_current_wal_insert_lsn() <= pg_current_wal_flush_lsn() THEN NULL"
 		" ELSE pg_logical_emit_message(true, 'keel', '') END";
 	struct postgres_sql *sql = postgres_own(base);
-	return sql->flushes && !sql->open ? postgres_exec(sql, unless_it_is, NULL, err) : KEEL_OK;
+	return sql->flushes && !sql->open ? postgres_send_plain(sql, unless_it_is, POSTGRES_SENT_WRITE, err) : KEEL_OK;
 }
 
 /* They have one name: the newest hides those before it until it is released. */

@@ -49,7 +49,8 @@ enum keel_code keel_first_step(struct keel_store *store, struct keel_statement *
 	struct keel_error why;
 	enum keel_code code;
 	KEEL_ASSERT(!store->side.forked);
-	while ((code = keel_step(query, row, &why)) == KEEL_BUSY && !store->open && keel_store_wait(store, &deadline))
+	while ((code = keel_step(query, row, &why)) != KEEL_OK && why.transient && !store->open &&
+		   keel_store_wait(store, &deadline))
 		keel_reset(query);
 	return keel_fail_as(err, code, &why);
 }

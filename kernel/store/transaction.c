@@ -26,7 +26,7 @@ static enum keel_code begin(struct keel_store *store, struct keel_error *err)
 	int64_t deadline = 0;
 	struct keel_error why;
 	enum keel_code code;
-	while ((code = try_begin(store, &why)) == KEEL_BUSY)
+	while ((code = try_begin(store, &why)) != KEEL_OK && why.transient)
 		if (!keel_store_wait(store, &deadline))
 			break;
 	if (code == KEEL_BUSY && store->options.lock_timeout_us > 0)
@@ -166,13 +166,16 @@ enum keel_code keel_read_begin(struct keel_store *store, struct keel_error *err)
 {
 	struct keel_statement *look;
 	struct keel_error why;
+	int64_t deadline = 0;
 	bool row;
 	enum keel_code code = keel_store_check(store, err);
 	if (code != KEEL_OK || store->open)
 		return code;
-	code = store->sql->driver->begin(store->sql, false, err);
+	while ((code = store->sql->driver->begin(store->sql, false, &why)) != KEEL_OK && why.transient)
+		if (!keel_store_wait(store, &deadline))
+			break;
 	if (code != KEEL_OK)
-		return code;
+		return keel_fail_as(err, code, &why);
 	/* The first look begins it. What else may be wrong with it is found by those that follow. */
 	code = keel_store_prepare(store, "SELECT epoch FROM store", &look, &why);
 	if (code == KEEL_OK) {
