@@ -9,8 +9,9 @@ local check = dofile "tests/check.lua"
 local floors = {
   { "errors" },
   { "check" },
-  { "retry", "schedule", "store" },
+  { "retry", "store" },
   { "policy" },
+  { "schedule" },
   { "recovery" },
   { "admission" },
   { "manager" },

@@ -94,6 +94,7 @@ struct keel_stats {
 	int64_t entries; /* of transcripts */
 	int64_t diagnostics;
 	int64_t leases;
+	int64_t schedules;
 	int64_t sessions; /* rows: those that have died and are not tidied away, too */
 	int64_t event_low_water;
 	int64_t event_high_water; /* events are what lies between, both included */

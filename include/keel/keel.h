@@ -10,6 +10,7 @@
 #include <keel/module.h>
 #include <keel/retry.h>
 #include <keel/run.h>
+#include <keel/schedule.h>
 #include <keel/store.h>
 #include <keel/tokens.h>
 #include <keel/value.h>

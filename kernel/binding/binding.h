@@ -272,6 +272,7 @@ extern const struct keel_lua_method keel_lua_event_methods[];
 extern const struct keel_lua_method keel_lua_session_methods[];
 extern const struct keel_lua_method keel_lua_token_methods[];
 extern const struct keel_lua_method keel_lua_lease_methods[];
+extern const struct keel_lua_method keel_lua_schedule_methods[];
 extern const struct keel_lua_method keel_lua_worker_methods[];
 extern const struct keel_lua_method keel_lua_runtime_methods[];
 extern const struct keel_lua_method keel_lua_housekeeping_methods[];

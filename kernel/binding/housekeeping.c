@@ -146,7 +146,7 @@ static int op_stats(lua_State *L, struct keel_store *store, struct keel_error *e
 	struct keel_stats stats;
 	if (keel_store_stats(store, &stats, err) != KEEL_OK)
 		return -1;
-	lua_createtable(L, 0, 14);
+	lua_createtable(L, 0, 15);
 	keel_lua_set_integer(L, "bytes", stats.bytes);
 	keel_lua_set_integer(L, "runs", stats.runs);
 	keel_lua_set_integer(L, "pending_runs", stats.pending_runs);
@@ -157,6 +157,7 @@ static int op_stats(lua_State *L, struct keel_store *store, struct keel_error *e
 	keel_lua_set_integer(L, "transcript_entries", stats.entries);
 	keel_lua_set_integer(L, "diagnostics", stats.diagnostics);
 	keel_lua_set_integer(L, "leases", stats.leases);
+	keel_lua_set_integer(L, "schedules", stats.schedules);
 	keel_lua_set_integer(L, "sessions", stats.sessions);
 	keel_lua_set_integer(L, "events", stats.event_high_water - stats.event_low_water + 1);
 	keel_lua_set_integer(L, "event_low_water", stats.event_low_water);

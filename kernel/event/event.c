@@ -80,10 +80,10 @@ void keel_event_committed(const struct keel_store *store, int64_t *first, int64_
 
 /* The kinds of the kernel: whoever reads them in the log may believe them. */
 static const char *const own_kinds[] = {
-	"run_created",          "run_started",           "run_finished",   "run_requeued",   "run_rescheduled",
-	"run_settled",          "run_deleted",           "limit_changed",  "run_rejected",   "run_reused",
-	"runtime_started",      "runtime_stopped",       "worker_created", "worker_stopped", "worker_cancelled",
-	"run_cancel_requested", "worker_input_accepted",
+	"run_created",          "run_started",           "run_finished",     "run_requeued",   "run_rescheduled",
+	"run_settled",          "run_deleted",           "limit_changed",    "run_rejected",   "run_reused",
+	"runtime_started",      "runtime_stopped",       "worker_created",   "worker_stopped", "worker_cancelled",
+	"run_cancel_requested", "worker_input_accepted", "schedule_changed",
 };
 
 static bool is_admission(struct keel_text kind)

@@ -23,6 +23,7 @@ static const struct {
 	{"the store", {"epoch", "reconciler"}, "SELECT epoch, epoch, reconciler FROM store"},
 	{"session", {"owner", "boot", "token"}, "SELECT id, owner, boot, token FROM sessions"},
 	{"lease", {"name", "owner"}, "SELECT name, name, owner FROM leases"},
+	{"schedule", {"name", "definition:", "problem"}, "SELECT name, name, definition, problem FROM schedules"},
 	{"event",
 	 {"kind", "runtime_id", "thread_id", "run_id", "message", "worker_ref:", "data:"},
 	 "SELECT id, kind, runtime_id, thread_id, run_id, message, worker_ref, data FROM events"},

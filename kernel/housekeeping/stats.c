@@ -16,12 +16,13 @@ enum keel_code keel_store_stats(struct keel_store *store, struct keel_stats *sta
 		" (SELECT count(*) FROM runtimes), (SELECT count(*) FROM workers),"
 		" (SELECT count(*) FROM workers WHERE " KEEL_WORKER_ACTIVE "), (SELECT count(*) FROM transcripts),"
 		" (SELECT count(*) FROM diagnostics), (SELECT count(*) FROM leases),"
+		" (SELECT count(*) FROM schedules),"
 		" (SELECT count(*) FROM sessions), event_low_water,"
 		" coalesce((SELECT max(id) FROM events), event_low_water - 1) FROM store";
-	int64_t *const counts[] = {&stats->runs,     &stats->pending_runs,    &stats->running_runs,
-							   &stats->runtimes, &stats->workers,         &stats->active_workers,
-							   &stats->entries,  &stats->diagnostics,     &stats->leases,
-							   &stats->sessions, &stats->event_low_water, &stats->event_high_water};
+	int64_t *const counts[] = {
+		&stats->runs,           &stats->pending_runs,    &stats->running_runs,    &stats->runtimes, &stats->workers,
+		&stats->active_workers, &stats->entries,         &stats->diagnostics,     &stats->leases,   &stats->schedules,
+		&stats->sessions,       &stats->event_low_water, &stats->event_high_water};
 	struct keel_statement *select;
 	bool row;
 	struct keel_sql_size size = {0, 0};

@@ -61,6 +61,8 @@ static const struct {
 	 "SELECT r.run_id " KEEL_RUN_FROM "WHERE coalesce(l.fence, o.fence) < 1 OR coalesce(l.revision, o.revision) < 1"},
 	{KEEL_STORE_CORRUPT, "a lease has no token or session",
 	 "SELECT name FROM leases WHERE token < 1 OR session_id < 1"},
+	{KEEL_STORE_CORRUPT, "a schedule has no revision or period, or happens next before it happened last: schedule",
+	 "SELECT name FROM schedules WHERE revision < 1 OR period_us < 1 OR next_at <= last_at OR revision > " NEAR_END},
 	{KEEL_STORE_CORRUPT, "the log has a hole before event",
 	 "SELECT id FROM (SELECT id, lag(id) OVER (ORDER BY id) AS previous FROM events) AS pairs WHERE id <> previous + "
 	 "1"},

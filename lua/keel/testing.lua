@@ -1,14 +1,17 @@
 --- For the tests of policies: requests and runs to show them, a policy called as a manager calls it, under the real
 --- sandbox and checks, a clock that stands still, and a store in memory. Nothing here needs a database or waits.
 local LoadedPolicy = require "keel.policy.loaded"
+local ByPolicy = require "keel.schedule.by_policy"
 local check = require "keel.check"
 local decisions = require "keel.policy.decision"
 local diagnostics = require "keel.policy.diagnostic"
+local errors = require "keel.errors"
 local in_flight = require "keel.admission.inflight"
 local kernel = require "keel.kernel"
 local outcomes = require "keel.policy.outcome"
 local policies = require "keel.policy"
 local request_for = require "keel.admission.request"
+local times = require "keel.schedule.times"
 
 local testing = {}
 
@@ -198,6 +201,34 @@ function testing.diagnose(policy, snapshot, budget)
   local checked, problem = diagnostics.check(noticed)
   if not checked then return nil, policies.failed(asked, problem), usage end
   return checked, nil, usage
+end
+
+--- Asks a schedule policy when its schedule happens next, as a tick does, and checks its answer.
+--- Raises for wrong types. Fails with policy_failed, policy_budget and invalid_request (policy_budget, last, now).
+---@param policy string|keel.AnySchedulePolicy a file's path, or the policy
+---@param last? string time of the last occurrence; default testing.now
+---@param now? string default `last`
+---@param budget? { instructions?: integer, seconds?: number, bytes?: number }
+---@return string? time
+---@return keel.Error? err
+function testing.next_time(policy, last, now, budget)
+  check.type(policy, POLICY, 1, "next_time")
+  last = last or testing.now
+  now = now or last
+  for i, time in ipairs { last, now } do
+    check.type(time, "string", i + 1, "next_time")
+    if not kernel.time_seconds(time) then
+      return nil, errors.invalid(i == 1 and "last" or "now", "is not an RFC 3339 time")
+    end
+  end
+  local bounds, err = policies.budget(budget, default_budget, 4, "next_time")
+  if not bounds then return nil, err end
+  local asked
+  asked, err = find("schedules", policy)
+  if not asked then return nil, err end
+  local time
+  time, err = ByPolicy.new(asked, bounds, times.micros(now)):after(times.micros(last))
+  return time and times.text(time), err
 end
 
 -- --- Time and a store -----------------------------------------------------------------------------------------------

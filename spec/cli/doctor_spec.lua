@@ -291,6 +291,26 @@ describe("keel doctor", function()
     assert.same({}, found)
   end)
 
+  it("finds schedules that nobody works off, and those of which nobody knows when they happen next", function()
+    local run, path = command.on_store()
+    local store = support.open(path)
+    local function put(name, next_at, problem)
+      assert(store:put_schedule(name, { definition = { every = 60 }, last_at = keel.time(-7200),
+        next_at = keel.time(next_at), period = 60, problem = problem }))
+    end
+    put("late", -3600)
+    put("just now", -5)
+    put("to come", 3600)
+    local found = findings(run)
+    assert.same({ "warning", "late" }, { found.schedule_overdue.severity, found.schedule_overdue.schedule })
+    found.schedule_overdue = nil
+    assert.same({}, found)
+    put("unknown", 3600, "policy moon failed: it is not up")
+    found = findings(run)
+    assert.truthy(found.schedule_problem.message:find("it is not up", 1, true))
+    assert.equal("unknown", found.schedule_problem.schedule)
+  end)
+
   it("says what to do when there is nothing to look at", function()
     local run, path = command.on_store()
     assert.is_truthy(findings(run).store_missing.advice:find("'keel exec'", 1, true))

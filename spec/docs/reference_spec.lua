@@ -171,7 +171,7 @@ describe("The reference names", function()
 
   it("every method of stores and transactions", function()
     local text = sections("The store", "Transactions", "Sessions", "Leases", "Events and cursors",
-      "Worker runtimes")
+      "Worker runtimes", "Schedules")
     for _, handle in ipairs { handles() } do
       each_key(getmetatable(handle).__index, any, function(name) return is_called(text, name) end)
     end
@@ -188,10 +188,11 @@ describe("The reference names", function()
   it("every method of the run manager, of abort events and of retry policies", function()
     local manager = keel.run_manager { store = ":memory:" }
     local run = assert(manager:create "t")
-    local function in_section(title)
-      return function(name) return is_called(sections(title), name) end
+    local function in_section(...)
+      local text = sections(...)
+      return function(name) return is_called(text, name) end
     end
-    each_key(getmetatable(manager), public(keel.run_manager), in_section "The run manager")
+    each_key(getmetatable(manager), public(keel.run_manager), in_section("The run manager", "Schedules"))
     local abort_event = getmetatable(run.abort_event)
     each_key(abort_event, public(abort_event.new), in_section "The run manager")
     each_key(getmetatable(keel.retry_policy()), public(keel.retry_policy), in_section "Retry policies")

@@ -114,6 +114,18 @@ describe("keel.testing", function()
     assert.equal("worker.tools_less", assert(testing.diagnose("worker.tools_less", snapshot))[1].code)
   end)
 
+  it("asks schedule policies, and checks that the time is later", function()
+    local function hourly(last) return (last:gsub("T%d%d", "T23")) end
+    assert.equal("2026-01-01T23:00:00+00:00", testing.next_time(hourly))
+    assert.equal("2026-01-01T00:01:30+00:00",
+      testing.next_time(function() return 30 end, testing.now, "2026-01-01T00:01:00Z"))
+    local err = support.refused("policy_failed", testing.next_time(function(last) return last end))
+    assert.truthy(err.message:find("not later", 1, true), err.message)
+    support.refused("policy_failed", testing.next_time(function() return {} end))
+    support.invalid("now", testing.next_time(hourly, nil, "today"))
+    support.raises("next_time", testing.next_time, hourly, 5)
+  end)
+
   it("has a clock that stands still, and a store in memory on it", function()
     local store <close>, clock = testing.store(testing.clock "2026-05-01T10:00:00+02:00")
     assert.same({ "2026-05-01T08:00:00+00:00", "memory" }, { store:now(), store:backend() })

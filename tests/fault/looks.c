@@ -288,6 +288,75 @@ static enum keel_code sum_tokens(void)
 	return code;
 }
 
+/* --- Schedules --------------------------------------------------------------------------------------------------- */
+
+static struct keel_schedule schedule_of(const char *name)
+{
+	return (struct keel_schedule){.name = text(name),
+								  .definition = text("{\"every\":60}"),
+								  .next_at = 2000000,
+								  .last_at = 1000000,
+								  .period_us = 1000000,
+								  .problem = text("it is not known")};
+}
+
+static enum keel_code make_schedule(void)
+{
+	struct keel_schedule schedule = schedule_of("new");
+	bool written = false;
+	enum keel_code code = keel_schedule_put(world.store, &schedule, &written, &why);
+	answer("%d", written);
+	return code;
+}
+
+static void some_schedules(void)
+{
+	struct keel_schedule schedule = schedule_of("one");
+	bool written;
+	succeed(keel_schedule_put(world.store, &schedule, &written, &why));
+	schedule.name = text("other");
+	succeed(keel_schedule_put(world.store, &schedule, &written, &why));
+}
+
+static enum keel_code change_schedule(void)
+{
+	struct keel_schedule schedule = schedule_of("one");
+	bool written = false;
+	schedule.definition = text("{}");
+	schedule.revision = 1;
+	enum keel_code code = keel_schedule_put(world.store, &schedule, &written, &why);
+	answer("%d", written);
+	return code;
+}
+
+static enum keel_code delete_schedule(void)
+{
+	bool found = false;
+	enum keel_code code = keel_schedule_delete(world.store, text("one"), &found, &why);
+	answer("%d", found);
+	return code;
+}
+
+static enum keel_code list_schedules(void)
+{
+	struct keel_schedules list = {0};
+	struct keel_schedule_query query = {.due = true, .until = 3000000, .limit = 10};
+	enum keel_code code = keel_schedule_list(world.store, &query, &list, &why);
+	for (size_t i = 0; i < list.count; i++)
+		answer("%s %s\n", list.items[i].name.data, list.items[i].definition.data);
+	keel_schedules_clear(&list);
+	return code;
+}
+
+static enum keel_code look_at_due(void)
+{
+	int64_t at = 0;
+	bool found = false;
+	enum keel_code code = keel_next_due(world.store, 0, &at, &found, &why);
+	answer("%d %lld", found, (long long)at);
+	return code;
+}
+
 static const struct operation operations[] = {
 	{"appending an event", 0, some_runs, NULL, append_event, NULL},
 	{"reading events", READS | LITTLE_SQL, some_runs, NULL, read_events, NULL},
@@ -314,6 +383,11 @@ static const struct operation operations[] = {
 	{"renewing a lease", OWNS | LITTLE_SQL, NULL, leased_before, renew_lease, NULL},
 	{"releasing a lease", OWNS | LITTLE_SQL, NULL, leased_before, release, NULL},
 	{"looking at a lease", READS | LITTLE_SQL, leased_before, NULL, look_at_lease, NULL},
+	{"making a schedule", 0, NULL, NULL, make_schedule, NULL},
+	{"changing a schedule", OWNS | LITTLE_SQL, NULL, some_schedules, change_schedule, NULL},
+	{"deleting a schedule", OWNS | LITTLE_SQL, NULL, some_schedules, delete_schedule, NULL},
+	{"listing what schedules are due", READS | LITTLE_SQL, some_schedules, NULL, list_schedules, NULL},
+	{"looking when something is due", READS | LITTLE_SQL, some_schedules, NULL, look_at_due, NULL},
 	{"summing up tokens", READS | LITTLE_SQL, used_tokens, NULL, sum_tokens, NULL},
 };
 

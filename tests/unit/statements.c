@@ -180,6 +180,26 @@ static void work_everything(void)
 	keel_diagnostics_clear(&diagnostics);
 }
 
+static void schedule_everything(void)
+{
+	struct keel_schedules list = {0};
+	struct keel_schedule schedule = {
+		.name = text("s"), .definition = text("{}"), .next_at = 2, .last_at = 1, .period_us = 1};
+	int64_t at;
+	bool is;
+	for (; schedule.revision < 2; schedule.revision++)
+		succeed(keel_schedule_put(world.store, &schedule, &is, &why));
+	for (int i = 0; i < 3; i++) {
+		struct keel_schedule_query query = {.due = i == 1, .until = 5, .after = text("a"), .limit = 10};
+		query.name = i == 2 ? text("s") : nothing;
+		succeed(keel_schedule_list(world.store, &query, &list, &why));
+		assert_int_equal(list.count, 1);
+	}
+	succeed(keel_next_due(world.store, 1, &at, &is, &why));
+	succeed(keel_schedule_delete(world.store, text("s"), &is, &why));
+	keel_schedules_clear(&list);
+}
+
 /* Every operation at least once, with every filter, so that each statement is in the cache. */
 static void do_everything(void)
 {
@@ -237,6 +257,7 @@ static void do_everything(void)
 	}
 	start_everything();
 	work_everything();
+	schedule_everything();
 	succeed(keel_store_session_alive(world.store, 99, &is, &why));
 	succeed(keel_run_delete(world.store, text("r"), &is, &why));
 	succeed(keel_store_begin(world.store, &why));
@@ -270,6 +291,7 @@ static bool is_slow(const char *step)
 		"SCAN leased",                        /* all leases are looked at, to know who renews them */
 		"SCAN lines USING INDEX lines_ready", /* the best first, one row */
 		"SCAN heads",                         /* the head of a queue, and what has become due */
+		"SCAN times",                         /* the first of a few tables each */
 		"SCAN counted",                       /* counts up to the limit */
 		"SCAN store",                         /* one row */
 		"SCAN CONSTANT ROW",

@@ -178,6 +178,22 @@ TEST(leases)
 	assert_int_equal(look(), 1);
 }
 
+/* A schedule without a revision, or whose next time is no later than its last. */
+TEST(schedules)
+{
+	struct keel_schedule schedule = {
+		.name = text("s"), .definition = text("{}"), .next_at = 2, .last_at = 1, .period_us = 1};
+	bool written;
+	succeed(keel_schedule_put(world.store, &schedule, &written, &why));
+	finds("UPDATE schedules SET next_at = 1", "happens next before it happened last: schedule: s");
+	damage("UPDATE schedules SET next_at = 2, revision = 0");
+	assert_int_equal(look(), 1);
+	damage("UPDATE schedules SET revision = 1, period_us = 0");
+	assert_int_equal(look(), 1);
+	damage("UPDATE schedules SET period_us = 1, definition = '{'");
+	assert_int_equal(look(), 1);
+}
+
 /* A store without an epoch, or with two. */
 TEST(epochs)
 {
@@ -332,6 +348,7 @@ int main(void)
 		DAMAGED(many_problems),
 		DAMAGED(lists_are_reused),
 		DAMAGED(leases),
+		DAMAGED(schedules),
 		DAMAGED(bad_texts),
 		DAMAGED(names_that_are_no_text),
 		DAMAGED(numbers_near_their_end),

@@ -270,6 +270,21 @@ CREATE TABLE events_of_worker (
 	PRIMARY KEY (worker_ref, id)
 );
 
+-- --- Schedules -------------------------------------------------------------------------------------------------------
+
+CREATE TABLE schedules (
+	name       text COLLATE "C" PRIMARY KEY,
+	definition text COLLATE "C" NOT NULL,
+	next_at    bigint NOT NULL,
+	last_at    bigint NOT NULL,
+	period_us  bigint NOT NULL,
+	problem    text COLLATE "C",
+	revision   bigint NOT NULL,
+	created_at bigint NOT NULL,
+	updated_at bigint NOT NULL
+);
+CREATE INDEX schedules_due ON schedules (next_at, name);
+
 -- --- Leases ----------------------------------------------------------------------------------------------------------
 
 CREATE TABLE leases (

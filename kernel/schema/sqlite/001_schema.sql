@@ -274,6 +274,22 @@ CREATE TABLE events_of_worker (
 	PRIMARY KEY (worker_ref, id)
 ) STRICT, WITHOUT ROWID;
 
+-- --- Schedules -------------------------------------------------------------------------------------------------------
+
+-- One row a schedule; the revision makes sure that each occurrence is made once, whoever ticks.
+CREATE TABLE schedules (
+	name       TEXT PRIMARY KEY,
+	definition TEXT NOT NULL,    -- JSON, read by whoever ticks
+	next_at    INTEGER NOT NULL, -- when it happens next; with a problem, when that is asked again
+	last_at    INTEGER NOT NULL, -- when it happened last; before that, when it was made
+	period_us  INTEGER NOT NULL, -- between the last two
+	problem    TEXT,             -- why it is not known when it happens next
+	revision   INTEGER NOT NULL,
+	created_at INTEGER NOT NULL,
+	updated_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX schedules_due ON schedules (next_at, name);
+
 -- --- Leases ----------------------------------------------------------------------------------------------------------
 
 -- One row a name, for ever: it is what makes the tokens of a name only grow.

@@ -229,6 +229,23 @@
 ---@alias keel.Reconciler fun(run: keel.Run, context: keel.RecoveryContext): keel.Outcome?
 ---@alias keel.AnyReconciler keel.Reconciler|keel.LoadedPolicy
 
+--- When a schedule happens next: a time, or seconds from now. `last` is the last occurrence, at first when the schedule
+--- was made. Pure.
+---@alias keel.SchedulePolicy fun(last: string, now: string): string|number
+---@alias keel.AnySchedulePolicy keel.SchedulePolicy|keel.LoadedPolicy
+
+--- A schedule as a row.
+---@class keel.ScheduleRow
+---@field name string
+---@field definition table
+---@field next_at string time
+---@field last_at string time of the last occurrence; before the first, when it was made
+---@field period number seconds between the last two
+---@field problem? string why it is not known when it happens next: that is asked again at next_at
+---@field revision integer 1, and one more with every change
+---@field created_at string time
+---@field updated_at string time
+
 -- --- Stores ----------------------------------------------------------------------------------------------------------
 
 ---@class keel.StoreOptions
@@ -691,6 +708,37 @@ function Operations:read_events(cursor, limit, filter) end
 ---@return keel.Error? err
 function Operations:acquire_lease(name, options) end
 
+--- Makes a schedule (revision 0), or changes the row that has this revision. False: there is one already, or the row is
+--- another by now or gone; nothing has changed then. Fails with invalid_request.
+---@param name string
+---@param fields { definition: table, next_at: string|number, last_at: string|number, period: number, problem?: string }
+--- definition: kept as JSON, for whoever ticks; period: seconds
+---@param revision? integer default 0
+---@return boolean? written
+---@return keel.Error? err
+function Operations:put_schedule(name, fields, revision) end
+
+--- Deletes a schedule; its runs stay. Fails with invalid_request.
+---@param name string
+---@return boolean? found
+---@return keel.Error? err
+function Operations:delete_schedule(name) end
+
+--- The schedules of the store, by name; with `until` those that are due then, the earliest first. Fails with
+--- invalid_request and limit_too_large.
+---@param query? { name?: string, until?: string|number, after?: string, after_at?: string|number, limit?: integer }
+--- name: that one alone; after, after_at: go on behind the schedule of this name, and with `until` of this time
+---@return keel.ScheduleRow[]? rows
+---@return boolean|keel.Error cut the page ended at 4 MiB, and more follow
+function Operations:list_schedules(query) end
+
+--- When the next thing after a time becomes due by time alone: a run that was put off, a deadline, a schedule. Fails
+--- with invalid_request (after).
+---@param after string|number time
+---@return string? time nil, without an error: there is none
+---@return keel.Error? err
+function Operations:next_due(after) end
+
 --- Lets a lease of this handle's session run for ttl seconds from now. Fails with stale_owner, invalid_request.
 ---@param name string
 ---@param token integer
@@ -808,7 +856,7 @@ function Operations:prune_step(options) end
 --- How much there is of everything. Takes time in proportion to the rows.
 ---@return { bytes: integer, runs: integer, pending_runs: integer, running_runs: integer, runtimes: integer,
 --- workers: integer, active_workers: integer, transcript_entries: integer, diagnostics: integer, leases: integer,
---- sessions: integer, events: integer, event_low_water: integer, event_high_water: integer }? stats
+--- schedules: integer, sessions: integer, events: integer, event_low_water: integer, event_high_water: integer }? stats
 ---@return keel.Error? err
 function Operations:stats() end
 

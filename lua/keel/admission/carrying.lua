@@ -94,9 +94,17 @@ function carrying.add_strategy(note, request, decision)
     line = failure.line, reason = failure.reason }
 end
 
+--- Adds to an event what made its run: a schedule, and for when.
+---@param note table
+---@param request table
+function carrying.add_occasion(note, request)
+  for name, value in next, request.occasion or {} do note[name] = value end
+end
+
 -- What the event of the newcomer says of how it came to be.
 local function note_of(request, decision, effects, ahead)
   local note = { reason = decision.reason, replaced = decision.replace }
+  carrying.add_occasion(note, request)
   carrying.add_strategy(note, request, decision)
   if #effects.cancelled > 0 then
     note.cancelled = kernel.array(effects.cancelled)

@@ -9,10 +9,11 @@ local request_for = require "keel.admission.request"
 
 local admission = {}
 
--- Writes a refusal down, when the manager wants that.
+-- Writes a refusal down, when the manager wants that, or a schedule: nobody else is there to be told.
 local function record(context, tx, request, kind, run_id, decision)
-  if not context.record_refusals then return true end
+  if not context.record_refusals and not request.occasion then return true end
   local data = { reason = decision.reason, position = decision.position }
+  carrying.add_occasion(data, request)
   carrying.add_strategy(data, request, decision)
   return tx:append_admission { kind = kind, thread_id = request.thread_id, run_id = run_id, data = data }
 end
@@ -129,8 +130,9 @@ end
 ---@param tx keel.Transaction
 ---@param context table what the manager is
 ---@param request { run_id: string, thread_id: string, fields: table, policy: keel.Policy, strategy_options: table?,
---- scheduled_at: string?, complete: (fun(fields: table): true?, keel.Error?)? } scheduled_at: what the caller asked
---- for; a decision may make it later; complete: called when it is admitted, before it is written
+--- scheduled_at: string?, occasion: table?, complete: (fun(fields: table): true?, keel.Error?)? } scheduled_at: what
+--- the caller asked for; a decision may make it later; occasion: what made it, for its event; complete: called when it
+--- is admitted, before it is written
 ---@return { verdict: "created"|"reused"|"refused", written: table?, interrupted: string[]?, recovered: string[],
 --- rows: table<string, table>?, action: string?, run: table?, reason: string?, position: integer?,
 --- by_key: boolean? }? outcome

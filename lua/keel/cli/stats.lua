@@ -3,7 +3,7 @@ local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 
 local order = { "path", "bytes", "runs", "pending_runs", "running_runs", "runtimes", "workers", "active_workers",
-  "transcript_entries", "diagnostics", "leases", "sessions", "alive_sessions", "events", "event_low_water",
+  "transcript_entries", "diagnostics", "leases", "schedules", "sessions", "alive_sessions", "events", "event_low_water",
   "event_high_water" }
 
 return {

@@ -37,6 +37,7 @@ local function observer_of(self)
       self:_look()
     end,
     on_claimable = function() self:_expect() end,
+    on_schedule = function() self:_tick_anew() end,
     holds = function(record) return self:_holds(record) end,
   }
 end
@@ -74,6 +75,7 @@ local function log_observer_of(self)
       self:_look()
     end,
     concerns = function(run_id) if self._tasks[run_id] then self:_beat() end end,
+    rescheduled = function() self:_tick_anew() end,
   }
 end
 

@@ -18,18 +18,27 @@ local function look_at_clock(self)
   if self._queue:has_ready() then self:_look() end
 end
 
+-- Seconds until the next tick: as many as there are between two, or until something becomes due by time.
+local function until_tick(self)
+  if self._state ~= "started" then return self._interval end
+  return math.min(self._manager:next_due() or math.huge, self._interval)
+end
+
 local function keep(self)
   local next_tick = 0
   while is_at_work(self) do
     local now = kernel.monotonic()
     if now >= next_tick then
-      next_tick, self._beaten = now + self._interval, false
+      self._beaten = false
       self:_tend(self._state == "started" and "tick" or "heartbeat")
+      next_tick, self._due_changed = now + until_tick(self), false
+    elseif self._due_changed then
+      next_tick, self._due_changed = math.min(next_tick, now + until_tick(self)), false
     elseif self._beaten then
       self._beaten = false
       self:_tend "heartbeat"
     end
-    if not self._beaten and is_at_work(self) then
+    if not self._beaten and not self._due_changed and is_at_work(self) then
       self._keeper = self._loop:waiter()
       self._loop:wait_for(self._keeper, math.max(next_tick - kernel.monotonic(), 0))
     end
@@ -92,6 +101,12 @@ return function(Executor)
   -- Something concerns a run that works here: a heartbeat, at once.
   function Executor:_beat()
     self._beaten = true
+    if self._keeper then self._keeper:wake() end
+  end
+
+  -- What is due by time has changed.
+  function Executor:_tick_anew()
+    self._due_changed = true
     if self._keeper then self._keeper:wake() end
   end
 

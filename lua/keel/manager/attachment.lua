@@ -6,6 +6,7 @@ local Status = require "keel.manager.status"
 ---@class keel.Observer what a manager tells, and asks, who drives its runs; what on_… raise is logged
 ---@field on_add fun(record: keel.Run) told of each new live record
 ---@field on_claimable fun() told when a run was made that anybody may claim
+---@field on_schedule fun() told when a schedule was made or changed
 ---@field holds fun(record: keel.Run): boolean whether a handler works on a run, so that nobody else must
 
 ---@class keel.Attachment

@@ -1,31 +1,14 @@
 --- Making runs: with the strategy's consent, or without asking.
 local LiveRuns = require "keel.manager.live_runs"
 local admission = require "keel.admission"
+local adopting = require "keel.manager.adopting"
 local check = require "keel.check"
 local errors = require "keel.errors"
 local find_by_key = require "keel.admission.find_by_key"
-local kernel = require "keel.kernel"
 local request_of = require "keel.manager.request"
-
-local copy = kernel.json.copy
 
 ---@class keel.manager.Creating: keel.ManagerCore
 local Creating = {}
-
--- The record of a run that was just stored.
-local function adopt(self, request, written)
-  local fields, record = request.fields, written
-  record.metadata = fields.metadata and copy(fields.metadata) or {} -- the caller may go on using his
-  record.kwargs = fields.kwargs and copy(fields.kwargs) or {}
-  record.worker_ref = fields.worker_ref and copy(fields.worker_ref)
-  -- Nobody owns what may be claimed: it can be anybody's the next moment, so it is not live here.
-  if fields.claimable then
-    self.live:notify("on_claimable")
-    return LiveRuns.equip(record, true)
-  end
-  self.live:add(LiveRuns.equip(record, false))
-  return record
-end
 
 -- The run that an idempotency key was used for before, flagged on a copy that is the caller's own.
 local function reused_by_key(self, row)
@@ -50,7 +33,7 @@ function Creating:create(thread_id, options)
   if not request.fields.idempotency_key then
     local ok, written = self.client:call("put", request.run_id, request.fields)
     if not ok then return nil, written end
-    return adopt(self, request, written)
+    return adopting.adopt(self, request, written)
   end
   local outcome
   outcome, err = self.client:transaction("create", function(tx)
@@ -63,7 +46,7 @@ function Creating:create(thread_id, options)
   end)
   if not outcome then return nil, err end
   if outcome.known then return reused_by_key(self, outcome.known) end
-  return adopt(self, request, outcome.written)
+  return adopting.adopt(self, request, outcome.written)
 end
 
 local function conflict(thread_id, outcome)
@@ -73,17 +56,6 @@ local function conflict(thread_id, outcome)
   if outcome.left then why = why .. ": " .. outcome.left end
   return errors.new("conflict", ("thread %s %s%s"):format(thread_id, what, why),
     { thread_id = thread_id, run_id = run_id, position = outcome.position, reason = outcome.reason })
-end
-
--- The runs that admission interrupted, as far as they are live here.
-local function abort_interrupted(self, outcome)
-  for _, run_id in ipairs(outcome.interrupted) do
-    local old = self.live:get(run_id)
-    if old then
-      self.writer:apply(old, outcome.rows[run_id])
-      self.writer:abort(old, old.cancel_action)
-    end
-  end
 end
 
 -- Admits a newcomer to an idle thread in one call, if its strategy says what it decides there. False: the thread is
@@ -116,7 +88,7 @@ function Creating:create_or_reject(thread_id, options)
   if not request then return nil, err end
   local admitted, written = admit_idle(self, request)
   if admitted == nil then return nil, written end
-  if admitted then return adopt(self, request, written), "created" end
+  if admitted then return adopting.adopt(self, request, written), "created" end
   local outcome
   outcome, err = self.client:transaction("create_or_reject", admission.decide, self.context, request)
   if not outcome then return nil, err end
@@ -126,8 +98,8 @@ function Creating:create_or_reject(thread_id, options)
   if outcome.verdict == "reused" then
     return self.live:get(outcome.run.run_id) or LiveRuns.equip(outcome.run, true), "reused"
   end
-  local record = adopt(self, request, outcome.written)
-  abort_interrupted(self, outcome)
+  local record = adopting.adopt(self, request, outcome.written)
+  adopting.abort_interrupted(self, outcome)
   return record, "created"
 end
 

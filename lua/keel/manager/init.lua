@@ -22,11 +22,16 @@ local request = require "keel.manager.request"
 ---@field private? boolean the store is in memory, and nobody else's: forgetting a run deletes it
 ---@field observer? keel.Observer the executor's
 ---@field left_behind keel.Observer[] those that were detached while handlers of theirs went on
+---@field schedule_files table<string, keel.LoadedPolicy> schedule policies, by path
+---@field schedules_told table<string, string> what was said of a schedule last, by its name
+---@field ticked? string when the last tick began
+---@field behind? boolean it has left something that is due to the next
+---@field undone? boolean it could not do something
 ---@field swept? table where the next tick's recovery goes on
 
 ---@class keel.RunManager: keel.manager.Creating, keel.manager.Starting, keel.manager.Status, keel.manager.Cancelling,
 ---keel.manager.Reading, keel.manager.Explaining, keel.manager.Owning, keel.manager.Waiting, keel.manager.Recovering,
----keel.manager.Reserving, keel.manager.Removing, keel.manager.Shutdown
+---keel.manager.Reserving, keel.manager.Removing, keel.manager.Scheduling, keel.manager.Shutdown
 ---@field private _core keel.ManagerCore
 local Manager = {}
 Manager.__index = Manager
@@ -41,6 +46,7 @@ local manager_options = {
   fallback_strategy = "string|function|policy",
   reconciler = "string|function|policy",
   reconcilers = "table",
+  schedules = "table",
   policy_budget = "table",
   lease_ttl = "number",
   lease_grace = "number",
@@ -77,6 +83,7 @@ end
 --- strategies?: table<string, keel.AnyStrategy>,
 --- strategy?: string|keel.AnyStrategy, strategy_options?: table, fallback_strategy?: string|keel.AnyStrategy,
 --- reconciler?: string|keel.AnyReconciler, reconcilers?: table<string, keel.AnyReconciler|true>,
+--- schedules?: table<string, keel.AnySchedulePolicy>,
 --- policy_budget?: { instructions?: integer, seconds?: number, bytes?: number },
 --- lease_ttl?: number, lease_grace?: number, settle_timeout?: number, record_refusals?: boolean,
 --- log?: fun(level: string, message: string, fields: table) } store: an open one, or the uri of one that is opened
@@ -84,9 +91,10 @@ end
 --- strategy_options for those that give none; fallback_strategy: decides when the strategy that was asked for fails;
 --- reconciler: decides over orphans for which neither the run, the call nor the store names one (default
 --- recover_orphans); reconcilers: true in place of one says that others know it: runs may name it, and those of dead
---- owners are left to them; lease_ttl: seconds after which a run that no heartbeat has renewed is lost (default:
---- never), and lease_grace: seconds more (default 0); settle_timeout: seconds that a stopped run may take to come to
---- rest before what waits for it goes on (default 30); record_refusals: refused and reused admissions leave events
+--- owners are left to them; schedules: policies that say when schedules happen, by name; lease_ttl: seconds
+--- after which a run that no heartbeat has renewed is lost (default: never), and lease_grace: seconds more (default 0);
+--- settle_timeout: seconds that a stopped run may take to come to rest before what waits for it goes on (default 30);
+--- record_refusals: refused and reused admissions leave events
 ---@return keel.RunManager? manager
 ---@return keel.Error? err
 function Manager.new(options)
@@ -95,6 +103,7 @@ function Manager.new(options)
   if unfit then return nil, unfit end
   check_functions(options.strategies, "strategies")
   check_functions(options.reconcilers, "reconcilers", true)
+  check_functions(options.schedules, "schedules")
   local budget, store, err
   budget, err = policies.budget(options.policy_budget, policies.default_budget, 1, "run_manager")
   err = err or check_times(options)
@@ -118,6 +127,7 @@ function Manager.new(options)
   local context = Context.new(client, {
     strategies = options.strategies,
     reconcilers = options.reconcilers,
+    schedules = options.schedules,
     strategy = strategy,
     strategy_options = options.strategy_options,
     fallback = options.fallback_strategy,
@@ -138,6 +148,8 @@ function Manager.new(options)
     reservations = Reservations.new(client),
     private = options.store == ":memory:",
     left_behind = {},
+    schedule_files = {},
+    schedules_told = {},
   } }, Manager)
 end
 
@@ -147,7 +159,8 @@ for _, part in ipairs {
   require "keel.manager.reading", require "keel.manager.explaining",
   require "keel.manager.owning", require "keel.manager.waiting",
   require "keel.manager.recovering", require "keel.manager.reserving",
-  require "keel.manager.removing", (require "keel.manager.shutdown"), -- its first value only
+  require "keel.manager.removing", require "keel.manager.scheduling",
+  (require "keel.manager.shutdown"), -- its first value only
 } do
   check.delegate(Manager, "_core", part)
 end

@@ -47,7 +47,7 @@ end
 
 --- Notifies the observer, if there is one. What it learns of is committed: if it raises, that is logged, and the caller
 --- still gets its result.
----@param what "on_add"|"on_claimable"
+---@param what "on_add"|"on_claimable"|"on_schedule"
 ---@param record? keel.Run
 function LiveRuns:notify(what, record)
   local observer = self.observer

@@ -2,6 +2,7 @@
 local check = require "keel.check"
 local clearing = require "keel.manager.clearing"
 local errors = require "keel.errors"
+local occurrences = require "keel.manager.occurrences"
 local owning = require "keel.manager.owning"
 local reading = require "keel.manager.reading"
 local recovery = require "keel.recovery"
@@ -29,17 +30,19 @@ end
 ---@class keel.manager.Recovering: keel.ManagerCore
 local Recovering = {}
 
---- One step of what a host should do now and then: a heartbeat, and recovery of what the dead left, a page of runs a
---- call. Call it from a loop or a timer, every second or so.
+--- One step of what a host should do now and then: a heartbeat, recovery of what the dead left, a page of runs a call,
+--- and the runs of schedules that are due. Call it from a loop or a timer, every second or so; `next_due` says when it
+--- is worth while.
 --- Fails with what the store fails with.
 ---@param options? { reconciler?: string|function } as in reconcile_orphaned_inflight_runs
 ---@return { renewed: integer, lost: keel.Run[], cancel_requested: keel.Run[], expired: keel.Run[],
---- recovered: keel.Run[] }? report
+--- recovered: keel.Run[], scheduled: keel.Run[] }? report
 ---@return keel.Error? err
 function Recovering:tick(options)
   options = check.options(options, { reconciler = "string|function|policy" }, 1, "tick")
   local err = self.context:check_reconciler(options.reconciler)
   if err then return nil, err end
+  local began = self.client:now()
   local report, failure = owning.heartbeat(self)
   if not report then return nil, failure end
   self.reservations:release_left()
@@ -48,7 +51,11 @@ function Recovering:tick(options)
   local ids
   ids, err, self.swept = recovery.sweep(context)
   report.recovered = records_of(self, ids)
-  return report, failure or err
+  occurrences.work_off(self, report)
+  self.ticked, self.behind, self.undone = began, report.behind, report.undone ~= nil
+  failure = failure or err or report.undone
+  report.behind, report.undone = nil, nil
+  return report, failure
 end
 
 --- Recovers the runs in flight whose owners are gone, or whose lease or deadline has passed, each in a transaction of

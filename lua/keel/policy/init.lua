@@ -27,6 +27,7 @@ local built_in = {
     "preempt", "allow" },
   reconcilers = { "recover_orphans", "fail_orphans", "requeue_orphans", "expire_deadlines", "dispatcher_died" },
   diagnostics = { "runtime.local_default_resources", "worker.tools_less" },
+  schedules = {}, -- cron and every are no policies
 }
 
 --- The budget of a policy when none is given.
@@ -85,7 +86,7 @@ local function version_of(fn)
 end
 
 -- kind -> name -> policy.
-local loaded = { strategies = {}, reconcilers = {}, diagnostics = {} }
+local loaded = { strategies = {}, reconcilers = {}, diagnostics = {}, schedules = {} }
 
 -- What a built-in strategy decides on an idle thread, unless it is given options; those that are not here have to be
 -- asked there, too.
@@ -134,7 +135,7 @@ local function of_value(fn, name)
 end
 
 --- Finds a policy.
----@param kind "strategies"|"reconcilers"|"diagnostics"
+---@param kind "strategies"|"reconcilers"|"diagnostics"|"schedules"
 ---@param wanted string|function|keel.LoadedPolicy a name, or the policy itself
 ---@param own? table<string, function|keel.LoadedPolicy|true> the manager's own, by name; true: only others have it
 ---@return keel.Policy? policy
@@ -153,7 +154,7 @@ function policies.find(kind, wanted, own)
 end
 
 --- The names of the built-in policies of a kind, in their order.
----@param kind "strategies"|"reconcilers"|"diagnostics"
+---@param kind "strategies"|"reconcilers"|"diagnostics"|"schedules"
 ---@return string[]
 function policies.built_in(kind)
   return { table.unpack(built_in[kind]) }

@@ -3,6 +3,7 @@ local Occurrences = require "keel.schedule.occurrence"
 local check = require "keel.check"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
+local times = require "keel.schedule.times"
 
 ---@class keel.ScheduleDefinition
 ---@field cron? string
@@ -16,7 +17,6 @@ local kernel = require "keel.kernel"
 
 local definition = {}
 
-local SECOND = 1000000
 local EVERY_MIN, EVERY_MAX = 0.001, 1e9 -- seconds
 local GRACE = 60
 
@@ -24,20 +24,6 @@ local known = { cron = "string", every = "number", policy = "string", timezone =
   options = "table", missed = "string", grace = "number" }
 local kinds = { "cron", "every", "policy" }
 local missed = { once = true, skip = true, all = true }
-
---- A time as text, as whole microseconds since the epoch.
----@param text string
----@return integer
-function definition.micros(text)
-  return math.floor(kernel.time_seconds(text) * SECOND + 0.5)
-end
-
---- And back.
----@param time integer
----@return string
-function definition.text(time)
-  return kernel.time_text(time / SECOND)
-end
 
 -- Which of the three it is.
 local function kind_of(given)
@@ -97,7 +83,7 @@ end
 ---@return keel.Occurrences? occurrences
 ---@return keel.Error? err invalid_request: cron, timezone
 function definition.occurrences(checked)
-  if checked.every then return Occurrences.every(math.floor(checked.every * SECOND + 0.5)) end
+  if checked.every then return Occurrences.every(times.span(checked.every)) end
   return Occurrences.by_cron(checked.cron, checked.timezone)
 end
 
@@ -120,9 +106,9 @@ function definition.next_occurrence(given, from)
   if not text then return nil, err end
   occurrences, err = definition.occurrences(checked)
   if not occurrences then return nil, err end
-  local found = occurrences:after(definition.micros(text))
+  local found = occurrences:after(times.micros(text))
   if not found then return nil, errors.invalid("from", "has nothing behind it before the year 10000") end
-  return definition.text(found)
+  return times.text(found)
 end
 
 return definition

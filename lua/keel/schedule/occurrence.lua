@@ -2,16 +2,19 @@
 --- epoch.
 local Cron = require "keel.schedule.cron"
 local Zone = require "keel.schedule.zone"
+local times = require "keel.schedule.times"
 
 ---@class keel.Occurrences
----@field after fun(self: keel.Occurrences, time: integer): integer? the first that is later; nil: there is none that a
---- time can be written for
----@field newest fun(self: keel.Occurrences, from: integer, till: integer, count: integer): integer[], boolean the last
---- so many of those from a time, which is one, to another, oldest first; and whether there are more
+---@field after fun(self: keel.Occurrences, time: integer): integer?, keel.Error? the first that is later than another
+--- (of `every`: the next after one); nil without an error: there is none that a time can be written for
+---@field first_from fun(self: keel.Occurrences, from: integer, time: integer): integer?, keel.Error?, boolean? the
+--- first from a time on, of those from `from` on, which is one
+---@field newest fun(self: keel.Occurrences, from: integer, till: integer, count: integer): integer[]?,
+--- boolean|keel.Error, boolean? the last so many of those from a time, which is one, to another, oldest first; and
+--- whether there are more
 local Occurrences = {}
 
-local SECOND = 1000000
-local LAST = 253402300799 * SECOND -- the end of the year 9999
+local SECOND, LAST = times.SECOND, times.LAST
 local TWO_DAYS = 172800            -- seconds: no clock is put back that far and forward again meanwhile
 
 -- --- cron -----------------------------------------------------------------------------------------------------------
@@ -60,6 +63,10 @@ function ByCron:after(time)
   end
 end
 
+function ByCron:first_from(_, time)
+  return self:after(time - 1)
+end
+
 -- Looks back further and further, as crons can only be asked what comes next.
 function ByCron:newest(from, till, count)
   local back = count * 60 * SECOND
@@ -85,6 +92,11 @@ Every.__index = Every
 
 function Every:after(time)
   local found = time + self._step
+  return found <= LAST and found or nil
+end
+
+function Every:first_from(from, time)
+  local found = from + math.max(-((from - time) // self._step), 0) * self._step
   return found <= LAST and found or nil
 end
 

@@ -48,6 +48,7 @@ local function look(path, findings, given, is_default)
   about_file.look_at_log(store, log_size, findings)
   verify(store, findings, given)
   require "keel.cli.doctor.runs"(store, findings)
+  require "keel.cli.doctor.schedules"(store, findings)
   require "keel.cli.doctor.runtimes"(store, findings)
   return is_file and path or store:path()
 end
