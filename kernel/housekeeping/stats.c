@@ -33,8 +33,8 @@ enum keel_code keel_store_stats(struct keel_store *store, struct keel_stats *sta
 	if (code != KEEL_OK)
 		return code;
 	code = keel_first_step(store, select, &row, err);
-	for (int i = 0; code == KEEL_OK && row && i < 12; i++)
-		*counts[i] = keel_column_int(select, i);
+	for (size_t i = 0; code == KEEL_OK && row && i < sizeof counts / sizeof counts[0]; i++)
+		*counts[i] = keel_column_int(select, (int)i);
 	keel_reset(select);
 	stats->running_runs -= stats->pending_runs; /* counted as in flight */
 	if (code == KEEL_OK)
