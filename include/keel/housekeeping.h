@@ -60,6 +60,7 @@ struct keel_prune {
 	int64_t keep_last; /* the newest so many runs of each thread, workers of each runtime, and events stay */
 	uint32_t runs;     /* which runs: a bit for each final enum keel_run_status */
 	uint32_t workers;  /* which workers: a bit for each final enum keel_worker_status */
+	int64_t limit;     /* rows of each sort that a step looks at, up to KEEL_PRUNE_MAX; 0: so many */
 	int64_t next_run;  /* the place */
 	int64_t next_worker;
 };
@@ -76,9 +77,9 @@ struct keel_pruned {
 };
 
 /* Takes one step: deletes old events from the beginning of the log, and runs and workers that have ended, as far as
- * they are among the next KEEL_PRUNE_MAX. A worker goes with its whole transcript and its diagnostics, and only when
+ * they are among the next `limit`. A worker goes with its whole transcript and its diagnostics, and only when
  * all its events have gone. A run that is finalizing stays. *pruned is of this step.
- * Fails with KEEL_INVALID_REQUEST (keep_last, statuses). */
+ * Fails with KEEL_INVALID_REQUEST (keep_last, limit, statuses). */
 KEEL_API enum keel_code keel_store_prune(struct keel_store *store, struct keel_prune *prune, struct keel_pruned *pruned,
 										 struct keel_error *err);
 

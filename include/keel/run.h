@@ -133,7 +133,7 @@ KEEL_API bool keel_run_status_is_final(enum keel_run_status status);
 	X(PARENT_RUN_ID, parent_run_id, ID, STORE, FIXED)   /* the run that made it */                                 \
 	X(RETRY_OF, retry_of, ID, STORE, FIXED)             /* the run that it is another try of */                    \
 	X(SCHEDULE, schedule, ID, STORE, FIXED)             /* the name of the schedule that made it */                \
-	X(TIMEOUT, timeout, SPAN, STORE, FIXED)             /* how long an attempt may take */                         \
+	X(TIMEOUT, timeout, SPAN, CALLER, FIXED)            /* how long an attempt may take */                         \
 	X(SNOOZES, snoozes, COUNT, STORE, STATE)            /* times it was given back without an attempt */           \
 	X(SHARED, shared, FLAG, STORE, STATE)               /* it was claimed: others can run it, too */               \
 	X(LEASE_US, lease_us, COUNT, STORE, STATE)          /* how long its lease lasts, in microseconds */            \

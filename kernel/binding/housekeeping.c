@@ -61,12 +61,13 @@ static bool read_statuses(lua_State *L, struct keel_prune *prune)
 	return true;
 }
 
-/* prune_step({ before, keep_last, statuses, next_run, next_worker }): one step of pruning; see store:prune.
+/* prune_step({ before, keep_last, statuses, limit, next_run, next_worker }): one step of pruning, which looks at
+ * `limit` rows of each sort (1 to 1000, the default); see store:prune.
  * Returns what went, { runs, workers, transcript_entries, diagnostics, events }, with the place where to go on,
  * next_run and next_worker, and more: false when that was all. Fails with invalid_request. */
 static int op_prune_step(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	static const char *const known[] = {"before", "keep_last", "statuses", "next_run", "next_worker", NULL};
+	static const char *const known[] = {"before", "keep_last", "statuses", "limit", "next_run", "next_worker", NULL};
 	struct keel_prune prune = {.runs = 1u << KEEL_RUN_SUCCESS | 1u << KEEL_RUN_ERROR | 1u << KEEL_RUN_TIMEOUT |
 									   1u << KEEL_RUN_INTERRUPTED,
 							   .workers = 1u << KEEL_WORKER_STOPPED | 1u << KEEL_WORKER_CANCELLED};
@@ -79,6 +80,7 @@ static int op_prune_step(lua_State *L, struct keel_store *store, struct keel_err
 	if (!bounded)
 		return keel_lua_refuse(err, "before", "must be given");
 	prune.keep_last = keel_lua_option_integer(L, 2, "keep_last", 0);
+	prune.limit = keel_lua_option_integer(L, 2, "limit", 0);
 	prune.next_run = keel_lua_option_integer(L, 2, "next_run", 0);
 	prune.next_worker = keel_lua_option_integer(L, 2, "next_worker", 0);
 	if (keel_lua_option(L, 2, "statuses", LUA_TTABLE) != LUA_TNIL && !read_statuses(L, &prune))

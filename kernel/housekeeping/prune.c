@@ -19,14 +19,14 @@
 /* Events looked at in one call where a clock was ahead: they are read, and not deleted, so they may be more. */
 enum { AHEAD_MAX = 64 * KEEL_PRUNE_MAX };
 
-/* Finds the first event that stays, among the oldest KEEL_PRUNE_MAX. An event from a clock that was ahead is as old as
+/* Finds the first event that stays, among the oldest `limit`. An event from a clock that was ahead is as old as
  * the first after it whose time has come: it would keep the log from being cut until its own time comes. */
 static enum keel_code first_kept(struct keel_store *store, const struct keel_prune *prune, int64_t low, int64_t newest,
 								 int64_t *kept, struct keel_error *err)
 {
 	static const char text[] = "SELECT id, at FROM events WHERE id >= ?1 ORDER BY id LIMIT ?2";
 	struct keel_statement *select;
-	int64_t now = keel_store_now(store), last = low + KEEL_PRUNE_MAX;
+	int64_t now = keel_store_now(store), last = low + prune->limit;
 	bool row;
 	*kept = low;
 	enum keel_code code = keel_query(store, text, &select, err, keel_value_int(low), keel_value_int(AHEAD_MAX));
@@ -80,7 +80,7 @@ static enum keel_code prune_events(struct keel_store *store, const struct keel_p
 	if (code == KEEL_OK)
 		code = keel_execute(store, "UPDATE store SET event_low_water = ?1", err, keel_value_int(kept));
 	pruned->events = kept - *low;
-	pruned->more = pruned->events == KEEL_PRUNE_MAX;
+	pruned->more = pruned->events == prune->limit;
 	*low = kept;
 	return code;
 }
@@ -96,8 +96,8 @@ struct found {
 };
 
 /* Reads the rows of a walk: seq, whether it may go, owner, status. Moves the place. */
-static enum keel_code walk(struct keel_statement *select, struct found *found, int64_t *place, bool *more,
-						   struct keel_error *err)
+static enum keel_code walk(struct keel_statement *select, struct found *found, int64_t limit, int64_t *place,
+						   bool *more, struct keel_error *err)
 {
 	enum keel_code code;
 	int looked_at = 0;
@@ -113,7 +113,7 @@ static enum keel_code walk(struct keel_statement *select, struct found *found, i
 		found->status[found->count++] = keel_column_int(select, 3);
 	}
 	keel_reset(select);
-	*more = *more || looked_at == KEEL_PRUNE_MAX;
+	*more = *more || looked_at == limit;
 	return code;
 }
 
@@ -130,9 +130,9 @@ static enum keel_code prune_runs(struct keel_store *store, struct keel_prune *pr
 	struct keel_statement *select;
 	enum keel_code code =
 		keel_query(store, text, &select, err, keel_value_int(prune->next_run), keel_value_int(prune->runs),
-				   keel_value_int(prune->before), keel_value_int(prune->keep_last), keel_value_int(KEEL_PRUNE_MAX));
+				   keel_value_int(prune->before), keel_value_int(prune->keep_last), keel_value_int(prune->limit));
 	if (code == KEEL_OK)
-		code = walk(select, found, &prune->next_run, &pruned->more, err);
+		code = walk(select, found, prune->limit, &prune->next_run, &pruned->more, err);
 	for (int i = 0; code == KEEL_OK && i < found->count; i++)
 		code = keel_run_remove_ended(store, found->seq[i], err);
 	pruned->runs = found->count;
@@ -174,12 +174,12 @@ static enum keel_code prune_workers(struct keel_store *store, struct keel_prune 
 	struct keel_statement *select;
 	enum keel_code code =
 		keel_query(store, text, &select, err, keel_value_int(prune->next_worker), keel_value_int(prune->workers),
-				   keel_value_int(prune->before), keel_value_int(prune->keep_last), keel_value_int(KEEL_PRUNE_MAX),
+				   keel_value_int(prune->before), keel_value_int(prune->keep_last), keel_value_int(prune->limit),
 				   keel_value_int(low));
 	if (code == KEEL_OK)
-		code = walk(select, found, &prune->next_worker, &pruned->more, err);
+		code = walk(select, found, prune->limit, &prune->next_worker, &pruned->more, err);
 	for (int i = 0; code == KEEL_OK && i < found->count; i++) {
-		if (pruned->entries >= KEEL_PRUNE_MAX) { /* transcripts go whole, but not all of them in one step */
+		if (pruned->entries >= prune->limit) { /* transcripts go whole, but not all of them in one step */
 			prune->next_worker = found->seq[i - 1];
 			pruned->more = true;
 			break;
@@ -201,7 +201,7 @@ static enum keel_code step(struct keel_store *store, struct keel_prune *prune, s
 	/* A worker waits for its events, and is passed by once: the log goes first. */
 	if (code == KEEL_OK && !pruned->more)
 		code = prune_runs(store, prune, found, pruned, err);
-	if (code == KEEL_OK && pruned->events < KEEL_PRUNE_MAX)
+	if (code == KEEL_OK && pruned->events < prune->limit)
 		code = prune_workers(store, prune, found, low, pruned, err);
 	return code;
 }
@@ -213,6 +213,10 @@ enum keel_code keel_store_prune(struct keel_store *store, struct keel_prune *pru
 	memset(pruned, 0, sizeof *pruned);
 	if (prune->keep_last < 0)
 		return keel_fail_field(err, "keep_last", "keep_last must be at least 0");
+	if (prune->limit < 0 || prune->limit > KEEL_PRUNE_MAX)
+		return keel_fail_field(err, "limit", "limit must be from 1 to %d", KEEL_PRUNE_MAX);
+	if (place.limit == 0)
+		place.limit = KEEL_PRUNE_MAX;
 	if (prune->runs >> KEEL_RUN_STATUS_COUNT || prune->runs & 3 || prune->workers >> KEEL_WORKER_STATUS_COUNT ||
 		prune->workers & 1)
 		return keel_fail_field(err, "statuses", "statuses must be final ones");
@@ -229,6 +233,7 @@ enum keel_code keel_store_prune(struct keel_store *store, struct keel_prune *pru
 		code = keel_write_end(store, code, true, err);
 	}
 	keel_free(found);
+	place.limit = prune->limit;
 	if (code == KEEL_OK)
 		*prune = place;
 	else

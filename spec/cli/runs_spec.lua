@@ -30,6 +30,25 @@ end
 describe("keel runs list", function()
   after_each(support.clean_up)
 
+  it("RESULT-3: shows how far a run is, as `show` and `top` do, whatever a store says of it", function()
+    local run, store = prepared()
+    local function progress(value)
+      assert(store:put("doing", { thread_id = "c", status = "running", session_id = store:session_id(),
+        kwargs = { command = { "cc", "y.c" } }, progress = value }))
+    end
+    progress { done = 3, total = 7, message = "files" }
+    assert.truthy(run("runs", "list").output:find("3/7 files: cc y.c", 1, true))
+    assert.truthy(run("top", "--once").output:find("3/7 files", 1, true))
+    assert.truthy(run("runs", "show", "doing").output:find("progress", 1, true))
+    for value, shown in pairs { [{ done = 3 }] = " 3: cc y.c", [{ message = "a\27[31mb" }] = ": cc y.c",
+      [{ done = "x", total = {} }] = " cc y.c", [{ 1, 2 }] = " cc y.c" } do
+      progress(value)
+      local output = run("runs", "list").output
+      assert.truthy(output:find(shown, 1, true), output)
+      assert.falsy(output:find("\27", 1, true))
+    end
+  end)
+
   it("shows the newest first, aligned, without control characters", function()
     local run = prepared()
     local result = run("runs", "list")

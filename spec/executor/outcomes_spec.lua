@@ -59,7 +59,7 @@ describe("What a handler comes to", function()
     assert.same({ "success" }, { row.status, row.exit_code })
   end)
 
-  it("F-25: makes a value that is no outcome the result of a success", function()
+  it("RESULT-2: F-25: makes a value that is no outcome the result of a success", function()
     for _, value in ipairs { { answer = 42 }, { 1, 2, 3 }, "text", 7, 2.5, { error = "as data", answer = 1 },
       { status = "shipped", order = 7 }, keel.array {}, false } do
       local row = row_after(function() return value end)
@@ -91,7 +91,7 @@ describe("What a handler comes to", function()
     end
   end)
 
-  it("F-25: a result that is too large or no JSON is left out of a success", function()
+  it("RESULT-1: F-25: a result that is too large or no JSON is left out of a success", function()
     for _, value in ipairs { ("x"):rep(1024 * 1024), { 0 / 0 }, { f = print }, "\xff" } do
       local row, left_out = row_after(function() return value end)
       assert.same({ "success" }, { row.status, row.result })

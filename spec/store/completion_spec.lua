@@ -32,7 +32,7 @@ support.each_store(function(open)
       for name, value in pairs(fields) do assert.same(value, run[name], name) end
     end)
 
-    it("stores any JSON value as the result, up to 1 MiB", function()
+    it("RESULT-1: stores any JSON value as the result, up to 1 MiB", function()
       for _, result in ipairs { 7, 2.5, "text", true, false, { a = { 1, 2 } }, keel.array {} } do
         local store = store_with "running"
         local found, written = store:update_run_completion("r", { status = "success", result = result })

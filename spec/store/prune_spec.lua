@@ -253,6 +253,8 @@ support.each_store(function(open)
     support.invalid("before", store:prune {})
     support.invalid("before", store:prune { before = "yesterday" })
     support.invalid("keep_last", store:prune { keep_last = -1 })
+    support.invalid("limit", store:prune_step { before = 0, limit = 1001 })
+    support.invalid("limit", store:prune_step { before = 0, limit = -1 })
     support.raises("after", store.prune, store, { after = "x" })
   end)
 
@@ -266,13 +268,14 @@ support.each_store(function(open)
     assert(store:update_status("q", "running"))
     ended "e"
     assert(store:lease("name", { ttl = 10 }))
+    assert(store:put_schedule("s", { definition = { every = 60 }, next_at = 60, last_at = 0, period = 60 }))
     assert(store:prune { keep_last = 3 })
     local stats = assert(store:stats())
     assert.is_true(stats.bytes > 0 and stats.bytes % 1024 == 0)
     stats.bytes = nil
     assert.same({ runs = 3, pending_runs = 1, running_runs = 1, runtimes = 1, workers = 2, active_workers = 1,
-      transcript_entries = 2, diagnostics = 2, leases = 1, sessions = 1, events = 3, event_low_water = 9,
-      event_high_water = 11 }, stats)
+      transcript_entries = 2, diagnostics = 2, leases = 1, schedules = 1, sessions = 1, events = 3,
+      event_low_water = 10, event_high_water = 12 }, stats)
   end)
 end)
 

@@ -70,6 +70,7 @@
 
 --- What the caller of create gives: it is in the run and in what strategies are told.
 ---@class keel.Given
+---@field timeout? number seconds that an attempt may take, in an executor
 ---@field handler? string id; the name of what is to work on it
 ---@field assistant_id? string id
 ---@field user_id? string id
@@ -102,7 +103,6 @@
 ---@field ended_at? string time it reached its final status
 ---@field scheduled_at? string time; it starts no earlier
 ---@field deadline? string time; it ends as timeout then
----@field timeout? number seconds that an attempt may take
 ---@field progress? table JSON: how far it is
 ---@field result? any any JSON value: what it came to
 ---@field error? string
@@ -846,8 +846,8 @@ function Operations:compact() end
 function Operations:write_back() end
 
 --- One step of pruning; see Store.prune. Fails with invalid_request.
---- @param options { before: string, keep_last?: integer, statuses?: string[], next_run?: integer, next_worker?: integer
---- }
+---@param options { before: string, keep_last?: integer, statuses?: string[], limit?: integer, next_run?: integer,
+--- next_worker?: integer } limit: rows of each sort that it looks at, 1 to 1000
 ---@return { runs: integer, workers: integer, transcript_entries: integer, diagnostics: integer, events: integer,
 --- unused_bytes: integer, next_run: integer, next_worker: integer, more: boolean }? step
 ---@return keel.Error? err

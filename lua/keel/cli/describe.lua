@@ -7,7 +7,19 @@ local describe = {}
 
 -- --- Runs -----------------------------------------------------------------------------------------------------------
 
---- What a run is about, in a few words: its command, and how it ended.
+-- How far a run is that runs: "3/7 files". What a store says may be anything.
+local function progress_of(run)
+  local progress = run.status == "running" and type(run.progress) == "table" and run.progress or {}
+  local parts = {}
+  if type(progress.done) == "number" then
+    local total = type(progress.total) == "number" and "/" .. output.plain(progress.total) or ""
+    parts[1] = output.plain(progress.done) .. total
+  end
+  if type(progress.message) == "string" then parts[#parts + 1] = progress.message end
+  return table.concat(parts, " ")
+end
+
+--- What a run is about, in a few words: how far it is, its command, and how it ended.
 ---@param run table
 ---@param is_orphan? boolean
 ---@return string
@@ -15,7 +27,8 @@ function describe.what(run, is_orphan)
   local text = words.is_kept(run.kwargs) and words.quoted(words.restored(run.kwargs)) or ""
   if is_orphan then return "its process is gone" .. (text ~= "" and ": " .. text or "") end
   if run.error and run.status ~= "success" then return run.error .. (text ~= "" and ": " .. text or "") end
-  return text
+  local progress = progress_of(run)
+  return progress .. (progress ~= "" and text ~= "" and ": " or "") .. text
 end
 
 -- The titles of a table of runs.

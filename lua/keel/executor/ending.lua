@@ -113,6 +113,12 @@ function ending.write(task, outcome)
     outcome.error = "the deadline of the run has passed"
     return complete(task, outcome)
   end
+  if task.timed_out and not LiveRuns.is_final(record.status) then
+    outcome.status, outcome.stop_reason, outcome.error_code, outcome.result = "timeout", "timeout", "timeout", nil
+    outcome.error = ("the attempt has taken longer than %s s"):format(kernel.number_text(record.timeout))
+    if may_retry(record) and try_again(task, outcome) then return end
+    return complete(task, outcome)
+  end
   -- A handler that puts its run off has said what becomes of it, whoever asked it to stop but one who cancelled it.
   local may_put_off = put_off and (task:is_stopping() or not task:is_cancelled())
   if may_put_off and give_back(task, { attempt = false, delay = put_off }) then return end

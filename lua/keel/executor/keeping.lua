@@ -85,6 +85,9 @@ return function(Executor)
   -- Renews, enforces deadlines, hears who is to stop; a tick recovers what the dead have left as well.
   function Executor:_tend(method)
     local report
+    for task in pairs(self._attempts) do
+      if task:is_over() then task:time_out() end
+    end
     if method == "tick" then
       report = self._manager:tick { reconciler = self._reconciler }
       self._queue:sweep(SWEPT)

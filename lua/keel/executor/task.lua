@@ -21,6 +21,7 @@ function Task.new(executor, record)
     _children = none,
     _sleep = nil,   -- the waiter of its sleep
     _snoozed = nil, -- seconds that the handler has put the run off for
+    timed_out = false, -- the attempt has taken longer than it may
     killed = false,
     failure = nil,  -- why its end could not be written so far
     given_back = false,
@@ -75,6 +76,19 @@ function Task:is_alone()
   return true
 end
 
+--- The attempt has taken as long as it may: its handler is asked to stop.
+function Task:time_out()
+  if self.timed_out or self:is_cancelled() or LiveRuns.is_final(self._record.status) then return end
+  self.timed_out = true
+  self._executor._attachment:abort(self._record, "timeout")
+end
+
+--- Whether it has by now: by the store's clock while that is moved by hand, else by one that nobody sets.
+---@return boolean
+function Task:is_over()
+  return self._ends_at ~= nil and self._time() >= self._ends_at
+end
+
 -- --- The end --------------------------------------------------------------------------------------------------------
 
 -- Nothing that a run has started outlives it.
@@ -98,11 +112,21 @@ function Task:drive(handlers)
     -- The loop counts whole milliseconds: its timers may be one early, and a beat before the deadline finds nothing.
     cancel_deadline = executor._loop:after(math.max(left, 0) + EARLY, function() executor:_beat() end)
   end
+  local cancel_timeout
+  if record.timeout then
+    self._time = executor:_is_manual() and function() return executor:_now() end or kernel.monotonic
+    self._ends_at = self._time() + record.timeout
+    if not executor:_is_manual() then
+      cancel_timeout = executor._loop:after(record.timeout + EARLY, function() self:time_out() end)
+    end
+  end
   local handler, outcome = outcome_of_handler.handler_of(handlers, record)
   if handler then
     outcome = outcome_of_handler.of(xpcall(handler, outcome_of_handler.traceback, Context.new(self)))
   end
   if cancel_deadline then cancel_deadline() end
+  if cancel_timeout then cancel_timeout() end
+  if self:is_over() and not self:is_cancelled() then self.timed_out = true end -- it has let nobody else work
   end_children(self)
   if not self.killed then
     local write = handler and ending.write or ending.unknown_handler

@@ -52,6 +52,13 @@ function Attachment:complete(run_id, fields)
   return Status._complete(self._core, run_id, fields)
 end
 
+--- Gives a run the signal to stop.
+---@param record keel.Run
+---@param action string
+function Attachment:abort(record, action)
+  self._core.writer:abort(record, action)
+end
+
 --- Gives the signal to stop to all runs that have not come to rest.
 ---@param action string unless another was asked for
 function Attachment:abort_all(action)

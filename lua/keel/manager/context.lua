@@ -9,6 +9,7 @@ local recovery = require "keel.recovery"
 ---@class keel.ManagerContext
 ---@field strategies? table<string, keel.AnyStrategy> the manager's own, by name
 ---@field reconcilers? table<string, keel.AnyReconciler> the manager's own, by name
+---@field retention? { before: number?, keep_last: integer? }
 ---@field schedules? table<string, keel.AnySchedulePolicy> the manager's own, by name
 ---@field strategy string|keel.AnyStrategy of runs that name none
 ---@field strategy_options? table for those that name neither

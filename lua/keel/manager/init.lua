@@ -12,6 +12,7 @@ local Writer = require "keel.manager.writer"
 local check = require "keel.check"
 local policies = require "keel.policy"
 local request = require "keel.manager.request"
+local retention = require "keel.manager.retention"
 
 ---@class keel.ManagerCore what the parts of a manager share
 ---@field client keel.StoreClient
@@ -27,6 +28,7 @@ local request = require "keel.manager.request"
 ---@field ticked? string when the last tick began
 ---@field behind? boolean it has left something that is due to the next
 ---@field undone? boolean it could not do something
+---@field pruning? table how far keeping the store in bounds has come
 ---@field swept? table where the next tick's recovery goes on
 
 ---@class keel.RunManager: keel.manager.Creating, keel.manager.Starting, keel.manager.Status, keel.manager.Cancelling,
@@ -46,6 +48,7 @@ local manager_options = {
   fallback_strategy = "string|function|policy",
   reconciler = "string|function|policy",
   reconcilers = "table",
+  retention = "table",
   schedules = "table",
   policy_budget = "table",
   lease_ttl = "number",
@@ -83,7 +86,7 @@ end
 --- strategies?: table<string, keel.AnyStrategy>,
 --- strategy?: string|keel.AnyStrategy, strategy_options?: table, fallback_strategy?: string|keel.AnyStrategy,
 --- reconciler?: string|keel.AnyReconciler, reconcilers?: table<string, keel.AnyReconciler|true>,
---- schedules?: table<string, keel.AnySchedulePolicy>,
+--- retention?: { before?: number, keep_last?: integer }, schedules?: table<string, keel.AnySchedulePolicy>,
 --- policy_budget?: { instructions?: integer, seconds?: number, bytes?: number },
 --- lease_ttl?: number, lease_grace?: number, settle_timeout?: number, record_refusals?: boolean,
 --- log?: fun(level: string, message: string, fields: table) } store: an open one, or the uri of one that is opened
@@ -91,7 +94,8 @@ end
 --- strategy_options for those that give none; fallback_strategy: decides when the strategy that was asked for fails;
 --- reconciler: decides over orphans for which neither the run, the call nor the store names one (default
 --- recover_orphans); reconcilers: true in place of one says that others know it: runs may name it, and those of dead
---- owners are left to them; schedules: policies that say when schedules happen, by name; lease_ttl: seconds
+--- owners are left to them; retention: what has ended, and events, older than so many seconds, but for the newest of
+--- each thread, go with the ticks; schedules: policies that say when schedules happen, by name; lease_ttl: seconds
 --- after which a run that no heartbeat has renewed is lost (default: never), and lease_grace: seconds more (default 0);
 --- settle_timeout: seconds that a stopped run may take to come to rest before what waits for it goes on (default 30);
 --- record_refusals: refused and reused admissions leave events
@@ -106,7 +110,7 @@ function Manager.new(options)
   check_functions(options.schedules, "schedules")
   local budget, store, err
   budget, err = policies.budget(options.policy_budget, policies.default_budget, 1, "run_manager")
-  err = err or check_times(options)
+  err = err or check_times(options) or retention.check(options.retention, "run_manager")
   if err then return nil, err end
   local fallback, known
   if options.fallback_strategy then
@@ -127,6 +131,7 @@ function Manager.new(options)
   local context = Context.new(client, {
     strategies = options.strategies,
     reconcilers = options.reconcilers,
+    retention = options.retention,
     schedules = options.schedules,
     strategy = strategy,
     strategy_options = options.strategy_options,

@@ -6,6 +6,7 @@ local occurrences = require "keel.manager.occurrences"
 local owning = require "keel.manager.owning"
 local reading = require "keel.manager.reading"
 local recovery = require "keel.recovery"
+local retention = require "keel.manager.retention"
 
 local TICK_PAGE = 64 -- runs that one tick looks at for recovery
 
@@ -31,8 +32,8 @@ end
 local Recovering = {}
 
 --- One step of what a host should do now and then: a heartbeat, recovery of what the dead left, a page of runs a call,
---- and the runs of schedules that are due. Call it from a loop or a timer, every second or so; `next_due` says when it
---- is worth while.
+--- the runs of schedules that are due, and some steps of retention. Call it from a loop or a timer, every second or so;
+--- `next_due` says when it is worth while.
 --- Fails with what the store fails with.
 ---@param options? { reconciler?: string|function } as in reconcile_orphaned_inflight_runs
 ---@return { renewed: integer, lost: keel.Run[], cancel_requested: keel.Run[], expired: keel.Run[],
@@ -53,7 +54,7 @@ function Recovering:tick(options)
   report.recovered = records_of(self, ids)
   occurrences.work_off(self, report)
   self.ticked, self.behind, self.undone = began, report.behind, report.undone ~= nil
-  failure = failure or err or report.undone
+  failure = failure or err or report.undone or retention.work_off(self)
   report.behind, report.undone = nil, nil
   return report, failure
 end

@@ -126,6 +126,7 @@ function request.new(core, thread_id, options, name)
   local reconciler = options.reconciler
   local told = reconciler == nil or context.reconcilers and context.reconcilers[reconciler] == true
   err = err or not told and context:check_reconciler(reconciler) or nil
+  if options.timeout and not err then err = check.duration(options.timeout, "timeout", true) end
   if err then return nil, err end
   local policy, strategy_options
   policy, strategy_options, err = strategy_of(context, options, name)
