@@ -142,9 +142,12 @@ static enum keel_code change(struct keel_store *store, struct keel_text name, in
 	static const char update[] = "UPDATE leases SET expires_at = ?4, lease_us = ?5, renewals = renewals + 1"
 								 " WHERE name = ?1 AND token = ?2 AND session_id = ?3 AND expires_at IS NOT NULL";
 	bool wrote = true;
+	int64_t count;
 	enum keel_code code = keel_execute(store, update, err, keel_value_text(name), keel_value_int(token),
 									   keel_value_int(store->session), expires_at, keel_value_int(ttl_us));
-	if (code == KEEL_OK && store->sql->driver->changes(store->sql) == 0) {
+	if (code == KEEL_OK)
+		code = store->sql->driver->changes(store->sql, &count, err);
+	if (code == KEEL_OK && count == 0) {
 		wrote = false;
 		code = keel_fail(err, KEEL_STALE_OWNER, "the lease %.*s with token %lld was released, or granted again",
 						 (int)name.size, name.data, (long long)token);

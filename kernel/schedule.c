@@ -105,6 +105,7 @@ enum keel_code keel_schedule_delete(struct keel_store *store, struct keel_text n
 									struct keel_error *err)
 {
 	bool wrote = false;
+	int64_t count = 0;
 	*found = false;
 	enum keel_code code = keel_check_id(name, "name", err);
 	if (code == KEEL_OK)
@@ -112,7 +113,9 @@ enum keel_code keel_schedule_delete(struct keel_store *store, struct keel_text n
 	if (code != KEEL_OK)
 		return code;
 	code = keel_execute(store, "DELETE FROM schedules WHERE name = ?1", err, keel_value_text(name));
-	if (code == KEEL_OK && store->sql->driver->changes(store->sql) > 0) {
+	if (code == KEEL_OK)
+		code = store->sql->driver->changes(store->sql, &count, err);
+	if (code == KEEL_OK && count > 0) {
 		wrote = true;
 		code = tell_change(store, name, true, err);
 	}

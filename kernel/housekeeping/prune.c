@@ -145,14 +145,17 @@ static enum keel_code drop_worker(struct keel_store *store, int64_t worker, int6
 {
 	static const char uncount[] = "UPDATE runtimes SET diagnostic_count = diagnostic_count - ?2 WHERE seq = ?1";
 	const struct keel_sql_driver *driver = store->sql->driver;
-	int64_t diagnostics = 0;
+	int64_t entries, diagnostics = 0;
 	enum keel_code code = keel_execute(store, "DELETE FROM transcripts WHERE worker = ?1", err, keel_value_int(worker));
+	if (code == KEEL_OK)
+		code = driver->changes(store->sql, &entries, err);
 	if (code == KEEL_OK) {
-		pruned->entries += driver->changes(store->sql);
+		pruned->entries += entries;
 		code = keel_execute(store, "DELETE FROM diagnostics WHERE worker = ?1", err, keel_value_int(worker));
 	}
+	if (code == KEEL_OK)
+		code = driver->changes(store->sql, &diagnostics, err);
 	if (code == KEEL_OK) {
-		diagnostics = driver->changes(store->sql);
 		pruned->diagnostics += diagnostics;
 		code = keel_execute(store, "DELETE FROM workers WHERE seq = ?1", err, keel_value_int(worker));
 	}

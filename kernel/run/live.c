@@ -173,6 +173,9 @@ enum keel_code keel_live_put_off(struct keel_store *store, struct keel_text run_
 	*put_off = false;
 	enum keel_code code = keel_execute(store, text, err, keel_value_text(core->thread_id), keel_value_int(core->seq),
 									   keel_value_int(status));
-	*put_off = code == KEEL_OK && store->sql->driver->changes(store->sql) > 0;
+	int64_t count = 0;
+	if (code == KEEL_OK)
+		code = store->sql->driver->changes(store->sql, &count, err);
+	*put_off = count > 0;
 	return code == KEEL_OK && *put_off ? keel_live_change(store, run_id, core, core, err) : code;
 }

@@ -134,8 +134,10 @@ enum keel_code keel_run_renew(struct keel_store *store, int64_t lease_us, int64_
 		return code;
 	code = keel_execute(store, text, err, keel_value_int(keel_store_after(store, lease_us)),
 						keel_value_int(store->session), keel_value_int(lease_us));
-	int64_t count = code == KEEL_OK ? store->sql->driver->changes(store->sql) : 0;
-	if (count > 0)
+	int64_t count = 0;
+	if (code == KEEL_OK)
+		code = store->sql->driver->changes(store->sql, &count, err);
+	if (code == KEEL_OK && count > 0)
 		code = keel_execute(store, beat, err, keel_value_int(store->session));
 	KEEL_ASSERT(count >= 0 && store->session > 0);
 	code = keel_write_end(store, code, count > 0, err);

@@ -97,7 +97,10 @@ enum keel_code keel_run_insert(struct keel_store *store, const struct keel_run *
 	KEEL_ASSERT(store->sql->driver->in_transaction(store->sql));
 	KEEL_ASSERT(KEEL_RUN_HAS(run, RUN_ID) && KEEL_RUN_HAS(run, THREAD_ID) && KEEL_RUN_HAS(run, CREATED_AT));
 	enum keel_code code = write_fields(&writing, KEEL_TEXT_INSERT, keel_run_given(run, KEEL_PART_FIXED), err);
-	*inserted = code == KEEL_OK && store->sql->driver->changes(store->sql) == 1;
+	int64_t count = 0;
+	if (code == KEEL_OK)
+		code = store->sql->driver->changes(store->sql, &count, err);
+	*inserted = count == 1;
 	if (!*inserted)
 		return code;
 	core.seq = store->sql->driver->inserted(store->sql);

@@ -206,7 +206,7 @@ bool postgres_column_null(struct keel_statement *statement, int column);
 int64_t postgres_column_int(struct keel_statement *statement, int column);
 struct keel_text postgres_column_text(struct keel_statement *statement, int column);
 void postgres_reset(struct keel_statement *statement);
-int64_t postgres_changes(struct keel_sql *sql);
+enum keel_code postgres_changes(struct keel_sql *sql, int64_t *count, struct keel_error *err);
 int64_t postgres_inserted(struct keel_sql *sql);
 void postgres_drop_statements(struct postgres_sql *sql);
 

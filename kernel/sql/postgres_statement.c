@@ -244,10 +244,12 @@ void postgres_reset(struct keel_statement *base)
 }
 
 /* Waits for what is on its way; what failed there is told by whatever comes next. */
-int64_t postgres_changes(struct keel_sql *base)
+enum keel_code postgres_changes(struct keel_sql *base, int64_t *count, struct keel_error *err)
 {
 	struct postgres_sql *sql = postgres_own(base);
-	return postgres_drain(sql, NULL) == KEEL_OK ? sql->changes : 0;
+	enum keel_code code = postgres_drain(sql, err);
+	*count = code == KEEL_OK ? sql->changes : 0;
+	return code;
 }
 
 int64_t postgres_inserted(struct keel_sql *base)

@@ -75,8 +75,9 @@ struct keel_sql_driver {
 	void (*reset)(struct keel_statement *statement);
 	/* Forgets a statement of the cache by its text, which may then change. Cannot fail. */
 	void (*forget)(struct keel_sql *sql, const char *text);
-	/* Rows changed by the last statement, and the integer key its INSERT made. Cannot fail. */
-	int64_t (*changes)(struct keel_sql *sql);
+	/* Rows changed by the last statement. Fails with what that failed with, if it was put off. */
+	enum keel_code (*changes)(struct keel_sql *sql, int64_t *count, struct keel_error *err);
+	/* The integer key that the last INSERT made. Cannot fail. */
 	int64_t (*inserted)(struct keel_sql *sql);
 	/* Looks over the database itself; calls `found` with each problem as a sentence, until it returns false. */
 	enum keel_code (*check)(struct keel_sql *sql, bool (*found)(void *data, const char *sentence), void *data,

@@ -51,7 +51,7 @@ bool sqlite_column_null(struct keel_statement *statement, int column);
 int64_t sqlite_column_int(struct keel_statement *statement, int column);
 struct keel_text sqlite_column_text(struct keel_statement *statement, int column);
 void sqlite_reset(struct keel_statement *statement);
-int64_t sqlite_changes(struct keel_sql *sql);
+enum keel_code sqlite_changes(struct keel_sql *sql, int64_t *count, struct keel_error *err);
 int64_t sqlite_inserted(struct keel_sql *sql);
 void sqlite_drop_statements(struct sqlite_sql *sql);
 

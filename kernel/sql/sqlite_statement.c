@@ -113,9 +113,11 @@ void sqlite_reset(struct keel_statement *statement)
 	own_statement(statement)->sql->looks = 0;
 }
 
-int64_t sqlite_changes(struct keel_sql *sql)
+enum keel_code sqlite_changes(struct keel_sql *sql, int64_t *count, struct keel_error *err)
 {
-	return sqlite3_changes(sqlite_own(sql)->db);
+	(void)err;
+	*count = sqlite3_changes(sqlite_own(sql)->db);
+	return KEEL_OK;
 }
 
 int64_t sqlite_inserted(struct keel_sql *sql)
