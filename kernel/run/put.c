@@ -1,4 +1,4 @@
-/* put.c - runs as rows: put, get, delete and the listings. Uses: rows, change, event. */
+/* put.c - runs as rows: put, get, delete and the listings. Uses: rows, change, event, session. */
 #include <keel/run.h>
 
 #include <string.h>
@@ -13,6 +13,7 @@
 #include "run/change.h"
 #include "run/rows.h"
 #include "run/write.h"
+#include "store/session.h"
 
 /* --- Writing ----------------------------------------------------------------------------------------------------- */
 
@@ -57,8 +58,12 @@ static enum keel_code check_new_space(struct keel_store *store, const struct kee
 
 /* A pending run has an owner, or it is free to be claimed. Whoever makes it claimable takes it from its owner and, as
  * with every change of owner, shuts that one out by the fence; whoever gives it an owner makes it claimable no more. */
-static enum keel_code keep_one_owner(const struct keel_run_core *core, struct keel_run *delta, struct keel_error *err)
+static enum keel_code keep_one_owner(const struct keel_store *store, const struct keel_run_core *core,
+									 struct keel_run *delta, struct keel_error *err)
 {
+	/* Who gave it asked before the transaction began, which may have found the connection lost. */
+	if (KEEL_RUN_HAS(delta, SESSION_ID))
+		delta->session_id = keel_session_now(store, delta->session_id);
 	int64_t status = KEEL_RUN_HAS(delta, STATUS) ? delta->status : (int64_t)core->status;
 	bool frees = KEEL_RUN_HAS(delta, CLAIMABLE) && delta->claimable, owns = KEEL_RUN_HAS(delta, SESSION_ID);
 	if (status != KEEL_RUN_PENDING || (!frees && !owns))
@@ -90,7 +95,8 @@ static enum keel_code write_new(struct keel_store *store, struct keel_run *run, 
 	if (!KEEL_RUN_HAS(run, FENCE))
 		KEEL_RUN_SET(run, FENCE, fence, 1);
 	KEEL_RUN_SET(run, REVISION, revision, 1);
-	code = keep_one_owner(&(struct keel_run_core){.status = KEEL_RUN_PENDING}, run, err); /* of nobody's so far */
+	code =
+		keep_one_owner(store, &(struct keel_run_core){.status = KEEL_RUN_PENDING}, run, err); /* of nobody's so far */
 	if (code == KEEL_OK)
 		code = keel_run_insert(store, run, inserted, err);
 	if (code != KEEL_OK || !*inserted)
@@ -161,7 +167,7 @@ static enum keel_code merge(struct keel_store *store, const struct keel_run *run
 			keel_run_leave_out(&delta, KEEL_RUN_FIELDS(KEEL_RUN_FIELD_STATUS));
 	}
 	if (code == KEEL_OK)
-		code = keep_one_owner(&core, &delta, err);
+		code = keep_one_owner(store, &core, &delta, err);
 	if (code == KEEL_OK && !keel_run_set_is_empty(delta.given)) {
 		bool moved = keel_run_set_meet(delta.given, place) && !KEEL_RUN_GIVES(&delta, STATUS);
 		KEEL_ASSERT(!keel_run_set_meet(delta.given, fixed));

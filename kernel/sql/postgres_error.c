@@ -54,6 +54,9 @@ enum keel_code postgres_fail(struct postgres_sql *sql, const PGresult *result, s
 {
 	const char *state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : NULL;
 	const char *message = result ? PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : NULL;
+	if (state && message && strcmp(state, "42501") == 0) /* insufficient_privilege: whose? */
+		return keel_fail(err, KEEL_IO, "%s: %.*s; the role is %s", sql->path, line_size(message), message,
+						 PQuser(sql->db));
 	if (state && message)
 		return keel_fail(err, postgres_classify(state), "%s: %.*s", sql->path, line_size(message), message);
 	/* No answer of the server's: libpq itself. Without memory it has no result to say so in. */

@@ -18,6 +18,8 @@ struct keel_kept {
 	void (*release)(struct keel_kept *kept); /* also tells whose it is */
 };
 
+enum { KEEL_SESSIONS_FORMER = 8 };
+
 struct keel_store {
 	struct keel_sql *sql;
 	struct keel_store_options options; /* owner points to owner_name */
@@ -36,6 +38,8 @@ struct keel_store {
 	struct keel_watched watched;          /* what others have left unchanged */
 	int64_t session;                      /* 0: none yet */
 	int64_t connection;                   /* on a server: which one the session was made on */
+	int64_t former[KEEL_SESSIONS_FORMER]; /* those that were lost so, the last ones */
+	unsigned losses;                      /* how many were */
 	int64_t lost;                         /* the session of one that is gone: the next one goes on for it; 0: none */
 	char epoch[KEEL_UUID_SIZE];
 	bool open;               /* a transaction of the caller's is open */

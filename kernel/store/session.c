@@ -195,8 +195,19 @@ void keel_session_check(struct keel_store *store)
 	if (!driver->connection || driver->connection(store->sql) == store->connection)
 		return;
 	store->connection = driver->connection(store->sql);
-	store->lost = store->session ? store->session : store->lost;
+	if (store->session) {
+		store->lost = store->session;
+		store->former[store->losses++ % KEEL_SESSIONS_FORMER] = store->session;
+	}
 	store->session = 0;
+}
+
+int64_t keel_session_now(const struct keel_store *store, int64_t session)
+{
+	for (int i = 0; i < KEEL_SESSIONS_FORMER; i++)
+		if (session && store->former[i] == session)
+			return store->session;
+	return session;
 }
 
 /* What others have taken over meanwhile is theirs. */

@@ -32,6 +32,9 @@ enum keel_code keel_session_delete(struct keel_store *store, int64_t id, struct 
 /* Takes note of it when the connection that the session was made on is gone: the handle has none then. */
 void keel_session_check(struct keel_store *store);
 
+/* The session that goes on for one that this handle has had and lost with its connection; any other is itself. */
+int64_t keel_session_now(const struct keel_store *store, int64_t session);
+
 /* Makes the session of a handle that has none: in the transaction that is open, and ends that. What a session of the
  * handle's that was lost still owns, runs and leases, is the new one's: it is the same process, with the same fences
  * and tokens. */
