@@ -3,6 +3,7 @@
 #
 # Usage: tests/postgres.sh start FOLDER   makes a server in the new folder and prints the uri of its database; exits 3
 #                                         with a word when PostgreSQL is not installed
+#        tests/postgres.sh standby FOLDER OTHER  makes one that follows the server in the folder OTHER
 #        tests/postgres.sh restart FOLDER  kills it, as a crash would, and starts it again
 #        tests/postgres.sh stop FOLDER    ends it
 #
@@ -35,6 +36,19 @@ start)
 		--no-sync >"$folder/initdb.log"
 	"${as[@]}" "$pg_ctl" start --wait --silent --pgdata "$folder/data" --log "$folder/server.log" --options "\
 -c listen_addresses= -c unix_socket_directories=$folder -c fsync=${KEEL_TEST_FSYNC:-off} -c max_connections=200"
+	echo "postgresql:///postgres?host=$folder&user=keel"
+	;;
+standby)
+	basebackup=$(find_program pg_basebackup)
+	folder=$2
+	mkdir -p "$folder"
+	chmod 755 "$folder"
+	[ ${#as[@]} -eq 0 ] || chown "$user" "$folder"
+	cd "$folder"
+	"${as[@]}" "$basebackup" --pgdata "$folder/data" --host "$3" --username keel --write-recovery-conf \
+		--checkpoint fast --no-sync
+	"${as[@]}" "$pg_ctl" start --wait --silent --pgdata "$folder/data" --log "$folder/server.log" --options "\
+-c listen_addresses= -c unix_socket_directories=$folder -c fsync=off -c max_connections=200"
 	echo "postgresql:///postgres?host=$folder&user=keel"
 	;;
 restart)

@@ -3,8 +3,9 @@
 --- compared with what was acknowledged to each process.
 --
 -- Usage: tests/torture/run.sh [--seed N] [--seconds N] [--processes N] [--lease] [--threads NAMES] [--kills N]
---                             [--durability NAME] [--keep] [--stop-gracefully]
+--                             [--durability NAME] [--store URI] [--keep] [--stop-gracefully]
 --
+--   --store        a new store elsewhere: a path, postgresql://…, or `postgres`, for a server of its own
 --   --threads      only these of threads.lua, by name, with commas
 --   --kills        goes on until so many processes were killed, in quick succession, instead of for a time
 --   --lease        runs have leases of 0.3 s, and processes are stopped (SIGSTOP) for longer than that: what they write
@@ -23,12 +24,19 @@ local read_options = require "options"
 local uv = require "luv"
 
 local options = read_options { seed = os.time(), seconds = 30, processes = 8, lease = false, durability = "normal",
-  threads = "", kills = 0, keep = false, ["stop-gracefully"] = false }
+  threads = "", kills = 0, store = "", keep = false, ["stop-gracefully"] = false }
 math.randomseed(math.tointeger(options.seed))
 
 local LEASE = 0.3
 local folder = assert(uv.fs_mkdtemp((os.getenv "TMPDIR" or "/tmp") .. "/keel-torture-XXXXXX"))
-local path = folder .. "/store"
+local path, server = folder .. "/store", nil
+if options.store == "postgres" then
+  assert(uv.fs_chmod(folder, tonumber("755", 8)))
+  server = require("server").start(folder .. "/server")
+  path = server.uri .. "&schema=torture"
+elseif options.store ~= "" then
+  path = options.store
+end
 assert(keel.open(path, { durability = options.durability })):close()
 
 -- --- The processes ---------------------------------------------------------------------------------------------------
@@ -57,6 +65,7 @@ local function start_and_note(slot) everybody[#everybody + 1] = start(slot) end
 local function turn(milliseconds, done)
   local over = false
   local timer = uv.new_timer()
+  uv.update_time() -- the server took its time to start
   timer:start(milliseconds, 0, function() over = true end)
   while not over and not (done and done()) do uv.run "once" end
   timer:close()
@@ -223,6 +232,7 @@ if not options.lease then
   end
 end
 store:close()
+if server then server:stop() end
 
 for i = 1, math.min(#problems, 30) do print("wrong: " .. problems[i]) end
 print(("seed %d: %d s, %d processes (%d killed, %d stopped), %d events, %d runs, %d acknowledgements, %d recovered, "

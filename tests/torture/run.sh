@@ -2,7 +2,7 @@
 # Builds and runs the torture: processes that fight for threads while they are killed and stopped; see run.lua.
 #
 # Usage: tests/torture/run.sh [--seed N] [--seconds N] [--processes N] [--lease] [--threads NAMES] [--kills N]
-#                             [--durability NAME] [--keep] [--stop-gracefully]
+#                             [--durability NAME] [--store URI] [--keep] [--stop-gracefully]
 set -euo pipefail
 
 cd "$(dirname "$0")/../.."

@@ -2,7 +2,9 @@
  * (tests/postgres.sh). */
 #include "support.h"
 
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "sql/postgres.h"
@@ -640,6 +642,65 @@ TEST(what_was_read_is_durable)
 	driver->close(other);
 }
 
+/* A process with a store on the server, and a child of its own that was forked from it: what it tells. */
+struct forked {
+	int64_t session;
+	enum keel_code code; /* of the child's use of the store */
+	pid_t child;
+};
+
+static _Noreturn void play_parent(int out)
+{
+	struct forked told = {.code = KEEL_OK};
+	struct keel_store *store;
+	if (keel_store_use_driver(&keel_postgres_driver, NULL) != KEEL_OK ||
+		keel_store_open(uri, NULL, &store, NULL) != KEEL_OK ||
+		keel_store_session(store, &told.session, NULL) != KEEL_OK)
+		_exit(1);
+	if (fork() == 0) {
+		int64_t unused;
+		told.code = keel_store_session(store, &unused, NULL);
+		told.child = getpid();
+		if (write(out, &told, sizeof told) == sizeof told)
+			pause();
+		_exit(0);
+	}
+	pause();
+	_exit(0);
+}
+
+/* A forked child may not use the store, and keeps its parent alive for nobody: it has no end of the connection. */
+TEST(a_forked_child_keeps_nobody_alive)
+{
+	struct forked told;
+	struct keel_store *store;
+	int pipes[2];
+	bool alive = true;
+	snprintf(uri, sizeof uri, "%s&schema=forked_%d", getenv("KEEL_TEST_POSTGRES"), (int)getpid());
+	assert_int_equal(pipe(pipes), 0);
+	pid_t parent = fork();
+	if (parent == 0)
+		play_parent(pipes[1]);
+	assert_int_equal(read(pipes[0], &told, sizeof told), sizeof told);
+	assert_int_equal(told.code, KEEL_FORKED);
+	succeed(keel_store_use_driver(&keel_postgres_driver, &why));
+	succeed(keel_store_open(uri, NULL, &store, &why));
+	succeed(keel_store_session_alive(store, told.session, &alive, &why));
+	must(alive);
+	kill(parent, SIGKILL);
+	assert_int_equal(waitpid(parent, NULL, 0), parent);
+	for (int i = 0; alive && i < 1000; i++) { /* the server needs a moment to see it */
+		succeed(keel_store_session_alive(store, told.session, &alive, &why));
+		usleep(1000);
+	}
+	assert_int_equal(kill(told.child, 0), 0);
+	must(!alive);
+	kill(told.child, SIGKILL);
+	keel_store_close(store);
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
 /* The connection is cut after COMMIT was sent and before the answer came: the server knows what became of it. */
 TEST(lost_in_a_commit)
 {
@@ -676,6 +737,7 @@ int main(void)
 	const struct CMUnitTest on_server[] = {ALIKE,
 										   ALONE(bad_uris),
 										   ALONE(no_schema),
+										   ALONE(a_forked_child_keeps_nobody_alive),
 										   WITH_DRIVER(reserved_names),
 										   WITH_DRIVER(another_version),
 										   WITH_DRIVER(no_right_to_the_schema),
