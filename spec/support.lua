@@ -68,8 +68,10 @@ end
 
 --- The uri of a store on the server that tests/postgres.sh has started, in a schema that nobody has used.
 function support.server_uri()
+  local server = os.getenv "KEEL_TEST_POSTGRES"
+  assert(server ~= "", "KEEL_TEST_POSTGRES is empty: the server has not started")
   local random <close> = assert(io.open("/proc/sys/kernel/random/uuid"))
-  return ("%s&schema=spec_%s"):format(os.getenv "KEEL_TEST_POSTGRES", (random:read():gsub("%-", "_")))
+  return ("%s&schema=spec_%s"):format(server, (random:read():gsub("%-", "_")))
 end
 
 --- Runs the same specs on a store in memory, on one in a file and, where KEEL_TEST_POSTGRES names a server, on one

@@ -5,7 +5,7 @@
 #                                         with a word when PostgreSQL is not installed
 #        tests/postgres.sh standby FOLDER OTHER  makes one that follows the server in the folder OTHER
 #        tests/postgres.sh restart FOLDER  kills it, as a crash would, and starts it again
-#        tests/postgres.sh stop FOLDER    ends it
+#        tests/postgres.sh stop FOLDER    ends it, and leaves of its folder what it has said
 #
 # PostgreSQL does not run as root: for root the server is another user's. $KEEL_TEST_FSYNC=on makes it write as a server
 # should; without it nothing waits for the disk.
@@ -58,6 +58,7 @@ restart)
 stop)
 	cd "$2"
 	"${as[@]}" "$pg_ctl" stop --mode immediate --silent --pgdata "$2/data"
+	rm -rf "$2/data" # a server can be started there again
 	;;
 *)
 	sed -n '2,/^set/{/^set/d; s/^# \{0,1\}//; p}' "$0"
