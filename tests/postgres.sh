@@ -8,7 +8,7 @@
 #        tests/postgres.sh stop FOLDER    ends it, and leaves of its folder what it has said
 #
 # PostgreSQL does not run as root: for root the server is another user's. $KEEL_TEST_FSYNC=on makes it write as a server
-# should; without it nothing waits for the disk.
+# should; without it nothing waits for the disk. $KEEL_TEST_LISTEN is an address that it listens at besides.
 set -euo pipefail
 
 find_program() {
@@ -34,8 +34,10 @@ start)
 	cd "$folder"
 	"${as[@]}" "$initdb" --pgdata "$folder/data" --username keel --auth trust --encoding UTF8 --locale C.UTF-8 \
 		--no-sync >"$folder/initdb.log"
+	[ -z "${KEEL_TEST_LISTEN:-}" ] || echo "host all all ${KEEL_TEST_LISTEN%.*}.0/24 trust" >>"$folder/data/pg_hba.conf"
 	"${as[@]}" "$pg_ctl" start --wait --silent --pgdata "$folder/data" --log "$folder/server.log" --options "\
--c listen_addresses= -c unix_socket_directories=$folder -c fsync=${KEEL_TEST_FSYNC:-off} -c max_connections=200"
+-c listen_addresses=${KEEL_TEST_LISTEN:-} -c unix_socket_directories=$folder -c fsync=${KEEL_TEST_FSYNC:-off} \
+-c max_connections=200"
 	echo "postgresql:///postgres?host=$folder&user=keel"
 	;;
 standby)
