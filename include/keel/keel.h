@@ -7,6 +7,7 @@
 #include <keel/event.h>
 #include <keel/housekeeping.h>
 #include <keel/lease.h>
+#include <keel/limit.h>
 #include <keel/module.h>
 #include <keel/retry.h>
 #include <keel/run.h>

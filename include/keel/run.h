@@ -52,6 +52,9 @@ KEEL_API bool keel_run_status_is_final(enum keel_run_status status);
  *   JSON    the text of a JSON document, which the kernel keeps; what is not valid JSON is refused
  *   VALUE   the same of any JSON value, not only of an object or a list
  *   IDS     ids, one a line
+ *   SLOTS   names with a maximum, "MAX NAME" a line: 1 to KEEL_WANTS_MAX different ones
+ *   RATES   names with a maximum and microseconds, "MAX PER NAME" a line, as many; in both "-" leaves a number to what
+ *           is set for the name
  *   WORD    one of a few words
  *   STATUS  an enum keel_run_status
  *   INT     a 64-bit number;  COUNT the same, from 0 up
@@ -137,7 +140,9 @@ KEEL_API bool keel_run_status_is_final(enum keel_run_status status);
 	X(SNOOZES, snoozes, COUNT, STORE, STATE)            /* times it was given back without an attempt */           \
 	X(SHARED, shared, FLAG, STORE, STATE)               /* it was claimed: others can run it, too */               \
 	X(LEASE_US, lease_us, COUNT, STORE, STATE)          /* how long its lease lasts, in microseconds */            \
-	X(STRICT, strict, FLAG, STORE, FIXED)               /* waits behind a retry of its thread that is put off */
+	X(STRICT, strict, FLAG, STORE, FIXED)               /* waits behind a retry of its thread that is put off */   \
+	X(SLOTS, slots, SLOTS, CALLER, FIXED)               /* starts while fewer than MAX run with each NAME */       \
+	X(RATES, rates, RATES, CALLER, FIXED)               /* starts MAX times in PER at most, with all of a NAME */
 /* clang-format on */
 
 enum keel_run_field {
@@ -153,6 +158,8 @@ enum keel_field_type {
 	KEEL_TYPE_JSON,
 	KEEL_TYPE_VALUE,
 	KEEL_TYPE_IDS,
+	KEEL_TYPE_SLOTS,
+	KEEL_TYPE_RATES,
 	KEEL_TYPE_WORD,
 	KEEL_TYPE_STATUS,
 	KEEL_TYPE_INT,
@@ -266,6 +273,8 @@ static inline keel_run_set keel_run_set_all(void)
 #define KEEL_MEMBER_JSON struct keel_text
 #define KEEL_MEMBER_VALUE struct keel_text
 #define KEEL_MEMBER_IDS struct keel_text
+#define KEEL_MEMBER_SLOTS struct keel_text
+#define KEEL_MEMBER_RATES struct keel_text
 #define KEEL_MEMBER_WORD struct keel_text
 #define KEEL_MEMBER_STATUS int64_t
 #define KEEL_MEMBER_INT int64_t
@@ -294,7 +303,8 @@ KEEL_API const char *keel_run_field_name(enum keel_run_field field);
 KEEL_API enum keel_field_type keel_run_field_type(enum keel_run_field field);
 KEEL_API enum keel_field_giver keel_run_field_giver(enum keel_run_field field);
 
-/* The member behind a field's number: the first for ID, TEXT, JSON, VALUE, IDS and WORD, the second for all others. */
+/* The member behind a field's number: the first for ID, TEXT, JSON, VALUE, IDS, SLOTS, RATES and WORD, the second for
+ * all others. */
 KEEL_API struct keel_text *keel_run_text(struct keel_run *run, enum keel_run_field field);
 KEEL_API int64_t *keel_run_number(struct keel_run *run, enum keel_run_field field);
 
@@ -311,6 +321,8 @@ KEEL_API void keel_runs_clear(struct keel_runs *list);
 enum {
 	KEEL_LIST_DEFAULT = 100,      /* rows of a listing when the caller names no limit */
 	KEEL_CLAIM_HANDLERS_MAX = 64, /* handlers of one claim */
+	KEEL_WANTS_MAX = 8,           /* slots of a run, and rates */
+	KEEL_PLACES_MAX = 10000,      /* the greatest maximum of a name: that many rows are looked at to count them */
 	KEEL_LIST_MAX = 1000          /* rows of one listing: what a caller can hold in memory without thinking */
 };
 
@@ -394,8 +406,9 @@ struct keel_inflight_query {
 	int64_t before;             /* created at or before this time */
 	int64_t limit;              /* as in list_by_thread */
 	struct keel_text after;     /* a run id: go on behind it; data NULL: from the oldest */
-	bool holding;               /* instead: what runs or is finalizing on the thread, which must be given; session_id,
-	                             * before and after do not count */
+	bool holding;               /* instead: what runs or is finalizing on the thread, which must be given, or with the
+	                             * slot; session_id, before and after do not count */
+	struct keel_text slot;      /* with `holding`: a name; data NULL: none */
 	bool finalizing;            /* the same, but only what is finalizing */
 	bool overdue;               /* instead, of all threads, in the order of insertion: those whose deadline or lease has
 	                             * passed, and those that have no owner and may not be claimed */
@@ -459,10 +472,16 @@ KEEL_API enum keel_code keel_run_count_inflight(struct keel_store *store, struct
 												struct keel_error *err);
 
 /* --- Starting ------------------------------------------------------------------------------------------------------
- * One gate starts runs. It is open when scheduled_at has come, every run of waits_for has settled, and, for a run with
- * a concurrency, fewer runs of its thread than that run or are finalizing and none is queued ahead of it. The queue of
- * a thread is its pending runs that are due, by priority, highest first, equal ones in the order of insertion. What is
- * not due holds nobody up; but a strict run waits behind what was ahead of it, has started before and is put off. */
+ * One gate starts runs. It is open when scheduled_at has come; every run of waits_for has settled; for a run with a
+ * concurrency, fewer runs of its thread than that run or are finalizing and none is queued ahead of it; fewer than the
+ * maximum run or are finalizing with each name of its slots; fewer than the maximum have started with each name of its
+ * rates, in the time that goes with it; and nothing of it is paused (keel/limit.h).
+ * The queue of a thread is its pending runs that are due, by priority, highest first, equal ones in the order of
+ * insertion. Ahead is only what wants no slot or rate, or the same as the run itself: what is blocked holds nobody up
+ * who is not. What is not due holds nobody up; but a strict run waits behind whatever was ahead of it, a first start in
+ * the future excepted.
+ * The maximum of a slot is what is set for its name, else the least of those that the run itself and all who hold the
+ * name were made with. The numbers of a rate are what is set for its name, else the run's own. */
 
 enum keel_gate {
 	KEEL_GATE_OPEN,
@@ -470,23 +489,36 @@ enum keel_gate {
 	KEEL_GATE_AFTER,       /* a run it waits for has not settled: `run_id` */
 	KEEL_GATE_QUEUE,       /* another is queued ahead: `run_id` is the first */
 	KEEL_GATE_CONCURRENCY, /* as many as may run do: `run_id` is the oldest */
+	KEEL_GATE_SLOT,        /* as many as may run with a `name` do: `run_id` is one of them, if there is one */
+	KEEL_GATE_RATE,        /* as many as may start with a `name` did: the next may be at `until`, if ever */
+	KEEL_GATE_PAUSED,      /* `name` is paused: of a slot or rate, thread:ID, or * */
 	KEEL_GATE_COUNT
 };
 
-/* "open", "delay", "after", "queue", "concurrency"; NULL for a number that is none. Static text. */
+/* "open", "delay", "after", "queue", "concurrency", "slot", "rate", "paused"; NULL for a number that is none. Static
+ * text. */
 KEEL_API const char *keel_gate_name(enum keel_gate gate);
 
 struct keel_gate_state {
 	enum keel_gate gate;
-	char run_id[KEEL_ID_MAX + 1]; /* who is in the way; "" when it is the time */
-	int64_t until;                /* with KEEL_GATE_DELAY */
+	char run_id[KEEL_ID_MAX + 1]; /* who is in the way; "" when it is no run */
+	char name[KEEL_ID_MAX + 8];   /* with KEEL_GATE_SLOT, KEEL_GATE_RATE and KEEL_GATE_PAUSED, else "" */
+	int64_t until;                /* with KEEL_GATE_DELAY and KEEL_GATE_RATE; INT64_MAX: never */
 	int64_t position;             /* in the queue of the thread, from 1; by keel_run_gate only */
+	bool alike;                   /* private: who is queued ahead wants the same slots and rates */
 };
 
 /* Looks at the gate of a pending run without starting it. *found is false when there is no such run; a run that is not
  * pending has the gate KEEL_GATE_OPEN and position 0. */
 KEEL_API enum keel_code keel_run_gate(struct keel_store *store, struct keel_text run_id, bool *found,
 									  struct keel_gate_state *state, struct keel_error *err);
+
+enum { KEEL_REASONS_MAX = 32 };
+
+/* All that is in the way of a pending run, in the order of the gate: *count of `list`, 0 when nothing is. */
+KEEL_API enum keel_code keel_run_reasons(struct keel_store *store, struct keel_text run_id, bool *found,
+										 struct keel_gate_state list[KEEL_REASONS_MAX], size_t *count,
+										 struct keel_error *err);
 
 struct keel_start {
 	int64_t fence;    /* the owner's; 0: whoever asks */

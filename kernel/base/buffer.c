@@ -67,7 +67,13 @@ void keel_buffer_json(struct keel_buffer *buffer, const char *key, struct keel_t
 		keel_buffer_put(buffer, ",");
 	keel_buffer_put(buffer, "\"");
 	keel_buffer_put(buffer, key);
-	keel_buffer_put(buffer, "\":\"");
+	keel_buffer_put(buffer, "\":");
+	keel_buffer_json_text(buffer, text);
+}
+
+void keel_buffer_json_text(struct keel_buffer *buffer, struct keel_text text)
+{
+	keel_buffer_put(buffer, "\"");
 	size_t start = 0;
 	for (size_t i = 0; i < text.size; i++) {
 		unsigned char c = (unsigned char)text.data[i];

@@ -20,6 +20,9 @@ void keel_buffer_format(struct keel_buffer *buffer, const char *format, ...) __a
  * be valid UTF-8. A NULL text adds nothing. */
 void keel_buffer_json(struct keel_buffer *buffer, const char *key, struct keel_text text);
 
+/* Adds a JSON string. The text must be valid UTF-8. */
+void keel_buffer_json_text(struct keel_buffer *buffer, struct keel_text text);
+
 struct keel_text keel_buffer_text(const struct keel_buffer *buffer);
 void keel_buffer_clear(struct keel_buffer *buffer); /* empty, memory kept */
 void keel_buffer_free(struct keel_buffer *buffer);

@@ -21,6 +21,9 @@
 
 /* --- field.c ----------------------------------------------------------------------------------------------------- */
 
+/* A duration in seconds, a whole number where it is one. [-0, +1, m] */
+void keel_lua_push_seconds(lua_State *L, int64_t duration_us);
+
 /* A time as text; leaves nil for no value. [-0, +1, m] */
 void keel_lua_push_time(lua_State *L, int64_t time);
 
@@ -273,9 +276,19 @@ extern const struct keel_lua_method keel_lua_session_methods[];
 extern const struct keel_lua_method keel_lua_token_methods[];
 extern const struct keel_lua_method keel_lua_lease_methods[];
 extern const struct keel_lua_method keel_lua_schedule_methods[];
+extern const struct keel_lua_method keel_lua_limit_methods[];
 extern const struct keel_lua_method keel_lua_worker_methods[];
 extern const struct keel_lua_method keel_lua_runtime_methods[];
 extern const struct keel_lua_method keel_lua_housekeeping_methods[];
+
+/* --- wants.c ----------------------------------------------------------------------------------------------------- */
+
+/* Pushes the text of the list of slots, or rates, on the top. False, with *err: it is none, and nothing was pushed.
+ * [-0, +(0|1), m] */
+bool keel_lua_join_wants(lua_State *L, bool is_rate, const char *field, struct keel_error *err);
+
+/* Pushes the list of a text. [-0, +1, m] */
+void keel_lua_push_wants(lua_State *L, struct keel_text text, bool is_rate);
 
 /* --- ownership.c ------------------------------------------------------------------------------------------------- */
 

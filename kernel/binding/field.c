@@ -1,6 +1,14 @@
 /* field.c - fields of the tables that rows become. */
 #include "binding.h"
 
+void keel_lua_push_seconds(lua_State *L, int64_t duration_us)
+{
+	if (duration_us % 1000000 == 0)
+		lua_pushinteger(L, duration_us / 1000000);
+	else
+		lua_pushnumber(L, (lua_Number)duration_us / 1e6);
+}
+
 void keel_lua_push_time(lua_State *L, int64_t time)
 {
 	char text[KEEL_TIME_SIZE];

@@ -18,14 +18,14 @@ static int op_list_by_thread(lua_State *L, struct keel_store *store, struct keel
 /* list_inflight{ thread_id, before, session_id, limit = 100, after, holding, finalizing, overdue, held_up, brief }:
  * pending and running runs, reservations among them, oldest first. Parameters: before (a time: created then or
  * earlier), after (a run id: go on behind it), holding (true: instead what runs or is finalizing on the thread; only
- * thread_id and limit count), finalizing (true: the same, but only what is finalizing), overdue (true: of all threads
- * those whose deadline or lease has passed, and those without an owner that may not be claimed), held_up (true: the
- * claimable run that is next on each thread where a run is finalizing or was asked to stop). Fails with
- * invalid_request and limit_too_large (1000). */
+ * thread_id and limit count), slot (with holding, in place of the thread: a name), finalizing (true: the same, but
+ * only what is finalizing), overdue (true: of all threads those whose deadline or lease has passed, and those
+ * without an owner that may not be claimed), held_up (true: the claimable run that is next on each thread where a
+ * run is finalizing or was asked to stop). Fails with invalid_request and limit_too_large (1000). */
 static int op_list_inflight(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
 	static const char *const known[] = {"thread_id",  "before",  "session_id", "limit", "after", "holding",
-										"finalizing", "overdue", "held_up",    "brief", NULL};
+										"finalizing", "overdue", "held_up",    "brief", "slot",  NULL};
 	struct keel_inflight_query query = {0};
 	keel_lua_check_options(L, 2, known);
 	query.thread_id = keel_lua_option_text(L, 2, "thread_id");
@@ -34,6 +34,7 @@ static int op_list_inflight(lua_State *L, struct keel_store *store, struct keel_
 	if (query.session_id < 1 && keel_lua_option(L, 2, "session_id", LUA_TNUMBER) != LUA_TNIL)
 		return keel_lua_refuse(err, "session_id", "must be at least 1");
 	query.limit = keel_lua_option_integer(L, 2, "limit", KEEL_LIST_DEFAULT);
+	query.slot = keel_lua_option_text(L, 2, "slot");
 	query.holding = keel_lua_option_flag(L, 2, "holding");
 	query.finalizing = keel_lua_option_flag(L, 2, "finalizing");
 	query.overdue = keel_lua_option_flag(L, 2, "overdue");

@@ -9,7 +9,7 @@ static void add_methods(lua_State *L)
 	static const struct keel_lua_method *const lists[] = {
 		keel_lua_run_methods,     keel_lua_listing_methods,      keel_lua_ownership_methods, keel_lua_event_methods,
 		keel_lua_session_methods, keel_lua_token_methods,        keel_lua_lease_methods,     keel_lua_worker_methods,
-		keel_lua_runtime_methods, keel_lua_housekeeping_methods, keel_lua_schedule_methods};
+		keel_lua_runtime_methods, keel_lua_housekeeping_methods, keel_lua_schedule_methods,  keel_lua_limit_methods};
 	static const luaL_Reg functions[] = {
 		{"wait_events", keel_lua_wait_events}, {"event_waiter", keel_lua_event_waiter}, {NULL, NULL}};
 	lua_newtable(L);

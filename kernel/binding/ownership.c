@@ -10,6 +10,10 @@ void keel_lua_push_gate(lua_State *L, const struct keel_gate_state *state)
 	keel_lua_set_word(L, "gate", keel_gate_name(state->gate));
 	if (state->run_id[0])
 		keel_lua_set_word(L, "run_id", state->run_id);
+	if (state->name[0])
+		keel_lua_set_word(L, "name", state->name);
+	if (state->gate == KEEL_GATE_RATE && state->until != INT64_MAX)
+		keel_lua_set_time(L, "free_at", state->until);
 	if (state->gate == KEEL_GATE_DELAY)
 		keel_lua_set_time(L, "scheduled_at", state->until);
 	if (state->position > 0)
@@ -17,8 +21,8 @@ void keel_lua_push_gate(lua_State *L, const struct keel_gate_state *state)
 	KEEL_LUA_PUSHED(L, top, 1);
 }
 
-/* gate(run_id): what keeps a pending run from starting: { gate, run_id, scheduled_at, position }, gate "open" for
- * one that may start; nil when there is no such run. */
+/* gate(run_id): what keeps a pending run from starting: { gate, run_id, name, scheduled_at, free_at, position }, gate
+ * "open" for one that may start; nil when there is no such run. */
 static int op_gate(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
 	struct keel_gate_state state;
@@ -29,6 +33,28 @@ static int op_gate(lua_State *L, struct keel_store *store, struct keel_error *er
 		keel_lua_push_gate(L, &state);
 	else
 		lua_pushnil(L);
+	return 1;
+}
+
+/* reasons(run_id): all that keeps a pending run from starting, in the order of the gate: a list as of gate, without
+ * positions, empty for one that may start; nil when there is no such run. At most 32. */
+static int op_reasons(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	struct keel_gate_state list[KEEL_REASONS_MAX];
+	size_t count;
+	bool found;
+	if (keel_run_reasons(store, keel_lua_check_text(L, 2, "run_id"), &found, list, &count, err) != KEEL_OK)
+		return -1;
+	if (!found) {
+		lua_pushnil(L);
+		return 1;
+	}
+	lua_createtable(L, (int)count, 0);
+	for (size_t i = 0; i < count; i++) {
+		list[i].position = 0;
+		keel_lua_push_gate(L, &list[i]);
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
 	return 1;
 }
 
@@ -207,6 +233,7 @@ static int op_request_cancel(lua_State *L, struct keel_store *store, struct keel
 const struct keel_lua_method keel_lua_ownership_methods[] = {
 	{"claim_for_takeover", op_claim_for_takeover, KEEL_LUA_WRITES},
 	{"request_cancel", op_request_cancel, KEEL_LUA_WRITES},
+	{"reasons", op_reasons, KEEL_LUA_READS},
 	{"gate", op_gate, KEEL_LUA_READS},
 	{"claim_next", op_claim_next, KEEL_LUA_WRITES},
 	{"requeue", op_requeue, KEEL_LUA_WRITES},

@@ -82,6 +82,10 @@ void keel_lua_push_record(lua_State *L, struct keel_run *run)
 		case KEEL_TYPE_IDS:
 			push_ids(L, *text);
 			break;
+		case KEEL_TYPE_SLOTS:
+		case KEEL_TYPE_RATES:
+			keel_lua_push_wants(L, *text, keel_run_field_type(field) == KEEL_TYPE_RATES);
+			break;
 		case KEEL_TYPE_STATUS:
 			number = *keel_run_number(run, field);
 			lua_pushstring(L, keel_run_status_name((enum keel_run_status)number));
@@ -95,11 +99,7 @@ void keel_lua_push_record(lua_State *L, struct keel_run *run)
 			push_time(L, *keel_run_number(run, field), &last_time, names + 1);
 			break;
 		case KEEL_TYPE_SPAN:
-			number = *keel_run_number(run, field);
-			if (number % 1000000 == 0)
-				lua_pushinteger(L, number / 1000000);
-			else
-				lua_pushnumber(L, (lua_Number)number / 1e6);
+			keel_lua_push_seconds(L, *keel_run_number(run, field));
 			break;
 		case KEEL_TYPE_FLAG:
 			lua_pushboolean(L, *keel_run_number(run, field) != 0);

@@ -30,7 +30,8 @@ static const struct {
 	 " o.revision IS NULL OR o.updated_at IS NULL"
 	 " ELSE " KEEL_RUN_FIELD_MAP(HAS_STATE) "1 = 0 END"},
 	{KEEL_STORE_CORRUPT, "a run has an unknown status",
-	 "SELECT r.run_id " KEEL_RUN_FROM "WHERE l.status NOT BETWEEN -2 AND 5 OR o.status NOT BETWEEN 0 AND 5"},
+	 "SELECT r.run_id " KEEL_RUN_FROM
+	 "WHERE l.status NOT BETWEEN -2 AND 5 AND l.status <> -4 OR o.status NOT BETWEEN 0 AND 5"},
 	{KEEL_STORE_CORRUPT, "a run in flight has an end",
 	 "SELECT r.run_id " KEEL_RUN_FROM "WHERE coalesce(l.status, o.status) < 2 AND (l.ended_at IS NOT NULL OR o.ended_at"
 	 " IS NOT NULL)"},
@@ -85,11 +86,12 @@ static const struct {
 	{KEEL_STORE_CORRUPT, "what is in flight is not looked for where it is: run",
 	 "SELECT run_id " KEEL_RUN_LIVE_FROM "WHERE l.created_at <> r.created_at"
 	 " OR CASE WHEN l.claimable = 1 THEN l.session_id = 0 ELSE l.session_id IS NULL END"
-	 " OR (l.status < 0) <> EXISTS (SELECT 1 FROM later WHERE at = l.scheduled_at AND seq = l.seq)"},
+	 " OR (l.status IN (-1, -2)) <> EXISTS (SELECT 1 FROM later WHERE at = l.scheduled_at AND seq = l.seq)"
+	 " OR l.status IN (0, -4) AND (l.status = -4) <> (r.slots IS NOT NULL OR r.rates IS NOT NULL)"},
 	{KEEL_STORE_CORRUPT, "something is in flight, or has ended, without a run: at",
 	 "SELECT seq FROM live AS l WHERE NOT EXISTS (SELECT 1 FROM runs WHERE seq = l.seq AND thread_id = l.thread_id)"
 	 " UNION SELECT seq FROM outcomes WHERE seq NOT IN (SELECT seq FROM runs)"
-	 " UNION SELECT seq FROM later WHERE NOT EXISTS (SELECT 1 FROM live AS l WHERE l.seq = later.seq"
+	 " UNION SELECT seq FROM later WHERE seq > 0 AND NOT EXISTS (SELECT 1 FROM live AS l WHERE l.seq = later.seq"
 	 " AND l.status <= 0)"},
 	{KEEL_STORE_CORRUPT, "its deadline or lease is not what its run says: run",
 	 "SELECT run_id " KEEL_RUN_FROM "WHERE (coalesce(l.status, 9) < 2 AND deadline IS NOT NULL) <>"
@@ -104,16 +106,24 @@ static const struct {
 	 " l.cancel_requested_at IS NOT NULL ELSE 1 = 1 END <> EXISTS (SELECT 1 FROM stopping s"
 	 " WHERE s.thread_id = r.thread_id AND s.seq = r.seq)"},
 	{KEEL_STORE_CORRUPT, "it may be claimed and is not where it is looked for, or the other way round: run",
-	 "SELECT run_id " KEEL_RUN_FROM "WHERE (l.seq IS NOT NULL AND l.status = 0 AND coalesce(l.claimable, 0) = 1"
-	 " AND l.cancel_action IS NULL) <>"
-	 " EXISTS (SELECT 1 FROM claims c WHERE c.thread_id = r.thread_id AND c.seq = r.seq AND c.priority ="
-	 " l.priority AND c.queued = CASE WHEN r.concurrency > 0 THEN 1 ELSE 0 END"
-	 " AND coalesce(c.deadline, -1) = coalesce(r.deadline, -1)"
-	 " AND c.handler = coalesce(r.handler, '" KEEL_HANDLER_DEFAULT "'))"},
+	 "SELECT run_id " KEEL_RUN_FROM "WHERE (l.seq IS NOT NULL AND l.status IN (0, -4) AND coalesce(l.claimable, 0) = 1"
+	 " AND l.cancel_action IS NULL) <> (r.seq IN (SELECT seq FROM claims)) UNION"
+	 " SELECT run_id FROM claims c JOIN runs r ON r.seq = c.seq JOIN live l ON l.thread_id = r.thread_id AND l.seq = "
+	 "r.seq"
+	 " WHERE c.thread_id <> r.thread_id OR c.priority <> l.priority OR coalesce(c.deadline, -1) <> "
+	 "coalesce(r.deadline, "
+	 "-1) OR c.handler <> coalesce(r.handler, '" KEEL_HANDLER_DEFAULT "')"},
 	{KEEL_STORE_CORRUPT, "a line has no head, or runs have no line: line",
 	 "SELECT line FROM lines l WHERE NOT EXISTS (SELECT 1 FROM claims c WHERE c.line = l.line AND c.priority ="
-	 " l.priority AND c.seq = l.seq) UNION SELECT line FROM claims WHERE line > 0 AND line NOT IN (SELECT line FROM "
-	 "lines)"},
+	 " l.priority AND c.seq = l.seq) OR " KEEL_LINE_PARKED " AND parked_name IS NULL"
+	 " UNION SELECT line FROM claims WHERE line > 0 AND line NOT IN (SELECT line FROM lines)"},
+	{KEEL_STORE_CORRUPT, "the slots and rates that it holds or waits for are not counted as they are: run",
+	 "SELECT run_id " KEEL_RUN_LIVE_FROM "WHERE (r.slots IS NOT NULL OR r.rates IS NOT NULL) AND l.status < 1 AND NOT"
+	 " EXISTS (SELECT 1 FROM holds h WHERE h.seq = l.seq AND h.state <> 1) OR r.slots IS NOT NULL AND l.status > 0 AND"
+	 " NOT EXISTS (SELECT 1 FROM holds h WHERE h.seq = l.seq AND h.state = 1)"},
+	{KEEL_STORE_CORRUPT, "a slot is held, or waited for, by nobody who could: at",
+	 "SELECT h.seq FROM holds h LEFT JOIN runs r ON r.seq = h.seq LEFT JOIN live l ON l.thread_id = r.thread_id AND"
+	 " l.seq = r.seq WHERE l.seq IS NULL OR (h.state = 1) <> (l.status > 0)"},
 	{KEEL_STORE_CORRUPT, "its key, batch, fingerprint or machine is not found: run",
 	 "SELECT run_id FROM runs r WHERE (idempotency_key IS NOT NULL) <> EXISTS (SELECT 1 FROM keys k WHERE"
 	 " k.idempotency_key = r.idempotency_key AND k.user_id = coalesce(r.user_id, '') AND k.seq = r.seq AND"

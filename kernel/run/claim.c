@@ -6,6 +6,8 @@
  */
 #include <keel/run.h>
 
+#include <string.h>
+
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -18,8 +20,8 @@
 #include "run/start.h"
 
 enum {
-	DUE_MAX = 1000,     /* of those that were put off, taken in by one claim: what is due first goes first */
-	UNQUEUED_TRIED = 64 /* of one thread */
+	DUE_MAX = 1000, /* of those that were put off, taken in by one claim: what is due first goes first */
+	LOOKS_MAX = 64  /* in one transaction: others want to write, too */
 };
 
 /* A claim while it is being made. */
@@ -28,6 +30,8 @@ struct claiming {
 	const struct keel_claim *asked;
 	struct keel_arena *arena;
 	struct keel_text run_id; /* what was taken; data NULL: nothing yet */
+	int64_t looks;           /* at lines, so far */
+	bool over;               /* there is nothing else to look at */
 };
 
 /* The tables of what waits lead to a row that does not. */
@@ -81,20 +85,22 @@ static enum keel_code read_at(struct claiming *claiming, int64_t seq, struct kee
 
 /* --- What was put off --------------------------------------------------------------------------------------------- */
 
-/* Its time has come: it goes into its queue, and into its line. */
+/* Its time has come: it goes into its queue, and into its line; or a line of which a rate lets one start again. */
 static enum keel_code take_in(struct claiming *claiming, int64_t at, int64_t seq, struct keel_error *err)
 {
-	struct keel_run_core core;
+	struct keel_run_core core = {.claimable = false};
 	struct keel_text run_id;
-	enum keel_code code = read_at(claiming, seq, &run_id, &core, err);
+	enum keel_code code =
+		seq < 0 ? keel_line_wake_one(claiming->store, -seq, err) : read_at(claiming, seq, &run_id, &core, err);
 	if (code == KEEL_OK && core.status != KEEL_RUN_PENDING)
 		code = fail_lines(claiming, err);
 	if (code == KEEL_OK)
 		code = keel_execute(claiming->store, "DELETE FROM later WHERE at = ?1 AND seq = ?2", err, keel_value_int(at),
 							keel_value_int(seq));
-	if (code == KEEL_OK)
-		code = keel_execute(claiming->store, "UPDATE live SET status = 0 WHERE thread_id = ?1 AND seq = ?2", err,
-							keel_value_text(core.thread_id), keel_value_int(seq));
+	if (code == KEEL_OK && seq > 0)
+		code = keel_execute(claiming->store, "UPDATE live SET status = ?3 WHERE thread_id = ?1 AND seq = ?2", err,
+							keel_value_text(core.thread_id), keel_value_int(seq),
+							keel_value_int(keel_live_status(&core, keel_store_now(claiming->store))));
 	return code == KEEL_OK && core.claimable && !core.cancel_requested ? keel_line_join(claiming->store, &core, err)
 																	   : code;
 }
@@ -148,6 +154,7 @@ static enum keel_code look(struct claiming *claiming, const struct keel_line_hea
 	}
 	if (code != KEEL_OK || passed)
 		return code;
+	claiming->over = state.gate == KEEL_GATE_PAUSED && strcmp(state.name, "*") == 0;
 	return state.gate == KEEL_GATE_OPEN ? take(claiming, run_id, &core, err)
 										: keel_line_park(store, head->line, &core, &state, err);
 }
@@ -155,12 +162,15 @@ static enum keel_code look(struct claiming *claiming, const struct keel_line_hea
 static enum keel_code claim_best(struct claiming *claiming, struct keel_error *err)
 {
 	const struct keel_claim *asked = claiming->asked;
-	struct keel_line_head head = {0, 0, 0};
 	enum keel_code code = KEEL_OK;
-	for (int64_t i = 0; code == KEEL_OK && !claiming->run_id.data && head.line >= 0 && i <= asked->limit; i++) {
+	for (int i = 0; code == KEEL_OK && i < LOOKS_MAX && !claiming->run_id.data && !claiming->over; i++) {
+		struct keel_line_head head;
 		code = keel_line_best(claiming->store, asked->handlers, asked->handlers_count, keel_store_now(claiming->store),
 							  &head, err);
-		if (code == KEEL_OK && head.line >= 0)
+		if (code != KEEL_OK)
+			return code;
+		claiming->over = head.line < 0 || claiming->looks++ > asked->limit;
+		if (!claiming->over)
 			code = look(claiming, &head, err);
 	}
 	return code;
@@ -183,74 +193,73 @@ static bool asks_for(const struct keel_claim *asked, struct keel_text handler)
 	return asked->handlers_count == 0;
 }
 
-/* The best of a thread that are not queued, without those of lines that are parked; or the first of those that are, as
- * only that can start. */
-static enum keel_code read_claims(struct claiming *claiming, struct keel_text thread_id, bool queued, int64_t *list,
-								  size_t *count, struct keel_error *err)
+/* The first of a thread in the next line, behind `line`, that one who asks could work on; seq 0: none is left. Lines of
+ * others are passed over. */
+static enum keel_code next_in_line(struct claiming *claiming, struct keel_text thread_id, struct keel_line_head *head,
+								   bool *asked, struct keel_error *err)
 {
-	static const char text[] = "SELECT seq, handler FROM claims AS c WHERE thread_id = ?1 AND queued = ?2"
-							   " AND (deadline IS NULL OR deadline > ?3) AND (queued = 1 OR line = 0"
-							   " OR EXISTS (SELECT 1 FROM lines AS l WHERE l.line = c.line AND " KEEL_LINE_READY "))"
-							   " ORDER BY priority DESC, seq LIMIT ?4";
+	static const char text[] = "SELECT line, priority, seq, handler FROM claims WHERE thread_id = ?1 AND line > ?2"
+							   " AND (deadline IS NULL OR deadline > ?3) ORDER BY line, priority DESC, seq LIMIT 1";
 	struct keel_statement *select;
+	struct keel_text handler;
 	bool row;
-	*count = 0;
-	enum keel_code code =
-		keel_query(claiming->store, text, &select, err, keel_value_text(thread_id), keel_value_int(queued),
-				   keel_value_int(keel_store_now(claiming->store)), keel_value_int(queued ? 1 : INT64_MAX));
+	enum keel_code code = keel_query(claiming->store, text, &select, err, keel_value_text(thread_id),
+									 keel_value_int(head->line), keel_value_int(keel_store_now(claiming->store)));
 	if (code != KEEL_OK)
 		return code;
-	while (*count < UNQUEUED_TRIED && (code = keel_step(select, &row, err)) == KEEL_OK && row) {
-		struct keel_text handler;
-		if (!keel_column_read(select, 1, &handler)) {
+	code = keel_step(select, &row, err);
+	head->seq = 0;
+	if (code == KEEL_OK && row) {
+		head->line = keel_column_int(select, 0);
+		head->priority = keel_column_int(select, 1);
+		head->seq = keel_column_int(select, 2);
+		if (!keel_column_read(select, 3, &handler))
 			code = keel_fail_memory(err);
-			break;
-		}
-		if (asks_for(claiming->asked, handler))
-			list[(*count)++] = keel_column_int(select, 0);
+		*asked = code == KEEL_OK && asks_for(claiming->asked, handler);
 	}
 	keel_reset(select);
-	KEEL_ASSERT(*count <= (queued ? 1 : UNQUEUED_TRIED));
 	return code;
 }
 
-/* The best of a thread: of those that are queued only the head can start, of the others the first that may
- * start. It replaces the best so far if it is better. *early: there was none, but what stood before others was put off
- * again. */
-static enum keel_code consider(struct claiming *claiming, struct keel_text thread_id, bool queued, struct best *best,
-							   bool *early, struct keel_error *err)
+/* Looks at the first of a thread in a line: it replaces the best so far if it is better and can start. *put_off: it was
+ * early, and another one is the first now. */
+static enum keel_code consider(struct claiming *claiming, const struct keel_line_head *head, struct best *best,
+							   bool *put_off, struct keel_error *err)
 {
-	int64_t tried[UNQUEUED_TRIED];
-	size_t count;
-	bool done = false, put_off = false;
-	enum keel_code code = read_claims(claiming, thread_id, queued, tried, &count, err);
-	for (size_t i = 0; code == KEEL_OK && !done && i < count; i++) {
-		struct keel_run_core core;
-		struct keel_gate_state state;
-		struct keel_text run_id;
-		code = read_at(claiming, tried[i], &run_id, &core, err);
-		done = code == KEEL_OK && best->seq &&
-			   (core.priority != best->priority ? core.priority < best->priority : core.seq > best->seq);
-		if (code == KEEL_OK && !done)
-			code = keel_run_look_at_gate(claiming->store, &core, &state, err);
-		if (code == KEEL_OK && !done && state.gate == KEEL_GATE_DELAY)
-			code = keel_live_put_off(claiming->store, run_id, &core, &put_off, err);
-		if (code == KEEL_OK && !done && state.gate == KEEL_GATE_OPEN) {
-			*best = (struct best){core.priority, core.seq, run_id, core};
-			done = true;
-		}
-	}
-	*early = put_off && !done;
+	struct keel_run_core core;
+	struct keel_gate_state state;
+	struct keel_text run_id;
+	*put_off = false;
+	KEEL_ASSERT(head->line >= 0 && head->seq > 0);
+	if (best->seq && (head->priority != best->priority ? head->priority < best->priority : head->seq > best->seq))
+		return KEEL_OK;
+	enum keel_code code = read_at(claiming, head->seq, &run_id, &core, err);
+	if (code == KEEL_OK)
+		code = keel_run_look_at_gate(claiming->store, &core, &state, err);
+	if (code == KEEL_OK && state.gate == KEEL_GATE_DELAY)
+		code = keel_live_put_off(claiming->store, run_id, &core, put_off, err);
+	if (code == KEEL_OK && state.gate == KEEL_GATE_OPEN)
+		*best = (struct best){core.priority, core.seq, run_id, core};
 	return code;
 }
 
-static enum keel_code consider_all(struct claiming *claiming, struct keel_text thread_id, bool queued,
-								   struct best *best, struct keel_error *err)
+/* All that wait in a line are blocked alike: one look at each line of the thread is enough, parked or not. */
+static enum keel_code consider_thread(struct claiming *claiming, struct keel_text thread_id, struct best *best,
+									  struct keel_error *err)
 {
+	struct keel_line_head head = {-1, 0, 1};
 	enum keel_code code = KEEL_OK;
-	bool early = true;
-	for (int i = 0; code == KEEL_OK && early && i < DUE_MAX; i++)
-		code = consider(claiming, thread_id, queued, best, &early, err);
+	while (code == KEEL_OK && head.seq && claiming->looks <= claiming->asked->limit) {
+		int64_t before = head.line;
+		bool asked = false, put_off = false;
+		code = next_in_line(claiming, thread_id, &head, &asked, err);
+		if (code == KEEL_OK && head.seq && asked) {
+			claiming->looks++;
+			code = consider(claiming, &head, best, &put_off, err);
+		}
+		if (put_off)
+			head.line = before;
+	}
 	return code;
 }
 
@@ -260,10 +269,10 @@ static enum keel_code claim_of_threads(struct claiming *claiming, struct keel_er
 	struct best best = {.seq = 0};
 	enum keel_code code = KEEL_OK;
 	for (size_t i = 0; code == KEEL_OK && i < asked->threads_count; i++) {
-		code = consider_all(claiming, asked->threads[i], true, &best, err);
-		if (code == KEEL_OK)
-			code = consider_all(claiming, asked->threads[i], false, &best, err);
+		claiming->looks = 0;
+		code = consider_thread(claiming, asked->threads[i], &best, err);
 	}
+	claiming->over = true;
 	return code == KEEL_OK && best.seq ? take(claiming, best.run_id, &best.core, err) : code;
 }
 
@@ -283,24 +292,32 @@ static enum keel_code check_claim(const struct keel_claim *claim, struct keel_er
 	return code;
 }
 
+/* One transaction of it. */
+static enum keel_code claim_once(struct claiming *claiming, struct keel_runs *list, struct keel_error *err)
+{
+	enum keel_code code = keel_write_begin(claiming->store, err);
+	if (code != KEEL_OK)
+		return code;
+	code = take_in_due(claiming, err);
+	if (code == KEEL_OK)
+		code = claiming->asked->threads_count ? claim_of_threads(claiming, err) : claim_best(claiming, err);
+	if (code == KEEL_OK && claiming->run_id.data)
+		code = keel_run_get(claiming->store, claiming->run_id, (struct keel_text){NULL, 0}, list, err);
+	KEEL_ASSERT(code != KEEL_OK || list->count == (claiming->run_id.data ? 1 : 0));
+	return keel_write_end(claiming->store, code, true, err);
+}
+
 enum keel_code keel_run_claim_next(struct keel_store *store, const struct keel_claim *claim, struct keel_runs *list,
 								   struct keel_error *err)
 {
 	struct claiming claiming = {.store = store, .asked = claim};
 	list->count = 0;
 	enum keel_code code = check_claim(claim, err);
-	if (code == KEEL_OK)
-		code = keel_write_begin(store, err);
-	if (code != KEEL_OK)
-		return code;
-	code = take_in_due(&claiming, err);
-	if (code == KEEL_OK)
-		code = claim->threads_count ? claim_of_threads(&claiming, err) : claim_best(&claiming, err);
-	if (code == KEEL_OK && claiming.run_id.data)
-		code = keel_run_get(store, claiming.run_id, (struct keel_text){NULL, 0}, list, err);
-	KEEL_ASSERT(code != KEEL_OK || list->count == (claiming.run_id.data ? 1 : 0));
-	keel_arena_free(&claiming.arena);
-	code = keel_write_end(store, code, true, err);
+	/* What was parked stays parked: the next transaction goes on. */
+	while (code == KEEL_OK && !claiming.run_id.data && !claiming.over) {
+		code = claim_once(&claiming, list, err);
+		keel_arena_free(&claiming.arena);
+	}
 	if (code != KEEL_OK)
 		list->count = 0;
 	return code;

@@ -8,40 +8,43 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "run/fields.h"
-#include "run/live.h"
+#include "run/predicates.h"
 
 /* What is read of a row for a change of it: one list makes the text and the numbers. */
-#define CORE_COLUMNS(X)                                                                             \
-	X(SEQ, "r.seq")                                                                                 \
-	X(STATUS, "status")                                                                             \
-	X(SESSION_ID, "session_id")                                                                     \
-	X(FENCE, "fence")                                                                               \
-	X(CLAIMABLE, "claimable")                                                                       \
-	X(STARTED, "started_at IS NOT NULL")                                                            \
-	X(CANCEL_ACTION, "cancel_action")                                                               \
-	X(REVISION, "revision")                                                                         \
-	X(LOSSES, "losses")                                                                             \
-	X(THREAD_ID, "r.thread_id")                                                                     \
-	X(FINALIZING, "finalizing")                                                                     \
-	X(ATTEMPT, "attempt")                                                                           \
-	X(MAX_ATTEMPTS, "max_attempts")                                                                 \
-	X(PRIORITY, "priority")                                                                         \
-	X(CONCURRENCY, "concurrency")                                                                   \
-	X(SCHEDULED_AT, "scheduled_at")                                                                 \
-	X(DEADLINE, "deadline")                                                                         \
-	X(LEASE_EXPIRES_AT, "lease_expires_at")                                                         \
-	X(CANCEL_REQUESTED_AT, "cancel_requested_at")                                                   \
-	X(ENDED_AT, "ended_at")                                                                         \
-	X(WAITS_FOR, "waits_for")                                                                       \
-	X(WORKER_REF, "worker_ref")                                                                     \
-	X(HANDLER, "handler")                                                                           \
-	X(LEASE_US, "lease_us")                                                                         \
-	X(STRICT, "strict")                                                                             \
-	X(SNOOZES, "snoozes")                                                                           \
-	X(CREATED_AT, "r.created_at")                                                                   \
-	X(WAITED_FOR, "CASE WHEN EXISTS (SELECT 1 FROM lines WHERE parked_name IS NOT NULL)"            \
-				  " THEN EXISTS (SELECT 1 FROM lines WHERE parked_name = 'thread:' || r.thread_id)" \
-				  " OR EXISTS (SELECT 1 FROM lines WHERE parked_name = 'run:' || ?1) END")
+#define CORE_COLUMNS(X)                                                                                      \
+	X(SEQ, "r.seq")                                                                                          \
+	X(STATUS, "status")                                                                                      \
+	X(SESSION_ID, "session_id")                                                                              \
+	X(FENCE, "fence")                                                                                        \
+	X(CLAIMABLE, "claimable")                                                                                \
+	X(STARTED, "started_at IS NOT NULL")                                                                     \
+	X(CANCEL_ACTION, "cancel_action")                                                                        \
+	X(REVISION, "revision")                                                                                  \
+	X(LOSSES, "losses")                                                                                      \
+	X(THREAD_ID, "r.thread_id")                                                                              \
+	X(FINALIZING, "finalizing")                                                                              \
+	X(ATTEMPT, "attempt")                                                                                    \
+	X(MAX_ATTEMPTS, "max_attempts")                                                                          \
+	X(PRIORITY, "priority")                                                                                  \
+	X(CONCURRENCY, "concurrency")                                                                            \
+	X(SCHEDULED_AT, "scheduled_at")                                                                          \
+	X(DEADLINE, "deadline")                                                                                  \
+	X(LEASE_EXPIRES_AT, "lease_expires_at")                                                                  \
+	X(CANCEL_REQUESTED_AT, "cancel_requested_at")                                                            \
+	X(ENDED_AT, "ended_at")                                                                                  \
+	X(WAITS_FOR, "waits_for")                                                                                \
+	X(WORKER_REF, "worker_ref")                                                                              \
+	X(HANDLER, "handler")                                                                                    \
+	X(LEASE_US, "lease_us")                                                                                  \
+	X(STRICT, "strict")                                                                                      \
+	X(SNOOZES, "snoozes")                                                                                    \
+	X(CREATED_AT, "r.created_at")                                                                            \
+	X(SLOTS, "slots")                                                                                        \
+	X(RATES, "rates")                                                                                        \
+	X(PAUSES, "EXISTS (SELECT 1 FROM limits WHERE " KEEL_LIMIT_PAUSED ")")                                   \
+	X(WAITED_FOR, "CASE WHEN EXISTS (SELECT 1 FROM lines WHERE " KEEL_LINE_PARKED ") THEN EXISTS"            \
+				  " (SELECT 1 FROM lines WHERE parked_name = 'thread:' || r.thread_id AND " KEEL_LINE_PARKED \
+				  ") OR EXISTS (SELECT 1 FROM lines WHERE parked_name = 'run:' || ?1 AND " KEEL_LINE_PARKED ") END")
 enum core_column {
 #define CORE_NUMBER(NAME, sql) CORE_##NAME,
 	CORE_COLUMNS(CORE_NUMBER)
@@ -87,19 +90,19 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 	if (code == KEEL_OK && core->found) {
 		core->seq = keel_column_int(select, CORE_SEQ);
 		int64_t status = keel_column_int(select, CORE_STATUS);
-		core->status =
-			status == KEEL_LIVE_LATER || status == KEEL_LIVE_RETRY ? KEEL_RUN_PENDING : (enum keel_run_status)status;
+		core->status = keel_live_is_pending(status) ? KEEL_RUN_PENDING : (enum keel_run_status)status;
 		core->session_id = keel_column_int(select, CORE_SESSION_ID);
 		core->fence = keel_column_int(select, CORE_FENCE);
 		core->claimable = keel_column_int(select, CORE_CLAIMABLE) != 0;
 		core->started = keel_column_int(select, CORE_STARTED) != 0;
 		/* There is no step behind this one to say that memory ran out for a text, so a missing one has to. */
-		struct keel_text action, thread_id, waits_for, worker_ref, handler;
+		struct keel_text action, thread_id, waits_for, worker_ref, handler, slots, rates;
 		bool is_read = keel_column_read(select, CORE_CANCEL_ACTION, &action) &&
 					   keel_column_read(select, CORE_THREAD_ID, &thread_id) &&
 					   keel_column_read(select, CORE_WAITS_FOR, &waits_for) &&
 					   keel_column_read(select, CORE_WORKER_REF, &worker_ref) &&
-					   keel_column_read(select, CORE_HANDLER, &handler);
+					   keel_column_read(select, CORE_HANDLER, &handler) &&
+					   keel_column_read(select, CORE_SLOTS, &slots) && keel_column_read(select, CORE_RATES, &rates);
 		core->cancel_requested = action.data != NULL;
 		core->rollback = keel_text_is(action, "rollback");
 		core->revision = keel_column_int(select, CORE_REVISION);
@@ -119,10 +122,13 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 		core->strict = keel_column_int(select, CORE_STRICT) != 0;
 		core->snoozes = keel_column_int(select, CORE_SNOOZES);
 		core->created_at = keel_column_int(select, CORE_CREATED_AT);
+		core->pauses = keel_column_int(select, CORE_PAUSES) != 0;
 		core->waited_for = keel_column_int(select, CORE_WAITED_FOR) != 0;
 		if (!is_read || !keel_arena_text(arena, thread_id, &core->thread_id) ||
 			!keel_arena_text(arena, waits_for, &core->waits_for) ||
-			!keel_arena_text(arena, worker_ref, &core->worker_ref) || !keel_arena_text(arena, handler, &core->handler))
+			!keel_arena_text(arena, worker_ref, &core->worker_ref) ||
+			!keel_arena_text(arena, handler, &core->handler) || !keel_arena_text(arena, slots, &core->slots) ||
+			!keel_arena_text(arena, rates, &core->rates))
 			code = keel_fail_memory(err);
 		else if (!keel_run_invariant(core))
 			code = keel_fail(err, KEEL_STORE_CORRUPT, "the row of run %.*s is damaged", (int)run_id.size, run_id.data);
@@ -199,6 +205,8 @@ struct keel_run_core keel_run_core_with(const struct keel_run_core *before, cons
 	TAKE_FLAG(STRICT, strict, strict);
 	TAKE_TEXT(WAITS_FOR, waits_for);
 	TAKE_TEXT(HANDLER, handler);
+	TAKE_TEXT(SLOTS, slots);
+	TAKE_TEXT(RATES, rates);
 	if (KEEL_RUN_GIVES(delta, CANCEL_ACTION)) {
 		core.cancel_requested = KEEL_RUN_HAS(delta, CANCEL_ACTION);
 		core.rollback = core.cancel_requested && keel_text_is(delta->cancel_action, "rollback");

@@ -6,6 +6,16 @@
 
 #include "store/store.h"
 
+/* The status of a run in `live` while it is pending and not due: it never started, or it did; and while it is due and
+ * wants slots or rates. So what is pending with the status 0 is due and waits for its thread at most. */
+enum { KEEL_LIVE_LATER = -1, KEEL_LIVE_RETRY = -2, KEEL_LIVE_LIMITED = -4 };
+
+static inline bool keel_live_is_pending(int64_t status)
+{
+	return status == KEEL_LIVE_LATER || status == KEEL_LIVE_RETRY || status == KEEL_LIVE_LIMITED ||
+		   status == KEEL_RUN_PENDING;
+}
+
 /* What every change of a row has to know of it. */
 struct keel_run_core {
 	bool found;
@@ -21,6 +31,7 @@ struct keel_run_core {
 	bool finalizing;       /* it ended, and is not settled */
 	bool strict;
 	bool waited_for; /* a line is parked at it or at its thread */
+	bool pauses;     /* something is paused, whatever it is */
 	int64_t created_at;
 	int64_t revision;
 	int64_t losses;
@@ -39,6 +50,8 @@ struct keel_run_core {
 	struct keel_text waits_for;  /* likewise; data NULL: none */
 	struct keel_text worker_ref; /* likewise */
 	struct keel_text handler;    /* likewise */
+	struct keel_text slots;      /* likewise */
+	struct keel_text rates;      /* likewise */
 };
 
 struct keel_arena;
@@ -57,6 +70,12 @@ struct keel_run_core keel_run_core_with(const struct keel_run_core *core, const 
  * read, and a bug where it is written. */
 bool keel_run_invariant(const struct keel_run_core *core);
 bool keel_run_record_invariant(const struct keel_run *run);
+
+/* Whether a run wants slots or rates. */
+static inline bool keel_run_is_limited(const struct keel_run_core *core)
+{
+	return core->slots.data || core->rates.data;
+}
 
 /* Whether there is such a time, and it has come. */
 static inline bool keel_is_due(int64_t time, int64_t now)

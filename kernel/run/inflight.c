@@ -7,6 +7,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "run/predicates.h"
 #include "run/rows.h"
 
 /* The run to go on behind may have ended meanwhile: its row still has its place; if it was deleted, the listing starts
@@ -16,8 +17,8 @@
 #define RUN_BEFORE "(r.created_at <= ?2 OR ?2 IS NULL)"
 
 /* Rows by their places, which a walk of `live` gives, as many as are wanted. */
-#define RUNS_OF(walk) \
-	KEEL_RUN_LIVE_SELECT "WHERE r.seq IN (SELECT seq FROM live WHERE " walk " LIMIT ?4) ORDER BY r.seq"
+#define RUNS_OF_SEQS(walk) KEEL_RUN_LIVE_SELECT "WHERE r.seq IN (" walk " LIMIT ?4) ORDER BY r.seq"
+#define RUNS_OF(walk) RUNS_OF_SEQS("SELECT seq FROM live WHERE " walk)
 
 /* In the order of admission. */
 static const char of_thread[] = RUNS_OF("thread_id = ?1 AND seq > " PLACE " AND status < 2 AND " BEFORE
@@ -35,6 +36,8 @@ static const char by_age_after[] =
 
 /* What runs or is finalizing on a thread. The + keeps the order by place from choosing a walk of the whole thread. */
 static const char holding_on_thread[] = RUNS_OF("thread_id = ?1 AND status > 0 ORDER BY +seq");
+static const char holding_slot[] =
+	RUNS_OF_SEQS("SELECT seq FROM holds WHERE name = ?1 AND state = 1 ORDER BY max, seq");
 static const char finalizing_on_thread[] = RUNS_OF("thread_id = ?1 AND status > 1 ORDER BY +seq");
 
 /* Whose time is over, and what is nobody's; ?5 are the runs whose leases were lost, between commas. */
@@ -45,16 +48,22 @@ static const char overdue[] =
 						 " AND " RUN_BEFORE " AND r.seq > " PLACE " ORDER BY r.seq LIMIT ?4";
 
 /* The run that is next on each thread where somebody was asked to stop, or stopped and has not settled. */
-#define BEST_CLAIM(queued)                                                                                      \
-	"SELECT * FROM (SELECT seq, priority FROM claims AS c WHERE c.thread_id = stopping.thread_id AND c.queued " \
-	"= " queued " ORDER BY priority DESC, seq LIMIT 1) AS best" queued
+#define BEST_CLAIM(status)                                                                                             \
+	"SELECT * FROM (SELECT seq, priority FROM live AS l WHERE l.thread_id = stopping.thread_id AND l.status = " status \
+	" AND l.session_id IS NULL ORDER BY priority DESC, seq LIMIT 1) AS best"
 #define BECOME_DUE                                                                                        \
 	"SELECT seq, priority FROM live AS l WHERE l.thread_id = stopping.thread_id AND l.session_id IS NULL" \
 	" AND +l.status < 0 AND l.seq IN (SELECT seq FROM later WHERE at <= ?1)"
+
+/* And the heads of lines that wait for a slot of such a one. */
+#define WAITING_AT                                                                                                     \
+	"SELECT h.seq FROM lines AS h WHERE " KEEL_LINE_PARKED " AND h.parked_name IN (SELECT 'at:' || name FROM stopping" \
+	" AS s JOIN holds ON holds.seq = s.seq WHERE state = 1)"
 static const char held_up[] =
-	KEEL_RUN_LIVE_SELECT "WHERE r.seq IN (SELECT (SELECT seq FROM (" BEST_CLAIM("0") " UNION ALL " BEST_CLAIM(
-		"1") " UNION ALL " BECOME_DUE ") AS heads ORDER BY priority DESC, seq LIMIT 1) FROM stopping) AND " RUN_BEFORE
-			 " AND r.seq > " PLACE " ORDER BY r.seq LIMIT ?4";
+	KEEL_RUN_LIVE_SELECT "WHERE r.seq IN (SELECT (SELECT seq FROM (" BEST_CLAIM("0") "_plain UNION ALL " BEST_CLAIM(
+		"-4") "_limited UNION ALL " BECOME_DUE
+			  ") AS heads ORDER BY priority DESC, seq LIMIT 1) FROM stopping UNION " WAITING_AT ") AND " RUN_BEFORE
+			  " AND r.seq > " PLACE " ORDER BY r.seq LIMIT ?4";
 
 /* Looks at all leases in flight, and adds the first runs of the listing that have lost theirs to `lost`: that is how a
  * handle comes to know for how long each went unrenewed. What is gone is forgotten. */
@@ -121,7 +130,7 @@ static const char *statement_for(const struct keel_inflight_query *query)
 	if (query->finalizing)
 		return finalizing_on_thread;
 	if (query->holding)
-		return holding_on_thread;
+		return query->slot.data ? holding_slot : holding_on_thread;
 	if (query->overdue)
 		return overdue;
 	if (query->held_up)
@@ -135,10 +144,13 @@ static const char *statement_for(const struct keel_inflight_query *query)
 
 static enum keel_code check(const struct keel_inflight_query *query, struct keel_error *err)
 {
-	bool of_a_thread = query->holding || query->finalizing, at_large = query->overdue || query->held_up;
+	bool of_a_thread = (query->holding && !query->slot.data) || query->finalizing,
+		 at_large = query->overdue || query->held_up;
 	enum keel_code code = keel_check_limit(query->limit, KEEL_LIST_MAX, err);
 	if (code == KEEL_OK && query->thread_id.data)
 		code = keel_check_id(query->thread_id, "thread_id", err);
+	if (code == KEEL_OK && query->slot.data)
+		code = keel_check_id(query->slot, "slot", err);
 	if (code == KEEL_OK && query->after.data)
 		code = keel_check_id(query->after, "after", err);
 	if (code == KEEL_OK && of_a_thread && !query->thread_id.data)
@@ -172,9 +184,10 @@ enum keel_code keel_run_list_inflight(struct keel_store *store, const struct kee
 		return code;
 	}
 	const struct keel_value values[] = {
-		text == of_session ? keel_value_int(query->session_id)
-		: at_large         ? keel_value_int(keel_store_now(store))
-						   : keel_value_text(query->thread_id),
+		text == of_session     ? keel_value_int(query->session_id)
+		: at_large             ? keel_value_int(keel_store_now(store))
+		: text == holding_slot ? keel_value_text(query->slot)
+							   : keel_value_text(query->thread_id),
 		query->bounded ? keel_value_int(query->before) : keel_value_null(),
 		keel_value_text(query->after),
 		keel_value_int(query->limit),

@@ -1,5 +1,5 @@
-/* live.c - what is in flight, and the tables kept with it: later, due, leased, stopping; through line.c claims. Uses:
- * core, line.
+/* live.c - what is in flight, and the tables kept with it: later, due, leased, stopping; through line.c claims and
+ * through wants.c holds. Uses: core, line, wants.
  *
  * What is in flight is a few rows of many: its state is in `live`, and what is looked for otherwise is told again in
  * narrow rows, where the gate, owners and recovery look; a finished run costs none of them anything.
@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "run/line.h"
 #include "run/state.h"
+#include "run/wants.h"
 
 bool keel_live_concerns(const struct keel_run *delta)
 {
@@ -31,6 +32,8 @@ bool keel_live_concerns(const struct keel_run *delta)
 												 KEEL_RUN_FIELD_STRICT,
 												 KEEL_RUN_FIELD_WAITS_FOR,
 												 KEEL_RUN_FIELD_HANDLER,
+												 KEEL_RUN_FIELD_SLOTS,
+												 KEEL_RUN_FIELD_RATES,
 												 KEEL_RUN_FIELD_CANCEL_ACTION};
 	return keel_run_set_meet(delta->given, keel_run_set_of(fields, sizeof fields / sizeof fields[0]));
 }
@@ -60,7 +63,8 @@ static bool may_be_claimed(const struct keel_run_core *core)
 int64_t keel_live_status(const struct keel_run_core *core, int64_t now)
 {
 	if (!is_later(core, now))
-		return (int64_t)core->status;
+		return core->status == KEEL_RUN_PENDING && keel_run_is_limited(core) ? KEEL_LIVE_LIMITED
+																			 : (int64_t)core->status;
 	return core->attempt > 1 || core->losses > 0 || core->snoozes > 0 ? KEEL_LIVE_RETRY : KEEL_LIVE_LATER;
 }
 
@@ -123,7 +127,8 @@ static bool same_claim(const struct keel_run_core *before, const struct keel_run
 	return before->priority == after->priority && before->concurrency == after->concurrency &&
 		   before->deadline == after->deadline && before->scheduled_at == INT64_MIN &&
 		   after->scheduled_at == INT64_MIN && keel_text_same(before->handler, after->handler) &&
-		   keel_text_same(before->waits_for, after->waits_for);
+		   keel_text_same(before->waits_for, after->waits_for) && keel_text_same(before->slots, after->slots) &&
+		   keel_text_same(before->rates, after->rates);
 }
 
 static enum keel_code change_claim(struct keel_store *store, const struct keel_run_core *before,
@@ -142,6 +147,17 @@ static enum keel_code change_claim(struct keel_store *store, const struct keel_r
 	return code;
 }
 
+/* Those that wait for a name of the run's. */
+static enum keel_code wake_names(struct keel_store *store, const struct keel_run_core *core, struct keel_error *err)
+{
+	struct keel_want_place place = {0};
+	struct keel_want want;
+	enum keel_code code = KEEL_OK;
+	while (code == KEEL_OK && keel_want_walk(core, &place, &want))
+		code = keel_line_wake(store, KEEL_AT_NAME, want.name, err);
+	return code;
+}
+
 enum keel_code keel_live_change(struct keel_store *store, struct keel_text run_id, const struct keel_run_core *before,
 								const struct keel_run_core *after, struct keel_error *err)
 {
@@ -157,18 +173,25 @@ enum keel_code keel_live_change(struct keel_store *store, struct keel_text run_i
 		code = change_due(store, before, after, err);
 	if (code == KEEL_OK)
 		code = change_stopping(store, before, after, err);
+	const struct keel_run_core *one = before ? before : after;
+	if (code == KEEL_OK && keel_run_is_limited(one))
+		code = keel_wants_change(store, before, after, err);
 	if (code == KEEL_OK)
 		code = change_claim(store, before, after, now, err);
 	if (code == KEEL_OK && before && before->waited_for)
-		code =
-			keel_line_wake(store, before->thread_id, keel_live_is(after) ? (struct keel_text){NULL, 0} : run_id, err);
+		code = keel_line_wake(store, KEEL_AT_THREAD, before->thread_id, err);
+	if (code == KEEL_OK && before && before->waited_for && !keel_live_is(after))
+		code = keel_line_wake(store, KEEL_AT_RUN, run_id, err);
+	if (code == KEEL_OK && before && keel_run_is_limited(one))
+		code = wake_names(store, one, err);
 	return code;
 }
 
 enum keel_code keel_live_put_off(struct keel_store *store, struct keel_text run_id, const struct keel_run_core *core,
 								 bool *put_off, struct keel_error *err)
 {
-	static const char text[] = "UPDATE live SET status = ?3 WHERE thread_id = ?1 AND seq = ?2 AND status = 0";
+	static const char text[] =
+		"UPDATE live SET status = ?3 WHERE thread_id = ?1 AND seq = ?2 AND (status = 0 OR status = -4)";
 	int64_t status = keel_live_status(core, keel_store_now(store));
 	*put_off = false;
 	enum keel_code code = keel_execute(store, text, err, keel_value_text(core->thread_id), keel_value_int(core->seq),

@@ -4,9 +4,6 @@
 
 #include "run/core.h"
 
-/* The status of a run in `live` while it is pending and not due: it never started, or it did. */
-enum { KEEL_LIVE_LATER = -1, KEEL_LIVE_RETRY = -2 };
-
 /* Whether a run is in flight, or has ended and is not settled: it has a row of `live`. NULL is not. */
 bool keel_live_is(const struct keel_run_core *core);
 

@@ -7,7 +7,13 @@
 #define KEEL_KERNEL_RUN_PREDICATES_H
 
 /* Indexes: lines_ready, lines_ready_of. */
-#define KEEL_LINE_READY "parked_name IS NULL"
+#define KEEL_LINE_READY "ready = 1"
+
+/* Indexes: lines_parked. */
+#define KEEL_LINE_PARKED "ready = 0"
+
+/* Indexes: limits_paused. */
+#define KEEL_LIMIT_PAUSED "paused = 1"
 
 /* Indexes: workers_active. */
 #define KEEL_WORKER_ACTIVE "status = 0"

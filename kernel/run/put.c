@@ -12,6 +12,7 @@
 #include "event/event.h"
 #include "run/change.h"
 #include "run/rows.h"
+#include "run/wants.h"
 #include "run/write.h"
 #include "store/session.h"
 
@@ -78,6 +79,33 @@ static enum keel_code keep_one_owner(const struct keel_store *store, const struc
 															 : KEEL_OK;
 }
 
+/* A new run that wants slots or rates: the gate alone starts it, and it wants numbers. */
+static enum keel_code complete_wants(struct keel_store *store, struct keel_run *run, struct keel_error *err)
+{
+	struct keel_run_core pending = {.status = KEEL_RUN_PENDING};
+	if (KEEL_RUN_HAS(run, STATUS) && run->status == KEEL_RUN_RUNNING)
+		return keel_run_refuse(&pending, run->run_id, KEEL_RUN_RUNNING, err);
+	if (KEEL_RUN_HAS(run, FINALIZING) && run->finalizing)
+		return keel_fail_field(err, "finalizing", "a run that was not started holds no slots: it cannot be finalizing");
+	return keel_wants_complete(store, run, err);
+}
+
+/* What a run wants is what it was made with; and what has given its slots up cannot have them back. */
+#define text_or_none(run, NAME, member) (KEEL_RUN_HAS(run, NAME) ? (run)->member : (struct keel_text){NULL, 0})
+static enum keel_code keep_wants(const struct keel_run_core *core, struct keel_run *delta, struct keel_error *err)
+{
+	const keel_run_set wants = KEEL_RUN_FIELDS(KEEL_RUN_FIELD_SLOTS, KEEL_RUN_FIELD_RATES);
+	if (KEEL_RUN_GIVES(delta, SLOTS) && !keel_text_same(core->slots, text_or_none(delta, SLOTS, slots)))
+		return keel_fail_field(err, "slots", "slots of a run cannot change");
+	if (KEEL_RUN_GIVES(delta, RATES) && !keel_text_same(core->rates, text_or_none(delta, RATES, rates)))
+		return keel_fail_field(err, "rates", "rates of a run cannot change");
+	keel_run_leave_out(delta, wants);
+	if (KEEL_RUN_HAS(delta, FINALIZING) && delta->finalizing && !core->finalizing && core->slots.data &&
+		core->status != KEEL_RUN_RUNNING)
+		return keel_fail_field(err, "finalizing", "the run has given its slots up: it cannot be finalizing again");
+	return KEEL_OK;
+}
+
 static enum keel_code write_new(struct keel_store *store, struct keel_run *run, struct keel_text note,
 								struct keel_run *written, bool *inserted, struct keel_error *err)
 {
@@ -97,6 +125,8 @@ static enum keel_code write_new(struct keel_store *store, struct keel_run *run, 
 	KEEL_RUN_SET(run, REVISION, revision, 1);
 	code =
 		keep_one_owner(store, &(struct keel_run_core){.status = KEEL_RUN_PENDING}, run, err); /* of nobody's so far */
+	if (code == KEEL_OK && (KEEL_RUN_HAS(run, SLOTS) || KEEL_RUN_HAS(run, RATES)))
+		code = complete_wants(store, run, err);
 	if (code == KEEL_OK)
 		code = keel_run_insert(store, run, inserted, err);
 	if (code != KEEL_OK || !*inserted)
@@ -166,6 +196,8 @@ static enum keel_code merge(struct keel_store *store, const struct keel_run *run
 		if (transition == KEEL_TRANSITION_NONE)
 			keel_run_leave_out(&delta, KEEL_RUN_FIELDS(KEEL_RUN_FIELD_STATUS));
 	}
+	if (code == KEEL_OK)
+		code = keep_wants(&core, &delta, err);
 	if (code == KEEL_OK)
 		code = keep_one_owner(store, &core, &delta, err);
 	if (code == KEEL_OK && !keel_run_set_is_empty(delta.given)) {

@@ -73,7 +73,7 @@ static enum keel_code read_row(struct keel_statement *select, keel_run_set wante
 		} else {
 			*keel_run_number(run, field) = keel_column_int(select, i);
 		}
-		if (field == KEEL_RUN_FIELD_STATUS && (run->status == KEEL_LIVE_LATER || run->status == KEEL_LIVE_RETRY))
+		if (field == KEEL_RUN_FIELD_STATUS && keel_live_is_pending(run->status))
 			run->status = KEEL_RUN_PENDING;
 		if (field == KEEL_RUN_FIELD_SESSION_ID && run->session_id == 0) /* nobody */
 			keel_run_set_remove(&run->valued, field);

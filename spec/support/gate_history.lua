@@ -2,6 +2,7 @@
 --- history that fails is made as short as it can be, and printed as a script.
 local Model = require "support.gate_model"
 local keel = require "keel"
+local kernel = require "keel.kernel"
 
 local history = {}
 
@@ -55,7 +56,7 @@ steps.admit = {
     local ok, err = store:put(step.run, row)
     world.model:admit({ id = step.run, thread = step.thread, priority = step.priority, handler = step.handler,
       concurrency = step.concurrency, strict = step.strict, slots = step.slots, rates = step.rates, after = step.after,
-      batch_id = step.batch_id, at = step.at and step.at > world.model.now and step.at or nil }, step.owner)
+      batch_id = step.batch_id, at = step.at }, step.owner)
     return ok or err, true
   end,
   write = function(step, now)
@@ -149,11 +150,11 @@ steps.prioritize = {
   end,
 }
 
--- The owned runs that a clock is set back for: they were due, and are not any more.
+-- The runs that a clock is set back for: they were due, and are not any more.
 local function made_early(model, seconds)
   local early = {}
   for _, run in pairs(model.runs) do
-    local at = run.status == "pending" and run.owner and run.at
+    local at = run.status == "pending" and run.at
     if at and at <= model.now and at > model.now + seconds then early[#early + 1] = run end
   end
   return early
@@ -164,8 +165,11 @@ steps.advance = {
   play = function(world, step)
     local early = made_early(world.model, step.seconds)
     world.model:advance(step.seconds)
-    -- Nobody else learns that an owned run is not due any more: its owner asks.
-    for _, run in ipairs(early) do assert(world.stores[run.owner]:start(run.id)) end
+    -- Who waits behind one that is not due any more learns of it when something happens to that one, or on its thread.
+    for _, run in ipairs(early) do
+      if run.owner then assert(world.stores[run.owner]:start(run.id)) end
+      assert(world.stores[1]:put(run.id, { priority = run.priority }))
+    end
     -- What a clock that was put back leaves in the future counts from now on once somebody writes to its name.
     for _, name in ipairs(step.touched or {}) do
       assert(world.stores[1]:set_limit(name, { reason = "looked at" }))
@@ -174,7 +178,7 @@ steps.advance = {
   end,
   write = function(step)
     local line = ("now = now + %d"):format(step.seconds)
-    if step.seconds < 0 then line = line .. " -- and the owners of what is early by it ask" end
+    if step.seconds < 0 then line = line .. " -- and what is early by it is written to" end
     for _, name in ipairs(step.touched or {}) do
       line = line .. ("\nstores[1]:set_limit(%q, { reason = 'looked at' })"):format(name)
     end
@@ -186,7 +190,9 @@ steps.advance = {
 steps.die = {
   may = function(_, step) return step.by ~= step.owner end,
   play = function(world, step)
+    local session = world.stores[step.owner]:session_id()
     world.stores[step.owner]:close()
+    while world.stores[step.by]:session_alive(session) do kernel.sleep(0.001) end -- a server takes a moment
     local lost = {}
     for _, run in pairs(world.model.runs) do
       if run.owner == step.owner and not Model.is_final(run) then lost[#lost + 1] = run.id end

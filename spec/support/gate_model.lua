@@ -37,7 +37,6 @@ local function limits_of(run)
   for _, rate in ipairs(run.rates or {}) do
     parts[#parts + 1] = ("rate %d %d %s"):format(rate.max, rate.per, rate.name)
   end
-  table.sort(parts)
   return table.concat(parts, "\n")
 end
 
@@ -139,8 +138,11 @@ end
 function Model:start(run, owner)
   run.status, run.owner, run.started = "running", owner, true
   for _, rate in ipairs(run.rates or {}) do
-    self.starts[rate.name] = self.starts[rate.name] or {}
-    table.insert(self.starts[rate.name], self.now)
+    -- What is out of every window is forgotten, also should the clock be put back later. Here a name has one window.
+    local starts = self.starts[rate.name] or {}
+    while starts[1] and starts[1] <= self.now - rate.per do table.remove(starts, 1) end
+    table.insert(starts, self.now)
+    self.starts[rate.name] = starts
   end
 end
 

@@ -74,7 +74,7 @@ static void put_queues(int from, int to)
 		"INSERT INTO live (thread_id, seq, status, priority, created_at, fence, revision, updated_at, claimable)"
 		" SELECT thread_id, seq, 0, 0, created_at, 1, 1, created_at, 1 FROM runs"
 		" WHERE seq > (SELECT max(seq) FROM claims) AND run_id LIKE 'q%%';"
-		"INSERT INTO claims (line, priority, seq, thread_id, queued, handler) SELECT line, 0, l.seq, thread_id, 1,"
+		"INSERT INTO claims (line, priority, seq, thread_id, handler) SELECT line, 0, l.seq, thread_id,"
 		" 'default' FROM live AS l JOIN lines ON places = 'thread 1 ' || thread_id WHERE l.status = 0"
 		" AND claimable = 1 AND l.seq > (SELECT max(seq) FROM claims)",
 		from, to - 1, from, to - 1);

@@ -33,7 +33,7 @@ TEST(fences)
 	set("UPDATE live SET session_id = 0, claimable = 0");
 	refuse(STORE_FULL, keel_run_claim_for_takeover(world.store, text("r"), &takeover, &found, &why));
 	set("UPDATE live SET claimable = 1, status = 0, session_id = NULL;"
-		"INSERT INTO claims (line, priority, seq, thread_id, queued, handler) SELECT 0, 0, seq, thread_id, 0, 'default'"
+		"INSERT INTO claims (line, priority, seq, thread_id, handler) SELECT 0, 0, seq, thread_id, 'default'"
 		" FROM runs");
 	refuse(STORE_FULL, keel_run_claim_next(world.store, &claim, &list, &why));
 	assert_int_equal(newest_event(), before);

@@ -5,7 +5,7 @@
 static bool is_text_type(enum keel_field_type type)
 {
 	return type == KEEL_TYPE_ID || type == KEEL_TYPE_TEXT || type == KEEL_TYPE_JSON || type == KEEL_TYPE_VALUE ||
-		   type == KEEL_TYPE_IDS || type == KEEL_TYPE_WORD;
+		   type == KEEL_TYPE_IDS || type == KEEL_TYPE_SLOTS || type == KEEL_TYPE_RATES || type == KEEL_TYPE_WORD;
 }
 
 static bool is_null(const struct keel_run *run, int field)
@@ -30,10 +30,13 @@ static struct keel_run full_run(void)
 	}
 	run.valued = run.given;
 	run.status = KEEL_RUN_TIMEOUT;
-	run.claimable = run.finalizing = run.shared = run.strict = 1;
+	run.claimable = run.shared = run.strict = 1;
+	run.finalizing = 0; /* what was not started by the gate holds no slots */
 	run.operation_kind = text("artifact_write");
 	run.on_disconnect = text("continue");
 	run.cancel_action = text("rollback");
+	run.slots = text("3 {\"value\":\"slots €\"}\n10000 a b");
+	run.rates = text("0 1 {\"value\":\"rates €\"}");
 	return run;
 }
 
@@ -161,7 +164,8 @@ TEST(bad_values_are_named)
 		enum keel_field_type type = keel_run_field_type(field);
 		if (is_text_type(type))
 			check_bad_text(&run, field, "\xC3(");
-		if (type == KEEL_TYPE_ID || type == KEEL_TYPE_WORD || type == KEEL_TYPE_IDS)
+		if (type == KEEL_TYPE_ID || type == KEEL_TYPE_WORD || type == KEEL_TYPE_IDS || type == KEEL_TYPE_SLOTS ||
+			type == KEEL_TYPE_RATES)
 			check_bad_text(&run, field, "");
 		if (type == KEEL_TYPE_ID)
 			check_bad_text(&run, field, "a\nb");
@@ -174,6 +178,34 @@ TEST(bad_values_are_named)
 		if (type == KEEL_TYPE_STATUS)
 			check_bad_number(&run, field, KEEL_RUN_STATUS_COUNT);
 	}
+}
+
+/* Slots and rates have names, once each, and numbers; how many is bounded. */
+TEST(wants_have_names_and_numbers)
+{
+	static const char *const bad[] = {"gpu",
+									  "1",
+									  "1 ",
+									  " gpu",
+									  "x gpu",
+									  "-2 gpu",
+									  "1.5 gpu",
+									  "10001 gpu",
+									  "1 *",
+									  "1 thread:a",
+									  "1 a\tb",
+									  "1 a\n2 a",
+									  "99999999999999999999 gpu",
+									  "1 a\n1 b\n1 c\n1 d\n1 e\n1 f\n1 g\n1 h\n1 i"};
+	static const char *const bad_rates[] = {"1 gpu", "1 0 gpu", "1 -5 gpu", "-2 5 gpu"};
+	struct keel_run run = full_run();
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		check_bad_text(&run, KEEL_RUN_FIELD_SLOTS, bad[i]);
+	for (size_t i = 0; i < sizeof bad_rates / sizeof bad_rates[0]; i++)
+		check_bad_text(&run, KEEL_RUN_FIELD_RATES, bad_rates[i]);
+	run.slots = text("0 a\n- b\n1 thread");
+	run.rates = text("- - a\n1 1 b c");
+	succeed(keel_run_check(&run, &why));
 }
 
 /* A field that is not valued is not looked at. */
@@ -268,7 +300,7 @@ static void merge_alone(const char *run_id, enum keel_run_field field)
 TEST(every_field_is_merged_alone)
 {
 	const keel_run_set kept = KEEL_RUN_FIELDS(KEEL_RUN_FIELD_RUN_ID, KEEL_RUN_FIELD_THREAD_ID, KEEL_RUN_FIELD_REVISION,
-											  KEEL_RUN_FIELD_STATUS);
+											  KEEL_RUN_FIELD_STATUS, KEEL_RUN_FIELD_SLOTS, KEEL_RUN_FIELD_RATES);
 	const keel_run_set of_ended = KEEL_RUN_FIELDS(KEEL_RUN_FIELD_ENDED_AT, KEEL_RUN_FIELD_FINALIZING);
 	enum { IN_FLIGHT, FINALIZING, ENDED, STAGES };
 	for (int stage = IN_FLIGHT; stage < STAGES; stage++)
@@ -381,6 +413,7 @@ int main(void)
 		ALONE(statuses_have_names),
 		ALONE(good_values_pass),
 		ALONE(bad_values_are_named),
+		ALONE(wants_have_names_and_numbers),
 		ALONE(null_values_pass),
 		ALONE(sound_documents_are_not_read),
 		ALONE(large_results_are_refused),

@@ -317,7 +317,7 @@ TEST(lines_that_cannot_be)
 {
 	world.damaged = true;
 	put_with_status("r", "t", KEEL_RUN_SUCCESS);
-	raw("INSERT INTO claims (line, priority, seq, thread_id, queued, handler) VALUES (0, 0, 1, 't', 0, 'default')");
+	raw("INSERT INTO claims (line, priority, seq, thread_id, handler) VALUES (0, 0, 1, 't', 'default')");
 	refuse(STORE_CORRUPT, claim());
 	raw("DELETE FROM claims");
 	succeed(claim());

@@ -60,7 +60,9 @@ CREATE TABLE runs (
 	parent_run_id        TEXT,
 	retry_of             TEXT,
 	schedule             TEXT,
-	timeout              INTEGER
+	timeout              INTEGER,
+	slots                TEXT,
+	rates                TEXT
 ) STRICT;
 
 -- Listing a thread, newest first, equal times in order of insertion.
@@ -68,7 +70,8 @@ CREATE INDEX runs_by_thread ON runs (thread_id, created_at DESC);
 
 -- The state of what is in flight, and of what has ended and is not settled, in the order of admission. A status is a
 -- number (include/keel/run.h has the names); that of a run that is pending and not due is -1, or -2 if it had started
--- before. `session_id` is 0 for what is nobody's, and null for what waits to be claimed. `created_at` is the run's.
+-- before; of one that is due and wants slots or rates -4. `session_id` is 0 for what is nobody's, and null for what
+-- waits to be claimed. `created_at` is the run's.
 CREATE TABLE live (
 	thread_id           TEXT NOT NULL,
 	seq                 INTEGER NOT NULL, -- runs.seq
@@ -145,7 +148,7 @@ CREATE TABLE outcomes (
 	first_human_message  TEXT
 ) STRICT;
 
--- Pending, and not due when it was last looked at.
+-- Pending, and not due when it was last looked at. Below 0: a line whose rate is full until then.
 CREATE TABLE later (
 	at  INTEGER NOT NULL,
 	seq INTEGER NOT NULL,
@@ -179,27 +182,63 @@ CREATE TABLE claims (
 	priority  INTEGER NOT NULL,
 	seq       INTEGER NOT NULL,
 	thread_id TEXT NOT NULL,
-	queued    INTEGER NOT NULL, -- 1: it needs its turn on its thread
 	handler   TEXT NOT NULL,
 	deadline  INTEGER,
 	PRIMARY KEY (line, priority DESC, seq)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX claims_of_thread ON claims (thread_id, queued, priority DESC, seq);
+CREATE INDEX claims_of_thread ON claims (thread_id, line, priority DESC, seq);
 
--- What the runs of a line wait for, who can work on them, and their head. A line is parked at the name that was in its
--- way when it was last looked at; it is looked at again when something happens there.
+-- What the runs of a line wait for, who can work on them, and their head. A line is parked at what was in its way when
+-- it was last looked at, and ready when it is to be looked at again: then it still says where it comes from.
 CREATE TABLE lines (
 	line        INTEGER PRIMARY KEY,
 	places      TEXT NOT NULL,
 	handler     TEXT NOT NULL,
-	parked_name TEXT,            -- thread:ID or run:ID
+	ready       INTEGER NOT NULL,
+	parked_name TEXT,             -- thread:ID, run:ID, or at:NAME of a slot or rate; null: nowhere yet
+	parked_key  TEXT,             -- all that are parked at the name with this key are blocked alike
 	priority    INTEGER NOT NULL, -- of its head
 	seq         INTEGER NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX lines_of ON lines (places, handler);
-CREATE INDEX lines_ready ON lines (priority DESC, seq) WHERE parked_name IS NULL;
-CREATE INDEX lines_ready_of ON lines (handler, priority DESC, seq) WHERE parked_name IS NULL;
-CREATE INDEX lines_parked ON lines (parked_name, priority DESC, seq) WHERE parked_name IS NOT NULL;
+CREATE INDEX lines_ready ON lines (priority DESC, seq) WHERE ready = 1;
+CREATE INDEX lines_ready_of ON lines (handler, priority DESC, seq) WHERE ready = 1;
+CREATE INDEX lines_parked ON lines (parked_name, parked_key, handler, priority DESC, seq) WHERE ready = 0;
+
+-- --- Limits by name --------------------------------------------------------------------------------------------------
+
+-- What was set for a name: of slots, of a rate (then it has a `per`), thread:ID, or * for everything.
+CREATE TABLE limits (
+	name   TEXT PRIMARY KEY,
+	max    INTEGER,
+	per    INTEGER,
+	paused INTEGER NOT NULL,
+	reason TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX limits_paused ON limits (name) WHERE paused = 1;
+
+-- The names that runs in flight have to do with: 0: waits for a slot, 1: holds it, 2: waits for a rate.
+CREATE TABLE holds (
+	name  TEXT NOT NULL,
+	state INTEGER NOT NULL,
+	max   INTEGER NOT NULL, -- the run's own
+	seq   INTEGER NOT NULL,
+	PRIMARY KEY (name, state, max, seq)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX holds_of_run ON holds (seq);
+
+-- The starts of a rate, and the longest window that runs were admitted with: what is older goes.
+CREATE TABLE starts (
+	name  TEXT NOT NULL,
+	at    INTEGER NOT NULL,
+	seq   INTEGER NOT NULL,
+	fence INTEGER NOT NULL,
+	PRIMARY KEY (name, at, seq, fence)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE windows (
+	name TEXT PRIMARY KEY,
+	per  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- --- What few runs have ----------------------------------------------------------------------------------------------
 

@@ -72,6 +72,8 @@
 ---@class keel.Given
 ---@field timeout? number seconds that an attempt may take, in an executor
 ---@field handler? string id; the name of what is to work on it
+---@field slots? keel.Slot[] it starts while fewer than max runs with each name run or are finalizing
+---@field rates? keel.Rate[] it starts while fewer than max have started with each name in the last per seconds
 ---@field assistant_id? string id
 ---@field user_id? string id
 ---@field model_name? string at most 128 characters
@@ -352,10 +354,34 @@
 ---@field gate? boolean true, with "running": only if its gate is open; if not, the third result is a keel.Gate
 ---@field lease_ttl? number with gate: seconds within which the owner must renew
 
+---@class keel.Slot
+---@field name string
+---@field max? integer 0 to 10000; absent: what is set for the name
+
+---@class keel.Rate: keel.Slot
+---@field per? number seconds; absent: what is set for the name
+
+---@class keel.LimitChange what is absent stays; keel.null takes it away
+---@field max? integer|userdata
+---@field per? number|userdata seconds: the limit is a rate's
+---@field paused? boolean
+---@field reason? string|userdata
+
+---@class keel.Limit
+---@field name string
+---@field max? integer
+---@field per? number
+---@field paused boolean
+---@field reason? string
+---@field holding integer runs that hold it
+---@field waiting integer pending runs that want it
+
 --- What keeps a pending run from starting.
 ---@class keel.Gate
----@field gate "open"|"delay"|"after"|"queue"|"concurrency"
+---@field gate "open"|"delay"|"after"|"queue"|"concurrency"|"slot"|"rate"|"paused"
 ---@field run_id? string who is in the way
+---@field name? string of the slot or rate, or what is paused
+---@field free_at? string time, with "rate": when the next start may be
 ---@field scheduled_at? string time, with "delay"
 ---@field position? integer its place in the queue of its thread, from 1
 
@@ -530,6 +556,38 @@ function Operations:request_cancel(run_id, options) end
 ---@return keel.Gate? gate nil when there is no such run
 ---@return keel.Error? err
 function Operations:gate(run_id) end
+
+--- All that keeps a pending run from starting, in the order of the gate. Fails with invalid_request.
+---@param run_id string
+---@return keel.Gate[]? reasons empty for one that may start; nil when there is no such run
+---@return keel.Error? err
+function Operations:reasons(run_id) end
+
+--- Changes what is set for a name of slots or rates. Fails with invalid_request.
+---@param name string
+---@param limit keel.LimitChange
+---@return true? done
+---@return keel.Error? err
+function Operations:set_limit(name, limit) end
+
+--- What is set for names, and for those that runs in flight want, by name. Fails with invalid_request, limit_too_large.
+---@param options? { after?: string, limit?: integer } after: go on behind this name; limit: 1 to 1000, the default
+---@return keel.Limit[]? limits
+---@return keel.Error? err
+function Operations:limits(options) end
+
+--- Lets nothing start of a name, of a thread ("thread:ID") or of everything ("*"). Fails with invalid_request.
+---@param name string
+---@param options? { reason?: string }
+---@return true? done
+---@return keel.Error? err
+function Operations:pause(name, options) end
+
+--- Ends a pause. Fails with invalid_request.
+---@param name string
+---@return true? done
+---@return keel.Error? err
+function Operations:resume(name) end
 
 --- Takes the best claimable run whose gate is open: highest priority, then longest there. It is then running, owned by
 --- this session. Fails with invalid_request and limit_too_large.

@@ -38,6 +38,8 @@ function request_for.describe(context, policy, request, inflight)
     metadata = shown(fields.metadata or {}),
     kwargs = shown(fields.kwargs or {}),
     worker_ref = shown(fields.worker_ref),
+    slots = shown(fields.slots),
+    rates = shown(fields.rates),
     priority = fields.priority or 0,
     multitask_strategy = policy.name,
     options = shown(request.strategy_options or {}),

@@ -74,6 +74,11 @@ local function log_observer_of(self)
       if thread_id then self._queue:ready(thread_id) end
       self:_look()
     end,
+    freed = function()
+      self._claims:expect_some()
+      self._queue:ready_limited()
+      self:_look()
+    end,
     concerns = function(run_id) if self._tasks[run_id] then self:_beat() end end,
     rescheduled = function() self:_tick_anew() end,
   }

@@ -37,6 +37,18 @@ function Queue:ready(thread_id)
   return true
 end
 
+-- What more it may wait for than its thread.
+local function is_limited(record)
+  return record.slots ~= nil or record.rates ~= nil
+end
+
+--- Puts the threads among those to be looked at that have runs which may wait for others.
+function Queue:ready_limited()
+  for thread_id, thread in pairs(self._threads) do
+    if thread.limited then self:ready(thread_id) end
+  end
+end
+
 --- Takes up a pending run.
 ---@param record keel.Run
 function Queue:add(record)
@@ -47,6 +59,7 @@ function Queue:add(record)
   else
     table.insert(thread.runs, record)
   end
+  if is_limited(record) then self._threads[record.thread_id].limited = true end
   self:ready(record.thread_id)
 end
 
@@ -139,6 +152,15 @@ end
 
 local function now(self) return kernel.time_seconds(self._client:now()) end
 
+-- Whether it is its thread that a run waits for: then all behind it do. One that waits for a rate is tried again when
+-- that has room.
+local function waits_for_thread(self, thread, record)
+  if not is_limited(record) then return true end
+  local gate = self._client:call("gate", record.run_id)
+  if gate and gate.free_at then wait_until(self, thread, kernel.time_seconds(gate.free_at)) end
+  return gate ~= nil and (gate.gate == "queue" or gate.gate == "concurrency")
+end
+
 -- Starts the first run of a thread that may start.
 local function start_one(self, thread)
   local queued = false
@@ -150,7 +172,7 @@ local function start_one(self, thread)
       wait_until(self, thread, at)
     elseif not (queued and record.concurrency) then -- behind one that is queued all such wait
       local verdict = try(self, thread, record)
-      if verdict == "waiting" and record.concurrency then
+      if verdict == "waiting" and record.concurrency and waits_for_thread(self, thread, record) then
         queued = true
         record = head_of_queue(self, thread, record)
         verdict = record and try(self, thread, record)

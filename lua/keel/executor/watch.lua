@@ -5,7 +5,7 @@
 local PAGE = 1000 -- events of one look's page
 
 local kinds = { "run_created", "run_requeued", "run_rescheduled", "run_finished", "run_settled", "run_deleted",
-  "run_cancel_requested", "schedule_changed" }
+  "run_cancel_requested", "schedule_changed", "limit_changed" }
 
 local BACKSTOP = 0.25 -- seconds between two looks of one who is woken: a wake-up can be lost
 
@@ -38,7 +38,7 @@ local function end_of_log(client)
 end
 
 --- `observer` has the functions that are called: made(run_id), given_back(delay?), made_room(thread_id?),
---- concerns(run_id), rescheduled().
+--- freed(), concerns(run_id), rescheduled().
 ---@param client keel.StoreClient
 ---@param live keel.LiveRuns the manager's
 ---@param observer table
@@ -69,6 +69,7 @@ function knows.update_run_completion(self, call, written)
   if written.status == nil and written.finalizing == nil then return true end
   local record = self._live:get(call[1])
   if not record then return false end
+  if record.slots then return false end -- what it held is free: that is read, like anybody's
   self._rooms[record.thread_id] = true
   return true
 end
@@ -111,6 +112,10 @@ end
 local function notify(self, event)
   local observer, kind = self._observer, event.kind
   if kind == "schedule_changed" then return observer.rescheduled() end
+  if kind == "limit_changed" or kind == "run_deleted" or type(event.data) == "table" and event.data.freed then
+    observer.freed()
+  end
+  if kind == "limit_changed" then return end
   if kind == "run_created" or kind == "run_rescheduled" then
     observer.made(event.run_id)
   elseif kind == "run_requeued" then

@@ -21,7 +21,10 @@ end
 
 -- The rows a gate speaks of.
 local function blockers(store, gate, thread_id)
-  if gate.gate == "delay" or gate.gate == "open" then return {} end
+  if gate.gate == "slot" then
+    return store:list_inflight { slot = gate.name, holding = true, limit = clearing.MAX, brief = true }
+  end
+  if not gate.run_id then return {} end
   if gate.gate == "concurrency" then
     return store:list_inflight { thread_id = thread_id, holding = true, limit = clearing.MAX, brief = true }
   end
@@ -83,7 +86,7 @@ end
 function clearing.clear_way(self, row, context, recovered)
   local gate, err = self.client:call("gate", row.run_id)
   if not gate then return err end
-  if gate.gate ~= "after" and gate.gate ~= "concurrency" then return nil end
+  if gate.gate ~= "after" and gate.gate ~= "concurrency" and gate.gate ~= "slot" then return nil end
   if not clearing.may_clear(self, gate, row.thread_id) then return nil end
   local done, failure = self.client:transaction("clear", function(tx)
     local cleared, taken = {}, {}

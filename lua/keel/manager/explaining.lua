@@ -13,7 +13,36 @@ local sentences = {
   after = "it waits for run %s to settle",
   queue = "run %s is queued ahead of it",
   concurrency = "as many runs as may run on its thread do, among them %s",
+  slot = "as many runs as may hold '%s' do",
+  rate = "as many runs as may start with '%s' have started",
+  paused = "%s is paused",
 }
+
+---@class keel.Reason
+---@field waits_for string as of explain
+---@field run_id? string
+---@field name? string
+---@field startable_at? string time
+---@field reason string
+
+local by_name = { slot = true, rate = true, paused = true }
+
+-- What a gate says, as a sentence.
+local function sentence(gate)
+  local text = sentences[gate.gate]:format(by_name[gate.gate] and gate.name or gate.run_id)
+  if gate.gate == "slot" and gate.run_id then return text .. ", among them " .. gate.run_id end
+  return text
+end
+
+-- All that is in the way, in the order of the gate.
+local function all_of(gates)
+  local list = {}
+  for i, gate in ipairs(gates) do
+    list[i] = { waits_for = gate.gate, run_id = gate.run_id, name = gate.name, reason = sentence(gate),
+      startable_at = gate.scheduled_at or gate.free_at }
+  end
+  return list
+end
 
 -- Which strategy admitted the run: what the event of its making says.
 local function admitted_by(client, run_id)
@@ -57,9 +86,13 @@ local function of_pending(self, row, answer)
   answer.waits_for = gate.gate ~= "open" and gate.gate or nil
   answer.run_id_in_the_way = gate.run_id
   answer.position = gate.position
-  answer.reason = sentences[gate.gate]:format(gate.run_id)
-  if gate.gate == "delay" then
-    answer.startable_at = gate.scheduled_at
+  answer.reason, answer.name = sentence(gate), gate.name
+  if self.client:has "reasons" then
+    local gates = client:call("reasons", row.run_id)
+    answer.reasons = gates and all_of(gates)
+  end
+  if gate.gate == "delay" or gate.gate == "rate" then
+    answer.startable_at = gate.scheduled_at or gate.free_at
   elseif gate.gate == "open" then
     answer.startable_at = client:now()
     if row.claimable then answer.waits_for, answer.reason = "claim", "it may start: it waits to be claimed" end
@@ -70,15 +103,18 @@ end
 ---@class keel.manager.Explaining: keel.ManagerCore
 local Explaining = {}
 
---- Says why a run is not running. `waits_for` is "delay", "after", "queue", "concurrency", "claim" or "recovery",
---- absent for a run that may start, runs or has ended; `position` is its place in the queue of its thread, from 1;
---- `startable_at` when it could start, where that is known; `strategy` which one admitted it. `note` says
---- what else there is to know of its owner: that nothing here can tell whether it is alive (`owner_undecided`), or
---- that its lease has ended by the clock and is watched (`lease_left`, in seconds).
+--- Says why a run is not running. `waits_for` is "delay", "after", "queue", "concurrency", "slot", "rate", "paused",
+--- "claim" or "recovery", absent for a run that may start, runs or has ended; it is the first of `reasons`, which are
+--- all that keep it from starting, in the order of the gate; `name` is that of the slot or rate, or what is paused;
+--- `position` is its place in the queue of its thread, from 1; `startable_at` when it could start, where that is known;
+--- `strategy` which one admitted it. `note` says what else there is to know of its owner: that nothing here can tell
+--- whether it is alive (`owner_undecided`), or that its lease has ended by the clock and is watched (`lease_left`, in
+--- seconds).
 --- Raises for wrong types. Fails with not_found and what reading fails with.
 ---@param run_id string
 ---@return { run_id: string, thread_id: string, status: keel.Status, reason: string, waits_for?: string,
---- run_id_in_the_way?: string, position?: integer, startable_at?: string, strategy: string,
+--- run_id_in_the_way?: string, name?: string, reasons?: keel.Reason[], position?: integer, startable_at?: string,
+--- strategy: string,
 --- strategy_version?: string, strategy_reason?: string, note?: string, owner_undecided?: boolean,
 --- lease_left?: number }? answer
 ---@return keel.Error? err

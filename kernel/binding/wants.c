@@ -1,0 +1,142 @@
+/* wants.c - slots and rates of runs: Lua tables, and the texts that the kernel keeps. Uses: value, error. */
+#include "binding.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* An entry of the list that a field is: field[place]. */
+struct entry {
+	const char *field;
+	int place;
+	bool is_rate;
+};
+
+/* Pops the entry; what is wrong with it goes into *err. */
+static bool refuse(lua_State *L, int top, const struct entry *entry, const char *why, struct keel_error *err)
+{
+	char text[128];
+	snprintf(text, sizeof text, "is refused: %s[%d]%s", entry->field, entry->place, why);
+	keel_lua_refuse(err, entry->field, text);
+	lua_settop(L, top);
+	return false;
+}
+
+/* Pushes a number of the table at an index as a text with a space behind it, "-" for none. False: it is no such number,
+ * and nothing was pushed. [-0, +(0|1), m] */
+static bool push_number(lua_State *L, int table, const char *name, bool is_time)
+{
+	char digits[32] = "- ";
+	int type = keel_lua_member(L, table, name), is_sound = type == LUA_TNIL;
+	int64_t number = 0;
+	if (type == LUA_TNUMBER && is_time)
+		is_sound = keel_lua_duration(lua_tonumber(L, -1), &number);
+	else if (type == LUA_TNUMBER)
+		number = lua_tointegerx(L, -1, &is_sound);
+	if (type == LUA_TNUMBER)
+		snprintf(digits, sizeof digits, "%lld ", (long long)number);
+	lua_pop(L, 1);
+	if (is_sound)
+		lua_pushstring(L, digits);
+	return is_sound;
+}
+
+/* How many of the names that an entry may have it has. */
+static int count_known(lua_State *L, int table, bool is_rate)
+{
+	static const char *const names[] = {"name", "max", "per"};
+	int known = 0;
+	for (int i = 0; i < (is_rate ? 3 : 2); i++) {
+		known += keel_lua_member(L, table, names[i]) != LUA_TNIL;
+		lua_pop(L, 1);
+	}
+	return known;
+}
+
+static int count_members(lua_State *L, int table)
+{
+	int count = 0;
+	for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1))
+		count++;
+	return count;
+}
+
+/* Takes the entry on the top, and pushes its line. False, with *err, and nothing pushed. [-1, +(0|1), m] */
+static bool push_line(lua_State *L, const struct entry *entry, struct keel_error *err)
+{
+	int table = lua_gettop(L);
+	size_t size = 0;
+	if (lua_type(L, table) != LUA_TTABLE)
+		return refuse(L, table - 1, entry, " must be a table", err);
+	if (count_members(L, table) != count_known(L, table, entry->is_rate))
+		return refuse(L, table - 1, entry, entry->is_rate ? " has name, max and per" : " has name and max", err);
+	if (!push_number(L, table, "max", false))
+		return refuse(L, table - 1, entry, ".max must be a whole number", err);
+	if (entry->is_rate && !push_number(L, table, "per", true))
+		return refuse(L, table - 1, entry, ".per must be a number of seconds greater than 0", err);
+	const char *name = keel_lua_member(L, table, "name") == LUA_TSTRING ? lua_tolstring(L, -1, &size) : NULL;
+	if (!name || size == 0)
+		return refuse(L, table - 1, entry, ".name must be given, as a text", err);
+	if (memchr(name, '\n', size))
+		return refuse(L, table - 1, entry, ".name has a control character", err);
+	lua_concat(L, lua_gettop(L) - table);
+	lua_remove(L, table);
+	return true;
+}
+
+bool keel_lua_join_wants(lua_State *L, bool is_rate, const char *field, struct keel_error *err)
+{
+	int list = lua_gettop(L);
+	lua_Integer count = (lua_Integer)lua_rawlen(L, list);
+	if (count > KEEL_WANTS_MAX)
+		count = KEEL_WANTS_MAX + 1; /* that many are refused by the kernel */
+	luaL_checkstack(L, 3 * KEEL_WANTS_MAX, "a list of slots or rates");
+	if (count == 0 && !lua_isnil(L, list) && lua_next(L, (lua_pushnil(L), list))) {
+		lua_settop(L, list);
+		keel_lua_refuse(err, field, "must be a list");
+		return false;
+	}
+	for (lua_Integer i = 1; i <= count; i++) {
+		struct entry entry = {field, (int)i, is_rate};
+		if (i > 1)
+			lua_pushliteral(L, "\n");
+		lua_rawgeti(L, list, i);
+		if (!push_line(L, &entry, err)) {
+			lua_settop(L, list);
+			return false;
+		}
+	}
+	lua_concat(L, lua_gettop(L) - list);
+	return true;
+}
+
+/* Takes a number and the space behind it off a line. */
+static int64_t take_number(const char **line)
+{
+	char *end;
+	int64_t number = strtoll(*line, &end, 10);
+	*line = *end == ' ' ? end + 1 : end;
+	return number;
+}
+
+void keel_lua_push_wants(lua_State *L, struct keel_text text, bool is_rate)
+{
+	int top = lua_gettop(L);
+	const char *end = text.data + text.size;
+	lua_newtable(L);
+	for (lua_Integer i = 1; text.data < end; i++) {
+		const char *line = text.data, *over = memchr(line, '\n', (size_t)(end - line));
+		over = over ? over : end;
+		lua_createtable(L, 0, is_rate ? 3 : 2);
+		keel_lua_set_integer(L, "max", take_number(&line));
+		if (is_rate) {
+			keel_lua_push_seconds(L, take_number(&line));
+			lua_setfield(L, -2, "per");
+		}
+		if (line < over)
+			keel_lua_set_text(L, "name", (struct keel_text){line, (size_t)(over - line)});
+		lua_rawseti(L, -2, i);
+		text.data = over < end ? over + 1 : end;
+	}
+	KEEL_LUA_PUSHED(L, top, 1);
+}
