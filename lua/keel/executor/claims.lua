@@ -4,6 +4,7 @@
 --- are counted: what is told of allows one more, one that found a run allows two, as where there was one there may be
 --- more, and one that found none, or failed, ends it until something is told again: the next tick does.
 ---@class keel.ExecutorClaims
+---@field on_later? fun(seconds: number) told when one may be there to claim by time alone
 local Claims = {}
 Claims.__index = Claims
 
@@ -71,6 +72,9 @@ function Claims:take()
     self._looks = math.min(self._looks + 2, self._most)
   elseif seen == self._news then
     self._looks = 0
+    -- A rate that was found full is not known to anybody else.
+    local seconds = self.on_later and self._manager:next_due()
+    if seconds and seconds > 0 then self.on_later(seconds) end
   end
   return record
 end

@@ -79,6 +79,11 @@ local function log_observer_of(self)
       self._queue:ready_limited()
       self:_look()
     end,
+    limits_changed = function()
+      self._claims:expect_some()
+      self._queue:sweep(math.huge)
+      self:_look()
+    end,
     concerns = function(run_id) if self._tasks[run_id] then self:_beat() end end,
     rescheduled = function() self:_tick_anew() end,
   }
@@ -129,6 +134,10 @@ function Executor.new(options)
   share(self)
   self._watch = Watch.new(self._client, self._live, log_observer_of(self))
   self._queue.on_due = function() self:_wake_watch() end
+  self._claims.on_later = function(seconds)
+    self:_expect(seconds)
+    self:_wake_watch()
+  end
   for _, record in ipairs(self._live:in_flight()) do
     if record.status == "pending" then self._queue:add(record) end
   end

@@ -172,7 +172,8 @@ local function start_one(self, thread)
       wait_until(self, thread, at)
     elseif not (queued and record.concurrency) then -- behind one that is queued all such wait
       local verdict = try(self, thread, record)
-      if verdict == "waiting" and record.concurrency and waits_for_thread(self, thread, record) then
+      local on_thread = verdict == "waiting" and waits_for_thread(self, thread, record)
+      if on_thread and record.concurrency then
         queued = true
         record = head_of_queue(self, thread, record)
         verdict = record and try(self, thread, record)

@@ -38,7 +38,7 @@ local function end_of_log(client)
 end
 
 --- `observer` has the functions that are called: made(run_id), given_back(delay?), made_room(thread_id?),
---- freed(), concerns(run_id), rescheduled().
+--- freed(), limits_changed(), concerns(run_id), rescheduled().
 ---@param client keel.StoreClient
 ---@param live keel.LiveRuns the manager's
 ---@param observer table
@@ -112,10 +112,8 @@ end
 local function notify(self, event)
   local observer, kind = self._observer, event.kind
   if kind == "schedule_changed" then return observer.rescheduled() end
-  if kind == "limit_changed" or kind == "run_deleted" or type(event.data) == "table" and event.data.freed then
-    observer.freed()
-  end
-  if kind == "limit_changed" then return end
+  if kind == "limit_changed" then return observer.limits_changed() end
+  if kind == "run_deleted" or type(event.data) == "table" and event.data.freed then observer.freed() end
   if kind == "run_created" or kind == "run_rescheduled" then
     observer.made(event.run_id)
   elseif kind == "run_requeued" then
