@@ -55,6 +55,7 @@ KEEL_API bool keel_run_status_is_final(enum keel_run_status status);
  *   SLOTS   names with a maximum, "MAX NAME" a line: 1 to KEEL_WANTS_MAX different ones
  *   RATES   names with a maximum and microseconds, "MAX PER NAME" a line, as many; in both "-" leaves a number to what
  *           is set for the name
+ *   AFTER   what a run waits for, "WANTED KIND ID" a line: success or final, run or batch; 1 to KEEL_AFTER_MAX
  *   WORD    one of a few words
  *   STATUS  an enum keel_run_status
  *   INT     a 64-bit number;  COUNT the same, from 0 up
@@ -142,7 +143,8 @@ KEEL_API bool keel_run_status_is_final(enum keel_run_status status);
 	X(LEASE_US, lease_us, COUNT, STORE, STATE)          /* how long its lease lasts, in microseconds */            \
 	X(STRICT, strict, FLAG, STORE, FIXED)               /* waits behind a retry of its thread that is put off */   \
 	X(SLOTS, slots, SLOTS, CALLER, FIXED)               /* starts while fewer than MAX run with each NAME */       \
-	X(RATES, rates, RATES, CALLER, FIXED)               /* starts MAX times in PER at most, with all of a NAME */
+	X(RATES, rates, RATES, CALLER, FIXED)               /* starts MAX times in PER at most, with all of a NAME */  \
+	X(AFTER, after, AFTER, CALLER, FIXED)               /* the runs that it starts after */
 /* clang-format on */
 
 enum keel_run_field {
@@ -160,6 +162,7 @@ enum keel_field_type {
 	KEEL_TYPE_IDS,
 	KEEL_TYPE_SLOTS,
 	KEEL_TYPE_RATES,
+	KEEL_TYPE_AFTER,
 	KEEL_TYPE_WORD,
 	KEEL_TYPE_STATUS,
 	KEEL_TYPE_INT,
@@ -275,6 +278,7 @@ static inline keel_run_set keel_run_set_all(void)
 #define KEEL_MEMBER_IDS struct keel_text
 #define KEEL_MEMBER_SLOTS struct keel_text
 #define KEEL_MEMBER_RATES struct keel_text
+#define KEEL_MEMBER_AFTER struct keel_text
 #define KEEL_MEMBER_WORD struct keel_text
 #define KEEL_MEMBER_STATUS int64_t
 #define KEEL_MEMBER_INT int64_t
@@ -322,6 +326,7 @@ enum {
 	KEEL_LIST_DEFAULT = 100,      /* rows of a listing when the caller names no limit */
 	KEEL_CLAIM_HANDLERS_MAX = 64, /* handlers of one claim */
 	KEEL_WANTS_MAX = 8,           /* slots of a run, and rates */
+	KEEL_AFTER_MAX = 256,         /* sources that a run is after */
 	KEEL_PLACES_MAX = 10000,      /* the greatest maximum of a name: that many rows are looked at to count them */
 	KEEL_LIST_MAX = 1000          /* rows of one listing: what a caller can hold in memory without thinking */
 };

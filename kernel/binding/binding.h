@@ -290,6 +290,10 @@ bool keel_lua_join_wants(lua_State *L, bool is_rate, const char *field, struct k
 /* Pushes the list of a text. [-0, +1, m] */
 void keel_lua_push_wants(lua_State *L, struct keel_text text, bool is_rate);
 
+/* The same two for what a run is after: a list of ids, or of { run_id | batch_id, on }. */
+bool keel_lua_join_after(lua_State *L, const char *field, struct keel_error *err);
+void keel_lua_push_after(lua_State *L, struct keel_text text);
+
 /* --- ownership.c ------------------------------------------------------------------------------------------------- */
 
 /* Pushes a table that says what is in the way of a run. [-0, +1, m] */

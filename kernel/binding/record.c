@@ -83,6 +83,15 @@ static bool read_value(lua_State *L, int argument, enum keel_run_field field, st
 		if (text->size == 0)
 			keel_run_set_remove(&run->valued, field);
 		return true;
+	case KEEL_TYPE_AFTER:
+		if (lua_type(L, -1) != LUA_TTABLE)
+			wrong_type(L, argument, name, "table");
+		if (!keel_lua_join_after(L, name, err))
+			return false;
+		text->data = lua_tolstring(L, -1, &text->size);
+		if (text->size == 0)
+			keel_run_set_remove(&run->valued, field);
+		return true;
 	case KEEL_TYPE_SLOTS:
 	case KEEL_TYPE_RATES:
 		if (lua_type(L, -1) != LUA_TTABLE)
@@ -190,6 +199,7 @@ static const char *lua_type_of(enum keel_field_type type)
 	case KEEL_TYPE_IDS:
 	case KEEL_TYPE_SLOTS:
 	case KEEL_TYPE_RATES:
+	case KEEL_TYPE_AFTER:
 		return "table";
 	case KEEL_TYPE_INT:
 	case KEEL_TYPE_COUNT:

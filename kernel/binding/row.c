@@ -82,6 +82,9 @@ void keel_lua_push_record(lua_State *L, struct keel_run *run)
 		case KEEL_TYPE_IDS:
 			push_ids(L, *text);
 			break;
+		case KEEL_TYPE_AFTER:
+			keel_lua_push_after(L, *text);
+			break;
 		case KEEL_TYPE_SLOTS:
 		case KEEL_TYPE_RATES:
 			keel_lua_push_wants(L, *text, keel_run_field_type(field) == KEEL_TYPE_RATES);

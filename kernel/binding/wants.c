@@ -140,3 +140,85 @@ void keel_lua_push_wants(lua_State *L, struct keel_text text, bool is_rate)
 	}
 	KEEL_LUA_PUSHED(L, top, 1);
 }
+
+/* --- after ------------------------------------------------------------------------------------------------------- */
+
+/* Takes the source on the top, and pushes its line. False, with *err, and nothing pushed. [-1, +(0|1), m] */
+static bool push_source(lua_State *L, const struct entry *entry, struct keel_error *err)
+{
+	int table = lua_gettop(L);
+	const char *on = NULL, *id;
+	size_t size = 0;
+	if (lua_type(L, table) == LUA_TSTRING) {
+		lua_createtable(L, 0, 1);
+		lua_insert(L, table);
+		lua_setfield(L, table, "run_id");
+	}
+	if (lua_type(L, table) != LUA_TTABLE)
+		return refuse(L, table - 1, entry, " must be an id or a table", err);
+	bool is_batch = keel_lua_member(L, table, "batch_id") != LUA_TNIL;
+	int both = is_batch + (keel_lua_member(L, table, "run_id") != LUA_TNIL);
+	int type = keel_lua_member(L, table, "on");
+	if (both != 1 || count_members(L, table) != both + (type != LUA_TNIL))
+		return refuse(L, table - 1, entry, " has run_id or batch_id, and on", err);
+	on = type == LUA_TNIL ? (is_batch ? "final" : "success") : type == LUA_TSTRING ? lua_tostring(L, -1) : "";
+	if (strcmp(on, "final") != 0 && strcmp(on, "success") != 0)
+		return refuse(L, table - 1, entry, ".on must be 'success' or 'final'", err);
+	id = lua_type(L, is_batch ? -3 : -2) == LUA_TSTRING ? lua_tolstring(L, is_batch ? -3 : -2, &size) : NULL;
+	if (!id || size == 0 || memchr(id, '\n', size))
+		return refuse(L, table - 1, entry, is_batch ? ".batch_id must be an id" : ".run_id must be an id", err);
+	lua_pushfstring(L, "%s %s ", on, is_batch ? "batch" : "run");
+	lua_pushlstring(L, id, size);
+	lua_concat(L, 2);
+	lua_replace(L, table);
+	lua_settop(L, table);
+	return true;
+}
+
+bool keel_lua_join_after(lua_State *L, const char *field, struct keel_error *err)
+{
+	int list = lua_gettop(L);
+	lua_Integer count = (lua_Integer)lua_rawlen(L, list);
+	if (count > KEEL_AFTER_MAX)
+		count = KEEL_AFTER_MAX + 1; /* that many are refused by the kernel */
+	luaL_checkstack(L, 2 * KEEL_AFTER_MAX + 16, "a list of runs");
+	if (count == 0 && lua_next(L, (lua_pushnil(L), list))) {
+		lua_settop(L, list);
+		keel_lua_refuse(err, field, "must be a list");
+		return false;
+	}
+	for (lua_Integer i = 1; i <= count; i++) {
+		struct entry entry = {field, (int)i, false};
+		if (i > 1)
+			lua_pushliteral(L, "\n");
+		lua_rawgeti(L, list, i);
+		if (!push_source(L, &entry, err)) {
+			lua_settop(L, list);
+			return false;
+		}
+	}
+	lua_concat(L, lua_gettop(L) - list);
+	return true;
+}
+
+void keel_lua_push_after(lua_State *L, struct keel_text text)
+{
+	int top = lua_gettop(L);
+	const char *end = text.data + text.size;
+	lua_newtable(L);
+	for (lua_Integer i = 1; text.data < end; i++) {
+		const char *line = text.data, *over = memchr(line, '\n', (size_t)(end - line));
+		over = over ? over : end;
+		const char *kind = memchr(line, ' ', (size_t)(over - line));
+		const char *id = kind ? memchr(kind + 1, ' ', (size_t)(over - kind - 1)) : NULL;
+		lua_createtable(L, 0, 2);
+		if (id) {
+			keel_lua_set_text(L, "on", (struct keel_text){line, (size_t)(kind - line)});
+			keel_lua_set_text(L, kind[1] == 'b' ? "batch_id" : "run_id",
+							  (struct keel_text){id + 1, (size_t)(over - id - 1)});
+		}
+		lua_rawseti(L, -2, i);
+		text.data = over < end ? over + 1 : end;
+	}
+	KEEL_LUA_PUSHED(L, top, 1);
+}

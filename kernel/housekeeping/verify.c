@@ -30,8 +30,7 @@ static const struct {
 	 " o.revision IS NULL OR o.updated_at IS NULL"
 	 " ELSE " KEEL_RUN_FIELD_MAP(HAS_STATE) "1 = 0 END"},
 	{KEEL_STORE_CORRUPT, "a run has an unknown status",
-	 "SELECT r.run_id " KEEL_RUN_FROM
-	 "WHERE l.status NOT BETWEEN -2 AND 5 AND l.status <> -4 OR o.status NOT BETWEEN 0 AND 5"},
+	 "SELECT r.run_id " KEEL_RUN_FROM "WHERE l.status NOT BETWEEN -4 AND 5 OR o.status NOT BETWEEN 0 AND 5"},
 	{KEEL_STORE_CORRUPT, "a run in flight has an end",
 	 "SELECT r.run_id " KEEL_RUN_FROM "WHERE coalesce(l.status, o.status) < 2 AND (l.ended_at IS NOT NULL OR o.ended_at"
 	 " IS NOT NULL)"},
@@ -121,6 +120,11 @@ static const struct {
 	 "SELECT run_id " KEEL_RUN_LIVE_FROM "WHERE (r.slots IS NOT NULL OR r.rates IS NOT NULL) AND l.status < 1 AND NOT"
 	 " EXISTS (SELECT 1 FROM holds h WHERE h.seq = l.seq AND h.state <> 1) OR r.slots IS NOT NULL AND l.status > 0 AND"
 	 " NOT EXISTS (SELECT 1 FROM holds h WHERE h.seq = l.seq AND h.state = 1)"},
+	{KEEL_STORE_CORRUPT, "it waits for other runs and is not counted so, or the other way round: run",
+	 "SELECT run_id " KEEL_RUN_FROM "WHERE coalesce(l.status = -3, 1 = 0) <> (r.seq IN (SELECT dependent FROM edges))"},
+	{KEEL_STORE_CORRUPT, "something waits for a run that has settled: at",
+	 "SELECT source FROM edges WHERE source NOT IN (SELECT seq FROM live) AND source NOT IN (SELECT source FROM"
+	 " resolving)"},
 	{KEEL_STORE_CORRUPT, "a slot is held, or waited for, by nobody who could: at",
 	 "SELECT h.seq FROM holds h LEFT JOIN runs r ON r.seq = h.seq LEFT JOIN live l ON l.thread_id = r.thread_id AND"
 	 " l.seq = r.seq WHERE l.seq IS NULL OR (h.state = 1) <> (l.status > 0)"},

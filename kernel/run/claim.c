@@ -17,6 +17,7 @@
 #include "run/line.h"
 #include "run/live.h"
 #include "run/predicates.h"
+#include "run/resolve.h"
 #include "run/start.h"
 
 enum {
@@ -292,6 +293,21 @@ static enum keel_code check_claim(const struct keel_claim *claim, struct keel_er
 	return code;
 }
 
+/* Whoever ended a run may not have come to the end of what waited for it: then there may be something to claim. */
+static enum keel_code resolve_left(struct claiming *claiming, struct keel_error *err)
+{
+	struct keel_statement *select;
+	int64_t one;
+	bool left, more;
+	enum keel_code code = keel_store_prepare(claiming->store, "SELECT 1 FROM resolving LIMIT 1", &select, err);
+	if (code == KEEL_OK)
+		code = keel_first_number(claiming->store, select, &left, &one, err);
+	if (code != KEEL_OK || !left)
+		return code;
+	claiming->over = false;
+	return keel_run_resolve(claiming->store, &more, err);
+}
+
 /* One transaction of it. */
 static enum keel_code claim_once(struct claiming *claiming, struct keel_runs *list, struct keel_error *err)
 {
@@ -301,6 +317,8 @@ static enum keel_code claim_once(struct claiming *claiming, struct keel_runs *li
 	code = take_in_due(claiming, err);
 	if (code == KEEL_OK)
 		code = claiming->asked->threads_count ? claim_of_threads(claiming, err) : claim_best(claiming, err);
+	if (code == KEEL_OK && claiming->over && !claiming->run_id.data)
+		code = resolve_left(claiming, err);
 	if (code == KEEL_OK && claiming->run_id.data)
 		code = keel_run_get(claiming->store, claiming->run_id, (struct keel_text){NULL, 0}, list, err);
 	KEEL_ASSERT(code != KEEL_OK || list->count == (claiming->run_id.data ? 1 : 0));

@@ -11,39 +11,40 @@
 #include "run/predicates.h"
 
 /* What is read of a row for a change of it: one list makes the text and the numbers. */
-#define CORE_COLUMNS(X)                                                                                      \
-	X(SEQ, "r.seq")                                                                                          \
-	X(STATUS, "status")                                                                                      \
-	X(SESSION_ID, "session_id")                                                                              \
-	X(FENCE, "fence")                                                                                        \
-	X(CLAIMABLE, "claimable")                                                                                \
-	X(STARTED, "started_at IS NOT NULL")                                                                     \
-	X(CANCEL_ACTION, "cancel_action")                                                                        \
-	X(REVISION, "revision")                                                                                  \
-	X(LOSSES, "losses")                                                                                      \
-	X(THREAD_ID, "r.thread_id")                                                                              \
-	X(FINALIZING, "finalizing")                                                                              \
-	X(ATTEMPT, "attempt")                                                                                    \
-	X(MAX_ATTEMPTS, "max_attempts")                                                                          \
-	X(PRIORITY, "priority")                                                                                  \
-	X(CONCURRENCY, "concurrency")                                                                            \
-	X(SCHEDULED_AT, "scheduled_at")                                                                          \
-	X(DEADLINE, "deadline")                                                                                  \
-	X(LEASE_EXPIRES_AT, "lease_expires_at")                                                                  \
-	X(CANCEL_REQUESTED_AT, "cancel_requested_at")                                                            \
-	X(ENDED_AT, "ended_at")                                                                                  \
-	X(WAITS_FOR, "waits_for")                                                                                \
-	X(WORKER_REF, "worker_ref")                                                                              \
-	X(HANDLER, "handler")                                                                                    \
-	X(LEASE_US, "lease_us")                                                                                  \
-	X(STRICT, "strict")                                                                                      \
-	X(SNOOZES, "snoozes")                                                                                    \
-	X(CREATED_AT, "r.created_at")                                                                            \
-	X(SLOTS, "slots")                                                                                        \
-	X(RATES, "rates")                                                                                        \
-	X(PAUSES, "EXISTS (SELECT 1 FROM limits WHERE " KEEL_LIMIT_PAUSED ")")                                   \
-	X(WAITED_FOR, "CASE WHEN EXISTS (SELECT 1 FROM lines WHERE " KEEL_LINE_PARKED ") THEN EXISTS"            \
-				  " (SELECT 1 FROM lines WHERE parked_name = 'thread:' || r.thread_id AND " KEEL_LINE_PARKED \
+#define CORE_COLUMNS(X)                                                                                              \
+	X(SEQ, "r.seq")                                                                                                  \
+	X(STATUS, "status")                                                                                              \
+	X(SESSION_ID, "session_id")                                                                                      \
+	X(FENCE, "fence")                                                                                                \
+	X(CLAIMABLE, "claimable")                                                                                        \
+	X(STARTED, "started_at IS NOT NULL")                                                                             \
+	X(CANCEL_ACTION, "cancel_action")                                                                                \
+	X(REVISION, "revision")                                                                                          \
+	X(LOSSES, "losses")                                                                                              \
+	X(THREAD_ID, "r.thread_id")                                                                                      \
+	X(FINALIZING, "finalizing")                                                                                      \
+	X(ATTEMPT, "attempt")                                                                                            \
+	X(MAX_ATTEMPTS, "max_attempts")                                                                                  \
+	X(PRIORITY, "priority")                                                                                          \
+	X(CONCURRENCY, "concurrency")                                                                                    \
+	X(SCHEDULED_AT, "scheduled_at")                                                                                  \
+	X(DEADLINE, "deadline")                                                                                          \
+	X(LEASE_EXPIRES_AT, "lease_expires_at")                                                                          \
+	X(CANCEL_REQUESTED_AT, "cancel_requested_at")                                                                    \
+	X(ENDED_AT, "ended_at")                                                                                          \
+	X(WAITS_FOR, "waits_for")                                                                                        \
+	X(WORKER_REF, "worker_ref")                                                                                      \
+	X(HANDLER, "handler")                                                                                            \
+	X(LEASE_US, "lease_us")                                                                                          \
+	X(STRICT, "strict")                                                                                              \
+	X(SNOOZES, "snoozes")                                                                                            \
+	X(CREATED_AT, "r.created_at")                                                                                    \
+	X(SLOTS, "slots")                                                                                                \
+	X(RATES, "rates")                                                                                                \
+	X(DEPENDED, "CASE WHEN EXISTS (SELECT 1 FROM edges) THEN EXISTS (SELECT 1 FROM edges WHERE source = r.seq) END") \
+	X(PAUSES, "EXISTS (SELECT 1 FROM limits WHERE " KEEL_LIMIT_PAUSED ")")                                           \
+	X(WAITED_FOR, "CASE WHEN EXISTS (SELECT 1 FROM lines WHERE " KEEL_LINE_PARKED ") THEN EXISTS"                    \
+				  " (SELECT 1 FROM lines WHERE parked_name = 'thread:' || r.thread_id AND " KEEL_LINE_PARKED         \
 				  ") OR EXISTS (SELECT 1 FROM lines WHERE parked_name = 'run:' || ?1 AND " KEEL_LINE_PARKED ") END")
 enum core_column {
 #define CORE_NUMBER(NAME, sql) CORE_##NAME,
@@ -122,6 +123,8 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 		core->strict = keel_column_int(select, CORE_STRICT) != 0;
 		core->snoozes = keel_column_int(select, CORE_SNOOZES);
 		core->created_at = keel_column_int(select, CORE_CREATED_AT);
+		core->blocked = status == KEEL_LIVE_BLOCKED;
+		core->depended = keel_column_int(select, CORE_DEPENDED) != 0;
 		core->pauses = keel_column_int(select, CORE_PAUSES) != 0;
 		core->waited_for = keel_column_int(select, CORE_WAITED_FOR) != 0;
 		if (!is_read || !keel_arena_text(arena, thread_id, &core->thread_id) ||
@@ -182,6 +185,7 @@ struct keel_run_core keel_run_core_with(const struct keel_run_core *before, cons
 	int64_t finalizing = number_or(delta, KEEL_RUN_FIELD_FINALIZING, delta->finalizing, 0, core.finalizing);
 	core.status = (enum keel_run_status)number_or(delta, KEEL_RUN_FIELD_STATUS, delta->status, KEEL_RUN_PENDING,
 												  (int64_t)core.status);
+	core.blocked = core.blocked && core.status == KEEL_RUN_PENDING;
 	core.finalizing = finalizing == 1;
 	if (KEEL_RUN_GIVES(delta, FINALIZING))
 		core.gated = KEEL_RUN_HAS(delta, FINALIZING);

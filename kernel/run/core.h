@@ -6,14 +6,14 @@
 
 #include "store/store.h"
 
-/* The status of a run in `live` while it is pending and not due: it never started, or it did; and while it is due and
- * wants slots or rates. So what is pending with the status 0 is due and waits for its thread at most. */
-enum { KEEL_LIVE_LATER = -1, KEEL_LIVE_RETRY = -2, KEEL_LIVE_LIMITED = -4 };
+/* The status of a run in `live` while it is pending and not due: it never started, or it did; while it waits for
+ * other runs, due or not; and while it is due and wants slots or rates. So what is pending with the status 0 is due and
+ * waits for its thread at most. */
+enum { KEEL_LIVE_LATER = -1, KEEL_LIVE_RETRY = -2, KEEL_LIVE_BLOCKED = -3, KEEL_LIVE_LIMITED = -4 };
 
 static inline bool keel_live_is_pending(int64_t status)
 {
-	return status == KEEL_LIVE_LATER || status == KEEL_LIVE_RETRY || status == KEEL_LIVE_LIMITED ||
-		   status == KEEL_RUN_PENDING;
+	return status <= KEEL_RUN_PENDING && status >= KEEL_LIVE_LIMITED;
 }
 
 /* What every change of a row has to know of it. */
@@ -32,6 +32,8 @@ struct keel_run_core {
 	bool strict;
 	bool waited_for; /* a line is parked at it or at its thread */
 	bool pauses;     /* something is paused, whatever it is */
+	bool blocked;    /* it is pending and waits for other runs */
+	bool depended;   /* others wait for it */
 	int64_t created_at;
 	int64_t revision;
 	int64_t losses;

@@ -85,7 +85,8 @@ enum keel_field_type keel_run_field_type(enum keel_run_field field)
 bool keel_run_is_text(enum keel_field_type type)
 {
 	return type == KEEL_TYPE_ID || type == KEEL_TYPE_TEXT || type == KEEL_TYPE_JSON || type == KEEL_TYPE_VALUE ||
-		   type == KEEL_TYPE_IDS || type == KEEL_TYPE_SLOTS || type == KEEL_TYPE_RATES || type == KEEL_TYPE_WORD;
+		   type == KEEL_TYPE_IDS || type == KEEL_TYPE_SLOTS || type == KEEL_TYPE_RATES || type == KEEL_TYPE_AFTER ||
+		   type == KEEL_TYPE_WORD;
 }
 
 enum keel_field_giver keel_run_field_giver(enum keel_run_field field)
@@ -155,6 +156,8 @@ static enum keel_code check_field(struct keel_run *run, enum keel_run_field fiel
 		return keel_check_id(*keel_run_text(run, field), name, err);
 	case KEEL_TYPE_IDS:
 		return check_ids(*keel_run_text(run, field), name, err);
+	case KEEL_TYPE_AFTER:
+		return keel_after_check(*keel_run_text(run, field), name, err);
 	case KEEL_TYPE_SLOTS:
 	case KEEL_TYPE_RATES:
 		return keel_wants_check(*keel_run_text(run, field), fields[field].type == KEEL_TYPE_RATES, name, err);

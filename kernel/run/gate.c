@@ -10,7 +10,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "run/live.h"
+#include "run/edges.h"
 #include "run/predicates.h"
 #include "run/rows.h"
 #include "run/wants.h"
@@ -80,21 +80,14 @@ static enum keel_code first_row(struct keel_statement *select, char text[KEEL_ID
 
 static enum keel_code check_dependencies(struct finding *found, struct keel_error *err)
 {
-	static const char unsettled[] =
-		"SELECT run_id, seq FROM runs AS r WHERE run_id = ?1 AND EXISTS (SELECT 1 FROM live AS l"
-		" WHERE l.thread_id = r.thread_id AND l.seq = r.seq)";
-	struct keel_text left = found->core->waits_for, id;
+	int64_t source = 0;
+	bool row = true;
 	enum keel_code code = KEEL_OK;
-	while (code == KEEL_OK && left.data && !has_enough(found) && keel_text_line(&left, &id)) {
-		struct keel_statement *select;
+	while (code == KEEL_OK && row && !has_enough(found)) {
 		char run_id[KEEL_ID_MAX + 1];
-		int64_t seq;
-		bool row = false;
-		code = keel_query(found->store, unsettled, &select, err, keel_value_text(id));
-		if (code == KEEL_OK)
-			code = first_row(select, run_id, &seq, &row, err);
-		if (code == KEEL_OK && row && seq != found->core->seq)
-			keel_gate_set(note(found, KEEL_GATE_AFTER), KEEL_GATE_AFTER, id);
+		code = keel_edges_next(found->store, found->core, &source, run_id, &row, err);
+		if (code == KEEL_OK && row)
+			keel_gate_set(note(found, KEEL_GATE_AFTER), KEEL_GATE_AFTER, keel_text_of(run_id));
 	}
 	return code;
 }
@@ -126,8 +119,9 @@ static const char plain_ahead[] =
 	FIRST_AHEAD(HEAD("0", DUE, "due") BECOME_DUE("-1", UNLIMITED) BECOME_DUE("-2", UNLIMITED));
 
 /* Ahead of a strict run is all but a first start in the future. */
-static const char any_ahead[] = FIRST_AHEAD(HEAD("0", DUE_OR_TRIED, "due") " UNION ALL " HEAD(
-	"-4", DUE_OR_TRIED, "limited") " UNION ALL " HEAD("-2", "1 = 1", "retries") BECOME_DUE("-1", "1 = 1"));
+static const char any_ahead[] =
+	FIRST_AHEAD(HEAD("0", DUE_OR_TRIED, "due") " UNION ALL " HEAD("-4", DUE_OR_TRIED, "limited") " UNION ALL " HEAD(
+		"-2", "1 = 1", "retries") " UNION ALL " HEAD("-3", DUE_OR_TRIED, "blocked") BECOME_DUE("-1", "1 = 1"));
 
 /* Ahead of a run that wants slots or rates is what wants the same, ?5 and ?6; among the first so many. */
 static const char alike_ahead[] =
@@ -269,7 +263,7 @@ static enum keel_code look(struct finding *found, struct keel_error *err)
 	KEEL_ASSERT(keel_run_invariant(core));
 	if (core->scheduled_at > keel_store_now(found->store))
 		note(found, KEEL_GATE_DELAY)->until = core->scheduled_at;
-	if (!has_enough(found) && core->waits_for.data)
+	if (core->blocked)
 		code = check_dependencies(found, err);
 	if (code == KEEL_OK && !has_enough(found) && core->concurrency > 0)
 		code = check_turn(found, err);

@@ -20,7 +20,7 @@ static struct keel_text handler_of(const struct keel_run_core *core)
 
 static bool waits(const struct keel_run_core *core)
 {
-	return core->concurrency > 0 || core->waits_for.data || keel_run_is_limited(core);
+	return core->concurrency > 0 || keel_run_is_limited(core);
 }
 
 /* Whether a run belongs to line 0, which has no row: it waits for nothing, and names no handler. */
@@ -34,7 +34,7 @@ static bool is_plain(const struct keel_run_core *core)
 /* A line that is set apart waits for a pause of its thread to be over, besides. */
 #define APART "pause "
 
-/* What the runs of a line wait for; of a run that waits for others it is its own. */
+/* What the runs of a line wait for. */
 static enum keel_code name_places(const struct keel_run_core *core, bool apart, struct keel_buffer *places,
 								  struct keel_error *err)
 {
@@ -53,8 +53,6 @@ static enum keel_code name_places(const struct keel_run_core *core, bool apart, 
 		keel_buffer_put(places, " ");
 		keel_buffer_add(places, want.name.data, want.name.size);
 	}
-	if (core->waits_for.data)
-		keel_buffer_format(places, "\nafter %lld", (long long)core->seq);
 	KEEL_ASSERT(places->failed || apart || waits(core) == (places->size > 0));
 	if (!places->size)
 		keel_buffer_put(places, "");

@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "run/edges.h"
 #include "run/line.h"
 #include "run/state.h"
 #include "run/wants.h"
@@ -47,7 +48,8 @@ bool keel_live_is(const struct keel_run_core *core)
 
 static bool is_later(const struct keel_run_core *core, int64_t now)
 {
-	return core && core->status == KEEL_RUN_PENDING && core->scheduled_at != INT64_MIN && core->scheduled_at > now;
+	return core && core->status == KEEL_RUN_PENDING && !core->blocked && core->scheduled_at != INT64_MIN &&
+		   core->scheduled_at > now;
 }
 
 static bool is_stopping(const struct keel_run_core *core)
@@ -57,11 +59,13 @@ static bool is_stopping(const struct keel_run_core *core)
 
 static bool may_be_claimed(const struct keel_run_core *core)
 {
-	return core && core->status == KEEL_RUN_PENDING && core->claimable && !core->cancel_requested;
+	return core && core->status == KEEL_RUN_PENDING && !core->blocked && core->claimable && !core->cancel_requested;
 }
 
 int64_t keel_live_status(const struct keel_run_core *core, int64_t now)
 {
+	if (core->blocked)
+		return KEEL_LIVE_BLOCKED;
 	if (!is_later(core, now))
 		return core->status == KEEL_RUN_PENDING && keel_run_is_limited(core) ? KEEL_LIVE_LIMITED
 																			 : (int64_t)core->status;
@@ -174,6 +178,8 @@ enum keel_code keel_live_change(struct keel_store *store, struct keel_text run_i
 	if (code == KEEL_OK)
 		code = change_stopping(store, before, after, err);
 	const struct keel_run_core *one = before ? before : after;
+	if (code == KEEL_OK && before && (before->blocked || before->depended))
+		code = keel_edges_change(store, run_id, before, after, err);
 	if (code == KEEL_OK && keel_run_is_limited(one))
 		code = keel_wants_change(store, before, after, err);
 	if (code == KEEL_OK)

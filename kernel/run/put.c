@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "event/event.h"
 #include "run/change.h"
+#include "run/resolve.h"
 #include "run/rows.h"
 #include "run/wants.h"
 #include "run/write.h"
@@ -92,18 +93,58 @@ static enum keel_code complete_wants(struct keel_store *store, struct keel_run *
 
 /* What a run wants is what it was made with; and what has given its slots up cannot have them back. */
 #define text_or_none(run, NAME, member) (KEEL_RUN_HAS(run, NAME) ? (run)->member : (struct keel_text){NULL, 0})
-static enum keel_code keep_wants(const struct keel_run_core *core, struct keel_run *delta, struct keel_error *err)
+static enum keel_code is_after(struct keel_store *store, const struct keel_run_core *core, const struct keel_run *delta,
+							   bool *same, struct keel_error *err)
 {
-	const keel_run_set wants = KEEL_RUN_FIELDS(KEEL_RUN_FIELD_SLOTS, KEEL_RUN_FIELD_RATES);
+	static const char text[] = "SELECT 1 FROM runs WHERE seq = ?1 AND coalesce(after, '') = ?2";
+	struct keel_statement *select;
+	int64_t one;
+	enum keel_code code = keel_query(store, text, &select, err, keel_value_int(core->seq),
+									 keel_value_text(KEEL_RUN_HAS(delta, AFTER) ? delta->after : keel_text_of("")));
+	return code == KEEL_OK ? keel_first_number(store, select, same, &one, err) : code;
+}
+
+static enum keel_code keep_wants(struct keel_store *store, const struct keel_run_core *core, struct keel_run *delta,
+								 struct keel_error *err)
+{
+	const keel_run_set wants = KEEL_RUN_FIELDS(KEEL_RUN_FIELD_SLOTS, KEEL_RUN_FIELD_RATES, KEEL_RUN_FIELD_AFTER);
 	if (KEEL_RUN_GIVES(delta, SLOTS) && !keel_text_same(core->slots, text_or_none(delta, SLOTS, slots)))
 		return keel_fail_field(err, "slots", "slots of a run cannot change");
 	if (KEEL_RUN_GIVES(delta, RATES) && !keel_text_same(core->rates, text_or_none(delta, RATES, rates)))
 		return keel_fail_field(err, "rates", "rates of a run cannot change");
+	bool same = true;
+	enum keel_code code = KEEL_RUN_GIVES(delta, AFTER) ? is_after(store, core, delta, &same, err) : KEEL_OK;
+	if (code != KEEL_OK)
+		return code;
+	if (!same)
+		return keel_fail_field(err, "after", "what a run is after cannot change");
+	if (KEEL_RUN_GIVES(delta, WAITS_FOR) && !keel_text_same(core->waits_for, text_or_none(delta, WAITS_FOR, waits_for)))
+		return keel_fail_field(err, "waits_for", "what a run waits for cannot change");
 	keel_run_leave_out(delta, wants);
 	if (KEEL_RUN_HAS(delta, FINALIZING) && delta->finalizing && !core->finalizing && core->slots.data &&
 		core->status != KEEL_RUN_RUNNING)
 		return keel_fail_field(err, "finalizing", "the run has given its slots up: it cannot be finalizing again");
 	return KEEL_OK;
+}
+
+/* Makes a new run wait for others, or ends it, if one of them has ended otherwise than it wants. */
+static enum keel_code follow_sources(struct keel_store *store, struct keel_run *run, struct keel_error *err)
+{
+	char source[KEEL_ID_MAX + 1];
+	struct keel_run delta;
+	bool failed;
+	if (KEEL_RUN_HAS(run, STATUS) && run->status != KEEL_RUN_PENDING)
+		return KEEL_OK;
+	enum keel_code code = keel_run_add_edges(store, run, &failed, source, err);
+	if (code != KEEL_OK || !failed)
+		return code;
+	code = keel_run_fail_dependent(store, run->run_id, source, &delta, err);
+	KEEL_RUN_SET(run, STATUS, status, KEEL_RUN_ERROR);
+	KEEL_RUN_SET(run, ERROR_CODE, error_code, keel_text_of("dependency_failed"));
+	KEEL_RUN_SET(run, ENDED_AT, ended_at, delta.ended_at);
+	KEEL_RUN_SET(run, UPDATED_AT, updated_at, delta.updated_at);
+	KEEL_RUN_SET(run, REVISION, revision, delta.revision);
+	return code;
 }
 
 static enum keel_code write_new(struct keel_store *store, struct keel_run *run, struct keel_text note,
@@ -148,17 +189,19 @@ static enum keel_code write_new(struct keel_store *store, struct keel_run *run, 
 							   .worker_ref = keel_run_worker_ref(run),
 							   .data = note};
 	code = keel_event_write(store, &event, NULL, err);
+	if (code == KEEL_OK && (KEEL_RUN_HAS(run, AFTER) || KEEL_RUN_HAS(run, WAITS_FOR)))
+		code = follow_sources(store, run, err);
 	if (code == KEEL_OK && written) {
 		*written = *run;
 		keel_run_hydrate(written);
-		KEEL_ASSERT(keel_run_record_invariant(written) && written->revision == 1);
+		KEEL_ASSERT(keel_run_record_invariant(written));
 	}
 	return code;
 }
 
 /* Merges into the row that is there. *wrote: something may have been written. */
 static enum keel_code merge(struct keel_store *store, const struct keel_run *run, struct keel_run *written, bool *wrote,
-							struct keel_error *err)
+							bool *more, struct keel_error *err)
 {
 	/* What decides who may run it and when; a change of these is an event of its own. */
 	const keel_run_set place =
@@ -197,7 +240,7 @@ static enum keel_code merge(struct keel_store *store, const struct keel_run *run
 			keel_run_leave_out(&delta, KEEL_RUN_FIELDS(KEEL_RUN_FIELD_STATUS));
 	}
 	if (code == KEEL_OK)
-		code = keep_wants(&core, &delta, err);
+		code = keep_wants(store, &core, &delta, err);
 	if (code == KEEL_OK)
 		code = keep_one_owner(store, &core, &delta, err);
 	if (code == KEEL_OK && !keel_run_set_is_empty(delta.given)) {
@@ -207,6 +250,8 @@ static enum keel_code merge(struct keel_store *store, const struct keel_run *run
 		*wrote = true;
 		code = keel_run_apply(store, run->run_id, &core, &delta, moved ? "run_rescheduled" : NULL,
 							  (struct keel_text){NULL, 0}, written, err);
+		if (code == KEEL_OK && core.depended)
+			code = keel_run_resolve(store, more, err);
 	}
 	keel_arena_free(&arena);
 	return code;
@@ -261,7 +306,7 @@ enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run
 {
 	struct keel_run fresh = *run;
 	struct keel_run checked;
-	bool inserted = false, wrote = false;
+	bool inserted = false, wrote = false, more = false;
 	enum keel_code code = begin_put(store, &fresh, note, written, err);
 	if (code != KEEL_OK)
 		return code;
@@ -272,9 +317,12 @@ enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run
 		wrote = inserted;
 	}
 	if (code == KEEL_OK && !inserted)
-		code = merge(store, &checked, written, &wrote, err);
+		code = merge(store, &checked, written, &wrote, &more, err);
 	KEEL_ASSERT(!inserted || wrote);
-	return keel_write_end(store, code, wrote, err);
+	code = keel_write_end(store, code, wrote, err);
+	if (code == KEEL_OK && more)
+		(void)keel_run_resolve_rest(store, NULL);
+	return code;
 }
 
 static enum keel_code is_idle(struct keel_store *store, struct keel_text thread_id, bool *idle, struct keel_error *err)
@@ -317,7 +365,7 @@ enum keel_code keel_run_delete(struct keel_store *store, struct keel_text run_id
 {
 	struct keel_arena *arena = NULL;
 	struct keel_run_core core;
-	bool wrote = false;
+	bool wrote = false, more = false;
 	*deleted = false;
 	enum keel_code code = keel_check_id(run_id, "run_id", err);
 	if (code == KEEL_OK)
@@ -329,6 +377,8 @@ enum keel_code keel_run_delete(struct keel_store *store, struct keel_text run_id
 		wrote = true;
 		KEEL_ASSERT(keel_run_invariant(&core));
 		code = keel_run_remove(store, run_id, &core, err);
+		if (code == KEEL_OK && core.depended)
+			code = keel_run_resolve(store, &more, err);
 		struct keel_event event = {.kind = keel_text_of("run_deleted"),
 								   .at = keel_store_now(store),
 								   .thread_id = core.thread_id,
@@ -340,6 +390,8 @@ enum keel_code keel_run_delete(struct keel_store *store, struct keel_text run_id
 	keel_arena_free(&arena);
 	code = keel_write_end(store, code, wrote, err);
 	*deleted = code == KEEL_OK && core.found;
+	if (*deleted && more)
+		(void)keel_run_resolve_rest(store, NULL);
 	return code;
 }
 

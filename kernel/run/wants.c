@@ -108,6 +108,45 @@ enum keel_code keel_wants_check(struct keel_text text, bool is_rate, const char 
 	return count ? KEEL_OK : keel_fail_field(err, field, "%s must not be empty", field);
 }
 
+/* Takes a word and the space behind it off a line, if that is how it begins. */
+static bool take_word(struct keel_text *line, const char *word)
+{
+	size_t size = strlen(word);
+	if (line->size <= size || memcmp(line->data, word, size) != 0 || line->data[size] != ' ')
+		return false;
+	line->data += size + 1;
+	line->size -= size + 1;
+	return true;
+}
+
+bool keel_source_next(struct keel_text *rest, struct keel_source *source)
+{
+	struct keel_text line;
+	if (!rest->data || !keel_text_line(rest, &line))
+		return false;
+	bool success = take_word(&line, "success"), final = !success && take_word(&line, "final");
+	bool batch = take_word(&line, "batch"), run = !batch && take_word(&line, "run");
+	*source = (struct keel_source){success ? KEEL_WANTED_SUCCESS : KEEL_WANTED_FINAL, batch, line};
+	if (!(success || final) || !(batch || run))
+		source->id = (struct keel_text){NULL, 0};
+	return true;
+}
+
+enum keel_code keel_after_check(struct keel_text text, const char *field, struct keel_error *err)
+{
+	struct keel_source source;
+	struct keel_error why;
+	int count = 0;
+	KEEL_ASSERT(field && text.data);
+	while (keel_source_next(&text, &source)) {
+		if (++count > KEEL_AFTER_MAX)
+			return keel_fail_field(err, field, "%s has more than %d entries", field, KEEL_AFTER_MAX);
+		if (keel_check_id(source.id, source.is_batch ? "batch_id" : "run_id", &why) != KEEL_OK)
+			return keel_fail_field(err, field, "%s[%d].%s", field, count, why.message);
+	}
+	return count ? KEEL_OK : keel_fail_field(err, field, "%s must not be empty", field);
+}
+
 /* --- What is set for a name --------------------------------------------------------------------------------------- */
 
 /* max and per_us: KEEL_WANT_OPEN where nothing is set. */

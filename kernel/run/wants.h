@@ -27,6 +27,21 @@ bool keel_want_walk(const struct keel_run_core *core, struct keel_want_place *pl
 /* Checks a text of slots or rates; `field` names it in the error, with the place. */
 enum keel_code keel_wants_check(struct keel_text text, bool is_rate, const char *field, struct keel_error *err);
 
+/* What is wanted of a source: that it has ended and settled, or that it has succeeded, too. */
+enum keel_wanted { KEEL_WANTED_FINAL = 0, KEEL_WANTED_SUCCESS = 2 };
+
+struct keel_source {
+	enum keel_wanted wanted;
+	bool is_batch;
+	struct keel_text id; /* data NULL: the text is damaged */
+};
+
+/* Takes the first source off a text of the field `after`; false when nothing is left. */
+bool keel_source_next(struct keel_text *rest, struct keel_source *source);
+
+/* Checks such a text. */
+enum keel_code keel_after_check(struct keel_text text, const char *field, struct keel_error *err);
+
 /* Puts the numbers that are set for a name into a new run that leaves them open. Fails with KEEL_INVALID_REQUEST where
  * nothing is set. The texts are good until the next call with this handle. */
 enum keel_code keel_wants_complete(struct keel_store *store, struct keel_run *run, struct keel_error *err);

@@ -8,7 +8,7 @@ local STEPS = tonumber(os.getenv "KEEL_GATE_STEPS") or 10000
 local SEED = tonumber(os.getenv "KEEL_GATE_SEED") or 1
 local LENGTH = 400 -- steps of a history
 
-local features = { limits = true, pause = true }
+local features = { limits = true, pause = true, after = true }
 
 -- Worlds whose handles are closed when the next one is opened.
 local function worlds(opener, managers)

@@ -46,6 +46,7 @@ steps.admit = {
     if model.runs[step.run] then return false end
     for _, source in ipairs(step.after or {}) do
       if source.run_id and not model.runs[source.run_id] then return false end
+      if source.batch_id and not model:has_batch(source.batch_id) then return false end
     end
     return true
   end,
@@ -361,10 +362,11 @@ function history.generator(seed, features)
       if other and other ~= source then step.after[2] = { run_id = other, on = one_of { "success", "final" } } end
     elseif features.after and chance(6) == 1 then
       local batch = step.batch_id == "B" and "C" or "B"
-      if any(model, function(run) return run.batch_id == batch end) and not step.batch_id then
+      if model:has_batch(batch) then
         step.after = { { batch_id = batch, on = one_of { "success", "final" } } }
       end
     end
+    if step.after then step.batch_id = nil end -- it might wait for its own batch, which is refused
     return step
   end
 

@@ -172,7 +172,7 @@ end
 
 --- Gives a run back, for anybody to claim.
 function Model:give_back(run, delay)
-  run.status, run.owner, run.started, run.tried, run.edges = "pending", nil, nil, run.tried or run.started, {}
+  run.status, run.owner, run.started, run.tried = "pending", nil, nil, run.tried or run.started
   run.at = delay and delay > 0 and self.now + delay or nil
 end
 
@@ -180,6 +180,13 @@ end
 function Model:delete(run)
   if not Model.is_settled(run) then self:finish(run, Model.is_final(run) and run.status or "interrupted") end
   self.runs[run.id] = nil
+end
+
+function Model:has_batch(batch_id)
+  for _, run in pairs(self.runs) do
+    if run.batch_id == batch_id then return true end
+  end
+  return false
 end
 
 -- The runs that a source of `after` means.

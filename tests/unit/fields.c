@@ -5,7 +5,8 @@
 static bool is_text_type(enum keel_field_type type)
 {
 	return type == KEEL_TYPE_ID || type == KEEL_TYPE_TEXT || type == KEEL_TYPE_JSON || type == KEEL_TYPE_VALUE ||
-		   type == KEEL_TYPE_IDS || type == KEEL_TYPE_SLOTS || type == KEEL_TYPE_RATES || type == KEEL_TYPE_WORD;
+		   type == KEEL_TYPE_IDS || type == KEEL_TYPE_SLOTS || type == KEEL_TYPE_RATES || type == KEEL_TYPE_AFTER ||
+		   type == KEEL_TYPE_WORD;
 }
 
 static bool is_null(const struct keel_run *run, int field)
@@ -36,6 +37,7 @@ static struct keel_run full_run(void)
 	run.on_disconnect = text("continue");
 	run.cancel_action = text("rollback");
 	run.slots = text("3 {\"value\":\"slots €\"}\n10000 a b");
+	run.after = text("success run {\"value\":\"after €\"}\nfinal batch b c");
 	run.rates = text("0 1 {\"value\":\"rates €\"}");
 	return run;
 }
@@ -165,7 +167,7 @@ TEST(bad_values_are_named)
 		if (is_text_type(type))
 			check_bad_text(&run, field, "\xC3(");
 		if (type == KEEL_TYPE_ID || type == KEEL_TYPE_WORD || type == KEEL_TYPE_IDS || type == KEEL_TYPE_SLOTS ||
-			type == KEEL_TYPE_RATES)
+			type == KEEL_TYPE_RATES || type == KEEL_TYPE_AFTER)
 			check_bad_text(&run, field, "");
 		if (type == KEEL_TYPE_ID)
 			check_bad_text(&run, field, "a\nb");
@@ -299,8 +301,9 @@ static void merge_alone(const char *run_id, enum keel_run_field field)
  * after the end, and in between. */
 TEST(every_field_is_merged_alone)
 {
-	const keel_run_set kept = KEEL_RUN_FIELDS(KEEL_RUN_FIELD_RUN_ID, KEEL_RUN_FIELD_THREAD_ID, KEEL_RUN_FIELD_REVISION,
-											  KEEL_RUN_FIELD_STATUS, KEEL_RUN_FIELD_SLOTS, KEEL_RUN_FIELD_RATES);
+	const keel_run_set kept =
+		KEEL_RUN_FIELDS(KEEL_RUN_FIELD_RUN_ID, KEEL_RUN_FIELD_THREAD_ID, KEEL_RUN_FIELD_REVISION, KEEL_RUN_FIELD_STATUS,
+						KEEL_RUN_FIELD_SLOTS, KEEL_RUN_FIELD_RATES, KEEL_RUN_FIELD_AFTER, KEEL_RUN_FIELD_WAITS_FOR);
 	const keel_run_set of_ended = KEEL_RUN_FIELDS(KEEL_RUN_FIELD_ENDED_AT, KEEL_RUN_FIELD_FINALIZING);
 	enum { IN_FLIGHT, FINALIZING, ENDED, STAGES };
 	for (int stage = IN_FLIGHT; stage < STAGES; stage++)

@@ -287,15 +287,17 @@ static bool is_excepted(const char *sql)
 static bool is_slow(const char *step)
 {
 	static const char *const fine[] = {
-		"SCAN stopping",                         /* what was asked to stop, and has not yet */
-		"SCAN leased",                           /* all leases are looked at, to know who renews them */
-		"SCAN lines USING INDEX lines_ready",    /* the best first, one row */
-		"SCAN lines USING INDEX lines_parked",   /* whether there is one */
-		"SCAN limits USING INDEX limits_paused", /* likewise */
-		"SCAN heads",                            /* the head of a queue, and what has become due */
-		"SCAN times",                            /* the first of a few tables each */
-		"SCAN counted",                          /* counts up to the limit */
-		"SCAN store",                            /* one row */
+		"SCAN stopping",                                      /* what was asked to stop, and has not yet */
+		"SCAN leased",                                        /* all leases are looked at, to know who renews them */
+		"SCAN lines USING INDEX lines_ready",                 /* the best first, one row */
+		"SCAN lines USING INDEX lines_parked",                /* whether there is one */
+		"SCAN limits USING INDEX limits_paused",              /* likewise */
+		"SCAN resolving",                                     /* what is left to work off */
+		"SCAN edges USING COVERING INDEX edges_of_dependent", /* whether there is one */
+		"SCAN heads",                                         /* the head of a queue, and what has become due */
+		"SCAN times",                                         /* the first of a few tables each */
+		"SCAN counted",                                       /* counts up to the limit */
+		"SCAN store",                                         /* one row */
 		"SCAN CONSTANT ROW",
 	};
 	if (strncmp(step, "SCAN", 4) != 0 && strncmp(step, "USE TEMP B-TREE", 15) != 0)

@@ -67,7 +67,8 @@ CREATE TABLE runs (
 	schedule             text COLLATE "C",
 	timeout              bigint,
 	slots                text COLLATE "C",
-	rates                text COLLATE "C"
+	rates                text COLLATE "C",
+	after                text COLLATE "C"
 );
 
 CREATE INDEX runs_by_thread ON runs (thread_id, created_at DESC, seq);
@@ -196,6 +197,24 @@ CREATE INDEX lines_of ON lines USING hash (places);
 CREATE INDEX lines_ready ON lines (priority DESC, seq) WHERE ready = 1;
 CREATE INDEX lines_ready_of ON lines (handler, priority DESC, seq) WHERE ready = 1;
 CREATE INDEX lines_parked ON lines (parked_name, parked_key, handler, priority DESC, seq) WHERE ready = 0;
+
+-- --- Dependencies ----------------------------------------------------------------------------------------------------
+
+CREATE TABLE edges (
+	source    bigint NOT NULL,
+	dependent bigint NOT NULL,
+	wanted    bigint NOT NULL,
+	batch_id  text COLLATE "C",
+	PRIMARY KEY (source, dependent, wanted)
+);
+CREATE INDEX edges_of_dependent ON edges (dependent, source);
+
+CREATE TABLE resolving (
+	source  bigint PRIMARY KEY,
+	status  bigint NOT NULL,
+	settled bigint NOT NULL,
+	run_id  text COLLATE "C" NOT NULL
+);
 
 -- --- Limits by name --------------------------------------------------------------------------------------------------
 

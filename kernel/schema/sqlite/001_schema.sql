@@ -62,7 +62,8 @@ CREATE TABLE runs (
 	schedule             TEXT,
 	timeout              INTEGER,
 	slots                TEXT,
-	rates                TEXT
+	rates                TEXT,
+	after                TEXT
 ) STRICT;
 
 -- Listing a thread, newest first, equal times in order of insertion.
@@ -70,8 +71,8 @@ CREATE INDEX runs_by_thread ON runs (thread_id, created_at DESC);
 
 -- The state of what is in flight, and of what has ended and is not settled, in the order of admission. A status is a
 -- number (include/keel/run.h has the names); that of a run that is pending and not due is -1, or -2 if it had started
--- before; of one that is due and wants slots or rates -4. `session_id` is 0 for what is nobody's, and null for what
--- waits to be claimed. `created_at` is the run's.
+-- before; of one that waits for other runs -3; of one that is due and wants slots or rates -4. `session_id` is 0 for
+-- what is nobody's, and null for what waits to be claimed. `created_at` is the run's.
 CREATE TABLE live (
 	thread_id           TEXT NOT NULL,
 	seq                 INTEGER NOT NULL, -- runs.seq
@@ -204,6 +205,26 @@ CREATE UNIQUE INDEX lines_of ON lines (places, handler);
 CREATE INDEX lines_ready ON lines (priority DESC, seq) WHERE ready = 1;
 CREATE INDEX lines_ready_of ON lines (handler, priority DESC, seq) WHERE ready = 1;
 CREATE INDEX lines_parked ON lines (parked_name, parked_key, handler, priority DESC, seq) WHERE ready = 0;
+
+-- --- Dependencies ----------------------------------------------------------------------------------------------------
+
+-- What a pending run waits for of runs that have not settled. wanted: 0: that they do; 2: that they succeed, too.
+CREATE TABLE edges (
+	source    INTEGER NOT NULL, -- runs.seq
+	dependent INTEGER NOT NULL, -- likewise
+	wanted    INTEGER NOT NULL,
+	batch_id  TEXT,             -- whose member the source was named as
+	PRIMARY KEY (source, dependent, wanted)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX edges_of_dependent ON edges (dependent, source);
+
+-- Sources whose edges are to be worked off. status: what they came to; settled: 1: their edges go.
+CREATE TABLE resolving (
+	source  INTEGER PRIMARY KEY,
+	status  INTEGER NOT NULL,
+	settled INTEGER NOT NULL,
+	run_id  TEXT NOT NULL
+) STRICT;
 
 -- --- Limits by name --------------------------------------------------------------------------------------------------
 

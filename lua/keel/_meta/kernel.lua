@@ -72,6 +72,7 @@
 ---@class keel.Given
 ---@field timeout? number seconds that an attempt may take, in an executor
 ---@field handler? string id; the name of what is to work on it
+---@field after? (string|keel.Source)[] the runs that it starts after
 ---@field slots? keel.Slot[] it starts while fewer than max runs with each name run or are finalizing
 ---@field rates? keel.Rate[] it starts while fewer than max have started with each name in the last per seconds
 ---@field assistant_id? string id
@@ -353,6 +354,11 @@
 ---@field finalizing? boolean true: its owner still has to settle it, if it was started through the gate
 ---@field gate? boolean true, with "running": only if its gate is open; if not, the third result is a keel.Gate
 ---@field lease_ttl? number with gate: seconds within which the owner must renew
+
+---@class keel.Source
+---@field run_id? string
+---@field batch_id? string in place of it: its runs in flight that were made before
+---@field on? "success"|"final" default "success", of a batch "final"
 
 ---@class keel.Slot
 ---@field name string

@@ -38,6 +38,7 @@ function request_for.describe(context, policy, request, inflight)
     metadata = shown(fields.metadata or {}),
     kwargs = shown(fields.kwargs or {}),
     worker_ref = shown(fields.worker_ref),
+    after = shown(fields.after),
     slots = shown(fields.slots),
     rates = shown(fields.rates),
     priority = fields.priority or 0,

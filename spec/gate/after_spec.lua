@@ -1,0 +1,153 @@
+--- Runs that start after others.
+local support = require "support"
+
+support.each_store(function(open, backend)
+  describe("A run that is after others", function()
+    local store, manager
+    before_each(function()
+      store = open { durability = "off" }
+      manager = support.manager(store)
+    end)
+
+    local function create(options)
+      options = options or {}
+      options.claimable = true
+      return assert(manager:create("t" .. math.random(3), options)).run_id
+    end
+    local function status(run_id) return store:get(run_id).status end
+    local function claimed()
+      local run = manager:claim_next()
+      return run and run.run_id
+    end
+    local function finish(run_id, as) assert(manager:set_status(run_id, as or "success")) end
+
+    it("FAMILY-1: starts when all of them have succeeded", function()
+      local a, b = create(), create()
+      local last = create { after = { a, { run_id = b } } }
+      assert.same({ { on = "success", run_id = a }, { on = "success", run_id = b } }, store:get(last).after)
+      assert.same({ a, b, nil }, { claimed(), claimed(), claimed() })
+      assert.same({ "after", a }, { store:gate(last).gate, store:gate(last).run_id })
+      assert.equal(2, #manager:explain(last).reasons)
+      finish(a)
+      assert.is_nil(claimed())
+      finish(b)
+      assert.equal(last, claimed())
+      assert.same({}, store:verify())
+    end)
+
+    it("FAMILY-1: fails with one that ends otherwise, in the same transaction, and so on down the line", function()
+      local first = create()
+      local chain = { first }
+      for i = 2, 50 do chain[i] = create { after = { chain[i - 1] } } end
+      assert.equal(first, claimed())
+      finish(first, "error")
+      for i = 2, 50 do
+        local row = store:get(chain[i])
+        assert.same({ "error", "dependency_failed" }, { row.status, row.error_code })
+        assert.matches(chain[i - 1], row.error, 1, true)
+      end
+      assert.is_nil(claimed())
+      assert.same({}, store:verify())
+    end)
+
+    if backend ~= "postgres" then
+      it("FAMILY-1: fails a chain that is longer than one transaction takes, and none of it starts", function()
+        local previous = create()
+        local first = previous
+        assert(store:transaction(function(tx)
+          for i = 1, 1500 do
+            assert(tx:put("c" .. i, { thread_id = "c", claimable = true, after = { previous } }))
+            previous = "c" .. i
+          end
+          return true
+        end))
+        assert.equal(first, claimed())
+        local tx = assert(store:begin())
+        assert(tx:update_status(first, "timeout"))
+        assert(tx:commit())
+        assert.same({ "error", "pending" }, { status "c1000", status "c1001" })
+        assert.is_nil(claimed()) -- who looks for something to do goes on with it
+        assert.same({ "error", "dependency_failed" }, { status "c1500", store:get("c1500").error_code })
+        assert.same({}, store:verify())
+      end)
+    end
+
+    it("FAMILY-2: with `final` starts whatever became of it, once that has settled", function()
+      local a = create()
+      local after, strict = create { after = { { run_id = a, on = "final" } } }, create { after = { a } }
+      assert.equal(a, claimed())
+      assert(manager:cancel(a))
+      assert.equal("error", status(strict)) -- at the final status
+      assert.is_nil(claimed())
+      assert(manager:settle(a))
+      assert.equal(after, claimed())
+    end)
+
+    it("FAMILY-2: takes one that was deleted in flight as interrupted, and one that has ended as it had", function()
+      local a, done = create(), create()
+      local after, final = create { after = { a } }, create { after = { { run_id = a, on = "final" } } }
+      assert(store:delete(a))
+      assert.same({ "error", "pending" }, { status(after), status(final) })
+      assert.same({ done, final }, { claimed(), claimed() })
+      finish(done)
+      local next_one = create { after = { done } }
+      assert.equal(next_one, claimed())
+      finish(final, "error")
+      local late = assert(manager:create("t", { after = { final } }))
+      assert.same({ "error", "dependency_failed" }, { late.status, late.error_code })
+      assert.equal("error", status(late.run_id))
+      assert.same({}, store:verify())
+    end)
+
+    it("FAMILY-2: is refused when one is not there, and when it would wait for itself through its batch", function()
+      support.refused("not_found", manager:create("t", { after = { support.unknown_id() } }))
+      support.refused("not_found", manager:create("t", { after = { { batch_id = "nobody's" } } }))
+      local member = create { batch_id = "B" }
+      support.invalid("after", manager:create("t", { batch_id = "B", after = { { batch_id = "B" } } }))
+      local waits = create { after = { { batch_id = "B" } } }
+      support.invalid("after", manager:create("t", { batch_id = "B", after = { waits } }))
+      assert.equal(2, #store:list_inflight {})
+      assert.equal(member, claimed())
+      assert.same({}, store:verify())
+    end)
+
+    it("FAMILY-4: after a batch waits for what is in flight of it and was made before", function()
+      local a, b = create { batch_id = "B" }, create { batch_id = "B" }
+      local sum = create { after = { { batch_id = "B" } } }
+      local late = create { batch_id = "B" }
+      assert.same({ a, b, late }, { claimed(), claimed(), claimed() })
+      finish(a)
+      finish(b, "error")
+      assert.equal(sum, claimed())
+    end)
+
+    it("FAMILY-5: a retry by hand of what failed starts nothing that was failed with it", function()
+      local a = create()
+      local after = create { after = { a } }
+      assert.equal(a, claimed())
+      finish(a, "error")
+      local again = create { retry_of = a }
+      assert.equal(again, claimed())
+      finish(again)
+      assert.is_nil(claimed())
+      assert.equal("error", status(after))
+    end)
+
+    it("GATE-1: does not stand in a queue while it waits, nor is it put off", function()
+      local a = create { scheduled_at = 3600 }
+      local blocked = assert(manager:create_or_reject("q", { multitask_strategy = "enqueue", after = { a } }))
+      local free = assert(manager:create_or_reject("q", { multitask_strategy = "enqueue" }))
+      assert.equal("waiting", manager:try_start(blocked.run_id))
+      assert.equal("started", manager:try_start(free.run_id))
+      assert(store:delete(a))
+      assert.equal("error", status(blocked.run_id))
+    end)
+
+    for what, after in pairs { ["a number"] = { 1 }, ["an unknown word"] = { { run_id = "x", on = "error" } },
+      ["nothing"] = { {} }, ["a run and a batch"] = { { run_id = "x", batch_id = "y" } }, ["an empty id"] = { "" } } do
+      it("FAMILY-2: is refused after " .. what .. ", by place", function()
+        assert.matches("after[1]", support.invalid("after", manager:create("t", { after = after })).message, 1, true)
+      end)
+    end
+  end)
+end)
