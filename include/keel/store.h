@@ -87,6 +87,21 @@ KEEL_API void keel_store_give_up(struct keel_store *store);
  * From then on the operations on this handle are part of it. Fails with KEEL_BUSY when one is open already. */
 KEEL_API enum keel_code keel_store_begin(struct keel_store *store, struct keel_error *err);
 
+/* What a transaction is about; texts with data NULL are not given. */
+struct keel_scope {
+	struct keel_text thread_id;       /* the one whose runs it reads and changes; or else */
+	struct keel_text run_id;          /* a run on it */
+	struct keel_text idempotency_key; /* with a thread: that it looks for, or gives to a run */
+	struct keel_text user_id;         /* of the key */
+};
+
+/* The same for a transaction that keeps to one thread: on a server others may write elsewhere meanwhile. What it reads
+ * of other threads may change; changing a run of another one that somebody else is at fails with KEEL_BUSY, and the
+ * handle's next transaction has the whole store, so that trying again gets through. NULL is keel_store_begin. Fails
+ * with KEEL_INVALID_REQUEST when neither a thread nor a run is given, or both. */
+KEEL_API enum keel_code keel_store_begin_on(struct keel_store *store, const struct keel_scope *on,
+											struct keel_error *err);
+
 /* Commits. On success everything done since begin is durable as the store's durability says. On failure the
  * transaction is rolled back and over. Fails with KEEL_MISUSE when none is open. */
 KEEL_API enum keel_code keel_store_commit(struct keel_store *store, struct keel_error *err);

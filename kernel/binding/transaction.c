@@ -1,9 +1,21 @@
 /* transaction.c - transactions of a store, as values that roll back when their scope is left. Uses: attempt. */
 #include "attempt.h"
 
-/* store:begin({ wait }): begins a writing transaction; with wait = false it tries once. Meanwhile every other operation
- * on the store is busy, and no other process writes. Returns the transaction: the store's operations, commit and
- * rollback; leaving the scope of a `local tx <close>` rolls back what was not committed. Fails with busy. */
+/* What the transaction is about, of its options. False: nothing is said, and it may be about anything. */
+static bool read_scope(lua_State *L, int argument, struct keel_scope *scope)
+{
+	*scope = (struct keel_scope){.thread_id = keel_lua_option_text(L, argument, "thread_id"),
+								 .run_id = keel_lua_option_text(L, argument, "run_id"),
+								 .idempotency_key = keel_lua_option_text(L, argument, "idempotency_key"),
+								 .user_id = keel_lua_option_text(L, argument, "user_id")};
+	return scope->thread_id.data || scope->run_id.data;
+}
+
+/* store:begin({ wait, thread_id | run_id, idempotency_key, user_id }): begins a writing transaction; with wait = false
+ * it tries once. Meanwhile every other operation on the store is busy, and no other process writes; on a server others
+ * write on other threads when it is said what it is about (keel_store_begin_on). Returns the transaction: the store's
+ * operations, commit and rollback; leaving the scope of a `local tx <close>` rolls back what was not committed. Fails
+ * with busy. */
 static int try_begin(lua_State *L, struct keel_lua_store *self, struct keel_error *err)
 {
 	if (self->store)
@@ -16,7 +28,9 @@ static int try_begin(lua_State *L, struct keel_lua_store *self, struct keel_erro
 	luaL_setmetatable(L, KEEL_LUA_TRANSACTION);
 	lua_pushvalue(L, 1);
 	lua_setiuservalue(L, -2, 1);
-	if (keel_store_begin(self->store, err) != KEEL_OK)
+	struct keel_scope scope;
+	bool is_scoped = read_scope(L, 2, &scope);
+	if (keel_store_begin_on(self->store, is_scoped ? &scope : NULL, err) != KEEL_OK)
 		return -1;
 	tx->number = ++self->transactions;
 	tx->over = false;
@@ -26,7 +40,7 @@ static int try_begin(lua_State *L, struct keel_lua_store *self, struct keel_erro
 int keel_lua_store_begin(lua_State *L)
 {
 	static const struct keel_lua_attempt beginning = {try_begin, 1};
-	static const char *const known[] = {"wait", NULL};
+	static const char *const known[] = {"wait", "thread_id", "run_id", "idempotency_key", "user_id", NULL};
 	struct keel_lua_store *self = keel_lua_check_handle(L, 1);
 	lua_settop(L, 2);
 	keel_lua_check_options(L, 2, known);

@@ -35,11 +35,23 @@ enum keel_code keel_event_draft(struct keel_store *store, struct keel_buffer **d
 static enum keel_code close_block(struct keel_store *store, int64_t last, struct keel_error *err)
 {
 	static const char runs[] = "INSERT INTO events_of_run (run_id, block) SELECT DISTINCT run_id, ?1 / 64 FROM events"
-							   " WHERE id > ?1 - 64 AND run_id IS NOT NULL";
+							   " WHERE id > ?1 - 64 AND id <= ?1 AND run_id IS NOT NULL";
 	static const char threads[] = "INSERT INTO events_of_thread (thread_id, block) SELECT DISTINCT thread_id, ?1 / 64"
-								  " FROM events WHERE id > ?1 - 64 AND thread_id IS NOT NULL";
+								  " FROM events WHERE id > ?1 - 64 AND id <= ?1 AND thread_id IS NOT NULL";
 	enum keel_code code = keel_execute(store, runs, err, keel_value_int(last));
 	return code == KEEL_OK ? keel_execute(store, threads, err, keel_value_int(last)) : code;
+}
+
+/* Takes note of an event that has its id by now. */
+static enum keel_code note_written(struct keel_store *store, int64_t written, struct keel_error *err)
+{
+	KEEL_ASSERT(store->events == 0 || store->last_event == 0 || store->last_event < written);
+	store->events++;
+	store->last_event = written;
+	if (written == INT64_MAX) /* behind it the database would take any that is free */
+		return keel_fail(err, KEEL_STORE_FULL, "%s: the ids of events are used up", keel_store_path(store));
+	bool first = written % BLOCK == 1 && written > 1;
+	return first && !store->sql->driver->log ? close_block(store, written - 1, err) : KEEL_OK;
 }
 
 enum keel_code keel_event_write(struct keel_store *store, const struct keel_event *event, int64_t *id,
@@ -47,34 +59,40 @@ enum keel_code keel_event_write(struct keel_store *store, const struct keel_even
 {
 	static const char text[] = "INSERT INTO events (kind, at, runtime_id, thread_id, run_id, worker_ref, message, data)"
 							   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-	enum keel_code code = keel_execute(store, text, err, keel_value_text(event->kind), keel_value_int(event->at),
-									   keel_value_text(event->runtime_id), keel_value_text(event->thread_id),
-									   keel_value_text(event->run_id), keel_value_text(event->worker_ref),
-									   keel_value_text(event->message), keel_value_text(event->data));
+	const struct keel_sql_driver *driver = store->sql->driver;
+	struct keel_statement *insert;
+	enum keel_code code = keel_query(store, text, &insert, err, keel_value_text(event->kind), keel_value_int(event->at),
+									 keel_value_text(event->runtime_id), keel_value_text(event->thread_id),
+									 keel_value_text(event->run_id), keel_value_text(event->worker_ref),
+									 keel_value_text(event->message), keel_value_text(event->data));
+	if (code == KEEL_OK && driver->log && !id && !event->runtime_id.data && !event->worker_ref.data) {
+		code = driver->log(insert, err);
+		keel_reset(insert);
+		store->events += code == KEEL_OK;
+		return code;
+	}
+	if (code == KEEL_OK)
+		code = keel_run_statement(insert, err);
 	if (code != KEEL_OK)
 		return code;
-	int64_t written = store->sql->driver->inserted(store->sql);
-	if (!store->first_event)
-		store->first_event = written;
-	KEEL_ASSERT(store->next_event == 0 || store->next_event == written);
-	store->next_event = written < INT64_MAX ? written + 1 : written;
-	if (written == INT64_MAX) /* behind it the database would take any that is free */
-		return keel_fail(err, KEEL_STORE_FULL, "%s: the ids of events are used up", keel_store_path(store));
+	int64_t written = driver->inserted(store->sql);
+	code = note_written(store, written, err);
 	if (id)
 		*id = written;
-	if (event->runtime_id.data)
+	if (code == KEEL_OK && event->runtime_id.data)
 		code = keel_execute(store, "INSERT INTO events_of_runtime (runtime_id, id) VALUES (?1, ?2)", err,
 							keel_value_text(event->runtime_id), keel_value_int(written));
 	if (code == KEEL_OK && event->worker_ref.data)
 		code = keel_execute(store, "INSERT INTO events_of_worker (worker_ref, id) VALUES (?1, ?2)", err,
 							keel_value_text(event->worker_ref), keel_value_int(written));
-	return code == KEEL_OK && written % BLOCK == 0 ? close_block(store, written, err) : code;
+	return code;
 }
 
 void keel_event_committed(const struct keel_store *store, int64_t *first, int64_t *next)
 {
-	*first = store->open ? 0 : store->first_event;
-	*next = store->open ? 0 : store->next_event;
+	bool any = !store->open && store->events > 0;
+	*first = any ? store->last_event - store->events + 1 : 0;
+	*next = any ? store->last_event + 1 : 0;
 	KEEL_ASSERT(*first >= 0 && (*first == 0) == (*next == 0) && *first <= *next);
 }
 
@@ -125,12 +143,13 @@ static enum keel_code check_event(const struct keel_event *event, struct keel_er
 static enum keel_code append(struct keel_store *store, const struct keel_event *event, bool admission, int64_t *id,
 							 struct keel_error *err)
 {
+	static const struct keel_sql_scope nothing = {.kind = KEEL_SCOPE_NONE};
 	struct keel_event stamped = *event;
 	enum keel_code code = check_event(event, err);
 	if (code == KEEL_OK)
 		code = check_kind(event->kind, admission, err);
 	if (code == KEEL_OK)
-		code = keel_write_begin(store, err);
+		code = keel_write_begin_on(store, &nothing, NULL, err);
 	if (code != KEEL_OK)
 		return code;
 	stamped.at = keel_store_now(store);

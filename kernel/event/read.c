@@ -16,9 +16,9 @@ enum { CONNECTIONS_TRIED = 3 }; /* in one look at the log */
 	"SELECT " EVENT_COLUMNS " FROM " table " b CROSS JOIN events e WHERE b." column " = ?2"    \
 	" AND b.block >= (?1 + 63) / 64 AND e.id BETWEEN CASE WHEN ?1 > b.block * 64 - 63 THEN ?1" \
 	" ELSE b.block * 64 - 63 END AND b.block * 64 AND e." column " = ?2 ORDER BY b.block, e.id"
-#define OF_TAIL(column)                                                                                        \
-	"SELECT " EVENT_COLUMNS " FROM events e WHERE e.id > (SELECT CASE WHEN ?1 > max(id) / 64 * 64 THEN ?1 - 1" \
-	" ELSE max(id) / 64 * 64 END FROM events) AND e." column " = ?2 ORDER BY e.id"
+#define OF_TAIL(column)                                                                                              \
+	"SELECT " EVENT_COLUMNS " FROM events e WHERE e.id > (SELECT CASE WHEN ?1 > (max(id) - 1) / 64 * 64 THEN ?1 - 1" \
+	" ELSE (max(id) - 1) / 64 * 64 END FROM events) AND e." column " = ?2 ORDER BY e.id"
 #define OF_LIST(table, column)                                                                             \
 	"SELECT " EVENT_COLUMNS " FROM " table " b CROSS JOIN events e WHERE b." column " = ?2 AND b.id >= ?1" \
 	" AND e.id = b.id ORDER BY b.id"

@@ -71,7 +71,7 @@ enum keel_code keel_copy_own(const struct keel_sql_driver *driver, const char *m
 	if (code == KEEL_OK)
 		code = driver->start(copy, &config, err);
 	if (code == KEEL_OK)
-		code = driver->begin(copy, true, err);
+		code = driver->begin(copy, NULL, true, NULL, err);
 	if (code == KEEL_OK) {
 		code = keel_copy_make_own(copy, ids, err);
 		if (code == KEEL_OK)

@@ -84,7 +84,7 @@ static enum keel_code copy_backup(const struct place *place, const char *backup,
 	char problem[256] = "";
 	enum keel_code code = open_backup(driver, backup, &sql, err);
 	if (code == KEEL_OK)
-		code = driver->begin(sql, false, err);
+		code = driver->begin(sql, NULL, false, NULL, err);
 	if (code == KEEL_OK)
 		code = driver->check(sql, keep_first, problem, err);
 	if (code == KEEL_OK && problem[0])

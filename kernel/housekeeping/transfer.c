@@ -75,7 +75,7 @@ static enum keel_code begin(struct keel_store *from, const struct target *target
 	int64_t deadline = 0;
 	struct keel_error why;
 	enum keel_code code;
-	while ((code = target->driver->begin(target->sql, true, &why)) == KEEL_BUSY)
+	while ((code = target->driver->begin(target->sql, NULL, true, NULL, &why)) == KEEL_BUSY)
 		if (!keel_store_wait(from, &deadline))
 			break;
 	return keel_fail_as(err, code, &why);

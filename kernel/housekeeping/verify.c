@@ -71,11 +71,11 @@ static const struct {
 	 " AND min(id) <> (SELECT event_low_water - 1 FROM store)"}, /* the newest stays when all the others go */
 	{KEEL_STORE_CORRUPT, "events are not found by their run",
 	 "SELECT DISTINCT run_id FROM (SELECT run_id, (id + 63) / 64 AS block FROM events WHERE run_id IS NOT NULL"
-	 " AND id >= (SELECT event_low_water FROM store) AND id <= (SELECT max(id) / 64 * 64 FROM events)"
+	 " AND id >= (SELECT event_low_water FROM store) AND id <= (SELECT (max(id) - 1) / 64 * 64 FROM events)"
 	 " EXCEPT SELECT run_id, block FROM events_of_run) AS lost"},
 	{KEEL_STORE_CORRUPT, "events are not found by their thread",
 	 "SELECT DISTINCT thread_id FROM (SELECT thread_id, (id + 63) / 64 AS block FROM events WHERE thread_id IS NOT NULL"
-	 " AND id >= (SELECT event_low_water FROM store) AND id <= (SELECT max(id) / 64 * 64 FROM events)"
+	 " AND id >= (SELECT event_low_water FROM store) AND id <= (SELECT (max(id) - 1) / 64 * 64 FROM events)"
 	 " EXCEPT SELECT thread_id, block FROM events_of_thread) AS lost"},
 	{KEEL_STORE_CORRUPT, "events are not found by their runtime or worker",
 	 "SELECT key FROM (SELECT runtime_id AS key, id FROM events WHERE runtime_id IS NOT NULL AND id >="

@@ -9,6 +9,8 @@
 #include "base/text.h"
 #include "run/fields.h"
 #include "run/predicates.h"
+#include "run/wants.h"
+#include "store/transaction.h"
 
 /* What is read of a row for a change of it: one list makes the text and the numbers. */
 #define CORE_COLUMNS(X)                                                                                              \
@@ -60,25 +62,80 @@ static int64_t time_column(struct keel_statement *select, int column)
 }
 
 /* Most that are asked for are in flight. A row without a state is damage, as what is read of it then shows. */
-static enum keel_code find(struct keel_store *store, struct keel_text run_id, struct keel_statement **select,
-						   bool *found, struct keel_error *err)
+static const char *const texts[] = {
+	"SELECT " CORE_COLUMNS(CORE_SQL) "r.run_id FROM runs AS r JOIN live AS s ON s.thread_id = r.thread_id"
+									 " AND s.seq = r.seq WHERE r.run_id = ?1",
+	"SELECT " CORE_COLUMNS(CORE_SQL) "r.run_id FROM runs AS r LEFT JOIN outcomes AS s ON s.seq = r.seq"
+									 " WHERE r.run_id = ?1",
+};
+
+/* Fills the core from the row that `select` is at. */
+static enum keel_code fill(struct keel_statement *select, struct keel_text run_id, struct keel_arena **arena,
+						   struct keel_run_core *core, struct keel_error *err)
 {
-	static const char *const texts[] = {
-		"SELECT " CORE_COLUMNS(CORE_SQL) "r.run_id FROM runs AS r JOIN live AS s ON s.thread_id = r.thread_id"
-										 " AND s.seq = r.seq WHERE r.run_id = ?1",
-		"SELECT " CORE_COLUMNS(CORE_SQL) "r.run_id FROM runs AS r LEFT JOIN outcomes AS s ON s.seq = r.seq"
-										 " WHERE r.run_id = ?1",
-	};
 	enum keel_code code = KEEL_OK;
-	*select = NULL;
-	*found = false;
-	for (size_t i = 0; code == KEEL_OK && !*found && i < sizeof texts / sizeof texts[0]; i++) {
-		if (*select)
-			keel_reset(*select);
-		code = keel_query(store, texts[i], select, err, keel_value_text(run_id));
-		if (code == KEEL_OK)
-			code = keel_step(*select, found, err);
+	core->seq = keel_column_int(select, CORE_SEQ);
+	int64_t status = keel_column_int(select, CORE_STATUS);
+	core->status = keel_live_is_pending(status) ? KEEL_RUN_PENDING : (enum keel_run_status)status;
+	core->session_id = keel_column_int(select, CORE_SESSION_ID);
+	core->fence = keel_column_int(select, CORE_FENCE);
+	core->claimable = keel_column_int(select, CORE_CLAIMABLE) != 0;
+	core->started = keel_column_int(select, CORE_STARTED) != 0;
+	/* There is no step behind this one to say that memory ran out for a text, so a missing one has to. */
+	struct keel_text action, thread_id, waits_for, worker_ref, handler, slots, rates;
+	bool is_read =
+		keel_column_read(select, CORE_CANCEL_ACTION, &action) && keel_column_read(select, CORE_THREAD_ID, &thread_id) &&
+		keel_column_read(select, CORE_WAITS_FOR, &waits_for) &&
+		keel_column_read(select, CORE_WORKER_REF, &worker_ref) && keel_column_read(select, CORE_HANDLER, &handler) &&
+		keel_column_read(select, CORE_SLOTS, &slots) && keel_column_read(select, CORE_RATES, &rates);
+	core->cancel_requested = action.data != NULL;
+	core->rollback = keel_text_is(action, "rollback");
+	core->revision = keel_column_int(select, CORE_REVISION);
+	core->losses = keel_column_int(select, CORE_LOSSES);
+	core->gated = !keel_column_null(select, CORE_FINALIZING);
+	core->finalizing = keel_column_int(select, CORE_FINALIZING) == 1;
+	core->attempt = keel_column_int(select, CORE_ATTEMPT);
+	core->max_attempts = keel_column_int(select, CORE_MAX_ATTEMPTS);
+	core->priority = keel_column_int(select, CORE_PRIORITY);
+	core->concurrency = keel_column_int(select, CORE_CONCURRENCY);
+	core->scheduled_at = time_column(select, CORE_SCHEDULED_AT);
+	core->deadline = time_column(select, CORE_DEADLINE);
+	core->lease_expires_at = time_column(select, CORE_LEASE_EXPIRES_AT);
+	core->cancel_requested_at = time_column(select, CORE_CANCEL_REQUESTED_AT);
+	core->ended_at = time_column(select, CORE_ENDED_AT);
+	core->lease_us = keel_column_int(select, CORE_LEASE_US);
+	core->strict = keel_column_int(select, CORE_STRICT) != 0;
+	core->snoozes = keel_column_int(select, CORE_SNOOZES);
+	core->created_at = keel_column_int(select, CORE_CREATED_AT);
+	core->blocked = status == KEEL_LIVE_BLOCKED;
+	core->depended = keel_column_int(select, CORE_DEPENDED) != 0;
+	core->pauses = keel_column_int(select, CORE_PAUSES) != 0;
+	core->waited_for = keel_column_int(select, CORE_WAITED_FOR) != 0;
+	if (!is_read || !keel_arena_text(arena, thread_id, &core->thread_id) ||
+		!keel_arena_text(arena, waits_for, &core->waits_for) ||
+		!keel_arena_text(arena, worker_ref, &core->worker_ref) || !keel_arena_text(arena, handler, &core->handler) ||
+		!keel_arena_text(arena, slots, &core->slots) || !keel_arena_text(arena, rates, &core->rates))
+		code = keel_fail_memory(err);
+	else if (!keel_run_invariant(core))
+		code = keel_fail(err, KEEL_STORE_CORRUPT, "the row of run %.*s is damaged", (int)run_id.size, run_id.data);
+	return code;
+}
+
+static enum keel_code read_begun(struct keel_store *store, struct keel_text run_id, struct keel_statement *select,
+								 struct keel_arena **arena, struct keel_run_core *core, struct keel_error *err)
+{
+	memset(core, 0, sizeof *core);
+	enum keel_code code = keel_step(select, &core->found, err);
+	if (code == KEEL_OK && !core->found) {
+		keel_reset(select);
+		code = keel_query(store, texts[1], &select, err, keel_value_text(run_id));
+		if (code != KEEL_OK)
+			return code;
+		code = keel_step(select, &core->found, err);
 	}
+	if (code == KEEL_OK && core->found)
+		code = fill(select, run_id, arena, core, err);
+	keel_reset(select);
 	return code;
 }
 
@@ -87,58 +144,58 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 {
 	struct keel_statement *select;
 	memset(core, 0, sizeof *core);
-	enum keel_code code = find(store, run_id, &select, &core->found, err);
-	if (code == KEEL_OK && core->found) {
-		core->seq = keel_column_int(select, CORE_SEQ);
-		int64_t status = keel_column_int(select, CORE_STATUS);
-		core->status = keel_live_is_pending(status) ? KEEL_RUN_PENDING : (enum keel_run_status)status;
-		core->session_id = keel_column_int(select, CORE_SESSION_ID);
-		core->fence = keel_column_int(select, CORE_FENCE);
-		core->claimable = keel_column_int(select, CORE_CLAIMABLE) != 0;
-		core->started = keel_column_int(select, CORE_STARTED) != 0;
-		/* There is no step behind this one to say that memory ran out for a text, so a missing one has to. */
-		struct keel_text action, thread_id, waits_for, worker_ref, handler, slots, rates;
-		bool is_read = keel_column_read(select, CORE_CANCEL_ACTION, &action) &&
-					   keel_column_read(select, CORE_THREAD_ID, &thread_id) &&
-					   keel_column_read(select, CORE_WAITS_FOR, &waits_for) &&
-					   keel_column_read(select, CORE_WORKER_REF, &worker_ref) &&
-					   keel_column_read(select, CORE_HANDLER, &handler) &&
-					   keel_column_read(select, CORE_SLOTS, &slots) && keel_column_read(select, CORE_RATES, &rates);
-		core->cancel_requested = action.data != NULL;
-		core->rollback = keel_text_is(action, "rollback");
-		core->revision = keel_column_int(select, CORE_REVISION);
-		core->losses = keel_column_int(select, CORE_LOSSES);
-		core->gated = !keel_column_null(select, CORE_FINALIZING);
-		core->finalizing = keel_column_int(select, CORE_FINALIZING) == 1;
-		core->attempt = keel_column_int(select, CORE_ATTEMPT);
-		core->max_attempts = keel_column_int(select, CORE_MAX_ATTEMPTS);
-		core->priority = keel_column_int(select, CORE_PRIORITY);
-		core->concurrency = keel_column_int(select, CORE_CONCURRENCY);
-		core->scheduled_at = time_column(select, CORE_SCHEDULED_AT);
-		core->deadline = time_column(select, CORE_DEADLINE);
-		core->lease_expires_at = time_column(select, CORE_LEASE_EXPIRES_AT);
-		core->cancel_requested_at = time_column(select, CORE_CANCEL_REQUESTED_AT);
-		core->ended_at = time_column(select, CORE_ENDED_AT);
-		core->lease_us = keel_column_int(select, CORE_LEASE_US);
-		core->strict = keel_column_int(select, CORE_STRICT) != 0;
-		core->snoozes = keel_column_int(select, CORE_SNOOZES);
-		core->created_at = keel_column_int(select, CORE_CREATED_AT);
-		core->blocked = status == KEEL_LIVE_BLOCKED;
-		core->depended = keel_column_int(select, CORE_DEPENDED) != 0;
-		core->pauses = keel_column_int(select, CORE_PAUSES) != 0;
-		core->waited_for = keel_column_int(select, CORE_WAITED_FOR) != 0;
-		if (!is_read || !keel_arena_text(arena, thread_id, &core->thread_id) ||
-			!keel_arena_text(arena, waits_for, &core->waits_for) ||
-			!keel_arena_text(arena, worker_ref, &core->worker_ref) ||
-			!keel_arena_text(arena, handler, &core->handler) || !keel_arena_text(arena, slots, &core->slots) ||
-			!keel_arena_text(arena, rates, &core->rates))
-			code = keel_fail_memory(err);
-		else if (!keel_run_invariant(core))
-			code = keel_fail(err, KEEL_STORE_CORRUPT, "the row of run %.*s is damaged", (int)run_id.size, run_id.data);
-	}
-	if (select)
-		keel_reset(select);
-	return code;
+	enum keel_code code = keel_query(store, texts[0], &select, err, keel_value_text(run_id));
+	return code == KEEL_OK ? read_begun(store, run_id, select, arena, core, err) : code;
+}
+
+/* Whether a change of a run may concern those of other threads: by what it waits for, by what waits for it, or by the
+ * line that it shares. */
+static bool reaches_far(const struct keel_run_core *core)
+{
+	return keel_run_is_limited(core) || core->waits_for.data || core->depended || core->blocked ||
+		   (core->claimable && core->handler.data && core->concurrency == 0);
+}
+
+/* Begins again with the whole store, unless the transaction is the caller's. */
+static enum keel_code begin_whole(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
+								  struct keel_run_core *core, struct keel_error *err)
+{
+	struct keel_error why;
+	enum keel_code code = keel_write_cover_all(store, &why);
+	if (code != KEEL_BUSY || keel_store_in_transaction(store))
+		return keel_fail_as(err, code, &why);
+	keel_write_end(store, code, false, NULL);
+	code = keel_write_begin(store, err);
+	return code == KEEL_OK ? keel_run_read_core(store, run_id, arena, core, err) : code;
+}
+
+enum keel_code keel_run_cover(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
+							  struct keel_run_core *core, struct keel_error *err)
+{
+	bool late = false;
+	KEEL_ASSERT(core->found);
+	enum keel_code code = keel_write_cover(store, core->thread_id, &late, err);
+	if (code == KEEL_OK && late)
+		code = keel_run_read_core(store, run_id, arena, core, err);
+	return code == KEEL_OK && reaches_far(core) ? begin_whole(store, run_id, arena, core, err) : code;
+}
+
+enum keel_code keel_run_write_begin(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
+									struct keel_run_core *core, struct keel_error *err)
+{
+	const struct keel_sql_scope scope = {.kind = KEEL_SCOPE_RUN, .id = run_id};
+	struct keel_statement *select;
+	enum keel_code code = keel_store_check(store, err);
+	if (code == KEEL_OK)
+		code = keel_query(store, texts[0], &select, err, keel_value_text(run_id));
+	if (code == KEEL_OK)
+		code = keel_write_begin_on(store, &scope, select, err);
+	if (code != KEEL_OK)
+		return code;
+	code = read_begun(store, run_id, select, arena, core, err);
+	if (code == KEEL_OK && core->found)
+		code = keel_run_cover(store, run_id, arena, core, err);
+	return code == KEEL_OK ? code : keel_write_end(store, code, false, err);
 }
 
 enum keel_code keel_run_read_id(struct keel_statement *select, int column, struct keel_text *run_id,

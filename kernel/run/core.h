@@ -60,6 +60,15 @@ struct keel_arena;
 enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
 								  struct keel_run_core *core, struct keel_error *err);
 
+/* Sees to it that the open write may change a run whose core was read in it, and reads that again if others may have
+ * changed it meanwhile. Nothing is written yet: it may begin again, with the whole store. */
+enum keel_code keel_run_cover(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
+							  struct keel_run_core *core, struct keel_error *err);
+
+/* Begins the write of a change to one run, and reads its core. On failure nothing is begun. */
+enum keel_code keel_run_write_begin(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
+									struct keel_run_core *core, struct keel_error *err);
+
 /* The id of a run in a column, borrowed from the statement. KEEL_STORE_CORRUPT: it is null, which only damage makes. */
 enum keel_code keel_run_read_id(struct keel_statement *select, int column, struct keel_text *run_id,
 								struct keel_error *err);

@@ -12,6 +12,7 @@
 #include "run/gate.h"
 #include "run/predicates.h"
 #include "run/wants.h"
+#include "store/transaction.h"
 
 static struct keel_text handler_of(const struct keel_run_core *core)
 {
@@ -27,6 +28,16 @@ static bool waits(const struct keel_run_core *core)
 static bool is_plain(const struct keel_run_core *core)
 {
 	return !waits(core) && keel_text_is(handler_of(core), KEEL_HANDLER_DEFAULT);
+}
+
+/* A line whose runs are on one thread is that thread's; others are shared, and whoever changes one has to have the
+ * whole store. */
+static enum keel_code cover_line(struct keel_store *store, const struct keel_run_core *core, bool apart,
+								 struct keel_error *err)
+{
+	bool own = (core->concurrency > 0 || apart) && !core->waits_for.data && !keel_run_is_limited(core);
+	KEEL_ASSERT(apart || !is_plain(core));
+	return own ? KEEL_OK : keel_write_cover_all(store, err);
 }
 
 /* --- Places ------------------------------------------------------------------------------------------------------- */
@@ -334,7 +345,9 @@ static enum keel_code line_for(struct keel_store *store, const struct keel_run_c
 	struct keel_buffer places = {0};
 	struct keel_line_head head;
 	KEEL_ASSERT(apart || !is_plain(core));
-	enum keel_code code = name_places(core, apart, &places, err);
+	enum keel_code code = cover_line(store, core, apart, err);
+	if (code == KEEL_OK)
+		code = name_places(core, apart, &places, err);
 	if (code == KEEL_OK)
 		code = find(store, core, keel_buffer_text(&places), &head, err);
 	if (code == KEEL_OK && head.line < 0) {
@@ -417,7 +430,9 @@ static enum keel_code leave(struct keel_store *store, const struct keel_run_core
 	enum keel_code code = KEEL_OK;
 	*left = false;
 	if (apart || !is_plain(core)) {
-		code = name_places(core, apart, &places, err);
+		code = cover_line(store, core, apart, err);
+		if (code == KEEL_OK)
+			code = name_places(core, apart, &places, err);
 		if (code == KEEL_OK)
 			code = find(store, core, keel_buffer_text(&places), &head, err);
 		keel_buffer_free(&places);

@@ -28,12 +28,12 @@ enum keel_code keel_run_change_row(struct keel_store *store, struct keel_text ru
 	if (code == KEEL_OK)
 		code = keel_run_check(delta, err);
 	if (code == KEEL_OK)
-		code = keel_write_begin(store, err);
-	if (code != KEEL_OK)
+		code = keel_run_write_begin(store, run_id, &arena, &core, err);
+	if (code != KEEL_OK) {
+		keel_arena_free(&arena);
 		return code;
+	}
 	code = keel_event_draft(store, &change.draft, err);
-	if (code == KEEL_OK)
-		code = keel_run_read_core(store, run_id, &arena, &core, err);
 	if (code == KEEL_OK && core.found) {
 		code = keel_run_check_fence(&core, run_id, fence, err);
 		if (code == KEEL_OK)

@@ -216,6 +216,8 @@ static enum keel_code merge(struct keel_store *store, const struct keel_run *run
 	struct keel_run_core core;
 	struct keel_run delta = *run;
 	enum keel_code code = keel_run_read_core(store, run->run_id, &arena, &core, err);
+	if (code == KEEL_OK && core.found)
+		code = keel_run_cover(store, run->run_id, &arena, &core, err);
 	keel_run_leave_out(&delta, keel_run_set_union(fixed, keel_run_set_without(required, run->valued)));
 	if (code == KEEL_OK && !core.found)
 		code = keel_fail_field(err, "thread_id", "thread_id must be given for a new run");
@@ -278,8 +280,10 @@ static enum keel_code check_end(struct keel_store *store, const struct keel_run 
 
 /* Checks what is put, and begins the write. */
 static enum keel_code begin_put(struct keel_store *store, struct keel_run *fresh, struct keel_text note,
-								struct keel_run *written, struct keel_error *err)
+								struct keel_statement *first, struct keel_run *written, struct keel_error *err)
 {
+	struct keel_sql_scope scope = {.kind = KEEL_SCOPE_RUN, .id = fresh->run_id};
+	bool late;
 	if (written)
 		written->given = written->valued = (keel_run_set){{0}};
 	if (!KEEL_RUN_HAS(fresh, RUN_ID))
@@ -289,10 +293,21 @@ static enum keel_code begin_put(struct keel_store *store, struct keel_run *fresh
 	enum keel_code code = keel_run_check(fresh, err);
 	if (code == KEEL_OK)
 		code = keel_check_document(note, "note", err);
+	bool shares_line =
+		KEEL_RUN_HAS(fresh, CLAIMABLE) && KEEL_RUN_HAS(fresh, HANDLER) && !KEEL_RUN_HAS(fresh, CONCURRENCY);
+	if (KEEL_RUN_HAS(fresh, SLOTS) || KEEL_RUN_HAS(fresh, RATES) || KEEL_RUN_HAS(fresh, WAITS_FOR) || shares_line)
+		scope = (struct keel_sql_scope){.kind = KEEL_SCOPE_STORE};
+	else if (KEEL_RUN_HAS(fresh, THREAD_ID))
+		scope = (struct keel_sql_scope){KEEL_SCOPE_THREAD, fresh->thread_id, fresh->idempotency_key, fresh->user_id};
 	if (code == KEEL_OK)
-		code = keel_write_begin(store, err);
+		code = keel_write_begin_on(store, &scope, first, err);
 	if (code != KEEL_OK)
 		return code;
+	if (KEEL_RUN_HAS(fresh, THREAD_ID)) {
+		code = keel_write_cover(store, fresh->thread_id, &late, err);
+		if (code != KEEL_OK)
+			return keel_write_end(store, code, false, err);
+	}
 	KEEL_ASSERT(keel_run_is_whole(fresh));
 	if (KEEL_RUN_HAS(fresh, LEASE_EXPIRES_AT) && !KEEL_RUN_GIVES(fresh, LEASE_US)) {
 		int64_t now = keel_store_now(store);
@@ -307,7 +322,7 @@ enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run
 	struct keel_run fresh = *run;
 	struct keel_run checked;
 	bool inserted = false, wrote = false, more = false;
-	enum keel_code code = begin_put(store, &fresh, note, written, err);
+	enum keel_code code = begin_put(store, &fresh, note, NULL, written, err);
 	if (code != KEEL_OK)
 		return code;
 	checked = fresh;
@@ -325,32 +340,29 @@ enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run
 	return code;
 }
 
-static enum keel_code is_idle(struct keel_store *store, struct keel_text thread_id, bool *idle, struct keel_error *err)
-{
-	struct keel_statement *select;
-	bool row = true;
-	enum keel_code code =
-		keel_query(store, "SELECT 1 FROM live WHERE thread_id = ?1 LIMIT 1", &select, err, keel_value_text(thread_id));
-	if (code != KEEL_OK)
-		return code;
-	code = keel_step(select, &row, err);
-	keel_reset(select);
-	*idle = code == KEEL_OK && !row;
-	return code;
-}
-
 enum keel_code keel_run_admit(struct keel_store *store, const struct keel_run *run, struct keel_text note,
 							  bool *admitted, struct keel_run *written, struct keel_error *err)
 {
+	static const char any[] = "SELECT 1 FROM live WHERE thread_id = ?1 LIMIT 1";
 	struct keel_run fresh = *run;
-	bool idle = false, inserted = false;
+	struct keel_statement *select;
+	bool idle = false, inserted = false, row = true;
 	*admitted = false;
 	if (!KEEL_RUN_HAS(run, THREAD_ID))
 		return keel_fail_field(err, "thread_id", "thread_id must be given for a new run");
-	enum keel_code code = begin_put(store, &fresh, note, written, err);
+	enum keel_code code = keel_store_check(store, err);
+	if (code == KEEL_OK)
+		code = keel_query(store, any, &select, err, keel_value_text(run->thread_id));
 	if (code != KEEL_OK)
 		return code;
-	code = is_idle(store, fresh.thread_id, &idle, err);
+	code = begin_put(store, &fresh, note, select, written, err);
+	if (code != KEEL_OK) {
+		keel_reset(select);
+		return code;
+	}
+	code = keel_step(select, &row, err);
+	keel_reset(select);
+	idle = code == KEEL_OK && !row;
 	if (code == KEEL_OK && idle)
 		code = check_end(store, &fresh, err);
 	if (code == KEEL_OK && idle)
@@ -369,11 +381,12 @@ enum keel_code keel_run_delete(struct keel_store *store, struct keel_text run_id
 	*deleted = false;
 	enum keel_code code = keel_check_id(run_id, "run_id", err);
 	if (code == KEEL_OK)
-		code = keel_write_begin(store, err);
-	if (code != KEEL_OK)
+		code = keel_run_write_begin(store, run_id, &arena, &core, err);
+	if (code != KEEL_OK) {
+		keel_arena_free(&arena);
 		return code;
-	code = keel_run_read_core(store, run_id, &arena, &core, err);
-	if (code == KEEL_OK && core.found) {
+	}
+	if (core.found) {
 		wrote = true;
 		KEEL_ASSERT(keel_run_invariant(&core));
 		code = keel_run_remove(store, run_id, &core, err);

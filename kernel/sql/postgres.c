@@ -28,6 +28,8 @@ static void postgres_close(struct keel_sql *base)
 		*sql->descriptor = -1;
 	postgres_drop_statements(sql);
 	PQfinish(sql->db);
+	keel_buffer_free(&sql->threads);
+	keel_buffer_free(&sql->events.values);
 	keel_free(sql->path);
 	keel_free(sql);
 }
@@ -323,6 +325,9 @@ const struct keel_sql_driver keel_postgres_driver = {
 	.news = postgres_news,
 	.keep_descriptor = postgres_keep_descriptor,
 	.connection = postgres_connection,
+	.cover = postgres_cover,
+	.log = postgres_log,
+	.logged = postgres_logged,
 	.last_key = postgres_last_key,
 	.text_size = postgres_text_size,
 	.durable = postgres_durable,

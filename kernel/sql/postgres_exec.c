@@ -54,6 +54,17 @@ enum keel_code postgres_exec(struct postgres_sql *sql, const char *text, PGresul
 	return code;
 }
 
+/* The rows of a statement that nobody will look at. */
+static void leave_rows(struct keel_statement **statement)
+{
+	struct postgres_statement *own = (struct postgres_statement *)*statement;
+	if (own) {
+		PQclear(own->rows);
+		own->rows = NULL;
+	}
+	*statement = NULL;
+}
+
 void postgres_take_back(struct postgres_sql *sql)
 {
 	char unused[256];
@@ -65,6 +76,10 @@ void postgres_take_back(struct postgres_sql *sql)
 	PQfreeCancel(request);
 	sql->waits = false;
 	postgres_drain(sql, NULL);
+	/* The locks may have been given in the last moment. */
+	leave_rows(&sql->locks);
+	leave_rows(&sql->thread);
+	leave_rows(&sql->first);
 	postgres_undo(sql);
 }
 
@@ -84,5 +99,6 @@ void postgres_undo(struct postgres_sql *sql)
 	}
 	sql->open = sql->failed = false;
 	sql->queue.code = KEEL_OK;
+	postgres_cut_events(sql, 0);
 	sql->savepoints = 0;
 }

@@ -39,6 +39,7 @@ struct postgres_statement {
 	int64_t prepared;         /* on which connection; 0: not yet */
 	bool returns_key, lacks_memory;
 	bool gives_rows; /* else its step can be put off */
+	bool is_of_log;  /* it looks at events, or writes one */
 };
 
 /* What is on its way to the server, in the order in which it will be answered. */
@@ -68,6 +69,13 @@ struct postgres_era {
 	char timeline[12];   /* "" on a standby */
 };
 
+/* Events that the open transaction will write (postgres_log.c). */
+struct postgres_events {
+	struct postgres_statement *insert;
+	struct keel_buffer values;
+	size_t kept_at[KEEL_SAVEPOINTS_MAX]; /* how much of that there was when a savepoint was made */
+};
+
 struct postgres_sql {
 	struct keel_sql head;
 	PGconn *db;
@@ -87,14 +95,21 @@ struct postgres_sql {
 	int64_t connect_us, connect_until; /* how long it may take */
 	struct postgres_era era;
 	int savepoints;
-	int64_t changes, inserted;    /* by the last statement */
-	int64_t lock;                 /* the store's, among the advisory locks */
-	int64_t connection;           /* which one it is, from 1: grows when a lost one was made anew */
-	struct keel_statement *locks; /* the one that asked for the locks of the transaction that begins */
-	char transaction[24];         /* the server's number of the writing transaction that is open */
-	uint64_t made;                /* statements, for their names */
-	uint64_t trips;               /* how often an answer was waited for */
+	int64_t changes, inserted;     /* by the last statement */
+	int64_t lock;                  /* the store's, among the advisory locks */
+	int64_t connection;            /* which one it is, from 1: grows when a lost one was made anew */
+	struct keel_statement *locks;  /* the one that asked for the lock of the store */
+	struct keel_statement *thread; /* and that of a run's thread; NULL: none did */
+	struct keel_statement *first;  /* with `waits`: what will be looked at first */
+	uint64_t asked;                /* with `waits`: a digest of what was asked for */
+	bool whole;                    /* the open transaction has the store for itself */
+	struct keel_buffer threads;    /* else those that it has, each with a zero behind it */
+	char transaction[24];          /* the server's number of the writing transaction that is open */
+	uint64_t made;                 /* statements, for their names */
+	uint64_t trips;                /* how often an answer was waited for */
 	struct postgres_queue queue;
+	struct postgres_events events;
+	int64_t logged; /* the id of the newest event that was written */
 	struct keel_sql_cache statements;
 };
 
@@ -162,8 +177,19 @@ enum keel_code postgres_drain(struct postgres_sql *sql, struct keel_error *err);
 /* Sends what is queued, and waits for nothing. Cannot fail: whatever waits next will. */
 void postgres_push(struct postgres_sql *sql);
 
+/* The same with the values that its pointers lead to, of so many bytes. */
+enum keel_code postgres_send_values(struct postgres_sql *sql, struct postgres_statement *statement, int kind,
+									size_t bytes, struct keel_error *err);
+
 /* The same for a text that has no values. */
 enum keel_code postgres_send_plain(struct postgres_sql *sql, const char *text, int kind, struct keel_error *err);
+
+/* postgres_log.c: keeps an event with its values; sends those that were kept; forgets those after the first `size`
+ * bytes. And whether a text looks at events, or writes some. */
+enum keel_code postgres_keep_event(struct postgres_sql *sql, struct postgres_statement *insert, struct keel_error *err);
+enum keel_code postgres_send_events(struct postgres_sql *sql, struct keel_error *err);
+void postgres_cut_events(struct postgres_sql *sql, size_t size);
+bool postgres_is_of_log(const char *text);
 
 /* postgres_exec.c. */
 /* Takes the question for the store's lock back, if it was asked: for whoever looks at something meanwhile. */
@@ -208,6 +234,8 @@ struct keel_text postgres_column_text(struct keel_statement *statement, int colu
 void postgres_reset(struct keel_statement *statement);
 enum keel_code postgres_changes(struct keel_sql *sql, int64_t *count, struct keel_error *err);
 int64_t postgres_inserted(struct keel_sql *sql);
+enum keel_code postgres_log(struct keel_statement *insert, struct keel_error *err);
+int64_t postgres_logged(struct keel_sql *sql);
 void postgres_drop_statements(struct postgres_sql *sql);
 
 /* postgres_session.c: slots of the driver. */
@@ -222,7 +250,10 @@ int64_t postgres_connection(struct keel_sql *sql);
 /* postgres_transaction.c: slots of the driver. */
 bool postgres_in_transaction(struct keel_sql *sql);
 void postgres_rollback(struct keel_sql *sql);
-enum keel_code postgres_begin(struct keel_sql *sql, bool write, struct keel_error *err);
+enum keel_code postgres_begin(struct keel_sql *sql, const struct keel_sql_scope *scope, bool write,
+							  struct keel_statement *first, struct keel_error *err);
+enum keel_code postgres_cover(struct keel_sql *sql, struct keel_text thread_id, bool *covers, bool *late,
+							  struct keel_error *err);
 enum keel_code postgres_commit(struct keel_sql *sql, struct keel_error *err);
 enum keel_code postgres_savepoint(struct keel_sql *sql, struct keel_error *err);
 enum keel_code postgres_release(struct keel_sql *sql, struct keel_error *err);

@@ -60,6 +60,8 @@ static void take(struct postgres_sql *sql, const struct postgres_sent *sent, PGr
 		sql->changes = strtoll(PQcmdTuples(result), NULL, 10);
 		if (statement && statement->returns_key && PQntuples(result) > 0)
 			sql->inserted = strtoll(PQgetvalue(result, PQntuples(result) - 1, 0), NULL, 10);
+		if (statement && statement->returns_key && statement->is_of_log)
+			sql->logged = sql->inserted;
 	} else if (sent->kind == POSTGRES_SENT_COMMIT) {
 		/* The server takes a COMMIT of what has failed for a ROLLBACK, and calls that a success. */
 		sql->queue.committed = strcmp(PQcmdStatus(result), "COMMIT") == 0;
@@ -199,24 +201,31 @@ static enum keel_code make_room(struct postgres_sql *sql, struct keel_error *err
 	return code == KEEL_OK && !PQenterPipelineMode(sql->db) ? postgres_fail(sql, NULL, err) : code;
 }
 
-enum keel_code postgres_send(struct postgres_sql *sql, struct postgres_statement *statement, int kind,
-							 struct keel_error *err)
+enum keel_code postgres_send_values(struct postgres_sql *sql, struct postgres_statement *statement, int kind,
+									size_t bytes, struct keel_error *err)
 {
-	struct postgres_queue *queue = &sql->queue;
 	KEEL_TRACE("sql", "%s", statement->translated.data);
 	enum keel_code code = make_room(sql, err);
 	if (code == KEEL_OK)
 		code = prepare_there(sql, statement, err);
 	if (code != KEEL_OK)
 		return code;
-	for (int i = 0; i < statement->count; i++) {
-		struct postgres_value *value = &statement->values[i];
-		statement->pointers[i] = value->bound ? value->text.data : NULL;
-		queue->bytes += value->bound ? value->text.size : 0;
-	}
+	sql->queue.bytes += bytes;
 	return add(sql, statement, kind,
 			   PQsendQueryPrepared(sql->db, statement->name, statement->count, statement->pointers, NULL, NULL, 0),
 			   err);
+}
+
+enum keel_code postgres_send(struct postgres_sql *sql, struct postgres_statement *statement, int kind,
+							 struct keel_error *err)
+{
+	size_t bytes = 0;
+	for (int i = 0; i < statement->count; i++) {
+		struct postgres_value *value = &statement->values[i];
+		statement->pointers[i] = value->bound ? value->text.data : NULL;
+		bytes += value->bound ? value->text.size : 0;
+	}
+	return postgres_send_values(sql, statement, kind, bytes, err);
 }
 
 enum keel_code postgres_send_plain(struct postgres_sql *sql, const char *text, int kind, struct keel_error *err)

@@ -54,6 +54,7 @@ static bool make(struct postgres_sql *sql, const char *text, struct postgres_sta
 	fresh->pointers = keel_new(room * sizeof *fresh->pointers);
 	fresh->types = keel_new(room * sizeof *fresh->types);
 	fresh->gives_rows = strncmp(text, "SELECT", 6) == 0 || strncmp(text, "WITH", 4) == 0 || strstr(text, " RETURNING ");
+	fresh->is_of_log = postgres_is_of_log(text);
 	return fresh->numbers && fresh->values && fresh->pointers && fresh->types &&
 		   postgres_translate(text, &fresh->translated, fresh->numbers, &fresh->count, &fresh->returns_key);
 }
@@ -176,6 +177,8 @@ static enum keel_code execute(struct postgres_statement *statement, struct keel_
 	if (sql->failed)
 		return postgres_drain(sql, err);
 	enum keel_code code = sql->open ? KEEL_OK : postgres_revive(sql, err);
+	if (code == KEEL_OK && statement->is_of_log)
+		code = postgres_send_events(sql, err);
 	if (code == KEEL_OK)
 		code = postgres_send(sql, statement, statement->gives_rows ? POSTGRES_SENT_ROWS : POSTGRES_SENT_WRITE, err);
 	/* The key is asked for at once, by a call that cannot fail. */
@@ -255,4 +258,16 @@ enum keel_code postgres_changes(struct keel_sql *base, int64_t *count, struct ke
 int64_t postgres_inserted(struct keel_sql *base)
 {
 	return postgres_own(base)->inserted;
+}
+
+enum keel_code postgres_log(struct keel_statement *base, struct keel_error *err)
+{
+	struct postgres_statement *insert = own_statement(base);
+	struct postgres_sql *sql = insert->sql;
+	return sql->failed ? postgres_drain(sql, err) : postgres_keep_event(sql, insert, err);
+}
+
+int64_t postgres_logged(struct keel_sql *base)
+{
+	return postgres_own(base)->logged;
 }

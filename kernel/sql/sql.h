@@ -29,6 +29,19 @@ struct keel_sql_size {
 	int64_t unused; /* of these, what holds nothing and would go by making it compact */
 };
 
+/* What a writing transaction decides on and may change, besides new events: others who write something else need not
+ * wait for it. A driver with one lock for the store ignores it. */
+struct keel_sql_scope {
+	enum keel_sql_scope_kind {
+		KEEL_SCOPE_STORE,  /* anything */
+		KEEL_SCOPE_NONE,   /* nothing that is there already */
+		KEEL_SCOPE_THREAD, /* the runs of a thread */
+		KEEL_SCOPE_RUN,    /* the same, of the thread that a run is on; nothing when there is no such run */
+	} kind;
+	struct keel_text id;        /* of the thread, or of the run */
+	struct keel_text key, user; /* with a thread: an idempotency key, and whose it is; data NULL: none */
+};
+
 /* The text of a driver's migration number i + 1; NULL behind the last. Embedded at build from kernel/schema. */
 typedef const char *keel_script(int i);
 keel_script keel_sqlite_script, keel_postgres_script;
@@ -48,8 +61,11 @@ struct keel_sql_driver {
 	enum keel_code (*make_ready)(struct keel_sql *sql, struct keel_error *err);
 	/* Runs a script inside the open transaction and marks the schema with the version. */
 	enum keel_code (*migrate)(struct keel_sql *sql, const char *script, int64_t version, struct keel_error *err);
-	/* Begins a transaction: a writing one holds the store's only write lock from then on. */
-	enum keel_code (*begin)(struct keel_sql *sql, bool write, struct keel_error *err);
+	/* Begins a transaction: a writing one has what its scope says for itself from then on, without a scope the whole
+	 * store. `first`, which may be NULL, is a statement with its values that gives rows and is not stepped yet: it will
+	 * be the first, and may be sent along. KEEL_BUSY: the same call again asks on, and another one asks anew. */
+	enum keel_code (*begin)(struct keel_sql *sql, const struct keel_sql_scope *scope, bool write,
+							struct keel_statement *first, struct keel_error *err);
 	/* Commits, or rolls back and fails. */
 	enum keel_code (*commit)(struct keel_sql *sql, struct keel_error *err);
 	/* Cannot fail. */
@@ -138,6 +154,17 @@ struct keel_sql_driver {
 	/* Likewise: which connection it is. It grows when a lost one was made anew, as beginning a transaction does: what
 	 * was held by the one before is not held any more. Cannot fail. */
 	int64_t (*connection)(struct keel_sql *sql);
+	/* Whether the open writing transaction covers the runs of a thread: it does, or can at once without waiting; else
+	 * *covers is false. Data NULL: all threads, which it has or has not. *late: only from now on, and what was read of
+	 * them before may have changed. NULL: each covers the whole store. */
+	enum keel_code (*cover)(struct keel_sql *sql, struct keel_text thread_id, bool *covers, bool *late,
+							struct keel_error *err);
+	/* Of a driver on which an id of an event makes others wait: has an INSERT into the log, with its values, run as the
+	 * last thing of the transaction, or before whatever looks at the log; it is undone with its savepoint. Such a
+	 * database closes the blocks of the log by itself. `logged` is the id of the newest event that the transaction
+	 * has written, once it is committed, and cannot fail. */
+	enum keel_code (*log)(struct keel_statement *insert, struct keel_error *err);
+	int64_t (*logged)(struct keel_sql *sql);
 	/* The last key that was given to a row of a table whose keys are never used again; 0: none was. */
 	enum keel_code (*last_key)(struct keel_sql *sql, struct keel_text table, int64_t *key, struct keel_error *err);
 	/* How many bytes the text in a column of the row with this key has, without reading it; 0 for null and no row. */

@@ -64,7 +64,8 @@ enum keel_code sqlite_int_once(struct sqlite_sql *sql, const char *text, int64_t
 /* sqlite_transaction.c: slots of the driver. */
 bool sqlite_in_transaction(struct keel_sql *sql);
 void sqlite_rollback(struct keel_sql *sql);
-enum keel_code sqlite_begin(struct keel_sql *sql, bool write, struct keel_error *err);
+enum keel_code sqlite_begin(struct keel_sql *sql, const struct keel_sql_scope *scope, bool write,
+							struct keel_statement *first, struct keel_error *err);
 enum keel_code sqlite_commit(struct keel_sql *sql, struct keel_error *err);
 enum keel_code sqlite_savepoint(struct keel_sql *sql, struct keel_error *err);
 enum keel_code sqlite_release(struct keel_sql *sql, struct keel_error *err);

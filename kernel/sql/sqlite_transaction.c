@@ -23,8 +23,10 @@ void sqlite_rollback(struct keel_sql *sql)
 		sqlite3_exec(sqlite_own(sql)->db, rollback, NULL, NULL, NULL);
 }
 
-enum keel_code sqlite_begin(struct keel_sql *sql, bool write, struct keel_error *err)
+enum keel_code sqlite_begin(struct keel_sql *sql, const struct keel_sql_scope *scope, bool write,
+							struct keel_statement *first, struct keel_error *err)
 {
+	(void)scope, (void)first;
 	/* What ends a transaction is prepared before one begins, so that ending it needs no memory for that. */
 	struct keel_statement *unused;
 	sqlite_rollback(sql); /* one that failed left its transaction open */

@@ -30,10 +30,11 @@ struct keel_store {
 	char *wake_path;           /* of the file that wakes readers; NULL likewise */
 	struct keel_wake wake;
 	struct keel_turn turn; /* of waiting for the write lock; its bytes are in the same file */
-	/* The ids of the events that the open transaction has written, or else the last one if it was committed: from
-	 * first_event on, below next_event. Both are 0: there are none. */
-	int64_t first_event, next_event;
-	int64_t next_at[KEEL_SAVEPOINTS_MAX]; /* what next_event was when a savepoint was made */
+	/* How many events the open transaction has written, or else the last one if it was committed, and the id of the
+	 * newest of them; on a server it is known only when it was committed. And what both were when a savepoint was
+	 * made. */
+	int64_t events, last_event;
+	int64_t events_at[KEEL_SAVEPOINTS_MAX], last_at[KEEL_SAVEPOINTS_MAX];
 	struct keel_process process;          /* this one, as recorded in sessions */
 	struct keel_watched watched;          /* what others have left unchanged */
 	int64_t session;                      /* 0: none yet */
@@ -43,6 +44,7 @@ struct keel_store {
 	int64_t lost;                         /* the session of one that is gone: the next one goes on for it; 0: none */
 	char epoch[KEEL_UUID_SIZE];
 	bool open;               /* a transaction of the caller's is open */
+	bool wants_all;          /* one in a scope did not reach far enough: the next has the whole store */
 	enum keel_code broken;   /* why it can only roll back; KEEL_OK while it can commit */
 	int savepoints;          /* how many are open in it */
 	keel_progress *progress; /* hears of what takes long; NULL: nobody does */

@@ -28,7 +28,8 @@ enum keel_code keel_store_savepoint(struct keel_store *store, int *mark, struct 
 	if (code == KEEL_OK)
 		code = store->sql->driver->savepoint(store->sql, err);
 	if (code == KEEL_OK) {
-		store->next_at[store->savepoints] = store->next_event;
+		store->events_at[store->savepoints] = store->events;
+		store->last_at[store->savepoints] = store->last_event;
 		*mark = ++store->savepoints;
 	}
 	KEEL_ASSERT(store->savepoints >= 0 && store->savepoints <= KEEL_SAVEPOINTS_MAX);
@@ -69,8 +70,8 @@ enum keel_code keel_store_rollback_to(struct keel_store *store, int mark, struct
 	}
 	if (code != KEEL_OK)
 		store->broken = code;
-	else if ((store->next_event = store->next_at[mark - 1]) == 0) /* the ids of what was undone are given again */
-		store->first_event = 0;
+	store->events = code == KEEL_OK ? store->events_at[mark - 1] : store->events;
+	store->last_event = code == KEEL_OK ? store->last_at[mark - 1] : store->last_event; /* ids are given again */
 	KEEL_ASSERT(code != KEEL_OK || (store->savepoints == mark - 1 && store->sql->driver->in_transaction(store->sql)));
 	return code;
 }

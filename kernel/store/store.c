@@ -48,7 +48,7 @@ static enum keel_code migrate(struct keel_store *store, struct keel_error *err)
 	const struct keel_sql_driver *driver = store->sql->driver;
 	int64_t version;
 	bool ours;
-	enum keel_code code = driver->begin(store->sql, true, err);
+	enum keel_code code = driver->begin(store->sql, NULL, true, NULL, err);
 	if (code != KEEL_OK)
 		return code;
 	code = driver->identify(store->sql, &version, &ours, err);

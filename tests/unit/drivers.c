@@ -38,7 +38,7 @@ static void run(struct keel_sql *on, const char *text)
 static void begin_on(struct keel_sql *on)
 {
 	enum keel_code code;
-	while ((code = driver->begin(on, true, &why)) == KEEL_BUSY)
+	while ((code = driver->begin(on, NULL, true, NULL, &why)) == KEEL_BUSY)
 		must(why.transient);
 	succeed(code);
 }
@@ -212,9 +212,9 @@ TEST(one_writer)
 {
 	struct keel_sql *other = connect_again();
 	begin_on(sql);
-	refuse(BUSY, driver->begin(other, true, &why));
+	refuse(BUSY, driver->begin(other, NULL, true, NULL, &why));
 	insert("a", 1, 1);
-	refuse(BUSY, driver->begin(other, true, &why));
+	refuse(BUSY, driver->begin(other, NULL, true, NULL, &why));
 	succeed(driver->commit(sql, &why));
 	begin_on(other);
 	assert_int_equal(number_on(other, "SELECT count(*) FROM runs"), 1); /* it sees what the first has done */
@@ -227,7 +227,7 @@ TEST(a_writer_gives_up)
 {
 	struct keel_sql *other = connect_again();
 	begin_on(sql);
-	refuse(BUSY, driver->begin(other, true, &why));
+	refuse(BUSY, driver->begin(other, NULL, true, NULL, &why));
 	driver->rollback(other);
 	must(!driver->in_transaction(other));
 	assert_int_equal(number_on(other, "SELECT count(*) FROM runs"), 0);
@@ -243,9 +243,9 @@ TEST(a_writer_looks_meanwhile)
 	struct keel_sql *other = connect_again();
 	begin_on(sql);
 	insert("a", 1, 1);
-	refuse(BUSY, driver->begin(other, true, &why));
+	refuse(BUSY, driver->begin(other, NULL, true, NULL, &why));
 	assert_int_equal(number_on(other, "SELECT count(*) FROM runs"), 0);
-	refuse(BUSY, driver->begin(other, true, &why));
+	refuse(BUSY, driver->begin(other, NULL, true, NULL, &why));
 	succeed(driver->commit(sql, &why));
 	begin_on(other);
 	assert_int_equal(number_on(other, "SELECT count(*) FROM runs"), 1);
@@ -257,7 +257,7 @@ TEST(a_writer_looks_meanwhile)
 TEST(readers_see_one_state)
 {
 	struct keel_sql *other = connect_again();
-	succeed(driver->begin(other, false, &why));
+	succeed(driver->begin(other, NULL, false, NULL, &why));
 	assert_int_equal(number_on(other, "SELECT count(*) FROM runs"), 0);
 	begin_on(sql);
 	insert("a", 1, 1);
@@ -433,7 +433,7 @@ TEST(closed_while_waiting)
 	snprintf(waiting, sizeof waiting, "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = %lld",
 			 (long long)number_on(other, backend_of));
 	begin_on(sql);
-	refuse(BUSY, driver->begin(other, true, &why));
+	refuse(BUSY, driver->begin(other, NULL, true, NULL, &why));
 	assert_int_equal(number(waiting), 1);
 	driver->close(other);
 	assert_int_equal(number(waiting), 0);
@@ -448,7 +448,7 @@ TEST(isolation_of_a_writer)
 	run(other, "SET default_transaction_isolation = 'serializable'");
 	begin_on(sql);
 	insert("a", 1, 1);
-	refuse(BUSY, driver->begin(other, true, &why));
+	refuse(BUSY, driver->begin(other, NULL, true, NULL, &why));
 	succeed(driver->commit(sql, &why));
 	begin_on(other);
 	assert_int_equal(number_on(other, "SELECT count(*) FROM runs"), 1);

@@ -278,16 +278,26 @@ CREATE TABLE dispatched (
 
 -- --- The log ---------------------------------------------------------------------------------------------------------
 
--- The id of the next event, under the lock of the store: ids have no gaps, and a rollback gives them back. Who waits
--- for events holds a lock of theirs (kernel/sql/postgres_session.c); only then is there anybody to tell.
+-- The id of the next event. The lock of the log is held from here to the commit: ids have no gaps, a rollback gives
+-- them back, and who has the greater one commits later. Who waits for events holds a lock of theirs
+-- (kernel/sql/postgres_session.c); only then is there anybody to tell. The first id of a block closes the one before.
 CREATE FUNCTION next_event_id() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
 	store bigint := current_schema()::regnamespace::oid::bigint;
+	fresh bigint;
 BEGIN
+	PERFORM pg_advisory_xact_lock(store << 32 | 4);
 	IF NOT pg_try_advisory_xact_lock(store << 32 | 1) THEN
 		PERFORM pg_notify('keel_' || store, '');
 	END IF;
-	RETURN (SELECT coalesce(max(id), 0) + 1 FROM events);
+	fresh := (SELECT coalesce(max(id), 0) + 1 FROM events);
+	IF fresh % 64 = 1 AND fresh > 1 THEN
+		INSERT INTO events_of_run (run_id, block) SELECT DISTINCT run_id, (fresh - 1) / 64 FROM events
+			WHERE id >= fresh - 64 AND run_id IS NOT NULL;
+		INSERT INTO events_of_thread (thread_id, block) SELECT DISTINCT thread_id, (fresh - 1) / 64 FROM events
+			WHERE id >= fresh - 64 AND thread_id IS NOT NULL;
+	END IF;
+	RETURN fresh;
 END $$;
 
 CREATE TABLE events (

@@ -308,8 +308,8 @@ CREATE TABLE events (
 	data       TEXT
 ) STRICT;
 
--- Where events of a run, of a thread, are: block b is the ids from 64 b - 63 to 64 b. Written when the last id of a
--- block is; what is behind the last full block is read through.
+-- Where events of a run, of a thread, are: block b is the ids from 64 b - 63 to 64 b. Written with the first
+-- id after the block; what comes after the last block that is written is read through.
 CREATE TABLE events_of_run (
 	run_id TEXT NOT NULL,
 	block  INTEGER NOT NULL,

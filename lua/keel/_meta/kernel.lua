@@ -937,8 +937,13 @@ local Store = {}
 function Store:close() end
 
 --- Begins a writing transaction: no other process writes until it ends, and all other operations of this handle are
---- busy. Fails with busy, store_readonly, io, no_memory and what damage gives.
----@param options? { wait?: boolean } wait = false: busy at once while another writes; trying again is up to the caller
+--- busy. With a thread_id, or the run_id of a run on it, the transaction keeps to that thread: on a server others write
+--- on other threads meanwhile. Changing a run of another thread that somebody is at is then busy, and the next
+--- transaction has the whole store, so that trying again gets through. idempotency_key and user_id: a key that is
+--- looked for there.
+--- Fails with busy, store_readonly, invalid_request (thread_id, run_id, …), io, no_memory and what damage gives.
+---@param options? { wait?: boolean, thread_id?: string, run_id?: string, idempotency_key?: string, user_id?: string }
+--- wait = false: busy at once while another writes; trying again is up to the caller
 ---@return keel.Transaction? tx
 ---@return keel.Error? err
 function Store:begin(options) end

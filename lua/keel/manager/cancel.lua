@@ -15,7 +15,7 @@ end
 local function cancel_stored(self, run_id, action)
   local own, problem = self.client:session_id()
   if problem then return nil, problem end -- whose the run is could not be told
-  return self.client:transaction("cancel", function(tx)
+  return self.client:transaction_on({ run_id = run_id }, "cancel", function(tx)
     local row, err = tx:get(run_id)
     if err then return nil, err end
     if not row then return "unknown" end

@@ -18,6 +18,13 @@ local function reused_by_key(self, row)
   return copy_of
 end
 
+-- What is looked at and changed for a newcomer: a thread, or, by what it shares with runs of others, anything.
+local function scope_of(request)
+  local fields = request.fields
+  if fields.slots or fields.rates or (fields.claimable and fields.handler) then return nil end
+  return { thread_id = request.thread_id, idempotency_key = fields.idempotency_key, user_id = fields.user_id }
+end
+
 --- Makes a pending run, without a conflict check and without a queue. With an idempotency_key that was used before,
 --- gives the run of then, flagged `idempotency_reused`.
 --- Raises for unknown options and wrong types. Fails with invalid_request, unsupported_strategy, idempotency_mismatch,
@@ -36,7 +43,7 @@ function Creating:create(thread_id, options)
     return adopting.adopt(self, request, written)
   end
   local outcome
-  outcome, err = self.client:transaction("create", function(tx)
+  outcome, err = self.client:transaction_on(scope_of(request), "create", function(tx)
     local known, failure = find_by_key(tx, self.context, request)
     if failure then return nil, failure end
     if known then return { known = known } end
@@ -90,7 +97,8 @@ function Creating:create_or_reject(thread_id, options)
   if admitted == nil then return nil, written end
   if admitted then return adopting.adopt(self, request, written), "created" end
   local outcome
-  outcome, err = self.client:transaction("create_or_reject", admission.decide, self.context, request)
+  outcome, err = self.client:transaction_on(scope_of(request), "create_or_reject", admission.decide, self.context,
+    request)
   if not outcome then return nil, err end
   self.writer:refresh_all(outcome.recovered)
   if outcome.verdict == "refused" then return nil, conflict(thread_id, outcome) end

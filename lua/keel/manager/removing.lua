@@ -60,7 +60,7 @@ function Removing:cleanup(run_id, options)
   if self.private then
     ok, err = self.client:call("delete", run_id)
   elseif record.finalizing or not LiveRuns.is_final(record.status) then
-    ok, err = self.client:transaction("cleanup", give_up, record)
+    ok, err = self.client:transaction_on({ run_id = run_id }, "cleanup", give_up, record)
   end
   if ok == nil then return nil, err end
   self.live:drop(run_id)

@@ -21,7 +21,7 @@ local function hold(self, thread_id, kind)
   if err then return nil, err end
   self.context:refresh_policies()
   local held
-  held, err = self.client:transaction("reserve", function(tx)
+  held, err = self.client:transaction_on({ thread_id = thread_id }, "reserve", function(tx)
     local inflight, failure = in_flight.read(self.context, tx, thread_id)
     if not inflight then return nil, failure end
     local blocker = inflight.reservation or inflight.runs[1]

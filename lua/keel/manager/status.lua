@@ -90,7 +90,7 @@ function Status:fail_pending(run_id, options)
     return nil, err
   end
   local done, written
-  done, err = self.client:transaction("fail_pending", function(tx)
+  done, err = self.client:transaction_on({ run_id = run_id }, "fail_pending", function(tx)
     local stored, failure = tx:get(run_id)
     if failure then return nil, failure end
     if not stored or stored.status ~= "pending" then return false end
@@ -168,7 +168,7 @@ function Status:update_model_name(run_id, name)
     return nil, err
   end
   local done, written
-  done, err = self.client:transaction("update_model_name", function(tx)
+  done, err = self.client:transaction_on({ run_id = run_id }, "update_model_name", function(tx)
     local stored, failure = tx:get(run_id)
     if failure then return nil, failure end
     if not stored then return false end

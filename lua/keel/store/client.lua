@@ -157,8 +157,8 @@ function Client:call(method, ...)
 end
 
 -- One try at a transaction. A rehearsal keeps nothing.
-local function transact(store, keep, fn, ...)
-  local tx, err = guarded(store, "begin")
+local function transact(store, keep, scope, fn, ...)
+  local tx, err = guarded(store, "begin", scope)
   if not tx then return nil, err end
   local ok, result, failure = kernel.pcall(fn, tx, ...)
   if ok and result ~= nil and not keep then
@@ -177,25 +177,25 @@ local function transact(store, keep, fn, ...)
 end
 
 -- The same once more: it may be another's by now.
-local function again(self, keep, fn, ...)
+local function again(self, keep, scope, fn, ...)
   local _, problem = self:session_id()
   if problem then return nil, problem end
   self._transacts = true
-  local result, err = transact(self.store, keep, fn, ...)
+  local result, err = transact(self.store, keep, scope, fn, ...)
   self._transacts = false
   return result, err
 end
 
 -- A transaction is somebody's: who it is is asked before, as all calls are busy in it.
-local function transact_as(self, what, keep, fn, ...)
+local function transact_as(self, what, keep, scope, fn, ...)
   local _, problem = self:session_id()
   if problem then return nil, problem end
   local until_then = begin(self)
   self._transacts = true
-  local result, err = transact(self.store, keep, fn, ...)
+  local result, err = transact(self.store, keep, scope, fn, ...)
   self._transacts = false
   if result ~= nil then return result, err end
-  return go_on(self, what, until_then, result, err, nil, again, self, keep, fn, ...)
+  return go_on(self, what, until_then, result, err, nil, again, self, keep, scope, fn, ...)
 end
 
 --- Runs fn(tx, ...) in a transaction, the whole of it once or as often as the retry policy says. fn returns a result,
@@ -205,7 +205,17 @@ end
 ---@return any result
 ---@return keel.Error? err
 function Client:transaction(what, fn, ...)
-  return transact_as(self, what, true, fn, ...)
+  return transact_as(self, what, true, nil, fn, ...)
+end
+
+--- The same for one that is about a thread, or a run and its thread: on a server others write elsewhere meanwhile.
+---@param scope? { thread_id?: string, run_id?: string, idempotency_key?: string, user_id?: string } nil: anything
+---@param what string for the log
+---@param fn fun(tx: keel.Transaction, ...): any, keel.Error?
+---@return any result
+---@return keel.Error? err
+function Client:transaction_on(scope, what, fn, ...)
+  return transact_as(self, what, true, scope, fn, ...)
 end
 
 --- The same, but rolls back whatever fn did.
@@ -214,7 +224,7 @@ end
 ---@return any result
 ---@return keel.Error? err
 function Client:rehearsal(what, fn, ...)
-  return transact_as(self, what, false, fn, ...)
+  return transact_as(self, what, false, nil, fn, ...)
 end
 
 --- Whether the store has a method.

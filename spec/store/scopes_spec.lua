@@ -1,0 +1,126 @@
+--- On a server a transaction has for itself what it is about, and others write elsewhere meanwhile.
+local support = require "support"
+
+describe("A transaction about a thread, on a server,", function()
+  if not os.getenv "KEEL_TEST_POSTGRES" then return pending "KEEL_TEST_POSTGRES names no server" end
+  local one, other
+  before_each(function()
+    local uri = support.server_uri()
+    one, other = support.open(uri, { lock_timeout = 0.05 }), support.open(uri, { lock_timeout = 0.05 })
+    assert(one:put("of_a", { thread_id = "a", session_id = one:session_id() }))
+    assert(other:put("of_b", { thread_id = "b", session_id = other:session_id() }))
+  end)
+  after_each(support.clean_up)
+
+  local function busy(done, err)
+    assert.is_nil(done)
+    assert.equal("busy", err.code)
+    assert.is_true(err.transient)
+  end
+
+  it("leaves other threads to others, who get their answers while it is open", function()
+    local tx <close> = assert(one:begin { thread_id = "a" })
+    assert(tx:update_status("of_a", "running"))
+    assert(other:update_status("of_b", "running"))
+    assert(other:put("second", { thread_id = "c" }))
+    assert(other:append_event { kind = "noted" })
+    assert(tx:commit())
+    local kinds = {}
+    for _, event in ipairs(assert(one:read_events(nil, 20)).events) do
+      kinds[#kinds + 1] = ("%d %s %s"):format(event.id, event.kind, event.run_id or "-")
+    end
+    assert.same({ "1 run_created of_a", "2 run_created of_b", "3 run_started of_b", "4 run_created second", "5 noted -",
+      "6 run_started of_a" }, kinds)
+    assert.same({}, one:verify())
+  end)
+
+  it("keeps others off its own thread, by thread and by run", function()
+    local tx <close> = assert(one:begin { thread_id = "a" })
+    busy(other:update_status("of_a", "running"))
+    busy(other:put("newcomer", { thread_id = "a" }))
+    busy(other:begin { run_id = "of_a" })
+    busy(other:begin { thread_id = "a" })
+    tx:rollback()
+    assert(other:update_status("of_a", "running"))
+  end)
+
+  it("keeps off whoever wants the whole store, and is kept off", function()
+    do
+      local tx <close> = assert(one:begin { run_id = "of_a" })
+      busy(other:begin())
+      busy(other:claim_next())
+      assert(tx:update_status("of_a", "running"))
+    end
+    local tx <close> = assert(one:begin())
+    busy(other:update_status("of_b", "running"))
+    assert(tx:update_status("of_b", "running"))
+  end)
+
+  it("takes another thread that is free, and is busy when it is not; trying again has the whole store", function()
+    do
+      local tx <close> = assert(one:begin { thread_id = "a" })
+      assert(tx:update_status("of_b", "running"))
+      busy(other:update_status("of_b", "success"))
+      assert(tx:commit())
+    end
+    local tx = assert(one:begin { thread_id = "a" })
+    local held = assert(other:begin { thread_id = "b" })
+    busy(tx:update_status("of_b", "success"))
+    tx:rollback()
+    held:rollback()
+    local again <close> = assert(one:begin { thread_id = "a" })
+    busy(other:append_event { kind = "noted" })
+    assert(again:update_status("of_b", "success"))
+    assert(again:commit())
+    assert(other:append_event { kind = "noted" }) -- and the one after that keeps to what it is about
+    local third <close> = assert(one:begin { thread_id = "a" })
+    assert(third and other:append_event { kind = "noted" })
+  end)
+
+  it("lets one after the other look for an idempotency key, whatever threads they are on", function()
+    local tx <close> = assert(one:begin { thread_id = "a", idempotency_key = "k", user_id = "u" })
+    busy(other:begin { thread_id = "c", idempotency_key = "k", user_id = "u" })
+    busy(other:put("keyed", { thread_id = "c", idempotency_key = "k", user_id = "u" }))
+    local third <close> = assert(other:begin { thread_id = "c", idempotency_key = "k" })
+    assert(tx and third)
+  end)
+
+  it("wants one of a thread and a run, and names that are names", function()
+    local _, err = one:begin { thread_id = "a", run_id = "of_a" }
+    assert.equal("invalid_request", err.code)
+    _, err = one:begin { thread_id = "" }
+    assert.equal("invalid_request", err.code)
+    assert.equal("thread_id", err.field)
+    _, err = one:begin { run_id = "a\0b" }
+    assert.equal("run_id", err.field)
+    assert.has_error(function() one:begin { thread = "a" } end)
+  end)
+
+  it("sees its own events before they are written, and undoes them with a savepoint", function()
+    local cursor = assert(one:read_events(nil, 20)).cursor
+    local tx <close> = assert(one:begin { thread_id = "a" })
+    local function kinds()
+      local list = {}
+      for _, event in ipairs(assert(tx:read_events(cursor, 20)).events) do
+        list[#list + 1] = event.kind
+      end
+      return table.concat(list, " ")
+    end
+    local mark = assert(tx:savepoint())
+    assert(tx:update_status("of_a", "running"))
+    local inner = assert(tx:savepoint())
+    assert(tx:update_status("of_a", "success"))
+    assert(tx:rollback_to(inner))
+    assert.equal("run_started", kinds())
+    assert(tx:update_status("of_a", "error"))
+    assert.equal("run_started run_finished", kinds())
+    assert(tx:rollback_to(mark))
+    assert.equal("", kinds())
+    assert(tx:update_status("of_a", "interrupted"))
+    assert(tx:commit())
+    local last = assert(one:read_events(cursor, 20)).events
+    assert.equal(1, #last)
+    assert.equal(3, last[1].id)
+    assert.same({}, one:verify())
+  end)
+end)
