@@ -190,6 +190,7 @@ enum keel_code keel_write_begin_on(struct keel_store *store, const struct keel_s
 		code = begin_write(store, scope, first, err);
 	if (code != KEEL_OK && first)
 		keel_reset(first);
+	KEEL_ASSERT(code != KEEL_OK || store->session > 0);
 	KEEL_ASSERT(code != KEEL_OK || store->sql->driver->in_transaction(store->sql));
 	return code;
 }
@@ -199,6 +200,7 @@ enum keel_code keel_write_cover(struct keel_store *store, struct keel_text threa
 {
 	const struct keel_sql_driver *driver = store->sql->driver;
 	bool covers = true;
+	KEEL_ASSERT(thread_id.data && driver->in_transaction(store->sql));
 	*late = false;
 	enum keel_code code = driver->cover ? driver->cover(store->sql, thread_id, &covers, late, err) : KEEL_OK;
 	if (code == KEEL_OK && !covers) {
