@@ -278,6 +278,14 @@ static enum keel_code check_end(struct keel_store *store, const struct keel_run 
 	return code;
 }
 
+/* Whether a newcomer may concern runs of other threads: by what it waits for, or by the line that it shares. */
+static bool may_reach_far(const struct keel_run *fresh)
+{
+	return KEEL_RUN_HAS(fresh, SLOTS) || KEEL_RUN_HAS(fresh, RATES) || KEEL_RUN_HAS(fresh, AFTER) ||
+		   KEEL_RUN_HAS(fresh, WAITS_FOR) ||
+		   (KEEL_RUN_HAS(fresh, CLAIMABLE) && KEEL_RUN_HAS(fresh, HANDLER) && !KEEL_RUN_HAS(fresh, CONCURRENCY));
+}
+
 /* Checks what is put, and begins the write. */
 static enum keel_code begin_put(struct keel_store *store, struct keel_run *fresh, struct keel_text note,
 								struct keel_statement *first, struct keel_run *written, struct keel_error *err)
@@ -293,9 +301,8 @@ static enum keel_code begin_put(struct keel_store *store, struct keel_run *fresh
 	enum keel_code code = keel_run_check(fresh, err);
 	if (code == KEEL_OK)
 		code = keel_check_document(note, "note", err);
-	bool shares_line =
-		KEEL_RUN_HAS(fresh, CLAIMABLE) && KEEL_RUN_HAS(fresh, HANDLER) && !KEEL_RUN_HAS(fresh, CONCURRENCY);
-	if (KEEL_RUN_HAS(fresh, SLOTS) || KEEL_RUN_HAS(fresh, RATES) || KEEL_RUN_HAS(fresh, WAITS_FOR) || shares_line)
+	bool far = may_reach_far(fresh);
+	if (far)
 		scope = (struct keel_sql_scope){.kind = KEEL_SCOPE_STORE};
 	else if (KEEL_RUN_HAS(fresh, THREAD_ID))
 		scope = (struct keel_sql_scope){KEEL_SCOPE_THREAD, fresh->thread_id, fresh->idempotency_key, fresh->user_id};
@@ -303,11 +310,12 @@ static enum keel_code begin_put(struct keel_store *store, struct keel_run *fresh
 		code = keel_write_begin_on(store, &scope, first, err);
 	if (code != KEEL_OK)
 		return code;
-	if (KEEL_RUN_HAS(fresh, THREAD_ID)) {
+	if (far)
+		code = keel_write_cover_all(store, err);
+	else if (KEEL_RUN_HAS(fresh, THREAD_ID))
 		code = keel_write_cover(store, fresh->thread_id, &late, err);
-		if (code != KEEL_OK)
-			return keel_write_end(store, code, false, err);
-	}
+	if (code != KEEL_OK)
+		return keel_write_end(store, code, false, err);
 	KEEL_ASSERT(keel_run_is_whole(fresh));
 	if (KEEL_RUN_HAS(fresh, LEASE_EXPIRES_AT) && !KEEL_RUN_GIVES(fresh, LEASE_US)) {
 		int64_t now = keel_store_now(store);

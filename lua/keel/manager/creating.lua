@@ -21,7 +21,7 @@ end
 -- What is looked at and changed for a newcomer: a thread, or, by what it shares with runs of others, anything.
 local function scope_of(request)
   local fields = request.fields
-  if fields.slots or fields.rates or (fields.claimable and fields.handler) then return nil end
+  if fields.slots or fields.rates or fields.after or (fields.claimable and fields.handler) then return nil end
   return { thread_id = request.thread_id, idempotency_key = fields.idempotency_key, user_id = fields.user_id }
 end
 
