@@ -153,8 +153,13 @@ static enum keel_code append(struct keel_store *store, const struct keel_event *
 	if (code != KEEL_OK)
 		return code;
 	stamped.at = keel_store_now(store);
-	code = keel_event_write(store, &stamped, id, err);
-	return keel_write_end(store, code, true, err);
+	/* On a server whoever asks for the id before the commit keeps others waiting. */
+	bool own = !store->open;
+	code = keel_event_write(store, &stamped, own ? NULL : id, err);
+	code = keel_write_end(store, code, true, err);
+	if (code == KEEL_OK && own && id)
+		*id = store->last_event;
+	return code;
 }
 
 enum keel_code keel_event_append(struct keel_store *store, const struct keel_event *event, int64_t *id,
