@@ -104,6 +104,28 @@ struct keel_stats {
 /* Counts what there is, in one picture. Takes time in proportion to the rows, of the smallest index of each sort. */
 KEEL_API enum keel_code keel_store_stats(struct keel_store *store, struct keel_stats *stats, struct keel_error *err);
 
+/* What there is to know of the server that has a store, for those who look after it. */
+struct keel_server {
+	int64_t version;             /* as 150004 */
+	bool standby;                /* it can only be read */
+	bool fsync;                  /* false: a crash of its machine may damage the store */
+	bool autovacuum;             /* false: nobody takes deleted rows away */
+	bool has_standbys;           /* it is told to wait for others (synchronous_standby_names) */
+	char synchronous_commit[16]; /* what a commit waits for, as it is set for this role and database */
+	char lacking[256];           /* rights that a process which writes needs and this role lacks; "": none */
+	int64_t clock;               /* what its clock said, microseconds since the epoch */
+	int64_t skew_us;             /* so far it is ahead of the store's clock; as good as a trip to it is quick */
+	int64_t oldest_us;           /* so long the oldest open transaction has kept deleted rows where they are. Of other
+	                                roles' transactions only some roles are told. */
+	int64_t oldest_pid;          /* the server's process that has it; 0: it is a prepared one */
+	int64_t rows, dead_rows;     /* of the store's tables, as the server estimates */
+	int64_t connections;         /* there are, to all its databases */
+	int64_t connections_max;     /* so many may be, for a role like this one */
+};
+
+/* Asks the server. Fails with KEEL_NOT_SUPPORTED for a store that is on none. */
+KEEL_API enum keel_code keel_store_server(struct keel_store *store, struct keel_server *server, struct keel_error *err);
+
 #ifdef __cplusplus
 }
 #endif

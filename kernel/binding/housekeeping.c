@@ -167,6 +167,35 @@ static int op_stats(lua_State *L, struct keel_store *store, struct keel_error *e
 	return 1;
 }
 
+/* server(): what there is to know of the server that has the store: { version, standby, fsync, autovacuum,
+ * has_standbys, synchronous_commit, lacking, clock_skew, oldest, oldest_pid, rows, dead_rows, connections,
+ * connections_max }. Fails with not_supported for a store that is on none. */
+static int op_server(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	struct keel_server server;
+	if (keel_store_server(store, &server, err) != KEEL_OK)
+		return -1;
+	lua_createtable(L, 0, 14);
+	keel_lua_set_integer(L, "version", server.version);
+	keel_lua_set_flag(L, "standby", server.standby);
+	keel_lua_set_flag(L, "fsync", server.fsync);
+	keel_lua_set_flag(L, "autovacuum", server.autovacuum);
+	keel_lua_set_flag(L, "has_standbys", server.has_standbys);
+	keel_lua_set_word(L, "synchronous_commit", server.synchronous_commit);
+	if (server.lacking[0])
+		keel_lua_set_word(L, "lacking", server.lacking);
+	lua_pushnumber(L, (lua_Number)server.skew_us / 1e6);
+	lua_setfield(L, -2, "clock_skew");
+	lua_pushnumber(L, (lua_Number)server.oldest_us / 1e6);
+	lua_setfield(L, -2, "oldest");
+	keel_lua_set_integer(L, "oldest_pid", server.oldest_pid);
+	keel_lua_set_integer(L, "rows", server.rows);
+	keel_lua_set_integer(L, "dead_rows", server.dead_rows);
+	keel_lua_set_integer(L, "connections", server.connections);
+	keel_lua_set_integer(L, "connections_max", server.connections_max);
+	return 1;
+}
+
 static const char PROBLEMS[] = "keel.store.problems";
 
 static int problems_gc(lua_State *L)
@@ -194,8 +223,13 @@ static int op_verify(lua_State *L, struct keel_store *store, struct keel_error *
 }
 
 const struct keel_lua_method keel_lua_housekeeping_methods[] = {
-	{"backup", op_backup, KEEL_LUA_READS},          {"copy", op_copy, KEEL_LUA_READS},
-	{"compact", op_compact, KEEL_LUA_READS},        {"write_back", op_write_back, KEEL_LUA_READS},
-	{"prune_step", op_prune_step, KEEL_LUA_WRITES}, {"stats", op_stats, KEEL_LUA_READS},
-	{"verify", op_verify, KEEL_LUA_READS},          KEEL_LUA_METHODS_END,
+	{"backup", op_backup, KEEL_LUA_READS},
+	{"copy", op_copy, KEEL_LUA_READS},
+	{"compact", op_compact, KEEL_LUA_READS},
+	{"write_back", op_write_back, KEEL_LUA_READS},
+	{"prune_step", op_prune_step, KEEL_LUA_WRITES},
+	{"stats", op_stats, KEEL_LUA_READS},
+	{"server", op_server, KEEL_LUA_READS},
+	{"verify", op_verify, KEEL_LUA_READS},
+	KEEL_LUA_METHODS_END,
 };

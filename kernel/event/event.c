@@ -83,8 +83,9 @@ enum keel_code keel_event_write(struct keel_store *store, const struct keel_even
 		code = keel_execute(store, "INSERT INTO events_of_runtime (runtime_id, id) VALUES (?1, ?2)", err,
 							keel_value_text(event->runtime_id), keel_value_int(written));
 	if (code == KEEL_OK && event->worker_ref.data)
-		code = keel_execute(store, "INSERT INTO events_of_worker (worker_ref, id) VALUES (?1, ?2)", err,
-							keel_value_text(event->worker_ref), keel_value_int(written));
+		code = keel_execute(store,
+							"INSERT INTO events_of_worker (worker_ref, id) VALUES (" KEEL_WORKER_REF_KEY("?1") ", ?2)",
+							err, keel_value_text(event->worker_ref), keel_value_int(written));
 	return code;
 }
 

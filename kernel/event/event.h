@@ -7,6 +7,10 @@
 #include "base/buffer.h"
 #include "store/store.h"
 
+/* What of a worker_ref finds its events, in SQL: characters that fit an entry of an index, of which the refs that the
+ * kernel makes have no more. Readers compare the rest. */
+#define KEEL_WORKER_REF_KEY(ref) "substr(" ref ", 1, 640)"
+
 /* Appends an event as it is, in the open transaction. `id` may be NULL. */
 enum keel_code keel_event_write(struct keel_store *store, const struct keel_event *event, int64_t *id,
 								struct keel_error *err);

@@ -11,17 +11,18 @@ enum { CONNECTIONS_TRIED = 3 }; /* in one look at the log */
 #define EVENT_COLUMNS "e.id, kind, at, e.runtime_id, e.thread_id, e.run_id, e.worker_ref, message, data"
 
 /* The filter that narrows most decides what is walked; the others are looked at row by row. Events of a run or thread
- * are found by blocks, then among those behind the last full one. */
+ * are found by blocks, then among those behind the last full one. A walk goes in pieces, as a server sends all that it
+ * was asked for. */
 #define OF_BLOCKS(table, column)                                                               \
 	"SELECT " EVENT_COLUMNS " FROM " table " b CROSS JOIN events e WHERE b." column " = ?2"    \
 	" AND b.block >= (?1 + 63) / 64 AND e.id BETWEEN CASE WHEN ?1 > b.block * 64 - 63 THEN ?1" \
-	" ELSE b.block * 64 - 63 END AND b.block * 64 AND e." column " = ?2 ORDER BY b.block, e.id"
+	" ELSE b.block * 64 - 63 END AND b.block * 64 AND e." column " = ?2 ORDER BY b.block, e.id LIMIT ?3"
 #define OF_TAIL(column)                                                                                              \
 	"SELECT " EVENT_COLUMNS " FROM events e WHERE e.id > (SELECT CASE WHEN ?1 > (max(id) - 1) / 64 * 64 THEN ?1 - 1" \
-	" ELSE (max(id) - 1) / 64 * 64 END FROM events) AND e." column " = ?2 ORDER BY e.id"
-#define OF_LIST(table, column)                                                                             \
-	"SELECT " EVENT_COLUMNS " FROM " table " b CROSS JOIN events e WHERE b." column " = ?2 AND b.id >= ?1" \
-	" AND e.id = b.id ORDER BY b.id"
+	" ELSE (max(id) - 1) / 64 * 64 END FROM events) AND e." column " = ?2 ORDER BY e.id LIMIT ?3"
+#define OF_LIST(table, column, key)                                                                             \
+	"SELECT " EVENT_COLUMNS " FROM " table " b CROSS JOIN events e WHERE b." column " = " key " AND b.id >= ?1" \
+	" AND e.id = b.id ORDER BY b.id LIMIT ?3"
 
 /* What to read, one after the other. */
 struct walks {
@@ -34,12 +35,14 @@ static struct walks walks_for(const struct keel_event_query *query)
 	if (query->run_id.data)
 		return (struct walks){OF_BLOCKS("events_of_run", "run_id"), OF_TAIL("run_id"), query->run_id};
 	if (query->worker_ref.data)
-		return (struct walks){OF_LIST("events_of_worker", "worker_ref"), NULL, query->worker_ref};
+		return (struct walks){OF_LIST("events_of_worker", "worker_ref", KEEL_WORKER_REF_KEY("?2")), NULL,
+							  query->worker_ref};
 	if (query->thread_id.data)
 		return (struct walks){OF_BLOCKS("events_of_thread", "thread_id"), OF_TAIL("thread_id"), query->thread_id};
 	if (query->runtime_id.data)
-		return (struct walks){OF_LIST("events_of_runtime", "runtime_id"), NULL, query->runtime_id};
-	return (struct walks){"SELECT " EVENT_COLUMNS " FROM events e WHERE e.id >= ?1 ORDER BY e.id", NULL, {NULL, 0}};
+		return (struct walks){OF_LIST("events_of_runtime", "runtime_id", "?2"), NULL, query->runtime_id};
+	return (struct walks){
+		"SELECT " EVENT_COLUMNS " FROM events e WHERE e.id >= ?1 ORDER BY e.id LIMIT ?3", NULL, {NULL, 0}};
 }
 
 static bool same(struct keel_text wanted, struct keel_text found)
@@ -146,52 +149,76 @@ static enum keel_code damaged_log(const struct keel_store *store, int64_t id, st
 					 (long long)id);
 }
 
-/* Reads rows from id `next` on. Ids are without gaps: where no filter leaves rows out, the next one has the next id.
- * The first one may be missing because it was pruned since: *missing says so, and the caller has to look. */
-static enum keel_code read_page(struct keel_store *store, struct keel_statement *select,
-								const struct keel_event_query *query, int64_t next, bool dense, bool *missing,
-								struct keel_events *list, struct keel_error *err)
+/* A page being read. */
+struct reading {
+	struct keel_store *store;
+	const struct keel_event_query *query;
+	struct keel_events *list;
+	int64_t next;  /* the id that the next row has, or a higher one */
+	bool dense;    /* ids are without gaps: where no filter leaves rows out, the next row has that id */
+	bool missing;  /* but not the first one, which may have been pruned since: the caller has to look */
+	size_t bytes;  /* of the texts in the list */
+	int64_t piece; /* rows that one statement gives at most */
+};
+
+enum { FILTERED_PIECE = 256 };
+
+static enum keel_code add_event(struct reading *page, struct keel_statement *select, struct keel_error *err)
 {
+	struct keel_events *list = page->list;
+	struct keel_event *items = keel_make_room(list->items, list->count, &list->capacity, sizeof *items);
+	if (!items)
+		return keel_fail_memory(err);
 	struct keel_arena *arena = list->memory;
-	int64_t expected = next;
-	size_t bytes = 0;
-	enum keel_code code;
-	bool row;
-	for (code = keel_first_step(store, select, &row, err); code == KEEL_OK && row;
-		 code = keel_step(select, &row, err)) {
-		int64_t id = keel_column_int(select, 0);
-		*missing = dense && expected == next && id > next;
-		if (*missing)
-			break;
-		if (id < expected || (dense && id != expected) || keel_column_null(select, 1)) {
-			code = damaged_log(store, id, err);
-			break;
-		}
-		expected = id + 1;
-		bool matching;
-		if (!matches(query, select, &matching)) {
-			code = keel_fail_memory(err);
-			break;
-		}
-		if (!matching)
-			continue;
-		if ((int64_t)list->count == query->limit || bytes >= KEEL_PAGE_BYTES) {
-			list->has_more = true;
-			break;
-		}
-		struct keel_event *items = keel_make_room(list->items, list->count, &list->capacity, sizeof *items);
-		if (!items) {
-			code = keel_fail_memory(err);
-			break;
-		}
-		list->items = items;
-		code = read_event(select, &list->items[list->count], &arena, &bytes, err);
-		if (code != KEEL_OK)
-			break;
-		list->count++;
-	}
-	keel_reset(select);
+	list->items = items;
+	enum keel_code code = read_event(select, &items[list->count], &arena, &page->bytes, err);
 	list->memory = arena;
+	list->count += code == KEEL_OK;
+	return code;
+}
+
+/* Takes the row under the statement into the page, or says that there are more. */
+static enum keel_code take_row(struct reading *page, struct keel_statement *select, bool is_first,
+							   struct keel_error *err)
+{
+	int64_t id = keel_column_int(select, 0);
+	bool matching;
+	page->missing = page->dense && is_first && id > page->next;
+	if (page->missing)
+		return KEEL_OK;
+	if (id < page->next || (page->dense && id != page->next) || keel_column_null(select, 1))
+		return damaged_log(page->store, id, err);
+	if (!matches(page->query, select, &matching))
+		return keel_fail_memory(err);
+	if (matching && ((int64_t)page->list->count == page->query->limit || page->bytes >= KEEL_PAGE_BYTES)) {
+		page->list->has_more = true;
+		return KEEL_OK;
+	}
+	page->next = id + 1;
+	return matching ? add_event(page, select, err) : KEEL_OK;
+}
+
+/* Reads rows from id page->next on, until the page is full or there are none. */
+static enum keel_code read_walk(struct reading *page, const char *text, struct keel_text key, struct keel_error *err)
+{
+	enum keel_code code = KEEL_OK;
+	int64_t rows = page->piece;
+	bool row = true;
+	while (code == KEEL_OK && rows == page->piece && !page->missing && !page->list->has_more) {
+		struct keel_statement *select;
+		code = keel_query(page->store, text, &select, err, keel_value_int(page->next), keel_value_text(key),
+						  keel_value_int(page->piece));
+		if (code != KEEL_OK)
+			return code;
+		rows = 0;
+		for (code = keel_first_step(page->store, select, &row, err); code == KEEL_OK && row;
+			 code = keel_step(select, &row, err)) {
+			code = take_row(page, select, rows++ == 0, err);
+			if (code != KEEL_OK || page->missing || page->list->has_more)
+				break;
+		}
+		keel_reset(select);
+	}
 	return code;
 }
 
@@ -233,24 +260,19 @@ static enum keel_code read_walks(struct keel_store *store, const struct keel_eve
 								 bool *missing, struct keel_events *list, struct keel_error *err)
 {
 	struct walks walks = walks_for(query);
-	struct keel_statement *select;
-	const struct keel_value values[] = {keel_value_int(next), keel_value_text(walks.key)};
-	const size_t count = walks.key.data ? 2 : 1;
+	struct reading page = {.store = store, .query = query, .list = list, .next = next, .dense = !walks.key.data};
+	bool filters = walks.key.data || query->kinds_count > 0;
+	page.piece = filters && query->limit < FILTERED_PIECE ? FILTERED_PIECE : query->limit + 1;
 	enum keel_code code = walks.second ? keel_read_begin(store, err) : KEEL_OK;
 	if (code != KEEL_OK)
 		return code;
-	code = keel_query_values(store, walks.first, &select, err, values, count);
-	if (code == KEEL_OK)
-		code = read_page(store, select, query, next, !walks.key.data, missing, list, err);
-	if (code == KEEL_OK && walks.second && !list->has_more) {
-		/* It goes on after the first: in a damaged log both could find the same event. */
-		int64_t after = list->count > 0 ? list->items[list->count - 1].id + 1 : next;
-		code = keel_query_values(store, walks.second, &select, err, values, count);
-		if (code == KEEL_OK)
-			code = read_page(store, select, query, after, false, missing, list, err);
-	}
+	code = read_walk(&page, walks.first, walks.key, err);
+	/* It goes on after the first: in a damaged log both could find the same event. */
+	if (code == KEEL_OK && walks.second && !list->has_more)
+		code = read_walk(&page, walks.second, walks.key, err);
 	if (walks.second)
 		keel_read_end(store);
+	*missing = page.missing;
 	return code;
 }
 

@@ -58,7 +58,8 @@ static enum keel_code drop_events(struct keel_store *store, int64_t kept, struct
 		" WHERE id < ?1 AND NOT EXISTS (SELECT 1 FROM events n WHERE n.id >= ?1 AND n.id <= (e.id + 63) / 64 * 64"
 		" AND n.thread_id = e.thread_id))",
 		"DELETE FROM events_of_runtime WHERE (runtime_id, id) IN (SELECT runtime_id, id FROM events WHERE id < ?1)",
-		"DELETE FROM events_of_worker WHERE (worker_ref, id) IN (SELECT worker_ref, id FROM events WHERE id < ?1)",
+		"DELETE FROM events_of_worker WHERE (worker_ref, id) IN (SELECT " KEEL_WORKER_REF_KEY(
+			"worker_ref") ", id FROM events WHERE id < ?1)",
 		"DELETE FROM events WHERE id < ?1 AND id < (SELECT max(id) FROM events)",
 	};
 	enum keel_code code = KEEL_OK;
@@ -229,11 +230,13 @@ enum keel_code keel_store_prune(struct keel_store *store, struct keel_prune *pru
 	enum keel_code code = keel_write_begin(store, err);
 	if (code == KEEL_OK) {
 		struct keel_sql_size size = {0, 0};
+		keel_store_be_patient(store, true); /* a transcript goes whole */
 		code = step(store, &place, found, pruned, err);
 		if (code == KEEL_OK)
 			code = store->sql->driver->size(store->sql, &size, err);
 		pruned->unused_bytes = size.unused;
 		code = keel_write_end(store, code, true, err);
+		keel_store_be_patient(store, false);
 	}
 	keel_free(found);
 	place.limit = prune->limit;

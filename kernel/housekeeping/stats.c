@@ -32,6 +32,7 @@ enum keel_code keel_store_stats(struct keel_store *store, struct keel_stats *sta
 		code = keel_store_prepare(store, text, &select, err);
 	if (code != KEEL_OK)
 		return code;
+	keel_store_be_patient(store, true);
 	code = keel_first_step(store, select, &row, err);
 	for (size_t i = 0; code == KEEL_OK && row && i < sizeof counts / sizeof counts[0]; i++)
 		*counts[i] = keel_column_int(select, (int)i);
@@ -39,6 +40,7 @@ enum keel_code keel_store_stats(struct keel_store *store, struct keel_stats *sta
 	stats->running_runs -= stats->pending_runs; /* counted as in flight */
 	if (code == KEEL_OK)
 		code = store->sql->driver->size(store->sql, &size, err);
+	keel_store_be_patient(store, false);
 	stats->bytes = size.bytes;
 	stats->unused_bytes = size.unused;
 	if (code != KEEL_OK)

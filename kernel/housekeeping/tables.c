@@ -212,8 +212,9 @@ static enum keel_code copy_page(struct table *table, bool is_first, size_t limit
 	size_t keys = is_first ? 0 : table->keys;
 	enum keel_code code =
 		keel_store_prepare(table->from, is_first ? table->first.data : table->next.data, &select, err);
-	if (code == KEEL_OK)
-		code = bind(select, 1, table->last, keys, err);
+	if (code != KEEL_OK)
+		return code;
+	code = bind(select, 1, table->last, keys, err);
 	if (code == KEEL_OK && table->keys)
 		code = keel_bind_int(select, (int)keys + 1, (int64_t)limit, err);
 	while (code == KEEL_OK && (code = keel_step(select, &row, err)) == KEEL_OK && row) {

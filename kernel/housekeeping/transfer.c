@@ -107,6 +107,8 @@ static enum keel_code fill(struct keel_store *from, const struct target *target,
 static enum keel_code make(struct keel_store *from, struct target *target, struct keel_error *err)
 {
 	enum keel_code code = open_target(target, err);
+	if (code == KEEL_OK && target->driver->be_patient)
+		target->driver->be_patient(target->sql, true);
 	if (code == KEEL_OK)
 		code = target->driver->make_ready(target->sql, err);
 	if (code == KEEL_OK)
@@ -153,10 +155,12 @@ enum keel_code keel_store_copy(struct keel_store *store, const char *path, bool 
 		code = keel_read_begin(store, err);
 	if (code != KEEL_OK)
 		return code;
+	keel_store_be_patient(store, true);
 	if (!anyway)
 		code = check_in_flight(store, err);
 	if (code == KEEL_OK)
 		code = finish(&target, make(store, &target, err), err);
 	keel_read_end(store);
+	keel_store_be_patient(store, false);
 	return code;
 }

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "event/event.h"
 #include "housekeeping/contents.h"
 #include "run/line.h"
 #include "run/predicates.h"
@@ -80,8 +81,10 @@ static const struct {
 	{KEEL_STORE_CORRUPT, "events are not found by their runtime or worker",
 	 "SELECT key FROM (SELECT runtime_id AS key, id FROM events WHERE runtime_id IS NOT NULL AND id >="
 	 " (SELECT event_low_water FROM store) EXCEPT SELECT runtime_id, id FROM events_of_runtime) AS lost UNION"
-	 " SELECT key FROM (SELECT worker_ref AS key, id FROM events WHERE worker_ref IS NOT NULL AND id >="
-	 " (SELECT event_low_water FROM store) EXCEPT SELECT worker_ref, id FROM events_of_worker) AS lost"},
+	 " SELECT key FROM (SELECT " KEEL_WORKER_REF_KEY(
+		 "worker_ref") " AS key, id FROM events WHERE worker_ref IS NOT NULL AND id >="
+					   " (SELECT event_low_water FROM store) EXCEPT SELECT worker_ref, id FROM events_of_worker) AS "
+					   "lost"},
 	{KEEL_STORE_CORRUPT, "what is in flight is not looked for where it is: run",
 	 "SELECT run_id " KEEL_RUN_LIVE_FROM "WHERE l.created_at <> r.created_at"
 	 " OR CASE WHEN l.claimable = 1 THEN l.session_id = 0 ELSE l.session_id IS NULL END"
@@ -254,6 +257,7 @@ enum keel_code keel_store_verify(struct keel_store *store, struct keel_problems 
 	if (code != KEEL_OK)
 		return code;
 	const size_t count = sizeof invariants / sizeof invariants[0];
+	keel_store_be_patient(store, true);
 	keel_store_tell(store, 0, (int64_t)count + 2);
 	code = store->sql->driver->check(store->sql, found, &to, &why);
 	if (code == KEEL_OK)
@@ -269,6 +273,7 @@ enum keel_code keel_store_verify(struct keel_store *store, struct keel_problems 
 	if (code == KEEL_OK && !keel_has_enough(&to))
 		code = keel_verify_contents(store, &to, &why);
 	keel_read_end(store);
+	keel_store_be_patient(store, false);
 	/* Damage that stops the look is what was looked for. */
 	if (code == KEEL_STORE_CORRUPT) {
 		found(&to, why.message);

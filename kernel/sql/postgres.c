@@ -43,6 +43,7 @@ static enum keel_code postgres_open(const struct keel_sql_config *config, struct
 		return keel_fail_memory(err);
 	sql->head.driver = &keel_postgres_driver;
 	sql->event = -1;
+	sql->answer_s = POSTGRES_ANSWER_S;
 	sql->readonly = config->readonly;
 	sql->flushes = config->durability == KEEL_DURABILITY_FULL;
 	enum keel_code code = postgres_read_uri(config->uri, &uri, sql->schema, err);
@@ -178,6 +179,11 @@ static enum keel_code postgres_size(struct keel_sql *base, struct keel_sql_size 
 							   " WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'";
 	size->unused = 0; /* vacuuming finds that */
 	return postgres_numbers(postgres_own(base), text, &size->bytes, 1, err);
+}
+
+static void postgres_be_patient(struct keel_sql *base, bool patient)
+{
+	postgres_own(base)->answer_s = patient ? POSTGRES_LONG_S : POSTGRES_ANSWER_S;
 }
 
 static enum keel_code postgres_last_key(struct keel_sql *base, struct keel_text table, int64_t *key,
@@ -338,6 +344,8 @@ const struct keel_sql_driver keel_postgres_driver = {
 		" AND c.relnamespace = current_schema()::regnamespace AND c.relname <> 'schema_version' AND a.attnum > 0"
 		" AND NOT a.attisdropped ORDER BY c.relname, a.attnum",
 	.continue_keys = postgres_continue_keys,
+	.be_patient = postgres_be_patient,
+	.look_at_server = postgres_look_at_server,
 };
 
 const struct keel_sql_driver *keel_postgres(void)

@@ -89,11 +89,20 @@ static void say_nothing(void *data, const char *message)
 	(void)data, (void)message;
 }
 
+/* Has the server notice in some ten seconds that a cable is cut. Not every system that it runs on can do all of this:
+ * then it does without. */
+#define NOTICE_CUTS                                                                                                \
+	"DO $$ DECLARE wish record; BEGIN FOR wish IN SELECT * FROM (VALUES"                                           \
+	" ('client_connection_check_interval', '1s'), ('tcp_keepalives_idle', '5'), ('tcp_keepalives_interval', '2')," \
+	" ('tcp_keepalives_count', '3'), ('tcp_user_timeout', '10000')) wishes (name, setting) LOOP"                   \
+	" BEGIN PERFORM set_config(wish.name, wish.setting, false); EXCEPTION WHEN OTHERS THEN NULL; END;"             \
+	" END LOOP; END $$;"
+
 /* What holds for this connection. The server plans by statistics that a new store does not have: every statement of
  * ours is a search in an index, and is told to be. */
 static enum keel_code configure(struct postgres_sql *sql, struct keel_error *err)
 {
-	char text[1536];
+	char text[2048];
 	PGresult *answer;
 	PQsetNoticeProcessor(sql->db, say_nothing, NULL);
 	if (PQsetnonblocking(sql->db, 1) != 0)
@@ -103,9 +112,7 @@ static enum keel_code configure(struct postgres_sql *sql, struct keel_error *err
 		"SET search_path = \"%s\"; SET client_encoding = UTF8; SET enable_seqscan = off; SET enable_bitmapscan = off;"
 		" SET enable_mergejoin = off; SET enable_hashjoin = off; SET jit = off;"
 		" SET plan_cache_mode = force_generic_plan; SET idle_session_timeout = 0;"
-		" SET idle_in_transaction_session_timeout = '30s'; SET client_connection_check_interval = '1s';"
-		" SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3;"
-		" SET tcp_user_timeout = 10000; SET default_transaction_read_only = %s;"
+		" SET idle_in_transaction_session_timeout = '30s'; " NOTICE_CUTS " SET default_transaction_read_only = %s;"
 		" SET client_min_messages = error; %s"
 		" SELECT pg_backend_pid(), current_setting('server_version_num'), current_setting('server_encoding'),"
 		" pg_is_in_recovery(), checkpoint_lsn, CASE WHEN pg_is_in_recovery() THEN '' ELSE"

@@ -8,7 +8,7 @@
 /* Takes all of the answer to a text; *out is the last result with rows, or the first that failed. */
 static enum keel_code take_all(struct postgres_sql *sql, PGresult **out, struct keel_error *err)
 {
-	int64_t deadline = keel_later(keel_monotonic_us(), POSTGRES_ANSWER_US);
+	int64_t deadline = keel_later(keel_monotonic_us(), sql->answer_s * INT64_C(1000000));
 	PGresult *kept = NULL, *result;
 	enum keel_code code;
 	while ((code = postgres_reach(sql, deadline, err)) == KEEL_OK && (result = PQgetResult(sql->db)) != NULL) {
@@ -22,7 +22,7 @@ static enum keel_code take_all(struct postgres_sql *sql, PGresult **out, struct 
 		/* What comes now would be taken for the answer to something else. */
 		postgres_cut(sql);
 		code = keel_fail(err, KEEL_BUSY, "%s: no answer came for %d s, and the connection was given up", sql->path,
-						 POSTGRES_ANSWER_US / 1000000);
+						 sql->answer_s);
 	}
 	return code;
 }

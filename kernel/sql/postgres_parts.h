@@ -10,7 +10,8 @@
 
 enum {
 	POSTGRES_SCHEMA_MAX = 63,        /* bytes of a name on the server */
-	POSTGRES_ANSWER_US = 60000000,   /* how long an answer may take, whatever the server was told */
+	POSTGRES_ANSWER_S = 60,          /* how long an answer may take, whatever the server was told */
+	POSTGRES_LONG_S = 3600,          /* that of something that looks at the whole store */
 	POSTGRES_LEAST_VERSION = 140000, /* pipelines of libpq, and what the schema uses */
 	POSTGRES_SENT_MAX = 128,         /* statements on their way: more could fill the sockets of both sides */
 	POSTGRES_BYTES_MAX = 65536,      /* and as many bytes of values */
@@ -95,6 +96,7 @@ struct postgres_sql {
 	int64_t connect_us, connect_until; /* how long it may take */
 	struct postgres_era era;
 	int savepoints;
+	int answer_s;                  /* POSTGRES_ANSWER_S, or POSTGRES_LONG_S for a while */
 	int64_t changes, inserted;     /* by the last statement */
 	int64_t lock;                  /* the store's, among the advisory locks */
 	int64_t connection;            /* which one it is, from 1: grows when a lost one was made anew */
@@ -171,7 +173,7 @@ enum keel_code postgres_send(struct postgres_sql *sql, struct postgres_statement
 enum keel_code postgres_drain_until(struct postgres_sql *sql, int64_t deadline_us, struct keel_error *err);
 bool postgres_is_waiting(const struct postgres_sql *sql);
 
-/* The same within POSTGRES_ANSWER_US; later than that the connection is cut. */
+/* The same within answer_s; later than that the connection is cut. */
 enum keel_code postgres_drain(struct postgres_sql *sql, struct keel_error *err);
 
 /* Sends what is queued, and waits for nothing. Cannot fail: whatever waits next will. */
@@ -246,6 +248,9 @@ void postgres_let_go(struct postgres_sql *sql); /* of all that; for one that is 
 bool postgres_news(struct keel_sql *sql);
 void postgres_keep_descriptor(struct keel_sql *sql, int *descriptor);
 int64_t postgres_connection(struct keel_sql *sql);
+
+/* postgres_server.c: a slot of the driver. */
+enum keel_code postgres_look_at_server(struct keel_sql *sql, struct keel_server *server, struct keel_error *err);
 
 /* postgres_transaction.c: slots of the driver. */
 bool postgres_in_transaction(struct keel_sql *sql);

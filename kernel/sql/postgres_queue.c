@@ -138,7 +138,8 @@ enum keel_code postgres_drain_until(struct postgres_sql *sql, int64_t deadline_u
 
 enum keel_code postgres_drain(struct postgres_sql *sql, struct keel_error *err)
 {
-	enum keel_code code = postgres_drain_until(sql, keel_later(keel_monotonic_us(), POSTGRES_ANSWER_US), err);
+	enum keel_code code =
+		postgres_drain_until(sql, keel_later(keel_monotonic_us(), sql->answer_s * INT64_C(1000000)), err);
 	if (!postgres_is_waiting(sql))
 		return code;
 	/* What comes now would be taken for the answer to something else. */
@@ -146,7 +147,7 @@ enum keel_code postgres_drain(struct postgres_sql *sql, struct keel_error *err)
 	forget_sent(sql);
 	sql->failed = sql->open;
 	return keel_fail(err, KEEL_BUSY, "%s: no answer came for %d s, and the connection was given up", sql->path,
-					 POSTGRES_ANSWER_US / 1000000);
+					 sql->answer_s);
 }
 
 /* --- Sending ------------------------------------------------------------------------------------------------------ */

@@ -42,6 +42,8 @@ struct keel_sql_scope {
 	struct keel_text key, user; /* with a thread: an idempotency key, and whose it is; data NULL: none */
 };
 
+struct keel_server;
+
 /* The text of a driver's migration number i + 1; NULL behind the last. Embedded at build from kernel/schema. */
 typedef const char *keel_script(int i);
 keel_script keel_sqlite_script, keel_postgres_script;
@@ -181,6 +183,11 @@ struct keel_sql_driver {
 	/* Has the keys that the database makes from now on go on behind all that are there, and those of `table` behind
 	 * `last`, too. In a writing transaction. */
 	enum keel_code (*continue_keys)(struct keel_sql *sql, struct keel_text table, int64_t last, struct keel_error *err);
+	/* Of a driver whose stores are on a server, NULL of others. What is asked until it is called again looks at much of
+	 * the store: an answer may take an hour. Cannot fail. */
+	void (*be_patient)(struct keel_sql *sql, bool patient);
+	/* Likewise: what there is to know of it, but for `skew_us`. */
+	enum keel_code (*look_at_server)(struct keel_sql *sql, struct keel_server *server, struct keel_error *err);
 };
 
 /* The head of every driver's connection and statement. */

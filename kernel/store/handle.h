@@ -58,6 +58,13 @@ static inline bool keel_store_is_file(const struct keel_store *store)
 	return !store->sql->driver->judge && store->sql->driver->path(store->sql)[0];
 }
 
+/* What is asked of the database until it is called again looks at much of the store, and may take long. */
+static inline void keel_store_be_patient(struct keel_store *store, bool patient)
+{
+	if (store->sql->driver->be_patient)
+		store->sql->driver->be_patient(store->sql, patient);
+}
+
 /* Tells whoever watches how far something has come. */
 static inline void keel_store_tell(const struct keel_store *store, int64_t done, int64_t total)
 {

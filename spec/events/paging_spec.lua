@@ -154,6 +154,28 @@ support.each_store(function(open)
       end
     end)
 
+    it("EVENT-4: a filter finds what is far behind, however few there are", function()
+      local store = open()
+      local long = { runtime_id = ("r"):rep(3000), worker_id = "a" }
+      local other = { runtime_id = long.runtime_id, worker_id = "b" }
+      assert(store:transaction(function(tx)
+        for i = 1, 700 do
+          local is_wanted = i == 1 or i == 600
+          assert(tx:append_event { kind = is_wanted and "wanted" or "note", thread_id = "t",
+            worker_ref = is_wanted and long or i % 300 == 0 and other or nil, run_id = i % 2 == 0 and "even" or nil })
+        end
+      end))
+      assert.same({ 1, 600 }, (read_to_end(store, 1, { kinds = { "wanted" } })))
+      assert.same({ 1, 600 }, (read_to_end(store, 1, { kinds = { "wanted" }, thread_id = "t" })))
+      assert.same({ 600 }, (read_to_end(store, 1, { kinds = { "wanted" }, run_id = "even" })))
+      assert.same({ 1, 600 }, (read_to_end(store, 1, { worker_ref = long })))
+      assert.same({ 300 }, (read_to_end(store, 1, { worker_ref = other })))
+      assert.same({}, store:verify())
+      assert(store:prune { keep_last = 50 })
+      assert.same({}, (read_to_end(store, 1, { worker_ref = long })))
+      assert.same({}, store:verify())
+    end)
+
     it("EVENT-4: a filter holds from any cursor on", function()
       local store = filled(open)
       local all, epoch = support.events(store), assert(store:read_events(nil, 1)).cursor.epoch

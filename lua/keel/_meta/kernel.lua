@@ -273,6 +273,22 @@
 ---@field foreign boolean its pid is counted in another name space: here it is nobody's, or somebody else's
 
 --- Something that verify found.
+---@class keel.Server what there is to know of the server that has a store
+---@field version integer as 150004
+---@field standby boolean it can only be read
+---@field fsync boolean false: a crash of its machine may damage the database
+---@field autovacuum boolean
+---@field has_standbys boolean it is told to wait for others (synchronous_standby_names)
+---@field synchronous_commit string what a commit waits for, as set for this role and database
+---@field lacking? string rights that a process which writes needs and this role lacks
+---@field clock_skew number seconds that its clock is ahead of the store's
+---@field oldest number seconds that the oldest open transaction, as far as the role is told, has lasted
+---@field oldest_pid integer the server's process that has it; 0: a prepared one
+---@field rows integer of the store's tables, estimated
+---@field dead_rows integer the same
+---@field connections integer there are, to all its databases
+---@field connections_max integer so many may be, for a role like this one
+
 ---@class keel.Problem
 ---@field code "store_corrupt"|"store_missing"
 ---@field message string
@@ -871,6 +887,11 @@ function Operations:lease_left(run_id) end
 ---@return keel.Session[]? sessions
 ---@return keel.Error? err
 function Operations:sessions() end
+
+--- What there is to know of the server that has the store. Fails with not_supported for a store that is on none.
+---@return keel.Server? server
+---@return keel.Error? err
+function Operations:server() end
 
 --- What is wrong with the store: at most 100 problems, none when it is sound. Takes time in proportion to the store.
 ---@return keel.Problem[]? problems

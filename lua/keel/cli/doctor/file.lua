@@ -23,6 +23,8 @@ local advices = {
 ---@return string
 function file.advice(code, is_file)
   if is_file == false and code == "io" then return "look at the server, its log, and what the role may do there" end
+  if is_file == false and code == "store_corrupt" then return "unless it is another program's schema, use a backup" end
+  if is_file == false and code == "store_readonly" then return "name the primary, not a standby" end
   if is_file == false and code == "store_missing" then return "'keel exec' makes one" end
   return advices[code] or "look it up under 'Results and errors' in the reference"
 end

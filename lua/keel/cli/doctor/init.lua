@@ -46,6 +46,7 @@ local function look(path, findings, given, is_default)
   end
   if is_file then about_file.look_at_rights(path, findings) end
   about_file.look_at_log(store, log_size, findings)
+  if not is_file then require("keel.cli.doctor.server").look(store, findings) end
   verify(store, findings, given)
   require "keel.cli.doctor.runs"(store, findings)
   require "keel.cli.doctor.schedules"(store, findings)

@@ -1,0 +1,77 @@
+/* postgres_server.c - what there is to know of the server, for those who look after it. Uses: postgres_answer. */
+#include "sql/postgres_parts.h"
+
+#include <keel/housekeeping.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What a process that writes does to tables, and what verify looks at of the counters behind keys. */
+#define LACKING                                                                                          \
+	"SELECT coalesce(left(string_agg(need || ' on ' || relname, ', ' ORDER BY relname, need), 250), '')" \
+	" FROM pg_class c CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) need"             \
+	" WHERE c.relnamespace = current_schema()::regnamespace AND CASE relkind"                            \
+	" WHEN 'r' THEN relname <> 'schema_version' AND NOT has_table_privilege(c.oid, need)"                \
+	" WHEN 'S' THEN need = 'SELECT' AND NOT has_sequence_privilege(c.oid, need) ELSE false END"
+
+/* Since when somebody has looked at rows that were deleted since. Who it is, other roles may not be told. */
+#define OLDEST                                                                                   \
+	"SELECT since, pid FROM (SELECT xact_start AS since, pid FROM pg_stat_activity WHERE pid <>" \
+	" pg_backend_pid() AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL) UNION ALL"      \
+	" SELECT prepared, 0 FROM pg_prepared_xacts) open WHERE since IS NOT NULL ORDER BY since LIMIT 1"
+
+static const char question[] =
+	"SELECT current_setting('server_version_num'), pg_is_in_recovery(), current_setting('fsync')::boolean,"
+	" current_setting('autovacuum')::boolean, current_setting('synchronous_standby_names') <> '',"
+	" (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,"
+	" coalesce((extract(epoch FROM clock_timestamp() - oldest.since) * 1000000)::bigint, 0), coalesce(oldest.pid, 0),"
+	" tables.live, tables.dead, (SELECT sum(numbackends) FROM pg_stat_database),"
+	" least(current_setting('max_connections')::int - CASE WHEN role.rolsuper THEN 0 ELSE"
+	" current_setting('superuser_reserved_connections')::int END, nullif(role.rolconnlimit, -1),"
+	" nullif((SELECT datconnlimit FROM pg_database WHERE datname = current_database()), -1)),"
+	" (SELECT reset_val FROM pg_settings WHERE name = 'synchronous_commit'), (" LACKING ")"
+	" FROM pg_roles role LEFT JOIN (" OLDEST ") oldest ON true, (SELECT coalesce(sum(n_live_tup), 0) AS live,"
+	" coalesce(sum(n_dead_tup), 0) AS dead FROM pg_stat_user_tables WHERE schemaname = current_schema()) tables"
+	" WHERE role.rolname = current_user";
+
+enum { NUMBERS = 12 };
+
+static void copy(char *to, size_t room, const PGresult *answer, int column)
+{
+	snprintf(to, room, "%s", PQgetvalue(answer, 0, column));
+}
+
+enum keel_code postgres_look_at_server(struct keel_sql *base, struct keel_server *server, struct keel_error *err)
+{
+	PGresult *answer;
+	int64_t numbers[NUMBERS];
+	struct postgres_sql *sql = postgres_own(base);
+	enum keel_code code = postgres_revive(sql, err);
+	if (code == KEEL_OK)
+		code = postgres_exec(sql, question, &answer, err);
+	if (code != KEEL_OK)
+		return code;
+	for (int i = 0; i < NUMBERS; i++) {
+		const char *value = PQntuples(answer) ? PQgetvalue(answer, 0, i) : "";
+		numbers[i] = value[0] == 't' ? 1 : strtoll(value, NULL, 10);
+	}
+	*server = (struct keel_server){.version = numbers[0],
+								   .standby = numbers[1],
+								   .fsync = numbers[2],
+								   .autovacuum = numbers[3],
+								   .has_standbys = numbers[4],
+								   .clock = numbers[5],
+								   .oldest_us = numbers[6],
+								   .oldest_pid = numbers[7],
+								   .rows = numbers[8],
+								   .dead_rows = numbers[9],
+								   .connections = numbers[10],
+								   .connections_max = numbers[11]};
+	if (PQntuples(answer)) {
+		copy(server->synchronous_commit, sizeof server->synchronous_commit, answer, NUMBERS);
+		copy(server->lacking, sizeof server->lacking, answer, NUMBERS + 1);
+	}
+	PQclear(answer);
+	return KEEL_OK;
+}
