@@ -161,7 +161,7 @@ static enum keel_code read_options(struct postgres_sql *sql, struct keel_error *
 			sql->hosts = true;
 	}
 	if (sql->connect_us <= 0)
-		sql->connect_us = POSTGRES_ANSWER_US;
+		sql->connect_us = POSTGRES_ANSWER_S * INT64_C(1000000);
 	PQconninfoFree(options);
 	return options ? KEEL_OK : keel_fail_memory(err);
 }

@@ -28,6 +28,7 @@ function M.fill(store)
       assert(tx:append_event { kind = "note", run_id = "ended", thread_id = "t", data = { number = i } })
     end
   end))
+  assert(runs:schedule("nightly", { cron = "0 4 * * *", thread_id = "nights" }))
   local runtime = runtimes.open(store)
   assert(runtime:create_worker())
   runtimes.say(runtime, runtimes.worker(runtime), "a", "b")
