@@ -86,6 +86,18 @@ function support.each_store(body)
   end
 end
 
+--- Runs the same specs on a store in a file and, where there is a server, on one there: what is about several handles
+--- or processes. `body(place, backend)`; `place()` gives a path or uri where no store is yet.
+function support.each_shared(name, body)
+  local places = { sqlite = support.path, postgres = support.server_uri }
+  for _, backend in ipairs { "sqlite", os.getenv "KEEL_TEST_POSTGRES" and "postgres" or nil } do
+    busted.describe(("%s [#%s]"):format(name, backend), function()
+      busted.after_each(support.clean_up)
+      body(places[backend], backend)
+    end)
+  end
+end
+
 --- A clock that stands still until it is moved: { read = function, advance = function(seconds) }.
 support.clock = keel.testing.clock
 

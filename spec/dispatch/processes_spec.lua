@@ -24,8 +24,7 @@ local function prepare(dispatcher, machine, hash)
   return dispatcher:prepare_atomic(machine or "m1", hash or "h1", function() return { test_dir = "/srv/t" } end)
 end
 
-describe("Twenty processes that prepare on one machine with three hashes", function()
-  after_each(support.clean_up)
+support.each_shared("Twenty processes that prepare on one machine with three hashes", function(place)
 
   -- One round: everybody is told at once. Gives the answers.
   local function everybody(children, machine)
@@ -36,7 +35,7 @@ describe("Twenty processes that prepare on one machine with three hashes", funct
   end
 
   it("DISPATCH-4: get exactly one created, and all others name that run, ten times out of ten", function()
-    local path, children = support.path(), {}
+    local path, children = place(), {}
     local store = support.open(path, { durability = "off" })
     local dispatcher = keel.dispatcher { store = store }
     for i = 1, PROCESSES do children[i] = support.spawn(CONTENDER, { path, "h" .. i % HASHES }) end
@@ -62,14 +61,13 @@ describe("Twenty processes that prepare on one machine with three hashes", funct
   end)
 end)
 
-describe("A dispatcher that is killed", function()
+support.each_shared("A dispatcher that is killed", function(place)
   local path, store, dispatcher
   before_each(function()
-    path = support.path()
+    path = place()
     store = support.open(path)
     dispatcher = keel.dispatcher { store = store }
   end)
-  after_each(support.clean_up)
 
   -- The id of a run that a process made, started if `start`, and was killed over.
   local function dead_run(start)

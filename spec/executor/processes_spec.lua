@@ -32,16 +32,15 @@ local WORKER = [[
   say(executor:stats().ended)
 ]]
 
-describe("Executors among processes", function()
+support.each_shared("Executors among processes", function(place)
   local path, store, runs
 
   before_each(function()
-    path = support.path()
+    path = place()
     store = support.open(path, { durability = "off" })
     runs = support.manager(store)
   end)
   after_each(executors.clean_up)
-  after_each(support.clean_up)
 
   local function worker(concurrency)
     local child = support.spawn(WORKER, { path, concurrency or 8 })

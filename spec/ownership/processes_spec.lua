@@ -29,11 +29,10 @@ local function recover(store)
   return assert(support.manager(store):reconcile_orphaned_inflight_runs { error = "lost" })
 end
 
-describe("Among processes", function()
-  after_each(support.clean_up)
+support.each_shared("Among processes", function(place)
 
   it("OWN-2: starting a second process on the store hurts nobody", function()
-    local path = support.path()
+    local path = place()
     local child = owner(path, 4)
     local store = support.open(path)
     assert.same({}, recover(store))
@@ -44,7 +43,7 @@ describe("Among processes", function()
   end)
 
   it("OWN-2: another handle of this process is alive as well", function()
-    local path = support.path()
+    local path = place()
     local one, two = support.open(path), support.open(path)
     local run = assert(support.manager(one):create "t")
     assert.same({}, recover(two))
@@ -53,7 +52,7 @@ describe("Among processes", function()
   end)
 
   it("OWN-3: the moment an owner dies by kill -9, all its runs are orphans", function()
-    local path = support.path()
+    local path = place()
     local store = support.open(path)
     local child = owner(path, 7)
     assert.same({}, recover(store))
@@ -68,7 +67,7 @@ describe("Among processes", function()
   end)
 
   it("OWN-3: an owner that ends in order leaves orphans just so", function()
-    local path = support.path()
+    local path = place()
     local child = owner(path, 3)
     child:say "go"
     child:finish()
@@ -76,7 +75,7 @@ describe("Among processes", function()
   end)
 
   it("OWN-3: only the dead owner's runs are taken", function()
-    local path = support.path()
+    local path = place()
     owner(path, 3):kill()
     local alive = owner(path, 2)
     local store = support.open(path)
@@ -87,7 +86,7 @@ describe("Among processes", function()
   end)
 
   it("OWN-4: of two reconcilers at once each orphan is reported by exactly one", function()
-    local path, orphans = support.path(), 60
+    local path, orphans = place(), 60
     owner(path, orphans):kill()
     local reconcilers = {}
     for i = 1, 2 do
@@ -118,14 +117,14 @@ describe("Among processes", function()
   end)
 
   it("OWN-4: of two managers on one store, one after the other, the first reports all", function()
-    local path = support.path()
+    local path = place()
     owner(path, 3):kill()
     local one, two = support.open(path), support.open(path)
     assert.same({ 3, 0 }, { #recover(one), #recover(two) })
   end)
 
   it("a late writer is refused after its run was recovered, and told", function()
-    local path = support.path()
+    local path = place()
     local store, other = support.open(path), support.open(path)
     local manager = support.manager(store)
     local run = assert(manager:create "t")

@@ -29,12 +29,11 @@ local OWNER = [[
   end
 ]]
 
-describe("Across processes", function()
+support.each_shared("Across processes", function(place)
   local path, store, clock
-  after_each(support.clean_up)
 
   before_each(function()
-    path, clock = support.path(), support.clock(os.time())
+    path, clock = place(), support.clock(os.time())
     store = support.open(path, { durability = "normal", clock = clock.read, monotonic = clock.read })
   end)
 

@@ -41,12 +41,11 @@ local function most_in_flight(events)
   return most, created, inflight
 end
 
-describe("Eight processes that admit on the same threads under reject", function()
-  after_each(support.clean_up)
+support.each_shared("Eight processes that admit on the same threads under reject", function(place)
 
   it("RUN-23: never have two runs of a thread in flight, and never see busy", function()
     local keel = require "keel"
-    local path, children = support.path(), {}
+    local path, children = place(), {}
     support.open(path):close()
     for i = 1, PROCESSES do children[i] = support.spawn(CONTENDER, { path, THREADS, SECONDS, i }) end
     for _, child in ipairs(children) do child:expect "ready" end
@@ -72,8 +71,7 @@ describe("Eight processes that admit on the same threads under reject", function
   end)
 end)
 
-describe("A caller that dies", function()
-  after_each(support.clean_up)
+support.each_shared("A caller that dies", function(place)
 
   --- A child that admits a run on thread "t", and maybe starts it, and is killed.
   local function dead_callers_run(path, start)
@@ -92,7 +90,7 @@ describe("A caller that dies", function()
 
   for _, start in ipairs { false, true } do
     it("RUN-40: " .. (start and "after" or "before") .. " the start leaves nothing that blocks the thread", function()
-      local path = support.path()
+      local path = place()
       local store = support.open(path)
       local dead = dead_callers_run(path, start)
       local run, how = support.manager(store):create_or_reject "t"
@@ -103,7 +101,7 @@ describe("A caller that dies", function()
   end
 
   it("RUN-40: its run is recovered in the same transaction as the next admission", function()
-    local path = support.path()
+    local path = place()
     local store = support.open(path)
     local dead = dead_callers_run(path, true)
     local broken = support.manager((support.wrap(store, { tx = { put = support.fail(1, support.broken()) } })))
@@ -116,7 +114,7 @@ describe("A caller that dies", function()
   end)
 
   it("RUN-40: a live one's run is still in the way", function()
-    local path = support.path()
+    local path = place()
     local child = support.spawn([[
       local manager = keel.run_manager { store = assert(keel.open((...))) }
       say(assert(manager:create_or_reject("t")).run_id)

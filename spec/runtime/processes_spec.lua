@@ -4,11 +4,10 @@ local support = require "support"
 
 local SECONDS = tonumber(os.getenv "KEEL_SECONDS") or 2
 
-describe("[#sqlite] Four processes", function()
-  after_each(support.clean_up)
+support.each_shared("Four processes", function(place)
 
   it("WORKER-14: sending to one worker for some seconds leave the sequences 1 to n, once each", function()
-    local path = support.path()
+    local path = place()
     local store = support.open(path)
     local runtime = runtimes.open(store)
     local ref = runtimes.worker(runtime)
@@ -73,7 +72,7 @@ describe("[#sqlite] Four processes", function()
   end)
 
   it("WORKER-16: with one key make one worker", function()
-    local path = support.path()
+    local path = place()
     local store = support.open(path)
     local runtime = runtimes.open(store)
     local children = {}
