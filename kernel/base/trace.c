@@ -22,7 +22,7 @@ bool keel_traces(const char *topic)
 
 void keel_trace(const char *topic, const char *format, ...)
 {
-	char line[2048];
+	char line[8192];
 	va_list arguments;
 	va_start(arguments, format);
 	int size = vsnprintf(line, sizeof line, format, arguments);

@@ -37,6 +37,23 @@ local WORK = [[
       if again then runs:update_run_completion(again.run_id, { status = "success", total_tokens = 5 }) end
     end
   end
+  local source = assert(runs:create("source")).run_id
+  local dependent = assert(runs:create("after", { claimable = true, after = { source } })).run_id
+  assert(store:gate(dependent))
+  assert(runs:explain(dependent))
+  assert(runs:try_start(source))
+  assert(runs:set_status(source, "success"))
+  assert(store:set_limit("gpu", { max = 5 }))
+  for _ = 1, 2 do
+    assert(runs:create("limited", { claimable = true, handler = "gpu", slots = { { name = "gpu", max = 1 } },
+      rates = { { name = "api", max = 9, per = 60 } } }))
+  end
+  local limited = assert(runs:claim_next { handlers = { "gpu" } })
+  runs:claim_next { handlers = { "gpu" } }
+  assert(runs:set_status(limited.run_id, "success"))
+  assert(store:pause("gpu", { reason = "r" }))
+  assert(store:resume "gpu")
+  assert(store:limits())
   runs:cancel(started.run_id)
   store:request_cancel("w")
   runs:explain "c1"
@@ -107,7 +124,8 @@ local function texts_of_work(uri)
     assert.is_nil(text:find "%.%.%.$", "a text is longer than a line of the trace")
     if text:find "^SET search_path" then settings = settings or text end
     local is_dml = text:find "^SELECT" or text:find "^UPDATE" or text:find "^DELETE" or text:find "^INSERT"
-    if is_dml and not text:find "^SELECT pg_" and not seen[text] then
+    local is_opening = text:find("schema_version", 1, true) -- the schema is looked at once
+    if is_dml and not is_opening and not text:find "^SELECT pg_" and not seen[text] then
       seen[text] = true
       texts[#texts + 1] = text
     end
@@ -171,7 +189,7 @@ INSERT INTO outcomes (seq, status, fence, revision, updated_at, priority) SELECT
 local REST = [[
 INSERT INTO live (thread_id, seq, status, priority, created_at, fence, revision, updated_at, claimable, session_id)
   SELECT thread_id, seq, seq % 2, 0, created_at, 1, 1, 1, 1 - seq % 2, NULLIF(seq % 2, 0) FROM runs WHERE seq <= 20000;
-INSERT INTO claims (line, priority, seq, thread_id, queued, handler) SELECT seq % 7, 0, seq, thread_id, 0, 'default'
+INSERT INTO claims (line, priority, seq, thread_id, handler) SELECT seq % 7, 0, seq, thread_id, 'default'
   FROM runs WHERE seq <= 20000 AND seq % 2 = 0;
 INSERT INTO keys (idempotency_key, user_id, seq) SELECT idempotency_key, '', seq FROM runs;
 INSERT INTO events (id, kind, at, run_id, thread_id) SELECT n, 'k', n, 'r' || n, 't' || n % 1000
@@ -180,7 +198,7 @@ INSERT INTO events_of_run SELECT DISTINCT run_id, (id + 63) / 64 FROM events;
 INSERT INTO events_of_thread SELECT DISTINCT thread_id, (id + 63) / 64 FROM events;
 INSERT INTO later SELECT n, n FROM generate_series(1, 5000) n;
 INSERT INTO due SELECT n, n FROM generate_series(1, 5000) n;
-INSERT INTO lines (line, places, handler, parked_name, priority, seq) SELECT n, 'p' || n, 'default',
+INSERT INTO lines (line, places, handler, ready, parked_name, priority, seq) SELECT n, 'p' || n, 'default', n % 2,
   CASE WHEN n % 2 = 0 THEN 'thread:t' || n END, 0, n FROM generate_series(1, 5000) n;
 INSERT INTO runtimes (runtime_id, display_name, status, event_id, projection_max, batch_max, active_count,
   stopped_count, cancelled_count, diagnostic_count, diagnostic_last, created_at)
@@ -196,6 +214,11 @@ INSERT INTO diagnostics (runtime, id, severity, code, message, count) SELECT n %
 INSERT INTO dispatched SELECT n FROM generate_series(1, 5000) n;
 INSERT INTO fingerprints SELECT 'f' || n, 't', n FROM generate_series(1, 5000) n;
 INSERT INTO batches SELECT 'b' || n, n % 2, n FROM generate_series(1, 5000) n;
+INSERT INTO limits (name, paused) SELECT 'l' || n, n % 2 FROM generate_series(1, 5000) n;
+INSERT INTO holds SELECT 'l' || n % 500, n % 3, 1, n FROM generate_series(1, 5000) n;
+INSERT INTO starts SELECT 'l' || n % 500, n, n, 1 FROM generate_series(1, 5000) n;
+INSERT INTO edges (source, dependent, wanted) SELECT n, n + 1, 1 FROM generate_series(1, 5000) n;
+INSERT INTO windows SELECT 'l' || n, 1 FROM generate_series(1, 5000) n;
 INSERT INTO leases (name, token, session_id, owner) SELECT 'l' || n, 1, 1, '' FROM generate_series(1, 1000) n;
 INSERT INTO events_of_runtime SELECT 'rt' || id % 1000, id FROM events WHERE id < 5000;
 INSERT INTO events_of_worker SELECT 'w' || id % 1000, id FROM events WHERE id < 5000;
@@ -233,11 +256,13 @@ describe("What a server is asked for [#postgres]", function()
     assert.is_true(#texts > 100, #texts)
   end)
 
-  -- There the server takes a handful of rows to be stopped or leased for as many as there are runs. It plans anew when
-  -- autovacuum has looked, a minute after the first fifty.
-  it("is searched for in an empty store", function() in_state("", { live_pkey = true, runs_pkey = true }) end)
+  -- Of a table that was never analyzed the server takes ten pages for granted. So the few rows that are leased, or to
+  -- be stopped, seem to be thousands, and it may begin at the other table. ANALYZE mends it, once.
+  local young = { live_pkey = true, runs_pkey = true, lines_parked = true }
 
-  it("is searched for in a large one that nobody has analyzed", function() in_state(RUNS .. REST) end)
+  it("is searched for in an empty store", function() in_state("", young) end)
+
+  it("is searched for in a large one that nobody analyzed", function() in_state(RUNS .. REST, young) end)
 
   it("is searched for in one that was analyzed while tables were empty", function()
     in_state("ANALYZE;\n" .. RUNS .. "ANALYZE;\n" .. REST)

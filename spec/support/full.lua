@@ -29,6 +29,17 @@ function M.fill(store)
     end
   end))
   assert(runs:schedule("nightly", { cron = "0 4 * * *", thread_id = "nights" }))
+  assert(store:set_limit("gpu", { max = 5 }))
+  for _ = 1, 2 do
+    assert(runs:create("limited", { claimable = true, handler = "gpu", slots = { { name = "gpu", max = 1 } },
+      rates = { { name = "api", max = 9, per = 60 } } }))
+  end
+  assert(runs:claim_next { handlers = { "gpu" } })
+  assert(runs:create("after", { claimable = true, after = { "claimable" } }))
+  assert(store:transaction(function(tx) -- more than are worked off in one
+    for i = 1, 1001 do assert(tx:put("after" .. i, { thread_id = "after", after = { "queued" } })) end
+    return tx:update_status("queued", "interrupted")
+  end))
   local runtime = runtimes.open(store)
   assert(runtime:create_worker())
   runtimes.say(runtime, runtimes.worker(runtime), "a", "b")
@@ -42,9 +53,9 @@ end
 --- The rows of each table of a store in a file, as text: { [table] = rows }. Without the sessions, and the epoch.
 function M.rows(path)
   local rows, queries = {}, {}
-  for name, columns in sqlite(path, "SELECT t.name, group_concat('quote(' || c.name || ')') FROM sqlite_schema t JOIN"
-    .. " pragma_table_info(t.name) c WHERE t.type = 'table' AND t.name <> 'sessions' AND c.name <> 'epoch'"
-    .. " GROUP BY t.name"):gmatch "([^\n|]+)|([^\n]+)" do
+  for name, columns in sqlite(path, "SELECT t.name, group_concat('replace(quote(' || c.name || '), char(10), char(9))')"
+    .. " FROM sqlite_schema t JOIN pragma_table_info(t.name) c WHERE t.type = 'table' AND t.name <> 'sessions'"
+    .. " AND c.name <> 'epoch' GROUP BY t.name"):gmatch "([^\n|]+)|([^\n]+)" do
     if not name:find "^sqlite_" then
       rows[name] = ""
       queries[#queries + 1] = ("SELECT '%s', %s FROM %s ORDER BY %s;"):format(name, columns, name, columns)
