@@ -343,7 +343,7 @@ static enum keel_code line_for(struct keel_store *store, const struct keel_run_c
 {
 	static const char insert[] = "INSERT INTO lines (places, handler, priority, seq, ready) VALUES (?1, ?2, ?3, ?4, 1)";
 	struct keel_buffer places = {0};
-	struct keel_line_head head;
+	struct keel_line_head head = {.line = -1};
 	KEEL_ASSERT(apart || !is_plain(core));
 	enum keel_code code = cover_line(store, core, apart, err);
 	if (code == KEEL_OK)
