@@ -567,11 +567,12 @@ static long step(void)
 	/* odd: N is even and odd by turns */
 	enum { SQLITE_ALLOCATIONS = 25, MANY_ALLOCATIONS = 400, FOR_GOOD = 5, FEW = 50 };
 	const char *wanted = getenv("KEEL_FAULTS");
-	if (trial->fault != FAULT_SQLITE_MEMORY && wanted && strcmp(wanted, "few") == 0)
+	bool few = wanted && strcmp(wanted, "few") == 0;
+	if (trial->fault != FAULT_SQLITE_MEMORY && few)
 		return 1 + chances / FEW;
 	if (trial->fault != FAULT_SQLITE_MEMORY || (wanted && strcmp(wanted, "all") == 0))
 		return 1;
-	return (1 + chances / (has(MANY) ? MANY_ALLOCATIONS : SQLITE_ALLOCATIONS)) * (for_good ? FOR_GOOD : 1);
+	return (1 + chances / (has(MANY) && !few ? MANY_ALLOCATIONS : SQLITE_ALLOCATIONS)) * (for_good ? FOR_GOOD : 1);
 }
 
 static void sweep(void **state)
