@@ -3,6 +3,7 @@
 local busted = require "busted"
 local lfs = require "lfs"
 local keel = require "keel"
+local kernel = require "keel.kernel"
 local process = require "support.process"
 
 local support = {
@@ -40,8 +41,24 @@ function support.open(uri, options)
 end
 
 --- A child process that is gone after the test; see support/process.lua.
+-- A server learns of a process's death a moment after the operating system.
+local function wait_for_servers(pid)
+  for _, store in ipairs(stores) do
+    local ok, sessions = pcall(function() return store:backend() == "postgres" and store:sessions() end)
+    for _, session in ipairs(ok and sessions or {}) do
+      while session.pid == pid and store:session_alive(session.session_id) do kernel.sleep(0.001) end
+    end
+  end
+end
+
 function support.spawn(chunk, arguments, options)
-  return process.spawn(support.dir(), chunk, arguments, options)
+  local child = process.spawn(support.dir(), chunk, arguments, options)
+  local kill = child.kill
+  function child:kill()
+    kill(self)
+    wait_for_servers(self.pid)
+  end
+  return child
 end
 
 local function remove(path)
