@@ -59,11 +59,14 @@ static const char overdue[] =
 #define WAITING_AT                                                                                                     \
 	"SELECT h.seq FROM lines AS h WHERE " KEEL_LINE_PARKED " AND h.parked_name IN (SELECT 'at:' || name FROM stopping" \
 	" AS s JOIN holds ON holds.seq = s.seq WHERE state = 1)"
+
+/* And what starts after such a one. */
+#define WAITING_AFTER "SELECT e.dependent FROM edges AS e JOIN stopping AS s ON s.seq = e.source"
 static const char held_up[] =
 	KEEL_RUN_LIVE_SELECT "WHERE r.seq IN (SELECT (SELECT seq FROM (" BEST_CLAIM("0") "_plain UNION ALL " BEST_CLAIM(
 		"-4") "_limited UNION ALL " BECOME_DUE
-			  ") AS heads ORDER BY priority DESC, seq LIMIT 1) FROM stopping UNION " WAITING_AT ") AND " RUN_BEFORE
-			  " AND r.seq > " PLACE " ORDER BY r.seq LIMIT ?4";
+			  ") AS heads ORDER BY priority DESC, seq LIMIT 1) FROM stopping UNION " WAITING_AT " UNION " WAITING_AFTER
+			  ") AND " RUN_BEFORE " AND r.seq > " PLACE " ORDER BY r.seq LIMIT ?4";
 
 /* Looks at all leases in flight, and adds the first runs of the listing that have lost theirs to `lost`: that is how a
  * handle comes to know for how long each went unrenewed. What is gone is forgotten. */
