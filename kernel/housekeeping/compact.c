@@ -49,6 +49,6 @@ enum keel_code keel_store_compact(struct keel_store *store, int64_t *freed, stru
 	if (code == KEEL_OK)
 		code = store->sql->driver->size(store->sql, &after, err);
 	if (code == KEEL_OK)
-		*freed = before.bytes - after.bytes;
+		*freed = before.bytes > after.bytes ? before.bytes - after.bytes : 0; /* packed anew it may need a page more */
 	return code;
 }
