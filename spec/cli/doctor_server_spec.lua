@@ -35,15 +35,16 @@ describe("keel doctor", function()
 
   for _, case in ipairs {
     { { lacking = "DELETE on runs" }, "rights", "DELETE on runs", "GRANT" },
-    { { fsync = false }, "fsync", "may be damaged", "ALTER SYSTEM SET fsync = on" },
-    { { synchronous_commit = "local" }, "synchronous_commit", "(synchronous_commit = local)", "ALTER ROLE" },
+    { { fsync = false }, "fsync", "may be damaged", "fsync = on in postgresql.conf" },
+    { { synchronous_commit = "local" }, "synchronous_commit", "(synchronous_commit = local)",
+      "set synchronous_commit = on" },
     { { standby = true }, "standby", "can only be read", "target_session_attrs=read-write" },
     { { clock_skew = -90 }, "clock_skew", "90s behind", "chrony" },
     { { clock_skew = 2 }, "clock_skew", "ahead", "chrony" },
     { { oldest = 7200 }, "oldest_transaction", "process 7 has had a transaction open for 2h",
       "pg_terminate_backend(7)" },
     { { oldest = 7200, oldest_pid = 0 }, "oldest_transaction", "a prepared transaction", "ROLLBACK PREPARED" },
-    { { autovacuum = false }, "autovacuum", "autovacuum is off", "ALTER SYSTEM SET autovacuum = on" },
+    { { autovacuum = false }, "autovacuum", "autovacuum is off", "autovacuum = on in postgresql.conf" },
     { { dead_rows = 100000 }, "dead_rows", "100000 rows are dead and 10 live", "VACUUM" },
     { { connections = 91 }, "connections", "91 of 100 connections are taken", "max_connections" },
   } do

@@ -18,14 +18,14 @@ local rules = {
   function(about)
     if about.fsync then return end
     return "error", "fsync", "the server does not write to its disk (fsync = off): after a crash of its machine the"
-      .. " database may be damaged", "ALTER SYSTEM SET fsync = on; and SELECT pg_reload_conf()"
+      .. " database may be damaged", "set fsync = on in postgresql.conf and reload it (pg_ctl reload)"
   end,
   function(about)
     local waits = about.synchronous_commit ~= "off" and about.synchronous_commit ~= "local"
     if waits or not about.has_standbys then return end
     return "warning", "synchronous_commit", ("the server has standbys to wait for, and commits do not"
       .. " (synchronous_commit = %s): a failover may lose what was acknowledged"):format(about.synchronous_commit),
-      "ALTER ROLE … SET synchronous_commit = on"
+      "set synchronous_commit = on for the role or in postgresql.conf"
   end,
   function(about)
     if not about.standby then return end
@@ -43,13 +43,13 @@ local rules = {
     local whose = about.oldest_pid > 0 and "process " .. about.oldest_pid or "a prepared transaction"
     return "warning", "oldest_transaction", ("%s has had a transaction open for %s: what is deleted meanwhile stays in"
       .. " the tables"):format(whose, output.duration(about.oldest)), about.oldest_pid > 0 and
-      ("end it: SELECT pg_terminate_backend(%d)"):format(about.oldest_pid) or
-      "look at pg_prepared_xacts; ROLLBACK PREPARED ends one"
+      ("end it: pg_terminate_backend(%d)"):format(about.oldest_pid) or
+      "look at pg_prepared_xacts, and end what nobody needs (ROLLBACK PREPARED)"
   end,
   function(about)
     if about.autovacuum then return end
     return "warning", "autovacuum", "autovacuum is off: what was deleted stays in the tables, and searches get slower",
-      "ALTER SYSTEM SET autovacuum = on; and SELECT pg_reload_conf()"
+      "set autovacuum = on in postgresql.conf and reload it (pg_ctl reload)"
   end,
   function(about)
     if about.dead_rows < MANY_DEAD or about.dead_rows * 2 < about.rows then return end
