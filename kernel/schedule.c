@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "event/event.h"
+#include "store/page.h"
 
 /* Tells those who sleep until something is due. */
 static enum keel_code tell_change(struct keel_store *store, struct keel_text name, bool removed, struct keel_error *err)
@@ -126,9 +127,11 @@ enum keel_code keel_schedule_delete(struct keel_store *store, struct keel_text n
 
 /* --- Looking ----------------------------------------------------------------------------------------------------- */
 
-static enum keel_code read_row(struct keel_store *store, struct keel_statement *select, struct keel_schedule *schedule,
-							   struct keel_arena **arena, size_t *bytes, struct keel_error *err)
+static enum keel_code read_row(struct keel_store *store, struct keel_statement *select, void *item,
+							   struct keel_arena **arena, size_t *bytes, const void *context, struct keel_error *err)
 {
+	struct keel_schedule *schedule = item;
+	(void)context;
 	struct keel_text texts[3];
 	struct keel_text *const into[] = {&schedule->name, &schedule->definition, &schedule->problem};
 	memset(schedule, 0, sizeof *schedule);
@@ -151,33 +154,9 @@ static enum keel_code read_row(struct keel_store *store, struct keel_statement *
 static enum keel_code read_rows(struct keel_store *store, struct keel_statement *select, struct keel_schedules *list,
 								struct keel_error *err)
 {
-	struct keel_arena *arena = list->memory;
-	enum keel_code code;
-	size_t bytes = 0;
-	bool row;
-	list->count = 0;
-	list->cut = false;
-	keel_arena_reset(&arena);
-	for (code = keel_first_step(store, select, &row, err); code == KEEL_OK && row;
-		 code = keel_step(select, &row, err)) {
-		list->cut = bytes >= KEEL_PAGE_BYTES;
-		if (list->cut)
-			break;
-		struct keel_schedule *items = keel_make_room(list->items, list->count, &list->capacity, sizeof *items);
-		if (!items) {
-			code = keel_fail_memory(err);
-			break;
-		}
-		list->items = items;
-		code = read_row(store, select, &list->items[list->count], &arena, &bytes, err);
-		if (code != KEEL_OK)
-			break;
-		list->count++;
-	}
-	keel_reset(select);
-	list->memory = arena;
-	if (code != KEEL_OK)
-		list->count = 0;
+	struct keel_page page = {.items = list->items, .capacity = list->capacity, .memory = list->memory};
+	enum keel_code code = keel_page_read(store, select, &page, sizeof *list->items, read_row, NULL, err);
+	*list = (struct keel_schedules){page.items, page.count, page.cut, page.capacity, page.memory};
 	return code;
 }
 

@@ -84,30 +84,52 @@ static bool push_line(lua_State *L, const struct entry *entry, struct keel_error
 	return true;
 }
 
-bool keel_lua_join_wants(lua_State *L, bool is_rate, const char *field, struct keel_error *err)
+/* Makes a text of the list on the top, a line for each entry, `most` of them: one more is refused by the kernel. `push`
+ * makes a line of the entry on the top. False, with *err, and the list is left. */
+static bool join(lua_State *L, const struct entry *first, lua_Integer most,
+				 bool (*push)(lua_State *L, const struct entry *entry, struct keel_error *err), struct keel_error *err)
 {
+	struct entry entry = *first;
 	int list = lua_gettop(L);
 	lua_Integer count = (lua_Integer)lua_rawlen(L, list);
-	if (count > KEEL_WANTS_MAX)
-		count = KEEL_WANTS_MAX + 1; /* that many are refused by the kernel */
-	luaL_checkstack(L, 3 * KEEL_WANTS_MAX, "a list of slots or rates");
+	if (count > most)
+		count = most + 1;
+	luaL_checkstack(L, 2 * (int)most + 16, first->field);
 	if (count == 0 && !lua_isnil(L, list) && lua_next(L, (lua_pushnil(L), list))) {
 		lua_settop(L, list);
-		keel_lua_refuse(err, field, "must be a list");
+		keel_lua_refuse(err, first->field, "must be a list");
 		return false;
 	}
-	for (lua_Integer i = 1; i <= count; i++) {
-		struct entry entry = {field, (int)i, is_rate};
-		if (i > 1)
+	for (entry.place = 1; entry.place <= count; entry.place++) {
+		if (entry.place > 1)
 			lua_pushliteral(L, "\n");
-		lua_rawgeti(L, list, i);
-		if (!push_line(L, &entry, err)) {
+		lua_rawgeti(L, list, entry.place);
+		if (!push(L, &entry, err)) {
 			lua_settop(L, list);
 			return false;
 		}
 	}
 	lua_concat(L, lua_gettop(L) - list);
 	return true;
+}
+
+bool keel_lua_join_wants(lua_State *L, bool is_rate, const char *field, struct keel_error *err)
+{
+	return join(L, &(struct entry){field, 0, is_rate}, KEEL_WANTS_MAX, push_line, err);
+}
+
+/* Takes the next line off a text; data NULL: there is none. */
+static struct keel_text take_line(struct keel_text *text)
+{
+	struct keel_text line = *text;
+	if (!text->size)
+		return (struct keel_text){NULL, 0};
+	const char *over = memchr(line.data, '\n', line.size);
+	if (over)
+		line.size = (size_t)(over - line.data);
+	size_t taken = line.size + (over ? 1 : 0);
+	*text = (struct keel_text){text->data + taken, text->size - taken};
+	return line;
 }
 
 /* Takes a number and the space behind it off a line. */
@@ -122,21 +144,19 @@ static int64_t take_number(const char **line)
 void keel_lua_push_wants(lua_State *L, struct keel_text text, bool is_rate)
 {
 	int top = lua_gettop(L);
-	const char *end = text.data + text.size;
+	struct keel_text line;
 	lua_newtable(L);
-	for (lua_Integer i = 1; text.data < end; i++) {
-		const char *line = text.data, *over = memchr(line, '\n', (size_t)(end - line));
-		over = over ? over : end;
+	for (lua_Integer i = 1; (line = take_line(&text)).data; i++) {
+		const char *at = line.data, *over = line.data + line.size;
 		lua_createtable(L, 0, is_rate ? 3 : 2);
-		keel_lua_set_integer(L, "max", take_number(&line));
+		keel_lua_set_integer(L, "max", take_number(&at));
 		if (is_rate) {
-			keel_lua_push_seconds(L, take_number(&line));
+			keel_lua_push_seconds(L, take_number(&at));
 			lua_setfield(L, -2, "per");
 		}
-		if (line < over)
-			keel_lua_set_text(L, "name", (struct keel_text){line, (size_t)(over - line)});
+		if (at < over)
+			keel_lua_set_text(L, "name", (struct keel_text){at, (size_t)(over - at)});
 		lua_rawseti(L, -2, i);
-		text.data = over < end ? over + 1 : end;
 	}
 	KEEL_LUA_PUSHED(L, top, 1);
 }
@@ -177,48 +197,24 @@ static bool push_source(lua_State *L, const struct entry *entry, struct keel_err
 
 bool keel_lua_join_after(lua_State *L, const char *field, struct keel_error *err)
 {
-	int list = lua_gettop(L);
-	lua_Integer count = (lua_Integer)lua_rawlen(L, list);
-	if (count > KEEL_AFTER_MAX)
-		count = KEEL_AFTER_MAX + 1; /* that many are refused by the kernel */
-	luaL_checkstack(L, 2 * KEEL_AFTER_MAX + 16, "a list of runs");
-	if (count == 0 && lua_next(L, (lua_pushnil(L), list))) {
-		lua_settop(L, list);
-		keel_lua_refuse(err, field, "must be a list");
-		return false;
-	}
-	for (lua_Integer i = 1; i <= count; i++) {
-		struct entry entry = {field, (int)i, false};
-		if (i > 1)
-			lua_pushliteral(L, "\n");
-		lua_rawgeti(L, list, i);
-		if (!push_source(L, &entry, err)) {
-			lua_settop(L, list);
-			return false;
-		}
-	}
-	lua_concat(L, lua_gettop(L) - list);
-	return true;
+	return join(L, &(struct entry){.field = field}, KEEL_AFTER_MAX, push_source, err);
 }
 
 void keel_lua_push_after(lua_State *L, struct keel_text text)
 {
 	int top = lua_gettop(L);
-	const char *end = text.data + text.size;
+	struct keel_text line;
 	lua_newtable(L);
-	for (lua_Integer i = 1; text.data < end; i++) {
-		const char *line = text.data, *over = memchr(line, '\n', (size_t)(end - line));
-		over = over ? over : end;
-		const char *kind = memchr(line, ' ', (size_t)(over - line));
+	for (lua_Integer i = 1; (line = take_line(&text)).data; i++) {
+		const char *over = line.data + line.size, *kind = memchr(line.data, ' ', line.size);
 		const char *id = kind ? memchr(kind + 1, ' ', (size_t)(over - kind - 1)) : NULL;
 		lua_createtable(L, 0, 2);
 		if (id) {
-			keel_lua_set_text(L, "on", (struct keel_text){line, (size_t)(kind - line)});
+			keel_lua_set_text(L, "on", (struct keel_text){line.data, (size_t)(kind - line.data)});
 			keel_lua_set_text(L, kind[1] == 'b' ? "batch_id" : "run_id",
 							  (struct keel_text){id + 1, (size_t)(over - id - 1)});
 		}
 		lua_rawseti(L, -2, i);
-		text.data = over < end ? over + 1 : end;
 	}
 	KEEL_LUA_PUSHED(L, top, 1);
 }

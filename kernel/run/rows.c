@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "run/core.h"
 #include "run/live.h"
+#include "store/page.h"
 
 void keel_run_hydrate(struct keel_run *run)
 {
@@ -48,9 +49,12 @@ void keel_run_hydrate(struct keel_run *run)
 
 /* Reads the wanted fields of a row; *bytes grows by its texts. A field that is not looked at is not read off the file
  * either. */
-static enum keel_code read_row(struct keel_statement *select, keel_run_set wanted, struct keel_run *run,
-							   struct keel_arena **arena, size_t *bytes, struct keel_error *err)
+static enum keel_code read_row(struct keel_store *store, struct keel_statement *select, void *item,
+							   struct keel_arena **arena, size_t *bytes, const void *context, struct keel_error *err)
 {
+	const keel_run_set wanted = *(const keel_run_set *)context;
+	struct keel_run *run = item;
+	(void)store;
 	memset(run, 0, sizeof *run);
 	run->given = wanted;
 	for (int i = 0; i < KEEL_RUN_FIELD_COUNT; i++) {
@@ -93,34 +97,10 @@ static enum keel_code read_row(struct keel_statement *select, keel_run_set wante
 enum keel_code keel_run_read_fields(struct keel_store *store, struct keel_statement *select, keel_run_set wanted,
 									struct keel_runs *list, struct keel_error *err)
 {
-	struct keel_arena *arena = list->memory;
-	enum keel_code code;
-	size_t bytes = 0;
-	bool row;
 	KEEL_ASSERT(keel_run_set_has(wanted, KEEL_RUN_FIELD_RUN_ID)); /* what is damaged is told by it */
-	list->count = 0;
-	list->cut = false;
-	keel_arena_reset(&arena);
-	for (code = keel_first_step(store, select, &row, err); code == KEEL_OK && row;
-		 code = keel_step(select, &row, err)) {
-		list->cut = bytes >= KEEL_PAGE_BYTES;
-		if (list->cut)
-			break;
-		struct keel_run *items = keel_make_room(list->items, list->count, &list->capacity, sizeof *items);
-		if (!items) {
-			code = keel_fail_memory(err);
-			break;
-		}
-		list->items = items;
-		code = read_row(select, wanted, &list->items[list->count], &arena, &bytes, err);
-		if (code != KEEL_OK)
-			break;
-		list->count++;
-	}
-	keel_reset(select);
-	list->memory = arena;
-	if (code != KEEL_OK)
-		list->count = 0;
+	struct keel_page page = {.items = list->items, .capacity = list->capacity, .memory = list->memory};
+	enum keel_code code = keel_page_read(store, select, &page, sizeof *list->items, read_row, &wanted, err);
+	*list = (struct keel_runs){page.items, page.count, page.cut, page.capacity, page.memory};
 	return code;
 }
 

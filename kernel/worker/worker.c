@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "run/predicates.h"
+#include "store/page.h"
 
 const char *keel_worker_status_name(enum keel_worker_status status)
 {
@@ -45,9 +46,11 @@ enum keel_code keel_worker_damaged(const struct keel_store *store, struct keel_t
 					 (int)worker_id.size, worker_id.data ? worker_id.data : "");
 }
 
-static enum keel_code read_row(struct keel_store *store, struct keel_statement *select, struct keel_worker *worker,
-							   struct keel_arena **arena, size_t *bytes, struct keel_error *err)
+static enum keel_code read_row(struct keel_store *store, struct keel_statement *select, void *item,
+							   struct keel_arena **arena, size_t *bytes, const void *context, struct keel_error *err)
 {
+	struct keel_worker *worker = item;
+	(void)context;
 	struct keel_text *texts[] = {
 		&worker->worker_id,      &worker->intent,     &worker->profile,      &worker->requested_capabilities,
 		&worker->workspace_refs, &worker->mount_refs, &worker->config_bundle};
@@ -74,33 +77,9 @@ static enum keel_code read_row(struct keel_store *store, struct keel_statement *
 enum keel_code keel_worker_read_rows(struct keel_store *store, struct keel_statement *select, struct keel_workers *list,
 									 struct keel_error *err)
 {
-	struct keel_arena *arena = list->memory;
-	enum keel_code code;
-	size_t bytes = 0;
-	bool row;
-	list->count = 0;
-	list->cut = false;
-	keel_arena_reset(&arena);
-	for (code = keel_first_step(store, select, &row, err); code == KEEL_OK && row;
-		 code = keel_step(select, &row, err)) {
-		list->cut = bytes >= KEEL_PAGE_BYTES;
-		if (list->cut)
-			break;
-		struct keel_worker *items = keel_make_room(list->items, list->count, &list->capacity, sizeof *items);
-		if (!items) {
-			code = keel_fail_memory(err);
-			break;
-		}
-		list->items = items;
-		code = read_row(store, select, &list->items[list->count], &arena, &bytes, err);
-		if (code != KEEL_OK)
-			break;
-		list->count++;
-	}
-	keel_reset(select);
-	list->memory = arena;
-	if (code != KEEL_OK)
-		list->count = 0;
+	struct keel_page page = {.items = list->items, .capacity = list->capacity, .memory = list->memory};
+	enum keel_code code = keel_page_read(store, select, &page, sizeof *list->items, read_row, NULL, err);
+	*list = (struct keel_workers){page.items, page.count, page.cut, page.capacity, page.memory};
 	return code;
 }
 
