@@ -141,6 +141,25 @@ static enum keel_code check_event(const struct keel_event *event, struct keel_er
 	return code;
 }
 
+/* The id of an event that was committed although the answer that had it was lost: it is among the newest. */
+static enum keel_code find_written(struct keel_store *store, const struct keel_event *event, int64_t *id,
+								   struct keel_error *err)
+{
+	static const char text[] =
+		"SELECT max(id) FROM events WHERE id > (SELECT max(id) FROM events) - 10000 AND kind = ?1"
+		" AND at = ?2 AND coalesce(message, '') = coalesce(?3, '') AND coalesce(data, '') ="
+		" coalesce(?4, '')";
+	struct keel_statement *select;
+	*id = 0;
+	enum keel_code code = keel_query(store, text, &select, err, keel_value_text(event->kind), keel_value_int(event->at),
+									 keel_value_text(event->message), keel_value_text(event->data));
+	if (code == KEEL_OK)
+		code = keel_first_number(store, select, NULL, id, err);
+	if (code == KEEL_OK && *id == 0)
+		code = keel_fail(err, KEEL_IO, "%s: the event is written, and its id is not known", keel_store_path(store));
+	return code;
+}
+
 static enum keel_code append(struct keel_store *store, const struct keel_event *event, bool admission, int64_t *id,
 							 struct keel_error *err)
 {
@@ -158,7 +177,9 @@ static enum keel_code append(struct keel_store *store, const struct keel_event *
 	bool own = !store->open;
 	code = keel_event_write(store, &stamped, own ? NULL : id, err);
 	code = keel_write_end(store, code, true, err);
-	if (code == KEEL_OK && own && id)
+	if (code == KEEL_OK && own && id && !store->events)
+		code = find_written(store, &stamped, id, err);
+	else if (code == KEEL_OK && own && id)
 		*id = store->last_event;
 	return code;
 }

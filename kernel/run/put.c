@@ -216,8 +216,11 @@ static enum keel_code merge(struct keel_store *store, const struct keel_run *run
 	struct keel_run_core core;
 	struct keel_run delta = *run;
 	enum keel_code code = keel_run_read_core(store, run->run_id, &arena, &core, err);
-	if (code == KEEL_OK && core.found)
+	if (code == KEEL_OK && core.found) {
 		code = keel_run_cover(store, run->run_id, &arena, &core, err);
+		if (code == KEEL_OK && !core.found)
+			code = keel_fail(err, KEEL_BUSY, "run %.*s was deleted meanwhile", (int)run->run_id.size, run->run_id.data);
+	}
 	keel_run_leave_out(&delta, keel_run_set_union(fixed, keel_run_set_without(required, run->valued)));
 	if (code == KEEL_OK && !core.found)
 		code = keel_fail_field(err, "thread_id", "thread_id must be given for a new run");

@@ -35,23 +35,26 @@ enum keel_code postgres_exec(struct postgres_sql *sql, const char *text, PGresul
 	enum keel_code code = postgres_drain(sql, err);
 	if (code != KEEL_OK)
 		return code;
+	struct keel_error why;
 	if (!PQexitPipelineMode(sql->db) || !PQsendQuery(sql->db, text))
-		return postgres_fail(sql, NULL, err);
-	sql->trips++;
-	code = take_all(sql, &taken, err);
+		code = postgres_fail(sql, NULL, &why);
+	else
+		code = take_all(sql, &taken, &why);
 	if (code == KEEL_OK && (!taken || postgres_has_failed(taken)))
-		code = postgres_fail(sql, taken, err);
+		code = postgres_fail(sql, taken, &why);
 	if (sql->listens)
 		postgres_hear(sql);
 	if (code != KEEL_OK || PQstatus(sql->db) != CONNECTION_OK) {
 		sql->failed = sql->open; /* the server undoes what a lost connection has left */
 		postgres_show_descriptor(sql);
 	}
+	if (code != KEEL_OK && sql->open)
+		postgres_note_failure(sql, code, &why);
 	if (code == KEEL_OK && result)
 		*result = taken;
 	else
 		PQclear(taken);
-	return code;
+	return keel_fail_as(err, code, &why);
 }
 
 /* The rows of a statement that nobody will look at. */
@@ -87,8 +90,8 @@ void postgres_undo(struct postgres_sql *sql)
 {
 	bool known = sql->queue.count == 0; /* what the server has open; else it is as we say */
 	if (PQstatus(sql->db) == CONNECTION_OK && (sql->open || (known && PQtransactionStatus(sql->db) != PQTRANS_IDLE))) {
-		/* Behind an error everything is skipped up to the next mark. */
-		if (sql->failed)
+		/* Behind an error everything is skipped up to the next mark, and what is on its way may be one. */
+		if (sql->failed || sql->queue.count > 0)
 			postgres_drain(sql, NULL);
 		sql->failed = false;
 		sql->queue.code = KEEL_OK;

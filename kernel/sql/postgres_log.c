@@ -44,6 +44,8 @@ void postgres_cut_events(struct postgres_sql *sql, size_t size)
 	events->values.failed = false;
 	if (size < events->values.size)
 		events->values.size = size;
+	if (size < events->sent)
+		events->sent = size;
 }
 
 /* Points to the values of the event at *at, and goes on behind it. */
@@ -63,13 +65,13 @@ enum keel_code postgres_send_events(struct postgres_sql *sql, struct keel_error 
 {
 	struct postgres_events *events = &sql->events;
 	enum keel_code code = KEEL_OK;
-	for (size_t at = 0; code == KEEL_OK && at < events->values.size;) {
-		size_t before = at;
-		point_to(events, &at);
-		code = postgres_send_values(sql, events->insert, POSTGRES_SENT_WRITE, at - before, err);
+	struct keel_error why;
+	while (code == KEEL_OK && events->sent < events->values.size) {
+		size_t before = events->sent;
+		point_to(events, &events->sent);
+		code = postgres_send_values(sql, events->insert, POSTGRES_SENT_WRITE, events->sent - before, &why);
 	}
-	/* They are the server's now: going back to a savepoint undoes them there. */
-	postgres_cut_events(sql, 0);
-	memset(events->kept_at, 0, sizeof events->kept_at);
-	return code;
+	if (code != KEEL_OK) /* half of them must not be committed */
+		postgres_note_failure(sql, code, &why);
+	return keel_fail_as(err, code, &why);
 }

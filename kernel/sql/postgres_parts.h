@@ -74,7 +74,14 @@ struct postgres_era {
 struct postgres_events {
 	struct postgres_statement *insert;
 	struct keel_buffer values;
-	size_t kept_at[KEEL_SAVEPOINTS_MAX]; /* how much of that there was when a savepoint was made */
+	size_t sent; /* so much of that is the server's by now, who may have to undo it */
+};
+
+/* What a savepoint goes back to, besides what the server does. */
+struct postgres_mark {
+	size_t events, sent; /* of them */
+	size_t threads;      /* the locks that were taken after it are given back */
+	int64_t logged;
 };
 
 struct postgres_sql {
@@ -108,10 +115,10 @@ struct postgres_sql {
 	struct keel_buffer threads;    /* else those that it has, each with a zero behind it */
 	char transaction[24];          /* the server's number of the writing transaction that is open */
 	uint64_t made;                 /* statements, for their names */
-	uint64_t trips;                /* how often an answer was waited for */
 	struct postgres_queue queue;
 	struct postgres_events events;
-	int64_t logged; /* the id of the newest event that was written */
+	struct postgres_mark marks[KEEL_SAVEPOINTS_MAX];
+	int64_t logged; /* the id of the newest event that the transaction has written; 0: not known */
 	struct keel_sql_cache statements;
 };
 
@@ -176,6 +183,9 @@ bool postgres_is_waiting(const struct postgres_sql *sql);
 /* The same within answer_s; later than that the connection is cut. */
 enum keel_code postgres_drain(struct postgres_sql *sql, struct keel_error *err);
 
+/* Takes note of what an open transaction, or what is on its way, failed with, unless something did before. */
+void postgres_note_failure(struct postgres_sql *sql, enum keel_code code, const struct keel_error *why);
+
 /* Sends what is queued, and waits for nothing. Cannot fail: whatever waits next will. */
 void postgres_push(struct postgres_sql *sql);
 
@@ -186,8 +196,8 @@ enum keel_code postgres_send_values(struct postgres_sql *sql, struct postgres_st
 /* The same for a text that has no values. */
 enum keel_code postgres_send_plain(struct postgres_sql *sql, const char *text, int kind, struct keel_error *err);
 
-/* postgres_log.c: keeps an event with its values; sends those that were kept; forgets those after the first `size`
- * bytes. And whether a text looks at events, or writes some. */
+/* postgres_log.c: keeps an event with its values; sends those that were kept and not sent; forgets those after the
+ * first `size` bytes. And whether a text looks at events, or writes some. */
 enum keel_code postgres_keep_event(struct postgres_sql *sql, struct postgres_statement *insert, struct keel_error *err);
 enum keel_code postgres_send_events(struct postgres_sql *sql, struct keel_error *err);
 void postgres_cut_events(struct postgres_sql *sql, size_t size);

@@ -27,16 +27,21 @@ static void forget_sent(struct postgres_sql *sql)
 
 /* --- Answers ------------------------------------------------------------------------------------------------------ */
 
-static void note_failure(struct postgres_sql *sql, const PGresult *result)
+void postgres_note_failure(struct postgres_sql *sql, enum keel_code code, const struct keel_error *why)
+{
+	if (sql->queue.code == KEEL_OK) {
+		sql->queue.code = code;
+		sql->queue.why = *why;
+	}
+	sql->failed = sql->open;
+}
+
+static void note_result(struct postgres_sql *sql, const PGresult *result)
 {
 	const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
 	struct keel_error why;
 	enum keel_code code = postgres_fail(sql, result, &why);
-	if (sql->queue.code == KEEL_OK) {
-		sql->queue.code = code;
-		sql->queue.why = why;
-	}
-	sql->failed = sql->open;
+	postgres_note_failure(sql, code, &why);
 	/* The server has ended the connection, and libpq will notice only when it reads the end of it. */
 	if (severity && (strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0))
 		postgres_cut(sql);
@@ -48,7 +53,7 @@ static void take(struct postgres_sql *sql, const struct postgres_sent *sent, PGr
 	struct postgres_statement *statement = sent->statement;
 	bool failed = postgres_has_failed(result), skipped = PQresultStatus(result) == PGRES_PIPELINE_ABORTED;
 	if (failed)
-		note_failure(sql, result);
+		note_result(sql, result);
 	if (failed || skipped) {
 		if (sent->kind == POSTGRES_SENT_PREPARE)
 			statement->prepared = 0;
@@ -111,7 +116,6 @@ enum keel_code postgres_drain_until(struct postgres_sql *sql, int64_t deadline_u
 	struct postgres_queue *queue = &sql->queue;
 	struct keel_error why;
 	enum keel_code code = KEEL_OK;
-	sql->trips += queue->answered == 0 && queue->count > 0;
 	if (queue->count > 0 && !put_mark(sql))
 		code = postgres_fail(sql, NULL, &why);
 	if (code == KEEL_OK)

@@ -21,19 +21,26 @@
 	" pg_backend_pid() AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL) UNION ALL"      \
 	" SELECT prepared, 0 FROM pg_prepared_xacts) open WHERE since IS NOT NULL ORDER BY since LIMIT 1"
 
+/* Connections that are taken and how many there may be: of the server, of the role or of the database, whichever has
+ * the fewest left. */
+#define PLACES                                                                                                  \
+	"SELECT taken, most FROM (SELECT (SELECT sum(numbackends) FROM pg_stat_database) AS taken,"                 \
+	" current_setting('max_connections')::bigint - CASE WHEN role.rolsuper THEN 0 ELSE"                         \
+	" current_setting('superuser_reserved_connections')::bigint END AS most UNION ALL"                          \
+	" SELECT (SELECT count(*) FROM pg_stat_activity WHERE usename = current_user), role.rolconnlimit UNION ALL" \
+	" SELECT (SELECT numbackends FROM pg_stat_database WHERE datname = current_database()), datconnlimit"       \
+	" FROM pg_database WHERE datname = current_database()) places WHERE most >= 0 ORDER BY most - taken LIMIT 1"
+
 static const char question[] =
 	"SELECT current_setting('server_version_num'), pg_is_in_recovery(), current_setting('fsync')::boolean,"
 	" current_setting('autovacuum')::boolean, current_setting('synchronous_standby_names') <> '',"
 	" (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,"
 	" coalesce((extract(epoch FROM clock_timestamp() - oldest.since) * 1000000)::bigint, 0), coalesce(oldest.pid, 0),"
-	" tables.live, tables.dead, (SELECT sum(numbackends) FROM pg_stat_database),"
-	" least(current_setting('max_connections')::int - CASE WHEN role.rolsuper THEN 0 ELSE"
-	" current_setting('superuser_reserved_connections')::int END, nullif(role.rolconnlimit, -1),"
-	" nullif((SELECT datconnlimit FROM pg_database WHERE datname = current_database()), -1)),"
+	" tables.live, tables.dead, places.taken, places.most,"
 	" (SELECT reset_val FROM pg_settings WHERE name = 'synchronous_commit'), (" LACKING ")"
 	" FROM pg_roles role LEFT JOIN (" OLDEST ") oldest ON true, (SELECT coalesce(sum(n_live_tup), 0) AS live,"
-	" coalesce(sum(n_dead_tup), 0) AS dead FROM pg_stat_user_tables WHERE schemaname = current_schema()) tables"
-	" WHERE role.rolname = current_user";
+	" coalesce(sum(n_dead_tup), 0) AS dead FROM pg_stat_user_tables WHERE schemaname = current_schema()) tables,"
+	" LATERAL (" PLACES ") places WHERE role.rolname = current_user";
 
 enum { NUMBERS = 12 };
 

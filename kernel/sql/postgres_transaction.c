@@ -200,6 +200,7 @@ static enum keel_code ask_for(struct postgres_sql *sql, const struct keel_sql_sc
 	keel_buffer_clear(&sql->threads);
 	sql->threads.failed = false;
 	sql->transaction[0] = '\0';
+	sql->logged = 0;
 	sql->whole = scope->kind == KEEL_SCOPE_STORE;
 	sql->asked = digest_of(scope, first);
 	sql->open = true;
@@ -314,10 +315,13 @@ static const char release[] = "RELEASE keel";
 enum keel_code postgres_savepoint(struct keel_sql *base, struct keel_error *err)
 {
 	struct postgres_sql *sql = postgres_own(base);
-	enum keel_code code = put_off(sql, "SAVEPOINT keel", err);
 	KEEL_ASSERT(sql->savepoints < KEEL_SAVEPOINTS_MAX);
+	enum keel_code code = put_off(sql, "SAVEPOINT keel", err);
 	if (code == KEEL_OK)
-		sql->events.kept_at[sql->savepoints++] = sql->events.values.size;
+		sql->marks[sql->savepoints++] = (struct postgres_mark){.events = sql->events.values.size,
+															   .sent = sql->events.sent,
+															   .threads = sql->threads.size,
+															   .logged = sql->logged};
 	return code;
 }
 
@@ -336,14 +340,21 @@ enum keel_code postgres_rollback_to(struct keel_sql *base, struct keel_error *er
 	KEEL_ASSERT(sql->savepoints > 0);
 	/* What failed came after it, or else it is not there any more and going back fails, too. */
 	postgres_drain(sql, NULL);
-	sql->failed = PQstatus(sql->db) != CONNECTION_OK;
+	if (PQstatus(sql->db) != CONNECTION_OK)
+		return keel_fail(err, KEEL_BUSY, "%s: the connection is lost", sql->path);
+	sql->failed = false;
 	sql->queue.code = KEEL_OK;
 	enum keel_code code = put_off(sql, "ROLLBACK TO keel", err);
 	if (code == KEEL_OK)
 		code = put_off(sql, release, err);
 	if (code == KEEL_OK)
 		code = postgres_drain(sql, err);
-	if (code == KEEL_OK)
-		postgres_cut_events(sql, sql->events.kept_at[--sql->savepoints]);
-	return code;
+	if (code != KEEL_OK)
+		return code;
+	const struct postgres_mark *mark = &sql->marks[--sql->savepoints];
+	postgres_cut_events(sql, mark->events);
+	sql->events.sent = mark->sent;
+	sql->threads.size = mark->threads;
+	sql->logged = mark->logged;
+	return KEEL_OK;
 }

@@ -141,8 +141,10 @@ static enum keel_code commit(struct keel_store *store, struct keel_error *err)
 {
 	const struct keel_sql_driver *driver = store->sql->driver;
 	enum keel_code code = driver->commit(store->sql, err);
-	if (code == KEEL_OK && store->events > 0 && driver->logged)
+	if (code == KEEL_OK && store->events > 0 && driver->logged) {
 		store->last_event = driver->logged(store->sql);
+		store->events = store->last_event ? store->events : 0; /* not known */
+	}
 	KEEL_ASSERT(code != KEEL_OK || !store->sql->driver->in_transaction(store->sql));
 	if (code != KEEL_OK)
 		forget_events(store);
@@ -188,6 +190,8 @@ enum keel_code keel_write_begin_on(struct keel_store *store, const struct keel_s
 	enum keel_code code = keel_store_check(store, err);
 	if (code == KEEL_OK && !store->open)
 		code = begin_write(store, scope, first, err);
+	else if (code == KEEL_OK && (!scope || scope->kind == KEEL_SCOPE_STORE))
+		code = keel_write_cover_all(store, err);
 	if (code != KEEL_OK && first)
 		keel_reset(first);
 	KEEL_ASSERT(code != KEEL_OK || store->session > 0);

@@ -96,6 +96,41 @@ describe("A transaction about a thread, on a server,", function()
     assert.has_error(function() one:begin { thread = "a" } end)
   end)
 
+  it("refuses what may concern any thread, until it is tried again", function()
+    assert(one:put("free", { thread_id = "c", claimable = true }))
+    for _, act in ipairs {
+      function(tx) return tx:claim_next() end,
+      function(tx) return tx:set_limit("gpu", { max = 1 }) end,
+    } do
+      local tx = assert(one:begin { thread_id = "a" })
+      busy(act(tx))
+      tx:rollback()
+      local again <close> = assert(one:begin { thread_id = "a" })
+      assert(act(again))
+    end
+  end)
+
+  it("goes back to a savepoint with its locks and its events", function()
+    local cursor = assert(one:read_events(nil, 20)).cursor
+    local tx = assert(one:begin { thread_id = "a" })
+    assert(tx:put("kept", { thread_id = "a" }))
+    local mark = assert(tx:savepoint())
+    assert(tx:update_status("of_b", "running"))
+    assert.equal(2, #assert(tx:read_events(cursor, 20)).events)
+    busy(other:update_status("of_b", "running"))
+    assert(tx:rollback_to(mark))
+    assert(other:update_status("of_b", "running"))
+    assert(tx:update_status("of_b", "success"))
+    busy(other:update_run_progress("of_b", { total_tokens = 1 }))
+    assert(tx:commit())
+    local kinds = {}
+    for _, event in ipairs(assert(one:read_events(cursor, 20)).events) do
+      kinds[#kinds + 1] = event.kind .. " " .. event.run_id
+    end
+    assert.same({ "run_started of_b", "run_created kept", "run_finished of_b" }, kinds)
+    assert.same({}, one:verify())
+  end)
+
   it("sees its own events before they are written, and undoes them with a savepoint", function()
     local cursor = assert(one:read_events(nil, 20)).cursor
     local tx <close> = assert(one:begin { thread_id = "a" })
