@@ -1,7 +1,8 @@
 /* tables.c - the rows of a store, table by table, on their way into another database. Uses: store, buffer.
  *
  * Nothing here names a table or a column but those of sessions, which stay: what there is to copy is asked of the
- * database. Rows are read and written many at a time, and never more of them are kept than fit a few megabytes, or one.
+ * database. Rows are read and written many at a time: a page has twice as many as one that was small, and half as many
+ * as one of more than a few megabytes.
  */
 #include "housekeeping/tables.h"
 
@@ -232,7 +233,7 @@ static enum keel_code copy_page(struct table *table, bool is_first, size_t limit
 static enum keel_code copy_table(struct table *table, struct keel_error *err)
 {
 	enum keel_code code = begin_table(table, err);
-	size_t limit = table->rows_max;
+	size_t limit = 1; /* how large the rows are is not known yet */
 	bool more = true;
 	for (bool is_first = true; code == KEEL_OK && more; is_first = false) {
 		code = copy_page(table, is_first, limit, &more, err);

@@ -20,7 +20,7 @@ return {
   { name = "stats", module = "keel.cli.stats", summary = "how much is in the store" },
   { name = "backup", module = "keel.cli.backup", summary = "copy the store while it is used" },
   { name = "restore", module = "keel.cli.restore", summary = "put a backup in the place of the store" },
-  { name = "copy", module = "keel.cli.copy", summary = "move the store to another place, or to a server" },
+  { name = "copy", module = "keel.cli.copy", summary = "copy the store to another place, or to a server" },
   { name = "compact", module = "keel.cli.compact", summary = "give room back to the disk" },
   { name = "run", module = "keel.cli.run", summary = "run a Lua script with keel in it" },
   { name = "top", module = "keel.cli.top", summary = "a live screen of what runs and waits" },

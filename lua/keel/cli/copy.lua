@@ -1,4 +1,4 @@
---- keel copy: moves a store to another place, or another kind of store.
+--- keel copy: copies a store to another place, or another kind of store.
 local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"

@@ -1,4 +1,5 @@
 --- What can be wrong with schedules: one that nobody knows the next time of, and one that nobody works off.
+local about_file = require "keel.cli.doctor.file"
 local output = require "keel.cli.output"
 
 local LATE = 600 -- seconds after which somebody should have ticked
@@ -20,7 +21,8 @@ return function(store, findings)
   repeat
     local page, more = store:list_schedules { limit = PAGE, after = after }
     if not page then
-      return findings:add("error", more.code, "the schedules cannot be read: " .. more.message, "see above")
+      return findings:add("error", more.code, "the schedules cannot be read: " .. more.message,
+        about_file.advice(more.code))
     end
     for _, row in ipairs(page) do look_at(row, now, findings) end
     after = page[#page] and page[#page].name

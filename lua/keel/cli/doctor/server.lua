@@ -21,8 +21,8 @@ local rules = {
       .. " database may be damaged", "set fsync = on in postgresql.conf and reload it (pg_ctl reload)"
   end,
   function(about)
-    local waits = about.synchronous_commit ~= "off" and about.synchronous_commit ~= "local"
-    if waits or not about.has_standbys then return end
+    -- What is off is set on by each store that promises the disk.
+    if about.synchronous_commit ~= "local" or not about.has_standbys then return end
     return "warning", "synchronous_commit", ("the server has standbys to wait for, and commits do not"
       .. " (synchronous_commit = %s): a failover may lose what was acknowledged"):format(about.synchronous_commit),
       "set synchronous_commit = on for the role or in postgresql.conf"
