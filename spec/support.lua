@@ -40,17 +40,21 @@ function support.open(uri, options)
   return store
 end
 
---- A child process that is gone after the test; see support/process.lua.
 -- A server learns of a process's death a moment after the operating system.
 local function wait_for_servers(pid)
+  local until_then = kernel.monotonic() + 20
   for _, store in ipairs(stores) do
     local ok, sessions = pcall(function() return store:backend() == "postgres" and store:sessions() end)
     for _, session in ipairs(ok and sessions or {}) do
-      while session.pid == pid and store:session_alive(session.session_id) do kernel.sleep(0.001) end
+      while session.pid == pid and store:session_alive(session.session_id) do
+        assert(kernel.monotonic() < until_then, "the server does not notice that a process has died")
+        kernel.sleep(0.001)
+      end
     end
   end
 end
 
+--- A child process that is gone after the test; see support/process.lua.
 function support.spawn(chunk, arguments, options)
   local child = process.spawn(support.dir(), chunk, arguments, options)
   local kill = child.kill

@@ -53,7 +53,7 @@ support.each_store(function(open)
 
     it("is of each attempt: what has attempts left is tried again", function()
       local attempts = 0
-      local id = claimable { timeout = 0.2, max_attempts = 3 }
+      local id = claimable { timeout = 1, max_attempts = 3 }
       executors.started(runs, function(context)
         attempts = attempts + 1
         if attempts < 3 then return context.sleep(60) end

@@ -111,7 +111,7 @@ support.each_store(function(open)
     end)
 
     it("is refused when it says nothing, or nonsense", function()
-      for _, wrong in ipairs { {}, { before = -1 }, { before = 0 / 0 }, { keep_last = -1 } } do
+      for _, wrong in ipairs { {}, { before = -1 }, { before = 0 / 0 }, { keep_last = -1 }, { before = 1e13 } } do
         support.invalid("retention", keel.run_manager { store = store, retention = wrong })
       end
       support.raises("did you mean 'before'", keel.run_manager, { store = store, retention = { befor = 1 } })

@@ -77,6 +77,13 @@ describe("SCHEDULE-2: keel.next_occurrence", function()
     end
   end)
 
+  it("takes a range of Sundays for one day", function()
+    for _, day in ipairs { "0-0", "sun-sun", "7-7" } do
+      assert.equal("2024-05-19T00:00:00+00:00", next_of("0 0 * * " .. day, "2024-05-13T12:00:00Z"), day)
+    end
+    assert.equal("2024-05-14T00:00:00+00:00", next_of("0 0 * * 0-7", "2024-05-13T12:00:00Z"))
+  end)
+
   it("names days by both fields only where neither begins with a star", function()
     assert.equal("2024-05-17T00:00:00+00:00", next_of("0 0 13 * fri", "2024-05-13T12:00:00Z")) -- or
     assert.equal("2024-09-13T00:00:00+00:00", next_of("0 0 */12 9 fri", "2024-05-13T12:00:00Z")) -- and

@@ -52,7 +52,7 @@ function occurrences.of(self, definition, now)
 end
 
 -- The fields that a schedule's create options cannot have: they are about one run.
-local of_one_run = { "idempotency_key", "idempotency_ttl", "idempotency_until", "retry_of" }
+local of_one_run = { "after", "idempotency_key", "idempotency_ttl", "idempotency_until", "parent_run_id", "retry_of" }
 
 local function check_options(options)
   for _, name in ipairs(of_one_run) do
@@ -197,9 +197,10 @@ local function work_off_one(self, row, now, steps, report)
     local went_on, err = step(self, row, source, now, report)
     if not went_on then
       if err then report.undone = report.undone or err end
-      return taken
+      return err and taken - 1 or taken -- what fails must not take the turn of those after it
     end
     row = went_on
+    if not row.looked_over then return taken, true end -- a policy that was asked very often: others come first
     if times.micros(row.next_at) > now then return taken end
   end
   return steps, true

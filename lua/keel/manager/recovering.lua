@@ -45,7 +45,10 @@ function Recovering:tick(options)
   if err then return nil, err end
   local began = self.client:now()
   local report, failure = owning.heartbeat(self)
-  if not report then return nil, failure end
+  if not report then
+    self.behind, self.undone = false, true -- what has become due stays so, and is not to be asked for at once
+    return nil, failure
+  end
   self.reservations:release_left()
   local context = sweep_context(self, options)
   context.page, context.position = TICK_PAGE, self.swept

@@ -11,6 +11,7 @@ local LEAST, MOST = 64, 1000 -- rows that a step looks at: fewer cost no less, a
 local SHORT, LONG = 0.004, 0.008 -- seconds: a step that takes less may be longer, one that takes more is too long
 local OF_A_TICK = 0.1        -- seconds of steps in one tick
 local REST = 60              -- seconds at most from the end of a walk to the next
+local CENTURY = 100 * 366 * 86400
 
 --- Checks what a manager is given.
 ---@param given? table
@@ -22,8 +23,8 @@ function retention.check(given, name)
   if not options.before and not options.keep_last then
     return errors.invalid("retention", "must have before, a number of seconds, or keep_last")
   end
-  if options.before and not check.is_duration(options.before) then
-    return errors.invalid("retention", "before must be a number of seconds, at least 0")
+  if options.before and not (check.is_duration(options.before) and options.before <= CENTURY) then
+    return errors.invalid("retention", "before must be a number of seconds, from 0 to a century")
   end
   if options.keep_last and options.keep_last < 0 then
     return errors.invalid("retention", "keep_last must be at least 0")

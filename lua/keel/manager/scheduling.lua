@@ -150,7 +150,7 @@ function Scheduling:next_due()
   if err then return nil, err end
   if self.behind then return 0 end
   local left = at and math.max(kernel.time_seconds(at) - kernel.time_seconds(now), 0)
-  if self.undone then return math.min(left or AGAIN, AGAIN) end
+  if self.undone then return left and left > 0 and math.min(left, AGAIN) or AGAIN end
   return left
 end
 

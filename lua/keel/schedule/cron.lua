@@ -68,7 +68,7 @@ local function range_of(field, text, at, has_step)
   local to
   to, err = value_of(field, last, at + #first + 1)
   if not to then return nil, err end
-  if field.to == 7 and to == 0 then to = 7 end -- sat-sun
+  if field.to == 7 and to == 0 and from > 0 then to = 7 end -- sat-sun
   if to < from then return misread(field, at, ("the range %s ends before it begins"):format(shown(text))) end
   return from, to
 end

@@ -22,7 +22,7 @@ end
 -- How it goes on when it is not known when it happens next: it is asked again after its last period.
 local function ask_again(row, err, now, made)
   local last_at = made or row.last_at
-  local period = made and made - row.last_at or row.period
+  local period = made and math.min(made - row.last_at, row.period) or row.period -- not that of a long sleep
   return { make = made, last_at = last_at, period = period, problem = text_of(err),
     next_at = math.min(math.max(last_at, now) + period, times.LAST) }
 end

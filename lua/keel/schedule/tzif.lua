@@ -50,6 +50,7 @@ function tzif.read(bytes)
     if not counts then return nil end
   end
   local body = at + HEADER
+  if counts.leap > 0 then return nil end -- of the folder `right`, whose seconds are not those of the clock
   if counts.types == 0 or #bytes < body + size_of(counts, wide) - 1 then return nil end
   local data = read_block(bytes, body, counts, wide)
   if not data or wide == 4 then return data end
