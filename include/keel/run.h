@@ -411,6 +411,8 @@ struct keel_inflight_query {
 	int64_t before;             /* created at or before this time */
 	int64_t limit;              /* as in list_by_thread */
 	struct keel_text after;     /* a run id: go on behind it; data NULL: from the oldest */
+	struct keel_text batch_id;  /* of a batch, in the order of insertion, in place of a thread or session, without
+	                             * those of machines; data NULL: of any */
 	bool holding;               /* instead: what runs or is finalizing on the thread, which must be given, or with the
 	                             * slot; session_id, before and after do not count */
 	struct keel_text slot;      /* with `holding`: a name; data NULL: none */
@@ -462,19 +464,24 @@ struct keel_run_query {
 	enum keel_run_status status;
 	struct keel_text thread_id; /* data NULL: of all threads */
 	struct keel_text user_id;   /* data NULL: whoever's */
+	struct keel_text batch_id;  /* of a batch, without those of machines, in place of a thread; data NULL: of any */
 	struct keel_text after;     /* a run id: go on behind it, with older ones; data NULL: from the newest */
 	int64_t limit;              /* as in list_by_thread */
 };
 
-/* The runs of the store, the last inserted first, or those of a thread, the newest first as in list_by_thread, without
- * reservations. What status and user leave out is passed over one by one. Fails with KEEL_NOT_FOUND when there is no
- * run `after`. */
+/* The runs of the store or of a batch, the last inserted first, or those of a thread, the newest first as in
+ * list_by_thread, without reservations. What status and user leave out is passed over one by one. Fails with
+ * KEEL_NOT_FOUND when there is no run `after`. */
 KEEL_API enum keel_code keel_run_list(struct keel_store *store, const struct keel_run_query *query,
 									  struct keel_runs *list, struct keel_error *err);
 
 /* How many runs of the thread are pending or running: counted, not remembered. */
 KEEL_API enum keel_code keel_run_count_inflight(struct keel_store *store, struct keel_text thread_id, int64_t *count,
 												struct keel_error *err);
+
+/* How many runs of a batch have each status: counted, not remembered. Runs of machines are not in it. */
+KEEL_API enum keel_code keel_run_count_batch(struct keel_store *store, struct keel_text batch_id,
+											 int64_t counts[KEEL_RUN_STATUS_COUNT], struct keel_error *err);
 
 /* --- Starting ------------------------------------------------------------------------------------------------------
  * One gate starts runs. It is open when scheduled_at has come; every run of waits_for has settled; for a run with a

@@ -15,20 +15,23 @@ static int op_list_by_thread(lua_State *L, struct keel_store *store, struct keel
 	return keel_lua_push_runs(L, list);
 }
 
-/* list_inflight{ thread_id, before, session_id, limit = 100, after, holding, finalizing, overdue, held_up, brief }:
- * pending and running runs, reservations among them, oldest first. Parameters: before (a time: created then or
- * earlier), after (a run id: go on behind it), holding (true: instead what runs or is finalizing on the thread; only
- * thread_id and limit count), slot (with holding, in place of the thread: a name), finalizing (true: the same, but
- * only what is finalizing), overdue (true: of all threads those whose deadline or lease has passed, and those
- * without an owner that may not be claimed), held_up (true: the claimable run that is next on each thread where a
- * run is finalizing or was asked to stop). Fails with invalid_request and limit_too_large (1000). */
+/* list_inflight{ thread_id, batch_id, before, session_id, limit = 100, after, holding, finalizing, overdue, held_up,
+ * brief }: pending and running runs, reservations among them, oldest first. Parameters: batch_id (in place of a
+ * thread: in order of insertion), before (a time: created then or earlier), after (a run id: go on behind it),
+ * holding (true: instead what runs or is finalizing on the thread; only thread_id and limit count), slot (with
+ * holding, in place of the thread: a name), finalizing (true: the same, but only what is finalizing), overdue (true:
+ * of all threads those whose deadline or lease has passed, and those without an owner that may not be claimed),
+ * held_up (true: the claimable run that is next on each thread where a run is finalizing or was asked to stop).
+ * Fails with invalid_request and limit_too_large (1000). */
 static int op_list_inflight(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	static const char *const known[] = {"thread_id",  "before",  "session_id", "limit", "after", "holding",
-										"finalizing", "overdue", "held_up",    "brief", "slot",  NULL};
+	static const char *const known[] = {"thread_id", "before",     "session_id", "limit",   "after",
+										"holding",   "finalizing", "overdue",    "held_up", "brief",
+										"slot",      "batch_id",   NULL};
 	struct keel_inflight_query query = {0};
 	keel_lua_check_options(L, 2, known);
 	query.thread_id = keel_lua_option_text(L, 2, "thread_id");
+	query.batch_id = keel_lua_option_text(L, 2, "batch_id");
 	query.after = keel_lua_option_text(L, 2, "after");
 	query.session_id = keel_lua_option_integer(L, 2, "session_id", 0);
 	if (query.session_id < 1 && keel_lua_option(L, 2, "session_id", LUA_TNUMBER) != LUA_TNIL)
@@ -48,15 +51,17 @@ static int op_list_inflight(lua_State *L, struct keel_store *store, struct keel_
 	return keel_lua_push_runs(L, list);
 }
 
-/* list_runs{ status, thread_id, user_id, after, limit = 100 }: the newest runs of the store, without reservations.
- * Parameters: after (a run id: go on behind it, with older ones), limit (1 to 1000).
- * Fails with invalid_request (status, thread_id, user_id, limit), limit_too_large, and not_found for `after`. */
+/* list_runs{ status, thread_id, user_id, batch_id, after, limit = 100 }: the newest runs of the store, of a thread or
+ * of a batch, without reservations. Parameters: after (a run id: go on behind it, with older ones), limit (1 to 1000).
+ * Fails with invalid_request (status, thread_id, user_id, batch_id, limit), limit_too_large, and not_found for
+ * `after`. */
 static int op_list_runs(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	static const char *const known[] = {"status", "thread_id", "user_id", "after", "limit", NULL};
+	static const char *const known[] = {"status", "thread_id", "user_id", "batch_id", "after", "limit", NULL};
 	keel_lua_check_options(L, 2, known);
 	struct keel_run_query query = {.thread_id = keel_lua_option_text(L, 2, "thread_id"),
 								   .user_id = keel_lua_option_text(L, 2, "user_id"),
+								   .batch_id = keel_lua_option_text(L, 2, "batch_id"),
 								   .after = keel_lua_option_text(L, 2, "after"),
 								   .limit = keel_lua_option_integer(L, 2, "limit", KEEL_LIST_DEFAULT)};
 	struct keel_text status = keel_lua_option_text(L, 2, "status");
@@ -122,9 +127,33 @@ static int op_count_inflight(lua_State *L, struct keel_store *store, struct keel
 	return 1;
 }
 
+/* count_batch(batch_id): how many of its runs have each status, all of them (`total`), and how many have ended
+ * (`done`): { pending, running, success, error, timeout, interrupted, total, done }. Fails with invalid_request. */
+static int op_count_batch(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	int64_t counts[KEEL_RUN_STATUS_COUNT], total = 0, done = 0;
+	if (keel_run_count_batch(store, keel_lua_check_text(L, 2, "batch_id"), counts, err) != KEEL_OK)
+		return -1;
+	lua_createtable(L, 0, KEEL_RUN_STATUS_COUNT + 2);
+	for (int i = 0; i < KEEL_RUN_STATUS_COUNT; i++) {
+		enum keel_run_status status = (enum keel_run_status)i;
+		keel_lua_set_integer(L, keel_run_status_name(status), counts[i]);
+		total += counts[i];
+		done += keel_run_status_is_final(status) ? counts[i] : 0;
+	}
+	keel_lua_set_integer(L, "total", total);
+	keel_lua_set_integer(L, "done", done);
+	return 1;
+}
+
 const struct keel_lua_method keel_lua_listing_methods[] = {
-	{"list_by_thread", op_list_by_thread, KEEL_LUA_READS}, {"list_inflight", op_list_inflight, KEEL_LUA_READS},
-	{"next_owner", op_next_owner, KEEL_LUA_READS},         {"count_inflight", op_count_inflight, KEEL_LUA_READS},
-	{"find_by_key", op_find_by_key, KEEL_LUA_READS},       {"list_dispatched", op_list_dispatched, KEEL_LUA_READS},
-	{"list_runs", op_list_runs, KEEL_LUA_READS},           KEEL_LUA_METHODS_END,
+	{"list_by_thread", op_list_by_thread, KEEL_LUA_READS},
+	{"list_inflight", op_list_inflight, KEEL_LUA_READS},
+	{"next_owner", op_next_owner, KEEL_LUA_READS},
+	{"count_inflight", op_count_inflight, KEEL_LUA_READS},
+	{"find_by_key", op_find_by_key, KEEL_LUA_READS},
+	{"list_dispatched", op_list_dispatched, KEEL_LUA_READS},
+	{"list_runs", op_list_runs, KEEL_LUA_READS},
+	{"count_batch", op_count_batch, KEEL_LUA_READS},
+	KEEL_LUA_METHODS_END,
 };

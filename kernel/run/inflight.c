@@ -26,6 +26,11 @@ static const char of_thread[] = RUNS_OF("thread_id = ?1 AND seq > " PLACE " AND 
 static const char of_session[] =
 	RUNS_OF("session_id = ?1 AND seq > " PLACE " AND status < 2 AND " BEFORE " ORDER BY seq");
 
+static const char of_batch[] = RUNS_OF_SEQS(
+	"SELECT b.seq FROM batches AS b JOIN runs AS m ON m.seq = b.seq JOIN live AS n ON n.thread_id = m.thread_id AND"
+	" n.seq = m.seq WHERE b.batch_id = ?1 AND b.dispatch = 0 AND b.seq > " PLACE " AND n.status < 2"
+	" AND (m.created_at <= ?2 OR ?2 IS NULL) ORDER BY b.seq");
+
 /* By age, which is not the order of admission when clocks were set back: a walk of all that is in flight. */
 static const char by_age[] = KEEL_RUN_LIVE_SELECT "WHERE r.seq IN (SELECT seq FROM live WHERE status < 2 AND " BEFORE
 												  " ORDER BY created_at, seq LIMIT ?4) ORDER BY r.created_at, r.seq";
@@ -138,6 +143,8 @@ static const char *statement_for(const struct keel_inflight_query *query)
 		return overdue;
 	if (query->held_up)
 		return held_up;
+	if (query->batch_id.data)
+		return of_batch;
 	if (query->thread_id.data)
 		return of_thread;
 	if (query->session_id)
@@ -156,6 +163,11 @@ static enum keel_code check(const struct keel_inflight_query *query, struct keel
 		code = keel_check_id(query->slot, "slot", err);
 	if (code == KEEL_OK && query->after.data)
 		code = keel_check_id(query->after, "after", err);
+	if (code == KEEL_OK && query->batch_id.data)
+		code = keel_check_id(query->batch_id, "batch_id", err);
+	if (code == KEEL_OK && query->batch_id.data &&
+		(query->thread_id.data || query->session_id || query->holding || query->finalizing || at_large))
+		code = keel_fail_field(err, "batch_id", "batch_id goes with before, after, limit and brief alone");
 	if (code == KEEL_OK && of_a_thread && !query->thread_id.data)
 		code = keel_fail_field(err, "thread_id", "thread_id must be given to list what holds it");
 	if (code == KEEL_OK && at_large && query->thread_id.data)
@@ -189,6 +201,7 @@ enum keel_code keel_run_list_inflight(struct keel_store *store, const struct kee
 	const struct keel_value values[] = {
 		text == of_session     ? keel_value_int(query->session_id)
 		: at_large             ? keel_value_int(keel_store_now(store))
+		: text == of_batch     ? keel_value_text(query->batch_id)
 		: text == holding_slot ? keel_value_text(query->slot)
 							   : keel_value_text(query->thread_id),
 		query->bounded ? keel_value_int(query->before) : keel_value_null(),

@@ -22,17 +22,32 @@ static const char of_thread[] =
 	KEEL_RUN_SELECT "WHERE r.thread_id = ?5 AND r.created_at <= " CREATED " AND (r.created_at < " CREATED
 					" OR r.seq > ?1)" PASSES " ORDER BY r.created_at DESC, r.seq LIMIT ?2";
 
+/* The same of a batch; its index has those of machines apart. */
+static const char of_batch[] =
+	KEEL_RUN_SELECT "JOIN batches AS b ON b.seq = r.seq WHERE b.batch_id = ?5 AND b.dispatch = 0 AND b.seq < ?1" PASSES
+					" ORDER BY b.seq DESC LIMIT ?2";
+
+static enum keel_code check(const struct keel_run_query *query, struct keel_error *err)
+{
+	enum keel_code code = keel_check_limit(query->limit, KEEL_LIST_MAX, err);
+	if (code == KEEL_OK && query->user_id.data)
+		code = keel_check_id(query->user_id, "user_id", err);
+	if (code == KEEL_OK && query->thread_id.data)
+		code = keel_check_id(query->thread_id, "thread_id", err);
+	if (code == KEEL_OK && query->batch_id.data)
+		code = keel_check_id(query->batch_id, "batch_id", err);
+	if (code == KEEL_OK && query->batch_id.data && query->thread_id.data)
+		code = keel_fail_field(err, "batch_id", "batch_id does not go with a thread_id");
+	return code;
+}
+
 enum keel_code keel_run_list(struct keel_store *store, const struct keel_run_query *query, struct keel_runs *list,
 							 struct keel_error *err)
 {
 	struct keel_statement *select;
 	int64_t before = INT64_MAX;
 	list->count = 0;
-	enum keel_code code = keel_check_limit(query->limit, KEEL_LIST_MAX, err);
-	if (code == KEEL_OK && query->user_id.data)
-		code = keel_check_id(query->user_id, "user_id", err);
-	if (code == KEEL_OK && query->thread_id.data)
-		code = keel_check_id(query->thread_id, "thread_id", err);
+	enum keel_code code = check(query, err);
 	if (code == KEEL_OK)
 		code = keel_store_check(store, err);
 	if (code == KEEL_OK && query->after.data)
@@ -40,9 +55,10 @@ enum keel_code keel_run_list(struct keel_store *store, const struct keel_run_que
 	if (code != KEEL_OK)
 		return code;
 	struct keel_value status = query->by_status ? keel_value_int(query->status) : keel_value_null();
-	if (query->thread_id.data)
-		code = keel_query(store, of_thread, &select, err, keel_value_int(before), keel_value_int(query->limit), status,
-						  keel_value_text(query->user_id), keel_value_text(query->thread_id));
+	if (query->thread_id.data || query->batch_id.data)
+		code = keel_query(store, query->batch_id.data ? of_batch : of_thread, &select, err, keel_value_int(before),
+						  keel_value_int(query->limit), status, keel_value_text(query->user_id),
+						  keel_value_text(query->batch_id.data ? query->batch_id : query->thread_id));
 	else
 		code = keel_query(store, of_store, &select, err, keel_value_int(before), keel_value_int(query->limit), status,
 						  keel_value_text(query->user_id));

@@ -209,7 +209,7 @@ static void do_everything(void)
 	struct keel_events events = {0};
 	struct keel_token_totals totals = {0};
 	struct keel_lease lease;
-	int64_t expires_at;
+	int64_t expires_at, by_status[KEEL_RUN_STATUS_COUNT];
 	const char *winner;
 	bool is;
 	SET(&run, USER_ID, user_id, text("u"));
@@ -249,6 +249,12 @@ static void do_everything(void)
 	succeed(keel_run_list(world.store, &newest, &runs, &why));
 	newest.thread_id = text("t");
 	succeed(keel_run_list(world.store, &newest, &runs, &why));
+	newest.thread_id = nothing;
+	newest.batch_id = text("b");
+	succeed(keel_run_list(world.store, &newest, &runs, &why));
+	struct keel_inflight_query of_batch = {.batch_id = text("b"), .after = text("r"), .limit = 10};
+	succeed(keel_run_list_inflight(world.store, &of_batch, &runs, &why));
+	succeed(keel_run_count_batch(world.store, text("b"), by_status, &why));
 	succeed(keel_tokens_of_thread(world.store, text("t"), true, &totals, &why));
 	for (int i = 0; i < 2; i++) {
 		succeed(keel_lease_acquire(world.store, text("n"), nothing, 5, &lease, &why));
@@ -275,6 +281,7 @@ static bool is_excepted(const char *sql)
 		"UNION ALL SELECT seq, priority",  /* the head of a queue, and what has become due since it was looked at */
 		"SELECT DISTINCT run_id, ?1 / 64", /* a block of events */
 		"SELECT DISTINCT thread_id, ?1 / 64",
+		"AS counted GROUP BY status",        /* the runs of a batch */
 		"ORDER BY created_at, seq LIMIT ?4", /* for people: all that is in flight by age */
 	};
 	for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)

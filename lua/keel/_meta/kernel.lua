@@ -324,6 +324,7 @@
 
 ---@class keel.InflightQuery
 ---@field thread_id? string
+---@field batch_id? string in place of a thread or session: of a batch in order of insertion, without those of machines
 ---@field before? string time: created then or earlier
 ---@field session_id? integer
 ---@field limit? integer 1 to 1000, default 100
@@ -335,6 +336,25 @@
 ---@field held_up? boolean true: the claimable run that is next on each thread where a run is finalizing or was asked
 --- to stop
 ---@field brief? boolean true: without metadata, kwargs, token_usage_by_model and result
+
+---@class keel.RunQuery
+---@field status? keel.Status
+---@field thread_id? string
+---@field user_id? string
+---@field batch_id? string in place of a thread; without the runs of machines
+---@field after? string a run id: go on behind it, with older ones
+---@field limit? integer 1 to 1000, default 100
+
+--- How many runs of a batch have each status.
+---@class keel.BatchCounts
+---@field pending integer
+---@field running integer
+---@field success integer
+---@field error integer
+---@field timeout integer
+---@field interrupted integer
+---@field total integer
+---@field done integer those that have ended
 
 ---@class keel.DispatchQuery
 ---@field batch_id? string
@@ -539,14 +559,20 @@ function Operations:count_inflight(thread_id) end
 ---@return keel.Error? err
 function Operations:list_dispatched(query) end
 
---- The newest runs of the store or of a thread, without reservations. What status and user leave out is passed over one
---- by one.
+--- The newest runs of the store, of a thread or of a batch, without reservations. What status and user leave out is
+--- passed over one by one.
 --- Fails with invalid_request, limit_too_large, and not_found when there is no run `after`.
----@param query? { status?: string, thread_id?: string, user_id?: string, after?: string, limit?: integer } after: a run
---- id, go on behind it
+---@param query? keel.RunQuery
 ---@return keel.Run[]? runs
----@return keel.Error? err
+---@return keel.Error|true|nil err or true: there are more, though the limit is not reached: these have 4 MiB of texts
 function Operations:list_runs(query) end
+
+--- How many runs of a batch have each status: counted, not remembered. Runs of machines are not in it.
+--- Fails with invalid_request.
+---@param batch_id string
+---@return keel.BatchCounts? counts all 0 where there is no run
+---@return keel.Error? err
+function Operations:count_batch(batch_id) end
 
 --- What the runs of a thread have used. Reservations and pending runs do not count. Takes time in proportion to the
 --- thread. Fails with invalid_request, and limit_too_large when a sum is beyond 64 bits.

@@ -67,6 +67,34 @@ function Reading:list_by_thread(thread_id, options)
   return runs, err, is_cut
 end
 
+--- The runs of the store or of a batch, the last inserted first, or those of a thread, newest first; live records
+--- stand for their rows. What status and user leave out is passed over one by one.
+--- Raises for unknown options and wrong types. Fails with invalid_request, limit_too_large, not_found (`after`) and
+--- what reading fails with.
+---@param query? keel.RunQuery
+---@return keel.Run[]? runs
+---@return keel.Error|true|nil err or true: there are more, though the limit is not reached: these have 4 MiB of texts
+function Reading:list_runs(query)
+  query = check.options(query, { status = "string", thread_id = "string", user_id = "string", batch_id = "string",
+    after = "string", limit = "integer" }, 1, "list_runs")
+  local rows, err = self.client:call("list_runs", query)
+  if not rows then return nil, err end
+  for i, row in ipairs(rows) do rows[i] = self.live:get(row.run_id) or LiveRuns.equip(row, true) end
+  return rows, err
+end
+
+--- How many runs of a batch have each status, all of them (`total`), and how many have ended (`done`). Nothing is kept
+--- about a batch but its runs: they are counted.
+--- Raises for wrong types. Fails with invalid_request and what reading fails with.
+---@param batch_id string
+---@return keel.BatchCounts? counts all 0 where there is no run
+---@return keel.Error? err
+function Reading:batch(batch_id)
+  check.type(batch_id, "string", 1, "batch")
+  local counts, err = self.client:call("count_batch", batch_id)
+  return counts, err
+end
+
 -- Whether the thread has a run that ended and is not settled, by an owner who is there.
 local function has_finalizing(self, thread_id)
   local rows, err = self.client:call("list_inflight", { thread_id = thread_id, finalizing = true, limit = 256,

@@ -95,4 +95,53 @@ function Waiting:wait(run_id, options)
   end
 end
 
+-- The oldest run of a batch in flight behind `after`, or false.
+local function next_of_batch(self, batch_id, after)
+  local query = { batch_id = batch_id, after = after, limit = 1, brief = true }
+  local rows, err = self.client:call("list_inflight", query)
+  if not rows then return nil, err end
+  return rows[1] and rows[1].run_id or false
+end
+
+local function batch_timeout(self, batch_id)
+  local counts = self.client:call("count_batch", batch_id) or {}
+  return errors.new("timeout", ("%s of the batch %s have not ended in time"):format(counts.total
+    and ("%d runs"):format(counts.total - counts.done) or "runs", batch_id), { batch_id = batch_id })
+end
+
+--- Waits until all runs of a batch have ended, those that are made meanwhile too.
+--- Raises for wrong types. Fails with not_found (the batch has no run), timeout, and with what `wait` fails with for
+--- one of its runs.
+---@param batch_id string
+---@param options? { timeout?: number } in seconds, for all of them; nil: as long as it takes
+---@return keel.BatchCounts? counts
+---@return keel.Error? err
+function Waiting:wait_batch(batch_id, options)
+  check.type(batch_id, "string", 1, "wait_batch")
+  options = check.options(options, { timeout = "number" }, 2, "wait_batch")
+  local bad = check.duration(options.timeout, "timeout")
+  if bad then return nil, bad end
+  local clock = timer(self.client, options.timeout or math.huge)
+  local run_id, err
+  repeat
+    -- What has ended stays so: the next look goes on behind it. The last one is at all of them.
+    local after = run_id
+    run_id, err = next_of_batch(self, batch_id, after)
+    if run_id == false and after then run_id, err = next_of_batch(self, batch_id) end
+    if run_id then
+      local left = options.timeout and math.max(0, clock.left())
+      local run, failure = Waiting.wait(self, run_id, { timeout = left })
+      if not run and failure.code == "timeout" then return nil, batch_timeout(self, batch_id) end
+      if not run and failure.code ~= "not_found" then return nil, failure end
+    end
+  until not run_id
+  if err then return nil, err end
+  local counts
+  counts, err = self.client:call("count_batch", batch_id)
+  if counts and counts.total == 0 then
+    return nil, errors.new("not_found", ("there is no run of the batch %s"):format(batch_id), { batch_id = batch_id })
+  end
+  return counts, err
+end
+
 return Waiting

@@ -12,6 +12,7 @@ return {
     { "--status", value = "STATUS", choices = { "pending", "running", "success", "error", "timeout", "interrupted" },
       about = "only those in this status" },
     { "--user", value = "U", about = "only those for this user" },
+    { "--batch", value = "BATCH", about = "only those of this batch" },
     { "--limit", "-n", value = "N", convert = usage.integer(1, 1000), about = "how many (default 20, at most 1000)" },
     { "--after", value = "RUN", about = "go on behind this run, with older ones" },
   },
@@ -20,7 +21,7 @@ return {
     if not store then return nil, err end
     local runs, is_cut
     runs, is_cut = store:list_runs { thread_id = given.thread, status = given.status, user_id = given.user,
-      after = given.after, limit = given.limit or 20 }
+      batch_id = given.batch, after = given.after, limit = given.limit or 20 }
     if not runs then return nil, is_cut end
     if given.json then
       for _, run in ipairs(runs) do output.json(shape.fields(run)) end
