@@ -1,4 +1,4 @@
-/* claim.c - claiming: the best of the runs that nobody owns. Uses: line, gate, change.
+/* claim.c - claiming: the best of the runs that nobody owns. Uses: line, gate, wants, change.
  *
  * What may be claimed stands in lines. The best head of those that may be able to start is looked at, until one starts;
  * what is blocked is parked at what is in its way, so nobody looks at it again before something happens there, and a
@@ -19,6 +19,7 @@
 #include "run/predicates.h"
 #include "run/resolve.h"
 #include "run/start.h"
+#include "run/wants.h"
 
 enum {
 	DUE_MAX = 1000, /* of those that were put off, taken in by one claim: what is due first goes first */
@@ -308,6 +309,21 @@ static enum keel_code resolve_left(struct claiming *claiming, struct keel_error 
 	return keel_run_resolve(claiming->store, &more, err);
 }
 
+/* What a clock that was put back has left in the future counts from now on: then a rate has room sooner. */
+static enum keel_code meet_ahead(struct claiming *claiming, struct keel_error *err)
+{
+	struct keel_text name;
+	bool met = true;
+	enum keel_code code = KEEL_OK;
+	for (int i = 0; code == KEEL_OK && met && i < LOOKS_MAX; i++) {
+		code = keel_starts_ahead(claiming->store, &claiming->arena, &name, err);
+		met = code == KEEL_OK && name.data;
+		if (met)
+			code = keel_line_meet(claiming->store, name, &met, err);
+	}
+	return code;
+}
+
 /* One transaction of it. */
 static enum keel_code claim_once(struct claiming *claiming, struct keel_runs *list, struct keel_error *err)
 {
@@ -319,6 +335,8 @@ static enum keel_code claim_once(struct claiming *claiming, struct keel_runs *li
 		code = claiming->asked->threads_count ? claim_of_threads(claiming, err) : claim_best(claiming, err);
 	if (code == KEEL_OK && claiming->over && !claiming->run_id.data)
 		code = resolve_left(claiming, err);
+	if (code == KEEL_OK && claiming->over && !claiming->run_id.data)
+		code = meet_ahead(claiming, err);
 	if (code == KEEL_OK && claiming->run_id.data)
 		code = keel_run_get(claiming->store, claiming->run_id, (struct keel_text){NULL, 0}, list, err);
 	KEEL_ASSERT(code != KEEL_OK || list->count == (claiming->run_id.data ? 1 : 0));

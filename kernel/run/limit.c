@@ -142,8 +142,6 @@ static enum keel_code change_limit(struct keel_store *store, struct keel_text na
 	keel_arena_free(&arena);
 	if (code == KEEL_OK && is_thread(name))
 		return keel_line_wake(store, KEEL_AT_THREAD, thread_of(name), err);
-	if (code == KEEL_OK)
-		code = keel_starts_meet(store, name, err);
 	return code == KEEL_OK ? keel_line_wake(store, KEEL_AT_NAME, name, err) : code;
 }
 

@@ -285,6 +285,12 @@ enum keel_code keel_line_wake(struct keel_store *store, enum keel_line_at at, st
 	return code;
 }
 
+enum keel_code keel_line_meet(struct keel_store *store, struct keel_text name, bool *met, struct keel_error *err)
+{
+	enum keel_code code = keel_starts_meet(store, name, met, err);
+	return code == KEEL_OK && *met ? keel_line_wake(store, KEEL_AT_NAME, name, err) : code;
+}
+
 /* What a row of a line says of it besides its head. */
 struct state {
 	bool found, ready, parked; /* parked: it was, when it was last looked at */
@@ -463,7 +469,7 @@ enum keel_code keel_line_park(struct keel_store *store, int64_t line, const stru
 		"UPDATE lines SET " KEEL_LINE_PARKED ", parked_name = ?2, parked_key = ?3 WHERE line = ?1";
 	struct state before;
 	struct spot spot;
-	bool left;
+	bool left, met;
 	KEEL_ASSERT(line >= 0 && state->gate != KEEL_GATE_OPEN);
 	if (state->gate == KEEL_GATE_PAUSED && strcmp(state->name, "*") == 0)
 		return KEEL_OK;
@@ -478,6 +484,8 @@ enum keel_code keel_line_park(struct keel_store *store, int64_t line, const stru
 							keel_value_text(keel_text_of(spot.key)));
 	if (code == KEEL_OK && state->gate == KEEL_GATE_RATE)
 		code = wake_at(store, line, state->until, err);
+	if (code == KEEL_OK && state->gate == KEEL_GATE_RATE)
+		code = keel_line_meet(store, keel_text_of(state->name), &met, err);
 	return code == KEEL_OK && !same_spot(&before.from.spot, &spot) ? pass_on(store, &before, err) : code;
 }
 

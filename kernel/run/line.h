@@ -27,6 +27,10 @@ enum keel_line_at { KEEL_AT_THREAD, KEEL_AT_RUN, KEEL_AT_NAME };
 enum keel_code keel_line_wake(struct keel_store *store, enum keel_line_at at, struct keel_text name,
 							  struct keel_error *err);
 
+/* Moves the starts of a name that lie in the future, for the clock was put back, to now: a rate waits `per` at most.
+ * *met: there were some; whoever is parked there then learns until when it waits. */
+enum keel_code keel_line_meet(struct keel_store *store, struct keel_text name, bool *met, struct keel_error *err);
+
 /* The time until which a rate was full has come for a line. */
 enum keel_code keel_line_wake_one(struct keel_store *store, int64_t line, struct keel_error *err);
 

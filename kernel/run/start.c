@@ -1,4 +1,4 @@
-/* start.c - starting a run through the gate. Uses: gate, live, change. */
+/* start.c - starting a run through the gate. Uses: gate, line, live, change. */
 #include "run/start.h"
 
 #include "base/assert.h"
@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "run/change.h"
 #include "run/gate.h"
+#include "run/line.h"
 #include "run/live.h"
 
 struct start {
@@ -49,6 +50,8 @@ static enum keel_code decide_start(struct keel_run_change *change, struct keel_e
 	KEEL_ASSERT(effect == KEEL_EFFECT_RUNS && keel_run_set_is_empty(change->delta->given));
 	if (code == KEEL_OK && start->state->gate == KEEL_GATE_DELAY)
 		code = keel_live_put_off(change->store, change->run_id, core, &change->wrote, err);
+	if (code == KEEL_OK && start->state->gate == KEEL_GATE_RATE)
+		code = keel_line_meet(change->store, keel_text_of(start->state->name), &change->wrote, err);
 	if (code == KEEL_OK && start->state->gate == KEEL_GATE_OPEN)
 		keel_run_begin(change->store, change->delta, start->asked->lease_us);
 	return code;

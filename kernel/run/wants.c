@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/buffer.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 /* What a row of `holds` says. */
@@ -273,8 +274,7 @@ static enum keel_code slot_room(struct keel_store *store, const struct keel_want
 static enum keel_code rate_room(struct keel_store *store, const struct keel_want *want, bool *room, int64_t *until,
 								struct keel_error *err)
 {
-	static const char newest[] = "SELECT at FROM starts WHERE name = ?1 ORDER BY at DESC, seq DESC, fence DESC"
-								 " LIMIT 1 OFFSET ?2";
+	static const char newest[] = "SELECT at FROM starts WHERE name = ?1 ORDER BY at DESC, id DESC LIMIT 1 OFFSET ?2";
 	struct keel_statement *select;
 	int64_t max, per_us, at = 0, now = keel_store_now(store);
 	bool found = false;
@@ -311,32 +311,53 @@ enum keel_code keel_want_room(struct keel_store *store, const struct keel_want *
 
 /* --- Rows --------------------------------------------------------------------------------------------------------- */
 
-enum keel_code keel_starts_meet(struct keel_store *store, struct keel_text name, struct keel_error *err)
+enum keel_code keel_starts_meet(struct keel_store *store, struct keel_text name, bool *met, struct keel_error *err)
 {
-	return keel_execute(store, "UPDATE starts SET at = ?2 WHERE name = ?1 AND at > ?2", err, keel_value_text(name),
-						keel_value_int(keel_store_now(store)));
+	int64_t count = 0;
+	KEEL_ASSERT(name.size > 0 && store->sql->driver->in_transaction(store->sql));
+	enum keel_code code = keel_execute(store, "UPDATE starts SET at = ?2 WHERE name = ?1 AND at > ?2", err,
+									   keel_value_text(name), keel_value_int(keel_store_now(store)));
+	if (code == KEEL_OK)
+		code = store->sql->driver->changes(store->sql, &count, err);
+	*met = count > 0;
+	return code;
+}
+
+enum keel_code keel_starts_ahead(struct keel_store *store, struct keel_arena **arena, struct keel_text *name,
+								 struct keel_error *err)
+{
+	static const char text[] = "SELECT name FROM starts WHERE at > ?1 ORDER BY at, id LIMIT 1";
+	struct keel_statement *select;
+	bool row;
+	*name = (struct keel_text){NULL, 0};
+	enum keel_code code = keel_query(store, text, &select, err, keel_value_int(keel_store_now(store)));
+	if (code != KEEL_OK)
+		return code;
+	code = keel_step(select, &row, err);
+	if (code == KEEL_OK && row && (!keel_column_read(select, 0, name) || !keel_arena_text(arena, *name, name)))
+		code = keel_fail_memory(err);
+	keel_reset(select);
+	return code;
 }
 
 enum keel_code keel_starts_sweep(struct keel_store *store, struct keel_text name, struct keel_error *err)
 {
-	static const char old[] =
-		"DELETE FROM starts WHERE name = ?1 AND (at, seq, fence) IN (SELECT at, seq, fence FROM starts WHERE name = ?1"
-		" AND at <= ?2 - (SELECT max(per) FROM (SELECT per FROM windows WHERE name = ?1 UNION ALL"
-		" SELECT per FROM limits WHERE name = ?1) AS known) ORDER BY at, seq, fence LIMIT ?3)";
+	static const char old[] = "DELETE FROM starts WHERE id IN (SELECT id FROM starts WHERE name = ?1"
+							  " AND at <= ?2 - (SELECT max(per) FROM (SELECT per FROM windows WHERE name = ?1 UNION ALL"
+							  " SELECT per FROM limits WHERE name = ?1) AS known) ORDER BY at, id LIMIT ?3)";
 	return keel_execute(store, old, err, keel_value_text(name), keel_value_int(keel_store_now(store)),
 						keel_value_int(SWEPT_MAX));
 }
 
 /* Notes that a run has started, for a rate. */
-static enum keel_code note_start(struct keel_store *store, const struct keel_want *want,
-								 const struct keel_run_core *core, struct keel_error *err)
+static enum keel_code note_start(struct keel_store *store, const struct keel_want *want, struct keel_error *err)
 {
-	static const char insert[] = "INSERT INTO starts (name, at, seq, fence) VALUES (?1, ?2, ?3, ?4)";
-	KEEL_ASSERT(want->is_rate && core->status == KEEL_RUN_RUNNING);
-	enum keel_code code = keel_starts_meet(store, want->name, err);
+	static const char insert[] = "INSERT INTO starts (name, at) VALUES (?1, ?2)";
+	bool met;
+	KEEL_ASSERT(want->is_rate && want->name.data);
+	enum keel_code code = keel_starts_meet(store, want->name, &met, err);
 	if (code == KEEL_OK)
-		code = keel_execute(store, insert, err, keel_value_text(want->name), keel_value_int(keel_store_now(store)),
-							keel_value_int(core->seq), keel_value_int(core->fence));
+		code = keel_execute(store, insert, err, keel_value_text(want->name), keel_value_int(keel_store_now(store)));
 	return code == KEEL_OK ? keel_starts_sweep(store, want->name, err) : code;
 }
 
@@ -388,7 +409,7 @@ enum keel_code keel_wants_change(struct keel_store *store, const struct keel_run
 		if (code == KEEL_OK && want.is_rate && !before)
 			code = note_window(store, &want, err);
 		if (code == KEEL_OK && want.is_rate && starts)
-			code = note_start(store, &want, after, err);
+			code = note_start(store, &want, err);
 	}
 	return code;
 }

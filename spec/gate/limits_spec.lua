@@ -188,11 +188,36 @@ support.each_store(function(open)
       finish(claimed())
       clock.advance(-3600)
       none()
-      assert(manager:set_limit("mail", { reason = "looked at" }))
-      none()
+      assert.equal(10, manager:next_due())
       clock.advance(10)
       finish(claimed())
       none()
+    end)
+
+    it("GATE-8: an owned run of a rate waits for per at most, too, when the clock is put back", function()
+      local mail = { { name = "mail", max = 1, per = 10 } }
+      local first = assert(manager:create("a", { rates = mail }))
+      assert.equal("started", manager:try_start(first.run_id))
+      local second = assert(manager:create("b", { rates = mail }))
+      clock.advance(-3600)
+      assert.equal("waiting", manager:try_start(second.run_id))
+      clock.advance(9)
+      assert.equal("waiting", manager:try_start(second.run_id))
+      clock.advance(1)
+      assert.equal("started", manager:try_start(second.run_id))
+    end)
+
+    it("GATE-8: counts the starts of one that takes the place of another that was deleted", function()
+      local mail = { { name = "mail", max = 3, per = 10 } }
+      for _ = 1, 3 do
+        local run = free("a", { rates = mail })
+        assert.equal(run.run_id, claimed())
+        assert(manager:delete(run.run_id))
+      end
+      free("a", { rates = mail })
+      none()
+      clock.advance(10)
+      assert(claimed())
     end)
 
     it("GATE-9: leaves its slots when it is given back, taken over or deleted, and its starts count", function()

@@ -219,7 +219,7 @@ INSERT INTO fingerprints SELECT 'f' || n, 't', n FROM generate_series(1, 5000) n
 INSERT INTO batches SELECT 'b' || n, n % 2, n FROM generate_series(1, 5000) n;
 INSERT INTO limits (name, paused) SELECT 'l' || n, n % 2 FROM generate_series(1, 5000) n;
 INSERT INTO holds SELECT 'l' || n % 500, n % 3, 1, n FROM generate_series(1, 5000) n;
-INSERT INTO starts SELECT 'l' || n % 500, n, n, 1 FROM generate_series(1, 5000) n;
+INSERT INTO starts (name, at) SELECT 'l' || n % 500, n FROM generate_series(1, 5000) n;
 INSERT INTO edges (source, dependent, wanted) SELECT n, n + 1, 1 FROM generate_series(1, 5000) n;
 INSERT INTO windows SELECT 'l' || n, 1 FROM generate_series(1, 5000) n;
 INSERT INTO leases (name, token, session_id, owner) SELECT 'l' || n, 1, 1, '' FROM generate_series(1, 1000) n;

@@ -171,17 +171,14 @@ steps.advance = {
       if run.owner then assert(world.stores[run.owner]:start(run.id)) end
       assert(world.stores[1]:put(run.id, { priority = run.priority }))
     end
-    -- What a clock that was put back leaves in the future counts from now on once somebody writes to its name.
-    for _, name in ipairs(step.touched or {}) do
-      assert(world.stores[1]:set_limit(name, { reason = "looked at" }))
-    end
+    -- What a clock that was put back leaves in the future counts from now on once somebody looks for something to do.
+    if step.seconds < 0 then world.stores[1]:claim_next { threads = { "nobody's" } } end
     return true, true
   end,
   write = function(step)
     local line = ("now = now + %d"):format(step.seconds)
-    if step.seconds < 0 then line = line .. " -- and what is early by it is written to" end
-    for _, name in ipairs(step.touched or {}) do
-      line = line .. ("\nstores[1]:set_limit(%q, { reason = 'looked at' })"):format(name)
+    if step.seconds < 0 then
+      line = line .. " -- and what is early by it is written to\nstores[1]:claim_next { threads = { \"nobody's\" } }"
     end
     return line
   end,
@@ -402,9 +399,7 @@ function history.generator(seed, features)
   end)
   function makers.advance()
     local back = chance(6) == 1
-    local names = {}
-    for i, rate in ipairs(features.limits and back and RATES or {}) do names[i] = rate.name end
-    return { kind = "advance", seconds = back and -chance(12) or chance(10), touched = names }
+    return { kind = "advance", seconds = back and -chance(12) or chance(10) }
   end
   function makers.die()
     local owner = manager()

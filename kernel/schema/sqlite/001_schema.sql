@@ -250,12 +250,12 @@ CREATE INDEX holds_of_run ON holds (seq);
 
 -- The starts of a rate, and the longest window that runs were admitted with: what is older goes.
 CREATE TABLE starts (
-	name  TEXT NOT NULL,
-	at    INTEGER NOT NULL,
-	seq   INTEGER NOT NULL,
-	fence INTEGER NOT NULL,
-	PRIMARY KEY (name, at, seq, fence)
-) STRICT, WITHOUT ROWID;
+	id   INTEGER PRIMARY KEY,
+	name TEXT NOT NULL,
+	at   INTEGER NOT NULL
+) STRICT;
+CREATE INDEX starts_of ON starts (name, at, id);
+CREATE INDEX starts_by_time ON starts (at, id);
 CREATE TABLE windows (
 	name TEXT PRIMARY KEY,
 	per  INTEGER NOT NULL
