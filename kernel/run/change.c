@@ -1,4 +1,4 @@
-/* change.c - the one way a row of a run changes. Uses: state, write, event. */
+/* change.c - the one way a row of a run changes. Uses: state, write, telling, event. */
 #include "run/change.h"
 
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "base/text.h"
 #include "base/trace.h"
 #include "event/event.h"
-#include "run/wants.h"
+#include "run/telling.h"
 #include "run/write.h"
 
 enum keel_transition keel_run_transition(const struct keel_run_core *core, enum keel_run_status to, int64_t fence,
@@ -84,38 +84,6 @@ static const char *status_event(struct keel_buffer *data, const struct keel_run_
 	return "run_finished";
 }
 
-/* The data of an event, and the names of the slots that a run gives up: whoever waits for one of them is told. */
-static enum keel_code tell_freed(const struct keel_run_core *core, struct keel_text data, struct keel_buffer *told,
-								 struct keel_error *err)
-{
-	struct keel_text rest = core->slots;
-	struct keel_want want;
-	bool is_first = true;
-	KEEL_ASSERT(!data.size || data.data[data.size - 1] == '}');
-	keel_buffer_add(told, data.data, data.size ? data.size - 1 : 0);
-	keel_buffer_put(told, told->size > 1 ? ",\"freed\":[" : told->size ? "\"freed\":[" : "{\"freed\":[");
-	while (keel_want_next(&rest, false, &want)) {
-		keel_buffer_put(told, is_first ? "" : ",");
-		keel_buffer_json_text(told, want.name);
-		is_first = false;
-	}
-	keel_buffer_put(told, "]}");
-	return told->failed ? keel_fail_memory(err) : KEEL_OK;
-}
-
-static bool holds_slots(const struct keel_run_core *core)
-{
-	return core->slots.data && (core->status == KEEL_RUN_RUNNING || core->finalizing);
-}
-
-static bool gives_slots_up(const struct keel_run_core *core, const struct keel_run *delta)
-{
-	if (!holds_slots(core))
-		return false;
-	struct keel_run_core after = keel_run_core_with(core, delta);
-	return !holds_slots(&after);
-}
-
 enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id, const struct keel_run_core *core,
 							  struct keel_run *delta, const char *kind, struct keel_text data, struct keel_run *written,
 							  struct keel_error *err)
@@ -159,9 +127,9 @@ enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id,
 	KEEL_ASSERT(kind || !changes_status);
 	struct keel_buffer told = {0};
 	code = keel_run_update(store, run_id, core, delta, err);
-	if (code == KEEL_OK && kind && gives_slots_up(core, delta)) {
-		code = tell_freed(core, data, &told, err);
-		data = keel_buffer_text(&told);
+	if (code == KEEL_OK && kind && keel_run_may_tell(core) && (!changes_status || delta->status != KEEL_RUN_RUNNING)) {
+		struct keel_run_core after = keel_run_core_with(core, delta);
+		code = keel_run_tell(store, core, &after, &data, &told, err);
 	}
 	if (code == KEEL_OK && kind) {
 		bool assigned = KEEL_RUN_GIVES(delta, WORKER_REF);

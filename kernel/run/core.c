@@ -13,41 +13,42 @@
 #include "store/transaction.h"
 
 /* What is read of a row for a change of it: one list makes the text and the numbers. */
-#define CORE_COLUMNS(X)                                                                                              \
-	X(SEQ, "r.seq")                                                                                                  \
-	X(STATUS, "status")                                                                                              \
-	X(SESSION_ID, "session_id")                                                                                      \
-	X(FENCE, "fence")                                                                                                \
-	X(CLAIMABLE, "claimable")                                                                                        \
-	X(STARTED, "started_at IS NOT NULL")                                                                             \
-	X(CANCEL_ACTION, "cancel_action")                                                                                \
-	X(REVISION, "revision")                                                                                          \
-	X(LOSSES, "losses")                                                                                              \
-	X(THREAD_ID, "r.thread_id")                                                                                      \
-	X(FINALIZING, "finalizing")                                                                                      \
-	X(ATTEMPT, "attempt")                                                                                            \
-	X(MAX_ATTEMPTS, "max_attempts")                                                                                  \
-	X(PRIORITY, "priority")                                                                                          \
-	X(CONCURRENCY, "concurrency")                                                                                    \
-	X(SCHEDULED_AT, "scheduled_at")                                                                                  \
-	X(DEADLINE, "deadline")                                                                                          \
-	X(LEASE_EXPIRES_AT, "lease_expires_at")                                                                          \
-	X(CANCEL_REQUESTED_AT, "cancel_requested_at")                                                                    \
-	X(ENDED_AT, "ended_at")                                                                                          \
-	X(WAITS_FOR, "waits_for")                                                                                        \
-	X(WORKER_REF, "worker_ref")                                                                                      \
-	X(HANDLER, "handler")                                                                                            \
-	X(LEASE_US, "lease_us")                                                                                          \
-	X(STRICT, "strict")                                                                                              \
-	X(SNOOZES, "snoozes")                                                                                            \
-	X(CREATED_AT, "r.created_at")                                                                                    \
-	X(SLOTS, "slots")                                                                                                \
-	X(RATES, "rates")                                                                                                \
-	X(DEPENDED, "CASE WHEN EXISTS (SELECT 1 FROM edges) THEN EXISTS (SELECT 1 FROM edges WHERE source = r.seq) END") \
-	X(PAUSES, "EXISTS (SELECT 1 FROM limits WHERE " KEEL_LIMIT_PAUSED ")")                                           \
-	X(WAITED_FOR, "CASE WHEN EXISTS (SELECT 1 FROM lines WHERE " KEEL_LINE_PARKED ") THEN EXISTS"                    \
-				  " (SELECT 1 FROM lines WHERE parked_name = 'thread:' || r.thread_id AND " KEEL_LINE_PARKED         \
-				  ") OR EXISTS (SELECT 1 FROM lines WHERE parked_name = 'run:' || ?1 AND " KEEL_LINE_PARKED ") END")
+#define CORE_COLUMNS(X)                                                                                                \
+	X(SEQ, "r.seq")                                                                                                    \
+	X(STATUS, "status")                                                                                                \
+	X(SESSION_ID, "session_id")                                                                                        \
+	X(FENCE, "fence")                                                                                                  \
+	X(CLAIMABLE, "claimable")                                                                                          \
+	X(STARTED, "started_at IS NOT NULL")                                                                               \
+	X(CANCEL_ACTION, "cancel_action")                                                                                  \
+	X(REVISION, "revision")                                                                                            \
+	X(LOSSES, "losses")                                                                                                \
+	X(THREAD_ID, "r.thread_id")                                                                                        \
+	X(FINALIZING, "finalizing")                                                                                        \
+	X(ATTEMPT, "attempt")                                                                                              \
+	X(MAX_ATTEMPTS, "max_attempts")                                                                                    \
+	X(PRIORITY, "priority")                                                                                            \
+	X(CONCURRENCY, "concurrency")                                                                                      \
+	X(SCHEDULED_AT, "scheduled_at")                                                                                    \
+	X(DEADLINE, "deadline")                                                                                            \
+	X(LEASE_EXPIRES_AT, "lease_expires_at")                                                                            \
+	X(CANCEL_REQUESTED_AT, "cancel_requested_at")                                                                      \
+	X(ENDED_AT, "ended_at")                                                                                            \
+	X(WAITS_FOR, "waits_for")                                                                                          \
+	X(WORKER_REF, "worker_ref")                                                                                        \
+	X(HANDLER, "handler")                                                                                              \
+	X(LEASE_US, "lease_us")                                                                                            \
+	X(STRICT, "strict")                                                                                                \
+	X(SNOOZES, "snoozes")                                                                                              \
+	X(CREATED_AT, "r.created_at")                                                                                      \
+	X(SLOTS, "slots")                                                                                                  \
+	X(RATES, "rates")                                                                                                  \
+	X(DEPENDED, "CASE WHEN EXISTS (SELECT 1 FROM edges) THEN EXISTS (SELECT 1 FROM edges WHERE source = r.seq) END")   \
+	X(PAUSES, "EXISTS (SELECT 1 FROM limits WHERE " KEEL_LIMIT_PAUSED ")")                                             \
+	X(LINES, "CASE WHEN EXISTS (SELECT 1 FROM lines WHERE line > 0) THEN CASE WHEN EXISTS (SELECT 1 FROM lines WHERE " \
+			 "parked_name ="                                                                                           \
+			 " 'thread:' || r.thread_id AND " KEEL_LINE_PARKED ") OR EXISTS (SELECT 1 FROM lines WHERE parked_name ="  \
+			 " 'run:' || ?1 AND " KEEL_LINE_PARKED ") THEN 2 ELSE 1 END END")
 enum core_column {
 #define CORE_NUMBER(NAME, sql) CORE_##NAME,
 	CORE_COLUMNS(CORE_NUMBER)
@@ -110,7 +111,8 @@ static enum keel_code fill(struct keel_statement *select, struct keel_text run_i
 	core->blocked = status == KEEL_LIVE_BLOCKED;
 	core->depended = keel_column_int(select, CORE_DEPENDED) != 0;
 	core->pauses = keel_column_int(select, CORE_PAUSES) != 0;
-	core->waited_for = keel_column_int(select, CORE_WAITED_FOR) != 0;
+	core->has_lines = keel_column_int(select, CORE_LINES) > 0;
+	core->waited_for = keel_column_int(select, CORE_LINES) == 2;
 	if (!is_read || !keel_arena_text(arena, thread_id, &core->thread_id) ||
 		!keel_arena_text(arena, waits_for, &core->waits_for) ||
 		!keel_arena_text(arena, worker_ref, &core->worker_ref) || !keel_arena_text(arena, handler, &core->handler) ||

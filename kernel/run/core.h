@@ -30,7 +30,8 @@ struct keel_run_core {
 	bool gated;            /* it was started through the gate, and has to be settled when it is interrupted */
 	bool finalizing;       /* it ended, and is not settled */
 	bool strict;
-	bool waited_for; /* a line is parked at it or at its thread */
+	bool has_lines;  /* there are lines, whose ever */
+	bool waited_for; /* one is parked at it or at its thread */
 	bool pauses;     /* something is paused, whatever it is */
 	bool blocked;    /* it is pending and waits for other runs */
 	bool depended;   /* others wait for it */

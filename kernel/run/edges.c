@@ -40,7 +40,7 @@ enum keel_code keel_edges_next(struct keel_store *store, const struct keel_run_c
 							   char run_id[KEEL_ID_MAX + 1], bool *found, struct keel_error *err)
 {
 	static const char text[] = "SELECT source, coalesce((SELECT run_id FROM runs WHERE seq = source), '') FROM edges"
-							   " WHERE dependent = ?1 AND source > ?2 ORDER BY source LIMIT 1";
+							   " WHERE dependent = ?1 AND source > ?2 AND " KEEL_EDGE_HOLDS " ORDER BY source LIMIT 1";
 	struct keel_statement *select;
 	struct keel_text id;
 	enum keel_code code = keel_query(store, text, &select, err, keel_value_int(core->seq), keel_value_int(*source));

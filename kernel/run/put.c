@@ -13,6 +13,7 @@
 #include "run/change.h"
 #include "run/resolve.h"
 #include "run/rows.h"
+#include "run/telling.h"
 #include "run/wants.h"
 #include "run/write.h"
 #include "store/session.h"
@@ -400,16 +401,20 @@ enum keel_code keel_run_delete(struct keel_store *store, struct keel_text run_id
 	if (core.found) {
 		wrote = true;
 		KEEL_ASSERT(keel_run_invariant(&core));
-		code = keel_run_remove(store, run_id, &core, err);
-		if (code == KEEL_OK && core.depended)
-			code = keel_run_resolve(store, &more, err);
+		struct keel_buffer told = {0};
 		struct keel_event event = {.kind = keel_text_of("run_deleted"),
 								   .at = keel_store_now(store),
 								   .thread_id = core.thread_id,
 								   .run_id = run_id,
 								   .worker_ref = core.worker_ref};
+		code = keel_run_remove(store, run_id, &core, err);
+		if (code == KEEL_OK)
+			code = keel_run_tell(store, &core, NULL, &event.data, &told, err);
 		if (code == KEEL_OK)
 			code = keel_event_write(store, &event, NULL, err);
+		keel_buffer_free(&told);
+		if (code == KEEL_OK && core.depended)
+			code = keel_run_resolve(store, &more, err);
 	}
 	keel_arena_free(&arena);
 	code = keel_write_end(store, code, wrote, err);

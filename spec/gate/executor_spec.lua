@@ -1,6 +1,8 @@
 --- Executors that wait for places: nobody ticks in these specs, so what starts was told of.
 local executors = require "support.executor"
+local keel = require "keel"
 local support = require "support"
+local wrap = require "support.wrap"
 
 describe("[#sqlite] An executor whose runs wait for places", function()
   local path, theirs, ours, ended, hold
@@ -59,4 +61,83 @@ describe("[#sqlite] An executor whose runs wait for places", function()
       executors.await_status(theirs, run, "success")
     end)
   end
+
+  local function enqueue(manager, thread_id, options)
+    options.multitask_strategy = "enqueue"
+    return assert(manager:create_or_reject(thread_id, options)).run_id
+  end
+
+  it("FAMILY-1: starts what stands behind one that is after a run of another thread", function()
+    hold = false
+    local manager = started(ours)
+    local far = assert(manager:create("far", { scheduled_at = 3600 })).run_id
+    local first = enqueue(manager, "t", { after = { far } })
+    executors.await(function() return theirs:gate(first).gate == "after" end)
+    local behind = enqueue(manager, "t", {})
+    local source = assert(manager:create("far", { slots = GPU, after = { behind } })).run_id
+    local last = enqueue(manager, "t", { slots = GPU, after = { { run_id = source, on = "final" } } })
+    executors.await_status(theirs, { behind, source, last }, "success")
+    assert.equal("pending", theirs:get(first).status)
+  end)
+
+  for how, after in pairs {
+    ["after a run"] = function(run_id) return run_id end,
+    ["after a batch"] = function() return { batch_id = "B" } end,
+  } do
+    it("GATE-4: starts its own that is " .. how .. " of another process when that has ended, on any thread", function()
+      hold = false
+      local other = support.manager(theirs)
+      local a = assert(other:create("a", { batch_id = "B" })).run_id
+      local b = assert(other:create("b", { batch_id = "B" })).run_id
+      local manager = started(ours)
+      local run = assert(manager:create("c", { after = { after(a), b } })).run_id
+      executors.await(function() return theirs:gate(run).gate == "after" end)
+      assert(other:set_status(b, "success"))
+      assert(other:set_status(a, "success"))
+      executors.await_status(theirs, run, "success")
+    end)
+  end
+
+  it("GATE-4: starts its own that is after another of its own when that has ended", function()
+    hold = false
+    local manager = started(ours)
+    local a = assert(manager:create("a", {})).run_id
+    local b = assert(manager:create("b", { after = { a } })).run_id
+    local c = assert(manager:create("c", { after = { { run_id = b, on = "final" } } })).run_id
+    executors.await_status(theirs, { a, b, c }, "success")
+    assert.same({ a, b, c }, ended)
+  end)
+
+  it("GATE-4: leaves the store alone when the end of a run lets nothing of its own start", function()
+    hold = false
+    local calls
+    ours, calls = wrap.wrap(ours)
+    local manager, other = support.manager(ours), support.manager(theirs)
+    local executor = executors.started(manager, { h = function() end }, { interval = 3600, concurrency = 2 })
+    assert(other:set_limit("gpu", { max = 1 }))
+    local mine = assert(manager:create("mine", { slots = { { name = "net", max = 1 } }, handler = "h",
+      after = { assert(other:create("y", { scheduled_at = 3600 })).run_id } })).run_id
+    local function has_read_all()
+      local cursor = executor._watch._cursor
+      return cursor and cursor.next_event_id > theirs:event_high_water()
+    end
+    local function written() return calls.claim_next + calls.start + calls.begin end
+    local function spent(fn)
+      executors.await(function() return has_read_all() and not executor._queue:has_ready() end, "the log")
+      local before = written()
+      fn()
+      executors.await(function() return has_read_all() and not executor._queue:has_ready() end, "the log")
+      return written() - before
+    end
+    local holder = assert(other:create("x", { slots = GPU, handler = "g" }))
+    assert.equal("started", other:try_start(holder.run_id))
+    local waiting = assert(other:create("z", { slots = GPU, handler = "g", claimable = true })).run_id
+    executors.await(function() return theirs:gate(mine).gate == "after" end)
+    assert.equal(0, spent(function() assert(other:set_status(holder.run_id, "success")) end))
+    assert.equal(waiting, assert(other:claim_next { handlers = { "g" } }).run_id)
+    assert.equal(0, spent(function() assert(other:set_status(waiting, "success")) end))
+    local events = support.events(theirs, { run_id = holder.run_id })
+    assert.same({ handlers = { "g" }, sessions = keel.array {} }, events[#events].data.ready)
+    assert.same({ "gpu" }, events[#events].data.freed)
+  end)
 end)

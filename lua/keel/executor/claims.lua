@@ -11,8 +11,11 @@ Claims.__index = Claims
 ---@param manager keel.RunManager
 ---@param options { threads?: string[], handlers?: string[], most: integer } most: looks at once
 function Claims.new(manager, options)
+  local asked = {}
+  for _, name in ipairs(options.handlers or {}) do asked[name] = true end
   return setmetatable({
     _manager = manager,
+    _asked = asked, -- handlers as a set
     _threads = options.threads,
     _handlers = options.handlers,
     _most = options.most,
@@ -26,6 +29,19 @@ end
 function Claims:expect()
   self._looks = math.min(self._looks + 1, self._most)
   self._news = self._news + 1
+end
+
+--- Whether those who an event says may find something to start are of those that are looked for here.
+---@param ready? any `ready` of its data; nil: nobody
+---@return boolean
+function Claims:is_meant(ready)
+  if self._threads then return true end -- what waits on a thread is looked at whether anybody was told of it or not
+  if type(ready) ~= "table" then return false end
+  if ready.all then return true end
+  for _, name in ipairs(type(ready.handlers) == "table" and ready.handlers or {}) do
+    if not self._handlers or self._asked[name] then return true end
+  end
+  return false
 end
 
 --- A run that waited may be able to start.

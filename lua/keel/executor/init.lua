@@ -62,6 +62,16 @@ local function share(self)
   client:use(shared)
 end
 
+-- Whether an event says that a session may find something to start.
+local function is_among(ready, session_id)
+  if type(ready) ~= "table" then return false end
+  if ready.all then return true end
+  for _, id in ipairs(type(ready.sessions) == "table" and ready.sessions or {}) do
+    if id == session_id then return true end
+  end
+  return false
+end
+
 -- What is done about what the log says.
 local function log_observer_of(self)
   return {
@@ -69,19 +79,23 @@ local function log_observer_of(self)
       if not self._live:get(run_id) then self:_expect() end -- else it is known here, or was claimed meanwhile
     end,
     given_back = function(delay) self:_expect(delay) end,
-    made_room = function(thread_id)
-      self._claims:expect_some()
+    has_dependents = function() return self._queue:has_dependents() end,
+    made_room = function(thread_id, ready)
+      if self._claims:is_meant(ready) then self._claims:expect_some() end
       if thread_id then self._queue:ready(thread_id) end
       self:_look()
     end,
-    freed = function()
-      self._claims:expect_some()
-      self._queue:ready_limited()
+    ended = function(run_id, ready)
+      self._queue:ended(run_id, is_among(ready, self._client:session_id()))
+      self:_look()
+    end,
+    freed = function(names)
+      self._queue:freed(names)
       self:_look()
     end,
     limits_changed = function()
       self._claims:expect_some()
-      self._queue:sweep(math.huge)
+      self._queue:ready_all()
       self:_look()
     end,
     concerns = function(run_id) if self._tasks[run_id] then self:_beat() end end,

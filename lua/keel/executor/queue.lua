@@ -19,8 +19,13 @@ function Queue.new(manager, client, live)
     _manager = manager,
     _client = client,
     _live = live,
-    _threads = {}, -- thread_id -> { runs = pending records, due = seconds?, listed = boolean, busy = boolean }
+    -- thread_id -> { runs = pending records, due = seconds?, listed = boolean, busy = boolean, swept = boolean }
+    _threads = {},
     _ready = {}, _first = 1, _last = 0, -- ids of threads to look at, a queue
+    _wanting = {}, -- name of a slot -> ids of threads that have runs which want it, as a set
+    _after = {},   -- id of a run, or BATCH -> records that are after it, as a set
+    _blocked = setmetatable({}, { __mode = "k" }), -- records that were found to wait for more than their thread
+    _full = {},    -- what a run wants of a name -> until when, in seconds, it is known to be full
   }, Queue)
 end
 
@@ -37,16 +42,54 @@ function Queue:ready(thread_id)
   return true
 end
 
--- What more it may wait for than its thread.
-local function is_limited(record)
-  return record.slots ~= nil or record.rates ~= nil
+local BATCH = {} -- stands for whatever batch
+
+local function add_to(index, key, value)
+  local set = index[key]
+  if not set then
+    set = {}
+    index[key] = set
+  end
+  set[value] = true
 end
 
---- Puts the threads among those to be looked at that have runs which may wait for others.
-function Queue:ready_limited()
-  for thread_id, thread in pairs(self._threads) do
-    if thread.limited then self:ready(thread_id) end
+local function remove_from(index, key, value)
+  local set = index[key]
+  if not set then return end
+  set[value] = nil
+  if next(set) == nil then index[key] = nil end
+end
+
+-- Calls fn with each key under which a run is told of the end of others.
+local function each_source(record, fn)
+  for _, source in ipairs(record.after or {}) do fn(source.run_id or BATCH) end
+  for _, run_id in ipairs(record.waits_for or {}) do fn(run_id) end
+end
+
+--- Slots have been given up: puts the threads that want them among those to be looked at.
+---@param names string[]
+function Queue:freed(names)
+  for _, name in ipairs(names) do
+    self._full["slot " .. name] = nil
+    local threads = self._wanting[name] or {}
+    for thread_id in next, threads do
+      if not self:ready(thread_id) then remove_from(self._wanting, name, thread_id) end
+    end
   end
+end
+
+--- A run has ended or settled: puts the threads of those that are after it among those to be looked at.
+---@param run_id string
+---@param of_batches boolean a run of this process may have waited for its batch
+function Queue:ended(run_id, of_batches)
+  for record in next, self._after[run_id] or {} do self:ready(record.thread_id) end
+  for record in next, of_batches and self._after[BATCH] or {} do self:ready(record.thread_id) end
+end
+
+--- Whether there are runs that are after others.
+---@return boolean
+function Queue:has_dependents()
+  return next(self._after) ~= nil
 end
 
 --- Takes up a pending run.
@@ -59,18 +102,28 @@ function Queue:add(record)
   else
     table.insert(thread.runs, record)
   end
-  if is_limited(record) then self._threads[record.thread_id].limited = true end
+  for _, slot in ipairs(record.slots or {}) do add_to(self._wanting, slot.name, record.thread_id) end
+  each_source(record, function(source) add_to(self._after, source, record) end)
   self:ready(record.thread_id)
 end
 
---- Puts up to `max` threads among those to be looked at, one after the other.
+--- Puts all threads among those to be looked at.
+function Queue:ready_all()
+  self._full = {}
+  for thread_id in next, self._threads do self:ready(thread_id) end
+end
+
+--- Puts up to `max` threads among those to be looked at, one after the other. What keeps their runs from starting is
+--- then cleared away where it may be.
 ---@param max integer
 function Queue:sweep(max)
   local id = self._swept
   if id and not self._threads[id] then id = nil end
+  self._full = {}
   for _ = 1, max do
     id = next(self._threads, id)
     if not id then break end
+    self._threads[id].swept = true
     self:ready(id)
   end
   self._swept = id
@@ -116,7 +169,8 @@ local function in_order(runs)
   return sorted
 end
 
-local function forget(thread, record)
+local function forget(self, thread, record)
+  each_source(record, function(source) remove_from(self._after, source, record) end)
   for i, other in ipairs(thread.runs) do
     if other == record then return table.remove(thread.runs, i) end
   end
@@ -130,53 +184,115 @@ end
 
 local gone = { stale_owner = true, invalid_transition = true, not_found = true }
 
+local function now(self) return kernel.time_seconds(self._client:now()) end
+
 -- Tries to start a run that is due. Returns "started" or "waiting", "failed" when the store has; else it is no more.
-local function try(self, thread, record)
+-- What has waited for others than its thread before is asked for first, which writes nothing; not in a sweep.
+local function try(self, thread, record, is_swept)
+  if self._blocked[record] and not is_swept then
+    local gate = self._client:call("gate", record.run_id)
+    if gate and gate.gate ~= "open" then return "waiting", gate end
+  end
   local verdict, err = self._manager:try_start(record.run_id)
-  if verdict == "waiting" then return verdict end
+  if verdict == "waiting" then return verdict, self._client:call("gate", record.run_id) end
   if verdict == "started" or verdict == "cancelled" or gone[err.code] then
-    forget(thread, record)
+    forget(self, thread, record)
     return verdict
   end
   return "failed"
 end
 
 -- The run of this process that is first in the queue a run waits in, if another is.
-local function head_of_queue(self, thread, record)
-  local gate = self._client:call("gate", record.run_id)
-  if not (gate and gate.gate == "queue") then return nil end
-  for _, other in ipairs(thread.runs) do
+local function head_of_queue(thread, record, gate)
+  for _, other in ipairs(gate.gate == "queue" and thread.runs or {}) do
     if other.run_id == gate.run_id and other ~= record then return other end
   end
 end
 
-local function now(self) return kernel.time_seconds(self._client:now()) end
+local function is_limited(record)
+  return record.slots ~= nil or record.rates ~= nil
+end
 
--- Whether it is its thread that a run waits for: then all behind it do. One that waits for a rate is tried again when
--- that has room.
-local function waits_for_thread(self, thread, record)
-  if not is_limited(record) then return true end
-  local gate = self._client:call("gate", record.run_id)
-  if gate and gate.free_at then wait_until(self, thread, kernel.time_seconds(gate.free_at)) end
-  return gate ~= nil and (gate.gate == "queue" or gate.gate == "concurrency")
+-- What is known of a slot or rate by its name and what is wanted of it.
+local function known_of(self, kind, want)
+  local known = self._full[kind .. " " .. want.name]
+  return known and known[want.per and want.max .. " " .. want.per or want.max]
+end
+
+-- Until when a run is known to wait for slots or rates that others were found to wait for, in seconds.
+local function known_full(self, record)
+  local last
+  for _, kind in ipairs { "slot", "rate" } do
+    for _, want in ipairs(record[kind .. "s"] or {}) do
+      local time = known_of(self, kind, want)
+      if time then last = math.max(last or time, time) end
+    end
+  end
+  return last
+end
+
+-- Notes that a slot or rate of a run is full.
+local function note_full(self, record, gate)
+  for _, want in ipairs(record[gate.gate .. "s"] or {}) do
+    if want.name == gate.name then
+      local key = gate.gate .. " " .. want.name
+      self._full[key] = self._full[key] or {}
+      self._full[key][want.per and want.max .. " " .. want.per or want.max] =
+        gate.free_at and kernel.time_seconds(gate.free_at) or math.huge
+    end
+  end
+end
+
+-- What a run that waits wants, as a text: those of its thread with the same are blocked alike.
+local function wants_of(record)
+  local parts = { tostring(record.concurrency), tostring(record.strict) }
+  for _, kind in ipairs { "slots", "rates" } do
+    for _, want in ipairs(record[kind] or {}) do
+      parts[#parts + 1] = ("%s %s %s %s"):format(kind, want.max, want.per, want.name)
+    end
+  end
+  return table.concat(parts, "\n")
+end
+
+-- A run has to wait: notes for whom else that holds, `waiting`, and when it is to be tried again.
+local function note_waiting(self, thread, record, gate, waiting)
+  if is_limited(record) or gate.gate == "after" or gate.gate == "paused" then self._blocked[record] = true end
+  if gate.free_at then wait_until(self, thread, kernel.time_seconds(gate.free_at)) end
+  if gate.gate == "slot" or gate.gate == "rate" then note_full(self, record, gate) end
+  if gate.gate == "after" or gate.gate == "delay" then return end -- that is its own affair
+  -- Behind one that waits for nothing but its thread all wait that have a concurrency.
+  if not is_limited(record) then waiting.queued = waiting.queued or record.concurrency ~= nil
+  else waiting[wants_of(record)] = true end
+end
+
+-- Whether a run is known to wait, without a look at it.
+local function has_to_wait(self, thread, record, waiting)
+  if waiting.queued and record.concurrency then return true end
+  if not is_limited(record) then return false end
+  local full = known_full(self, record)
+  if full and full > now(self) then
+    if full < math.huge then wait_until(self, thread, full) end
+    return true
+  end
+  return waiting[wants_of(record)] == true
 end
 
 -- Starts the first run of a thread that may start.
 local function start_one(self, thread)
-  local queued = false
+  local waiting, is_swept = {}, thread.swept
+  thread.swept = false
   for _, record in ipairs(in_order(thread.runs)) do
     local at = record.scheduled_at and kernel.time_seconds(record.scheduled_at)
     if record.status ~= "pending" or record.claimable or self._live:get(record.run_id) ~= record then
-      forget(thread, record)
+      forget(self, thread, record)
     elseif at and at > now(self) then
       wait_until(self, thread, at)
-    elseif not (queued and record.concurrency) then -- behind one that is queued all such wait
-      local verdict = try(self, thread, record)
-      local on_thread = verdict == "waiting" and waits_for_thread(self, thread, record)
-      if on_thread and record.concurrency then
-        queued = true
-        record = head_of_queue(self, thread, record)
-        verdict = record and try(self, thread, record)
+    elseif not has_to_wait(self, thread, record, waiting) then
+      local verdict, gate = try(self, thread, record, is_swept)
+      if verdict == "waiting" and gate then
+        note_waiting(self, thread, record, gate, waiting)
+        record = head_of_queue(thread, record, gate)
+        verdict = record and try(self, thread, record, is_swept)
       end
       if verdict == "started" then return record end
       if verdict == "failed" then

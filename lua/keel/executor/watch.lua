@@ -37,8 +37,9 @@ local function end_of_log(client)
   return { epoch = epoch, next_event_id = high }
 end
 
---- `observer` has the functions that are called: made(run_id), given_back(delay?), made_room(thread_id?),
---- freed(), limits_changed(), concerns(run_id), rescheduled().
+--- `observer` has the functions that are called: made(run_id), given_back(delay?), has_dependents(),
+--- made_room(thread_id, ready?), ended(run_id, ready?), freed(names), limits_changed(), concerns(run_id),
+--- rescheduled(). `ready` is what the event says of who may find something to start.
 ---@param client keel.StoreClient
 ---@param live keel.LiveRuns the manager's
 ---@param observer table
@@ -69,7 +70,8 @@ function knows.update_run_completion(self, call, written)
   if written.status == nil and written.finalizing == nil then return true end
   local record = self._live:get(call[1])
   if not record then return false end
-  if record.slots then return false end -- what it held is free: that is read, like anybody's
+  -- Whom that lets start is read, like anybody's.
+  if record.slots or self._observer.has_dependents() then return false end
   self._rooms[record.thread_id] = true
   return true
 end
@@ -98,7 +100,7 @@ local function take_known(self)
   if next(self._rooms) == nil then return end
   local rooms = self._rooms
   self._rooms = {}
-  for thread_id in next, rooms do self._observer.made_room(thread_id) end
+  for thread_id in next, rooms do self._observer.made_room(thread_id, { all = true }) end
 end
 
 -- --- The log --------------------------------------------------------------------------------------------------------
@@ -109,18 +111,30 @@ local function delay_of(data)
   return type(delay) == "number" and delay > 0 and delay < math.huge and delay or nil
 end
 
+local function list_of_texts(value)
+  local list = {}
+  for _, item in ipairs(type(value) == "table" and value or {}) do
+    if type(item) == "string" then list[#list + 1] = item end
+  end
+  return list
+end
+
 local function notify(self, event)
   local observer, kind = self._observer, event.kind
+  local data = type(event.data) == "table" and event.data or {}
   if kind == "schedule_changed" then return observer.rescheduled() end
   if kind == "limit_changed" then return observer.limits_changed() end
-  if kind == "run_deleted" or type(event.data) == "table" and event.data.freed then observer.freed() end
+  if data.freed then observer.freed(list_of_texts(data.freed)) end
   if kind == "run_created" or kind == "run_rescheduled" then
     observer.made(event.run_id)
   elseif kind == "run_requeued" then
     observer.given_back(delay_of(event.data))
   end
   if kind ~= "run_created" and kind ~= "run_rescheduled" then
-    if kind ~= "run_cancel_requested" then observer.made_room(event.thread_id) end
+    if kind ~= "run_cancel_requested" then
+      observer.made_room(event.thread_id, data.ready)
+      observer.ended(event.run_id, data.ready)
+    end
     observer.concerns(event.run_id)
   end
 end
