@@ -328,6 +328,7 @@ enum {
 	KEEL_WANTS_MAX = 8,           /* slots of a run, and rates */
 	KEEL_AFTER_MAX = 256,         /* sources that a run is after */
 	KEEL_PLACES_MAX = 10000,      /* the greatest maximum of a name: that many rows are looked at to count them */
+	KEEL_COUNTED_MAX = 10000,     /* rows that one question counts */
 	KEEL_LIST_MAX = 1000          /* rows of one listing: what a caller can hold in memory without thinking */
 };
 
@@ -474,6 +475,38 @@ struct keel_run_query {
  * KEEL_NOT_FOUND when there is no run `after`. */
 KEEL_API enum keel_code keel_run_list(struct keel_store *store, const struct keel_run_query *query,
 									  struct keel_runs *list, struct keel_error *err);
+
+enum keel_count {
+	KEEL_COUNT_INFLIGHT, /* runs that are pending or running */
+	KEEL_COUNT_PENDING,
+	KEEL_COUNT_RUNNING,
+	KEEL_COUNT_STARTED, /* starts of a rate */
+};
+
+/* Which runs: one of these at most has data; without any, all of the store, with those of machines and reservations.
+ * Of the others runs of machines are no part. */
+struct keel_count_query {
+	enum keel_count count;
+	struct keel_text user_id;
+	struct keel_text handler;
+	struct keel_text batch_id;
+	struct keel_text thread_id;
+	struct keel_text slot; /* who holds it is running, also while it is finalizing */
+	struct keel_text rate; /* with KEEL_COUNT_STARTED, and only then: its starts in the last per_us */
+	int64_t per_us;        /* above 0 */
+};
+
+/* How many there are: counted, through an index, up to KEEL_COUNTED_MAX. What runs of the whole store are running is
+ * looked for among those that have an owner. Starts are kept for as long as any run that wanted the rate counts them,
+ * or whoever asked here in a transaction: from the first of these on the count is exact. In the caller's transaction,
+ * if it is one of the whole store, it stays true until that ends; starts are counted in no other. Fails with
+ * KEEL_INVALID_REQUEST, and KEEL_BUSY for starts in another transaction on a server. */
+KEEL_API enum keel_code keel_run_count(struct keel_store *store, const struct keel_count_query *query, int64_t *count,
+									   struct keel_error *err);
+
+/* Checks a text of slots, or of rates, as of a run that is put; `field` names it in the error. */
+KEEL_API enum keel_code keel_wants_check(struct keel_text text, bool is_rate, const char *field,
+										 struct keel_error *err);
 
 /* How many runs of the thread are pending or running: counted, not remembered. */
 KEEL_API enum keel_code keel_run_count_inflight(struct keel_store *store, struct keel_text thread_id, int64_t *count,

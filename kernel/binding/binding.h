@@ -290,6 +290,9 @@ bool keel_lua_join_wants(lua_State *L, bool is_rate, const char *field, struct k
 /* Pushes the list of a text. [-0, +1, m] */
 void keel_lua_push_wants(lua_State *L, struct keel_text text, bool is_rate);
 
+/* Of the module: whether a list can be a run's. */
+int keel_lua_check_wants(lua_State *L);
+
 /* The same two for what a run is after: a list of ids, or of { run_id | batch_id, on }. */
 bool keel_lua_join_after(lua_State *L, const char *field, struct keel_error *err);
 void keel_lua_push_after(lua_State *L, struct keel_text text);

@@ -157,6 +157,7 @@ void keel_lua_functions_open(lua_State *L)
 										 {"monotonic", monotonic},
 										 {"committed_events", keel_lua_committed_events},
 										 {"retry_delay", retry_delay},
+										 {"check_wants", keel_lua_check_wants},
 										 {NULL, NULL}};
 	luaL_setfuncs(L, functions, 0);
 	set_retry_defaults(L);

@@ -146,14 +146,46 @@ static int op_count_batch(lua_State *L, struct keel_store *store, struct keel_er
 	return 1;
 }
 
+static bool read_count(struct keel_text word, enum keel_count *count)
+{
+	static const char *const words[] = {"inflight", "pending", "running", "started"};
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if (keel_text_is(word, words[i])) {
+			*count = (enum keel_count)i;
+			return true;
+		}
+	return false;
+}
+
+/* count_runs{ count, user_id | handler | batch_id | thread_id | slot | rate, per }: how many runs there are, up to
+ * 10 000. count: "inflight", "pending", "running", or "started" with a rate and seconds. Fails with invalid_request. */
+static int op_count_runs(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	static const char *const known[] = {"count", "user_id", "handler", "batch_id", "thread_id",
+										"slot",  "rate",    "per",     NULL};
+	struct keel_count_query query;
+	int64_t count;
+	keel_lua_check_options(L, 2, known);
+	query = (struct keel_count_query){.user_id = keel_lua_option_text(L, 2, "user_id"),
+									  .handler = keel_lua_option_text(L, 2, "handler"),
+									  .batch_id = keel_lua_option_text(L, 2, "batch_id"),
+									  .thread_id = keel_lua_option_text(L, 2, "thread_id"),
+									  .slot = keel_lua_option_text(L, 2, "slot"),
+									  .rate = keel_lua_option_text(L, 2, "rate")};
+	if (!read_count(keel_lua_option_text(L, 2, "count"), &query.count))
+		return keel_lua_refuse(err, "count", "must be one of: inflight, pending, running, started");
+	if (keel_lua_option(L, 2, "per", LUA_TNUMBER) != LUA_TNIL && !keel_lua_duration(lua_tonumber(L, -1), &query.per_us))
+		return keel_lua_refuse(err, "per", "must be a number of seconds greater than 0");
+	if (keel_run_count(store, &query, &count, err) != KEEL_OK)
+		return -1;
+	lua_pushinteger(L, count);
+	return 1;
+}
+
 const struct keel_lua_method keel_lua_listing_methods[] = {
-	{"list_by_thread", op_list_by_thread, KEEL_LUA_READS},
-	{"list_inflight", op_list_inflight, KEEL_LUA_READS},
-	{"next_owner", op_next_owner, KEEL_LUA_READS},
-	{"count_inflight", op_count_inflight, KEEL_LUA_READS},
-	{"find_by_key", op_find_by_key, KEEL_LUA_READS},
-	{"list_dispatched", op_list_dispatched, KEEL_LUA_READS},
-	{"list_runs", op_list_runs, KEEL_LUA_READS},
-	{"count_batch", op_count_batch, KEEL_LUA_READS},
-	KEEL_LUA_METHODS_END,
+	{"list_by_thread", op_list_by_thread, KEEL_LUA_READS},   {"list_inflight", op_list_inflight, KEEL_LUA_READS},
+	{"next_owner", op_next_owner, KEEL_LUA_READS},           {"count_inflight", op_count_inflight, KEEL_LUA_READS},
+	{"count_runs", op_count_runs, KEEL_LUA_READS},           {"find_by_key", op_find_by_key, KEEL_LUA_READS},
+	{"list_dispatched", op_list_dispatched, KEEL_LUA_READS}, {"list_runs", op_list_runs, KEEL_LUA_READS},
+	{"count_batch", op_count_batch, KEEL_LUA_READS},         KEEL_LUA_METHODS_END,
 };

@@ -118,6 +118,27 @@ bool keel_lua_join_wants(lua_State *L, bool is_rate, const char *field, struct k
 	return join(L, &(struct entry){field, 0, is_rate}, KEEL_WANTS_MAX, push_line, err);
 }
 
+/* check_wants(list, field): whether a list is one of slots, or of rates, that a run can be made with. Returns true.
+ * Fails with invalid_request (field). Raises for a field that is neither. */
+int keel_lua_check_wants(lua_State *L)
+{
+	struct keel_error err;
+	keel_lua_check_type(L, 1, "list", LUA_TTABLE);
+	const char *field = luaL_checkstring(L, 2);
+	bool is_rate = strcmp(field, "rates") == 0;
+	luaL_argcheck(L, is_rate || strcmp(field, "slots") == 0, 2, "must be slots or rates");
+	lua_settop(L, 2);
+	lua_pushvalue(L, 1);
+	if (!keel_lua_join_wants(L, is_rate, field, &err))
+		return keel_lua_fail(L, &err);
+	size_t size;
+	const char *text = lua_tolstring(L, -1, &size);
+	if (keel_wants_check((struct keel_text){text, size}, is_rate, field, &err) != KEEL_OK)
+		return keel_lua_fail(L, &err);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
 /* Takes the next line off a text; data NULL: there is none. */
 static struct keel_text take_line(struct keel_text *text)
 {

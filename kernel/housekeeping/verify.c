@@ -19,6 +19,12 @@
 #define HAS_STATE_WORK(member)
 #define HAS_STATE(NAME, member, type, giver, part) HAS_STATE_##part(member)
 
+/* Of a run r: its thread is a machine's; nothing counts it for what it has in a column. */
+#define ON_MACHINE "(substr(r.thread_id, 1, length('" KEEL_MACHINE_PREFIX "')) = '" KEEL_MACHINE_PREFIX "')"
+#define IS_UNCOUNTED(what, column)                                                                               \
+	"(" column " IS NOT NULL AND NOT EXISTS (SELECT 1 FROM counted c WHERE c.what = " what " AND c.id = " column \
+	" AND c.running = CASE l.status WHEN 1 THEN 1 ELSE 0 END AND c.seq = r.seq))"
+
 /* Each gives a row, with a name to show, for every breach. */
 static const struct {
 	enum keel_code code;
@@ -39,8 +45,7 @@ static const struct {
 	 "SELECT r.run_id " KEEL_RUN_FROM "WHERE l.status < 2 AND l.finalizing = 1 OR l.status > 1 AND"
 	 " coalesce(l.finalizing, 0) <> 1 OR o.status < 2 OR o.finalizing = 1"},
 	{KEEL_STORE_CORRUPT, "a run is on a machine's thread and of another kind, or the other way round",
-	 "SELECT run_id FROM runs WHERE (coalesce(operation_kind, 'run') = 'dispatch')"
-	 " <> (substr(thread_id, 1, length('" KEEL_MACHINE_PREFIX "')) = '" KEEL_MACHINE_PREFIX "')"},
+	 "SELECT run_id FROM runs AS r WHERE (coalesce(operation_kind, 'run') = 'dispatch') <> " ON_MACHINE},
 /* Half the numbers there are: whoever got so far did not get there by counting. */
 #define NEAR_END "4611686018427387904"
 	{KEEL_STORE_CORRUPT, "a fence or revision is near the end of its range: run",
@@ -131,6 +136,14 @@ static const struct {
 	{KEEL_STORE_CORRUPT, "a slot is held, or waited for, by nobody who could: at",
 	 "SELECT h.seq FROM holds h LEFT JOIN runs r ON r.seq = h.seq LEFT JOIN live l ON l.thread_id = r.thread_id AND"
 	 " l.seq = r.seq WHERE l.seq IS NULL OR (h.state = 1) <> (l.status > 0)"},
+	{KEEL_STORE_CORRUPT, "it is not counted for its user, handler or batch: run",
+	 "SELECT run_id " KEEL_RUN_LIVE_FROM "WHERE l.status < 2 AND NOT " ON_MACHINE " AND (" IS_UNCOUNTED(
+		 "1", "r.user_id") " OR " IS_UNCOUNTED("2", "r.handler") " OR " IS_UNCOUNTED("3", "r.batch_id") ")"},
+	{KEEL_STORE_CORRUPT, "something is counted that is not in flight: at",
+	 "SELECT c.seq FROM counted c LEFT JOIN runs r ON r.seq = c.seq LEFT JOIN live l ON l.thread_id = r.thread_id AND"
+	 " l.seq = r.seq WHERE l.seq IS NULL OR l.status > 1 OR (l.status = 1) <> (c.running = 1) OR"
+	 " c.id <> coalesce(CASE c.what WHEN 1 THEN r.user_id WHEN 2 THEN r.handler WHEN 3 THEN r.batch_id END, '') OR"
+	 " " ON_MACHINE},
 	{KEEL_STORE_CORRUPT, "its key, batch, fingerprint or machine is not found: run",
 	 "SELECT run_id FROM runs r WHERE (idempotency_key IS NOT NULL) <> EXISTS (SELECT 1 FROM keys k WHERE"
 	 " k.idempotency_key = r.idempotency_key AND k.user_id = coalesce(r.user_id, '') AND k.seq = r.seq AND"

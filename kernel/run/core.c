@@ -43,6 +43,8 @@
 	X(CREATED_AT, "r.created_at")                                                                                      \
 	X(SLOTS, "slots")                                                                                                  \
 	X(RATES, "rates")                                                                                                  \
+	X(USER_ID, "user_id")                                                                                              \
+	X(BATCH_ID, "batch_id")                                                                                            \
 	X(DEPENDED, "CASE WHEN EXISTS (SELECT 1 FROM edges) THEN EXISTS (SELECT 1 FROM edges WHERE source = r.seq) END")   \
 	X(PAUSES, "EXISTS (SELECT 1 FROM limits WHERE " KEEL_LIMIT_PAUSED ")")                                             \
 	X(LINES, "CASE WHEN EXISTS (SELECT 1 FROM lines WHERE line > 0) THEN CASE WHEN EXISTS (SELECT 1 FROM lines WHERE " \
@@ -83,12 +85,13 @@ static enum keel_code fill(struct keel_statement *select, struct keel_text run_i
 	core->claimable = keel_column_int(select, CORE_CLAIMABLE) != 0;
 	core->started = keel_column_int(select, CORE_STARTED) != 0;
 	/* There is no step behind this one to say that memory ran out for a text, so a missing one has to. */
-	struct keel_text action, thread_id, waits_for, worker_ref, handler, slots, rates;
+	struct keel_text action, thread_id, waits_for, worker_ref, handler, slots, rates, user_id, batch_id;
 	bool is_read =
 		keel_column_read(select, CORE_CANCEL_ACTION, &action) && keel_column_read(select, CORE_THREAD_ID, &thread_id) &&
 		keel_column_read(select, CORE_WAITS_FOR, &waits_for) &&
 		keel_column_read(select, CORE_WORKER_REF, &worker_ref) && keel_column_read(select, CORE_HANDLER, &handler) &&
-		keel_column_read(select, CORE_SLOTS, &slots) && keel_column_read(select, CORE_RATES, &rates);
+		keel_column_read(select, CORE_SLOTS, &slots) && keel_column_read(select, CORE_RATES, &rates) &&
+		keel_column_read(select, CORE_USER_ID, &user_id) && keel_column_read(select, CORE_BATCH_ID, &batch_id);
 	core->cancel_requested = action.data != NULL;
 	core->rollback = keel_text_is(action, "rollback");
 	core->revision = keel_column_int(select, CORE_REVISION);
@@ -116,7 +119,8 @@ static enum keel_code fill(struct keel_statement *select, struct keel_text run_i
 	if (!is_read || !keel_arena_text(arena, thread_id, &core->thread_id) ||
 		!keel_arena_text(arena, waits_for, &core->waits_for) ||
 		!keel_arena_text(arena, worker_ref, &core->worker_ref) || !keel_arena_text(arena, handler, &core->handler) ||
-		!keel_arena_text(arena, slots, &core->slots) || !keel_arena_text(arena, rates, &core->rates))
+		!keel_arena_text(arena, slots, &core->slots) || !keel_arena_text(arena, rates, &core->rates) ||
+		!keel_arena_text(arena, user_id, &core->user_id) || !keel_arena_text(arena, batch_id, &core->batch_id))
 		code = keel_fail_memory(err);
 	else if (!keel_run_invariant(core))
 		code = keel_fail(err, KEEL_STORE_CORRUPT, "the row of run %.*s is damaged", (int)run_id.size, run_id.data);
@@ -270,6 +274,8 @@ struct keel_run_core keel_run_core_with(const struct keel_run_core *before, cons
 	TAKE_TEXT(HANDLER, handler);
 	TAKE_TEXT(SLOTS, slots);
 	TAKE_TEXT(RATES, rates);
+	TAKE_TEXT(USER_ID, user_id);
+	TAKE_TEXT(BATCH_ID, batch_id);
 	if (KEEL_RUN_GIVES(delta, CANCEL_ACTION)) {
 		core.cancel_requested = KEEL_RUN_HAS(delta, CANCEL_ACTION);
 		core.rollback = core.cancel_requested && keel_text_is(delta->cancel_action, "rollback");

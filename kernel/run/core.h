@@ -55,6 +55,8 @@ struct keel_run_core {
 	struct keel_text handler;    /* likewise */
 	struct keel_text slots;      /* likewise */
 	struct keel_text rates;      /* likewise */
+	struct keel_text user_id;    /* likewise */
+	struct keel_text batch_id;   /* likewise */
 };
 
 struct keel_arena;

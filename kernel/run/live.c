@@ -1,5 +1,5 @@
-/* live.c - what is in flight, and the tables kept with it: later, due, leased, stopping; through line.c claims and
- * through wants.c holds. Uses: core, line, wants.
+/* live.c - what is in flight, and the tables kept with it: later, due, leased, stopping; through line.c claims, through
+ * wants.c holds and through count.c counted. Uses: core, count, line, wants.
  *
  * What is in flight is a few rows of many: its state is in `live`, and what is looked for otherwise is told again in
  * narrow rows, where the gate, owners and recovery look; a finished run costs none of them anything.
@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "run/count.h"
 #include "run/edges.h"
 #include "run/line.h"
 #include "run/state.h"
@@ -35,6 +36,8 @@ bool keel_live_concerns(const struct keel_run *delta)
 												 KEEL_RUN_FIELD_HANDLER,
 												 KEEL_RUN_FIELD_SLOTS,
 												 KEEL_RUN_FIELD_RATES,
+												 KEEL_RUN_FIELD_USER_ID,
+												 KEEL_RUN_FIELD_BATCH_ID,
 												 KEEL_RUN_FIELD_CANCEL_ACTION};
 	return keel_run_set_meet(delta->given, keel_run_set_of(fields, sizeof fields / sizeof fields[0]));
 }
@@ -178,6 +181,8 @@ enum keel_code keel_live_change(struct keel_store *store, struct keel_text run_i
 	if (code == KEEL_OK)
 		code = change_stopping(store, before, after, err);
 	const struct keel_run_core *one = before ? before : after;
+	if (code == KEEL_OK)
+		code = keel_counted_change(store, before, after, err);
 	if (code == KEEL_OK && before && (before->blocked || before->depended))
 		code = keel_edges_change(store, run_id, before, after, err);
 	if (code == KEEL_OK && keel_run_is_limited(one))

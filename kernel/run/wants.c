@@ -361,12 +361,11 @@ static enum keel_code note_start(struct keel_store *store, const struct keel_wan
 	return code == KEEL_OK ? keel_starts_sweep(store, want->name, err) : code;
 }
 
-/* Notes the window of a rate that a run was made with, if it is the longest so far. */
-static enum keel_code note_window(struct keel_store *store, const struct keel_want *want, struct keel_error *err)
+enum keel_code keel_starts_keep(struct keel_store *store, struct keel_text name, int64_t per_us, struct keel_error *err)
 {
 	static const char text[] = "INSERT INTO windows (name, per) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET per ="
 							   " excluded.per WHERE windows.per < excluded.per";
-	return keel_execute(store, text, err, keel_value_text(want->name), keel_value_int(want->per_us));
+	return keel_execute(store, text, err, keel_value_text(name), keel_value_int(per_us));
 }
 
 /* What a run's row says for something that it wants; -1: there is none. */
@@ -407,7 +406,7 @@ enum keel_code keel_wants_change(struct keel_store *store, const struct keel_run
 	while (code == KEEL_OK && keel_want_walk(one, &place, &want)) {
 		code = change_row(store, &want, one->seq, state_of(before, &want), state_of(after, &want), err);
 		if (code == KEEL_OK && want.is_rate && !before)
-			code = note_window(store, &want, err);
+			code = keel_starts_keep(store, want.name, want.per_us, err);
 		if (code == KEEL_OK && want.is_rate && starts)
 			code = note_start(store, &want, err);
 	}

@@ -24,9 +24,6 @@ struct keel_want_place {
 };
 bool keel_want_walk(const struct keel_run_core *core, struct keel_want_place *place, struct keel_want *want);
 
-/* Checks a text of slots or rates; `field` names it in the error, with the place. */
-enum keel_code keel_wants_check(struct keel_text text, bool is_rate, const char *field, struct keel_error *err);
-
 /* What is wanted of a source: that it has ended and settled, or that it has succeeded, too. */
 enum keel_wanted { KEEL_WANTED_FINAL = 0, KEEL_WANTED_SUCCESS = 2 };
 
@@ -58,6 +55,10 @@ enum keel_code keel_name_paused(struct keel_store *store, const char *prefix, st
 /* Keeps the rows with a run that was written; either may be NULL. */
 enum keel_code keel_wants_change(struct keel_store *store, const struct keel_run_core *before,
 								 const struct keel_run_core *after, struct keel_error *err);
+
+/* Notes for how long starts of a rate are to be kept, if that is the longest so far. */
+enum keel_code keel_starts_keep(struct keel_store *store, struct keel_text name, int64_t per_us,
+								struct keel_error *err);
 
 /* Moves starts of a name that lie in the future to now, see keel_line_meet. *met: there were some. */
 enum keel_code keel_starts_meet(struct keel_store *store, struct keel_text name, bool *met, struct keel_error *err);

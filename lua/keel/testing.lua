@@ -10,6 +10,7 @@ local in_flight = require "keel.admission.inflight"
 local kernel = require "keel.kernel"
 local outcomes = require "keel.policy.outcome"
 local policies = require "keel.policy"
+local about = require "keel.policy.questions"
 local request_for = require "keel.admission.request"
 local times = require "keel.schedule.times"
 
@@ -69,7 +70,7 @@ end
 
 -- --- Calling one ----------------------------------------------------------------------------------------------------
 
-local POLICY = "string|function|policy"
+local POLICY, STRATEGY = "string|function|policy", "string|function|table|policy"
 
 -- A machine that runs tests may be slow; what a policy costs is told by its instructions.
 local default_budget = merged(merged({}, policies.default_budget), { seconds = 10 })
@@ -84,6 +85,17 @@ local function find(kind, policy)
   end
   error(("there is no %s among the built-in %s (%s); a file has its path"):format(policy, kind,
     table.concat(known, ", ")), 3)
+end
+
+-- A strategy, which may be a table.
+local function find_strategy(policy, name)
+  if type(policy) == "table" then
+    local is_policy, problem = policies.is_policy(policy)
+    if not is_policy then
+      error(("bad argument #1 to '%s' (the strategy %s)"):format(name, problem or "is no table of its own"), 3)
+    end
+  end
+  return find("strategies", policy)
 end
 
 -- Calls a policy. Gives what it returned, the error, and what it used.
@@ -114,37 +126,85 @@ local function written(decision)
   return { admit = decision.admit, cancel = cancel, action = cancel and decision.action,
     after = #decision.after > 0 and decision.after or nil, concurrency = decision.concurrency, delay = decision.delay,
     within = decision.within, replace = decision.replace, reuse = decision.reuse, position = decision.position,
-    reason = decision.reason }
+    slots = decision.slots, rates = decision.rates, reason = decision.reason }
+end
+
+-- A request before anybody looked at the thread.
+local function request_alone(asked, fields)
+  local request = testing.request(merged({ multitask_strategy = asked.name }, fields))
+  request.inflight_count, request.finalizing = nil, nil
+  return request
+end
+
+--- Asks a strategy what it wants to read, as admission does, and checks its questions.
+--- Raises for wrong types. Fails with policy_failed, policy_budget and invalid_request (policy_budget).
+---@param policy string|keel.AnyStrategy the path of a file, the name of a built-in one, or the strategy
+---@param fields? table<string, any> of the request; see testing.request
+---@param budget? { instructions?: integer, seconds?: number, bytes?: number } by default a manager's, with 10 seconds
+---@return table<string, keel.Question>? questions empty for a strategy that reads nothing
+---@return keel.Error? err
+function testing.reads(policy, fields, budget)
+  check.type(policy, STRATEGY, 1, "reads")
+  check.type(fields or {}, "table", 2, "reads")
+  local bounds, err = policies.budget(budget, default_budget, 3, "reads")
+  if not bounds then return nil, err end
+  local asked
+  asked, err = find_strategy(policy, "reads")
+  if not asked then return nil, err end
+  if not asked.reads then return {} end
+  return policies.questions(asked, bounds, request_alone(asked, fields))
+end
+
+-- The answers that a test gives, if they are what the strategy asks for. Raises unless they are.
+local function answers(asked, bounds, fields, read)
+  if not asked.reads then
+    if read then error("bad argument #4 to 'decide' (the strategy reads nothing)", 3) end
+    return nil
+  end
+  local questions, err = policies.questions(asked, bounds, request_alone(asked, fields))
+  if not questions then return nil, err end
+  local problem = about.check_answers(read or {}, questions)
+  if problem then error(("bad argument #4 to 'decide' (%s)"):format(problem), 3) end
+  return merged({}, read)
 end
 
 --- Asks a strategy, as admission does, and checks its decision.
---- Raises for wrong types and for options that a built-in strategy does not have. Fails with policy_failed,
---- policy_budget and invalid_request (policy_budget, an option of a built-in strategy).
+--- Raises for wrong types, for options that a built-in strategy does not have, and for answers that do not go with its
+--- questions. Fails with policy_failed, policy_budget and invalid_request (policy_budget, an option of a built-in
+--- strategy).
 ---@param policy string|keel.AnyStrategy the path of a file, the name of a built-in one, or the strategy
 ---@param fields? table<string, any> of the request; see testing.request
 ---@param inflight? (string|keel.Run)[] see testing.inflight
+---@param read? table<string, integer> of a strategy that reads: an answer to each of its questions
 ---@param budget? { instructions?: integer, seconds?: number, bytes?: number } by default a manager's, with 10 seconds
 ---@return keel.Decision? decision with ids in the place of runs, and `action` only with `cancel`
 ---@return keel.Error? err
 ---@return { instructions: integer, bytes: integer }? usage of a file
-function testing.decide(policy, fields, inflight, budget)
-  check.type(policy, POLICY, 1, "decide")
+function testing.decide(policy, fields, inflight, read, budget)
+  check.type(policy, STRATEGY, 1, "decide")
   check.type(fields or {}, "table", 2, "decide")
   check.type(inflight or {}, "table", 3, "decide")
-  local bounds, err = policies.budget(budget, default_budget, 4, "decide")
+  check.type(read or {}, "table", 4, "decide")
+  local bounds, err = policies.budget(budget, default_budget, 5, "decide")
   if not bounds then return nil, err end
   local asked
-  asked, err = find("strategies", policy)
+  asked, err = find_strategy(policy, "decide")
   if not asked then return nil, err end
   local misuse, unfit = policies.check_options(asked, fields and fields.options)
   if misuse then error(("bad argument #2 to 'decide' (%s)"):format(misuse), 2) end
   if unfit then return nil, unfit end
+  read, err = answers(asked, bounds, fields, read)
+  if err then return nil, err end
   local all = testing.inflight(inflight or {})
   local request = testing.request(merged({ multitask_strategy = asked.name }, fields), all)
   local runs, finalizing = shown(all, request.now), request.finalizing
   local known = in_flight.outline(runs)
   local result, usage
-  result, err, usage = call(asked, bounds, request, runs)
+  if read then
+    result, err, usage = call(asked, bounds, request, runs, read)
+  else
+    result, err, usage = call(asked, bounds, request, runs)
+  end
   if err then return nil, err, usage end
   local decision, problem = decisions.check(result, known, finalizing)
   if not decision then return nil, policies.failed(asked, problem), usage end

@@ -192,7 +192,8 @@ describe("The errors of a script", function()
     assert.same({ false, "failed", "it raised a table", 2 }, failure "error {}")
     assert.same({ false, "failed", "it raised a nil", 2 }, failure "error()")
     assert.same({ false, "failed", "syntax error near 'is'", 2 }, { sandbox.run "\nthis is no Lua" })
-    assert.same({ false, "failed", "the script must return a function, not a table" }, { sandbox.run "return {}" })
+    assert.same({ false, "failed", "the script must return a function, or a table with the function decide" },
+      { sandbox.run "return {}" })
   end)
 
   it("have the line of the script when they come from a function of the library", function()

@@ -19,6 +19,16 @@ local WORK = [[
   assert(store:find_by_key("k", { user_id = "u" }))
   assert(store:next_owner())
   assert(store:count_inflight "t")
+  assert(store:transaction(function(tx)
+    for _, count in ipairs { "inflight", "pending", "running" } do
+      for _, filter in ipairs { "user_id", "handler", "batch_id", "thread_id", "slot" } do
+        assert(tx:count_runs { count = count, [filter] = "t" })
+      end
+      assert(tx:count_runs { count = count })
+    end
+    return tx:count_runs { count = "started", rate = "api", per = 60 }
+  end))
+  assert(store:put(started.run_id, { user_id = "v" }))
   assert(store:gate(started.run_id))
   assert(store:lease_left(started.run_id))
   assert(runs:create_or_reject("t", { multitask_strategy = "enqueue" }))
@@ -221,6 +231,7 @@ INSERT INTO limits (name, paused) SELECT 'l' || n, n % 2 FROM generate_series(1,
 INSERT INTO holds SELECT 'l' || n % 500, n % 3, 1, n FROM generate_series(1, 5000) n;
 INSERT INTO starts (name, at) SELECT 'l' || n % 500, n FROM generate_series(1, 5000) n;
 INSERT INTO edges (source, dependent, wanted) SELECT n, n + 1, 1 FROM generate_series(1, 5000) n;
+INSERT INTO counted SELECT n % 3 + 1, 'i' || n % 500, n % 2, n FROM generate_series(1, 5000) n;
 INSERT INTO windows SELECT 'l' || n, 1 FROM generate_series(1, 5000) n;
 INSERT INTO leases (name, token, session_id, owner) SELECT 'l' || n, 1, 1, '' FROM generate_series(1, 1000) n;
 INSERT INTO events_of_runtime SELECT 'rt' || id % 1000, id FROM events WHERE id < 5000;

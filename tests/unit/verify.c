@@ -156,6 +156,34 @@ TEST(states_of_runs)
 	}
 }
 
+/* A run in flight that is not counted for its user, handler and batch, or not as it is; and what is counted without. */
+TEST(counted)
+{
+	static const struct {
+		const char *sql, *words;
+	} damages[] = {
+		{"DELETE FROM counted WHERE what = 1", "not counted for its user, handler or batch: run: d"},
+		{"DELETE FROM counted WHERE what = 2", "not counted for its user, handler or batch: run: d"},
+		{"DELETE FROM counted WHERE what = 3", "not counted for its user, handler or batch: run: d"},
+		{"INSERT INTO counted VALUES (1, 'ada', 1, 1)", "is counted that is not in flight: at: 1"},
+		{"INSERT INTO counted VALUES (1, 'bob', 0, 1)", "is counted that is not in flight: at: 1"},
+		{"INSERT INTO counted VALUES (2, 'h', 0, 4)", "is counted that is not in flight: at: 4"},
+		{"INSERT INTO counted VALUES (3, 'b', 1, 2)", "is counted that is not in flight: at: 2"},
+	};
+	for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
+		if (i)
+			world_open(NULL);
+		struct keel_run run = run_of("d", "w"); /* the first: at 1 */
+		SET(&run, USER_ID, user_id, text("ada"));
+		SET(&run, HANDLER, handler, text("h"));
+		SET(&run, BATCH_ID, batch_id, text("b"));
+		put(&run);
+		finds(damages[i].sql, damages[i].words);
+		if (i + 1 < sizeof damages / sizeof damages[0])
+			clear_problems(NULL);
+	}
+}
+
 /* A run in flight that has an end. */
 TEST(ends_of_runs_in_flight)
 {
@@ -340,6 +368,7 @@ int main(void)
 		DAMAGED(holes_in_the_log),
 		DAMAGED(unknown_statuses),
 		DAMAGED(states_of_runs),
+		DAMAGED(counted),
 		DAMAGED(ends_of_runs_in_flight),
 		DAMAGED(fences_and_revisions),
 		DAMAGED(epochs),

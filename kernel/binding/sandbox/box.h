@@ -287,9 +287,13 @@ struct record {
 	int argument, item;
 };
 
+/* What of a script is called: nothing, it is only looked at; its decision; its questions. */
+enum part { PART_NONE, PART_DECIDE, PART_READS };
+
 /* What a call is given: values from `first` to `last` on the host's stack. */
 struct intake {
 	lua_State *host;
+	enum part part;
 	int first, last;
 	const void *null;  /* keel.null in the host */
 	lua_Integer nodes; /* that documents may still have */
@@ -317,8 +321,9 @@ bool keel_sandbox_push_result(lua_State *L, lua_State *S, int index, int remembe
 /* --- state.c ----------------------------------------------------------------------------------------------------- */
 
 /* Makes the state, if there is none, and runs the chunk in it, in the C locale, on which comparisons of texts and the
- * point of numbers depend. `in` NULL: the chunk only. Returns what lua_pcall does; the result, if any, is on the box's
- * stack then. The box's user values at index 1 of the host's stack are its source and name. */
+ * point of numbers depend. Returns what lua_pcall does; on the box's stack is then what remembers the records, and the
+ * result above it, or only an error. The result of PART_NONE is a table: whether the script `reads`, and its `idle`.
+ * The box's user values at index 1 of the host's stack are its source and name. */
 int keel_sandbox_enter(lua_State *L, struct sandbox *box, const char *name, struct intake *in);
 
 /* After a call: all is as before it. */

@@ -94,7 +94,7 @@ static int push_stop(lua_State *L, const struct sandbox *box)
 
 /* The call itself. Protected: what it pushes in the host takes memory, so it can raise, and can make the host run
  * finalizers. Gets what sandbox_call gets, checked. */
-static int call(lua_State *L, bool whole)
+static int call(lua_State *L, enum part part)
 {
 	struct sandbox *box = lua_touserdata(L, 1);
 	char name[CHUNK_NAME_SIZE];
@@ -102,12 +102,12 @@ static int call(lua_State *L, bool whole)
 	int top = lua_gettop(L);
 	luaL_checkstack(L, 64, NULL); /* for reading arguments, which must not raise */
 	keel_lua_push_null(L);
-	struct intake in = {.host = L, .first = 5, .last = top, .null = lua_touserdata(L, -1)};
+	struct intake in = {.host = L, .part = part, .first = 5, .last = top, .null = lua_touserdata(L, -1)};
 	lua_pop(L, 1);
 	keel_sandbox_begin(box, lua_tointeger(L, 2), lua_tonumber(L, 3), lua_tonumber(L, 4));
 	/* A script writes and reads numbers as in every other process, whatever the locale of this one. */
 	struct keel_lua_locale kept = keel_lua_locale_enter();
-	int status = keel_sandbox_enter(L, box, name, whole ? &in : NULL);
+	int status = keel_sandbox_enter(L, box, name, &in);
 	keel_lua_locale_leave(kept);
 	lua_settop(L, top);
 	lua_pushboolean(L, 0);
@@ -118,11 +118,11 @@ static int call(lua_State *L, bool whole)
 	lua_settop(L, top);
 	lua_pushboolean(L, 1);
 	const char *why = NULL;
-	bool given = !whole || keel_sandbox_push_result(L, box->S, lua_gettop(box->S), lua_gettop(box->S) - 1, &in, &why);
+	bool given = keel_sandbox_push_result(L, box->S, lua_gettop(box->S), lua_gettop(box->S) - 1, &in, &why);
 	if (keel_monotonic_ns() > box->deadline_ns) /* the last instruction may have been long, or the copy */
 		keel_sandbox_trip(box, "seconds");
 	if (given && !box->exceeded)
-		return whole ? 2 : 1;
+		return 2;
 	lua_settop(L, top);
 	lua_pushboolean(L, 0);
 	if (box->exceeded)
@@ -132,14 +132,19 @@ static int call(lua_State *L, bool whole)
 	return 3;
 }
 
-static int call_whole(lua_State *L)
+static int call_decide(lua_State *L)
 {
-	return call(L, true);
+	return call(L, PART_DECIDE);
 }
 
-static int call_chunk(lua_State *L)
+static int call_reads(lua_State *L)
 {
-	return call(L, false);
+	return call(L, PART_READS);
+}
+
+static int call_nothing(lua_State *L)
+{
+	return call(L, PART_NONE);
 }
 
 /* Checks the arguments, and makes the call. The box is in use until the answer is in the host, and a finalizer that the
@@ -169,21 +174,31 @@ static int call_protected(lua_State *L, lua_CFunction function)
 	return status == LUA_OK ? lua_gettop(L) - arguments : lua_error(L);
 }
 
-/* box:call(instructions, seconds, bytes, ...): runs the chunk and what it returned, on copies of the arguments: a list
- * of tables is a list of records, another table a record. Raises for wrong types only.
+/* box:call(instructions, seconds, bytes, ...): runs the chunk and the function that it returned, or `decide` of the
+ * table, on copies of the arguments: a list of tables is a list of records, another table a record. Raises for wrong
+ * types only.
  * Returns true and a copy of the result; or false and "failed", the reason, the line, if known; "budget", the limit
  * ("instructions", "bytes" or "seconds"), the line, if known, and true when the bytes would have been enough, but not
  * for one block; "memory": the host's is used up. */
 static int sandbox_call(lua_State *L)
 {
-	return call_protected(L, call_whole);
+	return call_protected(L, call_decide);
 }
 
-/* box:check(instructions, seconds, bytes): runs the chunk only, and sees whether it returns a function.
- * Returns true, or what call returns. */
+/* box:reads(instructions, seconds, bytes, ...): the same with `reads` of the table. */
+static int sandbox_reads(lua_State *L)
+{
+	return call_protected(L, call_reads);
+}
+
+/* box:check(instructions, seconds, bytes): runs the chunk only, and sees whether it returns a function, or a table with
+ * the function `decide`. Returns true and { reads, idle }: whether it is one with `reads`, and a copy of its `idle`; or
+ * what call returns. */
 static int sandbox_check(lua_State *L)
 {
-	return call_protected(L, call_chunk);
+	if (lua_gettop(L) > 4)
+		lua_settop(L, 4);
+	return call_protected(L, call_nothing);
 }
 
 /* box:usage(): what the last call used: instructions, as far as they were counted, and bytes at its peak. */
@@ -245,8 +260,11 @@ static int sandbox_new(lua_State *L)
 
 void keel_lua_sandbox_open(lua_State *L)
 {
-	static const luaL_Reg methods[] = {
-		{"call", sandbox_call}, {"check", sandbox_check}, {"usage", sandbox_usage}, {NULL, NULL}};
+	static const luaL_Reg methods[] = {{"call", sandbox_call},
+									   {"reads", sandbox_reads},
+									   {"check", sandbox_check},
+									   {"usage", sandbox_usage},
+									   {NULL, NULL}};
 	if (luaL_newmetatable(L, SANDBOX)) {
 		luaL_newlib(L, methods);
 		lua_setfield(L, -2, "__index");

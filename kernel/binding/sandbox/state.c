@@ -6,6 +6,8 @@
  */
 #include "sandbox/box.h"
 
+#include <string.h>
+
 #include "base/monotonic.h"
 
 enum {
@@ -50,22 +52,68 @@ static int prepare(lua_State *S)
 	return 1;
 }
 
-/* Runs the chunk, and what it returned on copies of the host's values. Protected; gets the chunk and the intake, NULL
- * to try the chunk only. Returns what remembers the records, and the result. */
+/* Raises unless the table at an index has nothing but what a strategy's has, of the right types. */
+static void check_members(lua_State *S, int table)
+{
+	for (lua_pushnil(S); lua_next(S, table); lua_pop(S, 1)) {
+		const char *name = lua_type(S, -2) == LUA_TSTRING ? lua_tostring(S, -2) : "?";
+		bool is_function = strcmp(name, "decide") == 0 || strcmp(name, "reads") == 0;
+		if (!is_function && strcmp(name, "idle") != 0)
+			luaL_error(S, "the script returns a table with the unknown field '%s': it has decide, and reads or idle",
+					   name);
+		if (lua_type(S, -1) != (is_function ? LUA_TFUNCTION : LUA_TTABLE))
+			luaL_error(S, "%s of what the script returns must be a %s, not a %s", name,
+					   is_function ? "function" : "table", luaL_typename(S, -1));
+	}
+}
+
+/* What the chunk returned, on the top: a function, or a table with `decide`. Pushes what of it is called; of PART_NONE
+ * a table: whether it `reads`, and its decision when `idle`. */
+static void push_part(lua_State *S, enum part part)
+{
+	int given = lua_gettop(S), type = lua_type(S, given);
+	if (type != LUA_TFUNCTION && type != LUA_TTABLE)
+		luaL_error(S, "the script must return a function or a table, not a %s", luaL_typename(S, given));
+	if (part == PART_NONE)
+		lua_newtable(S);
+	if (type == LUA_TFUNCTION) {
+		if (part != PART_NONE)
+			lua_pushvalue(S, given);
+		return;
+	}
+	check_members(S, given);
+	if (lua_getfield(S, given, "decide") == LUA_TNIL)
+		luaL_error(S, "the script must return a function, or a table with the function decide");
+	bool reads = lua_getfield(S, given, "reads") != LUA_TNIL, idle = lua_getfield(S, given, "idle") != LUA_TNIL;
+	if (reads && idle)
+		luaL_error(S, "the script returns a table with reads and idle: a strategy has one of them");
+	if (part != PART_NONE) {
+		lua_pushvalue(S, part == PART_READS ? given + 2 : given + 1);
+		return;
+	}
+	lua_setfield(S, given + 1, "idle");
+	lua_pushboolean(S, reads);
+	lua_setfield(S, given + 1, "reads");
+	lua_settop(S, given + 1);
+}
+
+/* Runs the chunk, and the part that is called of what it returned on copies of the host's values. Protected; gets the
+ * chunk and the intake. Returns what remembers the records, and the result. */
 static int run(lua_State *S)
 {
 	struct intake *in = lua_touserdata(S, 2);
 	lua_pushvalue(S, 1);
 	lua_call(S, 0, 1);
-	if (lua_type(S, -1) != LUA_TFUNCTION)
-		return luaL_error(S, "the script must return a function, not a %s", luaL_typename(S, -1));
-	if (!in)
-		return 0;
-	int function = lua_gettop(S);
+	push_part(S, in->part);
+	int part = lua_gettop(S);
 	keel_sandbox_push_arguments(S, in);
-	lua_pushvalue(S, function);
-	lua_insert(S, function + 2); /* above what remembers the records */
-	lua_call(S, lua_gettop(S) - function - 2, 1);
+	if (in->part == PART_NONE) {
+		lua_pushvalue(S, part);
+		return 2;
+	}
+	lua_pushvalue(S, part);
+	lua_insert(S, part + 2); /* above what remembers the records */
+	lua_call(S, lua_gettop(S) - part - 2, 1);
 	return 2;
 }
 
@@ -131,7 +179,7 @@ static int enter(lua_State *L, struct sandbox *box, const char *name, struct int
 	lua_pushvalue(S, CHUNK);
 	lua_pushlightuserdata(S, in);
 	box->running = true;
-	int status = lua_pcall(S, 2, in ? 2 : 0, CHUNK + 1);
+	int status = lua_pcall(S, 2, 2, CHUNK + 1);
 	box->running = false;
 	return status;
 }

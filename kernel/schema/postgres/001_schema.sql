@@ -248,6 +248,16 @@ CREATE TABLE windows (
 	per  bigint NOT NULL
 );
 
+-- --- Counting --------------------------------------------------------------------------------------------------------
+
+CREATE TABLE counted (
+	what    bigint NOT NULL,
+	id      text COLLATE "C" NOT NULL,
+	running bigint NOT NULL,
+	seq     bigint NOT NULL,
+	PRIMARY KEY (what, id, running, seq)
+);
+
 -- --- What few runs have ----------------------------------------------------------------------------------------------
 
 CREATE TABLE keys (

@@ -261,6 +261,18 @@ CREATE TABLE windows (
 	per  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- --- Counting --------------------------------------------------------------------------------------------------------
+
+-- Whom runs in flight are counted for, when strategies ask; those of machines are not. what: 1: a user, 2: a handler,
+-- 3: a batch. running: 0: it is pending.
+CREATE TABLE counted (
+	what    INTEGER NOT NULL,
+	id      TEXT NOT NULL,
+	running INTEGER NOT NULL,
+	seq     INTEGER NOT NULL,
+	PRIMARY KEY (what, id, running, seq)
+) STRICT, WITHOUT ROWID;
+
 -- --- What few runs have ----------------------------------------------------------------------------------------------
 
 -- Idempotency keys, by user ('': none); the newest run last.

@@ -203,14 +203,30 @@
 ---@field replace? keel.Run|string a pending run whose place it takes
 ---@field position? integer the place it would have had, for the conflict
 ---@field reuse? keel.Run|string give the caller this run; only with admit = false
+---@field slots? { name: string, max?: integer }[] beside those of the request; of the same name: in place of it
+---@field rates? { name: string, max?: integer, per?: number }[] likewise
 ---@field reason? string
 
 ---@alias keel.Strategy fun(request: keel.Request, inflight: keel.Run[]): keel.Decision
 
---- A strategy that says what it decides on an idle thread, so that it need not be asked there.
+--- What a strategy wants to know: how many runs there are, or starts. One filter at most; without any, all runs of the
+--- store. Counted up to 10 000.
+---@class keel.Question
+---@field count "inflight"|"pending"|"running"|"started"
+---@field user_id? string
+---@field handler? string
+---@field batch_id? string
+---@field thread_id? string
+---@field slot? string who holds it is running, also while it is finalizing
+---@field rate? string with count = "started", and only then
+---@field per? number likewise: its starts in so many seconds
+
+--- A strategy that says what it decides on an idle thread, so that it need not be asked there; or that reads: up to 8
+--- questions by name, asked before the transaction with the request alone, answered in it.
 ---@class keel.StrategyTable
----@field idle? keel.Decision when nothing of the thread is in flight or finalizing
----@field decide keel.Strategy otherwise
+---@field idle? keel.Decision when nothing of the thread is in flight or finalizing; not with `reads`
+---@field reads? fun(request: keel.Request): table<string, keel.Question>
+---@field decide fun(request: keel.Request, inflight: keel.Run[], read?: table<string, integer>): keel.Decision
 
 ---@alias keel.AnyStrategy keel.Strategy|keel.StrategyTable|keel.LoadedPolicy
 
@@ -551,6 +567,13 @@ function Operations:next_owner(after) end
 ---@return integer? count
 ---@return keel.Error? err
 function Operations:count_inflight(thread_id) end
+
+--- How many runs there are, or starts of a rate, counted through an index up to 10 000. Asked in a transaction, the
+--- starts of a rate are kept for so long from then on. Fails with invalid_request (count, rate, per, and the filters).
+---@param question keel.Question
+---@return integer? count
+---@return keel.Error? err
+function Operations:count_runs(question) end
 
 --- The runs of machines, whatever their status, in order of insertion.
 --- Fails with invalid_request, limit_too_large, and not_found when there is no run `after`.
@@ -1294,6 +1317,14 @@ function kernel.retry_delay(policy, attempt, chance) end
 ---@return integer? line where, if known
 function kernel.bounded_call(fn, instructions, seconds, ...) end
 
+--- Whether a list is one of slots, or of rates, that a run can be made with. Raises for wrong types and another field.
+--- Fails with invalid_request (field).
+---@param list table
+---@param field "slots"|"rates"
+---@return true? sound
+---@return keel.Error? err
+function kernel.check_wants(list, field) end
+
 --- A script in a Lua state of its own. What it names is in the reference, under "Scripts from files".
 ---@class keel.Sandbox
 local Sandbox = {}
@@ -1312,12 +1343,25 @@ local Sandbox = {}
 ---@return true? is_block of bytes: they would have been enough, but not for one block
 function Sandbox:call(instructions, seconds, bytes, ...) end
 
---- Runs the chunk only, and sees whether it returns a function. Returns what call returns, without a result.
+--- The same with the function `reads` of the table that the chunk returns. Raises for wrong types only.
+---@param instructions integer
+---@param seconds number
+---@param bytes number
+---@param ... any
+---@return boolean ok
+---@return any result
+---@return string? reason
+---@return integer? line
+---@return true? is_block
+function Sandbox:reads(instructions, seconds, bytes, ...) end
+
+--- Runs the chunk only, and sees whether it returns a function, or a table with the function `decide`. Returns what
+--- call returns; the result says whether it is a table with `reads`, and has its `idle`.
 ---@param instructions integer
 ---@param seconds number
 ---@param bytes number
 ---@return boolean ok
----@return string? what
+---@return string|{ reads: boolean, idle?: table }|nil what
 ---@return string? reason
 ---@return integer? line
 ---@return true? is_block

@@ -128,6 +128,7 @@ local function place(context, request, decision, effects)
   end
   if #waits_for > 0 then fields.waits_for = waits_for end
   fields.concurrency, fields.strict = decision.concurrency, decision.strict
+  fields.slots, fields.rates = decision.slots or request.slots, decision.rates or request.rates
   local now = (decision.delay or decision.within) and context.now()
   if decision.delay then
     local at = later(now, decision.delay)

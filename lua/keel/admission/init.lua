@@ -1,4 +1,5 @@
 --- Admission: may this run start now? Read, decided and written in one transaction.
+local answers = require "keel.policy.questions"
 local carrying = require "keel.admission.carrying"
 local decisions = require "keel.policy.decision"
 local documents = require "keel.store.documents"
@@ -6,6 +7,7 @@ local find_by_key = require "keel.admission.find_by_key"
 local in_flight = require "keel.admission.inflight"
 local policies = require "keel.policy"
 local request_for = require "keel.admission.request"
+local wants = require "keel.admission.wants"
 
 local admission = {}
 
@@ -37,7 +39,7 @@ local idle_decisions = setmetatable({}, { __mode = "k" })
 
 -- What a newcomer to an idle thread gets by it is all that one call can write.
 local function is_simple(decision)
-  return decision.admit and not decision.delay and not decision.within
+  return decision.admit and not decision.delay and not decision.within and not decision.slots and not decision.rates
 end
 
 local function decide_idle(policy)
@@ -61,27 +63,84 @@ function admission.idle_decision(policy)
   return known or nil
 end
 
+-- Asks a strategy what it wants to read, if it reads.
+local function ask_for(context, request, policy)
+  if not policy or not policy.reads then return end
+  local questions, err = policies.questions(policy, context.budget, request_for.describe(context, policy, request))
+  request.asked[policy] = { questions = questions, err = err }
+  request.reads = true
+end
+
+--- Before the transaction: has the strategy of a newcomer say what it wants to read, and finds the fallback. What that
+--- fails with is what the decision fails with.
+---@param context table
+---@param request table
+function admission.prepare(context, request)
+  request.asked, request.reads = {}, false
+  request.fallback = context.fallback and policies.find("strategies", context.fallback, context.strategies)
+  ask_for(context, request, request.policy)
+  ask_for(context, request, request.fallback)
+end
+
+-- A function of the host could change what is told of it.
+local function copied(read)
+  local copy = {}
+  for name, count in next, read do copy[name] = count end
+  return copy
+end
+
+-- What a strategy reads, counted in the transaction; nil, without an error: it reads nothing.
+local function read_for(tx, request, policy)
+  if not policy.reads then return nil end
+  local asked = request.asked[policy]
+  if asked.err then return nil, asked.err end
+  return answers.answer(tx, asked.questions)
+end
+
+-- The policies whose decisions have given slots or rates: what is shared by other threads.
+local reaching = setmetatable({}, { __mode = "k" })
+
+--- Whether the transaction of a newcomer is about more than its thread, by its strategy.
+---@param request table
+---@return boolean
+function admission.reaches_far(request)
+  return request.reads or reaching[request.policy] == true
+end
+
+-- Checks what a strategy said, and adds the slots and rates that the caller asked for.
+local function checked(policy, given, request, shown, finalizing)
+  local decision, problem = decisions.check(given, shown, finalizing)
+  if decision then problem = wants.add(decision, request) end
+  if problem then return nil, policies.failed(policy, problem) end
+  if decision.slots or decision.rates then reaching[request.policy] = true end
+  return decision
+end
+
 -- Asks a strategy, unless it has said what it decides on an idle thread, and this is one. Returns a decision whose runs
 -- are ids.
-local function ask(context, policy, request, inflight, shown)
-  local is_idle = policy.of_host and policy.idle and inflight.count == 0 and #inflight.finalizing == 0
-  if is_idle then
-    local decision, problem = decisions.check(policy.idle, shown, inflight.finalizing)
-    if not decision then return nil, policies.failed(policy, problem) end
-    return decision
-  end
+local function ask(context, tx, policy, request, inflight, shown)
+  local is_idle = not policy.is_built_in and policy.idle and inflight.count == 0 and #inflight.finalizing == 0
+  if is_idle then return checked(policy, policy.idle, request, shown, inflight.finalizing) end
+  local read, given, err
+  read, err = read_for(tx, request, policy)
+  if err then return nil, err end
   local description = request_for.describe(context, policy, request, inflight)
   request_for.show_time_left(inflight.runs, description.now)
-  local given, err = policies.call(policy, context.budget, description, inflight.runs)
+  if read then
+    given, err = policies.call(policy, context.budget, description, inflight.runs, copied(read))
+  else
+    given, err = policies.call(policy, context.budget, description, inflight.runs)
+  end
   if err then return nil, err end
-  local decision, problem = decisions.check(given, shown, inflight.finalizing)
-  if not decision then return nil, policies.failed(policy, problem) end
-  return decision
+  local decision
+  decision, err = checked(policy, given, request, shown, inflight.finalizing)
+  if decision then decision.read = read end
+  return decision, err
 end
 
 -- Asks the fallback in place of a strategy that failed. What that one was shown it may have changed: it is read again.
 local function ask_fallback(context, tx, request, inflight, shown, failure)
-  local policy = policies.find("strategies", context.fallback, context.strategies)
+  local policy = request.fallback
   local rows, err = documents.list_inflight(tx, { thread_id = request.thread_id, limit = in_flight.SHOWN })
   if not rows then return nil, err end
   inflight.runs = in_flight.split(rows)
@@ -89,7 +148,7 @@ local function ask_fallback(context, tx, request, inflight, shown, failure)
     line = failure.line, error = failure.message }
   context.log("warn", ("strategy %s failed; %s decides instead"):format(request.policy.name, policy.name), fields)
   local decision
-  decision, err = ask(context, policy, request, inflight, shown)
+  decision, err = ask(context, tx, policy, request, inflight, shown)
   if decision then
     decision.fallback, decision.failure = policy, failure
     return decision
@@ -103,8 +162,8 @@ local policy_errors = { policy_failed = true, policy_budget = true }
 
 -- Asks the strategy, and if that fails the fallback, if there is one.
 local function decide(context, tx, request, inflight, shown)
-  local decision, err = ask(context, request.policy, request, inflight, shown)
-  if decision or not context.fallback or not policy_errors[err.code] then return decision, err end
+  local decision, err = ask(context, tx, request.policy, request, inflight, shown)
+  if decision or not request.fallback or not policy_errors[err.code] then return decision, err end
   return ask_fallback(context, tx, request, inflight, shown, err)
 end
 
@@ -126,7 +185,8 @@ local function carry_out(context, tx, request, inflight)
   return reuse(context, tx, request, decision, run)
 end
 
---- Decides on a newcomer inside an open transaction and writes what was decided; the caller commits.
+--- Decides on a newcomer inside an open transaction and writes what was decided; the caller commits. Strategies of
+--- callers want admission.prepare before it.
 ---@param tx keel.Transaction
 ---@param context table what the manager is
 ---@param request { run_id: string, thread_id: string, fields: table, policy: keel.Policy, strategy_options: table?,

@@ -29,7 +29,7 @@ end
 ---@param context table
 ---@param policy keel.Policy
 ---@param request table
----@param inflight table as inflight.read has it
+---@param inflight? table as inflight.read has it; nil: it is not known yet, and not told
 ---@return keel.Request
 function request_for.describe(context, policy, request, inflight)
   local shown, fields = policy.of_host and copied or as_it_is, request.fields
@@ -44,10 +44,12 @@ function request_for.describe(context, policy, request, inflight)
     priority = fields.priority or 0,
     multitask_strategy = policy.name,
     options = shown(request.strategy_options or {}),
-    inflight_count = inflight.count,
-    finalizing = table.move(inflight.finalizing, 1, #inflight.finalizing, 1, {}),
     now = context.now(),
   }
+  if inflight then
+    description.inflight_count = inflight.count
+    description.finalizing = table.move(inflight.finalizing, 1, #inflight.finalizing, 1, {})
+  end
   for _, name in ipairs(asked_for) do description[name] = fields[name] end
   return description
 end

@@ -21,6 +21,7 @@ end
 -- What is looked at and changed for a newcomer: a thread, or, by what it shares with runs of others, anything.
 local function scope_of(request)
   local fields = request.fields
+  if admission.reaches_far(request) then return nil end
   if fields.slots or fields.rates or fields.after or (fields.claimable and fields.handler) then return nil end
   return { thread_id = request.thread_id, idempotency_key = fields.idempotency_key, user_id = fields.user_id }
 end
@@ -96,6 +97,7 @@ function Creating:create_or_reject(thread_id, options)
   local admitted, written = admit_idle(self, request)
   if admitted == nil then return nil, written end
   if admitted then return adopting.adopt(self, request, written), "created" end
+  admission.prepare(self.context, request)
   local outcome
   outcome, err = self.client:transaction_on(scope_of(request), "create_or_reject", admission.decide, self.context,
     request)

@@ -143,14 +143,16 @@ end
 ---@param options? keel.CreateOptions
 ---@return { verdict: "created"|"reused"|"refused", strategy: string, strategy_version: string, reason?: string,
 --- run_id?: string, cancelled?: string[], action?: keel.Action, replaced?: string, queued_behind?: string[],
---- position?: integer, concurrency?: integer, scheduled_at?: string, fallback_for?: { strategy: string,
+--- position?: integer, concurrency?: integer, scheduled_at?: string, slots?: table[], rates?: table[],
+--- read?: table<string, integer>, fallback_for?: { strategy: string,
 --- strategy_version: string, code: keel.Code, line?: integer, reason: string } }? answer run_id: the run to reuse, or
---- in the way
+--- in the way; read: what the strategy was told of its questions
 ---@return keel.Error? err
 function Explaining:dry_run(thread_id, options)
   check.type(thread_id, "string", 1, "dry_run")
   local request, err = request_of.new(self, thread_id, options, "dry_run")
   if not request then return nil, err end
+  admission.prepare(self.context, request)
   local outcome
   outcome, err = self.client:rehearsal("dry_run", admission.decide, self.context, request)
   if not outcome then return nil, err end
@@ -159,7 +161,9 @@ function Explaining:dry_run(thread_id, options)
     cancelled = outcome.cancelled and #outcome.cancelled > 0 and outcome.cancelled or nil,
     action = outcome.cancelled and #outcome.cancelled > 0 and outcome.action or nil, replaced = decision.replace,
     queued_behind = outcome.ahead and #outcome.ahead > 0 and outcome.ahead or nil, position = decision.position,
-    concurrency = decision.concurrency,
+    concurrency = decision.concurrency, read = decision.read,
+    slots = outcome.verdict == "created" and request.fields.slots or nil,
+    rates = outcome.verdict == "created" and request.fields.rates or nil,
     scheduled_at = outcome.verdict == "created" and request.fields.scheduled_at or nil }
   carrying.add_strategy(answer, request, decision)
   return answer

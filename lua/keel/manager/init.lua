@@ -66,9 +66,10 @@ local SETTLE_TIMEOUT = 30   -- seconds that a stopped run may take to come to re
 -- Of a reconciler that others know, the name is enough: `named` is true.
 local function check_functions(map, name, named)
   for key, value in pairs(map or {}) do
-    if type(key) ~= "string" or not (policies.is_policy(value) or value == named) then
+    local is_policy, problem = policies.is_policy(value)
+    if type(key) ~= "string" or not (is_policy or value == named) then
       error(("bad argument #1 to 'run_manager' (option '%s' must map names to functions and loaded policies; " ..
-        "'%s' is a %s)"):format(name, tostring(key), type(value)), 3)
+        "'%s' %s)"):format(name, tostring(key), problem or "is a " .. type(value)), 3)
     end
   end
 end

@@ -129,6 +129,7 @@ local function make(self, row, plan, report)
   local known, request, err = pcall(occurrences.request, self, row.name, row.definition, plan.make, "tick")
   if not known then return nil, errors.from(request) end -- options of another version of Keel
   if not request then return nil, err end
+  admission.prepare(self.context, request)
   local outcome
   outcome, err = self.client:transaction("tick", carry_out, self, row, fields, request)
   if not outcome then return nil, err end

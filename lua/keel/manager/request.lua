@@ -96,9 +96,11 @@ local function strategy_of(context, options, name)
     wanted, strategy_options = context.strategy, strategy_options or context.strategy_options
   end
   context:refresh_policies(wanted)
-  if type(wanted) ~= "string" and not policies.is_policy(wanted) then
-    error(("bad argument #2 to '%s' (option 'multitask_strategy' must be a name, a function, a loaded policy or a " ..
-      "table with the function 'decide')"):format(name), 4)
+  local is_policy, unfit = true, nil
+  if type(wanted) ~= "string" then is_policy, unfit = policies.is_policy(wanted) end
+  if not is_policy then
+    error(("bad argument #2 to '%s' (option 'multitask_strategy' %s)"):format(name, unfit or
+      "must be a name, a function, a loaded policy or a table with the function 'decide'"), 4)
   end
   local policy, known = policies.find("strategies", wanted, context.strategies)
   if not policy then return nil, nil, request.unsupported(wanted, known) end
@@ -154,7 +156,7 @@ function request.new(core, thread_id, options, name)
   if err then return nil, err end
   return { run_id = run_id, thread_id = thread_id, fields = fields, policy = policy,
     key_until = options.idempotency_until,
-    strategy_options = strategy_options, scheduled_at = scheduled_at }
+    strategy_options = strategy_options, scheduled_at = scheduled_at, slots = fields.slots, rates = fields.rates }
 end
 
 return request

@@ -1,10 +1,12 @@
 --- The decision of a strategy, checked: what it may say, and that it speaks of runs it was shown.
 local contract = require "keel.policy.contract"
+local kernel = require "keel.kernel"
 
 local decision = {}
 
 local known = { admit = "boolean", cancel = true, action = "string", after = "table", reuse = true, reason = "string",
-  concurrency = "number", strict = "boolean", delay = "number", within = "number", replace = true, position = "number" }
+  concurrency = "number", strict = "boolean", delay = "number", within = "number", replace = true, position = "number",
+  slots = "table", rates = "table" }
 
 local none = {} -- shared; nobody writes to it
 
@@ -42,8 +44,22 @@ local function check_numbers(made, given)
   end
 end
 
+-- Puts slots and rates in, in tables of their own.
+local function check_wants(made, given)
+  for _, name in ipairs { "slots", "rates" } do
+    if given[name] then
+      local is_sound, err = kernel.check_wants(given[name], name)
+      if not is_sound then return err.message end
+      made[name] = {}
+      for i, want in ipairs(given[name]) do
+        made[name][i] = { name = rawget(want, "name"), max = rawget(want, "max"), per = rawget(want, "per") }
+      end
+    end
+  end
+end
+
 -- What a decision that does not admit may not say.
-local for_newcomers = { "after", "concurrency", "strict", "delay", "within", "replace" }
+local for_newcomers = { "after", "concurrency", "strict", "delay", "within", "replace", "slots", "rates" }
 
 local function check_whole(made, given)
   if not given.admit then
@@ -87,7 +103,7 @@ end
 ---@param finalizing string[] ids that `after` may name as well
 ---@return { admit: boolean, all: boolean, cancel: string[], action: string, after: string[], reuse: string?,
 --- replace: string?, concurrency: integer?, strict: boolean?, delay: number?, within: number?, position: integer?,
---- reason: string? }? decision ids in place of runs
+--- slots: table[]?, rates: table[]?, reason: string? }? decision ids in place of runs
 ---@return string? problem
 function decision.check(answer, inflight, finalizing)
   local given, problem = contract.fields(answer, "the decision", known)
@@ -98,7 +114,7 @@ function decision.check(answer, inflight, finalizing)
   end
   local made = { admit = given.admit, action = given.action or "interrupt", reason = given.reason, cancel = none,
     after = none, all = given.cancel == "all", delay = given.delay, within = given.within, strict = given.strict }
-  problem = check_numbers(made, given)
+  problem = check_numbers(made, given) or check_wants(made, given)
   if not problem and (given.cancel or given.after or given.reuse ~= nil or given.replace ~= nil) then
     problem = resolve(made, given, inflight, finalizing)
   end

@@ -6,12 +6,16 @@ local documents = require "keel.store.documents"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 local options = require "keel.policy.options"
+local questions = require "keel.policy.questions"
 
 ---@class keel.Policy
 ---@field name string what is recorded: a name, or "custom"
 ---@field version string a hash of its source; of a host's function, of where it is defined
 ---@field call? fun(...): table? of the host's state
 ---@field box? keel.Sandbox in place of it: a state of its own
+---@field reads? function|true of a strategy: what it wants to know before it decides; true: the box has it
+---@field idle? keel.Decision of a strategy: what it decides whenever nothing is in flight on the thread
+---@field is_built_in? boolean
 ---@field of_host? boolean a function of the host
 
 ---@class keel.PolicyBudget
@@ -79,10 +83,14 @@ local function source_of(module)
 end
 
 -- What tells one function of the host from another: where its source begins and ends.
-local function version_of(fn)
-  if type(fn) ~= "function" then return "unknown" end
+local function place_of(fn)
   local info = debug.getinfo(fn, "S")
-  return short_hash(("%s:%d-%d"):format(info.source, info.linedefined, info.lastlinedefined))
+  return ("%s:%d-%d"):format(info.source, info.linedefined, info.lastlinedefined)
+end
+
+local function version_of(fn, reads)
+  if type(fn) ~= "function" then return "unknown" end
+  return short_hash(place_of(fn) .. (reads and " " .. place_of(reads) or ""))
 end
 
 -- kind -> name -> policy.
@@ -101,7 +109,7 @@ local function load_built_in(kind, name)
   local call = package.loaded[module] or source and assert(load(source, "@" .. path, "t"))() or require(module)
   package.loaded[module] = call
   local policy = { name = name, version = source and short_hash(source) or version_of(call), call = call,
-    idle = kind == "strategies" and idle[name] or nil }
+    idle = kind == "strategies" and idle[name] or nil, is_built_in = true }
   loaded[kind][name] = policy
   return policy
 end
@@ -126,9 +134,10 @@ local function of_value(fn, name)
   name = name or "custom"
   local known = by_function[fn]
   if not known or known.name ~= name then
-    local call = type(fn) == "table" and fn.decide or fn
-    known = { name = name, version = version_of(call), call = call, of_host = true,
-      idle = type(fn) == "table" and fn.idle or nil }
+    local of_table = type(fn) == "table" and fn or {}
+    local call = of_table.decide or fn
+    known = { name = name, version = version_of(call, of_table.reads), call = call, of_host = true,
+      idle = of_table.idle, reads = of_table.reads }
     by_function[fn] = known
   end
   return known
@@ -170,13 +179,31 @@ function policies.check_options(policy, given)
   return options.check(policy.name, given)
 end
 
---- Whether a value may stand where a policy is asked for: a function, a table { idle, decide }, or a loaded one.
+-- What a strategy's table may have.
+local of_tables = { decide = "function", idle = "table", reads = "function" }
+
+-- What is wrong with a table that is to be a strategy.
+local function check_table(value)
+  if type(value.decide) ~= "function" then return "must be a table with the function 'decide'" end
+  for name, member in next, value do
+    local expected = of_tables[name]
+    if not expected then
+      return ("has the unknown field '%s'%s"):format(tostring(name), check.did_you_mean(name, of_tables))
+    end
+    if type(member) ~= expected then return ("'%s' must be a %s, got %s"):format(name, expected, type(member)) end
+  end
+  if value.idle and value.reads then return "has idle and reads: a strategy has one of them" end
+end
+
+--- Whether a value may stand where a policy is asked for: a function, a table { idle, reads, decide }, or a loaded one.
 ---@param value any
 ---@return boolean
+---@return string? problem of a table
 function policies.is_policy(value)
-  local is_table = type(value) == "table" and getmetatable(value) == nil
-  return type(value) == "function" or LoadedPolicy.is(value) or
-    (is_table and type(value.decide) == "function" and (value.idle == nil or type(value.idle) == "table"))
+  if type(value) == "function" or LoadedPolicy.is(value) then return true end
+  if type(value) ~= "table" or getmetatable(value) ~= nil then return false end
+  local problem = check_table(value)
+  return not problem, problem
 end
 
 --- Looks whether the file of a loaded policy has changed; to be called outside of transactions.
@@ -194,12 +221,12 @@ function policies.refresh_all(own, log)
   for _, policy in pairs(own) do policies.refresh(policy, log) end
 end
 
-local function bounded(policy, budget, ...)
+local function bounded(policy, part, budget, ...)
   if policy.box then
     documents.show(...)
-    return policy.box:call(budget.instructions, budget.seconds, budget.bytes, ...)
+    return policy.box[part](policy.box, budget.instructions, budget.seconds, budget.bytes, ...)
   end
-  return kernel.bounded_call(policy.call, budget.instructions, budget.seconds, ...)
+  return kernel.bounded_call(policy[part], budget.instructions, budget.seconds, ...)
 end
 
 -- Where in a script something went wrong, in words. What a function of the host raises has its place in the message.
@@ -207,14 +234,9 @@ local function place(policy, line)
   return policy.box and line and (", line %d"):format(line) or ""
 end
 
---- Calls a policy under a budget.
---- Fails with policy_failed (policy, line, reason), policy_budget (policy, limit, line, reason), and no_memory.
----@param policy keel.Policy
----@param budget keel.PolicyBudget
----@return table? decision
----@return keel.Error? err
-function policies.call(policy, budget, ...)
-  local ok, result, reason, line, is_block = bounded(policy, budget, ...)
+-- Calls a part of a policy: "call", what it decides, or "reads".
+local function invoke(policy, part, budget, ...)
+  local ok, result, reason, line, is_block = bounded(policy, part, budget, ...)
   if ok then return result end
   if result == "budget" then
     local what = errors.spent(budget, reason, is_block)
@@ -225,6 +247,31 @@ function policies.call(policy, budget, ...)
     return nil, errors.new("no_memory", "there is no memory for policy " .. policy.name)
   end
   return nil, policies.failed(policy, reason, line)
+end
+
+--- Calls a policy under a budget.
+--- Fails with policy_failed (policy, line, reason), policy_budget (policy, limit, line, reason), and no_memory.
+---@param policy keel.Policy
+---@param budget keel.PolicyBudget
+---@return table? decision
+---@return keel.Error? err
+function policies.call(policy, budget, ...)
+  return invoke(policy, "call", budget, ...)
+end
+
+--- Asks a strategy with `reads` what it wants to know.
+--- Fails as policies.call does.
+---@param policy keel.Policy
+---@param budget keel.PolicyBudget
+---@param request table
+---@return table<string, keel.Question>? questions
+---@return keel.Error? err
+function policies.questions(policy, budget, request)
+  local answer, err = invoke(policy, "reads", budget, request)
+  if err then return nil, err end
+  local asked, problem = questions.check(answer)
+  if not asked then return nil, policies.failed(policy, problem) end
+  return asked
 end
 
 --- The error of a policy that failed or decided nonsense. The reason may be any bytes, and the error be part of an

@@ -11,8 +11,7 @@ local LoadedPolicy = {}
 LoadedPolicy.__index = LoadedPolicy
 LoadedPolicy.__name = "keel.policy"
 
---- The budget of a policy when none is given, and of loading one: that runs the chunk once, to see that it gives a
---- function.
+--- The budget of a policy when none is given, and of loading one: that runs the chunk once, to see what it gives.
 ---@type keel.PolicyBudget
 LoadedPolicy.default_budget = { instructions = 1000000, seconds = 0.05, bytes = 16 << 20 }
 local load_budget = LoadedPolicy.default_budget
@@ -46,7 +45,9 @@ local function version_of(name, source)
   local box, problem, place = kernel.sandbox(code_of(source), name)
   if not box then return nil, failed(name, problem, place) end
   local ok, what, reason, line, is_block = box:check(load_budget.instructions, load_budget.seconds, load_budget.bytes)
-  if ok then return { box = box, version = kernel.sha256(source):sub(1, 16) } end
+  if ok then
+    return { box = box, version = kernel.sha256(source):sub(1, 16), reads = what.reads or nil, idle = what.idle }
+  end
   if what == "memory" then return nil, errors.new("no_memory", "there is no memory for policy " .. name) end
   if what == "budget" then
     local spent = errors.spent(load_budget, reason, is_block)
@@ -61,7 +62,8 @@ local function use(self, version)
   self._version, self._as = version, {}
 end
 
---- Loads a policy from a file of at most 16 KiB, Lua source that returns a function.
+--- Loads a policy from a file of at most 16 KiB, Lua source that returns a function; or, for a strategy, a table
+--- { decide, reads } or { decide, idle }.
 --- Raises for wrong types and unknown options. Fails with policy_failed (policy, line, reason), also for a file that
 --- cannot be read, policy_budget (policy, limit, line) and no_memory.
 ---@param path string
@@ -145,7 +147,8 @@ function LoadedPolicy:as_policy(name)
   name = name or self._name
   local known = self._as[name]
   if not known then
-    known = { name = name, version = self._version.version, box = self._version.box }
+    local version = self._version
+    known = { name = name, version = version.version, box = version.box, reads = version.reads, idle = version.idle }
     self._as[name] = known
   end
   return known
