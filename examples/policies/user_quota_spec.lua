@@ -3,42 +3,42 @@ local testing = require("keel").testing
 local POLICY = debug.getinfo(1, "S").source:match "^@(.*)_spec%.lua$" .. ".lua"
 
 describe("The policy user_quota", function()
-  local function of(user) return function(id) return testing.run(id, { user_id = user }) end end
-  local ada, bob = of "ada", of "bob"
+  local function decide(mine, options)
+    return assert(testing.decide(POLICY, { user_id = "ada", options = options or {} }, {}, { mine = mine }))
+  end
 
-  it("admits up to the quota of a user", function()
-    assert.same({ admit = true }, testing.decide(POLICY, { user_id = "ada" }, { ada "1" }))
-    assert.same({ admit = false, reason = "ada has 2 of 2 runs in flight" },
-      testing.decide(POLICY, { user_id = "ada" }, { ada "1", ada "2" }))
+  it("asks how many runs the user has, wherever they are", function()
+    assert.same({ mine = { count = "inflight", user_id = "ada" } }, testing.reads(POLICY, { user_id = "ada" }))
   end)
 
-  it("does not count what others have", function()
-    assert.same({ admit = true }, testing.decide(POLICY, { user_id = "ada" }, { bob "1", bob "2", bob "3", ada "4" }))
+  it("admits up to the quota of a user", function()
+    assert.same({ admit = true }, decide(1))
+    assert.same({ admit = false, reason = "ada has 2 of 2 runs in flight" }, decide(2))
   end)
 
   it("takes the quota from the caller's options", function()
-    assert.is_true(testing.decide(POLICY, { user_id = "ada", options = { per_user = 3 } }, { ada "1", ada "2" }).admit)
-    assert.is_false(testing.decide(POLICY, { user_id = "ada", options = { per_user = 0 } }).admit)
+    assert.is_true(decide(2, { per_user = 3 }).admit)
+    assert.is_false(decide(0, { per_user = 0 }).admit)
   end)
 
-  it("gives those without a name one quota together", function()
-    assert.is_false(testing.decide(POLICY, {}, { "1", "2" }).admit)
-    assert.is_true(testing.decide(POLICY, {}, { "1", ada "2" }).admit)
+  it("refuses a run of nobody, instead of counting all", function()
+    assert.same({}, testing.reads(POLICY))
+    assert.matches("no user_id", testing.decide(POLICY).reason)
   end)
 
-  it("does not guess when it is not shown all", function()
-    assert.matches("300 runs", testing.decide(POLICY, { user_id = "ada", inflight_count = 300 }, { bob "1" }).reason)
-  end)
-
-  it("holds in a manager", function()
+  it("holds in a manager, over all threads", function()
     local keel = require "keel"
     local store <close> = testing.store()
     local runs = keel.run_manager { store = store, strategies = { quota = assert(keel.load_policy(POLICY)) } }
-    local function create(user) return runs:create_or_reject("t", { multitask_strategy = "quota", user_id = user }) end
-    assert(create "ada")
-    assert(create "ada")
-    local _, err = create "ada"
+    local function create(thread_id, user)
+      return runs:create_or_reject(thread_id, { multitask_strategy = "quota", user_id = user })
+    end
+    local first = assert(create("t", "ada"))
+    assert(create("u", "ada"))
+    local _, err = create("v", "ada")
     assert.same({ "conflict", "ada has 2 of 2 runs in flight" }, { err.code, err.reason })
-    assert(create "bob")
+    assert(create("v", "bob"))
+    assert(runs:cancel(first.run_id))
+    assert(create("v", "ada"))
   end)
 end)
