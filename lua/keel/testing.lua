@@ -110,12 +110,10 @@ local function call(policy, budget, ...)
 end
 
 -- The runs that a strategy is shown of those in flight. They are the caller's: what is added is added to copies.
-local function shown(inflight, now)
+local function shown(policy, inflight, now)
   local runs = table.move(inflight, 1, math.min(#inflight, in_flight.SHOWN), 1, {})
-  for i, run in ipairs(runs) do
-    if run.start_by then runs[i] = merged({}, run) end
-  end
-  request_for.show_time_left(runs, now)
+  for i, run in ipairs(runs) do runs[i] = merged({}, run) end
+  request_for.show_times(policy, runs, now)
   return runs
 end
 
@@ -197,7 +195,7 @@ function testing.decide(policy, fields, inflight, read, budget)
   if err then return nil, err end
   local all = testing.inflight(inflight or {})
   local request = testing.request(merged({ multitask_strategy = asked.name }, fields), all)
-  local runs, finalizing = shown(all, request.now), request.finalizing
+  local runs, finalizing = shown(asked, all, request.now), request.finalizing
   local known = in_flight.outline(runs)
   local result, usage
   if read then

@@ -29,6 +29,17 @@ support.each_store(function(open)
       assert.is_true(#answer.strategy_version > 0 and #answer.reason > 0)
     end)
 
+    it("GATE-12: says how long a run has waited since its time came, and what it never gets", function()
+      local run = assert(manager:create("t", { scheduled_at = 30, slots = { { name = "gpu", max = 0 } } }))
+      clock.advance(10)
+      assert.equal(0, explain(run).waited)
+      clock.advance(50)
+      assert.same({ 30, "slot", "'gpu' has no place: its limit is 0" },
+        { explain(run).waited, explain(run).waits_for, explain(run).reason })
+      run = assert(manager:create("t", { rates = { { name = "api", max = 0, per = 5 } } }))
+      assert.equal("no run may ever start with 'api': its limit is 0", explain(run).reason)
+    end)
+
     it("POLICY-11: of a run in a queue names its position and who is ahead", function()
       local first, second, third = create "enqueue", create "enqueue", create "enqueue"
       local answer = explain(second)
@@ -152,6 +163,19 @@ support.each_store(function(open)
       assert.same({ "created", "limit", 3 }, { answer.verdict, answer.strategy, answer.concurrency })
       assert.is_true(#answer.strategy_version > 0)
       assert.is_nil(answer.run_id)
+    end)
+
+    it("POLICY-12: says what the newcomer would then wait for, in the order of the gate", function()
+      local slots, rates = { { name = "gpu", max = 1 } }, { { name = "api", max = 1, per = 60 } }
+      local holder = assert(manager:create("u", { slots = slots, rates = rates }))
+      assert.equal("started", manager:try_start(holder.run_id))
+      assert(manager:pause("thread:t"))
+      local answer = manager:dry_run("t", { slots = slots, rates = rates })
+      assert.same({ "slot", "rate", "paused" }, support.pluck(answer.reasons, "waits_for"))
+      assert.same({ "slot", "gpu", holder.run_id, "2026-01-01T00:01:00+00:00" },
+        { answer.waits_for, answer.name, answer.reasons[1].run_id, answer.reasons[2].startable_at })
+      assert.same({}, manager:dry_run("w").reasons)
+      assert.is_nil(manager:dry_run("w").waits_for)
     end)
 
     it("POLICY-12: says what would be refused, why, and by which run", function()

@@ -125,6 +125,20 @@ support.each_store(function(open)
       assert.equal(0, seen)
     end)
 
+    it("sees how old runs are, how long they have waited, and for how long they run", function()
+      local running = create { admit = true, delay = 1 }
+      create { admit = true, concurrency = 1 }
+      clock.advance(4)
+      assert.equal("started", manager:try_start(running.run_id))
+      clock.advance(5)
+      local seen = {}
+      create(function(_, inflight)
+        for i, run in ipairs(inflight) do seen[i] = { run.age, run.waited, run.running_for } end
+        return { admit = true }
+      end)
+      assert.same({ { 9, 3, 5 }, { 9, 9 } }, seen)
+    end)
+
     it("may replace a pending run, by record or by id", function()
       local one = create { admit = true }
       local two = create(function(_, inflight) return { admit = true, replace = inflight[1] } end)

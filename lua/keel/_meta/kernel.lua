@@ -153,6 +153,9 @@
 ---@field finalizing boolean interrupted, but its owner has not settled it yet
 ---@field idempotency_reused? boolean the caller's copy of a run that its idempotency key was used for before
 ---@field start_within? number in what a strategy is shown: seconds until start_by
+---@field age? number in what a strategy of yours is shown: seconds since it was made
+---@field waited? number likewise: seconds that it has waited, or had before it started, since its time came
+---@field running_for? number likewise, of a running one: seconds since it started
 
 --- What may be given for a new run.
 ---@class keel.CreateOptions: keel.Given

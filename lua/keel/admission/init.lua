@@ -125,7 +125,7 @@ local function ask(context, tx, policy, request, inflight, shown)
   read, err = read_for(tx, request, policy)
   if err then return nil, err end
   local description = request_for.describe(context, policy, request, inflight)
-  request_for.show_time_left(inflight.runs, description.now)
+  request_for.show_times(policy, inflight.runs, description.now)
   if read then
     given, err = policies.call(policy, context.budget, description, inflight.runs, copied(read))
   else

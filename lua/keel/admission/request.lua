@@ -54,13 +54,31 @@ function request_for.describe(context, policy, request, inflight)
   return description
 end
 
---- A strategy has no clock: how long a run may still be put off is worked out for it.
+-- The seconds from one time to another.
+local function between(from, to) return math.max(0, to - kernel.time_seconds(from)) end
+
+-- How old a run is, how long it has waited since its time came, and for how long it has been running.
+local function show_ages(run, now)
+  local due = run.created_at
+  if run.scheduled_at and run.scheduled_at > due then due = run.scheduled_at end -- texts that sort
+  local started = run.status == "running" and run.started_at or nil
+  run.age = between(run.created_at, now)
+  run.waited = between(due, started and kernel.time_seconds(started) or now)
+  run.running_for = started and between(started, now)
+end
+
+--- A strategy has no clock: what it may want to know of times is worked out for it. Those built in want to know nothing
+--- but how long a run may still be put off.
+---@param policy keel.Policy
 ---@param runs table[] what it is shown; written to
 ---@param now string a time
-function request_for.show_time_left(runs, now)
+function request_for.show_times(policy, runs, now)
+  local seconds
   for _, run in ipairs(runs) do
-    if run.start_by then
-      run.start_within = math.max(0, kernel.time_seconds(run.start_by) - kernel.time_seconds(now))
+    if run.start_by or not policy.is_built_in then
+      seconds = seconds or kernel.time_seconds(now)
+      if run.start_by then run.start_within = math.max(0, kernel.time_seconds(run.start_by) - seconds) end
+      if not policy.is_built_in then show_ages(run, seconds) end
     end
   end
 end

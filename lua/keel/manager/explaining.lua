@@ -29,6 +29,10 @@ local by_name = { slot = true, rate = true, paused = true }
 
 -- What a gate says, as a sentence.
 local function sentence(gate)
+  if gate.gate == "slot" and not gate.run_id then return ("'%s' has no place: its limit is 0"):format(gate.name) end
+  if gate.gate == "rate" and not gate.free_at then
+    return ("no run may ever start with '%s': its limit is 0"):format(gate.name)
+  end
   local text = sentences[gate.gate]:format(by_name[gate.gate] and gate.name or gate.run_id)
   if gate.gate == "slot" and gate.run_id then return text .. ", among them " .. gate.run_id end
   return text
@@ -42,6 +46,13 @@ local function all_of(gates)
       startable_at = gate.scheduled_at or gate.free_at }
   end
   return list
+end
+
+-- Seconds that a pending run has waited since its time came; 0 before that.
+local function waited(row, now)
+  local since = kernel.time_seconds(row.created_at)
+  if row.scheduled_at then since = math.max(since, kernel.time_seconds(row.scheduled_at)) end
+  return math.max(kernel.time_seconds(now) - since, 0)
 end
 
 -- Which strategy admitted the run: what the event of its making says.
@@ -80,6 +91,7 @@ end
 
 local function of_pending(self, row, answer)
   local client = self.client
+  answer.waited = waited(row, client:now())
   if of_owner(self, row, answer) then return answer end
   local gate, err = client:call("gate", row.run_id)
   if not gate then return nil, err end
@@ -107,6 +119,7 @@ local Explaining = {}
 --- "claim" or "recovery", absent for a run that may start, runs or has ended; it is the first of `reasons`, which are
 --- all that keep it from starting, in the order of the gate; `name` is that of the slot or rate, or what is paused;
 --- `position` is its place in the queue of its thread, from 1; `startable_at` when it could start, where that is known;
+--- `waited` the seconds that it has waited since its time came;
 --- `strategy` which one admitted it. `note` says what else there is to know of its owner: that nothing here can tell
 --- whether it is alive (`owner_undecided`), or that its lease has ended by the clock and is watched (`lease_left`, in
 --- seconds).
@@ -114,7 +127,7 @@ local Explaining = {}
 ---@param run_id string
 ---@return { run_id: string, thread_id: string, status: keel.Status, reason: string, waits_for?: string,
 --- run_id_in_the_way?: string, name?: string, reasons?: keel.Reason[], position?: integer, startable_at?: string,
---- strategy: string,
+--- waited?: number, strategy: string,
 --- strategy_version?: string, strategy_reason?: string, note?: string, owner_undecided?: boolean,
 --- lease_left?: number }? answer
 ---@return keel.Error? err
@@ -137,14 +150,25 @@ function Explaining:explain(run_id)
   return answer
 end
 
---- Says what create_or_reject would decide now, and changes nothing.
+-- Admission, and what the newcomer would then wait for.
+local function rehearse(tx, context, request)
+  local outcome, err = admission.decide(tx, context, request)
+  if not outcome or outcome.verdict ~= "created" or not tx.reasons then return outcome, err end
+  outcome.gates, err = tx:reasons(request.run_id)
+  if not outcome.gates then return nil, err end
+  return outcome
+end
+
+--- Says what create_or_reject would decide now, what the newcomer would then wait for (as explain does), and changes
+--- nothing.
 --- Raises for unknown options and wrong types. Fails with what create_or_reject fails with, but for conflict.
 ---@param thread_id string
 ---@param options? keel.CreateOptions
 ---@return { verdict: "created"|"reused"|"refused", strategy: string, strategy_version: string, reason?: string,
 --- run_id?: string, cancelled?: string[], action?: keel.Action, replaced?: string, queued_behind?: string[],
 --- position?: integer, concurrency?: integer, scheduled_at?: string, slots?: table[], rates?: table[],
---- read?: table<string, integer>, fallback_for?: { strategy: string,
+--- read?: table<string, integer>, waits_for?: string, name?: string, reasons?: keel.Reason[], startable_at?: string,
+--- fallback_for?: { strategy: string,
 --- strategy_version: string, code: keel.Code, line?: integer, reason: string } }? answer run_id: the run to reuse, or
 --- in the way; read: what the strategy was told of its questions
 ---@return keel.Error? err
@@ -154,7 +178,7 @@ function Explaining:dry_run(thread_id, options)
   if not request then return nil, err end
   admission.prepare(self.context, request)
   local outcome
-  outcome, err = self.client:rehearsal("dry_run", admission.decide, self.context, request)
+  outcome, err = self.client:rehearsal("dry_run", rehearse, self.context, request)
   if not outcome then return nil, err end
   local decision = outcome.decision
   local answer = { verdict = outcome.verdict, reason = decision.reason, run_id = outcome.run and outcome.run.run_id,
@@ -165,6 +189,11 @@ function Explaining:dry_run(thread_id, options)
     slots = outcome.verdict == "created" and request.fields.slots or nil,
     rates = outcome.verdict == "created" and request.fields.rates or nil,
     scheduled_at = outcome.verdict == "created" and request.fields.scheduled_at or nil }
+  if outcome.gates then
+    answer.reasons = all_of(outcome.gates)
+    local first = answer.reasons[1] or {}
+    answer.waits_for, answer.name, answer.startable_at = first.waits_for, first.name, first.startable_at
+  end
   carrying.add_strategy(answer, request, decision)
   return answer
 end
