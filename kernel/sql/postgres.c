@@ -30,6 +30,7 @@ static void postgres_close(struct keel_sql *base)
 	PQfinish(sql->db);
 	keel_buffer_free(&sql->threads);
 	keel_buffer_free(&sql->events.values);
+	keel_buffer_free(&sql->events.witness);
 	keel_free(sql->path);
 	keel_free(sql);
 }

@@ -1,9 +1,11 @@
-/* postgres_doubt.c - what became of a COMMIT without an answer. Uses: postgres_connect, postgres_answer.
+/* postgres_doubt.c - what became of a COMMIT without an answer. Uses: postgres_connect, postgres_log,
+ * postgres_statement.
  *
  * The server does what it was sent even if nobody is there any more, and a second try would do all of it twice. So it
  * is asked. Its answer is about a number, which is given again after a crash if nothing of the transaction that had it
  * first had come to the disk: what has committed may then be somebody else's. The checkpoint that ends the recovery
- * says where the numbers went on.
+ * says where the numbers went on; of more than one recovery only the last does. Then the first event of the transaction
+ * is a witness: nobody else with the same number has written the same.
  */
 #include "sql/postgres_parts.h"
 
@@ -77,19 +79,55 @@ static enum keel_code ask_of_transaction(struct postgres_sql *sql, bool ends, en
 	return KEEL_OK;
 }
 
+/* Whether the first event of the transaction stands in the log as it has written it. */
+static enum keel_code find_witness(struct postgres_sql *sql, bool *found, struct keel_error *err)
+{
+	/* The newest are enough: it was written within the time that a doubt may last. */
+	static const char text[] = "SELECT count(*) FROM events WHERE id > (SELECT max(id) FROM events) - 100000 AND"
+							   " ROW" POSTGRES_EVENT " IS NOT DISTINCT FROM ROW(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
+							   " AND xmin = ?9::xid8::xid";
+	enum { OF_EVENT = 8 };
+	struct keel_statement *select;
+	size_t at = 0;
+	bool row = false;
+	enum keel_code code = postgres_prepare(&sql->head, text, &select, err);
+	if (code == KEEL_OK)
+		code = postgres_bind_text(select, OF_EVENT + 1, (struct keel_text){sql->transaction, strlen(sql->transaction)},
+								  err);
+	if (code != KEEL_OK)
+		return code;
+	struct postgres_statement *statement = (struct postgres_statement *)select;
+	size_t bytes = sql->events.witness.size;
+	postgres_point_to(statement, OF_EVENT, &sql->events.witness, &at);
+	statement->pointers[OF_EVENT] = statement->values[OF_EVENT].text.data;
+	code = postgres_send_values(sql, statement, POSTGRES_SENT_ROWS, bytes, err);
+	if (code == KEEL_OK)
+		code = postgres_drain(sql, err);
+	if (code == KEEL_OK && statement->rows)
+		code = postgres_step(select, &row, err);
+	*found = code == KEEL_OK && row && postgres_column_int(select, 0) > 0;
+	postgres_reset(select);
+	return code;
+}
+
 static enum keel_code look(struct postgres_sql *sql, const struct postgres_era *era, enum fate *fate,
 						   struct keel_error *err)
 {
-	bool recovered = false, unused = false;
+	bool recovered = false, unused = false, found = false;
 	enum keel_code code = postgres_revive(sql, err);
 	if (code == KEEL_OK)
 		code = ask_of_recovery(sql, era, &recovered, &unused, err);
 	if (code != KEEL_OK)
 		return code;
-	if (!recovered || !unused)
-		return ask_of_transaction(sql, !recovered, fate, err);
 	*fate = FATE_LOST;
-	return KEEL_OK;
+	if (recovered && unused)
+		return KEEL_OK;
+	code = ask_of_transaction(sql, !recovered, fate, err);
+	if (code == KEEL_OK && *fate == FATE_COMMITTED && sql->events.witness.size > 0) {
+		code = find_witness(sql, &found, err);
+		*fate = code != KEEL_OK ? FATE_OPEN : found ? FATE_COMMITTED : FATE_LOST;
+	}
+	return code;
 }
 
 enum keel_code postgres_resolve(struct postgres_sql *sql, enum keel_code failed, const struct keel_error *why,

@@ -18,24 +18,29 @@ bool postgres_is_of_log(const char *text)
 }
 
 /* Each value is its size, -1 for null, and its bytes with a zero behind them. */
+static void add_values(struct keel_buffer *buffer, const struct postgres_statement *insert)
+{
+	for (int i = 0; i < insert->count; i++) {
+		const struct postgres_value *value = &insert->values[i];
+		int64_t size = value->bound ? (int64_t)value->text.size : -1;
+		keel_buffer_add(buffer, (const char *)&size, sizeof size);
+		if (value->bound)
+			keel_buffer_add(buffer, value->text.data, value->text.size);
+	}
+}
+
 enum keel_code postgres_keep_event(struct postgres_sql *sql, struct postgres_statement *insert, struct keel_error *err)
 {
 	struct postgres_events *events = &sql->events;
 	size_t before = events->values.size;
 	KEEL_ASSERT(sql->open && (!events->insert || events->insert == insert));
-	for (int i = 0; i < insert->count; i++) {
-		const struct postgres_value *value = &insert->values[i];
-		int64_t size = value->bound ? (int64_t)value->text.size : -1;
-		keel_buffer_add(&events->values, (const char *)&size, sizeof size);
-		if (value->bound)
-			keel_buffer_add(&events->values, value->text.data, value->text.size);
-	}
+	add_values(&events->values, insert);
 	if (events->values.failed) {
 		postgres_cut_events(sql, before);
 		return keel_fail_memory(err);
 	}
 	events->insert = insert;
-	return KEEL_OK;
+	return postgres_note_witness(sql, insert, err);
 }
 
 void postgres_cut_events(struct postgres_sql *sql, size_t size)
@@ -48,17 +53,16 @@ void postgres_cut_events(struct postgres_sql *sql, size_t size)
 		events->sent = size;
 }
 
-/* Points to the values of the event at *at, and goes on behind it. */
-static void point_to(const struct postgres_events *events, size_t *at)
+void postgres_point_to(struct postgres_statement *statement, int count, const struct keel_buffer *values, size_t *at)
 {
-	for (int i = 0; i < events->insert->count; i++) {
+	for (int i = 0; i < count; i++) {
 		int64_t size;
-		memcpy(&size, events->values.data + *at, sizeof size);
+		memcpy(&size, values->data + *at, sizeof size);
 		*at += sizeof size;
-		events->insert->pointers[i] = size < 0 ? NULL : events->values.data + *at;
+		statement->pointers[i] = size < 0 ? NULL : values->data + *at;
 		*at += size < 0 ? 0 : (size_t)size;
 	}
-	KEEL_ASSERT(*at <= events->values.size);
+	KEEL_ASSERT(*at <= values->size);
 }
 
 enum keel_code postgres_send_events(struct postgres_sql *sql, struct keel_error *err)
@@ -68,10 +72,26 @@ enum keel_code postgres_send_events(struct postgres_sql *sql, struct keel_error 
 	struct keel_error why;
 	while (code == KEEL_OK && events->sent < events->values.size) {
 		size_t before = events->sent;
-		point_to(events, &events->sent);
+		postgres_point_to(events->insert, events->insert->count, &events->values, &events->sent);
 		code = postgres_send_values(sql, events->insert, POSTGRES_SENT_WRITE, events->sent - before, &why);
 	}
 	if (code != KEEL_OK) /* half of them must not be committed */
 		postgres_note_failure(sql, code, &why);
 	return keel_fail_as(err, code, &why);
+}
+
+/* --- The witness -------------------------------------------------------------------------------------------------- */
+
+enum keel_code postgres_note_witness(struct postgres_sql *sql, const struct postgres_statement *insert,
+									 struct keel_error *err)
+{
+	struct keel_buffer *witness = &sql->events.witness;
+	if (witness->size > 0 || !strstr(insert->head.text, POSTGRES_EVENT))
+		return KEEL_OK;
+	add_values(witness, insert);
+	if (!witness->failed)
+		return KEEL_OK;
+	witness->failed = false;
+	keel_buffer_clear(witness);
+	return keel_fail_memory(err);
 }

@@ -74,13 +74,15 @@ struct postgres_era {
 struct postgres_events {
 	struct postgres_statement *insert;
 	struct keel_buffer values;
-	size_t sent; /* so much of that is the server's by now, who may have to undo it */
+	size_t sent;                /* so much of that is the server's by now, who may have to undo it */
+	struct keel_buffer witness; /* the values of the first of all, whether it was kept or sent at once */
 };
 
 /* What a savepoint goes back to, besides what the server does. */
 struct postgres_mark {
 	size_t events, sent; /* of them */
-	size_t threads;      /* the locks that were taken after it are given back */
+	size_t witness;
+	size_t threads; /* the locks that were taken after it are given back */
 	int64_t logged;
 };
 
@@ -164,9 +166,6 @@ bool postgres_has_failed(const PGresult *result);
 /* Ends the connection, without a word to the server that might not come through. */
 void postgres_cut(struct postgres_sql *sql);
 
-/* Ends the connection, without a word to the server that might not come through. */
-void postgres_cut(struct postgres_sql *sql);
-
 /* Takes note of what the server has told besides. */
 void postgres_hear(struct postgres_sql *sql);
 
@@ -202,6 +201,16 @@ enum keel_code postgres_keep_event(struct postgres_sql *sql, struct postgres_sta
 enum keel_code postgres_send_events(struct postgres_sql *sql, struct keel_error *err);
 void postgres_cut_events(struct postgres_sql *sql, size_t size);
 bool postgres_is_of_log(const char *text);
+
+/* Remembers the first event of a transaction, by which a doubt is resolved. */
+enum keel_code postgres_note_witness(struct postgres_sql *sql, const struct postgres_statement *insert,
+									 struct keel_error *err);
+
+/* Has a statement's first values be those of the event at *at, and goes on behind it. */
+void postgres_point_to(struct postgres_statement *statement, int count, const struct keel_buffer *values, size_t *at);
+
+/* What is told of an event when it is written. */
+#define POSTGRES_EVENT "(kind, at, runtime_id, thread_id, run_id, worker_ref, message, data)"
 
 /* postgres_exec.c. */
 /* Takes the question for the store's lock back, if it was asked: for whoever looks at something meanwhile. */

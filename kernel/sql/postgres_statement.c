@@ -179,6 +179,8 @@ static enum keel_code execute(struct postgres_statement *statement, struct keel_
 	enum keel_code code = sql->open ? KEEL_OK : postgres_revive(sql, err);
 	if (code == KEEL_OK && statement->is_of_log)
 		code = postgres_send_events(sql, err);
+	if (code == KEEL_OK && sql->open && statement->is_of_log)
+		code = postgres_note_witness(sql, statement, err);
 	if (code == KEEL_OK)
 		code = postgres_send(sql, statement, statement->gives_rows ? POSTGRES_SENT_ROWS : POSTGRES_SENT_WRITE, err);
 	/* The key is asked for at once, by a call that cannot fail. */

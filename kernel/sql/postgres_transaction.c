@@ -201,6 +201,7 @@ static enum keel_code ask_for(struct postgres_sql *sql, const struct keel_sql_sc
 	sql->threads.failed = false;
 	sql->transaction[0] = '\0';
 	sql->logged = 0;
+	keel_buffer_clear(&sql->events.witness);
 	sql->whole = scope->kind == KEEL_SCOPE_STORE;
 	sql->asked = digest_of(scope, first);
 	sql->open = true;
@@ -320,6 +321,7 @@ enum keel_code postgres_savepoint(struct keel_sql *base, struct keel_error *err)
 	if (code == KEEL_OK)
 		sql->marks[sql->savepoints++] = (struct postgres_mark){.events = sql->events.values.size,
 															   .sent = sql->events.sent,
+															   .witness = sql->events.witness.size,
 															   .threads = sql->threads.size,
 															   .logged = sql->logged};
 	return code;
@@ -354,6 +356,7 @@ enum keel_code postgres_rollback_to(struct keel_sql *base, struct keel_error *er
 	const struct postgres_mark *mark = &sql->marks[--sql->savepoints];
 	postgres_cut_events(sql, mark->events);
 	sql->events.sent = mark->sent;
+	sql->events.witness.size = mark->witness;
 	sql->threads.size = mark->threads;
 	sql->logged = mark->logged;
 	return KEEL_OK;

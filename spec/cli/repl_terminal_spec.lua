@@ -98,7 +98,7 @@ describe("keel repl on a terminal", function()
     for typed, whole in pairs { ["dispat"] = "dispatcher", ["runs:heart"] = "runs:heartbeat(",
       ["x = store:list_inf"] = "x = store:list_inflight(", ["keel.json.enc"] = "keel.json.encode(",
       ["workers:create_w"] = "workers:create_worker(", ["events:fo"] = "events:follow(", ["whi"] = "while",
-      ["print(#store:pa"] = "print(#store:path(", ["runs:n"] = "runs:n",
+      ["print(#store:pa"] = "print(#store:path(", ["runs:n"] = "runs:next_due(",
       ['help "strat'] = 'help "strategies"', ["help('the run m"] = "help('the run manager'", ['x = "ru'] = 'x = "ru',
       ['x = "\\"" .. ru'] = 'x = "\\"" .. runs', ["help '"] = "help '" } do
       prompt:type(typed)

@@ -1,6 +1,7 @@
 --- Two machines, as two network namespaces: the server on one, a process on the other, and a cable that is cut and put
 --- back. Skipped where none can be made, as without the rights for it.
 local process = require "support.process"
+local servers = require "support.servers"
 local support = require "support"
 
 local OWN, FAR = "keel-own-" .. process.pid(), "keel-far-" .. process.pid()
@@ -18,22 +19,16 @@ end
 
 describe("A cable between a process and its server", function()
   if not os.getenv "KEEL_TEST_POSTGRES" then return pending "KEEL_TEST_POSTGRES names no server" end
-  local folder
   after_each(function()
-    support.clean_up()
-    if folder then run("tests/postgres.sh stop %s", folder) end
+    servers.clean_up()
     run("ip netns delete %s", OWN)
     run("ip netns delete %s", FAR)
-    folder = nil
   end)
 
   it("PG-3: that is cut is told of in time, frees what was held, and heals with no run that has two owners", function()
     if not make_machines() then return pending "no network namespaces can be made here" end
-    folder = support.dir() .. "/server"
-    assert(os.execute("chmod 755 " .. folder:match "^(.*)/"))
-    local pipe <close> = assert(io.popen(("KEEL_TEST_LISTEN=%s ip netns exec %s tests/postgres.sh start %s"):format(
-      ADDRESS, OWN, folder)))
-    local near = support.open(assert(pipe:read "l") .. "&schema=far")
+    local uri = servers.start(("KEEL_TEST_LISTEN=%s ip netns exec %s"):format(ADDRESS, OWN))
+    local near = support.open(uri .. "&schema=far")
     local child = support.spawn([[
       local store = assert(keel.open((...), { lock_timeout = 2 }))
       local runs = keel.run_manager { store = store, retry = keel.retry_policy { max_attempts = 1 } }

@@ -2,6 +2,7 @@
 --- user or password, within connect_timeout; and nothing is written.
 local keel = require "keel"
 local process = require "support.process"
+local servers = require "support.servers"
 local support = require "support"
 
 local given = os.getenv "KEEL_TEST_POSTGRES"
@@ -16,7 +17,7 @@ local function has(program) return os.execute("command -v " .. program .. " >/de
 
 describe("A store on a server is refused", function()
   if not given then return pending "KEEL_TEST_POSTGRES names no server" end
-  local uri, schema, host, name, folder
+  local uri, schema, host, name
   local dropped = {} -- what is to be dropped after the test
   before_each(function()
     uri = support.server_uri()
@@ -24,9 +25,7 @@ describe("A store on a server is refused", function()
     name = "k" .. schema:gsub("spec_", ""):sub(1, 20)
   end)
   after_each(function()
-    if folder then os.execute(("tests/postgres.sh stop %s 2>/dev/null"):format(folder)) end
-    folder = nil
-    support.clean_up()
+    servers.clean_up()
     for i = #dropped, 1, -1 do
       psql(given, dropped[i])
       dropped[i] = nil
@@ -137,11 +136,7 @@ describe("A store on a server is refused", function()
   it("on a standby, unless it is only read: there nobody is judged", function()
     local store = support.open(uri)
     assert(store:put("r", { thread_id = "t" }))
-    folder = support.dir() .. "/standby"
-    assert(os.execute("chmod 755 " .. folder:match "^(.*)/"))
-    local pipe <close> = assert(io.popen(("tests/postgres.sh standby %s %s"):format(folder, host)))
-    local standby = uri:gsub("host=[^&]+", "host=" .. folder)
-    assert.equal(assert(pipe:read "l"), (standby:gsub("&schema=.*", "")))
+    local standby = servers.standby(host) .. "&schema=" .. schema
     assert.matches("standby", refused("store_readonly", standby).message, 1, true)
     local reader = support.open(standby, { readonly = true })
     assert.is_true(process.poll_until(function() return reader:get "r" ~= nil end))

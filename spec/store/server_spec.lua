@@ -1,6 +1,7 @@
 --- What only a store on a PostgreSQL server has: connections that are lost, servers that start again, machines apart.
 local keel = require "keel"
 local process = require "support.process"
+local servers = require "support.servers"
 local support = require "support"
 
 local given = os.getenv "KEEL_TEST_POSTGRES"
@@ -194,16 +195,10 @@ describe("A server that is started again", function()
   if not given then return pending "KEEL_TEST_POSTGRES names no server" end
   local folder, uri
   before_each(function()
-    folder = support.dir() .. "/server"
-    assert(os.execute("chmod 755 " .. folder:match "^(.*)/"))
-    local pipe <close> = assert(io.popen("tests/postgres.sh start " .. folder))
-    uri = assert(pipe:read "l") .. "&schema=again"
+    uri, folder = servers.start()
+    uri = uri .. "&schema=again"
   end)
-  after_each(function()
-    if folder then os.execute(("tests/postgres.sh stop %s 2>/dev/null"):format(folder)) end
-    folder = nil
-    support.clean_up()
-  end)
+  after_each(servers.clean_up)
 
   it("has killed nobody: who was there goes on, and nobody's runs are taken meanwhile", function()
     local store, other = support.open(uri), support.open(uri)
@@ -211,7 +206,7 @@ describe("A server that is started again", function()
     local run = assert(runs:create_or_reject "t")
     assert.equal("started", runs:try_start(run.run_id))
     local session = store:session_id()
-    assert(os.execute(("tests/postgres.sh restart %s"):format(folder)))
+    servers.restart(folder)
     local rivals = support.manager(other)
     assert.is_true(again(other.session_alive, other, session))
     assert.equal(0, #assert(again(rivals.reconcile_orphaned_inflight_runs, rivals, { error = "lost" })))

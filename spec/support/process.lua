@@ -21,6 +21,7 @@ end
 function M.turn_until(done, milliseconds)
   local late = false
   local timer = uv.new_timer()
+  uv.update_time() -- what was done since the last turn took its time
   timer:start(milliseconds or DEADLINE_MS, 0, function() late = true end)
   local is_done = done()
   while not is_done and not late do

@@ -31,6 +31,7 @@ end
 function Server:kill()
   local file <close> = assert(io.open(self.folder .. "/data/postmaster.pid"))
   local first = math.tointeger(file:read "n")
+  uv.kill(first, "sigstop") -- one that it started behind our back would go on writing beside the next server
   local pids = children_of(first)
   table.insert(pids, 1, first)
   for _, pid in ipairs(pids) do uv.kill(pid, "sigkill") end
