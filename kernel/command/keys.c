@@ -41,29 +41,59 @@ static struct keys *keys_of(EditLine *editor)
 
 /* --- Drawing ----------------------------------------------------------------------------------------------------- */
 
-/* How many rows the cursor is below the first of the line, on a terminal of the new width that breaks lines anew. */
-static int rows_above(int margin, const LineInfoW *line)
+/* The width of the terminal; 0: not known. */
+static int columns_now(void)
 {
 	struct winsize size;
-	int rows = 0, columns = margin;
-	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
+	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
+/* Where the cursor is in a line that was drawn on a terminal of another width. */
+struct place {
+	int drawn;     /* columns of the row that libedit has drawn */
+	int row, used; /* of the terminal as it is, and columns of that row */
+};
+
+/* A terminal breaks anew what has filled a row. Where a wide character did not fit, libedit began a row of its own. */
+static void pass(struct place *place, int width, int before, int now)
+{
+	bool fits = place->drawn + width <= before, filled = place->drawn == before;
+	if (place->used + width > now || (!fits && !filled)) {
+		place->row++;
+		place->used = 0;
+	}
+	place->drawn = (fits ? place->drawn : 0) + width;
+	place->used += width;
+}
+
+/* How many rows the cursor is below the first of the line, on a terminal that has now another width than before. */
+static int rows_above(int margin, const LineInfoW *line, int before, int now)
+{
+	struct place place = {.drawn = 0};
+	if (before <= 0 || now <= 0)
 		return 0;
+	for (int i = 0; i < margin; i++)
+		pass(&place, 1, before, now);
 	for (const wchar_t *at = line->buffer; at < line->cursor; at++) {
 		int width = wcwidth(*at);
 		if (*at == L'\n') {
-			rows += columns / size.ws_col + 1;
-			columns = 0;
+			place = (struct place){.row = place.row + 1};
+		} else if (width < 0) { /* a control character is shown as ^X */
+			pass(&place, 1, before, now);
+			pass(&place, 1, before, now);
 		} else {
-			columns += width < 0 ? 2 : width; /* a control character is shown as ^X */
+			pass(&place, width, before, now);
 		}
 	}
-	return rows + columns / size.ws_col;
+	return place.row + (place.drawn == before || place.used == now); /* the cursor stands in the next one */
 }
 
 /* Draws the line anew where it is. libedit would draw it behind itself: it does not know where the cursor is. */
 static void draw_again(EditLine *editor)
 {
-	int above = resized ? rows_above(keys_of(editor)->margin, el_wline(editor)) : 0;
+	struct keys *keys = keys_of(editor);
+	int now = columns_now(), above = resized ? rows_above(keys->margin, el_wline(editor), keys->columns, now) : 0;
+	keys->columns = now;
 	if (above > 0)
 		printf("\033[%dA", above);
 	printf("\r\033[J");
@@ -116,7 +146,8 @@ static bool wait_for_input(EditLine *editor, const sigset_t *open)
 			return false;
 		/* With both there, ppoll tells of the input and leaves the signal; but Ctrl-C was typed before it. */
 		ppoll(NULL, 0, &(struct timespec){0}, open);
-		if (ready > 0 && !interrupt_is_pending() && !ending && !stopping)
+		/* And a key that is taken before the line is drawn anew would be drawn where the line was. */
+		if (ready > 0 && !interrupt_is_pending() && !ending && !stopping && !resized && !continued)
 			return true;
 	}
 }
@@ -178,6 +209,7 @@ void keys_begin(struct keys *keys, int margin)
 	struct pollfd descriptor = {.fd = STDIN_FILENO, .events = POLLIN};
 	sigset_t blocked;
 	keys->margin = margin;
+	keys->columns = columns_now();
 	if (keys->is_pasting && poll(&descriptor, 1, 0) == 0)
 		keys->is_pasting = false; /* a chunk has read the end of it */
 	sigemptyset(&how.sa_mask);

@@ -11,6 +11,7 @@ enum { KEYS_SIGNALS = 6 };
 
 struct keys {
 	int margin;      /* columns of the prompt in front of the line */
+	int columns;     /* of the terminal for which the line was drawn */
 	bool is_pasting; /* what comes was not typed: a tab in it is a tab */
 	struct sigaction before[KEYS_SIGNALS];
 	sigset_t mask;

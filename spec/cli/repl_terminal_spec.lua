@@ -98,7 +98,7 @@ describe("keel repl on a terminal", function()
     for typed, whole in pairs { ["dispat"] = "dispatcher", ["runs:heart"] = "runs:heartbeat(",
       ["x = store:list_inf"] = "x = store:list_inflight(", ["keel.json.enc"] = "keel.json.encode(",
       ["workers:create_w"] = "workers:create_worker(", ["events:fo"] = "events:follow(", ["whi"] = "while",
-      ["print(#store:pa"] = "print(#store:path(", ["runs:n"] = "runs:next_due(",
+      ["print(#store:pat"] = "print(#store:path(", ["runs:n"] = "runs:next_due(",
       ['help "strat'] = 'help "strategies"', ["help('the run m"] = "help('the run manager'", ['x = "ru'] = 'x = "ru',
       ['x = "\\"" .. ru'] = 'x = "\\"" .. runs', ["help '"] = "help '" } do
       prompt:type(typed)
@@ -305,13 +305,16 @@ describe("keel repl on a terminal", function()
     local prompt = open()
     local line = "#'" .. ("ä字"):rep(30) .. "'"
     prompt:type(line)
-    for _, width in ipairs { 70, 40, 41, 120, 60, 100 } do
+    local before = 100
+    for _, width in ipairs { 70, 41, 40, 120, 60, 100 } do
       prompt:resize(width, 30)
       prompt:press "C-e"
       prompt:wait_until(function(screen)
         local _, prompts = screen:gsub("keel>", "")
-        return prompts == 1 and screen:gsub("\n", ""):find("keel> " .. line, 1, true)
+        -- tmux does not always keep the cursor in its row when it joins rows: what was above it may be left.
+        return (prompts == 1 or width > before) and screen:gsub("\n", ""):match("keel> " .. line .. "$")
       end, "drawn badly at a width of " .. width)
+      before = width
     end
     prompt:press "Enter"
     prompt:expect "\n150\nkeel>"

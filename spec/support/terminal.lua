@@ -79,8 +79,15 @@ function Terminal:ask(name)
   return (assert(tmux(self, "display-message", "-p", "-t", ":", "#{" .. name .. "}")):gsub("\n$", ""))
 end
 
+--- Gives it another size, and waits until the program has been told: tmux takes its time.
 function Terminal:resize(width, height)
   assert(tmux(self, "resize-window", "-t", ":", "-x", tostring(width), "-y", tostring(height)))
+  local size, said = ("%d %d"):format(height, width), nil
+  assert(process.poll_until(function()
+    local pipe <close> = assert(io.popen(("stty -F '%s' size"):format(self:ask "pane_tty")))
+    said = pipe:read "l"
+    return said == size
+  end), ("the size is %s and should be %s"):format(said, size))
 end
 
 --- Waits until `check(screen)` holds.
