@@ -5,6 +5,7 @@ local lfs = require "lfs"
 local keel = require "keel"
 local kernel = require "keel.kernel"
 local process = require "support.process"
+local schemas = require "support.schemas"
 
 local support = {
   wrap = require("support.wrap").wrap,
@@ -85,6 +86,7 @@ function support.clean_up()
     remove(directories[i])
     directories[i] = nil
   end
+  schemas.give_back()
 end
 
 --- The uri of a store on the server that tests/postgres.sh has started, in a schema that nobody has used.
@@ -98,7 +100,8 @@ end
 --- Runs the same specs on a store in memory, on one in a file and, where KEEL_TEST_POSTGRES names a server, on one
 --- there. `body(open, backend)`; `open(options)` gives a store.
 function support.each_store(body)
-  local uris = { memory = function() return ":memory:" end, sqlite = support.path, postgres = support.server_uri }
+  local uris = { memory = function() return ":memory:" end, sqlite = support.path,
+    postgres = function() return schemas.take(support.server_uri) end }
   for _, backend in ipairs { "memory", "sqlite", os.getenv "KEEL_TEST_POSTGRES" and "postgres" or nil } do
     busted.describe("[#" .. backend .. "]", function()
       busted.after_each(support.clean_up)
