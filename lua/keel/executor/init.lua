@@ -79,7 +79,7 @@ local function log_observer_of(self)
       if not self._live:get(run_id) then self:_expect() end -- else it is known here, or was claimed meanwhile
     end,
     given_back = function(delay) self:_expect(delay) end,
-    has_dependents = function() return self._queue:has_dependents() end,
+    has_dependents = function() return self._live:has_dependents() end,
     made_room = function(thread_id, ready)
       if self._claims:is_meant(ready) then self._claims:expect_some() end
       if thread_id then self._queue:ready(thread_id) end

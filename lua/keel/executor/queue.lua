@@ -23,7 +23,6 @@ function Queue.new(manager, client, live)
     _threads = {},
     _ready = {}, _first = 1, _last = 0, -- ids of threads to look at, a queue
     _wanting = {}, -- name of a slot -> ids of threads that have runs which want it, as a set
-    _after = {},   -- id of a run, or BATCH -> records that are after it, as a set
     _blocked = setmetatable({}, { __mode = "k" }), -- records that were found to wait for more than their thread
     _full = {},    -- what a run wants of a name -> until when, in seconds, it is known to be full
   }, Queue)
@@ -42,8 +41,6 @@ function Queue:ready(thread_id)
   return true
 end
 
-local BATCH = {} -- stands for whatever batch
-
 local function add_to(index, key, value)
   local set = index[key]
   if not set then
@@ -58,12 +55,6 @@ local function remove_from(index, key, value)
   if not set then return end
   set[value] = nil
   if next(set) == nil then index[key] = nil end
-end
-
--- Calls fn with each key under which a run is told of the end of others.
-local function each_source(record, fn)
-  for _, source in ipairs(record.after or {}) do fn(source.run_id or BATCH) end
-  for _, run_id in ipairs(record.waits_for or {}) do fn(run_id) end
 end
 
 --- Slots have been given up: puts the threads that want them among those to be looked at.
@@ -82,14 +73,7 @@ end
 ---@param run_id string
 ---@param of_batches boolean a run of this process may have waited for its batch
 function Queue:ended(run_id, of_batches)
-  for record in next, self._after[run_id] or {} do self:ready(record.thread_id) end
-  for record in next, of_batches and self._after[BATCH] or {} do self:ready(record.thread_id) end
-end
-
---- Whether there are runs that are after others.
----@return boolean
-function Queue:has_dependents()
-  return next(self._after) ~= nil
+  for _, record in ipairs(self._live:dependents_of(run_id, of_batches)) do self:ready(record.thread_id) end
 end
 
 --- Takes up a pending run.
@@ -103,7 +87,6 @@ function Queue:add(record)
     table.insert(thread.runs, record)
   end
   for _, slot in ipairs(record.slots or {}) do add_to(self._wanting, slot.name, record.thread_id) end
-  each_source(record, function(source) add_to(self._after, source, record) end)
   self:ready(record.thread_id)
 end
 
@@ -169,8 +152,7 @@ local function in_order(runs)
   return sorted
 end
 
-local function forget(self, thread, record)
-  each_source(record, function(source) remove_from(self._after, source, record) end)
+local function forget(thread, record)
   for i, other in ipairs(thread.runs) do
     if other == record then return table.remove(thread.runs, i) end
   end
@@ -196,7 +178,7 @@ local function try(self, thread, record, is_swept)
   local verdict, err = self._manager:try_start(record.run_id)
   if verdict == "waiting" then return verdict, self._client:call("gate", record.run_id) end
   if verdict == "started" or verdict == "cancelled" or gone[err.code] then
-    forget(self, thread, record)
+    forget(thread, record)
     return verdict
   end
   return "failed"
@@ -284,7 +266,7 @@ local function start_one(self, thread)
   for _, record in ipairs(in_order(thread.runs)) do
     local at = record.scheduled_at and kernel.time_seconds(record.scheduled_at)
     if record.status ~= "pending" or record.claimable or self._live:get(record.run_id) ~= record then
-      forget(self, thread, record)
+      forget(thread, record)
     elseif at and at > now(self) then
       wait_until(self, thread, at)
     elseif not has_to_wait(self, thread, record, waiting) then

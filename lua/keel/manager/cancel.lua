@@ -45,6 +45,7 @@ end
 local function cancel_others(self, run_id, action)
   local verdict, err = cancel_stored(self, run_id, action)
   if not verdict then return nil, err end
+  if verdict == "cancelled" or verdict == "taken_over" then self.writer:follow(run_id) end
   return verdict ~= "unknown" and verdict ~= "not_cancellable", verdict
 end
 

@@ -14,6 +14,8 @@ local LiveRuns = {}
 local null = kernel.null
 LiveRuns.__index = LiveRuns
 
+local BATCH = {}         -- stands for whatever batch
+
 local FINISHED_KEPT = 32 -- finished records kept for whoever asks again soon; each costs the collector a visit
 
 local LOST_KEPT = 1024   -- runs that were lost and are remembered, so that late writes are refused
@@ -31,7 +33,10 @@ end
 ---@return keel.LiveRuns
 function LiveRuns.new(log)
   return setmetatable({ log = log, _by_id = {}, _by_thread = {}, _finished = {}, _first = 1, _last = 0,
-    _lost = {}, _lost_ids = {}, _lost_next = 1 }, LiveRuns) -- lost: run_id -> its place among lost_ids, a ring
+    _lost = {}, _lost_ids = {}, _lost_next = 1, -- lost: run_id -> its place among lost_ids, a ring
+    _dependents = {}, -- pending records that are after others -> true
+    _of_source = {},  -- id of a run, or BATCH -> those that are after it, as a set
+  }, LiveRuns)
 end
 
 --- Adds what only a process has to a record.
@@ -59,6 +64,46 @@ function LiveRuns:notify(what, record)
   end
 end
 
+-- Calls fn with each key that a record is found by when what it is after has ended.
+local function each_source(record, fn)
+  for _, source in ipairs(record.after or {}) do fn(source.run_id or BATCH) end
+  for _, run_id in ipairs(record.waits_for or {}) do fn(run_id) end
+end
+
+local function take_up_dependent(self, record)
+  self._dependents[record] = true
+  each_source(record, function(source)
+    local set = self._of_source[source] or {}
+    self._of_source[source], set[record] = set, true
+  end)
+end
+
+local function forget_dependent(self, record)
+  self._dependents[record] = nil
+  each_source(record, function(source)
+    local set = self._of_source[source]
+    if set then set[record] = nil end
+    if set and next(set) == nil then self._of_source[source] = nil end
+  end)
+end
+
+--- Whether a pending record is after others.
+---@return boolean
+function LiveRuns:has_dependents()
+  return next(self._dependents) ~= nil
+end
+
+--- The pending records that are after a run.
+---@param run_id string
+---@param of_batches? boolean and those that are after a batch, which it may be of
+---@return keel.Run[]
+function LiveRuns:dependents_of(run_id, of_batches)
+  local list = {}
+  for record in next, self._of_source[run_id] or {} do list[#list + 1] = record end
+  for record in next, of_batches and self._of_source[BATCH] or {} do list[#list + 1] = record end
+  return list
+end
+
 ---@param record keel.Run
 function LiveRuns:add(record)
   local run_id, thread_id = record.run_id, record.thread_id
@@ -72,6 +117,7 @@ function LiveRuns:add(record)
   else
     self._by_thread[thread_id] = { [on_thread] = self._by_id[on_thread], [run_id] = record }
   end
+  if record.status == "pending" and (record.after or record.waits_for) then take_up_dependent(self, record) end
   if self.observer then self:notify("on_add", record) end
 end
 
@@ -96,6 +142,7 @@ function LiveRuns:drop(run_id)
   local record = self._by_id[run_id]
   if not record then return nil end
   self._by_id[run_id] = nil
+  if self._dependents[record] then forget_dependent(self, record) end
   local thread_id = record.thread_id
   local on_thread = self._by_thread[thread_id]
   if on_thread == run_id then
@@ -175,6 +222,7 @@ function LiveRuns:update(record, fields)
     if value == null then value = nil end
     record[name] = value
   end
+  if record.status ~= "pending" and self._dependents[record] then forget_dependent(self, record) end
   if not was_done and is_done(record) and self._by_id[record.run_id] == record then retire(self, record) end
 end
 

@@ -17,6 +17,7 @@ function Removing:delete(run_id)
   if deleted == nil then return nil, err end
   local record = self.live:drop(run_id)
   if record and not LiveRuns.is_final(record.status) then self.writer:abort(record) end
+  if deleted then self.writer:follow(run_id) end
   return deleted or record ~= nil
 end
 

@@ -32,6 +32,7 @@ local function write_fields(self, method, run_id, fields)
     if record then self.writer:learn_from(record, written) end
     return nil, written
   end
+  if found and not record then self.writer:follow(run_id) end
   if found and record then
     self.writer:apply(record, written)
     if fields.token_usage_by_model and written.revision then
@@ -70,6 +71,7 @@ function Status:set_status(run_id, status, options)
   local found
   found, err = self.client:call("update_status", run_id, status, change)
   if found == nil then return nil, err end
+  self.writer:follow(run_id)
   row, err = self.client:call("get", run_id)
   if not row then return nil, err or errors.no_run(run_id) end
   return LiveRuns.equip(row, true)
@@ -99,7 +101,10 @@ function Status:fail_pending(run_id, options)
     if found == nil then return nil, written end
     return found
   end)
-  if not record then return done, err end
+  if not record then
+    if done then self.writer:follow(run_id) end
+    return done, err
+  end
   if done then
     self.writer:apply(record, written)
     self.writer:abort(record)

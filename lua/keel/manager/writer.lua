@@ -88,7 +88,31 @@ end
 ---@param record keel.Run
 ---@param written table
 function Writer:apply(record, written)
+  local was_final = is_final(record.status)
   self._live:update(record, written)
+  if not was_final and is_final(record.status) then self:follow(record.run_id, record.batch_id ~= nil) end
+end
+
+--- A run has ended by a call of this manager: brings up to date what is live here of those that were after it, and may
+--- have failed with it, down the line.
+---@param run_id string
+---@param of_batch? boolean whether it is of a batch; nil: nobody knows
+function Writer:follow(run_id, of_batch)
+  if not self._live:has_dependents() then return end
+  local ended, looked_at = { { run_id, of_batch ~= false } }, {}
+  while #ended > 0 do
+    for _, record in ipairs(self._live:dependents_of(table.unpack(table.remove(ended)))) do
+      if not looked_at[record] then
+        looked_at[record] = true
+        local row = self._client:call("get", record.run_id)
+        if row and is_final(row.status) then
+          self._live:replace(record, row)
+          self:abort(record)
+          ended[#ended + 1] = { record.run_id, record.batch_id ~= nil }
+        end
+      end
+    end
+  end
 end
 
 --- Gives the signal to stop. What it tells of is committed: a listener that raises is logged, and neither keeps others
@@ -113,6 +137,7 @@ function Writer:refresh(record, quiet)
   local row, err = self._client:call("get", record.run_id)
   if not row then return nil, err end
   self._live:replace(record, row)
+  if not was_final and is_final(record.status) then self:follow(record.run_id, record.batch_id ~= nil) end
   if quiet then return row end
   local taken = record.fence ~= fence
   if taken then self._live:lose(record) end
@@ -125,7 +150,7 @@ end
 function Writer:refresh_all(ids)
   for _, run_id in ipairs(ids) do
     local record = self._live:get(run_id)
-    if record then self:refresh(record) end
+    if record then self:refresh(record) else self:follow(run_id) end
   end
 end
 
