@@ -83,6 +83,15 @@ struct keel_pruned {
 KEEL_API enum keel_code keel_store_prune(struct keel_store *store, struct keel_prune *prune, struct keel_pruned *pruned,
 										 struct keel_error *err);
 
+/* Works off what is left when nobody comes by: dependents of runs that have ended, where there are more than one
+ * transaction takes, and the starts of rates that nobody counts any more. Some of it in each call; `place` begins as
+ * empty and says where the next call goes on. Writes nothing where there is nothing. KEEL_BUSY in a transaction. */
+struct keel_catch_up {
+	char name[KEEL_ID_MAX + 1];
+};
+KEEL_API enum keel_code keel_store_catch_up(struct keel_store *store, struct keel_catch_up *place,
+											struct keel_error *err);
+
 struct keel_stats {
 	int64_t bytes;        /* of the database, what it may still grow into included; the write-ahead log not */
 	int64_t unused_bytes; /* of these, what keel_store_compact would give back */

@@ -18,6 +18,24 @@ static int op_backup(lua_State *L, struct keel_store *store, struct keel_error *
 	return 1;
 }
 
+/* catch_up(place): works off some of what is left when nobody comes by: dependents of runs that have ended, starts of
+ * rates that nobody counts any more. Returns the place where the next call goes on; it begins with nil. Fails with busy
+ * in a transaction. */
+static int op_catch_up(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	struct keel_catch_up place = {.name = ""};
+	if (!lua_isnoneornil(L, 2)) {
+		struct keel_text name = keel_lua_check_text(L, 2, "place");
+		if (name.size > KEEL_ID_MAX || memchr(name.data, '\0', name.size))
+			return keel_lua_refuse(err, "place", "must be one that catch_up gave");
+		memcpy(place.name, name.data, name.size);
+	}
+	if (keel_store_catch_up(store, &place, err) != KEEL_OK)
+		return -1;
+	lua_pushstring(L, place.name);
+	return 1;
+}
+
 /* copy(path, { anyway }): copies the store as it is now into a file or onto a server, as a store of its own. Returns
  * true. Fails with conflict (runs are in flight, unless anyway), invalid_request (path), and busy in a transaction. */
 static int op_copy(lua_State *L, struct keel_store *store, struct keel_error *err)
@@ -223,13 +241,9 @@ static int op_verify(lua_State *L, struct keel_store *store, struct keel_error *
 }
 
 const struct keel_lua_method keel_lua_housekeeping_methods[] = {
-	{"backup", op_backup, KEEL_LUA_READS},
-	{"copy", op_copy, KEEL_LUA_READS},
-	{"compact", op_compact, KEEL_LUA_READS},
-	{"write_back", op_write_back, KEEL_LUA_READS},
-	{"prune_step", op_prune_step, KEEL_LUA_WRITES},
-	{"stats", op_stats, KEEL_LUA_READS},
-	{"server", op_server, KEEL_LUA_READS},
-	{"verify", op_verify, KEEL_LUA_READS},
-	KEEL_LUA_METHODS_END,
+	{"backup", op_backup, KEEL_LUA_READS},         {"copy", op_copy, KEEL_LUA_READS},
+	{"catch_up", op_catch_up, KEEL_LUA_READS},     {"compact", op_compact, KEEL_LUA_READS},
+	{"write_back", op_write_back, KEEL_LUA_READS}, {"prune_step", op_prune_step, KEEL_LUA_WRITES},
+	{"stats", op_stats, KEEL_LUA_READS},           {"server", op_server, KEEL_LUA_READS},
+	{"verify", op_verify, KEEL_LUA_READS},         KEEL_LUA_METHODS_END,
 };

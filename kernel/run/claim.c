@@ -1,4 +1,4 @@
-/* claim.c - claiming: the best of the runs that nobody owns. Uses: line, gate, wants, change.
+/* claim.c - claiming: the best of the runs that nobody owns. Uses: line, gate, starts, change.
  *
  * What may be claimed stands in lines. The best head of those that may be able to start is looked at, until one starts;
  * what is blocked is parked at what is in its way, so nobody looks at it again before something happens there, and a
@@ -19,7 +19,7 @@
 #include "run/predicates.h"
 #include "run/resolve.h"
 #include "run/start.h"
-#include "run/wants.h"
+#include "run/starts.h"
 
 enum {
 	DUE_MAX = 1000, /* of those that were put off, taken in by one claim: what is due first goes first */
@@ -297,12 +297,8 @@ static enum keel_code check_claim(const struct keel_claim *claim, struct keel_er
 /* Whoever ended a run may not have come to the end of what waited for it: then there may be something to claim. */
 static enum keel_code resolve_left(struct claiming *claiming, struct keel_error *err)
 {
-	struct keel_statement *select;
-	int64_t one;
 	bool left, more;
-	enum keel_code code = keel_store_prepare(claiming->store, "SELECT 1 FROM resolving LIMIT 1", &select, err);
-	if (code == KEEL_OK)
-		code = keel_first_number(claiming->store, select, &left, &one, err);
+	enum keel_code code = keel_run_has_rest(claiming->store, &left, err);
 	if (code != KEEL_OK || !left)
 		return code;
 	claiming->over = false;

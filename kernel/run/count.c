@@ -1,5 +1,5 @@
 /* count.c - how many runs and starts there are: what strategies ask, and the rows that are counted then. Uses: core,
- * wants, transaction.
+ * starts, transaction.
  */
 #include "run/count.h"
 
@@ -8,7 +8,7 @@
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/text.h"
-#include "run/wants.h"
+#include "run/starts.h"
 #include "store/transaction.h"
 
 /* What a row of `counted` is about. */

@@ -1,4 +1,4 @@
-/* line.c - the lines of what may be claimed. Uses: gate, wants. */
+/* line.c - the lines of what may be claimed. Uses: gate, starts, wants. */
 #include "run/line.h"
 
 #include <stdio.h>
@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "run/gate.h"
 #include "run/predicates.h"
+#include "run/starts.h"
 #include "run/wants.h"
 #include "store/transaction.h"
 
@@ -148,7 +149,7 @@ static enum keel_code has_room(struct keel_store *store, const struct spot *spot
 {
 	struct keel_want want = {.name = keel_text_of(spot->name + strlen(prefixes[KEEL_AT_NAME]))};
 	long long max = 0, per_us = 0;
-	bool paused;
+	bool paused = false;
 	*until = INT64_MAX;
 	want.is_rate = sscanf(spot->key, "rate %lld %lld", &max, &per_us) == 2;
 	if (!want.is_rate && sscanf(spot->key, "slot %lld", &max) != 1)
@@ -156,10 +157,8 @@ static enum keel_code has_room(struct keel_store *store, const struct spot *spot
 	want.max = max;
 	want.per_us = per_us;
 	enum keel_code code = keel_name_paused(store, "", want.name, &paused, err);
-	if (code == KEEL_OK)
-		code = keel_want_room(store, &want, room, until, err);
-	*room = *room && !paused;
-	return code;
+	*room = false;
+	return code == KEEL_OK && !paused ? keel_want_room(store, &want, room, until, err) : code;
 }
 
 /* --- Rows --------------------------------------------------------------------------------------------------------- */
@@ -348,6 +347,9 @@ static enum keel_code line_for(struct keel_store *store, const struct keel_run_c
 							   bool *looks, struct keel_error *err)
 {
 	static const char insert[] = "INSERT INTO lines (places, handler, priority, seq, ready) VALUES (?1, ?2, ?3, ?4, 1)";
+	/* Its head may be one whose time is over, and which nobody goes behind: see keel_line_pass. */
+	static const char wait_over[] = "UPDATE lines SET " KEEL_LINE_READY " WHERE line = ?1 AND " KEEL_LINE_PARKED
+									" AND substr(parked_name, 1, 4) = 'run:'";
 	struct keel_buffer places = {0};
 	struct keel_line_head head = {.line = -1};
 	KEEL_ASSERT(apart || !is_plain(core));
@@ -366,8 +368,8 @@ static enum keel_code line_for(struct keel_store *store, const struct keel_run_c
 		head = (struct keel_line_head){head.line, core->priority, core->seq};
 		code = set_head(store, &head, err);
 		*looks = apart || waits(core);
-	} else if (code == KEEL_OK && !apart && !waits(core)) { /* its head may be one whose time is over */
-		code = set_head(store, &head, err);
+	} else if (code == KEEL_OK && core->concurrency == 0) {
+		code = keel_execute(store, wait_over, err, keel_value_int(head.line));
 	}
 	*line = head.line;
 	keel_buffer_free(&places);
@@ -561,8 +563,8 @@ enum keel_code keel_line_set_apart(struct keel_store *store, struct keel_text th
 
 /* --- The best ---------------------------------------------------------------------------------------------------- */
 
-/* A line whose runs wait for nothing may have a head whose time is over, which stays until somebody recovers it: the
- * first whose time is not over is looked for. */
+/* A line whose runs do not wait for their turn may have a head whose time is over, which stays until somebody recovers
+ * it: the first whose time is not over is looked for. */
 static enum keel_code best_unexpired(struct keel_store *store, int64_t line, int64_t now, struct keel_line_head *best,
 									 struct keel_error *err)
 {
@@ -584,7 +586,7 @@ enum keel_code keel_line_pass(struct keel_store *store, const struct keel_run_co
 	struct keel_line_head next = {.line = -1};
 	KEEL_ASSERT(core->deadline != INT64_MIN && core->deadline <= now);
 	*passed = false;
-	enum keel_code code = waits(core) ? KEEL_OK : best_unexpired(store, head->line, now, &next, err);
+	enum keel_code code = core->concurrency > 0 ? KEEL_OK : best_unexpired(store, head->line, now, &next, err);
 	if (code != KEEL_OK || next.line < 0)
 		return code;
 	*passed = true;

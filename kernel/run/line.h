@@ -43,7 +43,8 @@ struct keel_line_head {
 enum keel_code keel_line_best(struct keel_store *store, const struct keel_text *handlers, size_t handlers_count,
 							  int64_t now, struct keel_line_head *head, struct keel_error *err);
 
-/* The time of a head is over. If its runs wait for nothing, the first whose time is not takes its place: *passed. */
+/* The time of a head is over. If its runs do not wait for their turn, the first whose time is not takes its place:
+ * *passed. */
 enum keel_code keel_line_pass(struct keel_store *store, const struct keel_run_core *core,
 							  const struct keel_line_head *head, int64_t now, bool *passed, struct keel_error *err);
 

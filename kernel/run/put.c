@@ -40,23 +40,29 @@ static struct keel_text kind_of(const struct keel_run *run)
 	return KEEL_RUN_HAS(run, OPERATION_KIND) ? run->operation_kind : keel_text_of("run");
 }
 
+static enum keel_code find_row(struct keel_store *store, struct keel_text run_id, bool *there, struct keel_error *err)
+{
+	struct keel_arena *arena = NULL;
+	struct keel_run_core core;
+	enum keel_code code = keel_run_read_core(store, run_id, &arena, &core, err);
+	keel_arena_free(&arena);
+	*there = code == KEEL_OK && core.found;
+	return code;
+}
+
 /* The same for a row that may be there already: then it is in its space, and nothing is to be said. *there says so. */
 static enum keel_code check_new_space(struct keel_store *store, const struct keel_run *run, bool *there,
 									  struct keel_error *err)
 {
-	struct keel_arena *arena = NULL;
-	struct keel_run_core core;
 	struct keel_error why, failure;
 	*there = false;
 	enum keel_code code = check_space(kind_of(run), run->thread_id, &why);
 	if (code == KEEL_OK)
 		return KEEL_OK;
-	enum keel_code read = keel_run_read_core(store, run->run_id, &arena, &core, &failure);
-	keel_arena_free(&arena);
+	enum keel_code read = find_row(store, run->run_id, there, &failure);
 	if (read != KEEL_OK)
 		return keel_fail_as(err, read, &failure);
-	*there = core.found;
-	return core.found ? KEEL_OK : keel_fail_as(err, code, &why);
+	return *there ? KEEL_OK : keel_fail_as(err, code, &why);
 }
 
 /* A pending run has an owner, or it is free to be claimed. Whoever makes it claimable takes it from its owner and, as
@@ -92,8 +98,7 @@ static enum keel_code complete_wants(struct keel_store *store, struct keel_run *
 	return keel_wants_complete(store, run, err);
 }
 
-/* What a run wants is what it was made with; and what has given its slots up cannot have them back. */
-#define text_or_none(run, NAME, member) (KEEL_RUN_HAS(run, NAME) ? (run)->member : (struct keel_text){NULL, 0})
+/* Whether a record says of a run's `after` what its row does. */
 static enum keel_code is_after(struct keel_store *store, const struct keel_run_core *core, const struct keel_run *delta,
 							   bool *same, struct keel_error *err)
 {
@@ -105,6 +110,9 @@ static enum keel_code is_after(struct keel_store *store, const struct keel_run_c
 	return code == KEEL_OK ? keel_first_number(store, select, same, &one, err) : code;
 }
 
+#define text_or_none(run, NAME, member) (KEEL_RUN_HAS(run, NAME) ? (run)->member : (struct keel_text){NULL, 0})
+
+/* What a run wants is what it was made with; and what has given its slots up cannot have them back. */
 static enum keel_code keep_wants(struct keel_store *store, const struct keel_run_core *core, struct keel_run *delta,
 								 struct keel_error *err)
 {
@@ -140,8 +148,11 @@ static enum keel_code follow_sources(struct keel_store *store, struct keel_run *
 	if (code != KEEL_OK || !failed)
 		return code;
 	code = keel_run_fail_dependent(store, run->run_id, source, &delta, err);
+	if (code != KEEL_OK)
+		return code;
 	KEEL_RUN_SET(run, STATUS, status, KEEL_RUN_ERROR);
-	KEEL_RUN_SET(run, ERROR_CODE, error_code, keel_text_of("dependency_failed"));
+	KEEL_RUN_SET(run, ERROR, error, delta.error);
+	KEEL_RUN_SET(run, ERROR_CODE, error_code, delta.error_code);
 	KEEL_RUN_SET(run, ENDED_AT, ended_at, delta.ended_at);
 	KEEL_RUN_SET(run, UPDATED_AT, updated_at, delta.updated_at);
 	KEEL_RUN_SET(run, REVISION, revision, delta.revision);
@@ -154,6 +165,9 @@ static enum keel_code write_new(struct keel_store *store, struct keel_run *run, 
 	bool there;
 	KEEL_ASSERT(KEEL_RUN_HAS(run, RUN_ID) && KEEL_RUN_HAS(run, THREAD_ID));
 	enum keel_code code = check_new_space(store, run, &there, err);
+	bool wants = KEEL_RUN_HAS(run, SLOTS) || KEEL_RUN_HAS(run, RATES);
+	if (code == KEEL_OK && !there && wants) /* of one that is there it is the other way that says what is wrong */
+		code = find_row(store, run->run_id, &there, err);
 	if (code != KEEL_OK || there)
 		return code;
 	int64_t now = keel_store_now(store);
@@ -167,7 +181,7 @@ static enum keel_code write_new(struct keel_store *store, struct keel_run *run, 
 	KEEL_RUN_SET(run, REVISION, revision, 1);
 	code =
 		keep_one_owner(store, &(struct keel_run_core){.status = KEEL_RUN_PENDING}, run, err); /* of nobody's so far */
-	if (code == KEEL_OK && (KEEL_RUN_HAS(run, SLOTS) || KEEL_RUN_HAS(run, RATES)))
+	if (code == KEEL_OK && wants)
 		code = complete_wants(store, run, err);
 	if (code == KEEL_OK)
 		code = keel_run_insert(store, run, inserted, err);

@@ -86,16 +86,30 @@ static enum keel_code next_edge(struct keel_store *store, const struct source *s
 	return code;
 }
 
+/* Why a run has failed; as long as the next one has not. */
+struct reason {
+	struct keel_kept kept;
+	char text[KEEL_ID_MAX + 64];
+};
+
+static void release_reason(struct keel_kept *kept)
+{
+	KEEL_ASSERT(kept); /* it has nothing but itself */
+	(void)kept;
+}
+
 enum keel_code keel_run_fail_dependent(struct keel_store *store, struct keel_text run_id, const char *source,
 									   struct keel_run *delta, struct keel_error *err)
 {
 	struct keel_arena *arena = NULL;
 	struct keel_run_core core;
-	char why[KEEL_ID_MAX + 64];
-	snprintf(why, sizeof why, "run %s, which it waited for, has not succeeded", source);
+	struct reason *reason = keel_store_keep(store, sizeof *reason, release_reason);
+	if (!reason)
+		return keel_fail_memory(err);
+	snprintf(reason->text, sizeof reason->text, "run %s, which it waited for, has not succeeded", source);
 	*delta = (struct keel_run){.fence = 0};
 	KEEL_RUN_SET(delta, STATUS, status, KEEL_RUN_ERROR);
-	KEEL_RUN_SET(delta, ERROR, error, keel_text_of(why));
+	KEEL_RUN_SET(delta, ERROR, error, keel_text_of(reason->text));
 	KEEL_RUN_SET(delta, ERROR_CODE, error_code, keel_text_of("dependency_failed"));
 	enum keel_code code = keel_run_read_core(store, run_id, &arena, &core, err);
 	if (code == KEEL_OK && core.found && core.status == KEEL_RUN_PENDING)
@@ -180,6 +194,14 @@ enum keel_code keel_run_resolve(struct keel_store *store, bool *more, struct kee
 	return code;
 }
 
+enum keel_code keel_run_has_rest(struct keel_store *store, bool *has, struct keel_error *err)
+{
+	struct keel_statement *select;
+	int64_t one;
+	enum keel_code code = keel_store_prepare(store, "SELECT 1 FROM resolving LIMIT 1", &select, err);
+	return code == KEEL_OK ? keel_first_number(store, select, has, &one, err) : code;
+}
+
 enum keel_code keel_run_resolve_rest(struct keel_store *store, struct keel_error *err)
 {
 	bool more = !store->open;
@@ -241,14 +263,16 @@ static enum keel_code first_text(struct keel_statement *select, char to[KEEL_ID_
 static enum keel_code add_batch(struct adding *adding, const struct keel_source *source, int place,
 								struct keel_error *err)
 {
-	static const char any[] = "SELECT batch_id FROM batches WHERE batch_id = ?1 AND seq <> ?2 LIMIT 1";
+	static const char any[] = "SELECT batch_id FROM batches WHERE batch_id = ?1 AND dispatch = 0 AND seq <>"
+							  " ?2 LIMIT 1";
 	static const char failed[] =
 		"SELECT r.run_id FROM batches AS b JOIN runs AS r ON r.seq = b.seq JOIN live AS l ON l.thread_id = r.thread_id"
-		" AND l.seq = r.seq WHERE b.batch_id = ?1 AND l.status > 2 AND b.seq <> ?2 ORDER BY b.seq LIMIT 1";
+		" AND l.seq = r.seq WHERE b.batch_id = ?1 AND b.dispatch = 0 AND l.status > 2 AND b.seq <> ?2 ORDER BY b.seq "
+		"LIMIT 1";
 	static const char insert[] =
 		"INSERT INTO edges (source, dependent, wanted, batch_id) SELECT b.seq, ?2, ?3, ?1 FROM batches AS b JOIN runs"
 		" AS r ON r.seq = b.seq JOIN live AS l ON l.thread_id = r.thread_id AND l.seq = r.seq WHERE b.batch_id = ?1"
-		" AND b.seq <> ?2 ORDER BY b.seq LIMIT ?4 ON CONFLICT DO NOTHING";
+		" AND b.dispatch = 0 AND b.seq <> ?2 ORDER BY b.seq LIMIT ?4 ON CONFLICT DO NOTHING";
 	const struct keel_value batch = keel_value_text(source->id), seq = keel_value_int(adding->seq);
 	struct keel_statement *select;
 	char id[KEEL_ID_MAX + 1];
@@ -287,14 +311,20 @@ static enum keel_code check_circle(const struct adding *adding, struct keel_erro
 		"e"
 		" JOIN up ON e.dependent = up.seq) SELECT batch_id FROM edges WHERE batch_id = ?2 AND dependent IN"
 		" (SELECT seq FROM up) LIMIT 1";
+	/* Mostly nobody waits for it: then nothing need be walked. */
+	static const char any[] = "SELECT batch_id FROM edges WHERE batch_id = ?1 ORDER BY dependent, source LIMIT 1";
 	struct keel_statement *select;
 	char id[KEEL_ID_MAX + 1];
 	bool found = false;
 	if (!KEEL_RUN_HAS(adding->run, BATCH_ID))
 		return KEEL_OK;
-	enum keel_code code = keel_query(adding->store, text, &select, err, keel_value_int(adding->seq),
-									 keel_value_text(adding->run->batch_id));
+	enum keel_code code = keel_query(adding->store, any, &select, err, keel_value_text(adding->run->batch_id));
 	if (code == KEEL_OK)
+		code = first_text(select, id, &found, err);
+	if (code == KEEL_OK && found)
+		code = keel_query(adding->store, text, &select, err, keel_value_int(adding->seq),
+						  keel_value_text(adding->run->batch_id));
+	if (code == KEEL_OK && found)
 		code = first_text(select, id, &found, err);
 	return code == KEEL_OK && found
 			   ? keel_fail_field(err, "after", "after leads to a run that waits for the batch %s, which it is of", id)

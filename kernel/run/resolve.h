@@ -10,7 +10,8 @@
 enum keel_code keel_run_add_edges(struct keel_store *store, const struct keel_run *run, bool *failed,
 								  char source[KEEL_ID_MAX + 1], struct keel_error *err);
 
-/* Ends a run for what has become of a source, in the open transaction. */
+/* Ends a run for what has become of a source, in the open transaction. What *delta then says of it is good until the
+ * next one is ended so. */
 enum keel_code keel_run_fail_dependent(struct keel_store *store, struct keel_text run_id, const char *source,
 									   struct keel_run *delta, struct keel_error *err);
 
@@ -19,5 +20,8 @@ enum keel_code keel_run_fail_dependent(struct keel_store *store, struct keel_tex
  * unless one of the caller's is open. */
 enum keel_code keel_run_resolve(struct keel_store *store, bool *more, struct keel_error *err);
 enum keel_code keel_run_resolve_rest(struct keel_store *store, struct keel_error *err);
+
+/* Whether somebody has left something of it. */
+enum keel_code keel_run_has_rest(struct keel_store *store, bool *has, struct keel_error *err);
 
 #endif

@@ -1,5 +1,5 @@
 /* wants.c - the slots and rates of runs: their texts, their room, and the rows that say who waits and who holds. Uses:
- * core, store.
+ * core, starts, store.
  *
  * Room is counted from rows, in the transaction that starts a run; nothing is remembered that could go wrong.
  */
@@ -10,13 +10,11 @@
 #include "base/assert.h"
 #include "base/buffer.h"
 #include "base/error.h"
-#include "base/memory.h"
 #include "base/text.h"
+#include "run/starts.h"
 
 /* What a row of `holds` says. */
 enum { WAITS = 0, HOLDS = 1, RATED = 2 };
-
-enum { SWEPT_MAX = 64 }; /* starts that are forgotten at once */
 
 /* --- Texts -------------------------------------------------------------------------------------------------------- */
 
@@ -247,6 +245,11 @@ enum keel_code keel_wants_complete(struct keel_store *store, struct keel_run *ru
 
 /* --- Room --------------------------------------------------------------------------------------------------------- */
 
+static enum keel_code fail_damaged(struct keel_error *err)
+{
+	return keel_fail(err, KEEL_STORE_CORRUPT, "the slots or rates of a run are damaged");
+}
+
 static enum keel_code slot_room(struct keel_store *store, const struct keel_want *want, bool *room,
 								struct keel_error *err)
 {
@@ -262,11 +265,13 @@ static enum keel_code slot_room(struct keel_store *store, const struct keel_want
 			code = keel_first_number(store, select, NULL, &others, err);
 		max = want->max < others ? want->max : others;
 	}
+	if (code == KEEL_OK && max < 0)
+		return fail_damaged(err);
 	if (code == KEEL_OK)
 		code = keel_query(store, count, &select, err, keel_value_text(want->name), keel_value_int(max));
 	if (code == KEEL_OK)
 		code = keel_first_number(store, select, NULL, &holding, err);
-	KEEL_ASSERT(max >= 0 && holding <= max);
+	KEEL_ASSERT(code != KEEL_OK || holding <= max);
 	*room = code == KEEL_OK && holding < max;
 	return code;
 }
@@ -305,68 +310,11 @@ enum keel_code keel_want_room(struct keel_store *store, const struct keel_want *
 	*room = false;
 	*until = INT64_MAX;
 	if (!want->name.data)
-		return keel_fail(err, KEEL_STORE_CORRUPT, "the slots or rates of a run are damaged");
+		return fail_damaged(err);
 	return want->is_rate ? rate_room(store, want, room, until, err) : slot_room(store, want, room, err);
 }
 
 /* --- Rows --------------------------------------------------------------------------------------------------------- */
-
-enum keel_code keel_starts_meet(struct keel_store *store, struct keel_text name, bool *met, struct keel_error *err)
-{
-	int64_t count = 0;
-	KEEL_ASSERT(name.size > 0 && store->sql->driver->in_transaction(store->sql));
-	enum keel_code code = keel_execute(store, "UPDATE starts SET at = ?2 WHERE name = ?1 AND at > ?2", err,
-									   keel_value_text(name), keel_value_int(keel_store_now(store)));
-	if (code == KEEL_OK)
-		code = store->sql->driver->changes(store->sql, &count, err);
-	*met = count > 0;
-	return code;
-}
-
-enum keel_code keel_starts_ahead(struct keel_store *store, struct keel_arena **arena, struct keel_text *name,
-								 struct keel_error *err)
-{
-	static const char text[] = "SELECT name FROM starts WHERE at > ?1 ORDER BY at, id LIMIT 1";
-	struct keel_statement *select;
-	bool row;
-	*name = (struct keel_text){NULL, 0};
-	enum keel_code code = keel_query(store, text, &select, err, keel_value_int(keel_store_now(store)));
-	if (code != KEEL_OK)
-		return code;
-	code = keel_step(select, &row, err);
-	if (code == KEEL_OK && row && (!keel_column_read(select, 0, name) || !keel_arena_text(arena, *name, name)))
-		code = keel_fail_memory(err);
-	keel_reset(select);
-	return code;
-}
-
-enum keel_code keel_starts_sweep(struct keel_store *store, struct keel_text name, struct keel_error *err)
-{
-	static const char old[] = "DELETE FROM starts WHERE id IN (SELECT id FROM starts WHERE name = ?1"
-							  " AND at <= ?2 - (SELECT max(per) FROM (SELECT per FROM windows WHERE name = ?1 UNION ALL"
-							  " SELECT per FROM limits WHERE name = ?1) AS known) ORDER BY at, id LIMIT ?3)";
-	return keel_execute(store, old, err, keel_value_text(name), keel_value_int(keel_store_now(store)),
-						keel_value_int(SWEPT_MAX));
-}
-
-/* Notes that a run has started, for a rate. */
-static enum keel_code note_start(struct keel_store *store, const struct keel_want *want, struct keel_error *err)
-{
-	static const char insert[] = "INSERT INTO starts (name, at) VALUES (?1, ?2)";
-	bool met;
-	KEEL_ASSERT(want->is_rate && want->name.data);
-	enum keel_code code = keel_starts_meet(store, want->name, &met, err);
-	if (code == KEEL_OK)
-		code = keel_execute(store, insert, err, keel_value_text(want->name), keel_value_int(keel_store_now(store)));
-	return code == KEEL_OK ? keel_starts_sweep(store, want->name, err) : code;
-}
-
-enum keel_code keel_starts_keep(struct keel_store *store, struct keel_text name, int64_t per_us, struct keel_error *err)
-{
-	static const char text[] = "INSERT INTO windows (name, per) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET per ="
-							   " excluded.per WHERE windows.per < excluded.per";
-	return keel_execute(store, text, err, keel_value_text(name), keel_value_int(per_us));
-}
 
 /* What a run's row says for something that it wants; -1: there is none. */
 static int state_of(const struct keel_run_core *core, const struct keel_want *want)
@@ -405,10 +353,10 @@ enum keel_code keel_wants_change(struct keel_store *store, const struct keel_run
 	KEEL_ASSERT(!before || !after || keel_text_same(before->rates, after->rates));
 	while (code == KEEL_OK && keel_want_walk(one, &place, &want)) {
 		code = change_row(store, &want, one->seq, state_of(before, &want), state_of(after, &want), err);
-		if (code == KEEL_OK && want.is_rate && !before)
+		if (code == KEEL_OK && want.is_rate && (!before || starts))
 			code = keel_starts_keep(store, want.name, want.per_us, err);
 		if (code == KEEL_OK && want.is_rate && starts)
-			code = note_start(store, &want, err);
+			code = keel_starts_add(store, want.name, err);
 	}
 	return code;
 }

@@ -56,18 +56,4 @@ enum keel_code keel_name_paused(struct keel_store *store, const char *prefix, st
 enum keel_code keel_wants_change(struct keel_store *store, const struct keel_run_core *before,
 								 const struct keel_run_core *after, struct keel_error *err);
 
-/* Notes for how long starts of a rate are to be kept, if that is the longest so far. */
-enum keel_code keel_starts_keep(struct keel_store *store, struct keel_text name, int64_t per_us,
-								struct keel_error *err);
-
-/* Moves starts of a name that lie in the future to now, see keel_line_meet. *met: there were some. */
-enum keel_code keel_starts_meet(struct keel_store *store, struct keel_text name, bool *met, struct keel_error *err);
-
-/* The name of such starts, in the arena; data NULL: there are none. */
-enum keel_code keel_starts_ahead(struct keel_store *store, struct keel_arena **arena, struct keel_text *name,
-								 struct keel_error *err);
-
-/* Forgets starts of a name that are older than any window of it; at most 64. */
-enum keel_code keel_starts_sweep(struct keel_store *store, struct keel_text name, struct keel_error *err);
-
 #endif

@@ -70,6 +70,56 @@ support.each_store(function(open, backend)
         assert.same({ "error", "dependency_failed" }, { status "c1500", store:get("c1500").error_code })
         assert.same({}, store:verify())
       end)
+
+      for what, end_as in pairs { ["what it lets start"] = "success", ["what it fails"] = "error" } do
+        it("FAMILY-1: " .. what .. " of more than a thousand that have owners does not wait for a claim", function()
+          local source = create()
+          assert(store:transaction(function(tx)
+            for i = 1, 1100 do
+              assert(tx:put("d" .. i, { thread_id = "d" .. i, session_id = store:session_id(), after = { source } }))
+            end
+            return true
+          end))
+          local tx = assert(store:begin())
+          assert(tx:update_status(source, end_as))
+          assert(tx:commit())
+          if end_as == "success" then
+            assert.equal("open", store:gate("d1100").gate)
+            assert(store:start("d1100"))
+            assert.equal("running", status "d1100")
+          end
+          assert(manager:tick())
+          assert.equal(end_as == "success" and "open" or "error",
+            end_as == "success" and store:gate("d1099").gate or status "d1099")
+          assert.same({}, store:verify())
+        end)
+      end
+    end
+
+    for how, finish_it in pairs {
+      ["set_status"] = function(run_id) return manager:set_status(run_id, "error") end,
+      ["completion"] = function(run_id) return manager:update_run_completion(run_id, { status = "error" }) end,
+      ["cancel"] = function(run_id) return manager:cancel(run_id) end,
+      ["fail_pending"] = function(run_id) return manager:fail_pending(run_id) end,
+      ["delete"] = function(run_id) return manager:delete(run_id) end,
+    } do
+      for whose, claimable in pairs { ["its own"] = false, ["anybody's"] = true } do
+        it("FAMILY-1: brings the records of what it fails up to date, down the line; by " .. how .. " of " .. whose,
+          function()
+            local first = assert(manager:create("a", { batch_id = "B", claimable = claimable or nil })).run_id
+            local second = assert(manager:create("b", { after = { { batch_id = "B", on = "success" } } }))
+            local third = assert(manager:create("c", { after = { second.run_id } }))
+            local kept = assert(manager:create("d", { after = { { run_id = second.run_id, on = "final" } } }))
+            if how == "set_status" or how == "completion" then
+              if claimable then assert(store:put(first, { session_id = store:session_id() })) end
+            end
+            assert(finish_it(first))
+            assert.same({ "error", "error", "pending" }, { second.status, third.status, kept.status })
+            assert.equal(store:get(third.run_id).error, third.error)
+            assert.is_true(third.abort_event:is_set())
+            assert.equal(second, manager:get(second.run_id))
+          end)
+      end
     end
 
     it("FAMILY-2: with `final` starts whatever became of it, once that has settled", function()
@@ -95,6 +145,8 @@ support.each_store(function(open, backend)
       finish(final, "error")
       local late = assert(manager:create("t", { after = { final } }))
       assert.same({ "error", "dependency_failed" }, { late.status, late.error_code })
+      assert.matches(final, late.error, 1, true)
+      assert.equal(store:get(late.run_id).error, late.error)
       assert.equal("error", status(late.run_id))
       assert.same({}, store:verify())
     end)
@@ -118,6 +170,16 @@ support.each_store(function(open, backend)
       assert.same({ a, b, late }, { claimed(), claimed(), claimed() })
       finish(a)
       finish(b, "error")
+      assert.equal(sum, claimed())
+    end)
+
+    it("FAMILY-4: after a batch does not wait for what a dispatcher calls the same", function()
+      assert(store:put("m", { thread_id = "keel.machine/m", operation_kind = "dispatch", batch_id = "B" }))
+      support.refused("not_found", manager:create("t", { after = { { batch_id = "B" } } }))
+      local a = create { batch_id = "B" }
+      local sum = create { after = { { batch_id = "B" } } }
+      assert.equal(a, claimed())
+      finish(a)
       assert.equal(sum, claimed())
     end)
 

@@ -250,6 +250,55 @@ support.each_store(function(open)
       assert.equal("*", answer.reasons[5].name)
     end)
 
+    it("GATE-3: whose time is over holds up nobody who wants the same, before or behind it", function()
+      free("a", { slots = gpu(9), deadline = 5 })
+      local second = free("b", { slots = gpu(9) })
+      clock.advance(6)
+      assert.equal(second.run_id, claimed())
+      none()
+      local third = free("c", { slots = gpu(9) })
+      assert.equal(third.run_id, claimed())
+      none()
+    end)
+
+    it("GATE-3: whose time is over on a paused thread holds up nobody who comes behind it", function()
+      free("t", { deadline = 5 })
+      assert(manager:pause "thread:t")
+      clock.advance(6)
+      none()
+      local second = free "t"
+      none()
+      assert(manager:resume "thread:t")
+      assert.equal(second.run_id, claimed())
+    end)
+
+    it("GATE-8: of a rate that is paused makes nobody look before it is resumed", function()
+      local mail = { { name = "mail", max = 2, per = 10 } }
+      local run = free("a", { rates = mail })
+      assert(manager:pause "mail")
+      none()
+      assert(manager:set_limit("mail", { reason = "looked at" }))
+      assert.is_nil(manager:next_due())
+      assert(manager:resume "mail")
+      assert.equal(run.run_id, claimed())
+    end)
+
+    it("GATE-2: can be put again as it is, whatever has become of it", function()
+      local owned = { slots = gpu(9), rates = { { name = "mail", max = 9, per = 10 } } }
+      local run = assert(manager:create("t", owned))
+      local function again() return store:put(run.run_id, store:get(run.run_id)) end
+      assert(again())
+      assert.equal("started", manager:try_start(run.run_id))
+      assert(again())
+      assert(manager:cancel(run.run_id))
+      assert.is_true(store:get(run.run_id).finalizing)
+      assert(again())
+      assert(manager:settle(run.run_id))
+      assert(again())
+      assert.equal("interrupted", store:get(run.run_id).status)
+      assert.same({}, store:verify())
+    end)
+
     it("GATE-2: cannot be started past the gate", function()
       local run = assert(manager:create("t", { slots = gpu(1) }))
       local err = support.refused("invalid_transition", manager:set_status(run.run_id, "running"))
@@ -319,6 +368,79 @@ support.each_store(function(open)
       assert(manager:set_limit("nobody uses it", { max = 1 }))
     end)
   end)
+end)
+
+describe("[#sqlite] What is kept of slots and rates", function()
+  after_each(support.clean_up)
+
+  local path, store, clock
+  before_each(function()
+    path, clock = support.path(), support.clock()
+    store = support.open(path, { durability = "off", clock = clock.read })
+  end)
+
+  -- What sqlite3 says, nil when there is none.
+  local function ask(sql)
+    local sqlite <close> = assert(io.popen(("sqlite3 '%s' \"%s\" 2>&1"):format(path, sql)))
+    local said = sqlite:read "l"
+    return said and not said:find "not found" and said or nil
+  end
+  local function counts()
+    return ask "SELECT (SELECT count(*) FROM starts) || ' ' || (SELECT count(*) FROM windows)"
+  end
+  local function start(name, per)
+    assert(store:put(name, { thread_id = name, claimable = true, rates = { { name = name, max = 9, per = per } } }))
+    assert.equal(name, assert(store:claim_next()).run_id)
+    assert(store:update_status(name, "success"))
+  end
+
+  it("GATE-8: goes with the ticks when nobody counts it any more", function()
+    local manager = support.manager(store)
+    for i = 1, 100 do start("r" .. i, 10) end
+    if not counts() then return pending "there is no sqlite3 to look with" end
+    assert.equal("100 100", counts())
+    clock.advance(9)
+    for _ = 1, 3 do assert(manager:tick()) end
+    assert.equal("100 100", counts())
+    clock.advance(1)
+    for _ = 1, 3 do assert(manager:tick()) end
+    assert.equal("0 0", counts())
+    start("r101", 10)
+    assert.equal("1 1", counts())
+  end)
+
+  it("GATE-8: stays as long as somebody waits for it, and goes when it is pruned and out of its window", function()
+    start("short", 10)
+    start("long", 100)
+    assert(store:put("next", { thread_id = "t", claimable = true, rates = { { name = "short", max = 1, per = 20 } } }))
+    clock.advance(15)
+    if not counts() then return pending "there is no sqlite3 to look with" end
+    assert(store:prune { before = 0 })
+    assert.equal("2 2", counts())
+    assert.is_nil((store:claim_next()))
+    clock.advance(5)
+    assert(store:prune { before = 0 })
+    assert.equal("1 2", counts())
+    assert.equal("next", assert(store:claim_next()).run_id)
+  end)
+
+  for what, sql in pairs {
+    ["holds less than nothing"] = "UPDATE holds SET max = -5",
+    ["has a limit below nothing"] = "INSERT INTO limits (name, max, paused) VALUES ('gpu', -5, 0)",
+    ["wants less than nothing"] = "UPDATE runs SET slots = '-7 gpu' WHERE run_id = 'b'",
+    ["wants no number"] = "UPDATE runs SET slots = 'many gpu' WHERE run_id = 'b'",
+  } do
+    it("GATE-2: is store_corrupt where a row " .. what, function()
+      local gpu = { { name = "gpu", max = 5 } }
+      assert(store:put("a", { thread_id = "a", claimable = true, slots = gpu }))
+      assert.equal("a", assert(store:claim_next()).run_id)
+      assert(store:put("b", { thread_id = "b", claimable = true, slots = gpu }))
+      if not ask "SELECT 1" then return pending "there is no sqlite3 to do damage with" end
+      ask(sql)
+      support.refused("store_corrupt", store:gate "b")
+      support.refused("store_corrupt", store:claim_next())
+    end)
+  end
 end)
 
 describe("[#sqlite] Slots among processes", function()

@@ -208,6 +208,7 @@ CREATE TABLE edges (
 	PRIMARY KEY (source, dependent, wanted)
 );
 CREATE INDEX edges_of_dependent ON edges (dependent, source);
+CREATE INDEX edges_of_batch ON edges (batch_id, dependent, source) WHERE batch_id IS NOT NULL;
 
 CREATE TABLE resolving (
 	source  bigint PRIMARY KEY,

@@ -217,6 +217,7 @@ CREATE TABLE edges (
 	PRIMARY KEY (source, dependent, wanted)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX edges_of_dependent ON edges (dependent, source);
+CREATE INDEX edges_of_batch ON edges (batch_id, dependent, source) WHERE batch_id IS NOT NULL;
 
 -- Sources whose edges are to be worked off. status: what they came to; settled: 1: their edges go.
 CREATE TABLE resolving (

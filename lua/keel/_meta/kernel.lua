@@ -958,6 +958,13 @@ function Operations:verify() end
 ---@return keel.Error? err
 function Operations:backup(path) end
 
+--- Works off some of what is left when nobody comes by: dependents of runs that have ended, where these were more than
+--- a transaction takes, and starts of rates that nobody counts any more. Ticks do it. Fails with busy in a transaction.
+---@param place? string where the last call said to go on
+---@return string? place where the next one goes on
+---@return keel.Error? err
+function Operations:catch_up(place) end
+
 --- Copies the store as it is now into another place: a file that is not there yet, or a schema on a server that is not
 --- there or is empty. It may be of another kind. The copy is a store of its own: another epoch, no sessions. Blocks the
 --- thread. `anyway` copies what is in flight, too: what somebody has there is an orphan in the copy.

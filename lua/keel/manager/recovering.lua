@@ -10,6 +10,14 @@ local retention = require "keel.manager.retention"
 
 local TICK_PAGE = 64 -- runs that one tick looks at for recovery
 
+-- What is left in the store when nobody comes by; a store in other clothes may have none of it.
+local function catch_up(self)
+  if not self.client:has "catch_up" then return nil end
+  local place, err = self.client:call("catch_up", self.caught_up)
+  self.caught_up = place
+  return err
+end
+
 local function sweep_context(self, options)
   return self.context:for_sweep(options, function(run, context, recovered)
     return clearing.clear_way(self, run, context, recovered)
@@ -21,7 +29,7 @@ local function records_of(self, ids)
   local records, failure = {}, nil
   for _, run_id in ipairs(ids) do
     local record, err = reading.get(self, run_id)
-    if record and not record.store_only then self.writer:refresh(record) end
+    if record and not record.store_only then self.writer:refresh(record) else self.writer:follow(run_id) end
     records[#records + 1] = record
     failure = failure or err
   end
@@ -57,7 +65,7 @@ function Recovering:tick(options)
   report.recovered = records_of(self, ids)
   occurrences.work_off(self, report)
   self.ticked, self.behind, self.undone = began, report.behind, report.undone ~= nil
-  failure = failure or err or report.undone or retention.work_off(self)
+  failure = failure or err or report.undone or catch_up(self) or retention.work_off(self)
   report.behind, report.undone = nil, nil
   return report, failure
 end
