@@ -98,6 +98,11 @@ struct keel_stats {
 	int64_t runs;
 	int64_t pending_runs;
 	int64_t running_runs;
+	int64_t delayed_runs; /* of the pending ones: not due when they were last looked at */
+	int64_t blocked_runs; /* likewise: wait for other runs */
+	int64_t limited_runs; /* likewise: are due, and want slots or rates */
+	int64_t limits;       /* names for which something is set */
+	int64_t pauses;       /* names that are paused, of these */
 	int64_t runtimes;
 	int64_t workers;
 	int64_t active_workers;
@@ -108,6 +113,9 @@ struct keel_stats {
 	int64_t sessions; /* rows: those that have died and are not tidied away, too */
 	int64_t event_low_water;
 	int64_t event_high_water; /* events are what lies between, both included */
+	/* The pending run whose time came first of all; "": there is none. It has waited for so long. */
+	char oldest_waiting[KEEL_ID_MAX + 1];
+	int64_t oldest_waiting_us;
 };
 
 /* Counts what there is, in one picture. Takes time in proportion to the rows, of the smallest index of each sort. */

@@ -166,11 +166,21 @@ static int op_stats(lua_State *L, struct keel_store *store, struct keel_error *e
 	struct keel_stats stats;
 	if (keel_store_stats(store, &stats, err) != KEEL_OK)
 		return -1;
-	lua_createtable(L, 0, 15);
+	lua_createtable(L, 0, 22);
 	keel_lua_set_integer(L, "bytes", stats.bytes);
 	keel_lua_set_integer(L, "runs", stats.runs);
 	keel_lua_set_integer(L, "pending_runs", stats.pending_runs);
 	keel_lua_set_integer(L, "running_runs", stats.running_runs);
+	keel_lua_set_integer(L, "delayed_runs", stats.delayed_runs);
+	keel_lua_set_integer(L, "blocked_runs", stats.blocked_runs);
+	keel_lua_set_integer(L, "limited_runs", stats.limited_runs);
+	keel_lua_set_integer(L, "limits", stats.limits);
+	keel_lua_set_integer(L, "pauses", stats.pauses);
+	if (stats.oldest_waiting[0]) {
+		keel_lua_set_word(L, "oldest_waiting", stats.oldest_waiting);
+		keel_lua_push_seconds(L, stats.oldest_waiting_us);
+		lua_setfield(L, -2, "oldest_waiting_age");
+	}
 	keel_lua_set_integer(L, "runtimes", stats.runtimes);
 	keel_lua_set_integer(L, "workers", stats.workers);
 	keel_lua_set_integer(L, "active_workers", stats.active_workers);

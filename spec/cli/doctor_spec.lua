@@ -118,6 +118,67 @@ describe("keel doctor", function()
     assert.same({ "left" }, findings(run).unclaimed.run_ids)
   end)
 
+  describe("of what runs wait for", function()
+    local run, store, manager, clock
+    before_each(function()
+      local path
+      run, path = command.on_store()
+      clock = keel.testing.clock(os.time() - 7200)
+      store = support.open(path, { clock = clock.read, monotonic = clock.read })
+      manager = support.manager(store)
+    end)
+
+    it("GATE-7: finds what has been paused for long, since when, why, and who waits", function()
+      assert(manager:pause("gpu", { reason = "driver update" }))
+      assert(manager:pause "thread:night")
+      local since = store:now()
+      clock.advance(7000)
+      assert(manager:pause("*"))
+      assert(manager:create("t", { claimable = true, slots = { { name = "gpu", max = 1 } } }))
+      local finding = findings(run).paused
+      assert.same({ "thread:night", 0 }, { finding.name, finding.count }) -- the last that was found
+      local text = run("doctor").output
+      assert.is_truthy(text:find("gpu is paused since " .. since .. " (driver update): 1 run waits", 1, true), text)
+      assert.is_truthy(text:find("resume it: runs:resume 'gpu'", 1, true))
+      assert.is_nil(text:find("everything is paused", 1, true))
+      assert(manager:resume "gpu")
+      assert(manager:resume "thread:night")
+      assert.is_nil(findings(run).paused)
+    end)
+
+    it("finds limits of 0, set or of runs' own, and who waits for them", function()
+      local mine = { claimable = true, slots = { { name = "gpu", max = 4 } } }
+      local one = assert(manager:create("t", mine)).run_id
+      local two = assert(manager:create("u", mine)).run_id
+      local never = assert(manager:create("v", { claimable = true, rates = { { name = "api", max = 0, per = 5 } } }))
+      assert.is_nil(findings(run).no_place)
+      assert(manager:set_limit("gpu", { max = 0 }))
+      local found = findings(run)
+      assert.same({ { one, two }, "gpu" }, { found.no_place.run_ids, found.no_place.name })
+      assert.is_truthy(found.no_place.message:find("2 runs wait for 'gpu', which has no place (max 0)", 1, true))
+      assert.is_truthy(found.no_place.advice:find("set_limit 'gpu'", 1, true))
+      assert.same({ { never.run_id }, "api" }, { found.no_start.run_ids, found.no_start.name })
+      assert.is_truthy(found.no_start.message:find("with which nothing may start", 1, true))
+      assert(manager:set_limit("api", { max = 5, per = 1 }))
+      assert(manager:set_limit("gpu", { max = 1 }))
+      assert.same({}, { findings(run).no_place, findings(run).no_start })
+    end)
+
+    it("FAMILY-1: finds who waits, over others, for a run that does not get on, and says why", function()
+      local source = assert(manager:create("t", { claimable = true, slots = { { name = "gpu", max = 0 } } })).run_id
+      local middle = assert(manager:create("u", { claimable = true, after = { source } })).run_id
+      local last = assert(manager:create("v", { claimable = true, after = { middle } })).run_id
+      local finding = findings(run).stuck_source
+      assert.same({ source, { middle, last } }, { finding.source, finding.run_ids })
+      assert.is_truthy(finding.message:find("which waits for 'gpu', of which it never gets one", 1, true))
+      assert.is_truthy(finding.advice:find("keel runs cancel " .. source, 1, true))
+      assert(manager:set_limit("gpu", { max = 1 }))
+      assert.is_truthy(findings(run).stuck_source.message:find("which nobody claims", 1, true))
+      assert.equal(source, manager:claim_next().run_id)
+      assert.is_nil(findings(run).stuck_source)
+    end)
+  end)
+
   describe("of handlers", function()
     local run, store, clock
     before_each(function()

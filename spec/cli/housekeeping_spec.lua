@@ -103,9 +103,12 @@ describe("keel stats", function()
     local text = run("stats").output
     assert.is_truthy(text:find("\nruns +1\npending runs +1\nrunning runs +0\n"))
     assert.is_truthy(text:find("\nalive sessions +1\n"))
+    assert.is_truthy(text:find("\noldest waiting +a\noldest waiting age +[%d.]+s\nlimits +0\npauses +0\n"))
     local object = json.decode(run("stats", "--json").output)
     local expected = store:stats()
     expected.alive_sessions, expected.path = 1, store:path()
+    assert.is_true(object.oldest_waiting_age <= expected.oldest_waiting_age)
+    expected.oldest_waiting_age = object.oldest_waiting_age
     assert.same(expected, object)
   end)
 end)

@@ -78,9 +78,31 @@ describe("keel top --once", function()
     assert.equal("[]", keel.json.encode(shot.ended))
     keel.open(path .. ".empty"):close()
     shot = keel.json.decode(run("top", "--json", "--store", path .. ".empty").output)
-    for _, name in ipairs { "runs", "threads", "ended", "sessions" } do
+    for _, name in ipairs { "runs", "threads", "ended", "sessions", "limits" } do
       assert.equal("[]", keel.json.encode(shot[name]), name)
     end
+  end)
+
+  it("GATE-7: shows limits, what is paused, and what runs wait for", function()
+    local runs = manager()
+    local holder = started(runs, "a", { slots = { { name = "gpu", max = 1 } } })
+    local waiting = assert(runs:create("b", { slots = { { name = "gpu", max = 1 } } }))
+    assert(runs:create("c", { after = { holder.run_id } }))
+    assert(runs:create("d", { claimable = true }))
+    assert(runs:set_limit("api", { max = 5, per = 60 }))
+    assert(runs:pause("thread:d", { reason = "driver update" }))
+    local output = run("top").output
+    assert.is_truthy(output:find "\n +pending +[%x-]+ +b +[%d.]+s +tester +slot gpu\n")
+    assert.is_truthy(output:find "\n +pending +[%x-]+ +c +[%d.]+s +tester +after [%x-]+…\n")
+    assert.is_truthy(output:find "\n +pending +[%x-]+ +d +[%d.]+s +anybody +paused thread:d\n")
+    assert.is_truthy(output:find "\napi +5 in 60s +0 +0\n")
+    assert.is_truthy(output:find "\ngpu +1 +1\n")
+    assert.is_truthy(output:find "\nthread:d +0 +1 +paused +driver update\n")
+    local shot = keel.json.decode(run("top", "--json").output)
+    assert.same({ waiting.run_id, "slot", "gpu", holder.run_id }, { shot.runs[2].run_id, shot.runs[2].waits_for,
+      shot.runs[2].waits_for_name, shot.runs[2].waits_for_run })
+    assert.same({ "gpu", 1, 1, false }, { shot.limits[2].name, shot.limits[2].holding, shot.limits[2].waiting,
+      shot.limits[2].paused })
   end)
 
   it("reads no more than the limit", function()

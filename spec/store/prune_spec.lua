@@ -272,10 +272,31 @@ support.each_store(function(open)
     assert(store:prune { keep_last = 3 })
     local stats = assert(store:stats())
     assert.is_true(stats.bytes > 0 and stats.bytes % 1024 == 0)
-    stats.bytes = nil
-    assert.same({ runs = 3, pending_runs = 1, running_runs = 1, runtimes = 1, workers = 2, active_workers = 1,
-      transcript_entries = 2, diagnostics = 2, leases = 1, schedules = 1, sessions = 1, events = 3,
-      event_low_water = 10, event_high_water = 12 }, stats)
+    assert.same({ "p", "number" }, { stats.oldest_waiting, type(stats.oldest_waiting_age) })
+    stats.bytes, stats.oldest_waiting, stats.oldest_waiting_age = nil, nil, nil
+    assert.same({ delayed_runs = 0, blocked_runs = 0, limited_runs = 0, limits = 0, pauses = 0, runs = 3,
+      pending_runs = 1, running_runs = 1, runtimes = 1, workers = 2, active_workers = 1, transcript_entries = 2,
+      diagnostics = 2, leases = 1, schedules = 1, sessions = 1, events = 3, event_low_water = 10,
+      event_high_water = 12 }, stats)
+  end)
+
+  it("counts what waits, and says which run has waited for longest, and for how long", function()
+    assert.is_nil(store:stats().oldest_waiting)
+    assert(store:put("later", { thread_id = "t", claimable = true, scheduled_at = 60 }))
+    clock.advance(5)
+    assert(store:put("first", { thread_id = "t", claimable = true }))
+    assert(store:put("after", { thread_id = "t", claimable = true, after = { "first" } }))
+    assert(store:put("limited", { thread_id = "t", claimable = true, slots = { { name = "gpu", max = 1 } } }))
+    assert(store:set_limit("gpu", { max = 2 }))
+    assert(store:pause "*")
+    clock.advance(7.5)
+    local stats = assert(store:stats())
+    assert.same({ 4, 1, 1, 1, 2, 1 }, { stats.pending_runs, stats.delayed_runs, stats.blocked_runs, stats.limited_runs,
+      stats.limits, stats.pauses })
+    assert.same({ "first", 7.5 }, { stats.oldest_waiting, stats.oldest_waiting_age })
+    assert(store:delete "first")
+    clock.advance(100)
+    assert.same({ "limited", 107.5 }, { store:stats().oldest_waiting, store:stats().oldest_waiting_age })
   end)
 end)
 

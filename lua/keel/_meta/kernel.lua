@@ -998,9 +998,11 @@ function Operations:write_back() end
 function Operations:prune_step(options) end
 
 --- How much there is of everything. Takes time in proportion to the rows.
----@return { bytes: integer, runs: integer, pending_runs: integer, running_runs: integer, runtimes: integer,
---- workers: integer, active_workers: integer, transcript_entries: integer, diagnostics: integer, leases: integer,
---- schedules: integer, sessions: integer, events: integer, event_low_water: integer, event_high_water: integer }? stats
+---@return { bytes: integer, runs: integer, pending_runs: integer, running_runs: integer, delayed_runs: integer,
+--- blocked_runs: integer, limited_runs: integer, oldest_waiting?: string, oldest_waiting_age?: number, limits: integer,
+--- pauses: integer, runtimes: integer, workers: integer, active_workers: integer, transcript_entries: integer,
+--- diagnostics: integer, leases: integer, schedules: integer, sessions: integer, events: integer,
+--- event_low_water: integer, event_high_water: integer }? stats
 ---@return keel.Error? err
 function Operations:stats() end
 

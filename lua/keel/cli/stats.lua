@@ -2,9 +2,13 @@
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 
-local order = { "path", "bytes", "runs", "pending_runs", "running_runs", "runtimes", "workers", "active_workers",
+local order = { "path", "bytes", "runs", "pending_runs", "running_runs", "delayed_runs", "blocked_runs", "limited_runs",
+  "oldest_waiting", "oldest_waiting_age", "limits", "pauses", "runtimes", "workers", "active_workers",
   "transcript_entries", "diagnostics", "leases", "schedules", "sessions", "alive_sessions", "events", "event_low_water",
   "event_high_water" }
+
+-- How a figure is shown that is no plain number.
+local shown = { bytes = output.size, oldest_waiting_age = function(age) return age and output.duration(age) end }
 
 return {
   about = "Counts what is in the store. It takes time in proportion.",
@@ -23,7 +27,7 @@ return {
     if given.json then return output.json(stats) end
     local rows = {}
     for i, name in ipairs(order) do
-      rows[i] = { (name:gsub("_", " ")), name == "bytes" and output.size(stats.bytes) or stats[name] }
+      rows[i] = { (name:gsub("_", " ")), shown[name] and shown[name](stats[name]) or stats[name] }
     end
     output.fields(rows)
   end,

@@ -1,5 +1,6 @@
 --- What can be wrong with what is in flight: owners that are gone or stuck, times that have passed, work nobody takes.
 local Handlers = require "keel.cli.doctor.handlers"
+local Waits = require "keel.cli.doctor.waits"
 local kernel = require "keel.kernel"
 local output = require "keel.cli.output"
 local policies = require "keel.policy"
@@ -81,7 +82,7 @@ local kinds = {
 }
 
 -- Reads what is in flight, page by page. Returns lists of runs by kind, and how many are pending on each thread.
-local function collect(store, sessions, now, handlers)
+local function collect(store, sessions, now, handlers, waits)
   local stored, err = store:reconciler()
   if err then return nil, err end
   local found, pending, after = {}, {}, nil
@@ -91,6 +92,7 @@ local function collect(store, sessions, now, handlers)
     for _, run in ipairs(rows) do
       local kind = kind_of(store, run, sessions, now, stored)
       handlers:note(run, now)
+      waits:note(run, now)
       if kind then
         found[kind] = found[kind] or {}
         table.insert(found[kind], run)
@@ -157,14 +159,34 @@ local function without(runs, reported)
   return rest[1] and rest
 end
 
+-- What kinds of findings come to for who waits for such a run.
+local stuck_by = {
+  orphans = "is left by a process that is gone",
+  unknown_reconciler = "is left by a process that is gone",
+  undecided = "may be left by a process that is gone",
+  stopped = "is of a process that is stopped",
+  not_stopping = "was asked to stop, and goes on",
+  unclaimed = "nobody claims",
+}
+
+-- Of runs that do not get on, why.
+local function why_stuck(found, reported)
+  local stuck = {}
+  for kind, words in pairs(stuck_by) do
+    for _, run in ipairs(found[kind] or {}) do stuck[run.run_id] = words end
+  end
+  for run_id in pairs(reported) do stuck[run_id] = stuck_by.unclaimed end
+  return stuck
+end
+
 ---@param store keel.Store
 ---@param findings table
 return function(store, findings)
   local now = store:now()
   local sessions, err = sessions_of(store)
-  local handlers = Handlers.new()
+  local handlers, waits = Handlers.new(), Waits.new()
   local found, pending, stored, reported
-  if sessions then found, pending, stored = collect(store, sessions, now, handlers) end
+  if sessions then found, pending, stored = collect(store, sessions, now, handlers, waits) end
   if found then
     reported, err = handlers:report(store, findings, now)
     found.unclaimed = without(found.unclaimed, reported)
@@ -185,4 +207,5 @@ return function(store, findings)
         { count = #runs, run_ids = kernel.array(ids), reconcilers = reconcilers and kernel.array(reconcilers) })
     end
   end
+  waits:report(store, findings, now, why_stuck(found, reported))
 end

@@ -42,9 +42,30 @@ local function thread_rows(shot, names)
   return rows
 end
 
+-- What a run waits for, in a few words.
+local function waits_for(shot, run)
+  local gate = run.waits_for
+  if not gate then return "" end
+  if run.startable_at then return ("%s %s"):format(gate, output.duration(output.between(shot.at, run.startable_at))) end
+  local what = run.waits_for_name or gate == "after" and run.waits_for_run
+  return short(what and ("%s %s"):format(gate, what) or gate)
+end
+
 local function run_row(shot, run, names, mark)
   return { mark, run.status, run.run_id, short(run.thread_id), since(shot, run.started_at or run.created_at),
-    short(run.claimable and "anybody" or owner_of(run, names)), describe.what(run) }
+    short(run.claimable and "anybody" or owner_of(run, names)), waits_for(shot, run), describe.what(run) }
+end
+
+-- What is set for a name, in a few words: 4, 10 in 60s, paused.
+local function limit_rows(shot)
+  local rows = {}
+  for i, limit in ipairs(shot.limits) do
+    local set = limit.max and tostring(limit.max) or ""
+    if limit.max and limit.per then set = ("%s in %s"):format(set, output.duration(limit.per)) end
+    rows[i] = { short(limit.name), set, limit.holding, limit.waiting, limit.paused and "paused" or "",
+      limit.reason or "" }
+  end
+  return rows
 end
 
 local function session_rows(shot)
@@ -66,7 +87,8 @@ local function ended_rows(shot)
 end
 
 local thread_titles = { "~THREAD", ">RUNNING", ">WAITING", "?>AGE", "?>QUEUED", "OWNER" }
-local run_titles = { " ", "STATUS", "<RUN", "~THREAD", "?>FOR", "?~OWNER", "WHAT" }
+local run_titles = { " ", "STATUS", "<RUN", "~THREAD", "?>FOR", "?~OWNER", "?WAITS FOR", "WHAT" }
+local limit_titles = { "~NAME", "LIMIT", ">HELD", ">WAITING", "?STATE", "REASON" }
 local ended_titles = { "ENDED", "<RUN", "~THREAD", "?>AGO", "?>TOOK", "WHAT" }
 local session_titles = { ">SESSION", ">PID", "PROCESS", "?>RUNNING", "?>WAITING", "?>UP", "NAME" }
 
@@ -101,9 +123,11 @@ function draw.lines(shot, columns, height, selected)
   local names = {}
   for _, session in ipairs(shot.sessions) do names[session.session_id] = session.owner end
   local threads, sessions, ended = thread_rows(shot, names), session_rows(shot), ended_rows(shot)
-  local room = height and math.max(height - 2 - 4 * 3, 4) or math.huge -- a title, an empty line and "more" a block
-  local rows = height and share(room, { #threads, #shot.runs, #ended, #sessions }) or
-    { #threads, #shot.runs, #ended, #sessions }
+  local limits = limit_rows(shot)
+  local blocks = #limits > 0 and 5 or 4
+  local room = height and math.max(height - 2 - blocks * 3, 4) or math.huge -- a title, an empty line, "more" a block
+  local needs = { #threads, #shot.runs, #ended, #sessions, #limits }
+  local rows = height and share(room, needs) or needs
   local runs, first = {}, 1
   for i, run in ipairs(shot.runs) do
     if run.run_id == selected then first = math.max(1, i - rows[2] + 1) end -- so that it is seen
@@ -114,8 +138,9 @@ function draw.lines(shot, columns, height, selected)
   end
   local title, counts = head(shot)
   local lines = { output.paint(width.cut(title, columns), "bold"), width.cut(counts, columns) }
-  for i, part in ipairs { { thread_titles, threads }, { run_titles, runs }, { ended_titles, ended },
-    { session_titles, sessions } } do
+  local parts = { { thread_titles, threads }, { run_titles, runs }, { ended_titles, ended },
+    { session_titles, sessions }, { limit_titles, limits } }
+  for i, part in ipairs(table.move(parts, 1, blocks, 1, {})) do
     lines[#lines + 1] = ""
     table.move(block(part[1], part[2], columns, rows[i]), 1, rows[i] + 2, #lines + 1, lines)
   end

@@ -1,8 +1,11 @@
---- What keel top shows, as a table: one picture of a store, by reads that are bounded whatever is in it.
+--- What keel top shows, as a table: one picture of a store, by reads that are bounded whatever is in it; but who waits
+--- for a name, and who holds it, is counted.
 local kernel = require "keel.kernel"
 local shape = require "keel.cli.shape"
 
-local ENDED = 20 -- of the newest runs, those that have ended
+local ENDED = 20    -- of the newest runs, those that have ended
+local EXPLAINED = 50 -- pending runs, the oldest, of which is said what they wait for
+local NAMES = 100    -- limits
 
 -- What is there of each thread, in the order of its oldest run.
 local function threads_of(runs, alive)
@@ -42,6 +45,22 @@ local function sessions_of(known, runs)
   return sessions
 end
 
+-- What the first pending runs wait for: a name, or a run.
+local function explain(store, shown)
+  local count = 0
+  for _, run in ipairs(shown) do
+    if run.status == "pending" and count < EXPLAINED then
+      count = count + 1
+      local gate, err = store:gate(run.run_id)
+      if err then return err end
+      if gate and gate.gate ~= "open" then
+        run.waits_for, run.waits_for_name, run.waits_for_run = gate.gate, gate.name, gate.run_id
+        run.startable_at = gate.scheduled_at or gate.free_at
+      end
+    end
+  end
+end
+
 --- Reads a picture of the store.
 ---@param store keel.Store
 ---@param limit integer runs in flight that are looked at, the oldest
@@ -71,6 +90,11 @@ return function(store, limit)
   for _, run in ipairs(latest) do
     if run.ended_at then shot.ended[#shot.ended + 1] = shape.fields(run) end
   end
+  err = explain(store, shot.runs)
+  if err then return nil, err end
+  shot.limits, err = store:limits { limit = NAMES }
+  if not shot.limits then return nil, err end
+  kernel.array(shot.limits)
   shot.threads = threads_of(runs, alive)
   shot.sessions = sessions_of(known, runs)
   return shot
