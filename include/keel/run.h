@@ -134,7 +134,7 @@ KEEL_API bool keel_run_status_is_final(enum keel_run_status status);
 	X(HANDLER, handler, ID, CALLER, FIXED)              /* the name of what is to work on it */                    \
 	X(RESULT, result, VALUE, OWNER, WORK)               /* what it came to; up to KEEL_RESULT_MAX bytes */         \
 	X(PROGRESS, progress, JSON, OWNER, WORK)            /* how far it is */                                        \
-	X(PARENT_RUN_ID, parent_run_id, ID, STORE, FIXED)   /* the run that made it */                                 \
+	X(PARENT_RUN_ID, parent_run_id, ID, CALLER, FIXED)  /* the run that made it: it is stopped with that one */    \
 	X(RETRY_OF, retry_of, ID, STORE, FIXED)             /* the run that it is another try of */                    \
 	X(SCHEDULE, schedule, ID, STORE, FIXED)             /* the name of the schedule that made it */                \
 	X(TIMEOUT, timeout, SPAN, CALLER, FIXED)            /* how long an attempt may take */                         \
@@ -341,6 +341,11 @@ enum {
  * A new row without created_at is made now; a change of status obeys the state machine; ended_at and finalizing are for
  * what has ended. `note` is a JSON object that becomes the data of the event of a new row; its data may be NULL. Stamps
  * no session.
+ * The parent of a new run that is in flight must be there and not have been asked to stop: else KEEL_NOT_FOUND, or
+ * KEEL_CONFLICT, with its run_id. When a run is given a cancel_action, by whatever operation, those of its children
+ * that are in flight are stopped with it, all the way down: those that are pending, of this session, or of owners that
+ * are gone are interrupted, the owners of the others are asked. At most 1000 in the same transaction, the rest in
+ * further ones, by the same call, or by keel_store_catch_up when that was in a caller's transaction.
  * A pending run that becomes claimable loses its session, lease and fence: nobody owns it. One that is given a session
  * is claimable no more.
  * What the row has now comes back in *written (NULL: not wanted): of a new row everything, as reading it would give it,
@@ -655,6 +660,12 @@ KEEL_API enum keel_code keel_run_claim_for_takeover(struct keel_store *store, st
  * is, on the handle's monotonic clock: nothing that happens to the wall clock takes a run from an owner that renews. */
 KEEL_API enum keel_code keel_run_lease_left(struct keel_store *store, struct keel_text run_id, int64_t *left_us,
 											struct keel_error *err);
+
+/* The runs of this session that the last operation has changed besides the one that it was about, or that the caller's
+ * last transaction has if it was committed: dependents that failed, children that were stopped. Who keeps records of
+ * runs reads these again. Takes them: each is told once. Ids, one a line, borrowed until the next operation; data NULL:
+ * there are none. */
+KEEL_API struct keel_text keel_run_take_changed(struct keel_store *store);
 
 /* Asks the owner of an in-flight run to stop it with `action` ("interrupt" or "rollback"). The first request wins for
  * ever: *winner is the action that holds (static text). A run that waits to be claimed, which has no owner, is

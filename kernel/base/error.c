@@ -57,6 +57,19 @@ enum keel_code keel_fail(struct keel_error *err, enum keel_code code, const char
 	return code;
 }
 
+enum keel_code keel_fail_run(struct keel_error *err, enum keel_code code, struct keel_text run_id, const char *format,
+							 ...)
+{
+	if (err) {
+		va_list args;
+		va_start(args, format);
+		fill(err, code, format, args);
+		va_end(args);
+		snprintf(err->run_id, sizeof err->run_id, "%.*s", (int)run_id.size, run_id.data);
+	}
+	return code;
+}
+
 enum keel_code keel_fail_field(struct keel_error *err, const char *field, const char *format, ...)
 {
 	if (err) {

@@ -3,6 +3,7 @@
 #define KEEL_BASE_ERROR_H
 
 #include <keel/error.h>
+#include <keel/value.h>
 
 /* Each writes *err (unless NULL) and returns the code, so that `return keel_fail(...)` reads well. */
 enum keel_code keel_fail(struct keel_error *err, enum keel_code code, const char *format, ...)
@@ -11,6 +12,10 @@ enum keel_code keel_fail(struct keel_error *err, enum keel_code code, const char
 /* KEEL_INVALID_REQUEST about one input. */
 enum keel_code keel_fail_field(struct keel_error *err, const char *field, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/* The same as keel_fail about a run that another one names. */
+enum keel_code keel_fail_run(struct keel_error *err, enum keel_code code, struct keel_text run_id, const char *format,
+							 ...) __attribute__((format(printf, 4, 5)));
 
 /* KEEL_LIMIT_TOO_LARGE about one input. */
 enum keel_code keel_fail_limit(struct keel_error *err, const char *field, int64_t requested, int64_t max);

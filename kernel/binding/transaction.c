@@ -54,7 +54,8 @@ int keel_lua_store_begin(lua_State *L)
 	return results >= 0 ? results : keel_lua_fail(L, &err);
 }
 
-/* tx:commit(): true when all of it is durable. On failure all of it is undone. */
+/* tx:commit(): true when all of it is durable; and a list of the runs of this session that were changed besides those
+ * that it was about, if there are any. On failure all of it is undone. */
 static int transaction_commit(lua_State *L)
 {
 	struct keel_error err;
@@ -63,8 +64,11 @@ static int transaction_commit(lua_State *L)
 	tx->over = true;
 	if (keel_store_commit(store->store, &err) != KEEL_OK)
 		return keel_lua_fail(L, &err);
+	struct keel_text changed = keel_run_take_changed(store->store);
 	lua_pushboolean(L, 1);
-	return 1;
+	if (changed.data)
+		keel_lua_push_changed(L, changed);
+	return changed.data ? 2 : 1;
 }
 
 /* tx:rollback(), tx:close(): undoes all of it. Safe to call again, and after commit, when it does nothing. */

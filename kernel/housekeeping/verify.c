@@ -133,6 +133,16 @@ static const struct {
 	{KEEL_STORE_CORRUPT, "something waits for a run that has settled: at",
 	 "SELECT source FROM edges WHERE source NOT IN (SELECT seq FROM live) AND source NOT IN (SELECT source FROM"
 	 " resolving)"},
+	{KEEL_STORE_CORRUPT, "it is not found as a child of its parent, or is one no more: run",
+	 "SELECT run_id " KEEL_RUN_FROM "WHERE (r.parent_run_id IS NOT NULL AND coalesce(l.status, 9) < 2 AND"
+	 " l.cancel_action IS NULL) <> (r.seq IN (SELECT seq FROM children)) UNION SELECT run_id FROM runs r JOIN"
+	 " children c ON c.seq = r.seq WHERE c.parent_run_id <> coalesce(r.parent_run_id, '')"},
+	{KEEL_STORE_CORRUPT, "a child is there without a run: at",
+	 "SELECT seq FROM children WHERE seq NOT IN (SELECT seq FROM runs)"},
+	{KEEL_STORE_CORRUPT, "it goes on although its parent was stopped: run",
+	 "SELECT (SELECT run_id FROM runs WHERE seq = c.seq) " KEEL_RUN_FROM "JOIN children c ON c.parent_run_id = r.run_id"
+	 " WHERE coalesce(l.cancel_action, o.cancel_action) IS NOT NULL AND r.seq NOT IN (SELECT source FROM resolving"
+	 " WHERE cancelled IS NOT NULL)"},
 	{KEEL_STORE_CORRUPT, "a slot is held, or waited for, by nobody who could: at",
 	 "SELECT h.seq FROM holds h LEFT JOIN runs r ON r.seq = h.seq LEFT JOIN live l ON l.thread_id = r.thread_id AND"
 	 " l.seq = r.seq WHERE l.seq IS NULL OR (h.state = 1) <> (l.status > 0)"},

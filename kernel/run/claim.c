@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "run/changed.h"
 #include "run/change.h"
 #include "run/gate.h"
 #include "run/line.h"
@@ -344,6 +345,7 @@ enum keel_code keel_run_claim_next(struct keel_store *store, const struct keel_c
 {
 	struct claiming claiming = {.store = store, .asked = claim};
 	list->count = 0;
+	keel_changed_begin(store);
 	enum keel_code code = check_claim(claim, err);
 	/* What was parked stays parked: the next transaction goes on. */
 	while (code == KEEL_OK && !claiming.run_id.data && !claiming.over) {

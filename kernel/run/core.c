@@ -45,6 +45,7 @@
 	X(RATES, "rates")                                                                                                  \
 	X(USER_ID, "user_id")                                                                                              \
 	X(BATCH_ID, "batch_id")                                                                                            \
+	X(PARENT_RUN_ID, "r.parent_run_id")                                                                                \
 	X(DEPENDED, "CASE WHEN EXISTS (SELECT 1 FROM edges) THEN EXISTS (SELECT 1 FROM edges WHERE source = r.seq) END")   \
 	X(PAUSES, "EXISTS (SELECT 1 FROM limits WHERE " KEEL_LIMIT_PAUSED ")")                                             \
 	X(LINES, "CASE WHEN EXISTS (SELECT 1 FROM lines WHERE line > 0) THEN CASE WHEN EXISTS (SELECT 1 FROM lines WHERE " \
@@ -64,13 +65,14 @@ static int64_t time_column(struct keel_statement *select, int column)
 	return keel_column_null(select, column) ? INT64_MIN : keel_column_int(select, column);
 }
 
-/* Most that are asked for are in flight. A row without a state is damage, as what is read of it then shows. */
-static const char *const texts[] = {
-	"SELECT " CORE_COLUMNS(CORE_SQL) "r.run_id FROM runs AS r JOIN live AS s ON s.thread_id = r.thread_id"
-									 " AND s.seq = r.seq WHERE r.run_id = ?1",
-	"SELECT " CORE_COLUMNS(CORE_SQL) "r.run_id FROM runs AS r LEFT JOIN outcomes AS s ON s.seq = r.seq"
-									 " WHERE r.run_id = ?1",
-};
+/* Most that are asked for are in flight. A row without a state is damage, as what is read of it then shows. Who stops
+ * a run asks for its children, too: on a server a question of their own would take a trip of its own. */
+#define CORE_CHILDREN "EXISTS (SELECT 1 FROM children WHERE parent_run_id = ?1) "
+#define CORE_LIVE "FROM runs AS r JOIN live AS s ON s.thread_id = r.thread_id AND s.seq = r.seq WHERE r.run_id = ?1"
+#define CORE_ENDED "FROM runs AS r LEFT JOIN outcomes AS s ON s.seq = r.seq WHERE r.run_id = ?1"
+static const char alone[] = "SELECT " CORE_COLUMNS(CORE_SQL) "r.run_id " CORE_LIVE;
+static const char family[] = "SELECT " CORE_COLUMNS(CORE_SQL) CORE_CHILDREN CORE_LIVE;
+static const char ended[] = "SELECT " CORE_COLUMNS(CORE_SQL) CORE_CHILDREN CORE_ENDED;
 
 /* Fills the core from the row that `select` is at. */
 static enum keel_code fill(struct keel_statement *select, struct keel_text run_id, struct keel_arena **arena,
@@ -85,13 +87,14 @@ static enum keel_code fill(struct keel_statement *select, struct keel_text run_i
 	core->claimable = keel_column_int(select, CORE_CLAIMABLE) != 0;
 	core->started = keel_column_int(select, CORE_STARTED) != 0;
 	/* There is no step behind this one to say that memory ran out for a text, so a missing one has to. */
-	struct keel_text action, thread_id, waits_for, worker_ref, handler, slots, rates, user_id, batch_id;
+	struct keel_text action, thread_id, waits_for, worker_ref, handler, slots, rates, user_id, batch_id, parent_run_id;
 	bool is_read =
 		keel_column_read(select, CORE_CANCEL_ACTION, &action) && keel_column_read(select, CORE_THREAD_ID, &thread_id) &&
 		keel_column_read(select, CORE_WAITS_FOR, &waits_for) &&
 		keel_column_read(select, CORE_WORKER_REF, &worker_ref) && keel_column_read(select, CORE_HANDLER, &handler) &&
 		keel_column_read(select, CORE_SLOTS, &slots) && keel_column_read(select, CORE_RATES, &rates) &&
-		keel_column_read(select, CORE_USER_ID, &user_id) && keel_column_read(select, CORE_BATCH_ID, &batch_id);
+		keel_column_read(select, CORE_USER_ID, &user_id) && keel_column_read(select, CORE_BATCH_ID, &batch_id) &&
+		keel_column_read(select, CORE_PARENT_RUN_ID, &parent_run_id);
 	core->cancel_requested = action.data != NULL;
 	core->rollback = keel_text_is(action, "rollback");
 	core->revision = keel_column_int(select, CORE_REVISION);
@@ -120,45 +123,61 @@ static enum keel_code fill(struct keel_statement *select, struct keel_text run_i
 		!keel_arena_text(arena, waits_for, &core->waits_for) ||
 		!keel_arena_text(arena, worker_ref, &core->worker_ref) || !keel_arena_text(arena, handler, &core->handler) ||
 		!keel_arena_text(arena, slots, &core->slots) || !keel_arena_text(arena, rates, &core->rates) ||
-		!keel_arena_text(arena, user_id, &core->user_id) || !keel_arena_text(arena, batch_id, &core->batch_id))
+		!keel_arena_text(arena, user_id, &core->user_id) || !keel_arena_text(arena, batch_id, &core->batch_id) ||
+		!keel_arena_text(arena, parent_run_id, &core->parent_run_id))
 		code = keel_fail_memory(err);
 	else if (!keel_run_invariant(core))
 		code = keel_fail(err, KEEL_STORE_CORRUPT, "the row of run %.*s is damaged", (int)run_id.size, run_id.data);
 	return code;
 }
 
-static enum keel_code read_begun(struct keel_store *store, struct keel_text run_id, struct keel_statement *select,
-								 struct keel_arena **arena, struct keel_run_core *core, struct keel_error *err)
+static enum keel_code read_begun(struct keel_store *store, struct keel_text run_id, bool is_family,
+								 struct keel_statement *select, struct keel_arena **arena, struct keel_run_core *core,
+								 struct keel_error *err)
 {
 	memset(core, 0, sizeof *core);
+	core->is_family = is_family;
 	enum keel_code code = keel_step(select, &core->found, err);
 	if (code == KEEL_OK && !core->found) {
 		keel_reset(select);
-		code = keel_query(store, texts[1], &select, err, keel_value_text(run_id));
+		code = keel_query(store, ended, &select, err, keel_value_text(run_id));
 		if (code != KEEL_OK)
 			return code;
 		code = keel_step(select, &core->found, err);
 	}
 	if (code == KEEL_OK && core->found)
 		code = fill(select, run_id, arena, core, err);
+	core->has_children = code == KEEL_OK && core->found && is_family && keel_column_int(select, CORE_COUNT) != 0;
 	keel_reset(select);
 	return code;
+}
+
+static enum keel_code read(struct keel_store *store, struct keel_text run_id, bool is_family, struct keel_arena **arena,
+						   struct keel_run_core *core, struct keel_error *err)
+{
+	struct keel_statement *select;
+	memset(core, 0, sizeof *core);
+	enum keel_code code = keel_query(store, is_family ? family : alone, &select, err, keel_value_text(run_id));
+	return code == KEEL_OK ? read_begun(store, run_id, is_family, select, arena, core, err) : code;
 }
 
 enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
 								  struct keel_run_core *core, struct keel_error *err)
 {
-	struct keel_statement *select;
-	memset(core, 0, sizeof *core);
-	enum keel_code code = keel_query(store, texts[0], &select, err, keel_value_text(run_id));
-	return code == KEEL_OK ? read_begun(store, run_id, select, arena, core, err) : code;
+	return read(store, run_id, false, arena, core, err);
+}
+
+enum keel_code keel_run_read_family(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
+									struct keel_run_core *core, struct keel_error *err)
+{
+	return read(store, run_id, true, arena, core, err);
 }
 
 /* Whether a change of a run may concern those of other threads: by what it waits for, by what waits for it, or by the
  * line that it shares. */
 static bool reaches_far(const struct keel_run_core *core)
 {
-	return keel_run_is_limited(core) || core->waits_for.data || core->depended || core->blocked ||
+	return keel_run_is_limited(core) || core->waits_for.data || core->depended || core->blocked || core->has_children ||
 		   (core->claimable && core->handler.data && core->concurrency == 0);
 }
 
@@ -172,7 +191,7 @@ static enum keel_code begin_whole(struct keel_store *store, struct keel_text run
 		return keel_fail_as(err, code, &why);
 	keel_write_end(store, code, false, NULL);
 	code = keel_write_begin(store, err);
-	return code == KEEL_OK ? keel_run_read_core(store, run_id, arena, core, err) : code;
+	return code == KEEL_OK ? read(store, run_id, core->is_family, arena, core, err) : code;
 }
 
 enum keel_code keel_run_cover(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
@@ -182,23 +201,23 @@ enum keel_code keel_run_cover(struct keel_store *store, struct keel_text run_id,
 	KEEL_ASSERT(core->found);
 	enum keel_code code = keel_write_cover(store, core->thread_id, &late, err);
 	if (code == KEEL_OK && late)
-		code = keel_run_read_core(store, run_id, arena, core, err);
+		code = read(store, run_id, core->is_family, arena, core, err);
 	return code == KEEL_OK && reaches_far(core) ? begin_whole(store, run_id, arena, core, err) : code;
 }
 
-enum keel_code keel_run_write_begin(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
-									struct keel_run_core *core, struct keel_error *err)
+enum keel_code keel_run_write_begin(struct keel_store *store, struct keel_text run_id, bool is_family,
+									struct keel_arena **arena, struct keel_run_core *core, struct keel_error *err)
 {
 	const struct keel_sql_scope scope = {.kind = KEEL_SCOPE_RUN, .id = run_id};
 	struct keel_statement *select;
 	enum keel_code code = keel_store_check(store, err);
 	if (code == KEEL_OK)
-		code = keel_query(store, texts[0], &select, err, keel_value_text(run_id));
+		code = keel_query(store, is_family ? family : alone, &select, err, keel_value_text(run_id));
 	if (code == KEEL_OK)
 		code = keel_write_begin_on(store, &scope, select, err);
 	if (code != KEEL_OK)
 		return code;
-	code = read_begun(store, run_id, select, arena, core, err);
+	code = read_begun(store, run_id, is_family, select, arena, core, err);
 	if (code == KEEL_OK && core->found)
 		code = keel_run_cover(store, run_id, arena, core, err);
 	return code == KEEL_OK ? code : keel_write_end(store, code, false, err);
@@ -276,6 +295,7 @@ struct keel_run_core keel_run_core_with(const struct keel_run_core *before, cons
 	TAKE_TEXT(RATES, rates);
 	TAKE_TEXT(USER_ID, user_id);
 	TAKE_TEXT(BATCH_ID, batch_id);
+	TAKE_TEXT(PARENT_RUN_ID, parent_run_id);
 	if (KEEL_RUN_GIVES(delta, CANCEL_ACTION)) {
 		core.cancel_requested = KEEL_RUN_HAS(delta, CANCEL_ACTION);
 		core.rollback = core.cancel_requested && keel_text_is(delta->cancel_action, "rollback");

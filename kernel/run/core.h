@@ -30,11 +30,13 @@ struct keel_run_core {
 	bool gated;            /* it was started through the gate, and has to be settled when it is interrupted */
 	bool finalizing;       /* it ended, and is not settled */
 	bool strict;
-	bool has_lines;  /* there are lines, whose ever */
-	bool waited_for; /* one is parked at it or at its thread */
-	bool pauses;     /* something is paused, whatever it is */
-	bool blocked;    /* it is pending and waits for other runs */
-	bool depended;   /* others wait for it */
+	bool has_lines;    /* there are lines, whose ever */
+	bool waited_for;   /* one is parked at it or at its thread */
+	bool pauses;       /* something is paused, whatever it is */
+	bool blocked;      /* it is pending and waits for other runs */
+	bool depended;     /* others wait for it */
+	bool is_family;    /* it was read with what is asked of its children */
+	bool has_children; /* there are some to be stopped with it; only with is_family */
 	int64_t created_at;
 	int64_t revision;
 	int64_t losses;
@@ -49,28 +51,34 @@ struct keel_run_core {
 	int64_t lease_us; /* how long the lease lasts */
 	int64_t cancel_requested_at;
 	int64_t ended_at;
-	struct keel_text thread_id;  /* in the arena given to the read */
-	struct keel_text waits_for;  /* likewise; data NULL: none */
-	struct keel_text worker_ref; /* likewise */
-	struct keel_text handler;    /* likewise */
-	struct keel_text slots;      /* likewise */
-	struct keel_text rates;      /* likewise */
-	struct keel_text user_id;    /* likewise */
-	struct keel_text batch_id;   /* likewise */
+	struct keel_text thread_id;     /* in the arena given to the read */
+	struct keel_text waits_for;     /* likewise; data NULL: none */
+	struct keel_text worker_ref;    /* likewise */
+	struct keel_text handler;       /* likewise */
+	struct keel_text slots;         /* likewise */
+	struct keel_text rates;         /* likewise */
+	struct keel_text user_id;       /* likewise */
+	struct keel_text batch_id;      /* likewise */
+	struct keel_text parent_run_id; /* likewise */
 };
 
 struct keel_arena;
 enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
 								  struct keel_run_core *core, struct keel_error *err);
 
+/* The same with what a stop has to know besides: whether the run has children. */
+enum keel_code keel_run_read_family(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
+									struct keel_run_core *core, struct keel_error *err);
+
 /* Sees to it that the open write may change a run whose core was read in it, and reads that again if others may have
  * changed it meanwhile. Nothing is written yet: it may begin again, with the whole store. */
 enum keel_code keel_run_cover(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
 							  struct keel_run_core *core, struct keel_error *err);
 
-/* Begins the write of a change to one run, and reads its core. On failure nothing is begun. */
-enum keel_code keel_run_write_begin(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
-									struct keel_run_core *core, struct keel_error *err);
+/* Begins the write of a change to one run, and reads its core; `is_family`: as keel_run_read_family does. On failure
+ * nothing is begun. */
+enum keel_code keel_run_write_begin(struct keel_store *store, struct keel_text run_id, bool is_family,
+									struct keel_arena **arena, struct keel_run_core *core, struct keel_error *err);
 
 /* The id of a run in a column, borrowed from the statement. KEEL_STORE_CORRUPT: it is null, which only damage makes. */
 enum keel_code keel_run_read_id(struct keel_statement *select, int column, struct keel_text *run_id,

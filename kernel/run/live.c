@@ -9,6 +9,7 @@
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "run/children.h"
 #include "run/count.h"
 #include "run/edges.h"
 #include "run/line.h"
@@ -185,6 +186,8 @@ enum keel_code keel_live_change(struct keel_store *store, struct keel_text run_i
 		code = keel_counted_change(store, before, after, err);
 	if (code == KEEL_OK && before && (before->blocked || before->depended))
 		code = keel_edges_change(store, run_id, before, after, err);
+	if (code == KEEL_OK && (one->parent_run_id.data || one->has_children))
+		code = keel_children_change(store, run_id, before, after, err);
 	if (code == KEEL_OK && keel_run_is_limited(one))
 		code = keel_wants_change(store, before, after, err);
 	if (code == KEEL_OK)

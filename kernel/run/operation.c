@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "event/event.h"
 #include "run/change.h"
+#include "run/changed.h"
 #include "run/resolve.h"
 
 enum keel_code keel_run_change_row(struct keel_store *store, struct keel_text run_id, struct keel_run *delta,
@@ -22,13 +23,14 @@ enum keel_code keel_run_change_row(struct keel_store *store, struct keel_text ru
 									 .fence = fence,
 									 .context = context};
 	*found = false;
+	keel_changed_begin(store);
 	if (written)
 		written->given = written->valued = (keel_run_set){{0}};
 	enum keel_code code = keel_check_id(run_id, "run_id", err);
 	if (code == KEEL_OK)
 		code = keel_run_check(delta, err);
 	if (code == KEEL_OK)
-		code = keel_run_write_begin(store, run_id, &arena, &core, err);
+		code = keel_run_write_begin(store, run_id, KEEL_RUN_HAS(delta, CANCEL_ACTION), &arena, &core, err);
 	if (code != KEEL_OK) {
 		keel_arena_free(&arena);
 		return code;
@@ -44,7 +46,7 @@ enum keel_code keel_run_change_row(struct keel_store *store, struct keel_text ru
 					   ? keel_fail_memory(err)
 					   : keel_run_apply(store, run_id, &core, delta, change.kind, change.data, written, err);
 			KEEL_ASSERT(code != KEEL_OK || keel_run_follows(&core, change.action, delta));
-			if (code == KEEL_OK && core.depended)
+			if (code == KEEL_OK && (core.depended || core.has_children))
 				code = keel_run_resolve(store, &more, err);
 		}
 	}

@@ -11,6 +11,8 @@
 #include "base/text.h"
 #include "event/event.h"
 #include "run/change.h"
+#include "run/changed.h"
+#include "run/children.h"
 #include "run/resolve.h"
 #include "run/rows.h"
 #include "run/telling.h"
@@ -136,6 +138,36 @@ static enum keel_code keep_wants(struct keel_store *store, const struct keel_run
 	return KEEL_OK;
 }
 
+/* Nor does a run change its parent, and what was stopped with one does not go on. */
+static enum keel_code keep_parent(const struct keel_run_core *core, struct keel_run *delta, struct keel_error *err)
+{
+	if (KEEL_RUN_GIVES(delta, PARENT_RUN_ID) &&
+		!keel_text_same(core->parent_run_id, text_or_none(delta, PARENT_RUN_ID, parent_run_id)))
+		return keel_fail_field(err, "parent_run_id", "parent_run_id of a run cannot change");
+	if (core->parent_run_id.data && core->cancel_requested && KEEL_RUN_GIVES(delta, CANCEL_ACTION) &&
+		!KEEL_RUN_HAS(delta, CANCEL_ACTION))
+		return keel_fail_field(err, "cancel_action", "cancel_action of a run that has a parent cannot be taken back");
+	keel_run_leave_out(delta, KEEL_RUN_FIELDS(KEEL_RUN_FIELD_PARENT_RUN_ID));
+	return KEEL_OK;
+}
+
+/* A row that had vanished, and is made again as that of a run that was stopped: its children are stopped with it. */
+static enum keel_code stop_children(struct keel_store *store, struct keel_text run_id, bool *more,
+									struct keel_error *err)
+{
+	struct keel_arena *arena = NULL;
+	struct keel_run_core core;
+	enum keel_code code = keel_run_read_family(store, run_id, &arena, &core, err);
+	if (code == KEEL_OK && core.has_children)
+		code = keel_write_cover_all(store, err);
+	if (code == KEEL_OK && core.has_children)
+		code = keel_children_note(store, run_id, &core, err);
+	if (code == KEEL_OK && core.has_children)
+		code = keel_run_resolve(store, more, err);
+	keel_arena_free(&arena);
+	return code;
+}
+
 /* Makes a new run wait for others, or ends it, if one of them has ended otherwise than it wants. */
 static enum keel_code follow_sources(struct keel_store *store, struct keel_run *run, struct keel_error *err)
 {
@@ -160,7 +192,7 @@ static enum keel_code follow_sources(struct keel_store *store, struct keel_run *
 }
 
 static enum keel_code write_new(struct keel_store *store, struct keel_run *run, struct keel_text note,
-								struct keel_run *written, bool *inserted, struct keel_error *err)
+								struct keel_run *written, bool *inserted, bool *more, struct keel_error *err)
 {
 	bool there;
 	KEEL_ASSERT(KEEL_RUN_HAS(run, RUN_ID) && KEEL_RUN_HAS(run, THREAD_ID));
@@ -183,6 +215,8 @@ static enum keel_code write_new(struct keel_store *store, struct keel_run *run, 
 		keep_one_owner(store, &(struct keel_run_core){.status = KEEL_RUN_PENDING}, run, err); /* of nobody's so far */
 	if (code == KEEL_OK && wants)
 		code = complete_wants(store, run, err);
+	if (code == KEEL_OK && KEEL_RUN_HAS(run, PARENT_RUN_ID))
+		code = keel_children_check(store, run, err);
 	if (code == KEEL_OK)
 		code = keel_run_insert(store, run, inserted, err);
 	if (code != KEEL_OK || !*inserted)
@@ -206,6 +240,8 @@ static enum keel_code write_new(struct keel_store *store, struct keel_run *run, 
 	code = keel_event_write(store, &event, NULL, err);
 	if (code == KEEL_OK && (KEEL_RUN_HAS(run, AFTER) || KEEL_RUN_HAS(run, WAITS_FOR)))
 		code = follow_sources(store, run, err);
+	if (code == KEEL_OK && KEEL_RUN_HAS(run, CANCEL_ACTION))
+		code = stop_children(store, run->run_id, more, err);
 	if (code == KEEL_OK && written) {
 		*written = *run;
 		keel_run_hydrate(written);
@@ -230,7 +266,9 @@ static enum keel_code merge(struct keel_store *store, const struct keel_run *run
 	struct keel_arena *arena = NULL;
 	struct keel_run_core core;
 	struct keel_run delta = *run;
-	enum keel_code code = keel_run_read_core(store, run->run_id, &arena, &core, err);
+	enum keel_code code = KEEL_RUN_HAS(run, CANCEL_ACTION)
+							  ? keel_run_read_family(store, run->run_id, &arena, &core, err)
+							  : keel_run_read_core(store, run->run_id, &arena, &core, err);
 	if (code == KEEL_OK && core.found) {
 		code = keel_run_cover(store, run->run_id, &arena, &core, err);
 		if (code == KEEL_OK && !core.found)
@@ -262,6 +300,8 @@ static enum keel_code merge(struct keel_store *store, const struct keel_run *run
 	if (code == KEEL_OK)
 		code = keep_wants(store, &core, &delta, err);
 	if (code == KEEL_OK)
+		code = keep_parent(&core, &delta, err);
+	if (code == KEEL_OK)
 		code = keep_one_owner(store, &core, &delta, err);
 	if (code == KEEL_OK && !keel_run_set_is_empty(delta.given)) {
 		bool moved = keel_run_set_meet(delta.given, place) && !KEEL_RUN_GIVES(&delta, STATUS);
@@ -270,7 +310,7 @@ static enum keel_code merge(struct keel_store *store, const struct keel_run *run
 		*wrote = true;
 		code = keel_run_apply(store, run->run_id, &core, &delta, moved ? "run_rescheduled" : NULL,
 							  (struct keel_text){NULL, 0}, written, err);
-		if (code == KEEL_OK && core.depended)
+		if (code == KEEL_OK && (core.depended || core.has_children))
 			code = keel_run_resolve(store, more, err);
 	}
 	keel_arena_free(&arena);
@@ -300,7 +340,7 @@ static enum keel_code check_end(struct keel_store *store, const struct keel_run 
 static bool may_reach_far(const struct keel_run *fresh)
 {
 	return KEEL_RUN_HAS(fresh, SLOTS) || KEEL_RUN_HAS(fresh, RATES) || KEEL_RUN_HAS(fresh, AFTER) ||
-		   KEEL_RUN_HAS(fresh, WAITS_FOR) ||
+		   KEEL_RUN_HAS(fresh, WAITS_FOR) || KEEL_RUN_HAS(fresh, PARENT_RUN_ID) ||
 		   (KEEL_RUN_HAS(fresh, CLAIMABLE) && KEEL_RUN_HAS(fresh, HANDLER) && !KEEL_RUN_HAS(fresh, CONCURRENCY));
 }
 
@@ -310,6 +350,7 @@ static enum keel_code begin_put(struct keel_store *store, struct keel_run *fresh
 {
 	struct keel_sql_scope scope = {.kind = KEEL_SCOPE_RUN, .id = fresh->run_id};
 	bool late;
+	keel_changed_begin(store);
 	if (written)
 		written->given = written->valued = (keel_run_set){{0}};
 	if (!KEEL_RUN_HAS(fresh, RUN_ID))
@@ -354,7 +395,7 @@ enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run
 	checked = fresh;
 	code = check_end(store, &fresh, err);
 	if (code == KEEL_OK && KEEL_RUN_HAS(&fresh, THREAD_ID)) {
-		code = write_new(store, &fresh, note, written, &inserted, err);
+		code = write_new(store, &fresh, note, written, &inserted, &more, err);
 		wrote = inserted;
 	}
 	if (code == KEEL_OK && !inserted)
@@ -372,7 +413,7 @@ enum keel_code keel_run_admit(struct keel_store *store, const struct keel_run *r
 	static const char any[] = "SELECT 1 FROM live WHERE thread_id = ?1 LIMIT 1";
 	struct keel_run fresh = *run;
 	struct keel_statement *select;
-	bool idle = false, inserted = false, row = true;
+	bool idle = false, inserted = false, row = true, more = false;
 	*admitted = false;
 	if (!KEEL_RUN_HAS(run, THREAD_ID))
 		return keel_fail_field(err, "thread_id", "thread_id must be given for a new run");
@@ -392,10 +433,12 @@ enum keel_code keel_run_admit(struct keel_store *store, const struct keel_run *r
 	if (code == KEEL_OK && idle)
 		code = check_end(store, &fresh, err);
 	if (code == KEEL_OK && idle)
-		code = write_new(store, &fresh, note, written, &inserted, err);
+		code = write_new(store, &fresh, note, written, &inserted, &more, err);
 	KEEL_ASSERT(!inserted || idle);
 	code = keel_write_end(store, code, inserted, err);
 	*admitted = code == KEEL_OK && inserted;
+	if (*admitted && more)
+		(void)keel_run_resolve_rest(store, NULL);
 	return code;
 }
 
@@ -405,9 +448,10 @@ enum keel_code keel_run_delete(struct keel_store *store, struct keel_text run_id
 	struct keel_run_core core;
 	bool wrote = false, more = false;
 	*deleted = false;
+	keel_changed_begin(store);
 	enum keel_code code = keel_check_id(run_id, "run_id", err);
 	if (code == KEEL_OK)
-		code = keel_run_write_begin(store, run_id, &arena, &core, err);
+		code = keel_run_write_begin(store, run_id, false, &arena, &core, err);
 	if (code != KEEL_OK) {
 		keel_arena_free(&arena);
 		return code;

@@ -1,7 +1,8 @@
-/* resolve.c - making what a run waits for of other runs, and working it off. Uses: change, live, wants.
+/* resolve.c - making what a run waits for of other runs, and working it off; stopping children with their parents.
+ * Uses: change, live, wants, stopping.
  *
  * A dependent that did not get what it wanted ends, and is a source with edges of its own then: it is noted as such,
- * and comes up in the same loop. So a chain is failed without recursion.
+ * and comes up in the same loop. So a chain is failed without recursion, and a family is stopped without.
  */
 #include "run/resolve.h"
 
@@ -13,10 +14,13 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "run/change.h"
+#include "run/changed.h"
+#include "run/children.h"
 #include "run/live.h"
+#include "run/stopping.h"
 #include "run/wants.h"
 
-enum { RESOLVED_MAX = 1000 }; /* dependents that are worked off in one transaction */
+enum { RESOLVED_MAX = 1000 }; /* dependents and children that are worked off in one transaction */
 
 /* --- Working off -------------------------------------------------------------------------------------------------- */
 
@@ -24,6 +28,7 @@ struct source {
 	int64_t seq;
 	enum keel_run_status status;
 	bool settled;
+	bool cancelled, rollback; /* its children are to be stopped, how */
 	char run_id[KEEL_ID_MAX + 1];
 };
 
@@ -41,7 +46,8 @@ static bool copy_id(struct keel_statement *select, int column, char to[KEEL_ID_M
 
 static enum keel_code first_source(struct keel_store *store, struct source *source, bool *found, struct keel_error *err)
 {
-	static const char text[] = "SELECT source, status, settled, run_id FROM resolving ORDER BY source LIMIT 1";
+	static const char text[] = "SELECT source, status, settled, run_id, cancelled IS NOT NULL, cancelled = 'rollback'"
+							   " FROM resolving ORDER BY source LIMIT 1";
 	struct keel_statement *select;
 	enum keel_code code = keel_store_prepare(store, text, &select, err);
 	if (code != KEEL_OK)
@@ -51,6 +57,8 @@ static enum keel_code first_source(struct keel_store *store, struct source *sour
 		source->seq = keel_column_int(select, 0);
 		source->status = (enum keel_run_status)keel_column_int(select, 1);
 		source->settled = keel_column_int(select, 2) != 0;
+		source->cancelled = keel_column_int(select, 4) != 0;
+		source->rollback = keel_column_int(select, 5) != 0;
 		if (!copy_id(select, 3, source->run_id))
 			code = keel_fail_memory(err);
 	}
@@ -114,6 +122,8 @@ enum keel_code keel_run_fail_dependent(struct keel_store *store, struct keel_tex
 	enum keel_code code = keel_run_read_core(store, run_id, &arena, &core, err);
 	if (code == KEEL_OK && core.found && core.status == KEEL_RUN_PENDING)
 		code = keel_run_apply(store, run_id, &core, delta, NULL, (struct keel_text){NULL, 0}, NULL, err);
+	if (code == KEEL_OK && core.found)
+		code = keel_changed_add(store, run_id, &core, err);
 	keel_arena_free(&arena);
 	return code;
 }
@@ -157,24 +167,58 @@ static enum keel_code drop_edge(struct keel_store *store, const struct source *s
 	return code == KEEL_OK && !left ? set_blocked(store, keel_text_of(edge->run_id), false, err) : code;
 }
 
-static enum keel_code work_off(struct keel_store *store, const struct source *source, int *count,
-							   struct keel_error *err)
+/* Works off the edges of a source, as far as there is room. *left: there are more. */
+static enum keel_code work_off_edges(struct keel_store *store, const struct source *source, int *count, bool *left,
+									 struct keel_error *err)
 {
 	struct keel_run delta;
-	bool found = true;
 	enum keel_code code = KEEL_OK;
-	KEEL_ASSERT(keel_run_status_is_final(source->status));
-	while (code == KEEL_OK && found && *count < RESOLVED_MAX) {
+	KEEL_ASSERT(source->seq > 0 && *count <= RESOLVED_MAX);
+	*left = keel_run_status_is_final(source->status);
+	while (code == KEEL_OK && *left && *count < RESOLVED_MAX) {
 		struct edge edge;
-		code = next_edge(store, source, &edge, &found, err);
-		if (code != KEEL_OK || !found)
+		code = next_edge(store, source, &edge, left, err);
+		if (code != KEEL_OK || !*left)
 			continue;
 		++*count;
 		bool fails = edge.wanted == KEEL_WANTED_SUCCESS && source->status != KEEL_RUN_SUCCESS;
 		code = fails ? keel_run_fail_dependent(store, keel_text_of(edge.run_id), source->run_id, &delta, err)
 					 : drop_edge(store, source, &edge, err);
 	}
-	if (code == KEEL_OK && !found)
+	return code;
+}
+
+/* The same of the children of one that was stopped. */
+static enum keel_code work_off_children(struct keel_store *store, const struct source *source, int *count, bool *left,
+										struct keel_error *err)
+{
+	const struct keel_text parent = keel_text_of(source->run_id);
+	enum keel_code code = KEEL_OK;
+	KEEL_ASSERT(source->run_id[0] && *count <= RESOLVED_MAX);
+	*left = source->cancelled;
+	while (code == KEEL_OK && *left && *count < RESOLVED_MAX) {
+		char run_id[KEEL_ID_MAX + 1];
+		int64_t seq;
+		code = keel_children_next(store, parent, &seq, run_id, left, err);
+		if (code != KEEL_OK || !*left)
+			continue;
+		++*count;
+		code = keel_run_stop_child(store, keel_text_of(run_id), parent, source->rollback, err);
+		if (code == KEEL_OK)
+			code = keel_children_done(store, parent, seq, err);
+	}
+	return code;
+}
+
+static enum keel_code work_off(struct keel_store *store, const struct source *source, int *count,
+							   struct keel_error *err)
+{
+	bool edges, children;
+	KEEL_ASSERT(keel_run_status_is_final(source->status) || source->cancelled);
+	enum keel_code code = work_off_edges(store, source, count, &edges, err);
+	if (code == KEEL_OK)
+		code = work_off_children(store, source, count, &children, err);
+	if (code == KEEL_OK && !edges && !children)
 		code = keel_execute(store, "DELETE FROM resolving WHERE source = ?1", err, keel_value_int(source->seq));
 	return code;
 }

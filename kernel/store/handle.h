@@ -4,6 +4,7 @@
 
 #include <keel/store.h>
 
+#include "base/buffer.h"
 #include "base/process.h"
 #include "base/sidefile.h"
 #include "base/turn.h"
@@ -49,6 +50,8 @@ struct keel_store {
 	int savepoints;          /* how many are open in it */
 	keel_progress *progress; /* hears of what takes long; NULL: nobody does */
 	void *progress_data;
+	/* The runs of this session that the transaction has changed besides those it was about: ids, one a line. */
+	struct keel_buffer changed;
 	struct keel_kept *kept; /* released when the store is closed */
 };
 

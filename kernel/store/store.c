@@ -268,5 +268,6 @@ void keel_store_close(struct keel_store *store)
 	keel_files_close(store);
 	keel_free(store->owner_name);
 	keel_watched_free(&store->watched);
+	keel_buffer_free(&store->changed);
 	keel_free(store);
 }

@@ -133,6 +133,7 @@ enum keel_code keel_store_begin_on(struct keel_store *store, const struct keel_s
 	store->open = code == KEEL_OK;
 	store->broken = KEEL_OK;
 	store->savepoints = 0;
+	keel_buffer_clear(&store->changed);
 	return code;
 }
 
@@ -176,6 +177,7 @@ void keel_store_rollback(struct keel_store *store)
 	if (!store->side.forked)
 		store->sql->driver->rollback(store->sql);
 	store->open = false;
+	keel_buffer_clear(&store->changed);
 	forget_events(store);
 }
 

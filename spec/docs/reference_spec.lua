@@ -265,7 +265,7 @@ describe("The reference names", function()
       return is_named(sections "The run manager", name) and has_field(class "keel.CreateOptions", name)
     end, "The run manager, or keel.Given of _meta")
     given.on_disconnect, given.scheduled_at, given.deadline = "cancel", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"
-    given.reconciler = "fail_orphans"
+    given.reconciler, given.parent_run_id = "fail_orphans", assert(manager:create "p").run_id
     given.multitask_strategy = function(request) seen = request return { admit = true } end
     assert(manager:create_or_reject("t", given))
     each_key(seen, any, function(name)

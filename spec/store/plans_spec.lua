@@ -53,6 +53,10 @@ local WORK = [[
   assert(runs:explain(dependent))
   assert(runs:try_start(source))
   assert(runs:set_status(source, "success"))
+  local parent = assert(runs:create("parent")).run_id
+  local child = assert(runs:create("child", { parent_run_id = parent })).run_id
+  assert(runs:create("below", { parent_run_id = child, claimable = true }))
+  assert(runs:cancel(parent))
   assert(store:set_limit("gpu", { max = 5 }))
   for _ = 1, 2 do
     assert(runs:create("limited", { claimable = true, handler = "gpu", slots = { { name = "gpu", max = 1 } },
@@ -232,6 +236,7 @@ INSERT INTO holds SELECT 'l' || n % 500, n % 3, 1, n FROM generate_series(1, 500
 INSERT INTO starts (name, at) SELECT 'l' || n % 500, n FROM generate_series(1, 5000) n;
 INSERT INTO edges (source, dependent, wanted) SELECT n, n + 1, 1 FROM generate_series(1, 5000) n;
 INSERT INTO counted SELECT n % 3 + 1, 'i' || n % 500, n % 2, n FROM generate_series(1, 5000) n;
+INSERT INTO children SELECT 'r' || n, n + 1 FROM generate_series(1, 5000) n;
 INSERT INTO windows SELECT 'l' || n, 1 FROM generate_series(1, 5000) n;
 INSERT INTO leases (name, token, session_id, owner) SELECT 'l' || n, 1, 1, '' FROM generate_series(1, 1000) n;
 INSERT INTO events_of_runtime SELECT 'rt' || id % 1000, id FROM events WHERE id < 5000;

@@ -255,6 +255,14 @@ static void do_everything(void)
 	struct keel_inflight_query of_batch = {.batch_id = text("b"), .after = text("r"), .limit = 10};
 	succeed(keel_run_list_inflight(world.store, &of_batch, &runs, &why));
 	succeed(keel_run_count_batch(world.store, text("b"), by_status, &why));
+	struct keel_run parent = run_of("parent", "t"), child = run_of("child", "c");
+	SET(&child, PARENT_RUN_ID, parent_run_id, text("parent"));
+	put(&parent);
+	put(&child);
+	struct keel_status_change cancel = {.status = KEEL_RUN_INTERRUPTED, .cancel_action = text("interrupt")};
+	succeed(keel_run_update_status(world.store, text("parent"), &cancel, &is, NULL, &why));
+	succeed(keel_run_delete(world.store, text("parent"), &is, &why));
+	succeed(keel_run_delete(world.store, text("child"), &is, &why));
 	succeed(keel_tokens_of_thread(world.store, text("t"), true, &totals, &why));
 	for (int i = 0; i < 2; i++) {
 		succeed(keel_lease_acquire(world.store, text("n"), nothing, 5, &lease, &why));

@@ -198,7 +198,7 @@ CREATE INDEX lines_ready ON lines (priority DESC, seq) WHERE ready = 1;
 CREATE INDEX lines_ready_of ON lines (handler, priority DESC, seq) WHERE ready = 1;
 CREATE INDEX lines_parked ON lines (parked_name, parked_key, handler, priority DESC, seq) WHERE ready = 0;
 
--- --- Dependencies ----------------------------------------------------------------------------------------------------
+-- --- Dependencies and children ---------------------------------------------------------------------------------------
 
 CREATE TABLE edges (
 	source    bigint NOT NULL,
@@ -210,11 +210,18 @@ CREATE TABLE edges (
 CREATE INDEX edges_of_dependent ON edges (dependent, source);
 CREATE INDEX edges_of_batch ON edges (batch_id, dependent, source) WHERE batch_id IS NOT NULL;
 
+CREATE TABLE children (
+	parent_run_id text COLLATE "C" NOT NULL,
+	seq           bigint NOT NULL,
+	PRIMARY KEY (parent_run_id, seq)
+);
+
 CREATE TABLE resolving (
-	source  bigint PRIMARY KEY,
-	status  bigint NOT NULL,
-	settled bigint NOT NULL,
-	run_id  text COLLATE "C" NOT NULL
+	source    bigint PRIMARY KEY,
+	status    bigint NOT NULL,
+	settled   bigint NOT NULL,
+	run_id    text COLLATE "C" NOT NULL,
+	cancelled text COLLATE "C"
 );
 
 -- --- Limits by name --------------------------------------------------------------------------------------------------

@@ -206,7 +206,7 @@ CREATE INDEX lines_ready ON lines (priority DESC, seq) WHERE ready = 1;
 CREATE INDEX lines_ready_of ON lines (handler, priority DESC, seq) WHERE ready = 1;
 CREATE INDEX lines_parked ON lines (parked_name, parked_key, handler, priority DESC, seq) WHERE ready = 0;
 
--- --- Dependencies ----------------------------------------------------------------------------------------------------
+-- --- Dependencies and children ---------------------------------------------------------------------------------------
 
 -- What a pending run waits for of runs that have not settled. wanted: 0: that they do; 2: that they succeed, too.
 CREATE TABLE edges (
@@ -219,12 +219,21 @@ CREATE TABLE edges (
 CREATE INDEX edges_of_dependent ON edges (dependent, source);
 CREATE INDEX edges_of_batch ON edges (batch_id, dependent, source) WHERE batch_id IS NOT NULL;
 
--- Sources whose edges are to be worked off. status: what they came to; settled: 1: their edges go.
+-- The runs in flight that have a parent and were not asked to stop, by the parent: who is to be stopped with it.
+CREATE TABLE children (
+	parent_run_id TEXT NOT NULL,
+	seq           INTEGER NOT NULL, -- runs.seq
+	PRIMARY KEY (parent_run_id, seq)
+) STRICT, WITHOUT ROWID;
+
+-- What is to be worked off. Sources whose edges are: status: what they came to; settled: 1: their edges go. Parents
+-- whose children are to be stopped: cancelled: how, interrupt or rollback.
 CREATE TABLE resolving (
-	source  INTEGER PRIMARY KEY,
-	status  INTEGER NOT NULL,
-	settled INTEGER NOT NULL,
-	run_id  TEXT NOT NULL
+	source    INTEGER PRIMARY KEY,
+	status    INTEGER NOT NULL,
+	settled   INTEGER NOT NULL,
+	run_id    TEXT NOT NULL,
+	cancelled TEXT
 ) STRICT;
 
 -- --- Limits by name --------------------------------------------------------------------------------------------------

@@ -85,6 +85,7 @@
 ---@field idempotency_key? string id; the same key, user and thread give the same run
 ---@field fingerprint? string equal fingerprints are the same work
 ---@field batch_id? string id
+---@field parent_run_id? string the run that made it, with which it is cancelled
 
 --- A run. A field that is null in the row is absent. What a store's methods give has the stored fields; what a manager
 --- gives has the process-local ones too.
@@ -94,7 +95,6 @@
 ---@field status keel.Status
 ---@field operation_kind keel.OperationKind
 ---@field multitask_strategy string the name of the strategy that admitted it; "custom" for an unnamed function
----@field parent_run_id? string the run that made it
 ---@field retry_of? string the run that it is another try of
 ---@field schedule? string the name of the schedule that made it
 ---@field on_disconnect "cancel"|"continue" stored; nothing acts on it yet
@@ -958,8 +958,9 @@ function Operations:verify() end
 ---@return keel.Error? err
 function Operations:backup(path) end
 
---- Works off some of what is left when nobody comes by: dependents of runs that have ended, where these were more than
---- a transaction takes, and starts of rates that nobody counts any more. Ticks do it. Fails with busy in a transaction.
+--- Works off some of what is left when nobody comes by: dependents of runs that have ended and children of cancelled
+--- ones, where these were more than a transaction takes, and starts of rates that nobody counts any more. Ticks do it.
+--- Fails with busy in a transaction.
 ---@param place? string where the last call said to go on
 ---@return string? place where the next one goes on
 ---@return keel.Error? err
@@ -1133,7 +1134,7 @@ local Transaction = {}
 
 --- Makes everything durable, as the store's durability says. On failure all of it is undone.
 ---@return true? done
----@return keel.Error? err
+---@return keel.Error|string[]|nil err or ids: runs of this session that were changed besides those it was about
 function Transaction:commit() end
 
 --- Undoes everything. Safe to call again, and after commit, when it does nothing.

@@ -22,7 +22,8 @@ end
 local function scope_of(request)
   local fields = request.fields
   if admission.reaches_far(request) then return nil end
-  if fields.slots or fields.rates or fields.after or (fields.claimable and fields.handler) then return nil end
+  if fields.slots or fields.rates or fields.after or fields.parent_run_id then return nil end
+  if fields.claimable and fields.handler then return nil end
   return { thread_id = request.thread_id, idempotency_key = fields.idempotency_key, user_id = fields.user_id }
 end
 

@@ -147,10 +147,12 @@ function Manager.new(options)
   err = context:check_reconciler(options.reconciler)
   if err then return nil, err end
   local live = LiveRuns.new(context.log)
+  local writer = Writer.new(client, live)
+  client.on_changed = function(ids) writer:refresh_all(ids) end
   return setmetatable({ _core = {
     client = client,
     live = live,
-    writer = Writer.new(client, live),
+    writer = writer,
     context = context,
     reservations = Reservations.new(client),
     private = options.store == ":memory:",

@@ -40,7 +40,8 @@ end
 local Recovering = {}
 
 --- One step of what a host should do now and then: a heartbeat, recovery of what the dead left, a page of runs a call,
---- the runs of schedules that are due, and some steps of retention. Call it from a loop or a timer, every second or so;
+--- what is left to do of runs that wait for others and of children of stopped runs, the runs of schedules that are due,
+--- and some steps of retention. Call it from a loop or a timer, every second or so;
 --- `next_due` says when it is worth while.
 --- Fails with what the store fails with.
 ---@param options? { reconciler?: string|function } as in reconcile_orphaned_inflight_runs

@@ -194,6 +194,19 @@ local function lose(self, err)
   end
 end
 
+-- What the transaction has changed besides is told to one of the calls: it is as good as another.
+local function tell(self, changed)
+  for _, call in ipairs(self.calls) do
+    if call.method == "begin" and call.state == "commit" then
+      call.second = changed
+      return
+    elseif call.method ~= "begin" and call.ok and call.third == nil then
+      call.third = changed
+      return
+    end
+  end
+end
+
 --- Runs all calls in a transaction, and ends it.
 ---@param tx keel.Transaction
 ---@return boolean? committed
@@ -204,7 +217,10 @@ function Batch:run(tx)
   if answered and ok then
     local err
     answered, ok, err = pcall(tx.commit, tx)
-    if answered and ok then return true end
+    if answered and ok then
+      if err ~= nil then tell(self, err) end
+      return true
+    end
     return lose(self, errors.from(answered and err or ok))
   end
   pcall(tx.rollback, tx) -- the store may have been closed meanwhile

@@ -6,6 +6,7 @@ local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 
 ---@class keel.StoreClient
+---@field on_changed? fun(ids: string[]) hears of runs of this session that a call has changed besides its own
 local Client = {}
 Client.__index = Client
 
@@ -117,6 +118,12 @@ local function wait(self, attempt, left)
   self:sleep(seconds)
 end
 
+-- Tells who keeps records of runs which of them a call has changed besides the one that it was about. A gate, which is
+-- a third result as well, is no list.
+local function tell(self, changed)
+  if self.on_changed and type(changed) == "table" and changed[1] then self.on_changed(changed) end
+end
+
 -- Goes on behind a first try: calls fn(...) again until its first result is not nil, or its error is not transient, or
 -- the attempts are used up, or the time is over.
 local function go_on(self, what, until_then, result, second, third, fn, ...)
@@ -133,6 +140,7 @@ local function go_on(self, what, until_then, result, second, third, fn, ...)
   if result == nil and second ~= nil and store_failures[second.code] then
     self:log("error", what .. " failed", { attempts = attempt, error = tostring(second) })
   end
+  if third ~= nil then tell(self, third) end
   return result, second, third
 end
 
@@ -151,14 +159,17 @@ function Client:call(method, ...)
   local fn = self._is_own and store[method] or optional(store, method)
   if fn == nil then return go_on(self, method, until_then, guarded(store, method)) end
   local ok, result, second, third = pcall(fn, store, ...)
-  if ok and (result ~= nil or second == nil) then return result, second, third end
+  if ok and (result ~= nil or second == nil) then
+    if third ~= nil then tell(self, third) end
+    return result, second, third
+  end
   result, second = settled(ok, result, second)
   return go_on(self, method, until_then, result, second, nil, guarded, store, method, ...)
 end
 
 -- One try at a transaction. A rehearsal keeps nothing.
-local function transact(store, keep, scope, fn, ...)
-  local tx, err = guarded(store, "begin", scope)
+local function transact(self, keep, scope, fn, ...)
+  local tx, err = guarded(self.store, "begin", scope)
   if not tx then return nil, err end
   local ok, result, failure = kernel.pcall(fn, tx, ...)
   if ok and result ~= nil and not keep then
@@ -167,7 +178,10 @@ local function transact(store, keep, scope, fn, ...)
   elseif ok and result ~= nil then
     local committed
     committed, err = guarded(tx, "commit")
-    if committed then return result end
+    if committed then
+      if err ~= nil then tell(self, err) end
+      return result
+    end
   else
     err = errors.from(ok and failure or result)
   end
@@ -181,7 +195,7 @@ local function again(self, keep, scope, fn, ...)
   local _, problem = self:session_id()
   if problem then return nil, problem end
   self._transacts = true
-  local result, err = transact(self.store, keep, scope, fn, ...)
+  local result, err = transact(self, keep, scope, fn, ...)
   self._transacts = false
   return result, err
 end
@@ -192,7 +206,7 @@ local function transact_as(self, what, keep, scope, fn, ...)
   if problem then return nil, problem end
   local until_then = begin(self)
   self._transacts = true
-  local result, err = transact(self.store, keep, scope, fn, ...)
+  local result, err = transact(self, keep, scope, fn, ...)
   self._transacts = false
   if result ~= nil then return result, err end
   return go_on(self, what, until_then, result, err, nil, again, self, keep, scope, fn, ...)

@@ -1,0 +1,12 @@
+/* stopping.h - stopping a run with its parent. For the domain only. */
+#ifndef KEEL_KERNEL_RUN_STOPPING_H
+#define KEEL_KERNEL_RUN_STOPPING_H
+
+#include "run/core.h"
+
+/* Stops a run whose parent was stopped, or asked to, in the open transaction: what is pending, this session's, or an
+ * orphan is interrupted, the owner of another is asked. What has ended, or was asked before, stays as it is. */
+enum keel_code keel_run_stop_child(struct keel_store *store, struct keel_text run_id, struct keel_text parent,
+								   bool rollback, struct keel_error *err);
+
+#endif
