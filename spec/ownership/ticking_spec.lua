@@ -60,6 +60,19 @@ describe("tick", function()
     assert.equal(events, #support.events(pair.ours_store))
   end)
 
+  it("looks at as many as it is told, and goes on at the next", function()
+    leave(ids(25))
+    local sums = {}
+    for i = 1, 3 do sums[i] = #assert(pair.ours:tick { limit = 10 }).recovered end
+    assert.same({ 10, 10, 5 }, sums)
+    leave(ids(70, "more"))
+    assert.equal(70, #assert(pair.ours:tick { limit = 1000 }).recovered)
+    support.invalid("limit", pair.ours:tick { limit = 0 })
+    local err = support.refused("limit_too_large", pair.ours:tick { limit = 1001 })
+    assert.same({ 1001, 1000 }, { err.requested, err.max })
+    support.raises("limit", pair.ours.tick, pair.ours, { limit = "10" })
+  end)
+
   it("looks at a page of orphans a call, goes on at the next, and reaches all", function()
     leave(ids(PAGE * 2 + 10))
     local wrapped, calls = support.wrap(pair.ours_store)

@@ -484,6 +484,17 @@ support.each_store(function(open) describe("(sound afterwards)", function()
     end)
   end)
 
+  it("a tick makes as many occurrences as it is told, and the next goes on", function()
+    for i = 1, 5 do assert(runs:schedule("s" .. i, { every = 60, thread_id = "t" .. i })) end
+    clock.advance(60)
+    local counts = {}
+    for i = 1, 3 do
+      counts[i] = #assert(runs:tick { limit = 2 }).scheduled
+      counts[i + 3] = runs:next_due()
+    end
+    assert.same({ 2, 2, 1, 0, 0, 60 }, counts)
+  end)
+
   describe("SCHEDULE-8: next_due", function()
     it("is nil when nothing becomes due", function()
       assert.is_nil(runs:next_due())

@@ -211,12 +211,13 @@ end
 --- the first error; `behind` says that more is due.
 ---@param self keel.ManagerCore
 ---@param report table
-function occurrences.work_off(self, report)
+---@param limit? integer steps it may take
+function occurrences.work_off(self, report, limit)
   report.scheduled = {}
   if not self.client:has "list_schedules" then return end
   policies.refresh_all(self.context.schedules, self.context.log)
   local until_now = self.client:now()
-  local now, steps, after = times.micros(until_now), STEPS, nil
+  local now, steps, after = times.micros(until_now), limit or STEPS, nil
   repeat
     local page, more = self.client:call("list_schedules", { ["until"] = until_now, limit = PAGE,
       after = after and after.name, after_at = after and after.next_at })

@@ -8,7 +8,8 @@ local reading = require "keel.manager.reading"
 local recovery = require "keel.recovery"
 local retention = require "keel.manager.retention"
 
-local TICK_PAGE = 64 -- runs that one tick looks at for recovery
+local TICK_PAGE = 64   -- runs that one tick looks at for recovery
+local LIMIT_MAX = 1000 -- of a tick
 
 -- What is left in the store when nobody comes by; a store in other clothes may have none of it.
 local function catch_up(self)
@@ -36,6 +37,14 @@ local function records_of(self, ids)
   return records, failure
 end
 
+local function check_limit(limit)
+  if not limit then return nil end
+  if limit < 1 then return errors.invalid("limit", "must be at least 1") end
+  if limit <= LIMIT_MAX then return nil end
+  return errors.new("limit_too_large", ("limit: %d is more than the maximum of %d"):format(limit, LIMIT_MAX),
+    { requested = limit, max = LIMIT_MAX })
+end
+
 ---@class keel.manager.Recovering: keel.ManagerCore
 local Recovering = {}
 
@@ -43,14 +52,17 @@ local Recovering = {}
 --- what is left to do of runs that wait for others and of children of stopped runs, the runs of schedules that are due,
 --- and some steps of retention. Call it from a loop or a timer, every second or so;
 --- `next_due` says when it is worth while.
---- Fails with what the store fails with.
----@param options? { reconciler?: string|function } as in reconcile_orphaned_inflight_runs
+--- Raises for wrong types. Fails with invalid_request (reconciler, limit), limit_too_large and what the store fails
+--- with.
+---@param options? { reconciler?: string|function, limit?: integer } reconciler: as in
+--- reconcile_orphaned_inflight_runs; limit: runs that it looks at for recovery, and occurrences of schedules that it
+--- makes or passes over, 1 to 1000; by default 64 and 256. The next call goes on.
 ---@return { renewed: integer, lost: keel.Run[], cancel_requested: keel.Run[], expired: keel.Run[],
 --- recovered: keel.Run[], scheduled: keel.Run[] }? report
 ---@return keel.Error? err
 function Recovering:tick(options)
-  options = check.options(options, { reconciler = "string|function|policy" }, 1, "tick")
-  local err = self.context:check_reconciler(options.reconciler)
+  options = check.options(options, { reconciler = "string|function|policy", limit = "integer" }, 1, "tick")
+  local err = self.context:check_reconciler(options.reconciler) or check_limit(options.limit)
   if err then return nil, err end
   local began = self.client:now()
   local report, failure = owning.heartbeat(self)
@@ -60,11 +72,11 @@ function Recovering:tick(options)
   end
   self.reservations:release_left()
   local context = sweep_context(self, options)
-  context.page, context.position = TICK_PAGE, self.swept
+  context.page, context.position = options.limit or TICK_PAGE, self.swept
   local ids
   ids, err, self.swept = recovery.sweep(context)
   report.recovered = records_of(self, ids)
-  occurrences.work_off(self, report)
+  occurrences.work_off(self, report, options.limit)
   self.ticked, self.behind, self.undone = began, report.behind, report.undone ~= nil
   failure = failure or err or report.undone or catch_up(self) or retention.work_off(self)
   report.behind, report.undone = nil, nil
