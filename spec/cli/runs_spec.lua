@@ -98,6 +98,23 @@ describe("keel runs show", function()
     assert.same({ "cc", "x.c" }, object.kwargs.command)
   end)
 
+  it("GATE-12: shows all that a run waits for, until when, and how long it has waited", function()
+    local run, path = command.on_store()
+    local clock = keel.testing.clock(os.time() - 7200)
+    local manager = support.manager(support.open(path, { clock = clock.read }))
+    local wants = { slots = { { name = "gpu", max = 1 } }, rates = { { name = "api", max = 1, per = 3 * 86400 } } }
+    local holder = assert(manager:create("t", wants))
+    assert(manager:try_start(holder.run_id))
+    assert(manager:pause "gpu")
+    local waiting = assert(manager:create("u", wants)).run_id
+    local shown = run("runs", "show", waiting).output
+    for _, text in ipairs { "\nwhy +as many runs as may hold 'gpu' do, among them " .. holder.run_id:gsub("%-", "%%-"),
+      "\nand +as many runs as may start with 'api' have started %(until [%d-]+T[%d:.]+%+00:00%)\n",
+      "\nand +gpu is paused\n", "\nwaited +2h\n" } do
+      assert.is_truthy(shown:find(text), text .. "\n" .. shown)
+    end
+  end)
+
   it("shows all that happened, however much", function()
     local run, store = prepared()
     assert(store:transaction(function(tx)

@@ -171,6 +171,20 @@ static enum keel_code count(void)
 	return code;
 }
 
+static enum keel_code count_as_asked(void)
+{
+	const struct keel_count_query queries[] = {{.count = KEEL_COUNT_PENDING},
+											   {.count = KEEL_COUNT_RUNNING, .user_id = text("u")},
+											   {.count = KEEL_COUNT_STARTED, .rate = text("api"), .per_us = 1}};
+	enum keel_code code = KEEL_OK;
+	for (size_t i = 0; code == KEEL_OK && i < sizeof queries / sizeof queries[0]; i++) {
+		int64_t number = 0;
+		code = keel_run_count(world.store, &queries[i], &number, &why);
+		answer("%lld ", (long long)number);
+	}
+	return code;
+}
+
 static enum keel_code look_at_gate(void)
 {
 	struct keel_gate_state gate;
@@ -371,6 +385,7 @@ static const struct operation operations[] = {
 	{"listing a batch of machines", READS | LITTLE_SQL, runs_of_machines, NULL, list_dispatched, NULL},
 	{"finding by key", READS | LITTLE_SQL, some_runs, NULL, find_by_key, NULL},
 	{"counting", READS | LITTLE_SQL, some_runs, NULL, count, NULL},
+	{"counting as strategies ask", READS | LITTLE_SQL, some_runs, NULL, count_as_asked, NULL},
 	{"looking at the gate", READS, some_runs, NULL, look_at_gate, NULL},
 	{"listing sessions", READS | LITTLE_SQL, some_runs, NULL, list_sessions, NULL},
 	{"verify", READS | MANY, some_runs, NULL, verify, NULL},

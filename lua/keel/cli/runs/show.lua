@@ -45,6 +45,15 @@ local function print_run(run, answer)
   table.sort(rest)
   for _, name in ipairs(rest) do rows[#rows + 1] = { name, shown(name, fields[name]) } end
   rows[#rows + 1] = { "why", answer.reason }
+  for i, reason in ipairs(answer.reasons or {}) do
+    local at = reason.startable_at and (" (until %s)"):format(reason.startable_at) or ""
+    if i == 1 and reason.reason == answer.reason then
+      rows[#rows] = { "why", answer.reason .. at }
+    else
+      rows[#rows + 1] = { "and", reason.reason .. at }
+    end
+  end
+  rows[#rows + 1] = { "waited", answer.waited and output.duration(answer.waited) }
   output.fields(rows)
 end
 
