@@ -67,8 +67,8 @@ end
 local function ask_for(context, request, policy)
   if not policy or not policy.reads then return end
   local questions, err = policies.questions(policy, context.budget, request_for.describe(context, policy, request))
+  request.asked = request.asked or {}
   request.asked[policy] = { questions = questions, err = err }
-  request.reads = true
 end
 
 --- Before the transaction: has the strategy of a newcomer say what it wants to read, and finds the fallback. What that
@@ -76,7 +76,6 @@ end
 ---@param context table
 ---@param request table
 function admission.prepare(context, request)
-  request.asked, request.reads = {}, false
   request.fallback = context.fallback and policies.find("strategies", context.fallback, context.strategies)
   ask_for(context, request, request.policy)
   ask_for(context, request, request.fallback)
@@ -104,7 +103,7 @@ local reaching = setmetatable({}, { __mode = "k" })
 ---@param request table
 ---@return boolean
 function admission.reaches_far(request)
-  return request.reads or reaching[request.policy] == true
+  return request.asked ~= nil or reaching[request.policy] == true
 end
 
 -- Checks what a strategy said, and adds the slots and rates that the caller asked for.
