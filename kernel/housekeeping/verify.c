@@ -143,6 +143,9 @@ static const struct {
 	 "SELECT (SELECT run_id FROM runs WHERE seq = c.seq) " KEEL_RUN_FROM "JOIN children c ON c.parent_run_id = r.run_id"
 	 " WHERE coalesce(l.cancel_action, o.cancel_action) IS NOT NULL AND r.seq NOT IN (SELECT source FROM resolving"
 	 " WHERE cancelled IS NOT NULL)"},
+	{KEEL_STORE_CORRUPT, "others wait for a run that does not know it: at",
+	 "SELECT e.source FROM edges e JOIN runs r ON r.seq = e.source JOIN live l ON l.thread_id = r.thread_id AND l.seq ="
+	 " r.seq WHERE coalesce(l.depended, 0) <> 1"},
 	{KEEL_STORE_CORRUPT, "a slot is held, or waited for, by nobody who could: at",
 	 "SELECT h.seq FROM holds h LEFT JOIN runs r ON r.seq = h.seq LEFT JOIN live l ON l.thread_id = r.thread_id AND"
 	 " l.seq = r.seq WHERE l.seq IS NULL OR (h.state = 1) <> (l.status > 0)"},

@@ -13,52 +13,56 @@
 #include "store/transaction.h"
 
 /* What is read of a row for a change of it: one list makes the text and the numbers. */
-#define CORE_COLUMNS(X)                                                                                                \
-	X(SEQ, "r.seq")                                                                                                    \
-	X(STATUS, "status")                                                                                                \
-	X(SESSION_ID, "session_id")                                                                                        \
-	X(FENCE, "fence")                                                                                                  \
-	X(CLAIMABLE, "claimable")                                                                                          \
-	X(STARTED, "started_at IS NOT NULL")                                                                               \
-	X(CANCEL_ACTION, "cancel_action")                                                                                  \
-	X(REVISION, "revision")                                                                                            \
-	X(LOSSES, "losses")                                                                                                \
-	X(THREAD_ID, "r.thread_id")                                                                                        \
-	X(FINALIZING, "finalizing")                                                                                        \
-	X(ATTEMPT, "attempt")                                                                                              \
-	X(MAX_ATTEMPTS, "max_attempts")                                                                                    \
-	X(PRIORITY, "priority")                                                                                            \
-	X(CONCURRENCY, "concurrency")                                                                                      \
-	X(SCHEDULED_AT, "scheduled_at")                                                                                    \
-	X(DEADLINE, "deadline")                                                                                            \
-	X(LEASE_EXPIRES_AT, "lease_expires_at")                                                                            \
-	X(CANCEL_REQUESTED_AT, "cancel_requested_at")                                                                      \
-	X(ENDED_AT, "ended_at")                                                                                            \
-	X(WAITS_FOR, "waits_for")                                                                                          \
-	X(WORKER_REF, "worker_ref")                                                                                        \
-	X(HANDLER, "handler")                                                                                              \
-	X(LEASE_US, "lease_us")                                                                                            \
-	X(STRICT, "strict")                                                                                                \
-	X(SNOOZES, "snoozes")                                                                                              \
-	X(CREATED_AT, "r.created_at")                                                                                      \
-	X(SLOTS, "slots")                                                                                                  \
-	X(RATES, "rates")                                                                                                  \
-	X(USER_ID, "user_id")                                                                                              \
-	X(BATCH_ID, "batch_id")                                                                                            \
-	X(PARENT_RUN_ID, "r.parent_run_id")                                                                                \
-	X(DEPENDED, "CASE WHEN EXISTS (SELECT 1 FROM edges) THEN EXISTS (SELECT 1 FROM edges WHERE source = r.seq) END")   \
-	X(PAUSES, "EXISTS (SELECT 1 FROM limits WHERE " KEEL_LIMIT_PAUSED ")")                                             \
-	X(LINES, "CASE WHEN EXISTS (SELECT 1 FROM lines WHERE line > 0) THEN CASE WHEN EXISTS (SELECT 1 FROM lines WHERE " \
-			 "parked_name ="                                                                                           \
-			 " 'thread:' || r.thread_id AND " KEEL_LINE_PARKED ") OR EXISTS (SELECT 1 FROM lines WHERE parked_name ="  \
-			 " 'run:' || ?1 AND " KEEL_LINE_PARKED ") THEN 2 ELSE 1 END END")
+#define CORE_COLUMNS(X)                           \
+	X(SEQ, "r.seq")                               \
+	X(STATUS, "status")                           \
+	X(SESSION_ID, "session_id")                   \
+	X(FENCE, "fence")                             \
+	X(CLAIMABLE, "claimable")                     \
+	X(STARTED, "started_at IS NOT NULL")          \
+	X(CANCEL_ACTION, "cancel_action")             \
+	X(REVISION, "revision")                       \
+	X(LOSSES, "losses")                           \
+	X(THREAD_ID, "r.thread_id")                   \
+	X(FINALIZING, "finalizing")                   \
+	X(ATTEMPT, "attempt")                         \
+	X(MAX_ATTEMPTS, "max_attempts")               \
+	X(PRIORITY, "priority")                       \
+	X(CONCURRENCY, "concurrency")                 \
+	X(SCHEDULED_AT, "scheduled_at")               \
+	X(DEADLINE, "deadline")                       \
+	X(LEASE_EXPIRES_AT, "lease_expires_at")       \
+	X(CANCEL_REQUESTED_AT, "cancel_requested_at") \
+	X(ENDED_AT, "ended_at")                       \
+	X(WAITS_FOR, "waits_for")                     \
+	X(WORKER_REF, "worker_ref")                   \
+	X(HANDLER, "handler")                         \
+	X(LEASE_US, "lease_us")                       \
+	X(STRICT, "strict")                           \
+	X(SNOOZES, "snoozes")                         \
+	X(CREATED_AT, "r.created_at")                 \
+	X(SLOTS, "slots")                             \
+	X(RATES, "rates")                             \
+	X(USER_ID, "user_id")                         \
+	X(BATCH_ID, "batch_id")                       \
+	X(PARENT_RUN_ID, "r.parent_run_id")
+
+/* What others have to do with it, while it is in flight: whether they wait for it; for a pending run, whether anything
+ * is paused; whether there are lines (1), and one is parked at it or at its thread (2). */
+#define CORE_LIVE_COLUMNS(X)                                                                                          \
+	X(DEPENDED, "depended")                                                                                           \
+	X(PAUSES, "CASE WHEN status < 1 THEN EXISTS (SELECT 1 FROM limits WHERE " KEEL_LIMIT_PAUSED ") END")              \
+	X(LINES, "CASE WHEN EXISTS (SELECT 1 FROM lines WHERE line > 0) THEN CASE WHEN EXISTS (SELECT 1 FROM lines"       \
+			 " WHERE parked_name = 'thread:' || r.thread_id AND " KEEL_LINE_PARKED ") OR EXISTS (SELECT 1 FROM lines" \
+			 " WHERE parked_name = 'run:' || ?1 AND " KEEL_LINE_PARKED ") THEN 2 ELSE 1 END END")
 enum core_column {
 #define CORE_NUMBER(NAME, sql) CORE_##NAME,
-	CORE_COLUMNS(CORE_NUMBER)
+	CORE_COLUMNS(CORE_NUMBER) CORE_LIVE_COLUMNS(CORE_NUMBER)
 #undef CORE_NUMBER
 		CORE_COUNT
 };
 #define CORE_SQL(NAME, sql) sql ", "
+#define CORE_NONE(NAME, sql) "0, "
 
 static int64_t time_column(struct keel_statement *select, int column)
 {
@@ -70,9 +74,9 @@ static int64_t time_column(struct keel_statement *select, int column)
 #define CORE_CHILDREN "EXISTS (SELECT 1 FROM children WHERE parent_run_id = ?1) "
 #define CORE_LIVE "FROM runs AS r JOIN live AS s ON s.thread_id = r.thread_id AND s.seq = r.seq WHERE r.run_id = ?1"
 #define CORE_ENDED "FROM runs AS r LEFT JOIN outcomes AS s ON s.seq = r.seq WHERE r.run_id = ?1"
-static const char alone[] = "SELECT " CORE_COLUMNS(CORE_SQL) "r.run_id " CORE_LIVE;
-static const char family[] = "SELECT " CORE_COLUMNS(CORE_SQL) CORE_CHILDREN CORE_LIVE;
-static const char ended[] = "SELECT " CORE_COLUMNS(CORE_SQL) CORE_CHILDREN CORE_ENDED;
+static const char alone[] = "SELECT " CORE_COLUMNS(CORE_SQL) CORE_LIVE_COLUMNS(CORE_SQL) "r.run_id " CORE_LIVE;
+static const char family[] = "SELECT " CORE_COLUMNS(CORE_SQL) CORE_LIVE_COLUMNS(CORE_SQL) CORE_CHILDREN CORE_LIVE;
+static const char ended[] = "SELECT " CORE_COLUMNS(CORE_SQL) CORE_LIVE_COLUMNS(CORE_NONE) CORE_CHILDREN CORE_ENDED;
 
 /* Fills the core from the row that `select` is at. */
 static enum keel_code fill(struct keel_statement *select, struct keel_text run_id, struct keel_arena **arena,

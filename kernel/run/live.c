@@ -16,31 +16,35 @@
 #include "run/state.h"
 #include "run/wants.h"
 
+/* What decides where a run in flight is looked for; what changes most often first. */
+#define LIVE_FIELDS(X)     \
+	X(STATUS)              \
+	X(FINALIZING)          \
+	X(SESSION_ID)          \
+	X(CREATED_AT)          \
+	X(PRIORITY)            \
+	X(CONCURRENCY)         \
+	X(ATTEMPT)             \
+	X(LOSSES)              \
+	X(SNOOZES)             \
+	X(SCHEDULED_AT)        \
+	X(DEADLINE)            \
+	X(LEASE_EXPIRES_AT)    \
+	X(CANCEL_REQUESTED_AT) \
+	X(CLAIMABLE)           \
+	X(STRICT)              \
+	X(WAITS_FOR)           \
+	X(HANDLER)             \
+	X(SLOTS)               \
+	X(RATES)               \
+	X(USER_ID)             \
+	X(BATCH_ID)            \
+	X(CANCEL_ACTION)
+#define GIVES(NAME) KEEL_RUN_GIVES(delta, NAME) ||
+
 bool keel_live_concerns(const struct keel_run *delta)
 {
-	static const enum keel_run_field fields[] = {KEEL_RUN_FIELD_STATUS,
-												 KEEL_RUN_FIELD_FINALIZING,
-												 KEEL_RUN_FIELD_SESSION_ID,
-												 KEEL_RUN_FIELD_CREATED_AT,
-												 KEEL_RUN_FIELD_PRIORITY,
-												 KEEL_RUN_FIELD_CONCURRENCY,
-												 KEEL_RUN_FIELD_ATTEMPT,
-												 KEEL_RUN_FIELD_LOSSES,
-												 KEEL_RUN_FIELD_SNOOZES,
-												 KEEL_RUN_FIELD_SCHEDULED_AT,
-												 KEEL_RUN_FIELD_DEADLINE,
-												 KEEL_RUN_FIELD_LEASE_EXPIRES_AT,
-												 KEEL_RUN_FIELD_CANCEL_REQUESTED_AT,
-												 KEEL_RUN_FIELD_CLAIMABLE,
-												 KEEL_RUN_FIELD_STRICT,
-												 KEEL_RUN_FIELD_WAITS_FOR,
-												 KEEL_RUN_FIELD_HANDLER,
-												 KEEL_RUN_FIELD_SLOTS,
-												 KEEL_RUN_FIELD_RATES,
-												 KEEL_RUN_FIELD_USER_ID,
-												 KEEL_RUN_FIELD_BATCH_ID,
-												 KEEL_RUN_FIELD_CANCEL_ACTION};
-	return keel_run_set_meet(delta->given, keel_run_set_of(fields, sizeof fields / sizeof fields[0]));
+	return LIVE_FIELDS(GIVES) false;
 }
 
 /* --- What of a row is in the tables ------------------------------------------------------------------------------- */

@@ -273,6 +273,7 @@ struct adding {
 static enum keel_code add_run(struct adding *adding, const struct keel_source *source, bool must, int place,
 							  struct keel_error *err)
 {
+	static const char mark[] = "UPDATE live SET depended = 1 WHERE thread_id = ?1 AND seq = ?2";
 	static const char insert[] = "INSERT INTO edges (source, dependent, wanted) VALUES (?1, ?2, ?3)"
 								 " ON CONFLICT DO NOTHING";
 	struct keel_arena *arena = NULL;
@@ -287,7 +288,10 @@ static enum keel_code add_run(struct adding *adding, const struct keel_source *s
 	if (code == KEEL_OK && ended && source->wanted == KEEL_WANTED_SUCCESS && core.status != KEEL_RUN_SUCCESS &&
 		!adding->failed[0])
 		snprintf(adding->failed, KEEL_ID_MAX + 1, "%.*s", (int)source->id.size, source->id.data);
-	if (code == KEEL_OK && core.found && core.seq != adding->seq && keel_live_is(&core))
+	bool waits = core.found && core.seq != adding->seq && keel_live_is(&core);
+	if (code == KEEL_OK && waits && !core.depended)
+		code = keel_execute(adding->store, mark, err, keel_value_text(core.thread_id), keel_value_int(core.seq));
+	if (code == KEEL_OK && waits)
 		code = keel_execute(adding->store, insert, err, keel_value_int(core.seq), keel_value_int(adding->seq),
 							keel_value_int((int64_t)source->wanted));
 	keel_arena_free(&arena);
@@ -317,6 +321,8 @@ static enum keel_code add_batch(struct adding *adding, const struct keel_source 
 		"INSERT INTO edges (source, dependent, wanted, batch_id) SELECT b.seq, ?2, ?3, ?1 FROM batches AS b JOIN runs"
 		" AS r ON r.seq = b.seq JOIN live AS l ON l.thread_id = r.thread_id AND l.seq = r.seq WHERE b.batch_id = ?1"
 		" AND b.dispatch = 0 AND b.seq <> ?2 ORDER BY b.seq LIMIT ?4 ON CONFLICT DO NOTHING";
+	static const char mark[] = "UPDATE live SET depended = 1 WHERE (thread_id, seq) IN (SELECT r.thread_id, r.seq FROM"
+							   " edges AS e JOIN runs AS r ON r.seq = e.source WHERE e.dependent = ?1)";
 	const struct keel_value batch = keel_value_text(source->id), seq = keel_value_int(adding->seq);
 	struct keel_statement *select;
 	char id[KEEL_ID_MAX + 1];
@@ -342,6 +348,8 @@ static enum keel_code add_batch(struct adding *adding, const struct keel_source 
 							keel_value_int(KEEL_PLACES_MAX + 1));
 	if (code == KEEL_OK)
 		code = adding->store->sql->driver->changes(adding->store->sql, &count, err);
+	if (code == KEEL_OK && count > 0)
+		code = keel_execute(adding->store, mark, err, seq);
 	if (code == KEEL_OK && count > KEEL_PLACES_MAX)
 		code = keel_fail_limit(err, "after", KEEL_PLACES_MAX + 1, KEEL_PLACES_MAX);
 	return code;

@@ -96,6 +96,7 @@ CREATE TABLE live (
 	cancel_action       text COLLATE "C",
 	cancel_requested_at bigint,
 	shared              bigint,
+	depended            integer,
 	PRIMARY KEY (thread_id, seq)
 );
 

@@ -96,6 +96,7 @@ CREATE TABLE live (
 	cancel_action       TEXT,
 	cancel_requested_at INTEGER,
 	shared              INTEGER, -- it was claimed: others can run it, too
+	depended            INTEGER, -- 1: others wait for it, or have
 	PRIMARY KEY (thread_id, seq)
 ) STRICT, WITHOUT ROWID;
 

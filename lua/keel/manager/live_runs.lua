@@ -216,24 +216,28 @@ end
 --- Writes into a live record what its row has now.
 ---@param record keel.Run
 ---@param fields table what was written, or the whole row
+---@return boolean? ended whether it has a final status now, and had none
 function LiveRuns:update(record, fields)
-  local was_done = final[record.status] and not record.finalizing
+  local was_final = final[record.status]
+  local was_done = was_final and not record.finalizing
   for name, value in next, fields do
     if value == null then value = nil end
     record[name] = value
   end
-  if record.status ~= "pending" and self._dependents[record] then forget_dependent(self, record) end
+  if self._dependents[record] and record.status ~= "pending" then forget_dependent(self, record) end
   if not was_done and is_done(record) and self._by_id[record.run_id] == record then retire(self, record) end
+  return not was_final and final[record.status]
 end
 
 --- Writes into a live record all that its row has, and takes out what it has not.
 ---@param record keel.Run
 ---@param row table
+---@return boolean? ended as of update
 function LiveRuns:replace(record, row)
   for name in pairs(kernel.run_fields) do
     if row[name] == nil then row[name] = kernel.null end
   end
-  self:update(record, row)
+  return self:update(record, row)
 end
 
 --- The signal to stop: once, with the action that holds.

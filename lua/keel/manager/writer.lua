@@ -88,9 +88,7 @@ end
 ---@param record keel.Run
 ---@param written table
 function Writer:apply(record, written)
-  local was_final = is_final(record.status)
-  self._live:update(record, written)
-  if not was_final and is_final(record.status) then self:follow(record.run_id, record.batch_id ~= nil) end
+  if self._live:update(record, written) then self:follow(record.run_id, record.batch_id ~= nil) end
 end
 
 --- A run has ended by a call of this manager: brings up to date what is live here of those that were after it, and may
@@ -136,8 +134,7 @@ function Writer:refresh(record, quiet)
   local fence, was_final = record.fence, is_final(record.status)
   local row, err = self._client:call("get", record.run_id)
   if not row then return nil, err end
-  self._live:replace(record, row)
-  if not was_final and is_final(record.status) then self:follow(record.run_id, record.batch_id ~= nil) end
+  if self._live:replace(record, row) then self:follow(record.run_id, record.batch_id ~= nil) end
   if quiet then return row end
   local taken = record.fence ~= fence
   if taken then self._live:lose(record) end
