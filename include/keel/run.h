@@ -563,7 +563,7 @@ struct keel_gate_state {
 KEEL_API enum keel_code keel_run_gate(struct keel_store *store, struct keel_text run_id, bool *found,
 									  struct keel_gate_state *state, struct keel_error *err);
 
-enum { KEEL_REASONS_MAX = 32 };
+enum { KEEL_REASONS_MAX = 300 };
 
 /* All that is in the way of a pending run, in the order of the gate: *count of `list`, 0 when nothing is. */
 KEEL_API enum keel_code keel_run_reasons(struct keel_store *store, struct keel_text run_id, bool *found,

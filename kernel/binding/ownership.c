@@ -37,10 +37,10 @@ static int op_gate(lua_State *L, struct keel_store *store, struct keel_error *er
 }
 
 /* reasons(run_id): all that keeps a pending run from starting, in the order of the gate: a list as of gate, without
- * positions, empty for one that may start; nil when there is no such run. At most 32. */
+ * positions, empty for one that may start; nil when there is no such run. At most 300. */
 static int op_reasons(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	struct keel_gate_state list[KEEL_REASONS_MAX];
+	struct keel_gate_state *list = lua_newuserdatauv(L, KEEL_REASONS_MAX * sizeof *list, 0);
 	size_t count;
 	bool found;
 	if (keel_run_reasons(store, keel_lua_check_text(L, 2, "run_id"), &found, list, &count, err) != KEEL_OK)

@@ -53,9 +53,9 @@ static int count_known(lua_State *L, int table, bool is_rate)
 	return known;
 }
 
-static int count_members(lua_State *L, int table)
+static lua_Integer count_members(lua_State *L, int table)
 {
-	int count = 0;
+	lua_Integer count = 0;
 	for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1))
 		count++;
 	return count;
@@ -95,9 +95,8 @@ static bool join(lua_State *L, const struct entry *first, lua_Integer most,
 	if (count > most)
 		count = most + 1;
 	luaL_checkstack(L, 2 * (int)most + 16, first->field);
-	if (count == 0 && !lua_isnil(L, list) && lua_next(L, (lua_pushnil(L), list))) {
-		lua_settop(L, list);
-		keel_lua_refuse(err, first->field, "must be a list");
+	if (count <= most && !lua_isnil(L, list) && count_members(L, list) != count) {
+		keel_lua_refuse(err, first->field, "must be a list without holes");
 		return false;
 	}
 	for (entry.place = 1; entry.place <= count; entry.place++) {

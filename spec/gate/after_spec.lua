@@ -4,15 +4,19 @@ local support = require "support"
 support.each_store(function(open, backend)
   describe("A run that is after others", function()
     local store, manager
+    local made
     before_each(function()
       store = open { durability = "off" }
       manager = support.manager(store)
+      made = 0
     end)
 
+    -- On three threads, one after the other.
     local function create(options)
       options = options or {}
       options.claimable = true
-      return assert(manager:create("t" .. math.random(3), options)).run_id
+      made = made + 1
+      return assert(manager:create("t" .. made % 3, options)).run_id
     end
     local function status(run_id) return store:get(run_id).status end
     local function claimed()
@@ -149,6 +153,34 @@ support.each_store(function(open, backend)
       assert.equal(store:get(late.run_id).error, late.error)
       assert.equal("error", status(late.run_id))
       assert.same({}, store:verify())
+    end)
+
+    it("FAMILY-2: takes one that was pruned as it had ended", function()
+      local a, b, c = create(), create(), create()
+      local after = create { after = { a, { run_id = b, on = "final" }, c } }
+      assert.same({ a, b, c }, { claimed(), claimed(), claimed() })
+      finish(a)
+      finish(b, "error")
+      assert.equal(2, assert(store:prune { before = 60 }).runs)
+      assert.is_nil(store:get(a))
+      assert.same({ "after", c }, { store:gate(after).gate, store:gate(after).run_id })
+      finish(c)
+      assert(store:prune { before = 60 })
+      assert.equal(after, claimed())
+      support.refused("not_found", manager:create("t", { after = { a } }))
+      assert.same({}, store:verify())
+    end)
+
+    it("FAMILY-2: is explained with all that it waits for", function()
+      local sources = {}
+      for i = 1, 256 do
+        sources[i] = "s" .. i
+        assert(store:put(sources[i], { thread_id = "s" }))
+      end
+      local run = assert(manager:create("t", { after = sources }))
+      local ids = support.pluck(manager:explain(run.run_id).reasons, "run_id")
+      assert.equal(256, #ids)
+      assert.same({ "s1", "s256" }, { ids[1], ids[256] })
     end)
 
     it("FAMILY-2: is refused when one is not there, and when it would wait for itself through its batch", function()

@@ -73,6 +73,25 @@ support.each_store(function(open)
       assert.equal(older.run_id, claimed())
     end)
 
+    it("GATE-5: goes by priority, then age, whatever it waits for, whoever handles it", function()
+      local kinds = {
+        {}, { handler = "h" }, { concurrency = 1 }, { concurrency = 2, slots = gpu(99) }, { slots = gpu(50) },
+        { rates = { { name = "mail", max = 99, per = 1 } } }, { slots = gpu(99), handler = "h" },
+      }
+      local expected = {}
+      for priority = 0, 2 do expected[priority] = {} end
+      for i = 1, 42 do
+        local fields = { thread_id = "t" .. i, priority = i * 5 % 3, claimable = true }
+        for name, value in pairs(kinds[i % #kinds + 1]) do fields[name] = value end
+        assert(store:put("r" .. i, fields))
+        table.insert(expected[fields.priority], "r" .. i)
+      end
+      for priority = 2, 0, -1 do
+        for _, run_id in ipairs(expected[priority]) do assert.equal(run_id, claimed()) end
+      end
+      none()
+    end)
+
     it("GATE-1: that is not due holds no other up", function()
       local later = free("a", { slots = gpu(1), scheduled_at = 60, priority = 9 })
       local now = free("b", { slots = gpu(1) })
@@ -110,8 +129,10 @@ support.each_store(function(open)
       assert.equal("running", store:get(runs[3].run_id).status)
       finish(runs[3].run_id)
       assert.equal(runs[4].run_id, claimed())
-      assert(manager:set_limit("gpu", { max = keel.null }))
+      assert(manager:set_limit("gpu", { max = 4, reason = "more" }))
+      assert(manager:set_limit("gpu", { max = keel.null, reason = keel.null }))
       none()
+      assert.same({ { name = "gpu", paused = false, holding = 1, waiting = 1 } }, manager:limits())
     end)
 
     it("GATE-7: does not start while a name of it, its thread or everything is paused", function()
@@ -319,6 +340,16 @@ support.each_store(function(open)
       support.invalid("rates", manager:create("t", { rates = { { name = "gpu" } } }))
     end)
 
+    it("GATE-2: is refused with a list that has holes", function()
+      local one = { name = "a", max = 1, per = 1 }
+      for field, entry in pairs { slots = { name = "a", max = 1 }, rates = one, after = "r" } do
+        for _, list in ipairs { { [2] = entry }, { entry, [3] = entry }, { entry, x = entry } } do
+          assert.matches("list", support.invalid(field, manager:create("t", { [field] = list })).message)
+        end
+      end
+      assert.equal(0, #support.events(store))
+    end)
+
     for what, slots in pairs {
       ["without a name"] = { { max = 1 } },
       ["with an empty name"] = { { name = "", max = 1 } },
@@ -360,6 +391,10 @@ support.each_store(function(open)
       support.invalid("max", manager:set_limit("gpu", { max = -1 }))
       support.invalid("max", manager:set_limit("gpu", { max = 10001 }))
       support.invalid("per", manager:set_limit("gpu", { max = 1, per = 0 }))
+      support.invalid("max", manager:set_limit("gpu", { per = 5 }))
+      assert(manager:set_limit("mail", { max = 1, per = 5 }))
+      support.invalid("max", manager:set_limit("mail", { max = keel.null }))
+      assert(manager:set_limit("mail", { max = keel.null, per = keel.null }))
       support.invalid("max", manager:set_limit("*", { max = 1 }))
       support.invalid("max", manager:set_limit("thread:t", { max = 1 }))
       support.invalid("name", manager:set_limit("", { max = 1 }))

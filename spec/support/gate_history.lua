@@ -196,19 +196,18 @@ steps.die = {
       if run.owner == step.owner and not Model.is_final(run) then lost[#lost + 1] = run.id end
     end
     table.sort(lost)
-    local taken = {}
+    local taken, expected = {}, {}
     for i, id in ipairs(lost) do
-      taken[i] = world.stores[step.by]:claim_for_takeover(id, { requeue = step.requeue }) and id or id .. " is left"
-    end
-    for _, id in ipairs(lost) do
       local run = world.model.runs[id]
-      if not Model.is_final(run) then -- it may have been failed by the one before
+      taken[i] = world.stores[step.by]:claim_for_takeover(id, { requeue = step.requeue }) and id or id .. " is left"
+      expected[i] = Model.is_final(run) and id .. " is left" or id -- it may have been failed by the one before
+      if not Model.is_final(run) then
         if step.requeue then world.model:give_back(run) else world.model:finish(run, "error") end
       end
       if step.requeue and run.status == "pending" then run.tried = true end -- a loss counts as a try
     end
     world.reopen(step.owner)
-    return table.concat(taken, " "), table.concat(lost, " ")
+    return table.concat(taken, " "), table.concat(expected, " ")
   end,
   write = function(step)
     return ("stores[%d]:close() recover(stores[%d], { requeue = %s }) stores[%d] = open()"):format(step.owner, step.by,
@@ -407,8 +406,9 @@ function history.generator(seed, features)
   end
   function makers.limit()
     local rate = chance(3) == 1 and one_of(RATES)
-    return { kind = "limit", by = manager(), name = rate and rate.name or one_of(SLOTS),
-      max = chance(4) > 1 and chance(4) - 1 or nil, per = rate and chance(2) == 1 and rate.per or nil }
+    local max = chance(4) > 1 and chance(4) - 1 or nil
+    return { kind = "limit", by = manager(), name = rate and rate.name or one_of(SLOTS), max = max,
+      per = max and rate and chance(2) == 1 and rate.per or nil }
   end
   function makers.pause()
     return { kind = "pause", by = manager(), paused = chance(3) == 1,

@@ -1,5 +1,6 @@
 --- Limits by name, and pauses: what holds for slots, rates, threads and everything, in all processes of the store.
 local check = require "keel.check"
+local kernel = require "keel.kernel"
 
 ---@class keel.manager.Limiting: keel.ManagerCore
 local Limiting = {}
@@ -13,9 +14,14 @@ local Limiting = {}
 ---@return keel.Error? err
 function Limiting:set_limit(name, limit)
   check.type(name, "string", 1, "set_limit")
-  limit = check.options(limit, { max = "number|userdata", per = "number|userdata",
-    paused = "boolean", reason = "string|userdata" }, 2, "set_limit")
-  local result, err = self.client:call("set_limit", name, limit)
+  local checked = check.options(limit, { max = "number", per = "number", paused = "boolean", reason = "string" }, 2,
+    "set_limit")
+  local change = {}
+  for field, value in next, checked do change[field] = value end
+  for _, field in ipairs { "max", "per", "reason" } do -- null means something here, unlike in options
+    if limit and limit[field] == kernel.null then change[field] = kernel.null end
+  end
+  local result, err = self.client:call("set_limit", name, change)
   return result, err
 end
 
