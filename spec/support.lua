@@ -29,8 +29,9 @@ function support.dir()
   return name
 end
 
---- A path where no store is yet.
+--- A path where no store is yet; with KEEL_TEST_STORE=postgres, as tests/run.sh --server has it, a uri on the server.
 function support.path()
+  if os.getenv "KEEL_TEST_STORE" == "postgres" then return support.server_uri() end
   return support.dir() .. "/keel.db"
 end
 

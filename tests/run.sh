@@ -3,10 +3,12 @@
 # errors, lints, runs the C tests, the C tests again under AddressSanitizer and UBSan (those of tests/fault only then,
 # those of tests/crash only before) and the Lua specs, and counts what a run costs.
 #
-# Usage: tests/run.sh [--fast | --quick] [--asan-specs] [SPEC ...]
+# Usage: tests/run.sh [--fast | --quick | --server] [--asan-specs] [SPEC ...]
 #
 #   --quick        while working: lint, the C tests in tests/unit, and the specs of the folders that differ from HEAD
 #   --fast         no sanitizers, nothing counted
+#   --server       the specs alone, on stores on a PostgreSQL server where they would take a file, but for those that
+#                  are about files
 #   --asan-specs   runs the specs with the sanitized module as well
 #   SPEC ...       only these spec files or folders: no lint, no C tests
 #
@@ -18,11 +20,12 @@ cd "$(dirname "$0")/.." || exit 1
 root=$PWD
 lua=${LUA:-lua5.4}
 
-fast= quick= asan_specs=
+fast= quick= asan_specs= tags=
 while [ $# -gt 0 ]; do
 	case $1 in
 	--fast) fast=1 ;;
 	--quick) quick=1 ;;
+	--server) export KEEL_TEST_STORE=postgres; tags=--exclude-tags=files ;;
 	--asan-specs) asan_specs=1 ;;
 	-h | --help) sed -n '2,/^set/{/^set/d; s/^# \{0,1\}//; p}' "$0"; exit 0 ;;
 	-*) echo "tests/run.sh: unknown option $1" >&2; exit 2 ;;
@@ -31,6 +34,7 @@ while [ $# -gt 0 ]; do
 	shift
 done
 specs=("$@")
+[ -z "$tags" ] || [ ${#specs[@]} -gt 0 ] || specs=(spec)
 
 passed=0 failed=0 summary=() nothing_changed=
 
@@ -94,7 +98,7 @@ run_busted() { # PRESET [NAME=VALUE ...] runs the specs with the module of that 
 		env "$@" \
 			LUA_PATH="$root/lua/?.lua;$root/lua/?/init.lua;$root/spec/?.lua;${LUA_PATH:-;}" \
 			LUA_CPATH="$root/build/$preset/lua/?.so;${LUA_CPATH:-;}" \
-			"$lua" "$(command -v busted)" "${mine[@]}" 2>&1 | tee "$work/busted.$part" &
+			"$lua" "$(command -v busted)" $tags "${mine[@]}" 2>&1 | tee "$work/busted.$part" &
 	done
 	wait
 	for part in "$work"/busted.*; do

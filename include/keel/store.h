@@ -153,9 +153,10 @@ KEEL_API enum keel_code keel_store_session(struct keel_store *store, int64_t *se
 KEEL_API enum keel_code keel_store_session_alive(struct keel_store *store, int64_t session, bool *alive,
 												 struct keel_error *err);
 
-/* The descriptor that holds the session's lock; -1 if there is none (no session yet, a store in memory). It is the
- * store's, not to be used or closed: a process that is given a copy of it, as over a socket, keeps the session alive
- * until it closes the copy or dies, even when this process is gone. For who starts work that may outlive him. */
+/* The descriptor that holds the session's lock, on a server that of the connection; -1 if there is none (no session
+ * yet, a store in memory). It is the store's, not to be used or closed: a process that is given a copy of it, as over a
+ * socket, keeps the session alive until it closes the copy or dies, even when this process is gone. For who starts work
+ * that may outlive him. */
 KEEL_API enum keel_code keel_store_session_descriptor(struct keel_store *store, int *descriptor,
 													  struct keel_error *err);
 

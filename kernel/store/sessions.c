@@ -101,7 +101,9 @@ enum keel_code keel_store_end_session(struct keel_store *store, int64_t session,
 enum keel_code keel_store_session_descriptor(struct keel_store *store, int *descriptor, struct keel_error *err)
 {
 	enum keel_code code = keel_store_check(store, err);
-	*descriptor = code == KEEL_OK && store->session && store->side_path ? store->side.fd : -1;
+	/* On a server it is the connection's: that is open for as long as anybody has it. */
+	bool held = store->session && (store->side_path || store->sql->driver->hold);
+	*descriptor = code == KEEL_OK && held ? store->side.fd : -1;
 	return code;
 }
 

@@ -218,7 +218,7 @@ end)
 describe("keel exec under a limit of files", function()
   after_each(support.clean_up)
 
-  it("F-56: tells of a full store, wherever the limit is met", function()
+  it("F-56: tells of a full store, wherever the limit is met #files", function()
     for _, limit in ipairs { 1, 4, 8, 40, 64, 100 } do -- of half a kibibyte
       local result = command.run({ "exec", "--json", "true" }, { env = { KEEL_STORE = support.path() },
         prefix = { "sh", "-c", ('ulimit -f %d; exec "$@"'):format(limit), "sh" } })

@@ -373,7 +373,8 @@ describe("keel exec on a busy thread", function()
     local first = command.start(words, { env = env })
     first:expect "up"
     local second = command.start(words, { env = env })
-    process.turn_until(function() return false end, 200)
+    -- Nothing tells that it waits; one that came too late would run a command of its own, and never end.
+    process.turn_until(function() return false end, 2000)
     first:say "end"
     assert.equal(9, (first:wait()))
     assert.equal(9, (second:wait()))
@@ -525,7 +526,7 @@ describe("keel exec", function()
     end
   end)
 
-  it("keeps the output in files, and shows it too", function()
+  it("keeps the output in files, and shows it too #files", function()
     local exec, path = command.on_store()
     local folder = support.dir() .. "/kept"
     local result = exec("exec", "--keep", folder, "--", "sh", "-c", "echo out; echo err >&2; seq 100000")
@@ -605,7 +606,7 @@ describe("keel exec", function()
     assert.same({ 3, only_run(path).run_id, "error" }, { run.exit_code, run.run_id, run.status })
   end)
 
-  it("F-56: fails when the outcome cannot be written down, and says so, as JSON too", function()
+  it("F-56: fails when the outcome cannot be written down, and says so, as JSON too #files", function()
     local _, _, env = command.on_store()
     local shell = { env = env }
     -- From then on the disk of keel, its guardian's parent, is full.

@@ -54,7 +54,7 @@ describe("keel", function()
     assert.equal("keel exec: unknown option '--thred'; did you mean '--thread'?\n", result.errors)
   end)
 
-  it("takes the common options before and behind the command", function()
+  it("takes the common options before and behind the command #files", function()
     local path = support.path()
     assert.equal(0, command.run({ "--store", path, "exec", "true" }).code)
     assert.equal(0, command.run({ "exec", "--store=" .. path, "true" }).code)

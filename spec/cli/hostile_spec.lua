@@ -291,7 +291,7 @@ describe("keel runs retry of a command", function()
     end
   end)
 
-  it("F-55: is refused when the store is another user's, whatever is said", function()
+  it("F-55: is refused when the store is another user's, whatever is said #files", function()
     local run, id, _, folder, path = failed()
     local id_of = assert(io.popen "id -u")
     local user = id_of:read "l"

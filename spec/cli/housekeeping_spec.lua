@@ -113,7 +113,7 @@ describe("keel stats", function()
   end)
 end)
 
-describe("keel backup", function()
+describe("keel backup [#files]", function()
   after_each(support.clean_up)
 
   it("copies a store that is in use", function()

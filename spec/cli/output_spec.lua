@@ -82,7 +82,7 @@ describe("Output", function()
     assert.equal(#narrow, #wide + 3) -- two characters of two columns against one
   end)
 
-  it("as JSON is one object a line, and nothing else", function()
+  it("as JSON is one object a line, and nothing else #files", function()
     local run, store, _, path = prepared()
     local rt = assert(keel.runtime { store = store, runtime_id = "farm" })
     local worker = assert(rt:create_worker())
@@ -103,7 +103,7 @@ describe("Output", function()
     end
   end)
 
-  it("of what takes long has a bar, on a terminal only", function()
+  it("of what takes long has a bar, on a terminal only #files", function()
     local run, store, env = prepared()
     assert(store:transaction(function(tx)
       for _ = 1, 2500 do assert(tx:append_event { kind = "k", data = { text = ("x"):rep(1000) } }) end

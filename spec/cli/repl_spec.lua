@@ -45,7 +45,7 @@ describe("keel repl on a pipe", function()
     prints("", "")
   end)
 
-  it("has the store at hand, and what is on it", function()
+  it("has the store at hand, and what is on it #files", function()
     prints([[
       run = assert(runs:create("thread", { metadata = { n = 1 } }))
       store:get(run.run_id).metadata
@@ -61,7 +61,7 @@ describe("keel repl on a pipe", function()
     prints("store:path() == '', runs:create('t').status", "true\tpending\n", "--store", ":memory:")
   end)
 
-  it("says whose events there are, and how many", function()
+  it("says whose events there are, and how many #files", function()
     local line = ("the events of %s: %%d so far\n"):format(path)
     prints("events\n_ = runs:create('t')\nevents", line:format(0) .. line:format(1))
   end)
@@ -263,7 +263,7 @@ describe("help at the prompt", function()
     tells("help(dispatcher)\nhelp(workers)\nhelp(events)\nhelp(keel)", "prepare_atomic", "subscribe_events", "follow",
       "run_manager")
     tells("help(nothing)\nhelp(1)", "it is nil", "it is a number")
-    tells("help(runs)", "One of these: help(runs.cancel)")
+    tells("help(runs)", "One of these: help(runs.batch)")
     tells("help(store:lease('l', { ttl = 1 }))", "One of these: help(it.")
     assert.is_nil(repl("help(runs)\nhelp(events)\nhelp(dispatcher)\nhelp(workers)").output:find "\nnew ")
   end)

@@ -38,7 +38,7 @@ end
 describe("keel repl on a terminal", function()
   after_each(support.clean_up)
 
-  it("says where it is, gives results, and ends with Ctrl-D", function()
+  it("says where it is, gives results, and ends with Ctrl-D #files", function()
     local prompt, env = open()
     prompt:expect(env.KEEL_STORE)
     gives(prompt, "1 + 1", "2")
@@ -329,7 +329,7 @@ describe("keel repl on a terminal", function()
     gives(prompt, "#store:list_runs()", "0") -- the transaction is gone
   end)
 
-  it("ends what waits with Ctrl-C: for a run, for an event, for the lock, for a process, for the loop", function()
+  it("ends what waits with Ctrl-C: for a run, an event, the lock, a process, the loop #files", function()
     local prompt, env = open()
     prompt:enter "run = runs:create 'thread'"
     interrupts(prompt, "return runs:wait(run.run_id)")

@@ -1,5 +1,6 @@
 --- The command on a store that is on a PostgreSQL server.
 local command = require "support.command"
+local process = require "support.process"
 local support = require "support"
 
 local function at(uri)
@@ -11,6 +12,15 @@ describe("keel on a server's store", function()
   local run
   before_each(function() run = at(support.server_uri()) end)
   after_each(support.clean_up)
+
+  it("PG-1: behaves as on a file: some of the specs that tests/run.sh --server runs", function()
+    local child = process.start({ "busted", "--exclude-tags=files", "--filter=keel runs list",
+      "--filter=guardian takes its time", "spec/cli/runs_spec.lua", "spec/cli/exec_family_spec.lua" },
+      { env = { KEEL_TEST_STORE = "postgres" }, cwd = command.root })
+    local code, _, output = child:wait()
+    assert.equal(0, code, output)
+    assert.is_true(tonumber(output:match "(%d+) successes") > 3, output)
+  end)
 
   it("runs a command, lists it and shows its events", function()
     assert.equal("hello\n", run("exec", "echo", "hello").output)

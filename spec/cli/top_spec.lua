@@ -62,7 +62,7 @@ describe("keel top --once", function()
     assert.is_truthy(output:find "gone +1 +0 .*victim")
   end)
 
-  it("gives the same as one object of JSON", function()
+  it("gives the same as one object of JSON #files", function()
     local runs = manager()
     local record = started(runs, "deploy")
     assert(runs:create_or_reject("deploy", { multitask_strategy = "enqueue" }))

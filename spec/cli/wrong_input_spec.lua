@@ -215,13 +215,13 @@ describe("What is not there:", function()
     end)
   end
 
-  it("a store that nobody has made yet is made by none but exec", function()
+  it("a store that nobody has made yet is made by none but exec #files", function()
     local path = support.path()
     on(path, "there is no store at " .. path .. " yet; 'keel exec' makes one, --store names another")
     assert.is_nil(lfs.attributes(path))
   end)
 
-  it("a store whose folder is missing, or none: nobody makes it, and that is said", function()
+  it("a store whose folder is missing, or none: nobody makes it, and that is said #files", function()
     local folder = support.path()
     for path, text in pairs {
       [folder .. "/store.db"] = "there is no folder " .. folder .. ": make it first, with mkdir -p; --store names",
@@ -240,7 +240,7 @@ describe("What is not there:", function()
     assert.equal(0, command.run({ "exec", "true" }, { env = { HOME = home } }).code)
   end)
 
-  it("a store that is another file, or a folder", function()
+  it("a store that is another file, or a folder #files", function()
     local path = support.path()
     files.write(path, "this is no store, and no database either, but a text\n")
     on(path, "--store names another file")
@@ -248,7 +248,7 @@ describe("What is not there:", function()
     on(path:match "^(.*)/", "--store names another file")
   end)
 
-  it("a store that may not be read", function()
+  it("a store that may not be read #files", function()
     local path = support.path()
     keel.open(path):close()
     local prefix = {}
@@ -263,7 +263,7 @@ describe("What is not there:", function()
     on(path, "Permission denied", { prefix = prefix, env = { HOME = "/" } })
   end)
 
-  it("a store that may be read, in a folder that may not be written", function()
+  it("a store that may be read, in a folder that may not be written #files", function()
     if not os.execute "test -w /" then return pending "only root can be another user" end
     local prefix = { "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups" }
     if not os.execute(table.concat(prefix, " ") .. " " .. command.program .. " version >/dev/null 2>&1") then

@@ -5,12 +5,13 @@ local support = require "support"
 local uv = require "luv"
 
 describe("An executor that is stopped", function()
-  local store, runs
+  local store, runs, path
   after_each(executors.clean_up)
   after_each(support.clean_up)
 
   before_each(function()
-    store = support.open(support.path(), { durability = "off" })
+    path = support.path()
+    store = support.open(path, { durability = "off" })
     runs = support.manager(store)
   end)
 
@@ -112,7 +113,7 @@ describe("An executor that is stopped", function()
   end)
 
   it("F-11: reports no run that somebody else has ended meanwhile", function()
-    local id, other = claimable "t", support.open(store:path(), { durability = "off" })
+    local id, other = claimable "t", support.open(path, { durability = "off" })
     local executor = running(function(context)
       context.sleep(60)
       assert(other:request_cancel(id))
@@ -163,7 +164,7 @@ describe("An executor that is stopped", function()
     local id = claimable "t"
     local before
     local executor = running(function(context) return context.sleep(60) end, id)
-    local other = support.manager(support.open(store:path(), { durability = "off" }))
+    local other = support.manager(support.open(path, { durability = "off" }))
     local timer, is_renewed, answer = uv.new_timer(), nil, nil
     before = row(id).lease_expires_at
     timer:start(700, 0, function()
@@ -225,7 +226,7 @@ describe("An executor that is stopped", function()
 
   it("F-15: gives back its own run, too, when its handler has put it off: nobody but a cancel ends it", function()
     local own, stopped = assert(runs:create("t", { max_attempts = 1 })).run_id, assert(runs:create "u").run_id
-    local other = support.manager(support.open(store:path(), { durability = "off" }))
+    local other = support.manager(support.open(path, { durability = "off" }))
     local executor = running(function(context)
       context.sleep(60)
       if context.run.run_id == stopped then
@@ -243,7 +244,7 @@ describe("An executor that is stopped", function()
   end)
 
   it("F-11: what was given back is that, though another has taken and ended it before anybody looks", function()
-    local other = support.manager(support.open(store:path(), { durability = "off" }))
+    local other = support.manager(support.open(path, { durability = "off" }))
     local function finish(forward, ...)
       local found, written = forward(...)
       if found then assert(other:set_status(assert(other:claim_next()).run_id, "success")) end
@@ -274,7 +275,7 @@ describe("An executor that is stopped", function()
       return tick(...)
     end
     executors.started(runs, function() return true end)
-    local other = support.manager(support.open(store:path(), { durability = "off" }))
+    local other = support.manager(support.open(path, { durability = "off" }))
     for i = 1, 3 do
       executors.await_status(store, assert(other:create("t" .. i, { claimable = true })).run_id, "success")
     end
@@ -309,7 +310,7 @@ describe("An executor that is stopped", function()
       local report = executor:run()
       say(("%d %d %d"):format(#report.given_back, #report.interrupted, report.running and #report.running or 0))
     ]]
-    local path, ids = store:path(), {}
+    local ids = {}
     for i = 1, 50 do
       ids[i] = claimable("t" .. i % 25, { handler = i > 40 and "new" or i % 2 == 0 and "slow" or "quick" })
     end

@@ -4,7 +4,7 @@ local files = require "support.files"
 local runtimes = require "support.runtime"
 local support = require "support"
 
-describe("A backup", function()
+describe("A backup [#files]", function()
   after_each(support.clean_up)
 
   local function names_in(folder)

@@ -29,7 +29,7 @@ local function refused_unchanged(code, path, options)
   return err
 end
 
-describe("A path that is no store gets its code, the path in the message, and stays as it was:", function()
+describe("A path that is no store gets its code, the path in the message, and stays as it was: [#files]", function()
   after_each(support.clean_up)
 
   it("a missing directory is store_missing", function()
@@ -121,7 +121,7 @@ describe("A path that is no store gets its code, the path in the message, and st
   end)
 end)
 
-describe("A damaged page is found,", function()
+describe("A damaged page is found, [#files]", function()
   after_each(support.clean_up)
 
   it("typed, never a crash, wherever it is", function()
@@ -146,7 +146,7 @@ describe("A damaged page is found,", function()
   end)
 end)
 
-describe("The operating system's refusals are typed:", function()
+describe("The operating system's refusals are typed: [#files]", function()
   after_each(support.clean_up)
 
   local function is_root()

@@ -157,7 +157,7 @@ describe("While another process holds the write lock,", function()
   end)
 end)
 
-describe("When another process has waited for too long,", function()
+describe("When another process has waited for too long, [#files]", function()
   after_each(support.clean_up)
 
   -- A child that was refused for long enough, by a lock that is free again; it tries once more for each "write".

@@ -19,7 +19,7 @@ local function holder(path, options)
   return child
 end
 
-describe("A store that is open with exclusive", function()
+describe("A store that is open with exclusive [#files]", function()
   local path
   before_each(function() path = support.path() end)
   after_each(support.clean_up)

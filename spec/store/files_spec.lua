@@ -40,7 +40,7 @@ local function with_backup()
   return path, backup
 end
 
-describe("A store whose file was replaced", function()
+describe("A store whose file was replaced [#files]", function()
   after_each(support.clean_up)
 
   for how, format in pairs { ["copied over it"] = "cp '%s' '%s'", ["moved there"] = "mv '%s' '%s'" } do
@@ -215,7 +215,7 @@ describe("A store whose file was replaced", function()
   end)
 end)
 
-describe("A store with two names", function()
+describe("A store with two names [#files]", function()
   local mounted
   after_each(function()
     if mounted then sh("umount -l '%s'", mounted) end
@@ -277,7 +277,7 @@ describe("A store with two names", function()
   end)
 end)
 
-describe("The files beside a store", function()
+describe("The files beside a store [#files]", function()
   after_each(support.clean_up)
 
   local function rights(path)
@@ -382,7 +382,7 @@ describe("The files beside a store", function()
   end)
 end)
 
-describe("Room", function()
+describe("Room [#files]", function()
   after_each(support.clean_up)
 
   it("F-7: of the log is given back after a burst, and doctor blames nobody", function()
@@ -430,7 +430,7 @@ describe("Room", function()
   end)
 end)
 
-describe("keel.restore", function()
+describe("keel.restore [#files]", function()
   after_each(support.clean_up)
 
   it("F-9: puts a backup in the place of a store, with the rights of the old file and a new epoch", function()

@@ -33,7 +33,7 @@ local function expect(expected, chunk, durability)
   assert.equal(expected, count)
 end
 
-describe("The flushes of", function()
+describe("The flushes of [#files]", function()
   after_each(support.clean_up)
 
   it("a state change at full are exactly one: starting runs", function()

@@ -6,7 +6,7 @@ local support = require "support"
 describe("keel.open", function()
   after_each(support.clean_up)
 
-  it("creates the file, for its owner alone", function()
+  it("creates the file, for its owner alone #files", function()
     local path = support.path()
     local store = support.open(path)
     assert(store:put("r", { thread_id = "t" }))
@@ -59,7 +59,7 @@ describe("keel.open", function()
     support.refused("invalid_request", keel.open "mysql://localhost/keel")
   end)
 
-  it("writes nothing as long as nobody writes through the handle", function()
+  it("writes nothing as long as nobody writes through the handle #files", function()
     local path = support.path()
     support.open(path):close()
     local before = files.read(path)

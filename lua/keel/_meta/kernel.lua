@@ -903,8 +903,9 @@ function Operations:session_id() end
 ---@return true|keel.Error|nil undecided nothing here can tell; or the error
 function Operations:session_alive(session_id) end
 
---- The descriptor that holds the session's lock. It is the store's, not to be used or closed: a process that is given a
---- copy, as over a socket, keeps the session alive until it closes the copy or dies, even when this process is gone.
+--- The descriptor that holds the session's lock, on a server that of the connection. It is the store's, not to be used
+--- or closed: a process that is given a copy, as over a socket, keeps the session alive until it closes the copy or
+--- dies, even when this process is gone.
 ---@return integer? descriptor nil if there is none: no session yet, or a store in memory
 ---@return keel.Error? err
 function Operations:session_descriptor() end
