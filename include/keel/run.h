@@ -503,9 +503,10 @@ struct keel_count_query {
 
 /* How many there are: counted, through an index, up to KEEL_COUNTED_MAX. What runs of the whole store are running is
  * looked for among those that have an owner. Starts are kept for as long as any run that wanted the rate counts them,
- * or whoever asked here in a transaction: from the first of these on the count is exact. In the caller's transaction,
- * if it is one of the whole store, it stays true until that ends; starts are counted in no other. Fails with
- * KEEL_INVALID_REQUEST, and KEEL_BUSY for starts in another transaction on a server. */
+ * or whoever asked here in a transaction: from the first of these on the count is exact, until nothing of the rate
+ * waits or has started for so long; then nobody has asked. In the caller's transaction, if it is one of the whole
+ * store, the count stays true until that ends; starts are counted in no other. Fails with KEEL_INVALID_REQUEST, and
+ * KEEL_BUSY for starts in another transaction on a server. */
 KEEL_API enum keel_code keel_run_count(struct keel_store *store, const struct keel_count_query *query, int64_t *count,
 									   struct keel_error *err);
 

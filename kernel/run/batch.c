@@ -20,7 +20,7 @@ enum keel_code keel_run_count_batch(struct keel_store *store, struct keel_text b
 		" AS counted GROUP BY status";
 	struct keel_statement *select;
 	bool row;
-	KEEL_ASSERT(counts);
+	KEEL_ASSERT(counts != NULL);
 	memset(counts, 0, KEEL_RUN_STATUS_COUNT * sizeof *counts);
 	enum keel_code code = keel_check_id(batch_id, "batch_id", err);
 	if (code == KEEL_OK)

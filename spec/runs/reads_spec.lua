@@ -137,6 +137,20 @@ support.each_store(function(open)
       assert.same({ "fallback", "there are 1", "custom" }, { data.strategy, data.reason, data.fallback_for.strategy })
     end)
 
+    it("may itself be the fallback, as a table, and is checked when the manager is made", function()
+      local reading = { reads = function() return { all = { count = "inflight" } } end, decide = function(_, _, read)
+        return { admit = true, reason = "there are " .. read.all }
+      end }
+      local falls = support.manager(store, { fallback_strategy = reading })
+      local run = assert(falls:create_or_reject("t", { strategy = function() error "no idea" end }))
+      assert.equal("there are 0", support.events(store, { run_id = run.run_id })[1].data.reason)
+      for _, name in ipairs { "strategy", "fallback_strategy" } do
+        local ok, err = pcall(require("keel").run_manager, { store = store, [name] = { reads = print } })
+        assert.is_false(ok)
+        assert.matches(("option '%s' must be a table with the function 'decide'"):format(name), err, 1, true)
+      end
+    end)
+
     it("decides over occurrences of schedules, too", function()
       local told = { questions = { all = { count = "inflight" } } }
       local ticking = support.manager(store, { strategies = { told = say(told) } })

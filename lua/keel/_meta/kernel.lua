@@ -572,7 +572,8 @@ function Operations:next_owner(after) end
 function Operations:count_inflight(thread_id) end
 
 --- How many runs there are, or starts of a rate, counted through an index up to 10 000. Asked in a transaction, the
---- starts of a rate are kept for so long from then on. Fails with invalid_request (count, rate, per, and the filters).
+--- starts of a rate are kept for so long from then on, until none waits or has started for so long. Fails with
+--- invalid_request (count, rate, per, and the filters).
 ---@param question keel.Question
 ---@return integer? count
 ---@return keel.Error? err

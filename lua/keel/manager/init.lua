@@ -46,7 +46,7 @@ local manager_options = {
   strategies = "table",
   strategy = "string|function|table|policy",
   strategy_options = "table",
-  fallback_strategy = "string|function|policy",
+  fallback_strategy = "string|function|table|policy",
   reconciler = "string|function|policy",
   reconcilers = "table",
   retention = "table",
@@ -71,6 +71,15 @@ local function check_functions(map, name, named)
       error(("bad argument #1 to 'run_manager' (option '%s' must map names to functions and loaded policies; " ..
         "'%s' %s)"):format(name, tostring(key), problem or "is a " .. type(value)), 3)
     end
+  end
+end
+
+-- A strategy of the manager's that is no name.
+local function check_strategy(given, name)
+  if given == nil or type(given) == "string" then return end
+  local is_policy, problem = policies.is_policy(given)
+  if not is_policy then
+    error(("bad argument #1 to 'run_manager' (option '%s' %s)"):format(name, problem or "is no strategy"), 3)
   end
 end
 
@@ -107,6 +116,8 @@ function Manager.new(options)
   options = check.options(options, manager_options, 1, "run_manager")
   local unfit = check.duration(options.max_wait, "max_wait")
   if unfit then return nil, unfit end
+  check_strategy(options.strategy, "strategy")
+  check_strategy(options.fallback_strategy, "fallback_strategy")
   check_functions(options.strategies, "strategies")
   check_functions(options.reconcilers, "reconcilers", true)
   check_functions(options.schedules, "schedules")
