@@ -514,6 +514,28 @@ KEEL_API enum keel_code keel_run_count(struct keel_store *store, const struct ke
 KEEL_API enum keel_code keel_wants_check(struct keel_text text, bool is_rate, const char *field,
 										 struct keel_error *err);
 
+struct keel_retriable_query {
+	unsigned statuses;          /* final ones: 1u << KEEL_RUN_ERROR | … */
+	struct keel_text thread_id; /* data NULL: of all threads */
+	struct keel_text batch_id;  /* in place of a thread; data NULL: of any */
+	struct keel_text user_id;   /* data NULL: whoever's */
+	struct keel_text handler;   /* a run without one has "default"; data NULL: any */
+	bool bounded;               /* `before` counts */
+	int64_t before;             /* created at or before this time */
+	struct keel_text after;     /* a run id: go on behind it; data NULL: from the oldest */
+	int64_t limit;              /* as in list_by_thread */
+};
+
+/* The runs that have ended in one of the statuses, and that no other run is a retry of, in the order of insertion,
+ * without reservations, runs of machines, and the fields of KEEL_RUN_DOCUMENTS. What the filters leave out is passed
+ * over one by one. Fails with KEEL_NOT_FOUND when there is no run `after`. */
+KEEL_API enum keel_code keel_run_list_retriable(struct keel_store *store, const struct keel_retriable_query *query,
+												struct keel_runs *list, struct keel_error *err);
+
+/* The newest retry of a run: the last one of it, or of that one, and so on. *found false: there is none. */
+KEEL_API enum keel_code keel_run_newest_retry(struct keel_store *store, struct keel_text run_id,
+											  char retry[KEEL_ID_MAX + 1], bool *found, struct keel_error *err);
+
 /* How many runs of the thread are pending or running: counted, not remembered. */
 KEEL_API enum keel_code keel_run_count_inflight(struct keel_store *store, struct keel_text thread_id, int64_t *count,
 												struct keel_error *err);

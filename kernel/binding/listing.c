@@ -127,6 +127,65 @@ static int op_count_inflight(lua_State *L, struct keel_store *store, struct keel
 	return 1;
 }
 
+/* Reads the option `statuses`, a list of final ones. False: invalid. */
+static bool read_statuses(lua_State *L, unsigned *statuses, struct keel_error *err)
+{
+	enum keel_run_status status;
+	if (keel_lua_option(L, 2, "statuses", LUA_TTABLE) == LUA_TNIL)
+		return keel_lua_refuse(err, "statuses", "must be given"), false;
+	int list = lua_gettop(L);
+	for (lua_Integer i = 1; lua_rawgeti(L, list, i) != LUA_TNIL; i++) {
+		struct keel_text name = {NULL, 0};
+		if (lua_type(L, -1) == LUA_TSTRING)
+			name.data = lua_tolstring(L, -1, &name.size);
+		lua_pop(L, 1); /* the list keeps it */
+		if (!name.data || !keel_run_status_find(name, &status) || !keel_run_status_is_final(status))
+			return keel_lua_refuse(err, "statuses", "must be some of: success, error, timeout, interrupted"), false;
+		*statuses |= 1u << status;
+	}
+	lua_settop(L, list);
+	return true;
+}
+
+/* list_retriable{ statuses, thread_id, batch_id, user_id, handler, before, after, limit = 100 }: the runs that
+ * have ended in one of the statuses and that nobody has tried again, in order of insertion, without their
+ * documents. Parameters: before (a time: created then or earlier), after (a run id: go on behind it), limit (1 to
+ * 1000). Fails with invalid_request, limit_too_large, and not_found for `after`. */
+static int op_list_retriable(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	static const char *const known[] = {"statuses", "thread_id", "batch_id", "user_id", "handler",
+										"before",   "after",     "limit",    NULL};
+	keel_lua_check_options(L, 2, known);
+	struct keel_retriable_query query = {.thread_id = keel_lua_option_text(L, 2, "thread_id"),
+										 .batch_id = keel_lua_option_text(L, 2, "batch_id"),
+										 .user_id = keel_lua_option_text(L, 2, "user_id"),
+										 .handler = keel_lua_option_text(L, 2, "handler"),
+										 .after = keel_lua_option_text(L, 2, "after"),
+										 .limit = keel_lua_option_integer(L, 2, "limit", KEEL_LIST_DEFAULT)};
+	if (!read_statuses(L, &query.statuses, err) ||
+		!keel_lua_option_time(L, 2, "before", store, &query.before, &query.bounded, err))
+		return -1;
+	struct keel_runs *list = keel_lua_new_runs(L);
+	if (keel_run_list_retriable(store, &query, list, err) != KEEL_OK)
+		return -1;
+	return keel_lua_push_runs(L, list);
+}
+
+/* newest_retry(run_id): the id of the newest run that is another try of it, or of that one, and so on; nil: there is
+ * none. Fails with invalid_request. */
+static int op_newest_retry(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	char retry[KEEL_ID_MAX + 1];
+	bool found;
+	if (keel_run_newest_retry(store, keel_lua_check_text(L, 2, "run_id"), retry, &found, err) != KEEL_OK)
+		return -1;
+	if (found)
+		lua_pushstring(L, retry);
+	else
+		lua_pushnil(L);
+	return 1;
+}
+
 /* count_batch(batch_id): how many of its runs have each status, all of them (`total`), and how many have ended
  * (`done`): { pending, running, success, error, timeout, interrupted, total, done }. Fails with invalid_request. */
 static int op_count_batch(lua_State *L, struct keel_store *store, struct keel_error *err)
@@ -187,5 +246,6 @@ const struct keel_lua_method keel_lua_listing_methods[] = {
 	{"next_owner", op_next_owner, KEEL_LUA_READS},           {"count_inflight", op_count_inflight, KEEL_LUA_READS},
 	{"count_runs", op_count_runs, KEEL_LUA_READS},           {"find_by_key", op_find_by_key, KEEL_LUA_READS},
 	{"list_dispatched", op_list_dispatched, KEEL_LUA_READS}, {"list_runs", op_list_runs, KEEL_LUA_READS},
-	{"count_batch", op_count_batch, KEEL_LUA_READS},         KEEL_LUA_METHODS_END,
+	{"count_batch", op_count_batch, KEEL_LUA_READS},         {"list_retriable", op_list_retriable, KEEL_LUA_READS},
+	{"newest_retry", op_newest_retry, KEEL_LUA_READS},       KEEL_LUA_METHODS_END,
 };

@@ -157,12 +157,13 @@ static const struct {
 	 " l.seq = r.seq WHERE l.seq IS NULL OR l.status > 1 OR (l.status = 1) <> (c.running = 1) OR"
 	 " c.id <> coalesce(CASE c.what WHEN 1 THEN r.user_id WHEN 2 THEN r.handler WHEN 3 THEN r.batch_id END, '') OR"
 	 " " ON_MACHINE},
-	{KEEL_STORE_CORRUPT, "its key, batch, fingerprint or machine is not found: run",
+	{KEEL_STORE_CORRUPT, "its key, batch, retry, fingerprint or machine is not found: run",
 	 "SELECT run_id FROM runs r WHERE (idempotency_key IS NOT NULL) <> EXISTS (SELECT 1 FROM keys k WHERE"
 	 " k.idempotency_key = r.idempotency_key AND k.user_id = coalesce(r.user_id, '') AND k.seq = r.seq AND"
 	 " coalesce(k.expires_at, -1) = coalesce(r.idempotency_expires_at, -1)) OR (batch_id IS NOT NULL) <> EXISTS "
 	 "(SELECT 1 FROM batches b WHERE b.batch_id ="
 	 " r.batch_id AND b.dispatch = CASE r.operation_kind WHEN 'dispatch' THEN 1 ELSE 0 END AND b.seq = r.seq) OR"
+	 " (retry_of IS NOT NULL) <> EXISTS (SELECT 1 FROM retries t WHERE t.retry_of = r.retry_of AND t.seq = r.seq) OR"
 	 " (fingerprint IS NOT NULL AND coalesce(operation_kind, 'run') = 'dispatch') <> EXISTS (SELECT 1 FROM "
 	 "fingerprints f WHERE f.fingerprint = r.fingerprint AND"
 	 " f.thread_id = r.thread_id AND f.seq = r.seq) OR (coalesce(operation_kind, 'run') = 'dispatch') <> EXISTS"

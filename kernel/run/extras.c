@@ -1,4 +1,4 @@
-/* extras.c - the tables of what few runs have: idempotency keys, batches, fingerprints, machines. Uses: rows.
+/* extras.c - the tables of what few runs have: idempotency keys, batches, retries, fingerprints, machines. Uses: rows.
  *
  * They are tables, and no partial indexes of runs, because every write of a run would look at those.
  */
@@ -29,6 +29,11 @@ static const struct {
 	 " (SELECT batch_id, CASE operation_kind WHEN 'dispatch' THEN 1 ELSE 0 END, seq FROM runs WHERE seq = ?1)",
 	 "INSERT INTO batches (batch_id, dispatch, seq) SELECT batch_id,"
 	 " CASE operation_kind WHEN 'dispatch' THEN 1 ELSE 0 END, seq FROM runs WHERE seq = ?1 AND batch_id IS NOT NULL"},
+	{{KEEL_RUN_FIELD_RETRY_OF},
+	 1,
+	 false,
+	 "DELETE FROM retries WHERE (retry_of, seq) IN (SELECT retry_of, seq FROM runs WHERE seq = ?1)",
+	 "INSERT INTO retries (retry_of, seq) SELECT retry_of, seq FROM runs WHERE seq = ?1 AND retry_of IS NOT NULL"},
 	{{KEEL_RUN_FIELD_FINGERPRINT, KEEL_RUN_FIELD_OPERATION_KIND},
 	 2,
 	 true,

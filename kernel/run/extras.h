@@ -6,8 +6,8 @@
 
 #include "store/store.h"
 
-/* Before a record is written into a row: takes what it changes out of the tables of keys, batches, fingerprints and
- * machines. Everything, when `delta` is NULL. */
+/* Before a record is written into a row: takes what it changes out of the tables of keys, batches, retries,
+ * fingerprints and machines. Everything, when `delta` is NULL. */
 enum keel_code keel_extras_remove(struct keel_store *store, int64_t seq, const struct keel_run *delta,
 								  struct keel_error *err);
 

@@ -81,6 +81,11 @@ local WORK = [[
   assert(store:list_inflight { batch_id = "b" })
   assert(store:list_runs { batch_id = "b" })
   assert(runs:batch "b")
+  local failed = assert(runs:create("failed", { batch_id = "b", after = { "c1" } })).run_id
+  assert(runs:set_status(failed, "error"))
+  assert(runs:retry_all { batch_id = "b" })
+  assert(runs:cancel_all { batch_id = "nobody's" })
+  assert(store:newest_retry(failed))
   assert(runs:reconcile_orphaned_inflight_runs { error = "lost" })
   assert(runs:tick())
   assert(runs:schedule("s", { cron = "* * * * *", thread_id = "s" }))
@@ -236,6 +241,7 @@ INSERT INTO holds SELECT 'l' || n % 500, n % 3, 1, n FROM generate_series(1, 500
 INSERT INTO starts (name, at) SELECT 'l' || n % 500, n FROM generate_series(1, 5000) n;
 INSERT INTO edges (source, dependent, wanted) SELECT n, n + 1, 1 FROM generate_series(1, 5000) n;
 INSERT INTO counted SELECT n % 3 + 1, 'i' || n % 500, n % 2, n FROM generate_series(1, 5000) n;
+INSERT INTO retries SELECT 'r' || n, n + 1 FROM generate_series(1, 5000) n;
 INSERT INTO children SELECT 'r' || n, n + 1 FROM generate_series(1, 5000) n;
 INSERT INTO windows SELECT 'l' || n, 1 FROM generate_series(1, 5000) n;
 INSERT INTO leases (name, token, session_id, owner) SELECT 'l' || n, 1, 1, '' FROM generate_series(1, 1000) n;

@@ -255,6 +255,10 @@ static void do_everything(void)
 	struct keel_inflight_query of_batch = {.batch_id = text("b"), .after = text("r"), .limit = 10};
 	succeed(keel_run_list_inflight(world.store, &of_batch, &runs, &why));
 	succeed(keel_run_count_batch(world.store, text("b"), by_status, &why));
+	struct keel_retriable_query failed = {.statuses = 1u << KEEL_RUN_ERROR, .batch_id = text("b"), .limit = 10};
+	char retry[KEEL_ID_MAX + 1];
+	succeed(keel_run_list_retriable(world.store, &failed, &runs, &why));
+	succeed(keel_run_newest_retry(world.store, text("r"), retry, &is, &why));
 	struct keel_run parent = run_of("parent", "t"), child = run_of("child", "c");
 	SET(&child, PARENT_RUN_ID, parent_run_id, text("parent"));
 	put(&parent);

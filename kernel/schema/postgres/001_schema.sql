@@ -284,6 +284,12 @@ CREATE TABLE batches (
 	PRIMARY KEY (batch_id, dispatch, seq)
 );
 
+CREATE TABLE retries (
+	retry_of text COLLATE "C" NOT NULL,
+	seq      bigint NOT NULL,
+	PRIMARY KEY (retry_of, seq)
+);
+
 CREATE TABLE fingerprints (
 	fingerprint text COLLATE "C" NOT NULL,
 	thread_id   text COLLATE "C" NOT NULL,

@@ -302,6 +302,13 @@ CREATE TABLE batches (
 	PRIMARY KEY (batch_id, dispatch, seq)
 ) STRICT, WITHOUT ROWID;
 
+-- The runs that are another try of one, by that one.
+CREATE TABLE retries (
+	retry_of TEXT NOT NULL,
+	seq      INTEGER NOT NULL,
+	PRIMARY KEY (retry_of, seq)
+) STRICT, WITHOUT ROWID;
+
 -- Of the runs of machines.
 CREATE TABLE fingerprints (
 	fingerprint TEXT NOT NULL,

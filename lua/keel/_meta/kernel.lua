@@ -364,6 +364,16 @@
 ---@field after? string a run id: go on behind it, with older ones
 ---@field limit? integer 1 to 1000, default 100
 
+---@class keel.RetriableQuery
+---@field statuses keel.Status[] final ones
+---@field thread_id? string
+---@field batch_id? string in place of a thread
+---@field user_id? string
+---@field handler? string a run without one has "default"
+---@field before? string time: created then or earlier
+---@field after? string a run id: go on behind it
+---@field limit? integer 1 to 1000, default 100
+
 --- How many runs of a batch have each status.
 ---@class keel.BatchCounts
 ---@field pending integer
@@ -593,6 +603,20 @@ function Operations:list_dispatched(query) end
 ---@return keel.Run[]? runs
 ---@return keel.Error|true|nil err or true: there are more, though the limit is not reached: these have 4 MiB of texts
 function Operations:list_runs(query) end
+
+--- The runs that have ended in one of the statuses and that nobody has tried again, in order of insertion, without
+--- their documents. What the filters leave out is passed over one by one.
+--- Fails with invalid_request, limit_too_large, and not_found when there is no run `after`.
+---@param query keel.RetriableQuery
+---@return keel.Run[]? runs
+---@return keel.Error|true|nil err or true: there are more, though the limit is not reached: these have 4 MiB of texts
+function Operations:list_retriable(query) end
+
+--- The newest run that is another try of a run, or of that one, and so on. Fails with invalid_request.
+---@param run_id string
+---@return string? run_id nil when there is none
+---@return keel.Error? err
+function Operations:newest_retry(run_id) end
 
 --- How many runs of a batch have each status: counted, not remembered. Runs of machines are not in it.
 --- Fails with invalid_request.

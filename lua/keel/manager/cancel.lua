@@ -2,6 +2,9 @@
 local LiveRuns = require "keel.manager.live_runs"
 local check = require "keel.check"
 local errors = require "keel.errors"
+local filters = require "keel.manager.filter"
+
+local PAGE = 64 -- runs that are looked at, and stopped, in one transaction
 
 local REASON = "cancelled" -- the stop_reason of what was stopped here; who was asked to stop gives his own
 
@@ -11,35 +14,38 @@ local function of_final(status)
   return false, "not_cancellable"
 end
 
+-- Stops a run in an open transaction. Returns what was done.
+local function stop(tx, run_id, own, action)
+  local row, err = tx:get(run_id)
+  if err then return nil, err end
+  if not row then return "unknown" end
+  if LiveRuns.is_final(row.status) then
+    local _, verdict = of_final(row.status)
+    return verdict
+  end
+  local done
+  if row.session_id ~= own then
+    done, err = tx:claim_for_takeover(run_id,
+      { status = "interrupted", stop_reason = REASON, cancel_action = action })
+    if done == nil then return nil, err end
+    if done then return "taken_over" end
+  end
+  if row.status == "pending" or row.session_id == own then
+    done, err = tx:update_status(run_id, "interrupted",
+      { stop_reason = REASON, cancel_action = action, finalizing = true })
+    if not done then return nil, err end
+    return "cancelled"
+  end
+  done, err = tx:request_cancel(run_id, { action = action })
+  if not done then return nil, err end
+  return "requested"
+end
+
 -- A run that is not live here: decided and written in one transaction. Returns what was done.
 local function cancel_stored(self, run_id, action)
   local own, problem = self.client:session_id()
   if problem then return nil, problem end -- whose the run is could not be told
-  return self.client:transaction_on({ run_id = run_id }, "cancel", function(tx)
-    local row, err = tx:get(run_id)
-    if err then return nil, err end
-    if not row then return "unknown" end
-    if LiveRuns.is_final(row.status) then
-      local _, verdict = of_final(row.status)
-      return verdict
-    end
-    local done
-    if row.session_id ~= own then
-      done, err = tx:claim_for_takeover(run_id,
-        { status = "interrupted", stop_reason = REASON, cancel_action = action })
-      if done == nil then return nil, err end
-      if done then return "taken_over" end
-    end
-    if row.status == "pending" or row.session_id == own then
-      done, err = tx:update_status(run_id, "interrupted",
-        { stop_reason = REASON, cancel_action = action, finalizing = true })
-      if not done then return nil, err end
-      return "cancelled"
-    end
-    done, err = tx:request_cancel(run_id, { action = action })
-    if not done then return nil, err end
-    return "requested"
-  end)
+  return self.client:transaction_on({ run_id = run_id }, "cancel", stop, run_id, own, action)
 end
 
 local function cancel_others(self, run_id, action)
@@ -82,6 +88,61 @@ function Cancelling:cancel(run_id, options)
   end
   self.writer:abort(record, record.cancel_action or action)
   return true, "cancelled"
+end
+
+-- Stops a page of runs, in one transaction. Returns the ids of those that are stopped, or asked to.
+local function cancel_page(self, ids)
+  local own, problem = self.client:session_id()
+  if problem then return nil, problem end
+  local stopped, err = self.client:transaction("cancel_all", function(tx)
+    local list = {}
+    for _, run_id in ipairs(ids) do
+      local verdict, failure = stop(tx, run_id, own, "interrupt")
+      if not verdict then return nil, failure end
+      if verdict ~= "unknown" and verdict ~= "not_cancellable" then list[#list + 1] = run_id end
+    end
+    return list
+  end)
+  if not stopped then return nil, err end
+  self.writer:refresh_all(stopped)
+  return stopped
+end
+
+local in_flight = { pending = true, running = true }
+
+--- Cancels all runs in flight that a filter means, and their children: in pages, each atomic. When it fails in between,
+--- or the process dies, a second call goes on. What is made after the call began is not meant, nor are runs of
+--- machines, reservations, and what was asked to stop before.
+--- Raises for unknown options and wrong types. Fails with invalid_request (status, before, an id) and what reading and
+--- writing fail with; `done` in the error is how many were stopped before.
+---@param filter keel.RunFilter {} means all
+---@return integer? count of runs that the filter means and that are stopped, or asked to stop
+---@return keel.Error? err
+function Cancelling:cancel_all(filter)
+  local wanted, err = filters.check(filter, in_flight, self.client:now(), "cancel_all")
+  if not wanted then return nil, err end
+  local query = { batch_id = wanted.batch_id, thread_id = not wanted.batch_id and wanted.thread_id or nil,
+    before = wanted.before, limit = PAGE, brief = true }
+  local count = 0
+  while true do
+    local rows, more = self.client:call("list_inflight", query)
+    local ids, stopped = {}, {}
+    for _, row in ipairs(rows or {}) do
+      local is_meant = filters.passes(wanted, row) and (not wanted.status or row.status == wanted.status)
+      if is_meant and not row.cancel_action then ids[#ids + 1] = row.run_id end
+    end
+    if #ids > 0 then stopped, err = cancel_page(self, ids) end
+    if not rows or not stopped then
+      local failure = rows and err or more
+      failure.done = count
+      return nil, failure
+    end
+    count = count + #stopped
+    if #rows < PAGE and not more then break end
+    query.after = rows[#rows].run_id
+  end
+  if self.client:has "catch_up" then self.client:call "catch_up" end
+  return count
 end
 
 return Cancelling

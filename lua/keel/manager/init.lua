@@ -32,9 +32,9 @@ local retention = require "keel.manager.retention"
 ---@field swept? table where the next tick's recovery goes on
 
 ---@class keel.RunManager: keel.manager.Creating, keel.manager.Starting, keel.manager.Status, keel.manager.Cancelling,
----keel.manager.Reading, keel.manager.Explaining, keel.manager.Owning, keel.manager.Waiting, keel.manager.Recovering,
----keel.manager.Reserving, keel.manager.Removing, keel.manager.Scheduling, keel.manager.Limiting,
----keel.manager.Shutdown
+---keel.manager.Reading, keel.manager.Retrying, keel.manager.Explaining, keel.manager.Owning, keel.manager.Waiting,
+---keel.manager.Recovering, keel.manager.Reserving, keel.manager.Removing, keel.manager.Scheduling,
+---keel.manager.Limiting, keel.manager.Shutdown
 ---@field private _core keel.ManagerCore
 local Manager = {}
 Manager.__index = Manager
@@ -176,7 +176,7 @@ end
 for _, part in ipairs {
   require "keel.manager.creating", require "keel.manager.starting",
   require "keel.manager.status", require "keel.manager.cancel",
-  require "keel.manager.reading", require "keel.manager.explaining",
+  require "keel.manager.retrying", require "keel.manager.reading", require "keel.manager.explaining",
   require "keel.manager.owning", require "keel.manager.waiting",
   require "keel.manager.recovering", require "keel.manager.reserving",
   require "keel.manager.removing", require "keel.manager.scheduling", require "keel.manager.limiting",

@@ -1,0 +1,220 @@
+--- Trying runs again, and cancelling many.
+local keel = require "keel"
+local support = require "support"
+
+support.each_store(function(open)
+  describe("A retry", function()
+    local store, manager, clock
+    before_each(function()
+      clock = support.clock()
+      store = open { durability = "off", clock = clock.read }
+      manager = support.manager(store)
+    end)
+    after_each(function() assert.same({}, store:verify()) end)
+
+    local function create(options)
+      options = options or {}
+      options.claimable = true
+      return assert(manager:create("t", options)).run_id
+    end
+    local function claimed()
+      local run = manager:claim_next()
+      return run and run.run_id
+    end
+    local function ended(options, as)
+      local run_id = create(options)
+      assert.equal(run_id, claimed())
+      assert(manager:set_status(run_id, as or "error"))
+      return run_id
+    end
+    local function status(run_id) return store:get(run_id).status end
+    local function newest(run_id) return store:newest_retry(run_id) end
+
+    it("FAMILY-5: is a new run of the same work, which anybody may claim, and has the key", function()
+      local given = { assistant_id = "a", user_id = "u", metadata = { m = 1 }, kwargs = { k = { 1, 2 } }, priority = 3,
+        max_attempts = 2, batch_id = "B", plan_entry = "p", idempotency_key = "key", handler = "h", timeout = 5,
+        slots = { { name = "s", max = 2 } }, rates = { { name = "r", max = 9, per = 60 } }, deadline = 60 }
+      local old = ended(given)
+      clock.advance(100)
+      local run = assert(manager:retry(old))
+      assert.same({ old, "pending", true, 1 }, { run.retry_of, run.status, run.claimable, run.attempt })
+      local before, after = store:get(old), store:get(run.run_id)
+      for _, name in ipairs { "thread_id", "assistant_id", "user_id", "metadata", "kwargs", "priority", "max_attempts",
+        "batch_id", "plan_entry", "idempotency_key", "idempotency_hash", "handler", "timeout", "slots", "rates" } do
+        assert.same(before[name], after[name], name)
+      end
+      assert.equal(60, keel.seconds(after.deadline) - keel.seconds(after.created_at))
+      local again = assert(manager:create("t", { assistant_id = "a", user_id = "u", metadata = { m = 1 },
+        kwargs = { k = { 1, 2 } }, idempotency_key = "key" }))
+      assert.same({ run.run_id, true }, { again.run_id, again.idempotency_reused })
+      assert.equal(run.run_id, newest(old))
+      assert.equal(run.run_id, claimed())
+      assert.equal(old, support.events(store, { run_id = run.run_id })[1].data.retry_of)
+    end)
+
+    it("is refused for what is in flight, was tried again, is a machine's or is not there", function()
+      local pending = create()
+      support.refused("conflict", manager:retry(pending))
+      assert(manager:cancel(pending))
+      local old = ended()
+      local first = assert(manager:retry(old)).run_id
+      local machine = assert(keel.dispatcher { store = store }:create { machine = "m", test_dir_hash = "h" })
+      local last = store:event_high_water()
+      assert.equal(first, support.refused("conflict", manager:retry(old)).run_id)
+      support.invalid("run_id", manager:retry(machine.id))
+      support.refused("not_found", manager:retry(support.unknown_id()))
+      support.raises("retry", function() manager:retry(1) end)
+      assert.equal(last, store:event_high_water())
+    end)
+
+    it("of a run that succeeded is made when it is asked for by name, and its newest try is the last of all", function()
+      local old = ended({}, "success")
+      assert.equal(0, manager:retry_all {})
+      local run = assert(manager:retry(old)).run_id
+      assert.equal(run, claimed())
+      assert(manager:set_status(run, "error"))
+      local third = assert(manager:retry(run)).run_id
+      assert.equal(third, newest(old))
+      assert.equal(third, newest(run))
+      assert.is_nil(newest(third))
+    end)
+
+    it("FAMILY-5: of all that failed starts what was failed with a dependency, behind its newest try", function()
+      local a = create { batch_id = "B" }
+      local b = create { batch_id = "B", after = { a } }
+      local c = create { batch_id = "B", after = { { run_id = b, on = "success" }, { run_id = a, on = "final" } } }
+      assert.equal(a, claimed())
+      assert(manager:set_status(a, "error"))
+      assert.same({ "error", "error" }, { status(b), status(c) })
+      assert.equal(3, manager:retry_all { batch_id = "B" })
+      local a2, b2, c2 = newest(a), newest(b), newest(c)
+      assert.same({ { run_id = a2, on = "success" } }, store:get(b2).after)
+      assert.same({ { run_id = b2, on = "success" }, { run_id = a2, on = "final" } }, store:get(c2).after)
+      for _, run_id in ipairs { a2, b2, c2 } do
+        assert.equal(run_id, claimed())
+        assert.is_nil(claimed())
+        assert(manager:set_status(run_id, "success"))
+      end
+      assert.equal(0, manager:retry_all { batch_id = "B" })
+      assert.equal(6, manager:batch("B").total)
+    end)
+
+    it("FAMILY-5: of all goes on at a second call, and tries nothing twice, not even what fails at once", function()
+      local a = create()
+      local b = create { after = { a }, user_id = "u" }
+      assert.equal(a, claimed())
+      assert(manager:set_status(a, "error"))
+      assert.equal(1, manager:retry_all { user_id = "u" }) -- its source was not tried again
+      assert.equal("error", status(newest(b)))
+      assert.equal(1, manager:retry_all { thread_id = "t", user_id = "u" })
+      local failing = support.manager(support.wrap(store, { tx = { commit = support.fail(5, support.broken()) } }))
+      local result, err = failing:retry_all {}
+      assert.same({ nil, "store_corrupt", 0 }, { result, err.code, err.done })
+      assert.equal(2, manager:retry_all {})
+      assert.is_not_nil(newest(a))
+    end)
+
+    it("goes by the filter, in pages", function()
+      for i = 1, 150 do
+        assert(store:put("r" .. i, { thread_id = "t" .. i % 3, status = i % 2 == 0 and "error" or "timeout",
+          handler = i % 5 == 0 and "five" or nil, user_id = i % 7 == 0 and "seven" or nil }))
+      end
+      assert(store:put("done", { thread_id = "t0", status = "success" }))
+      assert(store:put("stopped", { thread_id = "t0", status = "interrupted" }))
+      assert.equal(1, manager:retry_all { handler = "five", user_id = "seven", status = "timeout", thread_id = "t0" })
+      assert.equal("r105", store:get(newest "r105").retry_of)
+      assert.equal(0, manager:retry_all { before = -1 })
+      assert.equal(120, manager:retry_all { handler = "default" })
+      assert.equal(29, manager:retry_all {})
+      assert.equal(1, manager:retry_all { status = "interrupted", thread_id = "t0" })
+      local order = support.pluck(support.events(store, { kinds = { "run_created" } }), "data")
+      assert.same({ "r1", "r2", "r3" }, { order[154].retry_of, order[155].retry_of, order[156].retry_of })
+    end)
+
+    it("waits until what it tries again has come to rest, and has its parent while that is there", function()
+      local parent = create()
+      local child = create { parent_run_id = parent, priority = 1 }
+      assert.equal(child, claimed())
+      assert(manager:cancel(child))
+      local again = assert(manager:retry(child))
+      assert.equal(parent, again.parent_run_id)
+      assert.equal(parent, claimed())
+      assert.is_nil(claimed())
+      assert(manager:settle(child))
+      assert.equal(again.run_id, claimed())
+      assert(manager:set_status(again.run_id, "error"))
+      assert(manager:cancel(parent))
+      assert.equal(parent, support.refused("conflict", manager:retry(again.run_id)).run_id)
+      assert.equal(0, manager:retry_all {})
+      assert(store:delete(parent))
+      assert.is_nil(assert(manager:retry(again.run_id)).parent_run_id)
+    end)
+
+    it("is refused a filter that says nothing it knows", function()
+      for _, name in ipairs { "retry_all", "cancel_all" } do
+        local call = manager[name]
+        support.invalid("status", call(manager, { status = name == "retry_all" and "running" or "success" }))
+        support.invalid("before", call(manager, { before = "yesterday" }))
+        support.invalid("batch_id", call(manager, { batch_id = "" }))
+        support.raises("statsu", function() call(manager, { statsu = "error" }) end)
+        support.raises(name, function() call(manager) end)
+      end
+    end)
+
+    it("cancels all that a filter means, and their children, and no others", function()
+      local mine = assert(manager:create("mine", { user_id = "u" }))
+      local running = assert(manager:create("mine", { user_id = "u" }))
+      assert.equal("started", manager:try_start(running.run_id))
+      local child = assert(manager:create("other", { parent_run_id = mine.run_id }))
+      local kept = create { handler = "h" }
+      local of_batch = create { batch_id = "B" }
+      assert.equal(1, manager:cancel_all { user_id = "u", status = "running" })
+      assert.same({ "interrupted", true, "pending" },
+        { running.status, running.abort_event:is_set(), mine.status })
+      assert.equal(1, manager:cancel_all { user_id = "u" })
+      assert.same({ "interrupted", "interrupted" }, { mine.status, child.status })
+      assert.equal(0, manager:cancel_all { thread_id = "mine" })
+      assert.equal(1, manager:cancel_all { batch_id = "B", thread_id = "t" })
+      assert.same({ "interrupted", "pending" }, { status(of_batch), status(kept) })
+      assert.equal(0, manager:cancel_all { handler = "default" })
+      assert.equal(0, manager:cancel_all { before = -10 })
+      assert.equal(1, manager:cancel_all { handler = "h" })
+      for i = 1, 200 do assert(store:put("r" .. i, { thread_id = "t", claimable = true })) end
+      assert.equal(200, manager:cancel_all {})
+      assert.same({}, store:list_inflight {})
+    end)
+  end)
+end)
+
+support.each_shared("Trying all again", function(place)
+  it("FAMILY-5: loses and doubles nothing when processes that do it are killed in the middle", function()
+    local uri = place()
+    local store = support.open(uri, { durability = "off" })
+    assert(store:transaction(function(tx)
+      for i = 1, 400 do assert(tx:put("r" .. i, { thread_id = "t" .. i % 9, status = "error" })) end
+    end))
+    for _ = 1, 2 do
+      local child = support.spawn([[
+        local store = assert(keel.open((...), { durability = "off" }))
+        print "up"
+        io.flush()
+        assert(keel.run_manager { store = store }):retry_all {}
+      ]], { uri })
+      child:expect "up"
+      local last = store:event_high_water()
+      store:wait_events({ next_event_id = last + 1, epoch = store:epoch() }, { timeout = 5 })
+      child:kill()
+    end
+    assert(support.manager(store):retry_all {})
+    local seen = {}
+    for _, event in ipairs(support.events(store, { kinds = { "run_created" } })) do
+      local old = event.data and event.data.retry_of
+      if old then
+        assert.is_nil(seen[old], old)
+        seen[old] = true
+      end
+    end
+    for i = 1, 400 do assert.is_true(seen["r" .. i]) end
+    assert.same({}, store:verify())
+  end)
+end)
