@@ -32,7 +32,7 @@ static const struct {
 	{{KEEL_RUN_FIELD_RETRY_OF},
 	 1,
 	 false,
-	 "DELETE FROM retries WHERE (retry_of, seq) IN (SELECT retry_of, seq FROM runs WHERE seq = ?1)",
+	 "DELETE FROM retries WHERE retry_of = (SELECT retry_of FROM runs WHERE seq = ?1) AND seq = ?1",
 	 "INSERT INTO retries (retry_of, seq) SELECT retry_of, seq FROM runs WHERE seq = ?1 AND retry_of IS NOT NULL"},
 	{{KEEL_RUN_FIELD_FINGERPRINT, KEEL_RUN_FIELD_OPERATION_KIND},
 	 2,
