@@ -92,4 +92,10 @@ describe("The page on PostgreSQL", function()
     assert.is_nil(doctor():find("rights", 1, true))
     store:close()
   end)
+
+  it("has an example: two containers' worth of workers share a queue, and one of them is killed", function()
+    local said = sh(("lua5.4 '%s/examples/shared_queue.lua' '%s' 2>&1"):format(command.root, support.server_uri()))
+    assert.matches("north1 was killed at its work\nnorth  %d+ jobs\nsouth  %d+ jobs\n24 of 24 are done, %d+ of them in "
+      .. "a second try; %d at most ran at a time, of 3 places\n$", said)
+  end)
 end)

@@ -105,7 +105,7 @@ end
 
 --- Makes an executor. It does nothing until `start`, `run` or `drain`.
 --- Raises for unknown options and wrong types, when luv is missing, and when the manager has an executor already. Fails
---- with invalid_request and limit_too_large for numbers out of range.
+--- with invalid_request (numbers out of range, an unknown reconciler) and limit_too_large.
 ---@param options { manager: keel.RunManager, handlers: keel.Handler|table<string, keel.Handler>, concurrency?: integer,
 --- loop?: table, threads?: string[], reconciler?: string|function, interval?: number, poll?: number,
 --- kill_grace?: number, backoff?: keel.RetryPolicy } concurrency: runs at once, default 16; loop: a module with luv's

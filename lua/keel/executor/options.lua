@@ -47,6 +47,7 @@ local function out_of_range(options)
   end
   return check.duration(options.interval, "interval", true) or check.duration(options.poll, "poll", true)
     or check.duration(options.kill_grace, "kill_grace")
+    or Attachment.check_reconciler(options.manager, options.reconciler)
 end
 
 --- Checks the options of Executor.new, which calls this, and fills in what was left out.

@@ -33,6 +33,14 @@ function Attachment.lease_of(manager)
   return manager._core.context.lease
 end
 
+--- The error about a reconciler that the manager does not know.
+---@param manager keel.RunManager
+---@param wanted? string|keel.AnyReconciler
+---@return keel.Error?
+function Attachment.check_reconciler(manager, wanted)
+  return manager._core.context:check_reconciler(wanted)
+end
+
 --- Attaches an observer to a manager that has none.
 ---@param manager keel.RunManager
 ---@param observer keel.Observer
