@@ -79,7 +79,7 @@ for _, container in ipairs(CONTAINERS) do
   for number = 1, 2 do workers[#workers + 1] = start(uri, container, number) end
 end
 
--- The log tells what happens anywhere. Reads on from a cursor: how many of our jobs run, at most too, and who has begun.
+-- The log tells what happens anywhere. Reads on from a cursor: how many of our jobs run, at most too; who has begun.
 local cursor, ours, running, most, begun, lost = nil, {}, 0, 0, {}, 0
 local steps = { run_started = 1, run_finished = -1, run_requeued = -1 }
 local function read_on()

@@ -340,6 +340,32 @@ static enum keel_code claim_once(struct claiming *claiming, struct keel_runs *li
 	return keel_write_end(claiming->store, code, true, err);
 }
 
+/* Whoever writes on a server keeps others waiting: who would find nothing looks first, in one trip, and writes nothing.
+ * What comes a moment later is told by the log. *any may be true for nothing. After a claim that took something there is
+ * mostly something again. */
+static enum keel_code look_from_afar(const struct claiming *claiming, bool *any, struct keel_error *err)
+{
+#define BESIDES                                                                                      \
+	" OR EXISTS (SELECT 1 FROM claims WHERE line = 0 AND (deadline IS NULL OR deadline > ?1))"       \
+	" OR EXISTS (SELECT 1 FROM later WHERE at <= ?1) OR EXISTS (SELECT 1 FROM starts WHERE at > ?1)" \
+	" OR EXISTS (SELECT 1 FROM resolving)"
+	static const char of_any[] = "SELECT EXISTS (SELECT 1 FROM lines WHERE " KEEL_LINE_READY ")" BESIDES;
+	static const char of_one[] =
+		"SELECT EXISTS (SELECT 1 FROM lines WHERE " KEEL_LINE_READY " AND handler = ?2)" BESIDES;
+	struct keel_store *store = claiming->store;
+	const struct keel_claim *asked = claiming->asked;
+	bool one = asked->handlers_count == 1;
+	struct keel_statement *select;
+	int64_t found = 0;
+	enum keel_code code = one ? keel_query(store, of_one, &select, err, keel_value_int(keel_store_now(store)),
+										   keel_value_text(asked->handlers[0]))
+							  : keel_query(store, of_any, &select, err, keel_value_int(keel_store_now(store)));
+	if (code == KEEL_OK)
+		code = keel_first_number(store, select, NULL, &found, err);
+	*any = found != 0;
+	return code;
+}
+
 enum keel_code keel_run_claim_next(struct keel_store *store, const struct keel_claim *claim, struct keel_runs *list,
 								   struct keel_error *err)
 {
@@ -347,6 +373,13 @@ enum keel_code keel_run_claim_next(struct keel_store *store, const struct keel_c
 	list->count = 0;
 	keel_changed_begin(store);
 	enum keel_code code = check_claim(claim, err);
+	bool any = true;
+	if (code == KEEL_OK)
+		code = keel_store_check(store, err);
+	if (code == KEEL_OK && store->sql->driver->hold && store->claims_in_vain && !store->open &&
+		claim->threads_count == 0)
+		code = look_from_afar(&claiming, &any, err);
+	claiming.over = !any;
 	/* What was parked stays parked: the next transaction goes on. */
 	while (code == KEEL_OK && !claiming.run_id.data && !claiming.over) {
 		code = claim_once(&claiming, list, err);
@@ -354,5 +387,6 @@ enum keel_code keel_run_claim_next(struct keel_store *store, const struct keel_c
 	}
 	if (code != KEEL_OK)
 		list->count = 0;
+	store->claims_in_vain = list->count == 0;
 	return code;
 }

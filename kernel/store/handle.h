@@ -46,6 +46,7 @@ struct keel_store {
 	char epoch[KEEL_UUID_SIZE];
 	bool open;               /* a transaction of the caller's is open */
 	bool wants_all;          /* one in a scope did not reach far enough: the next has the whole store */
+	bool claims_in_vain;     /* the last claim found nothing */
 	enum keel_code broken;   /* why it can only roll back; KEEL_OK while it can commit */
 	int savepoints;          /* how many are open in it */
 	keel_progress *progress; /* hears of what takes long; NULL: nobody does */

@@ -89,6 +89,14 @@ operations["claim"] = {
   done = function(w, it) return went(w, it, NEW, STARTED) end,
   last = function(w, it) assert(again(w.runs.set_status, w.runs, it.run_id, "success")) end,
 }
+operations["claim again of nothing"] = {
+  prepare = function(w)
+    local claimed, err = again(w.runs.claim_next, w.runs)
+    assert(claimed == nil and err == nil, err)
+    return {}
+  end,
+  act = function(w) return w.runs:claim_next() end,
+}
 operations["give back"] = {
   prepare = function(w)
     run(w, { claimable = true })
@@ -238,7 +246,8 @@ operations["opening"] = {
 -- How often an operation waits for an answer: a change of a run is two, the question with its locks and the rest with
 -- the commit.
 local trips = { start = 2, finish = 2, cancel = 2, progress = 2, ["event append"] = 2, admit = 3, put = 3, delete = 3,
-  ["event read"] = 3, listing = 3, heartbeat = 1, claim = 9 }
+  ["event read"] = 3, listing = 3, heartbeat = 1, claim = 9,
+  ["claim again of nothing"] = 1 }
 
 describe("A server that ends the connection before the N-th message of an operation", function()
   if not os.getenv "KEEL_TEST_POSTGRES" then return pending "KEEL_TEST_POSTGRES names no server" end
