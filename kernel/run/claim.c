@@ -341,8 +341,8 @@ static enum keel_code claim_once(struct claiming *claiming, struct keel_runs *li
 }
 
 /* Whoever writes on a server keeps others waiting: who would find nothing looks first, in one trip, and writes nothing.
- * What comes a moment later is told by the log. *any may be true for nothing. After a claim that took something there is
- * mostly something again. */
+ * What comes a moment later is told by the log. *any may be true for nothing. After a claim that took something there
+ * is mostly something again. */
 static enum keel_code look_from_afar(const struct claiming *claiming, bool *any, struct keel_error *err)
 {
 #define BESIDES                                                                                      \

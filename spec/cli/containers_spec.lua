@@ -38,7 +38,7 @@ describe("A container", function()
     ]] .. KILLED .. HELD .. [[
       umount m; mount -t tmpfs none x; mount -t overlay overlay -o $O m
       unshare -pf --mount-proc timeout 20 $K --store $S exec -t job -- echo ran; echo "rc $?"
-      kill $(jobs -p)
+      kill -9 $(jobs -p)
     ]])
     if not said or said:find "none" then return pending "name spaces and overlays cannot be made here" end
     assert.matches("ran\nrc 0", said)

@@ -1,7 +1,7 @@
 --- Every operation on a server's store, with the connection lost before each of its messages in turn. All that it says
 --- must be so: what failed was not done and may be tried again, what succeeded was done, once.
 ---
---- The suite takes every message of the operations that matter most, and every third of the others; KEEL_FAULTS=all
+--- The suite takes every message of the operations that matter most, and every fifth of the others; KEEL_FAULTS=all
 --- takes all, which takes a minute or two.
 local keel = require "keel"
 local proxies = require "support.proxy"
@@ -310,7 +310,7 @@ describe("A server that ends the connection before the N-th message of an operat
   for _, name in ipairs(support.sorted_keys(operations)) do
     it("PG-4: has done or undone it, as it says: " .. name, function()
       again(w.store.session_id, w.store)
-      local step = os.getenv "KEEL_FAULTS" == "all" and 1 or operations[name].step or 3
+      local step = os.getenv "KEEL_FAULTS" == "all" and 1 or operations[name].step or 5
       local n = 1
       while try(name, operations[name], n) and n < MOST do n = n + step end
       assert.is_true(n > 1 and n < MOST, "messages: " .. n)

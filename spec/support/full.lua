@@ -35,7 +35,8 @@ function M.fill(store)
       rates = { { name = "api", max = 9, per = 60 } } }))
   end
   assert(runs:claim_next { handlers = { "gpu" } })
-  assert(runs:create("after", { claimable = true, after = { "claimable" } }))
+  assert(runs:create("after", { claimable = true, after = { "claimable" }, parent_run_id = "claimable" }))
+  assert(runs:cancel(assert(runs:retry "ended").run_id))
   assert(store:transaction(function(tx) -- more than are worked off in one
     for i = 1, 1001 do assert(tx:put("after" .. i, { thread_id = "after", after = { "queued" } })) end
     return tx:update_status("queued", "interrupted")
