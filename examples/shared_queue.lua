@@ -51,7 +51,7 @@ local function start(uri, container, number)
   local words = can_part and { table.unpack(APART) } or {}
   table.move({ LUA, arg[0], "--worker", uri, container .. number }, 1, 5, #words + 1, words)
   local worker = { input = uv.new_pipe(), name = container .. number }
-  worker.handle = assert(uv.spawn(words[1], {
+  worker.handle = keel.assert(uv.spawn(words[1], {
     args = table.move(words, 2, #words, 1, {}), stdio = { worker.input, 1, 2 },
   }, function() worker.handle:close() end))
   return worker
@@ -62,7 +62,7 @@ end
 local folder
 local uri = arg[1]
 if not uri then
-  folder = assert(uv.fs_mkdtemp "/tmp/keel-queue-XXXXXX")
+  folder = keel.assert(uv.fs_mkdtemp "/tmp/keel-queue-XXXXXX")
   uri = folder .. "/queue.db"
 end
 local store = keel.assert(keel.open(uri))
@@ -119,6 +119,6 @@ end
 for _, container in ipairs(CONTAINERS) do print(("%s  %d jobs"):format(container, done[container] or 0)) end
 print(("%d of %d are done, %d of them in a second try; %d at most ran at a time, of %d places"):format(counts.success,
   counts.total, lost, most, PLACES))
-assert(counts.success == JOBS and most <= PLACES and #keel.assert(store:verify()) == 0)
+keel.assert(counts.success == JOBS and most <= PLACES and #keel.assert(store:verify()) == 0, "something is wrong")
 store:close()
 if folder then os.execute("rm -r " .. folder) end

@@ -387,6 +387,7 @@ enum keel_code keel_run_claim_next(struct keel_store *store, const struct keel_c
 	}
 	if (code != KEEL_OK)
 		list->count = 0;
-	store->claims_in_vain = list->count == 0;
+	else
+		store->claims_in_vain = list->count == 0;
 	return code;
 }
