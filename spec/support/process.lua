@@ -46,9 +46,9 @@ end
 --- Whether a process is gone, or a zombie that its parent has yet to wait for.
 function M.is_gone(pid)
   local file <close> = io.open(("/proc/%s/stat"):format(pid))
-  if not file then return true end
-  local state = file:read("a"):match "%) (%a)"
-  return state == "Z" or state == "X"
+  local stat = file and file:read "a" -- nothing: it went in between
+  local state = stat and stat:match "%) (%a)"
+  return not state or state == "Z" or state == "X"
 end
 
 local function collect(child, pipe, name)

@@ -15,7 +15,8 @@ end
 
 local function is_gone(pid)
   local file <close> = io.open(("/proc/%d/stat"):format(pid))
-  local state = file and file:read("a"):match "%) (%a)"
+  local stat = file and file:read "a" -- nothing: it went in between
+  local state = stat and stat:match "%) (%a)"
   return not state or state == "Z" or state == "X"
 end
 
