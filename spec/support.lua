@@ -143,6 +143,13 @@ function support.manager(store, options)
   return keel.run_manager(given)
 end
 
+--- A store of `open`'s, which flushes nothing, with a manager on it, and the clock of the store, which stands still.
+function support.managed(open)
+  local clock = support.clock()
+  local store = open { durability = "off", clock = clock.read }
+  return store, support.manager(store), clock
+end
+
 --- A log function and what it was told: a list of { level, message, fields }.
 function support.log()
   local lines = {}

@@ -132,7 +132,9 @@ describe("keel doctor", function()
       assert(manager:pause("gpu", { reason = "driver update" }))
       assert(manager:pause "thread:night")
       local since = store:now()
-      clock.advance(7000)
+      clock.advance(100)
+      assert(manager:set_limit("gpu", { reason = "driver update" })) -- paused all the same
+      clock.advance(6900)
       assert(manager:pause("*"))
       assert(manager:create("t", { claimable = true, slots = { { name = "gpu", max = 1 } } }))
       local finding = findings(run).paused
@@ -144,6 +146,8 @@ describe("keel doctor", function()
       assert(manager:resume "gpu")
       assert(manager:resume "thread:night")
       assert.is_nil(findings(run).paused)
+      assert(store:prune { before = 60 })
+      assert.is_truthy(findings(run).paused.message:find("everything is paused since before the log begins", 1, true))
     end)
 
     it("finds limits of 0, set or of runs' own, and who waits for them", function()
@@ -151,14 +155,16 @@ describe("keel doctor", function()
       local one = assert(manager:create("t", mine)).run_id
       local two = assert(manager:create("u", mine)).run_id
       local never = assert(manager:create("v", { claimable = true, rates = { { name = "api", max = 0, per = 5 } } }))
+      assert(manager:set_limit("gpu", { max = 0, per = 5 })) -- of a rate of this name, if there were one
       assert.is_nil(findings(run).no_place)
-      assert(manager:set_limit("gpu", { max = 0 }))
+      assert(manager:set_limit("gpu", { max = 0, per = keel.null }))
       local found = findings(run)
       assert.same({ { one, two }, "gpu" }, { found.no_place.run_ids, found.no_place.name })
       assert.is_truthy(found.no_place.message:find("2 runs wait for 'gpu', which has no place (max 0)", 1, true))
       assert.is_truthy(found.no_place.advice:find("set_limit 'gpu'", 1, true))
       assert.same({ { never.run_id }, "api" }, { found.no_start.run_ids, found.no_start.name })
       assert.is_truthy(found.no_start.message:find("with which nothing may start", 1, true))
+      assert.is_truthy(found.no_start.advice:find("they were made so", 1, true))
       assert(manager:set_limit("api", { max = 5, per = 1 }))
       assert(manager:set_limit("gpu", { max = 1 }))
       assert.same({}, { findings(run).no_place, findings(run).no_start })
@@ -168,6 +174,8 @@ describe("keel doctor", function()
       local source = assert(manager:create("t", { claimable = true, slots = { { name = "gpu", max = 0 } } })).run_id
       local middle = assert(manager:create("u", { claimable = true, after = { source } })).run_id
       local last = assert(manager:create("v", { claimable = true, after = { middle } })).run_id
+      clock.advance(7000)
+      assert(manager:create("w", { claimable = true, after = { source } })) -- has not waited for long
       local finding = findings(run).stuck_source
       assert.same({ source, { middle, last } }, { finding.source, finding.run_ids })
       assert.is_truthy(finding.message:find("which waits for 'gpu', of which it never gets one", 1, true))
@@ -176,6 +184,8 @@ describe("keel doctor", function()
       assert.is_truthy(findings(run).stuck_source.message:find("which nobody claims", 1, true))
       assert.equal(source, manager:claim_next().run_id)
       assert.is_nil(findings(run).stuck_source)
+      store:close()
+      assert.is_truthy(findings(run).stuck_source.message:find("which is left by a process that is gone", 1, true))
     end)
   end)
 

@@ -6,8 +6,7 @@ support.each_store(function(open, backend)
     local store, manager
     local made
     before_each(function()
-      store = open { durability = "off" }
-      manager = support.manager(store)
+      store, manager = support.managed(open)
       made = 0
     end)
 
@@ -75,6 +74,25 @@ support.each_store(function(open, backend)
         assert.same({}, store:verify())
       end)
 
+      it("FAMILY-2: with `final` starts once that has settled, though not all that it failed know of it", function()
+        local source = create()
+        assert.equal(source, claimed())
+        local last = create { after = { { run_id = source, on = "final" } } }
+        assert(store:transaction(function(tx)
+          for i = 1, 1500 do assert(tx:put("d" .. i, { thread_id = "d" .. i, after = { source } })) end
+          return true
+        end))
+        local tx = assert(store:begin())
+        assert(tx:update_status(source, "interrupted", { finalizing = true }))
+        assert(tx:commit())
+        tx = assert(store:begin())
+        assert(tx:settle(source))
+        assert(tx:commit())
+        assert.equal(last, claimed())
+        assert.equal("error", status "d1500")
+        assert.same({}, store:verify())
+      end)
+
       for what, end_as in pairs { ["what it lets start"] = "success", ["what it fails"] = "error" } do
         it("FAMILY-1: " .. what .. " of more than a thousand that have owners does not wait for a claim", function()
           local source = create()
@@ -135,6 +153,24 @@ support.each_store(function(open, backend)
       assert.is_nil(claimed())
       assert(manager:settle(a))
       assert.equal(after, claimed())
+    end)
+
+    it("FAMILY-2: takes one that was deleted before it came to rest as it had ended", function()
+      local a = create()
+      local after = create { after = { a } }
+      assert.equal(a, claimed())
+      assert(store:update_status(a, "success", { finalizing = true }))
+      assert.is_nil(claimed())
+      assert(store:delete(a))
+      assert.equal(after, claimed())
+    end)
+
+    it("FAMILY-2: with `final` takes one that has failed already", function()
+      local a = create()
+      assert.equal(a, claimed())
+      finish(a, "error")
+      local run_id = create { after = { { run_id = a, on = "final" } } }
+      assert.equal(run_id, claimed())
     end)
 
     it("FAMILY-2: takes one that was deleted in flight as interrupted, and one that has ended as it had", function()

@@ -1,14 +1,12 @@
 --- Batches: how far they are, waiting for them, listing them.
+local Attachment = require "keel.manager.attachment"
 local keel = require "keel"
 local support = require "support"
 
 support.each_store(function(open)
   describe("A batch", function()
     local store, manager
-    before_each(function()
-      store = open { durability = "off" }
-      manager = support.manager(store)
-    end)
+    before_each(function() store, manager = support.managed(open) end)
 
     local function create(options)
       options = options or {}
@@ -86,6 +84,19 @@ support.each_store(function(open)
       assert.equal(run, manager:list_runs({ batch_id = "B" })[1])
     end)
 
+    -- A manager that takes a step whenever it is about to wait, and does not wait while there is another.
+    local function stepping(steps)
+      local busy, step = false, 0
+      return support.manager(support.wrap(store, { read_events = function(original, ...)
+        if not busy and steps[step + 1] then
+          busy, step = true, step + 1
+          steps[step]()
+          busy = false
+        end
+        return original(...)
+      end, wait_events = function(original, ...) return steps[step + 1] and true or original(...) end }))
+    end
+
     it("FAMILY-4: is waited for until all have ended, those that are made meanwhile too", function()
       support.refused("not_found", manager:wait_batch "B")
       local first, second = create(), create()
@@ -95,25 +106,49 @@ support.each_store(function(open)
       finish(first, "error")
       support.refused("timeout", manager:wait_batch("B", { timeout = 0 }))
       claimed()
-      -- What is read while it waits ends the runs, one after the other, and makes another one.
-      local steps = {
+      local waiting = stepping {
         function() finish(second) create() end,
         function() finish(claimed()) end,
       }
-      local busy, step = false, 0
-      local wrapped = support.manager(support.wrap(store, { read_events = function(original, ...)
-        if not busy and steps[step + 1] then
-          busy, step = true, step + 1
-          steps[step]()
-          busy = false
-        end
-        return original(...)
-      end }))
-      assert.same(counts { success = 2, error = 1 }, wrapped:wait_batch("B", { timeout = 20 }))
-      assert.equal(2, step)
+      assert.same(counts { success = 2, error = 1 }, waiting:wait_batch("B", { timeout = 20 }))
       assert.same(counts { success = 2, error = 1 }, manager:wait_batch "B")
       support.invalid("timeout", manager:wait_batch("B", { timeout = -1 }))
       support.raises("timeuot", function() manager:wait_batch("B", { timeuot = 1 }) end)
+    end)
+
+    it("FAMILY-4: is waited for with what comes into it behind those that have ended", function()
+      local early = assert(manager:create("u", { claimable = true })).run_id
+      create()
+      assert.equal(early, assert(manager:claim_next { threads = { "u" } }).run_id)
+      local waiting = stepping {
+        function() finish(claimed()) assert(store:put(early, { batch_id = "B" })) end,
+        function() finish(early, "error") end,
+      }
+      assert.same(counts { success = 1, error = 1 }, waiting:wait_batch("B", { timeout = 20 }))
+    end)
+
+    it("FAMILY-4: is waited for without those that are deleted meanwhile", function()
+      local first = create()
+      create()
+      local waiting = stepping {
+        function() assert(store:delete(first)) end,
+        function() finish(claimed()) end,
+      }
+      assert.same(counts { success = 1 }, waiting:wait_batch("B", { timeout = 20 }))
+    end)
+
+    it("FAMILY-4: is waited for as long as the timeout says, however many runs it has", function()
+      local at = 0
+      local function slowly()
+        at = at + 6
+        finish(claimed())
+      end
+      local function in_vain() at = at + 6 end
+      local waiting = stepping { slowly, slowly, in_vain, slowly, slowly }
+      Attachment.new(waiting, {}).client.monotonic = function() return at end
+      for _ = 1, 4 do create() end
+      local err = support.refused("timeout", waiting:wait_batch("B", { timeout = 10 }))
+      assert.equal("2 runs of the batch B have not ended in time", err.message)
     end)
   end)
 end)

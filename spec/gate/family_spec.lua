@@ -6,10 +6,7 @@ local support = require "support"
 support.each_store(function(open, backend)
   describe("A child", function()
     local store, manager
-    before_each(function()
-      store = open { durability = "off" }
-      manager = support.manager(store)
-    end)
+    before_each(function() store, manager = support.managed(open) end)
     after_each(function() assert.same({}, store:verify()) end)
 
     local made = 0
@@ -132,6 +129,16 @@ support.each_store(function(open, backend)
       assert.is_true(after.abort_event:is_set())
     end)
 
+    it("FAMILY-3: is cancelled when others are after its parent, too, how that was to be", function()
+      local top = create()
+      local after, final = create(nil, { after = { top.run_id } }),
+        create(nil, { after = { { run_id = top.run_id, on = "final" } } })
+      local child = create(top)
+      assert(manager:cancel(top.run_id, { action = "rollback" }))
+      assert.same({ "error", "pending" }, { after.status, final.status })
+      assert.same({ "interrupted", "rollback" }, { child.status, child.cancel_action })
+    end)
+
     it("FAMILY-3: is left alone when the transaction that cancels its parent is rolled back", function()
       local top = create()
       local child = create(top)
@@ -171,6 +178,13 @@ support.each_store(function(open, backend)
       it("FAMILY-3: of a larger family is cancelled in further transactions, by the same call", function()
         family(2500, function(i) return i // 3 + 1 < i and i // 3 + 1 or 1 end)
         assert(manager:cancel "r1")
+        assert.same({}, store:list_inflight {})
+      end)
+
+      it("FAMILY-3: of a larger family is cancelled with all that a filter means, by the same call", function()
+        family(1500, function() return 1 end)
+        assert(store:put("r1", { user_id = "u" }))
+        assert.equal(1, manager:cancel_all { user_id = "u" })
         assert.same({}, store:list_inflight {})
       end)
 
@@ -224,6 +238,14 @@ support.each_shared("A child of others", function(place)
     assert(other:set_status(top.run_id, "success"))
     support.refused("conflict", mine:create("e", { parent_run_id = top.run_id }))
     assert.same({}, store:verify())
+  end)
+
+  it("FAMILY-1: fails in the records here what is after a run elsewhere that is cancelled", function()
+    local mine, other = world()
+    local source = assert(other:create "t")
+    local after = assert(mine:create("c", { after = { source.run_id } }))
+    assert.same({ true, "cancelled" }, { mine:cancel(source.run_id) })
+    assert.same({ "error", "dependency_failed", true }, { after.status, after.error_code, after.abort_event:is_set() })
   end)
 
   it("FAMILY-3: whose owner is dead is interrupted at once, under a new fence", function()

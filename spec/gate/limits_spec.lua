@@ -5,11 +5,7 @@ local support = require "support"
 support.each_store(function(open)
   describe("A run that wants slots or rates", function()
     local store, manager, clock
-    before_each(function()
-      clock = support.clock()
-      store = open { durability = "off", clock = clock.read }
-      manager = support.manager(store)
-    end)
+    before_each(function() store, manager, clock = support.managed(open) end)
 
     local function free(thread_id, options)
       options = options or {}
@@ -457,6 +453,29 @@ describe("[#sqlite] What is kept of slots and rates", function()
     assert(store:prune { before = 0 })
     assert.equal("1 2", counts())
     assert.equal("next", assert(store:claim_next()).run_id)
+  end)
+
+  it("GATE-8: stays for the window that is set for the name, where that is longer", function()
+    local manager = support.manager(store)
+    assert(manager:set_limit("r1", { max = 1, per = 100 }))
+    start("r1", 10)
+    assert(store:put("next", { thread_id = "t", claimable = true, rates = { { name = "r1", max = 9, per = 10 } } }))
+    clock.advance(50)
+    for _ = 1, 3 do assert(manager:tick()) end
+    assert.is_nil((store:claim_next()))
+    clock.advance(50)
+    assert.equal("next", assert(store:claim_next()).run_id)
+  end)
+
+  it("GATE-8: of how long to keep it stays as long as somebody waits who wants to count it, and goes then", function()
+    local manager = support.manager(store)
+    assert(store:put("waits", { thread_id = "t", claimable = true, rates = { { name = "mail", max = 9, per = 10 } } }))
+    if not counts() then return pending "there is no sqlite3 to look with" end
+    for _ = 1, 3 do assert(manager:tick()) end
+    assert.equal("0 1", counts())
+    assert(store:delete "waits")
+    for _ = 1, 3 do assert(manager:tick()) end
+    assert.equal("0 0", counts())
   end)
 
   for what, sql in pairs {

@@ -1,15 +1,12 @@
 --- Trying runs again, and cancelling many.
+local Attachment = require "keel.manager.attachment"
 local keel = require "keel"
 local support = require "support"
 
 support.each_store(function(open)
   describe("A retry", function()
     local store, manager, clock
-    before_each(function()
-      clock = support.clock()
-      store = open { durability = "off", clock = clock.read }
-      manager = support.manager(store)
-    end)
+    before_each(function() store, manager, clock = support.managed(open) end)
     after_each(function() assert.same({}, store:verify()) end)
 
     local function create(options)
@@ -50,6 +47,71 @@ support.each_store(function(open)
       assert.equal(run.run_id, newest(old))
       assert.equal(run.run_id, claimed())
       assert.equal(old, support.events(store, { run_id = run.run_id })[1].data.retry_of)
+    end)
+
+    it("FAMILY-5: starts under the conditions of the old one, and keeps the key for as long", function()
+      local old = assert(manager:create_or_reject("t", { multitask_strategy = "enqueue", claimable = true,
+        strategy_options = { strict = true }, idempotency_key = "key", idempotency_ttl = 60 })).run_id
+      assert.equal(old, claimed())
+      assert(manager:set_status(old, "error"))
+      local before, after = store:get(old), store:get(assert(manager:retry(old)).run_id)
+      assert.same({ "enqueue", 1, true }, { before.multitask_strategy, before.concurrency, before.strict })
+      for _, name in ipairs { "multitask_strategy", "concurrency", "strict", "idempotency_expires_at" } do
+        assert.is_not_nil(after[name])
+        assert.equal(before[name], after[name], name)
+      end
+    end)
+
+    it("FAMILY-5: waits for nothing that is not there any more", function()
+      local a, of_batch = create(), create { batch_id = "gone" }
+      local old = create { after = { a, { batch_id = "gone" } } }
+      assert(manager:cancel(a))
+      assert.equal("error", status(old))
+      for _, run_id in ipairs { a, of_batch } do assert(store:delete(run_id)) end
+      local run = assert(manager:retry(old))
+      assert.is_nil(run.after)
+      assert.equal(run.run_id, claimed())
+    end)
+
+    it("tells the executor of its process that there is something to claim", function()
+      local told = 0
+      Attachment.new(manager, { on_claimable = function() told = told + 1 end })
+      assert(store:put("one", { thread_id = "t", status = "error" }))
+      assert(store:put("two", { thread_id = "t", status = "error" }))
+      assert(manager:retry "one")
+      assert.equal(1, told)
+      assert.equal(1, manager:retry_all {})
+      assert.equal(2, told)
+      assert.equal(0, manager:retry_all {})
+      assert.equal(2, told)
+    end)
+
+    it("FAMILY-5: lists what nobody has tried again, the oldest first, and behind a run", function()
+      for i = 1, 4 do
+        assert(store:put("r" .. i, { thread_id = "t", batch_id = "B", status = i == 4 and "timeout" or "error" }))
+      end
+      assert(store:put("m", { thread_id = "keel.machine/m", operation_kind = "dispatch", batch_id = "B",
+        status = "error" }))
+      local function listed(query)
+        query.statuses = query.statuses or { "error" }
+        return support.pluck(assert(store:list_retriable(query)), "run_id")
+      end
+      for _, place in ipairs { {}, { thread_id = "t" }, { batch_id = "B" } } do
+        local function of_place(query)
+          for name, value in pairs(place) do query[name] = value end
+          return listed(query)
+        end
+        assert.same({ "r1", "r2", "r3" }, of_place {})
+        assert.same({ "r1", "r2" }, of_place { limit = 2 })
+        assert.same({ "r2", "r3" }, of_place { after = "r1" })
+        assert.same({ "r3", "r4" }, of_place { after = "r2", statuses = { "timeout", "error" } })
+      end
+      assert.same({}, listed { thread_id = "keel.machine/m" })
+      assert(manager:retry "r2")
+      assert.same({ "r1", "r3" }, listed {})
+      assert.same({ "r1", "r3" }, listed { batch_id = "B" })
+      support.invalid("batch_id", store:list_retriable { statuses = { "error" }, batch_id = "B", thread_id = "t" })
+      support.refused("not_found", store:list_retriable { statuses = { "error" }, after = support.unknown_id() })
     end)
 
     it("is refused for what is in flight, was tried again, is a machine's or is not there", function()
@@ -114,6 +176,76 @@ support.each_store(function(open)
       assert.is_not_nil(newest(a))
     end)
 
+    local function fill(count, fields)
+      assert(store:transaction(function(tx)
+        for i = 1, count do
+          local of_run = { thread_id = "t" }
+          for name, value in pairs(fields) do of_run[name] = value end
+          assert(tx:put("r" .. i, of_run))
+        end
+      end))
+    end
+    -- A store whose listings go on for so many calls: what never ends fails.
+    local function listing(method, fn)
+      local calls = 0
+      return support.manager(support.wrap(store, { [method] = function(original, query)
+        calls = calls + 1
+        assert(calls < 20, "it does not come to an end")
+        return fn(original, query, calls)
+      end }))
+    end
+    -- The first of a page, and word that there is more.
+    local function one_by_one(original, query)
+      local rows = assert(original(query))
+      if #rows > 1 then return { rows[1] }, true end
+      return rows
+    end
+
+    it("FAMILY-5: of all ends, though its own tries fail at once, page after page", function()
+      local source = ended()
+      fill(64, { user_id = "u", after = { source } })
+      assert.equal("error", status "r64")
+      local careful = listing("list_retriable", function(original, query) return original(query) end)
+      assert.equal(64, careful:retry_all { user_id = "u" })
+    end)
+
+    it("FAMILY-5: of all goes on from the start when what it would go on behind is deleted", function()
+      fill(70, { status = "error" })
+      local once = listing("list_retriable", function(original, query, calls)
+        if calls == 2 then assert(store:delete(query.after)) end
+        return original(query)
+      end)
+      assert.equal(70, once:retry_all {})
+      assert.is_not_nil(newest "r1")
+      assert.is_not_nil(newest "r70")
+    end)
+
+    it("FAMILY-5: of all, and a cancel of all, go on behind a page that is short of what it could have", function()
+      fill(3, { status = "error" })
+      assert.equal(3, listing("list_retriable", one_by_one):retry_all {})
+      assert.equal(3, listing("list_inflight", one_by_one):cancel_all {})
+      assert.same({}, store:list_inflight {})
+    end)
+
+    it("FAMILY-5: of all, and a cancel of all, say how many were done before they failed", function()
+      local function failing()
+        local left = 1
+        return support.manager(support.wrap(store, { tx = { commit = function(original)
+          left = left - 1
+          if left < 0 then return nil, support.broken() end
+          return original()
+        end } }))
+      end
+      fill(70, { status = "error" })
+      local result, err = failing():retry_all {}
+      assert.same({ nil, "store_corrupt", 64 }, { result, err.code, err.done })
+      assert.equal(64, #store:list_inflight {})
+      assert.equal(6, manager:retry_all {})
+      result, err = failing():cancel_all {}
+      assert.same({ nil, "store_corrupt", 64 }, { result, err.code, err.done })
+      assert.equal(6, manager:cancel_all {})
+    end)
+
     it("goes by the filter, in pages", function()
       for i = 1, 150 do
         assert(store:put("r" .. i, { thread_id = "t" .. i % 3, status = i % 2 == 0 and "error" or "timeout",
@@ -174,15 +306,53 @@ support.each_store(function(open)
       assert.equal(1, manager:cancel_all { user_id = "u" })
       assert.same({ "interrupted", "interrupted" }, { mine.status, child.status })
       assert.equal(0, manager:cancel_all { thread_id = "mine" })
+      assert.equal(0, manager:cancel_all { batch_id = "B", thread_id = "mine" })
       assert.equal(1, manager:cancel_all { batch_id = "B", thread_id = "t" })
+      assert.equal(0, manager:retry_all { batch_id = "B", thread_id = "mine", status = "interrupted" })
       assert.same({ "interrupted", "pending" }, { status(of_batch), status(kept) })
       assert.equal(0, manager:cancel_all { handler = "default" })
       assert.equal(0, manager:cancel_all { before = -10 })
       assert.equal(1, manager:cancel_all { handler = "h" })
-      for i = 1, 200 do assert(store:put("r" .. i, { thread_id = "t", claimable = true })) end
+      assert(store:put("m", { thread_id = "keel.machine/m", operation_kind = "dispatch" }))
+      fill(200, { claimable = true })
       assert.equal(200, manager:cancel_all {})
-      assert.same({}, store:list_inflight {})
+      assert.same({ "m" }, support.pluck(store:list_inflight {}, "run_id"))
     end)
+
+    it("FAMILY-5: a cancel of all leaves what is made after it began, and goes on when its place is deleted", function()
+      fill(70, { claimable = true })
+      local late
+      local once = listing("list_inflight", function(original, query, calls)
+        if calls == 2 then
+          assert(store:delete(query.after))
+          clock.advance(1)
+          late = create()
+        end
+        return original(query)
+      end)
+      assert.equal(70, once:cancel_all {})
+      assert.same({ late }, support.pluck(store:list_inflight {}, "run_id"))
+    end)
+  end)
+end)
+
+support.each_shared("Cancelling all", function(place)
+  it("FAMILY-5: asks those that run elsewhere, once, and takes over what a dead process has left", function()
+    local uri = place()
+    local store, theirs, dead = support.open(uri), support.open(uri), support.open(uri)
+    local mine, other = support.manager(store), support.manager(theirs)
+    local asked, own = assert(other:create "a"), assert(mine:create "b")
+    local left = assert(support.manager(dead):create "c")
+    assert.equal("started", other:try_start(asked.run_id))
+    assert(theirs:put("theirs", { thread_id = "d", session_id = theirs:session_id() }))
+    dead:close()
+    assert.equal(4, mine:cancel_all {})
+    assert.same({ "running", "interrupt" }, { store:get(asked.run_id).status, store:get(asked.run_id).cancel_action })
+    for _, run_id in ipairs { own.run_id, left.run_id, "theirs" } do
+      assert.equal("interrupted", store:get(run_id).status)
+    end
+    assert.equal(0, mine:cancel_all {})
+    assert.same({}, store:verify())
   end)
 end)
 

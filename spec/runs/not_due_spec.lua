@@ -4,11 +4,7 @@ local support = require "support"
 support.each_store(function(open)
   describe("what is not due", function()
     local clock, manager, store
-    before_each(function()
-      clock = support.clock()
-      store = open { durability = "off", clock = clock.read }
-      manager = support.manager(store)
-    end)
+    before_each(function() store, manager, clock = support.managed(open) end)
 
     local function claimable(strategy, options)
       return assert(manager:create_or_reject("t", { multitask_strategy = strategy, strategy_options = options,

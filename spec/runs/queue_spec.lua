@@ -4,10 +4,7 @@ local support = require "support"
 support.each_store(function(open)
   describe("enqueue", function()
     local store, manager
-    before_each(function()
-      store = open { durability = "off" }
-      manager = support.manager(store)
-    end)
+    before_each(function() store, manager = support.managed(open) end)
 
     local function enqueue(options)
       local given = { multitask_strategy = "enqueue" }
@@ -167,10 +164,7 @@ support.each_store(function(open)
 
   describe("limit", function()
     local store, manager
-    before_each(function()
-      store = open { durability = "off" }
-      manager = support.manager(store)
-    end)
+    before_each(function() store, manager = support.managed(open) end)
 
     local function limit(max, options)
       local given = { multitask_strategy = "limit", strategy_options = { max = max } }

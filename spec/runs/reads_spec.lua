@@ -11,11 +11,7 @@ end
 support.each_store(function(open)
   describe("a strategy that reads", function()
     local store, manager, clock
-    before_each(function()
-      clock = support.clock()
-      store = open { durability = "off", clock = clock.read }
-      manager = support.manager(store)
-    end)
+    before_each(function() store, manager, clock = support.managed(open) end)
 
     local function count(question)
       local told = { questions = { n = question }, decision = { admit = false } }
@@ -125,6 +121,35 @@ support.each_store(function(open)
       assert.same({ before, 0 }, { #support.events(store), store:count_runs { count = "inflight" } })
     end)
 
+    it("POLICY-13: is asked once, and what it does to the answers is not told as read", function()
+      assert(manager:create("elsewhere", { user_id = "ada" }))
+      local asked, decided = 0, 0
+      local strategy = { reads = function()
+        asked = asked + 1
+        return { mine = { count = "inflight", user_id = "ada" } }
+      end, decide = function(_, _, read)
+        decided, read.mine = decided + 1, 99
+        return { admit = true }
+      end }
+      assert.same({ mine = 1 }, assert(manager:dry_run("t", { strategy = strategy })).read)
+      asked, decided = 0, 0
+      assert(manager:create_or_reject("t", { strategy = strategy }))
+      assert.same({ 1, 1 }, { asked, decided })
+    end)
+
+    it("has another version when it reads otherwise", function()
+      local decide = function() return { admit = true } end
+      local function version(thread_id, reads)
+        assert(manager:create_or_reject(thread_id, { strategy = { reads = reads, decide = decide } }))
+        local events = support.events(store)
+        return events[#events].data.strategy_version
+      end
+      local one = version("t", function() return {} end)
+      assert.not_equal(one, version("u", function()
+        return {}
+      end))
+    end)
+
     it("leaves it to the fallback when it cannot ask", function()
       local path = support.dir() .. "/fallback.lua"
       require("support.files").write(path, [[
@@ -180,10 +205,7 @@ support.each_store(function(open)
 
   describe("a decision with slots and rates", function()
     local store, manager
-    before_each(function()
-      store = open { durability = "off" }
-      manager = support.manager(store)
-    end)
+    before_each(function() store, manager = support.managed(open) end)
     local user = { name = "user:7", max = 1 }
     local api = { name = "api", max = 9, per = 60 }
     local function decide(decision) return function() return decision end end
@@ -204,10 +226,26 @@ support.each_store(function(open)
       assert.same({}, store:verify())
     end)
 
+    it("POLICY-13: is asked once for the next newcomer, when one has got some", function()
+      local calls = 0
+      local function strategy()
+        calls = calls + 1
+        return { admit = true, slots = { user } }
+      end
+      assert(manager:create_or_reject("t1", { strategy = strategy }))
+      calls = 0
+      assert(manager:create_or_reject("t2", { strategy = strategy }))
+      assert.equal(1, calls)
+    end)
+
     it("gives what it says of a name, whatever the caller said of it", function()
       local run = assert(manager:create_or_reject("t", { slots = { { name = "a", max = 5 }, { name = "b", max = 6 } },
         strategy = decide { admit = true, slots = { { name = "a", max = 1 } } } }))
       assert.same({ { name = "a", max = 1 }, { name = "b", max = 6 } }, run.slots)
+      local mail = { name = "mail", max = 5, per = 60 }
+      run = assert(manager:create_or_reject("t", { rates = { mail },
+        strategy = decide { admit = true, rates = { api } } }))
+      assert.same({ mail, api }, run.rates)
     end)
 
     it("may leave the numbers to what is set for the name", function()
@@ -236,6 +274,8 @@ support.each_store(function(open)
       local strategy = { idle = { admit = true, slots = { user } }, decide = decide { admit = false } }
       assert.same({ user }, manager:create_or_reject("t", { strategy = strategy }).slots)
       support.refused("conflict", manager:create_or_reject("t", { strategy = strategy }))
+      strategy = { idle = { admit = true, rates = { api } }, decide = decide { admit = false } }
+      assert.same({ api }, manager:create_or_reject("u", { strategy = strategy }).rates)
     end)
   end)
 end)

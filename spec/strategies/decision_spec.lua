@@ -62,8 +62,7 @@ support.each_store(function(open)
 
     for what, case in pairs(MALFORMED) do
       it("that says " .. what .. " is policy_failed, saying what is wrong, and nothing changed", function()
-        local store = open { durability = "off" }
-        local manager = support.manager(store)
+        local store, manager = support.managed(open)
         local pending, running = assert(manager:create "t"), assert(manager:create "t")
         assert.equal("started", manager:try_start(running.run_id))
         local events = #support.events(store)

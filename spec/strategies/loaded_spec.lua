@@ -31,10 +31,7 @@ end
 support.each_store(function(open)
   describe("POLICY-2: a loaded strategy", function()
     local store, manager
-    before_each(function()
-      store = open { durability = "off" }
-      manager = support.manager(store)
-    end)
+    before_each(function() store, manager = support.managed(open) end)
 
     it("works where a function does, and its name and version are in the event", function()
       local policy = load_policy(

@@ -126,6 +126,19 @@ describe("A strategy that reads", function()
     end)
   end
 
+  it("is refused: names and numbers that no store takes", function()
+    for _, id in ipairs { "", "a\nb", ("x"):rep(257), "\xff" } do
+      local _, err = testing.reads(asking { q = { count = "inflight", user_id = id } })
+      assert.matches("^question 'q' must have a text of 1 to 256 bytes", err.reason)
+    end
+    for _, per in ipairs { 1e10, 0 / 0, -1, "5" } do
+      local _, err = testing.reads(asking { q = { count = "started", rate = "api", per = per } })
+      assert.matches("^question 'q' must have a number of seconds", err.reason)
+    end
+    local _, err = testing.reads(asking { ["\xff"] = { count = "inflight" } })
+    assert.matches("^reads must return a table of questions by name", err.reason)
+  end)
+
   it("asks eight questions at most", function()
     local questions = {}
     for i = 1, 8 do questions["q" .. i] = { count = "inflight" } end
