@@ -132,7 +132,8 @@ int keel_lua_check_wants(lua_State *L)
 		return keel_lua_fail(L, &err);
 	size_t size;
 	const char *text = lua_tolstring(L, -1, &size);
-	if (keel_wants_check((struct keel_text){text, size}, is_rate, field, &err) != KEEL_OK)
+	/* An empty list is none, as it is for a row. */
+	if (size > 0 && keel_wants_check((struct keel_text){text, size}, is_rate, field, &err) != KEEL_OK)
 		return keel_lua_fail(L, &err);
 	lua_pushboolean(L, 1);
 	return 1;

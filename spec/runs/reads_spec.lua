@@ -257,17 +257,37 @@ support.each_store(function(open)
         slots = { { name = "tpu" } } } }))
     end)
 
-    it("fails when they are none, or too many with those of the caller", function()
-      local eight = {}
-      for i = 1, 8 do eight[i] = { name = "s" .. i, max = 1 } end
-      local _, err = manager:create_or_reject("t", { slots = eight,
-        strategy = decide { admit = true, slots = { user } } })
-      assert.equal("policy_failed", err.code)
-      assert.matches("with those of the request: slots has more than 8", err.reason)
-      _, err = manager:create_or_reject("t", { strategy = decide { admit = true,
+    it("fails when they are none", function()
+      local _, err = manager:create_or_reject("t", { strategy = decide { admit = true,
         slots = { { name = "a", max = 1.5 } } } })
       assert.equal("policy_failed", err.code)
       assert.equal(0, store:count_runs { count = "inflight" })
+    end)
+
+    it("leaves what the caller said wrong to the caller: no strategy is asked, and no fallback", function()
+      local asked = 0
+      local function strategy()
+        asked = asked + 1
+        return { admit = true, slots = { user }, rates = { api } }
+      end
+      manager = support.manager(store, { fallback_strategy = "allow" })
+      for field, wrong in pairs { slots = { "gpu" }, rates = { { name = "api", max = 1, per = 0 } } } do
+        local err = support.invalid(field, manager:create_or_reject("t", { [field] = wrong, strategy = strategy }))
+        assert.matches(field .. "[1]", err.message, 1, true)
+        support.invalid(field, manager:dry_run("t", { [field] = wrong, strategy = strategy }))
+      end
+      assert.equal(0, asked)
+      local eight = {}
+      for i = 1, 8 do eight[i] = { name = "s" .. i, max = 1 } end
+      local err = support.invalid("slots", manager:create_or_reject("t", { slots = eight, strategy = strategy }))
+      assert.matches("more than 8 entries, with those of the strategy", err.message)
+      assert.equal(0, store:count_runs { count = "inflight" })
+    end)
+
+    it("may be of none, as a caller's may", function()
+      local run = assert(manager:create_or_reject("t", { slots = {}, rates = { api },
+        strategy = decide { admit = true, slots = {}, rates = {} } }))
+      assert.same({ nil, { api } }, { run.slots, run.rates })
     end)
 
     it("may have them from idle", function()

@@ -109,8 +109,9 @@ end
 -- Checks what a strategy said, and adds the slots and rates that the caller asked for.
 local function checked(policy, given, request, shown, finalizing)
   local decision, problem = decisions.check(given, shown, finalizing)
-  if decision then problem = wants.add(decision, request) end
-  if problem then return nil, policies.failed(policy, problem) end
+  if not decision then return nil, policies.failed(policy, problem) end
+  local err = wants.add(decision, request)
+  if err then return nil, err end
   if decision.slots or decision.rates then reaching[request.policy] = true end
   return decision
 end

@@ -1,4 +1,5 @@
 --- The slots and rates of a newcomer: those that its caller asked for, and those that its strategy adds.
+local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 
 local wants = {}
@@ -15,16 +16,33 @@ local function joined(asked, decided)
   return list
 end
 
---- Makes the slots and rates of a decision all that the newcomer wants.
+local kinds = { "slots", "rates" }
+
+--- Looks at what a caller asked for. No strategy is to be asked about what is none.
+---@param asked { slots?: table[], rates?: table[] }
+---@return keel.Error? err invalid_request (slots, rates)
+function wants.check(asked)
+  for _, kind in ipairs(kinds) do
+    if asked[kind] then
+      local is_sound, err = kernel.check_wants(asked[kind], kind)
+      if not is_sound then return err end
+    end
+  end
+end
+
+--- Makes the slots and rates of a decision all that the newcomer wants. Both have been checked: together they may still
+--- be too many, and then the caller asked for too many.
 ---@param decision table as policy/decision.lua has it; its slots and rates are replaced
 ---@param request { slots?: table[], rates?: table[] } what the caller asked for
----@return string? problem
+---@return keel.Error? err invalid_request (slots, rates)
 function wants.add(decision, request)
-  for _, name in ipairs { "slots", "rates" } do
-    if decision[name] and request[name] then
-      decision[name] = joined(request[name], decision[name])
-      local is_sound, err = kernel.check_wants(decision[name], name)
-      if not is_sound then return "with those of the request: " .. err.message end
+  for _, kind in ipairs(kinds) do
+    if decision[kind] and request[kind] then
+      decision[kind] = joined(request[kind], decision[kind])
+      local is_sound, err = kernel.check_wants(decision[kind], kind)
+      if not is_sound then
+        return errors.new("invalid_request", err.message .. ", with those of the strategy", { field = kind })
+      end
     end
   end
 end

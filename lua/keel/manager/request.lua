@@ -3,6 +3,7 @@ local check = require "keel.check"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 local policies = require "keel.policy"
+local wants = require "keel.admission.wants"
 
 local null = kernel.null
 
@@ -152,7 +153,7 @@ function request.new(core, thread_id, options, name)
   if deadline then fields.deadline = deadline end
   if options.worker_ref then fields.worker_ref = ref_of(options.worker_ref) end
   if options.kwargs and not options.handler then fields.handler = handler_in(options.kwargs) end
-  err = add_key(context, fields, options)
+  err = add_key(context, fields, options) or wants.check(fields)
   if err then return nil, err end
   return { run_id = run_id, thread_id = thread_id, fields = fields, policy = policy,
     key_until = options.idempotency_until,

@@ -44,10 +44,10 @@ local function check_numbers(made, given)
   end
 end
 
--- Puts slots and rates in, in tables of their own.
+-- Puts slots and rates in, in tables of their own. An empty list is none, as it is of a caller.
 local function check_wants(made, given)
   for _, name in ipairs { "slots", "rates" } do
-    if given[name] then
+    if given[name] and next(given[name]) ~= nil then
       local is_sound, err = kernel.check_wants(given[name], name)
       if not is_sound then return err.message end
       made[name] = {}
