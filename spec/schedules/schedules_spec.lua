@@ -476,8 +476,16 @@ support.each_store(function(open) describe("(sound afterwards)", function()
       refused("multitask_strategy", { every = 5, options = { multitask_strategy = function() end } })
       refused("options", { every = 5, options = { metadata = { f = print } } })
       refused("reconciler", { every = 5, options = { reconciler = "nobody" } })
+      refused("user_id", { every = 5, options = { user_id = "a\nb" } })
+      refused("slots", { every = 5, options = { slots = { "gpu" } } })
+      refused("rates", { every = 5, options = { rates = { { name = "set by nobody" } } } })
       support.refused("unsupported_strategy", runs:schedule("s", { every = 5, options = { strategy = "nope" } }))
       support.raises("did you mean 'priority'", runs.schedule, runs, "s", { every = 5, options = { priorty = 1 } })
+      for _, options in ipairs { { priorty = 1 }, { strategy = "reject", multitask_strategy = "allow" },
+        { strategy = "enqueue", strategy_options = { most = 1 } } } do
+        local _, message = pcall(function() runs:schedule("s", { every = 5, options = options }) end)
+        assert.matches("^spec/schedules/schedules_spec.lua:%d+: ", message)
+      end
       support.raises("options", runs.schedule, runs, "s", { every = 5, options = 7 })
       support.raises("schedule", runs.schedule, runs, "s")
       assert.same({}, runs:schedules())

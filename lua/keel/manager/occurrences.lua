@@ -95,7 +95,7 @@ function occurrences.request(self, name, definition, time, caller)
   end
   options.scheduled_at, options.claimable = options.scheduled_at or at, true
   local request
-  request, err = request_of.new(self, definition.thread_id or name, options, caller)
+  request, err = request_of.new(self, definition.thread_id or name, options, caller, 1)
   if not request then return nil, err end
   request.fields.schedule = name
   request.occasion = { schedule = name, occurrence = at }

@@ -89,8 +89,9 @@ local function times_of(context, options)
   return scheduled_at, deadline, err
 end
 
--- The strategy that decides, its options, and the error when there is none. `name` is the public function's.
-local function strategy_of(context, options, name)
+-- The strategy that decides, its options, and the error when there is none. `name` is the public function's, and `depth`
+-- as of request.new.
+local function strategy_of(context, options, name, depth)
   local wanted = options.multitask_strategy or options.strategy
   local strategy_options = options.strategy_options
   if not wanted then
@@ -101,12 +102,12 @@ local function strategy_of(context, options, name)
   if type(wanted) ~= "string" then is_policy, unfit = policies.is_policy(wanted) end
   if not is_policy then
     error(("bad argument #2 to '%s' (option 'multitask_strategy' %s)"):format(name, unfit or
-      "must be a name, a function, a loaded policy or a table with the function 'decide'"), 4)
+      "must be a name, a function, a loaded policy or a table with the function 'decide'"), 4 + depth)
   end
   local policy, known = policies.find("strategies", wanted, context.strategies)
   if not policy then return nil, nil, request.unsupported(wanted, known) end
   local misuse, err = policies.check_options(policy, strategy_options)
-  if misuse then error(("bad argument #2 to '%s' (%s)"):format(name, misuse), 4) end
+  if misuse then error(("bad argument #2 to '%s' (%s)"):format(name, misuse), 4 + depth) end
   if err then return nil, nil, err end
   return policy, strategy_options
 end
@@ -116,12 +117,15 @@ end
 ---@param thread_id string
 ---@param options? keel.CreateOptions
 ---@param name string the public function's, which calls this
+---@param depth? integer how many functions lie between that function and this one; default 0
 ---@return table? request for admission
 ---@return keel.Error? err
-function request.new(core, thread_id, options, name)
-  options = check.options(options, create_options, 2, name, 1)
+function request.new(core, thread_id, options, name, depth)
+  depth = depth or 0
+  options = check.options(options, create_options, 2, name, depth + 1)
   if options.strategy and options.multitask_strategy then
-    error(("bad argument #2 to '%s' (strategy is another name for multitask_strategy: give one)"):format(name), 3)
+    error(("bad argument #2 to '%s' (strategy is another name for multitask_strategy: give one)"):format(name),
+      3 + depth)
   end
   local context = core.context
   local scheduled_at, deadline, err = times_of(context, options)
@@ -132,7 +136,7 @@ function request.new(core, thread_id, options, name)
   if options.timeout and not err then err = check.duration(options.timeout, "timeout", true) end
   if err then return nil, err end
   local policy, strategy_options
-  policy, strategy_options, err = strategy_of(context, options, name)
+  policy, strategy_options, err = strategy_of(context, options, name, depth)
   if not policy then return nil, err end
   local run_id
   run_id, err = kernel.new_id()
