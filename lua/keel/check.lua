@@ -103,6 +103,25 @@ function check.fit_id(text, longest)
   return text
 end
 
+--- The error about an id that was given, as far as one was; nil when there is nothing wrong. The kernel says the same;
+--- this is for what is stored or asked for later.
+---@param value? string
+---@param field string its name
+---@param place? string where it is in the field; default `field`
+---@return keel.Error?
+function check.id(value, field, place)
+  if value == nil or check.is_id(value) then return nil end
+  return errors.new("invalid_request", ("%s must be 1 to %d bytes of UTF-8 without control characters"):format(
+    place or field, kernel.limits.id), { field = field })
+end
+
+--- Whether a value is a text that can be an id.
+---@param value any
+---@return boolean
+function check.is_id(value)
+  return type(value) == "string" and value ~= "" and check.fit_id(value, kernel.limits.id) == value
+end
+
 --- Whether a value can be called.
 ---@param value any
 ---@return boolean

@@ -46,6 +46,24 @@ describe("A look for a run to claim", function()
     end
   end)
 
+  it("tells why it failed, once while that is the same, and is worth no other", function()
+    local log, lines = require("support").log()
+    local err
+    claims = Claims.new({ claim_next = function()
+      looks = looks + 1
+      return nil, err
+    end, next_due = function() error "is not asked" end }, { most = 3, log = log })
+    claims.on_later = function() end
+    for _, code in ipairs { "limit_too_large", "limit_too_large", "invalid_request" } do
+      err = require("keel.errors").new(code, "so it is")
+      claims:expect()
+      assert.equal(1, look())
+    end
+    assert.same({ "limit_too_large: so it is", "invalid_request: so it is" },
+      { lines[1].fields.error, lines[2].fields.error })
+    assert.same({ 2, "no run can be claimed" }, { #lines, lines[1].message })
+  end)
+
   it("F-21: comes at the earliest of the times that were told, once", function()
     for _, time in ipairs { 7, 5, 9 } do claims:expect_at(time) end
     assert.equal(5, claims:due())

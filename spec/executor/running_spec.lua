@@ -439,6 +439,19 @@ support.each_store(function(open)
       support.refused("limit_too_large", make { manager = runs, handlers = fn, concurrency = 1001 })
       support.invalid("poll", make { manager = runs, handlers = fn, poll = 0 })
       support.invalid("reconciler", make { manager = runs, handlers = fn, reconciler = "requeue" })
+      for _, threads in ipairs { { 1 }, { "a", [3] = "c" }, { a = "a" } } do
+        support.raises("option 'threads' must be a list of strings", make, { manager = runs, handlers = fn,
+          threads = threads })
+      end
+      local path = support.dir() .. "/policy.lua"
+      require("support.files").write(path, "return function() end")
+      assert(make { manager = support.manager(store), handlers = fn, reconciler = keel.load_policy(path) })
+      local wrong = { manager = runs, handlers = fn, threads = { "a", "b\n" } }
+      assert.matches("threads[2]", support.invalid("threads", make(wrong)).message, 1, true)
+      wrong.threads = {}
+      for i = 1, 1001 do wrong.threads[i] = "t" .. i end
+      support.refused("limit_too_large", make(wrong))
+      support.invalid("handlers", make { manager = runs, handlers = { [("x"):rep(257)] = fn } })
       local executor = executors.new(runs, fn)
       support.raises("has an executor", make, { manager = runs, handlers = fn })
       support.invalid("timeout", executor:stop { timeout = -1 })

@@ -3,13 +3,16 @@
 --- Whoever has nothing to do would look for one; where there are none, that is a transaction each for nothing. So looks
 --- are counted: what is told of allows one more, one that found a run allows two, as where there was one there may be
 --- more, and one that found none, or failed, ends it until something is told again: the next tick does.
+local errors = require "keel.errors"
+
 ---@class keel.ExecutorClaims
 ---@field on_later? fun(seconds: number) told when one may be there to claim by time alone
 local Claims = {}
 Claims.__index = Claims
 
 ---@param manager keel.RunManager
----@param options { threads?: string[], handlers?: string[], most: integer } most: looks at once
+---@param options { threads?: string[], handlers?: string[], most: integer,
+--- log?: fun(level: string, message: string, fields: table) } most: looks at once
 function Claims.new(manager, options)
   local asked = {}
   for _, name in ipairs(options.handlers or {}) do asked[name] = true end
@@ -19,6 +22,8 @@ function Claims.new(manager, options)
     _threads = options.threads,
     _handlers = options.handlers,
     _most = options.most,
+    _log = options.log,
+    _told = nil, -- what a claim failed with last
     _looks = 1,  -- that are worth it now
     _news = 0,   -- counts what was told: a look that began before it says nothing about it
     _due = nil,  -- when a run that was given back may be claimed, in seconds
@@ -77,19 +82,27 @@ function Claims:is_worth_it()
   return self._looks > 0
 end
 
+-- Says why a claim has failed, once while that is the same: it is tried again with every tick.
+local function tell(self, err)
+  local text = err and errors.text(err)
+  if text and text ~= self._told and self._log then self._log("error", "no run can be claimed", { error = text }) end
+  self._told = text
+end
+
 --- Claims a run, if that is worth a try. In a coroutine that may wait.
 ---@return keel.Run? record running
 function Claims:take()
   if self._looks <= 0 then return nil end
   self._looks = self._looks - 1
   local seen = self._news
-  local record = self._manager:claim_next { threads = self._threads, handlers = self._handlers }
+  local record, err = self._manager:claim_next { threads = self._threads, handlers = self._handlers }
+  tell(self, err)
   if record then
     self._looks = math.min(self._looks + 2, self._most)
   elseif seen == self._news then
     self._looks = 0
     -- A rate that was found full is not known to anybody else.
-    local seconds = self.on_later and self._manager:next_due()
+    local seconds = self.on_later and not err and self._manager:next_due()
     if seconds and seconds > 0 then self.on_later(seconds) end
   end
   return record

@@ -105,9 +105,10 @@ end
 
 --- Makes an executor. It does nothing until `start`, `run` or `drain`.
 --- Raises for unknown options and wrong types, when luv is missing, and when the manager has an executor already. Fails
---- with invalid_request (numbers out of range, an unknown reconciler) and limit_too_large.
+--- with invalid_request (numbers out of range, threads and names of handlers that are no ids, an unknown reconciler)
+--- and limit_too_large (concurrency, threads).
 ---@param options { manager: keel.RunManager, handlers: keel.Handler|table<string, keel.Handler>, concurrency?: integer,
---- loop?: table, threads?: string[], reconciler?: string|function, interval?: number, poll?: number,
+--- loop?: table, threads?: string[], reconciler?: string|keel.AnyReconciler, interval?: number, poll?: number,
 --- kill_grace?: number, backoff?: keel.RetryPolicy } concurrency: runs at once, default 16; loop: a module with luv's
 --- functions, default luv; threads: claim only runs of these; reconciler: as RunManager:tick; interval: seconds between
 --- ticks, default 1; poll: seconds between looks at the log where nobody wakes it, default 0.01; kill_grace: seconds
@@ -128,8 +129,6 @@ function Executor.new(options)
     _poll = options.poll,
     _kill_grace = options.kill_grace,
     _backoff = options.backoff,
-    _claims = Claims.new(manager, { threads = options.threads,
-      handlers = outcome.names(options.handlers), most = options.concurrency }),
     _state = "new",     -- new -> started -> stopping -> stopped
     _workers = 0,       -- coroutines
     _idle = {},         -- waiters of those that rest
@@ -142,6 +141,8 @@ function Executor.new(options)
     _counts = { started = 0, ended = 0 },
   }, Executor)
   self._log = function(...) self._client:log(...) end
+  self._claims = Claims.new(manager, { threads = options.threads, handlers = outcome.names(options.handlers),
+    most = options.concurrency, log = self._log })
   self._loop = Loop.new(options.loop, self._log)
   attach(self)
   self._queue = Queue.new(manager, self._client, self._live)

@@ -5,12 +5,13 @@ local check = require "keel.check"
 local errors = require "keel.errors"
 
 local CONCURRENCY, CONCURRENCY_MAX = 16, 1000
+local THREADS_MAX = 1000 -- of one claim, as the kernel has it
 local INTERVAL = 1   -- seconds between two ticks; with leases shorter, as two may come late
 local POLL = 0.01    -- seconds between two looks at the log where nobody wakes
 local KILL_GRACE = 5 -- seconds between SIGTERM and SIGKILL
 
 local known = { manager = "table", handlers = "function|table", concurrency = "integer", loop = "table",
-  threads = "table", reconciler = "string|function", interval = "number", poll = "number", kill_grace = "number",
+  threads = "table", reconciler = "string|function|policy", interval = "number", poll = "number", kill_grace = "number",
   backoff = "retry policy" }
 
 local function find_luv()
@@ -18,6 +19,16 @@ local function find_luv()
   if found then return luv end
   error("keel.executor needs luv, the binding of libuv: install the Debian package lua-luv, or the rock luv ("
     .. tostring(luv):match "^[^\n]*" .. ")", 4)
+end
+
+-- Whether a table is a list of texts, without holes.
+local function is_list_of_texts(list)
+  local count = 0
+  for _, value in next, list do
+    if type(value) ~= "string" then return false end
+    count = count + 1
+  end
+  return count == #list
 end
 
 local function check_needed(options)
@@ -30,9 +41,26 @@ local function check_needed(options)
         errors.text(name), type(handler)), 4)
     end
   end
+  if options.threads and not is_list_of_texts(options.threads) then
+    error("bad argument #1 to 'executor' (option 'threads' must be a list of strings)", 4)
+  end
   if options.loop and type(options.loop.new_idle) ~= "function" then
     error("bad argument #1 to 'executor' (option 'loop' must be luv, or a module with its functions)", 4)
   end
+end
+
+-- What no claim takes would be asked for again and again: threads, and names of handlers.
+local function check_claims(options)
+  local threads, err = options.threads or {}, nil
+  if #threads > THREADS_MAX then
+    return errors.new("limit_too_large", ("threads has %d entries, at most %d"):format(#threads, THREADS_MAX),
+      { field = "threads", requested = #threads, max = THREADS_MAX })
+  end
+  for i, id in ipairs(threads) do err = err or check.id(id, "threads", ("threads[%d]"):format(i)) end
+  for name in next, type(options.handlers) == "table" and options.handlers or {} do
+    err = err or check.id(name, "handlers", ("a name of handlers, '%s',"):format(errors.cut(name, 40)))
+  end
+  return err
 end
 
 -- Numbers that make no sense are the caller's input, as for a manager.
@@ -57,7 +85,7 @@ end
 return function(given)
   given = check.options(given, known, 1, "executor", 1)
   check_needed(given)
-  local err = out_of_range(given)
+  local err = out_of_range(given) or check_claims(given)
   if err then return nil, err end
   local options = {}
   for name, value in pairs(given) do options[name] = value end

@@ -78,7 +78,7 @@ end
 -- The handler that the arguments of a run name, if it can be one.
 local function handler_in(kwargs)
   local name = kwargs and rawget(kwargs, "handler")
-  if type(name) == "string" and name ~= "" and check.fit_id(name, kernel.limits.id) == name then return name end
+  if check.is_id(name) then return name end
 end
 
 -- The times that were asked for, as texts, or the error.
@@ -89,8 +89,8 @@ local function times_of(context, options)
   return scheduled_at, deadline, err
 end
 
--- The strategy that decides, its options, and the error when there is none. `name` is the public function's, and `depth`
--- as of request.new.
+-- The strategy that decides, its options, and the error when there is none. `name` is the public function's; `depth` is
+-- that of request.new.
 local function strategy_of(context, options, name, depth)
   local wanted = options.multitask_strategy or options.strategy
   local strategy_options = options.strategy_options

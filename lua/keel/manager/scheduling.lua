@@ -94,11 +94,8 @@ function Scheduling:schedule(name, definition)
   check.type(name, "string", 1, "schedule")
   check.type(definition, "table", 2, "schedule")
   local checked, err = schedule.check(definition, 2, "schedule")
-  if not checked then return nil, err end
-  if name == "" or check.fit_id(name, kernel.limits.id) ~= name then
-    return nil, errors.invalid("name", ("must be 1 to %d bytes of UTF-8 without control characters"):format(
-      kernel.limits.id))
-  end
+  err = err or check.id(name, "name")
+  if not checked or err then return nil, err end
   local now = times.micros(self.client:now())
   local request
   request, err = occurrences.request(self, name, checked, now, "schedule")

@@ -21,10 +21,6 @@ local function listed(names)
   return table.concat(names, ", ", 1, #names - 1) .. " and " .. names[#names]
 end
 
-local function is_id(value)
-  return type(value) == "string" and value ~= "" and check.fit_id(value, kernel.limits.id) == value
-end
-
 -- What is wrong with the count of a question; nil: nothing.
 local function check_count(given)
   local count = given.count
@@ -57,7 +53,7 @@ local function check_filter(given)
   end
   filter = started and "rate" or filter
   if started and given.rate == nil then return "counts starts, and has no rate" end
-  if filter and not is_id(given[filter]) then
+  if filter and not check.is_id(given[filter]) then
     return ("must have a text of 1 to %d bytes without control characters as %s"):format(kernel.limits.id, filter)
   end
   for _, name in ipairs { "rate", "per" } do

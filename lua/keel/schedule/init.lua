@@ -44,12 +44,6 @@ local function check_every(every)
     math.tointeger(EVERY_MAX)))
 end
 
-local function check_thread(thread_id)
-  if thread_id == nil or thread_id ~= "" and check.fit_id(thread_id, kernel.limits.id) == thread_id then return nil end
-  return errors.invalid("thread_id", ("must be 1 to %d bytes of UTF-8 without control characters"):format(
-    kernel.limits.id))
-end
-
 --- Checks a definition.
 --- Raises for unknown options and wrong types. Fails with invalid_request, naming the field.
 ---@param given table
@@ -64,7 +58,7 @@ function definition.check(given, argument, name)
   if options.timezone and kind ~= "cron" then
     return nil, errors.invalid("timezone", ("goes with cron, not with %s"):format(kind))
   end
-  err = options.every and check_every(options.every) or check_thread(options.thread_id) or
+  err = options.every and check_every(options.every) or check.id(options.thread_id, "thread_id") or
     check.duration(options.grace, "grace")
   if err then return nil, err end
   if options.missed and not missed[options.missed] then
