@@ -146,7 +146,10 @@ static enum keel_code read_row(struct keel_store *store, struct keel_statement *
 	schedule->revision = keel_column_int(select, 6);
 	schedule->created_at = keel_column_int(select, 7);
 	schedule->updated_at = keel_column_int(select, 8);
-	if (!schedule->name.data || !schedule->definition.data || schedule->revision < 1 || schedule->period_us < 1)
+	enum keel_code code = keel_check_stored_id(schedule->name, "name", err);
+	if (code != KEEL_OK)
+		return code;
+	if (!schedule->definition.data || schedule->revision < 1 || schedule->period_us < 1)
 		return keel_fail(err, KEEL_STORE_CORRUPT, "%s: a schedule is damaged", keel_store_path(store));
 	return KEEL_OK;
 }

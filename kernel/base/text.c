@@ -148,6 +148,14 @@ enum keel_code keel_check_id(struct keel_text text, const char *field, struct ke
 	return KEEL_OK;
 }
 
+enum keel_code keel_check_stored_id(struct keel_text id, const char *field, struct keel_error *err)
+{
+	struct keel_error why;
+	return keel_check_id(id, field, &why) == KEEL_OK
+			   ? KEEL_OK
+			   : keel_fail(err, KEEL_STORE_CORRUPT, "a row is damaged: %s", why.message);
+}
+
 enum keel_code keel_check_text(struct keel_text text, const char *field, struct keel_error *err)
 {
 	if (text.size > KEEL_TEXT_MAX)

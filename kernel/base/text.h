@@ -27,6 +27,9 @@ bool keel_text_line(struct keel_text *rest, struct keel_text *line);
 enum keel_code keel_check_id(struct keel_text text, const char *field, struct keel_error *err);
 enum keel_code keel_check_text(struct keel_text text, const char *field, struct keel_error *err);
 
+/* The same of an id that was read from a store: what is wrong with it is damage, KEEL_STORE_CORRUPT. */
+enum keel_code keel_check_stored_id(struct keel_text id, const char *field, struct keel_error *err);
+
 /* Checks a limit: at least 1, at most `max`. */
 enum keel_code keel_check_limit(int64_t limit, int64_t max, struct keel_error *err);
 

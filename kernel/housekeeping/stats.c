@@ -17,16 +17,9 @@
 static enum keel_code read_oldest(const struct keel_store *store, struct keel_statement *select, int column,
 								  struct keel_stats *stats, struct keel_error *err)
 {
-	struct keel_text run_id;
-	if (!keel_column_read(select, column, &run_id))
-		return keel_fail_memory(err);
-	if (!run_id.data)
-		return KEEL_OK;
-	size_t size = run_id.size < KEEL_ID_MAX ? run_id.size : KEEL_ID_MAX;
-	memcpy(stats->oldest_waiting, run_id.data, size);
-	stats->oldest_waiting[size] = '\0';
-	stats->oldest_waiting_us = keel_store_now(store) - keel_column_int(select, column + 1);
-	return KEEL_OK;
+	if (!keel_column_null(select, column))
+		stats->oldest_waiting_us = keel_store_now(store) - keel_column_int(select, column + 1);
+	return keel_column_copy(select, column, stats->oldest_waiting, sizeof stats->oldest_waiting, err);
 }
 
 enum keel_code keel_store_stats(struct keel_store *store, struct keel_stats *stats, struct keel_error *err)

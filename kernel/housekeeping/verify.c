@@ -133,6 +133,8 @@ static const struct {
 	{KEEL_STORE_CORRUPT, "something waits for a run that has settled: at",
 	 "SELECT source FROM edges WHERE source NOT IN (SELECT seq FROM live) AND source NOT IN (SELECT source FROM"
 	 " resolving)"},
+	{KEEL_STORE_CORRUPT, "what waits for a run is not there: at",
+	 "SELECT dependent FROM edges WHERE dependent NOT IN (SELECT seq FROM runs)"},
 	{KEEL_STORE_CORRUPT, "it is not found as a child of its parent, or is one no more: run",
 	 "SELECT run_id " KEEL_RUN_FROM "WHERE (r.parent_run_id IS NOT NULL AND coalesce(l.status, 9) < 2 AND"
 	 " l.cancel_action IS NULL) <> (r.seq IN (SELECT seq FROM children)) UNION SELECT run_id FROM runs r JOIN"

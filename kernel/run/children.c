@@ -71,10 +71,9 @@ enum keel_code keel_children_note(struct keel_store *store, struct keel_text run
 enum keel_code keel_children_next(struct keel_store *store, struct keel_text parent, int64_t *seq,
 								  char run_id[KEEL_ID_MAX + 1], bool *found, struct keel_error *err)
 {
-	static const char text[] = "SELECT seq, coalesce((SELECT run_id FROM runs WHERE seq = children.seq), '') FROM"
+	static const char text[] = "SELECT seq, (SELECT run_id FROM runs WHERE seq = children.seq) FROM"
 							   " children WHERE parent_run_id = ?1 ORDER BY seq LIMIT 1";
 	struct keel_statement *select;
-	struct keel_text id;
 	KEEL_ASSERT(parent.data && store->sql->driver->in_transaction(store->sql));
 	enum keel_code code = keel_query(store, text, &select, err, keel_value_text(parent));
 	if (code != KEEL_OK)
@@ -82,12 +81,7 @@ enum keel_code keel_children_next(struct keel_store *store, struct keel_text par
 	code = keel_step(select, found, err);
 	if (code == KEEL_OK && *found) {
 		*seq = keel_column_int(select, 0);
-		if (!keel_column_read(select, 1, &id))
-			code = keel_fail_memory(err);
-		size_t size = code != KEEL_OK ? 0 : id.size < KEEL_ID_MAX ? id.size : KEEL_ID_MAX;
-		if (size)
-			memcpy(run_id, id.data, size);
-		run_id[size] = '\0';
+		code = keel_column_copy(select, 1, run_id, KEEL_ID_MAX + 1, err);
 	}
 	keel_reset(select);
 	return code;

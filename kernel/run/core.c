@@ -78,6 +78,13 @@ static const char alone[] = "SELECT " CORE_COLUMNS(CORE_SQL) CORE_LIVE_COLUMNS(C
 static const char family[] = "SELECT " CORE_COLUMNS(CORE_SQL) CORE_LIVE_COLUMNS(CORE_SQL) CORE_CHILDREN CORE_LIVE;
 static const char ended[] = "SELECT " CORE_COLUMNS(CORE_SQL) CORE_LIVE_COLUMNS(CORE_NONE) CORE_CHILDREN CORE_ENDED;
 
+/* What a run wants is taken apart wherever it may start or end. */
+static bool has_sound_wants(const struct keel_run_core *core)
+{
+	return (!core->slots.data || keel_wants_check(core->slots, false, "slots", NULL) == KEEL_OK) &&
+		   (!core->rates.data || keel_wants_check(core->rates, true, "rates", NULL) == KEEL_OK);
+}
+
 /* Fills the core from the row that `select` is at. */
 static enum keel_code fill(struct keel_statement *select, struct keel_text run_id, struct keel_arena **arena,
 						   struct keel_run_core *core, struct keel_error *err)
@@ -130,7 +137,7 @@ static enum keel_code fill(struct keel_statement *select, struct keel_text run_i
 		!keel_arena_text(arena, user_id, &core->user_id) || !keel_arena_text(arena, batch_id, &core->batch_id) ||
 		!keel_arena_text(arena, parent_run_id, &core->parent_run_id))
 		code = keel_fail_memory(err);
-	else if (!keel_run_invariant(core))
+	else if (!keel_run_invariant(core) || !has_sound_wants(core))
 		code = keel_fail(err, KEEL_STORE_CORRUPT, "the row of run %.*s is damaged", (int)run_id.size, run_id.data);
 	return code;
 }
@@ -232,7 +239,7 @@ enum keel_code keel_run_read_id(struct keel_statement *select, int column, struc
 {
 	if (!keel_column_read(select, column, run_id))
 		return keel_fail_memory(err);
-	return run_id->data ? KEEL_OK : keel_fail(err, KEEL_STORE_CORRUPT, "the row of a run is damaged: it has no run_id");
+	return keel_check_stored_id(*run_id, "run_id", err);
 }
 
 /* --- What a row comes to ------------------------------------------------------------------------------------------ */

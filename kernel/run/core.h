@@ -80,7 +80,7 @@ enum keel_code keel_run_cover(struct keel_store *store, struct keel_text run_id,
 enum keel_code keel_run_write_begin(struct keel_store *store, struct keel_text run_id, bool is_family,
 									struct keel_arena **arena, struct keel_run_core *core, struct keel_error *err);
 
-/* The id of a run in a column, borrowed from the statement. KEEL_STORE_CORRUPT: it is null, which only damage makes. */
+/* The id of a run in a column, borrowed from the statement. KEEL_STORE_CORRUPT: it is none. */
 enum keel_code keel_run_read_id(struct keel_statement *select, int column, struct keel_text *run_id,
 								struct keel_error *err);
 

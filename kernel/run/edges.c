@@ -39,22 +39,16 @@ enum keel_code keel_edges_change(struct keel_store *store, struct keel_text run_
 enum keel_code keel_edges_next(struct keel_store *store, const struct keel_run_core *core, int64_t *source,
 							   char run_id[KEEL_ID_MAX + 1], bool *found, struct keel_error *err)
 {
-	static const char text[] = "SELECT source, coalesce((SELECT run_id FROM runs WHERE seq = source), '') FROM edges"
+	static const char text[] = "SELECT source, (SELECT run_id FROM runs WHERE seq = source) FROM edges"
 							   " WHERE dependent = ?1 AND source > ?2 AND " KEEL_EDGE_HOLDS " ORDER BY source LIMIT 1";
 	struct keel_statement *select;
-	struct keel_text id;
 	enum keel_code code = keel_query(store, text, &select, err, keel_value_int(core->seq), keel_value_int(*source));
 	if (code != KEEL_OK)
 		return code;
 	code = keel_step(select, found, err);
 	if (code == KEEL_OK && *found) {
 		*source = keel_column_int(select, 0);
-		if (!keel_column_read(select, 1, &id))
-			code = keel_fail_memory(err);
-		size_t size = code != KEEL_OK ? 0 : id.size < KEEL_ID_MAX ? id.size : KEEL_ID_MAX;
-		if (size)
-			memcpy(run_id, id.data, size);
-		run_id[size] = '\0';
+		code = keel_column_copy(select, 1, run_id, KEEL_ID_MAX + 1, err);
 	}
 	keel_reset(select);
 	return code;

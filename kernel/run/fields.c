@@ -190,6 +190,21 @@ static enum keel_code check_field(struct keel_run *run, enum keel_run_field fiel
 	return KEEL_OK;
 }
 
+enum keel_code keel_run_check_stored(struct keel_run *run, struct keel_error *err)
+{
+	const keel_run_set names = KEEL_RUN_FIELDS(KEEL_RUN_FIELD_RUN_ID, KEEL_RUN_FIELD_THREAD_ID);
+	const keel_run_set lists =
+		KEEL_RUN_FIELDS(KEEL_RUN_FIELD_SLOTS, KEEL_RUN_FIELD_RATES, KEEL_RUN_FIELD_AFTER, KEEL_RUN_FIELD_WAITS_FOR);
+	struct keel_error why;
+	enum keel_run_field field;
+	keel_run_set left =
+		keel_run_set_union(keel_run_set_common(names, run->given), keel_run_set_common(lists, run->valued));
+	while (keel_run_set_take(&left, &field))
+		if (check_field(run, field, &why) != KEEL_OK)
+			return keel_fail(err, KEEL_STORE_CORRUPT, "the row of a run is damaged: %s", why.message);
+	return KEEL_OK;
+}
+
 enum keel_code keel_run_check(struct keel_run *run, struct keel_error *err)
 {
 	enum keel_run_field field;

@@ -7,6 +7,9 @@
 /* Checks every field that is given: ids, texts, numbers, words. Cuts what is to be cut. */
 enum keel_code keel_run_check(struct keel_run *run, struct keel_error *err);
 
+/* Checks what was read of a row as far as it names it, or is a list that others take apart: KEEL_STORE_CORRUPT. */
+enum keel_code keel_run_check_stored(struct keel_run *run, struct keel_error *err);
+
 /* The fields by what they tell of a run: `runs` has the fixed ones; the state is in `live` while the run is in flight,
  * afterwards in `outcomes`, which has what its work has come to at any time. */
 enum keel_run_part { KEEL_PART_FIXED, KEEL_PART_STATE, KEEL_PART_WORK, KEEL_PART_COUNT };

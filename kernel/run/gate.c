@@ -66,12 +66,9 @@ static enum keel_code first_row(struct keel_statement *select, char text[KEEL_ID
 {
 	enum keel_code code = keel_step(select, row, err);
 	if (code == KEEL_OK && *row) {
-		struct keel_text found;
-		code = keel_run_read_id(select, 0, &found, err);
-		size_t size = found.size < KEEL_ID_MAX ? found.size : KEEL_ID_MAX;
+		code = keel_column_copy(select, 0, text, KEEL_ID_MAX + 1, err);
 		if (code == KEEL_OK)
-			memcpy(text, found.data, size);
-		text[size] = '\0';
+			code = keel_check_stored_id(keel_text_of(text), "run_id", err);
 		*number = keel_column_int(select, 1);
 	}
 	keel_reset(select);

@@ -220,7 +220,7 @@ static enum keel_code read_row(struct keel_statement *select, struct keel_limits
 		!keel_arena_text(arena, name, &limit->name) || !keel_arena_text(arena, reason, &limit->reason))
 		return keel_fail_memory(err);
 	list->count++;
-	return KEEL_OK;
+	return keel_check_stored_id(is_thread(limit->name) ? thread_of(limit->name) : limit->name, "name", err);
 }
 
 enum keel_code keel_limit_list(struct keel_store *store, struct keel_text after, int64_t limit,

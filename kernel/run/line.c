@@ -204,18 +204,6 @@ enum keel_code keel_line_wake_one(struct keel_store *store, int64_t line, struct
 	return keel_execute(store, "UPDATE lines SET " KEEL_LINE_READY " WHERE line = ?1", err, keel_value_int(line));
 }
 
-static bool copy_column(struct keel_statement *select, int column, char *to, size_t room)
-{
-	struct keel_text text;
-	if (!keel_column_read(select, column, &text))
-		return false;
-	size_t size = text.size < room ? text.size : room - 1;
-	if (size)
-		memcpy(to, text.data, size);
-	to[size] = '\0';
-	return true;
-}
-
 /* Those that are parked at one spot and for one handler. */
 struct group {
 	struct spot spot;
@@ -238,9 +226,9 @@ static enum keel_code next_group(struct keel_store *store, struct group *group, 
 		return code;
 	code = keel_step(select, row, err);
 	if (code == KEEL_OK && *row) {
-		if (!copy_column(select, 0, group->spot.key, sizeof group->spot.key) ||
-			!copy_column(select, 1, group->handler, sizeof group->handler))
-			code = keel_fail_memory(err);
+		code = keel_column_copy(select, 0, group->spot.key, sizeof group->spot.key, err);
+		if (code == KEEL_OK)
+			code = keel_column_copy(select, 1, group->handler, sizeof group->handler, err);
 		group->best = keel_column_int(select, 2);
 	}
 	keel_reset(select);
@@ -312,10 +300,11 @@ static enum keel_code read_state(struct keel_store *store, int64_t line, struct 
 		state->ready = keel_column_int(select, 0) != 0;
 		state->parked = keel_column_int(select, 1) != 0;
 		state->apart = keel_column_int(select, 5) != 0;
-		if (!copy_column(select, 2, state->from.spot.name, sizeof state->from.spot.name) ||
-			!copy_column(select, 3, state->from.spot.key, sizeof state->from.spot.key) ||
-			!copy_column(select, 4, state->from.handler, sizeof state->from.handler))
-			code = keel_fail_memory(err);
+		code = keel_column_copy(select, 2, state->from.spot.name, sizeof state->from.spot.name, err);
+		if (code == KEEL_OK)
+			code = keel_column_copy(select, 3, state->from.spot.key, sizeof state->from.spot.key, err);
+		if (code == KEEL_OK)
+			code = keel_column_copy(select, 4, state->from.handler, sizeof state->from.handler, err);
 	}
 	keel_reset(select);
 	return code;
@@ -512,8 +501,7 @@ static enum keel_code next_to_set_apart(struct keel_store *store, struct keel_te
 	code = keel_step(select, found, err);
 	if (code == KEEL_OK && *found) {
 		*line = keel_column_int(select, 0);
-		if (!copy_column(select, 1, run_id, KEEL_ID_MAX + 1))
-			code = keel_fail_memory(err);
+		code = keel_column_copy(select, 1, run_id, KEEL_ID_MAX + 1, err);
 	}
 	keel_reset(select);
 	return code;

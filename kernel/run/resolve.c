@@ -32,18 +32,6 @@ struct source {
 	char run_id[KEEL_ID_MAX + 1];
 };
 
-static bool copy_id(struct keel_statement *select, int column, char to[KEEL_ID_MAX + 1])
-{
-	struct keel_text id;
-	if (!keel_column_read(select, column, &id))
-		return false;
-	size_t size = id.size < KEEL_ID_MAX ? id.size : KEEL_ID_MAX;
-	if (size)
-		memcpy(to, id.data, size);
-	to[size] = '\0';
-	return true;
-}
-
 static enum keel_code first_source(struct keel_store *store, struct source *source, bool *found, struct keel_error *err)
 {
 	static const char text[] = "SELECT source, status, settled, run_id, cancelled IS NOT NULL, cancelled = 'rollback'"
@@ -59,8 +47,7 @@ static enum keel_code first_source(struct keel_store *store, struct source *sour
 		source->settled = keel_column_int(select, 2) != 0;
 		source->cancelled = keel_column_int(select, 4) != 0;
 		source->rollback = keel_column_int(select, 5) != 0;
-		if (!copy_id(select, 3, source->run_id))
-			code = keel_fail_memory(err);
+		code = keel_column_copy(select, 3, source->run_id, sizeof source->run_id, err);
 	}
 	keel_reset(select);
 	return code;
@@ -87,8 +74,7 @@ static enum keel_code next_edge(struct keel_store *store, const struct source *s
 	if (code == KEEL_OK && *found) {
 		edge->dependent = keel_column_int(select, 0);
 		edge->wanted = keel_column_int(select, 1);
-		if (!copy_id(select, 2, edge->run_id))
-			code = keel_fail_memory(err);
+		code = keel_column_copy(select, 2, edge->run_id, sizeof edge->run_id, err);
 	}
 	keel_reset(select);
 	return code;
@@ -148,20 +134,21 @@ static enum keel_code set_blocked(struct keel_store *store, struct keel_text run
 	return code;
 }
 
-/* The source has settled as the dependent wanted it. */
 static enum keel_code drop_edge(struct keel_store *store, const struct source *source, const struct edge *edge,
 								struct keel_error *err)
+{
+	return keel_execute(store, "DELETE FROM edges WHERE source = ?1 AND dependent = ?2 AND wanted = ?3", err,
+						keel_value_int(source->seq), keel_value_int(edge->dependent), keel_value_int(edge->wanted));
+}
+
+/* The source has settled as the dependent wanted it. */
+static enum keel_code free_dependent(struct keel_store *store, const struct edge *edge, struct keel_error *err)
 {
 	struct keel_statement *select;
 	int64_t one;
 	bool left;
-	KEEL_ASSERT(source->settled && source->seq > 0);
-	enum keel_code code =
-		keel_execute(store, "DELETE FROM edges WHERE source = ?1 AND dependent = ?2 AND wanted = ?3", err,
-					 keel_value_int(source->seq), keel_value_int(edge->dependent), keel_value_int(edge->wanted));
-	if (code == KEEL_OK)
-		code = keel_query(store, "SELECT 1 FROM edges WHERE dependent = ?1 LIMIT 1", &select, err,
-						  keel_value_int(edge->dependent));
+	enum keel_code code = keel_query(store, "SELECT 1 FROM edges WHERE dependent = ?1 LIMIT 1", &select, err,
+									 keel_value_int(edge->dependent));
 	if (code == KEEL_OK)
 		code = keel_first_number(store, select, &left, &one, err);
 	return code == KEEL_OK && !left ? set_blocked(store, keel_text_of(edge->run_id), false, err) : code;
@@ -182,8 +169,12 @@ static enum keel_code work_off_edges(struct keel_store *store, const struct sour
 			continue;
 		++*count;
 		bool fails = edge.wanted == KEEL_WANTED_SUCCESS && source->status != KEEL_RUN_SUCCESS;
-		code = fails ? keel_run_fail_dependent(store, keel_text_of(edge.run_id), source->run_id, &delta, err)
-					 : drop_edge(store, source, &edge, err);
+		KEEL_ASSERT(fails || source->settled);
+		code = drop_edge(store, source, &edge, err); /* the next one is another, whatever there is of the dependent */
+		if (code == KEEL_OK && fails)
+			code = keel_run_fail_dependent(store, keel_text_of(edge.run_id), source->run_id, &delta, err);
+		else if (code == KEEL_OK)
+			code = free_dependent(store, &edge, err);
 	}
 	return code;
 }
@@ -203,8 +194,9 @@ static enum keel_code work_off_children(struct keel_store *store, const struct s
 		if (code != KEEL_OK || !*left)
 			continue;
 		++*count;
-		code = keel_run_stop_child(store, keel_text_of(run_id), parent, source->rollback, err);
-		if (code == KEEL_OK)
+		bool stopped;
+		code = keel_run_stop_child(store, keel_text_of(run_id), parent, source->rollback, &stopped, err);
+		if (code == KEEL_OK && !stopped)
 			code = keel_children_done(store, parent, seq, err);
 	}
 	return code;
@@ -302,8 +294,8 @@ static enum keel_code first_text(struct keel_statement *select, char to[KEEL_ID_
 								 struct keel_error *err)
 {
 	enum keel_code code = keel_step(select, found, err);
-	if (code == KEEL_OK && *found && !copy_id(select, 0, to))
-		code = keel_fail_memory(err);
+	if (code == KEEL_OK && *found)
+		code = keel_column_copy(select, 0, to, KEEL_ID_MAX + 1, err);
 	keel_reset(select);
 	return code;
 }

@@ -97,7 +97,6 @@ enum keel_code keel_run_newest_retry(struct keel_store *store, struct keel_text 
 		" chain.seq) FROM chain WHERE chain.seq IS NOT NULL) SELECT run_id FROM runs WHERE seq = (SELECT max(seq) FROM"
 		" chain)";
 	struct keel_statement *select;
-	struct keel_text id;
 	retry[0] = '\0';
 	*found = false;
 	enum keel_code code = keel_check_id(run_id, "run_id", err);
@@ -109,12 +108,9 @@ enum keel_code keel_run_newest_retry(struct keel_store *store, struct keel_text 
 		return code;
 	code = keel_first_step(store, select, found, err);
 	if (code == KEEL_OK && *found) {
-		if (!keel_column_read(select, 0, &id))
-			code = keel_fail_memory(err);
-		size_t size = code != KEEL_OK ? 0 : id.size < KEEL_ID_MAX ? id.size : KEEL_ID_MAX;
-		if (size)
-			memcpy(retry, id.data, size);
-		retry[size] = '\0';
+		code = keel_column_copy(select, 0, retry, KEEL_ID_MAX + 1, err);
+		if (code == KEEL_OK)
+			code = keel_check_stored_id(keel_text_of(retry), "run_id", err);
 	}
 	KEEL_ASSERT(code != KEEL_OK || *found == (retry[0] != '\0'));
 	keel_reset(select);

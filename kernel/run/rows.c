@@ -61,13 +61,8 @@ static enum keel_code read_row(struct keel_store *store, struct keel_statement *
 		enum keel_run_field field = (enum keel_run_field)i;
 		if (!keel_run_set_has(wanted, field))
 			continue;
-		if (keel_column_null(select, i)) {
-			/* The schema lets neither be null: a damaged page does. */
-			if (field == KEEL_RUN_FIELD_RUN_ID || field == KEEL_RUN_FIELD_THREAD_ID)
-				return keel_fail(err, KEEL_STORE_CORRUPT, "the row of a run is damaged: it has no %s",
-								 keel_run_field_name(field));
+		if (keel_column_null(select, i))
 			continue;
-		}
 		keel_run_set_add(&run->valued, field);
 		if (keel_run_is_text(keel_run_field_type(field))) {
 			struct keel_text text;
@@ -82,6 +77,9 @@ static enum keel_code read_row(struct keel_store *store, struct keel_statement *
 		if (field == KEEL_RUN_FIELD_SESSION_ID && run->session_id == 0) /* nobody */
 			keel_run_set_remove(&run->valued, field);
 	}
+	enum keel_code code = keel_run_check_stored(run, err);
+	if (code != KEEL_OK)
+		return code;
 	if (KEEL_RUN_HAS(run, STATUS) && !keel_run_status_name((enum keel_run_status)run->status))
 		return keel_fail(err, KEEL_STORE_CORRUPT, "run %s has the unknown status %lld", run->run_id.data,
 						 (long long)run->status);

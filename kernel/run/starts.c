@@ -94,16 +94,12 @@ enum keel_code keel_starts_left(struct keel_store *store, struct keel_text after
 	code = keel_first_step(store, select, &row, err);
 	while (code == KEEL_OK && row) {
 		struct keel_starts_left *left = &list[(*count)++];
-		struct keel_text name;
 		KEEL_ASSERT(*count <= KEEL_STARTS_NAMES);
-		if (!keel_column_read(select, 0, &name))
-			code = keel_fail_memory(err);
-		else if (!name.data || name.size > KEEL_ID_MAX)
-			code = keel_fail(err, KEEL_STORE_CORRUPT, "the name of a rate is damaged");
+		code = keel_column_copy(select, 0, left->name, sizeof left->name, err);
+		if (code == KEEL_OK)
+			code = keel_check_stored_id(keel_text_of(left->name), "name", err);
 		if (code != KEEL_OK)
 			break;
-		memcpy(left->name, name.data, name.size);
-		left->name[name.size] = '\0';
 		left->is_old = keel_column_int(select, 1) != 0;
 		left->is_unused = keel_column_int(select, 2) == 0;
 		code = keel_step(select, &row, err);

@@ -69,13 +69,15 @@ static enum keel_code stop_at(struct keel_store *store, struct keel_text run_id,
 }
 
 enum keel_code keel_run_stop_child(struct keel_store *store, struct keel_text run_id, struct keel_text parent,
-								   bool rollback, struct keel_error *err)
+								   bool rollback, bool *stopped, struct keel_error *err)
 {
 	struct keel_arena *arena = NULL;
 	struct keel_run_core core;
 	KEEL_ASSERT(store->sql->driver->in_transaction(store->sql) && parent.data);
 	enum keel_code code = keel_run_read_family(store, run_id, &arena, &core, err);
-	if (code == KEEL_OK && core.found && !keel_run_status_is_final(core.status) && !core.cancel_requested)
+	*stopped = code == KEEL_OK && core.found && keel_text_same(core.parent_run_id, parent) &&
+			   !keel_run_status_is_final(core.status) && !core.cancel_requested;
+	if (*stopped)
 		code = stop_at(store, run_id, &core, parent, rollback, err);
 	keel_arena_free(&arena);
 	return code;

@@ -5,8 +5,9 @@
 #include "run/core.h"
 
 /* Stops a run whose parent was stopped, or asked to, in the open transaction: what is pending, this session's, or an
- * orphan is interrupted, the owner of another is asked. What has ended, or was asked before, stays as it is. */
+ * orphan is interrupted, the owner of another is asked. What has ended, or was asked before, or has another parent,
+ * stays as it is; *stopped: it is none of these, and among the children no more. */
 enum keel_code keel_run_stop_child(struct keel_store *store, struct keel_text run_id, struct keel_text parent,
-								   bool rollback, struct keel_error *err);
+								   bool rollback, bool *stopped, struct keel_error *err);
 
 #endif

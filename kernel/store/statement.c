@@ -1,6 +1,8 @@
 /* statement.c - statements with their values, and the wait that the first step of a reader may need. Uses: handle. */
 #include "store/statement.h"
 
+#include <string.h>
+
 #include "base/assert.h"
 #include "base/error.h"
 
@@ -66,4 +68,20 @@ enum keel_code keel_first_number(struct keel_store *store, struct keel_statement
 	if (found)
 		*found = row;
 	return code;
+}
+
+enum keel_code keel_column_copy(struct keel_statement *select, int column, char *to, size_t room,
+								struct keel_error *err)
+{
+	struct keel_text text;
+	KEEL_ASSERT(to && room > 0);
+	to[0] = '\0';
+	if (!keel_column_read(select, column, &text))
+		return keel_fail_memory(err);
+	if (text.size >= room)
+		return keel_fail(err, KEEL_STORE_CORRUPT, "a row is damaged: it has a text of %zu bytes for an id", text.size);
+	if (text.size)
+		memcpy(to, text.data, text.size);
+	to[text.size] = '\0';
+	return KEEL_OK;
 }

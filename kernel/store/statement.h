@@ -52,4 +52,9 @@ enum keel_code keel_first_step(struct keel_store *store, struct keel_statement *
 enum keel_code keel_first_number(struct keel_store *store, struct keel_statement *query, bool *found, int64_t *number,
 								 struct keel_error *err);
 
+/* Copies a text of the row that a statement is at, with its end: "" for null. KEEL_STORE_CORRUPT: it has no room, as
+ * only damage has. */
+enum keel_code keel_column_copy(struct keel_statement *select, int column, char *to, size_t room,
+								struct keel_error *err);
+
 #endif

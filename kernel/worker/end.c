@@ -73,15 +73,10 @@ static enum keel_code first_active(struct keel_store *store, int64_t runtime, st
 		return code;
 	code = keel_step(select, found, err);
 	if (code == KEEL_OK && *found) {
-		struct keel_text id;
-		bool is_read = keel_column_read(select, 1, &id);
 		core->seq = keel_column_int(select, 0);
-		if (!is_read)
-			code = keel_fail_memory(err);
-		else if (!id.data || id.size > KEEL_WORKER_ID_MAX)
-			code = keel_worker_damaged(store, (struct keel_text){NULL, 0}, err);
-		else
-			memcpy(worker_id, id.data, id.size + 1);
+		code = keel_column_copy(select, 1, worker_id, KEEL_WORKER_ID_MAX + 1, err);
+		if (code == KEEL_OK)
+			code = keel_check_stored_id(keel_text_of(worker_id), "worker_id", err);
 	}
 	keel_reset(select);
 	return code;

@@ -285,13 +285,9 @@ enum keel_code keel_runtime_next(struct keel_store *store, struct keel_text afte
 		return code;
 	code = keel_first_step(store, select, found, err);
 	if (code == KEEL_OK && *found) {
-		struct keel_text name;
-		if (!keel_column_read(select, 0, &name))
-			code = keel_fail_memory(err);
-		else if (!name.data || name.size > KEEL_WORKER_ID_MAX)
-			code = damaged(store, name, err);
-		else
-			snprintf(id, sizeof id, "%.*s", (int)name.size, name.data);
+		code = keel_column_copy(select, 0, id, sizeof id, err);
+		if (code == KEEL_OK)
+			code = keel_check_stored_id(keel_text_of(id), "runtime_id", err);
 	}
 	keel_reset(select);
 	return code == KEEL_OK && *found ? keel_runtime_get(store, keel_text_of(id), runtime, err) : code;

@@ -63,6 +63,9 @@ static enum keel_code read_row(struct keel_store *store, struct keel_statement *
 			return keel_worker_damaged(store, keel_text_of("?"), err);
 		*bytes += text.size;
 	}
+	enum keel_code code = keel_check_stored_id(worker->worker_id, "worker_id", err);
+	if (code != KEEL_OK)
+		return code;
 	worker->status = (enum keel_worker_status)keel_column_int(select, 7);
 	worker->requested_capability_count = keel_column_int(select, 8);
 	worker->transcript_len = keel_column_int(select, 9);

@@ -184,6 +184,14 @@ TEST(counted)
 	}
 }
 
+/* Something waits that is not there. */
+TEST(edges_of_nobody)
+{
+	finds("UPDATE live SET depended = 1 WHERE seq = 3;"
+		  "INSERT INTO edges (source, dependent, wanted) VALUES (3, 99, 0)",
+		  "what waits for a run is not there: at: 99");
+}
+
 /* A run in flight that has an end. */
 TEST(ends_of_runs_in_flight)
 {
@@ -369,6 +377,7 @@ int main(void)
 		DAMAGED(unknown_statuses),
 		DAMAGED(states_of_runs),
 		DAMAGED(counted),
+		DAMAGED(edges_of_nobody),
 		DAMAGED(ends_of_runs_in_flight),
 		DAMAGED(fences_and_revisions),
 		DAMAGED(epochs),
