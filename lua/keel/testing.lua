@@ -90,8 +90,8 @@ end
 -- A strategy, which may be a table.
 local function find_strategy(policy, name)
   if type(policy) == "table" then
-    local is_policy, problem = policies.is_policy(policy)
-    if not is_policy then
+    local is_strategy, problem = policies.is_strategy(policy)
+    if not is_strategy then
       error(("bad argument #1 to '%s' (the strategy %s)"):format(name, problem or "is no table of its own"), 3)
     end
   end
@@ -125,6 +125,14 @@ local function written(decision)
     after = #decision.after > 0 and decision.after or nil, concurrency = decision.concurrency, delay = decision.delay,
     within = decision.within, replace = decision.replace, reuse = decision.reuse, position = decision.position,
     slots = decision.slots, rates = decision.rates, reason = decision.reason }
+end
+
+-- What a strategy says: to answers, on an idle thread without being asked, or as it is asked.
+local function say(asked, bounds, request, runs, read)
+  local idle = policies.idle_of(asked, request.inflight_count, request.finalizing)
+  if idle then return idle end
+  if read then return call(asked, bounds, request, runs, read) end
+  return call(asked, bounds, request, runs)
 end
 
 -- A request before anybody looked at the thread.
@@ -177,7 +185,7 @@ end
 ---@param budget? { instructions?: integer, seconds?: number, bytes?: number } by default a manager's, with 10 seconds
 ---@return keel.Decision? decision with ids in the place of runs, and `action` only with `cancel`
 ---@return keel.Error? err
----@return { instructions: integer, bytes: integer }? usage of a file
+---@return { instructions: integer, bytes: integer }? usage of a file; nil when its `idle` said it
 function testing.decide(policy, fields, inflight, read, budget)
   check.type(policy, STRATEGY, 1, "decide")
   check.type(fields or {}, "table", 2, "decide")
@@ -198,11 +206,7 @@ function testing.decide(policy, fields, inflight, read, budget)
   local runs, finalizing = shown(asked, all, request.now), request.finalizing
   local known = in_flight.outline(runs)
   local result, usage
-  if read then
-    result, err, usage = call(asked, bounds, request, runs, read)
-  else
-    result, err, usage = call(asked, bounds, request, runs)
-  end
+  result, err, usage = say(asked, bounds, request, runs, read)
   if err then return nil, err, usage end
   local decision, problem = decisions.check(result, known, finalizing)
   if not decision then return nil, policies.failed(asked, problem), usage end

@@ -172,7 +172,8 @@ describe("Recovery", function()
 
   it("by an unknown reconciler is refused before anything is read", function()
     local manager = support.manager(support.open ":memory:")
-    support.invalid("reconciler", manager:reconcile_orphaned_inflight_runs { reconciler = "elsewhere" })
+    local err = support.invalid("reconciler", manager:reconcile_orphaned_inflight_runs { reconciler = "fail_orphan" })
+    assert.matches("; did you mean 'fail_orphans'?", err.message, 1, true)
   end)
 
   it("before the epoch itself is a bound like any other", function()

@@ -156,8 +156,10 @@ support.each_store(function(open)
 
     it("RUN-27: names a manager's own strategies among the known", function()
       local manager = support.manager(open(), { strategies = { my_own = function() return { admit = true } end } })
-      local err = support.refused("unsupported_strategy", manager:create_or_reject("t", { multitask_strategy = "my" }))
+      local err = support.refused("unsupported_strategy", manager:create_or_reject("t",
+        { multitask_strategy = "my_onw" }))
       assert.truthy(table.concat(err.known, " "):find("my_own", 1, true))
+      assert.matches("; did you mean 'my_own'?", err.message, 1, true)
     end)
 
     it("reuse gives the run in flight with the same fingerprint, and says so", function()

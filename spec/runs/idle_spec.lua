@@ -43,11 +43,14 @@ support.each_store(function(open)
       assert.equal(0, asked)
     end)
 
-    it("fails as a strategy does when that decision is none", function()
+    it("is refused at once when that decision is none, on a busy thread as well", function()
       own.idle = { admit = "perhaps" }
       local manager = support.manager(store)
-      support.refused("policy_failed", manager:create_or_reject("t", { multitask_strategy = own }))
-      assert.equal(0, #support.events(store))
+      assert(manager:create "t")
+      support.raises("'idle' that is no decision: admit must be a boolean", function()
+        manager:create_or_reject("t", { multitask_strategy = own })
+      end)
+      assert.equal(1, #support.events(store))
     end)
 
     it("must be a table with a function", function()

@@ -73,6 +73,8 @@ describe("A strategy that reads", function()
       ["with reads and idle: a strategy has one"] = "return { reads = function() end, idle = {}, " .. decide .. " }",
       ["unknown field 'read'"] = "return { read = function() end, " .. decide .. " }",
       ["reads of what the script returns must be a function, not a table"] = "return { reads = {}, " .. decide .. " }",
+      ["its idle is no decision: after names a run that"] = "return { idle = { admit = true, after = { 'r' } }, "
+        .. decide .. " }",
       ["a table with the function decide"] = "return { reads = function() end }" } do
       local _, err = keel.load_policy(script(source))
       assert.equal("policy_failed", err.code)
@@ -82,12 +84,33 @@ describe("A strategy that reads", function()
     for problem, strategy in pairs {
       ["has idle and reads: a strategy has one of them"] = { idle = {}, reads = print, decide = print },
       ["unknown field 'read'; did you mean 'reads'?"] = { read = print, decide = print },
+      ["has an 'idle' that is no decision: the decision must say admit"] = { idle = {}, decide = print },
       ["'reads' must be a function, got table"] = { reads = {}, decide = print } } do
       for _, call in ipairs { function() manager:create_or_reject("t", { strategy = strategy }) end,
         function() keel.run_manager { store = ":memory:", strategies = { one = strategy } } end } do
         local _, err = pcall(call)
         assert.matches(problem, err, 1, true)
       end
+    end
+  end)
+
+  it("is no reconciler and no schedule policy", function()
+    for _, kind in ipairs { "reconcilers", "schedules" } do
+      support.raises(kind, function() keel.run_manager { store = ":memory:", [kind] = { one = quota } } end)
+    end
+    support.raises("diagnostics", function() keel.runtime { store = ":memory:", diagnostics = { one = quota } } end)
+  end)
+
+  it("is not asked by testing.decide either where its idle says what it decides", function()
+    local own = { idle = { admit = true, concurrency = 3 }, decide = function() return { admit = false } end }
+    local path = script [[
+      return { idle = { admit = true, delay = 5 }, decide = function() return { admit = false } end }]]
+    assert.same({ admit = true, concurrency = 3 }, testing.decide(own))
+    local decision, err, usage = testing.decide(path)
+    assert.same({ { admit = true, delay = 5 }, nil, nil }, { decision, err, usage })
+    for _, busy in ipairs { { {}, { "a" } }, { { finalizing = { "a" } } }, { { inflight_count = 1 } } } do
+      assert.same({ admit = false }, testing.decide(own, busy[1], busy[2]))
+      assert.same({ admit = false }, (testing.decide(path, busy[1], busy[2])))
     end
   end)
 

@@ -119,8 +119,8 @@ end
 -- Asks a strategy, unless it has said what it decides on an idle thread, and this is one. Returns a decision whose runs
 -- are ids.
 local function ask(context, tx, policy, request, inflight, shown)
-  local is_idle = not policy.is_built_in and policy.idle and inflight.count == 0 and #inflight.finalizing == 0
-  if is_idle then return checked(policy, policy.idle, request, shown, inflight.finalizing) end
+  local idle = policies.idle_of(policy, inflight.count, inflight.finalizing)
+  if idle then return checked(policy, idle, request, shown, inflight.finalizing) end
   local read, given, err
   read, err = read_for(tx, request, policy)
   if err then return nil, err end

@@ -1,5 +1,6 @@
 --- What a manager is to those who decide: its policies, its times, and who it is. Admission and recovery are given it;
 --- the parts of the manager ask it.
+local check = require "keel.check"
 local documents = require "keel.store.documents"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
@@ -60,8 +61,8 @@ function Context:check_reconciler(wanted)
   if not wanted then return nil end
   local found, known = policies.find("reconcilers", wanted, self.reconcilers)
   if found then return nil end
-  return errors.new("invalid_request",
-    ("unknown reconciler %s; known are: %s"):format(wanted, table.concat(known, ", ")), { field = "reconciler" })
+  return errors.new("invalid_request", ("unknown reconciler %s; known are: %s%s"):format(wanted,
+    table.concat(known, ", "), check.did_you_mean(wanted, known)), { field = "reconciler" })
 end
 
 --- Picks up edits of loaded policies, those of the manager and `wanted`: files are read before a transaction, never in

@@ -63,11 +63,11 @@ local SETTLE_TIMEOUT = 30   -- seconds that a stopped run may take to come to re
 
 -- --- Making one -----------------------------------------------------------------------------------------------------
 
--- Of a reconciler that others know, the name is enough: `named` is true.
-local function check_functions(map, name, named)
+-- Policies by name. Of a reconciler that others know, the name is enough: `named` is true.
+local function check_functions(map, name, is_fit, named)
   for key, value in pairs(map or {}) do
-    local is_policy, problem = policies.is_policy(value)
-    if type(key) ~= "string" or not (is_policy or value == named) then
+    local fits, problem = is_fit(value)
+    if type(key) ~= "string" or not (fits or value == named) then
       error(("bad argument #1 to 'run_manager' (option '%s' must map names to functions and loaded policies; " ..
         "'%s' %s)"):format(name, tostring(key), problem or "is a " .. type(value)), 3)
     end
@@ -77,8 +77,8 @@ end
 -- A strategy of the manager's that is no name.
 local function check_strategy(given, name)
   if given == nil or type(given) == "string" then return end
-  local is_policy, problem = policies.is_policy(given)
-  if not is_policy then
+  local is_strategy, problem = policies.is_strategy(given)
+  if not is_strategy then
     error(("bad argument #1 to 'run_manager' (option '%s' %s)"):format(name, problem or "is no strategy"), 3)
   end
 end
@@ -118,9 +118,9 @@ function Manager.new(options)
   if unfit then return nil, unfit end
   check_strategy(options.strategy, "strategy")
   check_strategy(options.fallback_strategy, "fallback_strategy")
-  check_functions(options.strategies, "strategies")
-  check_functions(options.reconcilers, "reconcilers", true)
-  check_functions(options.schedules, "schedules")
+  check_functions(options.strategies, "strategies", policies.is_strategy)
+  check_functions(options.reconcilers, "reconcilers", policies.is_policy, true)
+  check_functions(options.schedules, "schedules", policies.is_policy)
   local budget, store, err
   budget, err = policies.budget(options.policy_budget, policies.default_budget, 1, "run_manager")
   err = err or check_times(options) or retention.check(options.retention, "run_manager")

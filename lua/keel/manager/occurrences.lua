@@ -3,6 +3,7 @@
 local ByPolicy = require "keel.schedule.by_policy"
 local admission = require "keel.admission"
 local adopting = require "keel.manager.adopting"
+local check = require "keel.check"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 local plans = require "keel.schedule.plan"
@@ -25,7 +26,8 @@ local function policy_of(self, name)
     local policy, known = policies.find("schedules", name, own)
     if policy then return policy end
     local among = #known > 0 and "; known are: " .. table.concat(known, ", ") or "; this manager was given none"
-    return nil, errors.invalid("policy", ("%s is no schedule policy that is known here%s"):format(name, among))
+    return nil, errors.invalid("policy", ("%s is no schedule policy that is known here%s%s"):format(name, among,
+      check.did_you_mean(name, known)))
   end
   local loaded = self.schedule_files[name]
   if not loaded then

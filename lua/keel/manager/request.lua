@@ -26,8 +26,8 @@ local apart = { multitask_strategy = true, strategy = true, strategy_options = t
 ---@param known string[]
 ---@return keel.Error
 function request.unsupported(wanted, known)
-  return errors.new("unsupported_strategy",
-    ("unknown strategy %s; known are: %s"):format(tostring(wanted), table.concat(known, ", ")), { known = known })
+  return errors.new("unsupported_strategy", ("unknown strategy %s; known are: %s%s"):format(tostring(wanted),
+    table.concat(known, ", "), check.did_you_mean(wanted, known)), { known = known })
 end
 
 -- A document whose numbers are the same text when Lua finds them equal: 1 and 1.0.
@@ -98,9 +98,9 @@ local function strategy_of(context, options, name, depth)
     wanted, strategy_options = context.strategy, strategy_options or context.strategy_options
   end
   context:refresh_policies(wanted)
-  local is_policy, unfit = true, nil
-  if type(wanted) ~= "string" then is_policy, unfit = policies.is_policy(wanted) end
-  if not is_policy then
+  local is_strategy, unfit = true, nil
+  if type(wanted) ~= "string" then is_strategy, unfit = policies.is_strategy(wanted) end
+  if not is_strategy then
     error(("bad argument #2 to '%s' (option 'multitask_strategy' %s)"):format(name, unfit or
       "must be a name, a function, a loaded policy or a table with the function 'decide'"), 4 + depth)
   end

@@ -2,6 +2,7 @@
 --- called: with a budget.
 local LoadedPolicy = require "keel.policy.loaded"
 local check = require "keel.check"
+local decisions = require "keel.policy.decision"
 local documents = require "keel.store.documents"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
@@ -193,17 +194,38 @@ local function check_table(value)
     if type(member) ~= expected then return ("'%s' must be a %s, got %s"):format(name, expected, type(member)) end
   end
   if value.idle and value.reads then return "has idle and reads: a strategy has one of them" end
+  if not value.idle then return nil end
+  local decision, problem = decisions.check(value.idle, {}, {})
+  return not decision and "has an 'idle' that is no decision: " .. problem or nil
 end
 
---- Whether a value may stand where a policy is asked for: a function, a table { idle, reads, decide }, or a loaded one.
+--- Whether a value may stand where a policy is asked for: a function, or a loaded one.
+---@param value any
+---@return boolean
+function policies.is_policy(value)
+  return type(value) == "function" or LoadedPolicy.is(value)
+end
+
+--- Whether a value may stand where a strategy is asked for: that may be a table { idle, reads, decide } as well.
 ---@param value any
 ---@return boolean
 ---@return string? problem of a table
-function policies.is_policy(value)
-  if type(value) == "function" or LoadedPolicy.is(value) then return true end
+function policies.is_strategy(value)
+  if policies.is_policy(value) then return true end
   if type(value) ~= "table" or getmetatable(value) ~= nil then return false end
   local problem = check_table(value)
   return not problem, problem
+end
+
+--- What a strategy says that it decides whenever nothing is in flight on the thread, when that is so: then it is not
+--- asked. Those built in are: options change what they decide.
+---@param policy keel.Policy
+---@param count integer runs in flight
+---@param finalizing string[] runs that have ended and are not settled
+---@return table? decision unchecked
+function policies.idle_of(policy, count, finalizing)
+  if policy.is_built_in or count > 0 or #finalizing > 0 then return nil end
+  return policy.idle
 end
 
 --- Looks whether the file of a loaded policy has changed; to be called outside of transactions.

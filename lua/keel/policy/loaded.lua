@@ -3,6 +3,7 @@
 ---
 --- Files are read in `refresh`, which managers call before they open a transaction, never inside one.
 local check = require "keel.check"
+local decisions = require "keel.policy.decision"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 
@@ -46,6 +47,9 @@ local function version_of(name, source)
   if not box then return nil, failed(name, problem, place) end
   local ok, what, reason, line, is_block = box:check(load_budget.instructions, load_budget.seconds, load_budget.bytes)
   if ok then
+    local idle, unfit = true, nil
+    if what.idle then idle, unfit = decisions.check(what.idle, {}, {}) end
+    if not idle then return nil, failed(name, "its idle is no decision: " .. unfit) end
     return { box = box, version = kernel.sha256(source):sub(1, 16), reads = what.reads or nil, idle = what.idle }
   end
   if what == "memory" then return nil, errors.new("no_memory", "there is no memory for policy " .. name) end
