@@ -115,6 +115,8 @@ describe("keel doctor", function()
     local store = support.open(path, { clock = clock.read, monotonic = clock.read })
     assert(store:put("left", { thread_id = "a", claimable = true }))
     assert(store:put("later", { thread_id = "b", claimable = true, scheduled_at = "2100-01-01T00:00:00Z" }))
+    assert(store:put("just due", { thread_id = "c", claimable = true,
+      scheduled_at = keel.time(-60) }))
     assert.same({ "left" }, findings(run).unclaimed.run_ids)
   end)
 
@@ -174,6 +176,7 @@ describe("keel doctor", function()
       local source = assert(manager:create("t", { claimable = true, slots = { { name = "gpu", max = 0 } } })).run_id
       local middle = assert(manager:create("u", { claimable = true, after = { source } })).run_id
       local last = assert(manager:create("v", { claimable = true, after = { middle } })).run_id
+      assert(manager:create("x", { claimable = true, after = { source }, scheduled_at = 6900 })) -- nor has this one
       clock.advance(7000)
       assert(manager:create("w", { claimable = true, after = { source } })) -- has not waited for long
       local finding = findings(run).stuck_source

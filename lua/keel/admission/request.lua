@@ -1,4 +1,5 @@
 --- What a strategy is told of a newcomer, and of how long the runs in flight may still be put off.
+local due_since = require "keel.due_since"
 local kernel = require "keel.kernel"
 
 local request_for = {}
@@ -59,11 +60,9 @@ local function between(from, to) return math.max(0, to - kernel.time_seconds(fro
 
 -- How old a run is, how long it has waited since its time came, and for how long it has been running.
 local function show_ages(run, now)
-  local due = run.created_at
-  if run.scheduled_at and run.scheduled_at > due then due = run.scheduled_at end -- texts that sort
   local started = run.status == "running" and run.started_at or nil
   run.age = between(run.created_at, now)
-  run.waited = between(due, started and kernel.time_seconds(started) or now)
+  run.waited = between(due_since(run), started and kernel.time_seconds(started) or now)
   run.running_for = started and between(started, now)
 end
 

@@ -2,6 +2,7 @@
 local admission = require "keel.admission"
 local carrying = require "keel.admission.carrying"
 local check = require "keel.check"
+local due_since = require "keel.due_since"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 local recovery = require "keel.recovery"
@@ -50,9 +51,7 @@ end
 
 -- Seconds that a pending run has waited since its time came; 0 before that.
 local function waited(row, now)
-  local since = kernel.time_seconds(row.created_at)
-  if row.scheduled_at then since = math.max(since, kernel.time_seconds(row.scheduled_at)) end
-  return math.max(kernel.time_seconds(now) - since, 0)
+  return math.max(kernel.time_seconds(now) - kernel.time_seconds(due_since(row)), 0)
 end
 
 -- Which strategy admitted the run: what the event of its making says.

@@ -2,6 +2,7 @@
 ---
 --- A store does not know who can work on what. But a claim takes the best run of the handlers it asks for: what took
 --- another one and left this did not ask for its handler.
+local due_since = require "keel.due_since"
 local kernel = require "keel.kernel"
 local output = require "keel.cli.output"
 
@@ -19,11 +20,6 @@ end
 
 local function handler_of(run)
   return run.handler or "default"
-end
-
--- Times are texts that sort.
-local function due_since(run)
-  return run.scheduled_at and run.scheduled_at > run.created_at and run.scheduled_at or run.created_at
 end
 
 --- Takes note of a run.

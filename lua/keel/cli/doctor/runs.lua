@@ -1,6 +1,7 @@
 --- What can be wrong with what is in flight: owners that are gone or stuck, times that have passed, work nobody takes.
 local Handlers = require "keel.cli.doctor.handlers"
 local Waits = require "keel.cli.doctor.waits"
+local due_since = require "keel.due_since"
 local kernel = require "keel.kernel"
 local output = require "keel.cli.output"
 local policies = require "keel.policy"
@@ -48,7 +49,7 @@ local function kind_of(store, run, sessions, now, stored)
   local owner = sessions[run.session_id or 0]
   if run.claimable then
     if has_passed(run.deadline, now) then return "overdue" end
-    if not older(run.created_at, LONG_CLAIM, now) then return nil end
+    if not older(due_since(run), LONG_CLAIM, now) then return nil end
     local gate = store:gate(run.run_id)
     return gate and gate.gate == "open" and "unclaimed" or nil
   end

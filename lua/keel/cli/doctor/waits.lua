@@ -1,6 +1,7 @@
 --- What can be wrong with what runs wait for: names that have been paused for long, places and starts that there never
 --- are, and runs that start after one that does not get on.
 local about_file = require "keel.cli.doctor.file"
+local due_since = require "keel.due_since"
 local kernel = require "keel.kernel"
 local output = require "keel.cli.output"
 
@@ -25,7 +26,7 @@ function Waits:note(run, now)
   if run.status ~= "pending" then return end
   if run.slots or run.rates then self.wanting[#self.wanting + 1] = run end
   local is_dependent = run.after or run.waits_for
-  if is_dependent and #self.dependent < FOLLOWED and output.between(run.created_at, now) > LONG_WAIT then
+  if is_dependent and #self.dependent < FOLLOWED and output.between(due_since(run), now) > LONG_WAIT then
     self.dependent[#self.dependent + 1] = run
   end
 end
@@ -44,7 +45,7 @@ end
 -- How long the oldest of the runs has waited.
 local function longest(runs, now)
   local most = 0
-  for _, run in ipairs(runs) do most = math.max(most, output.between(run.created_at, now)) end
+  for _, run in ipairs(runs) do most = math.max(most, output.between(due_since(run), now)) end
   return output.duration(most)
 end
 
