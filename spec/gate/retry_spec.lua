@@ -287,7 +287,10 @@ support.each_store(function(open)
         local call = manager[name]
         support.invalid("status", call(manager, { status = name == "retry_all" and "running" or "success" }))
         support.invalid("before", call(manager, { before = "yesterday" }))
-        support.invalid("batch_id", call(manager, { batch_id = "" }))
+        for _, field in ipairs { "thread_id", "user_id", "batch_id", "handler" } do
+          support.invalid(field, call(manager, { [field] = "" }))
+          support.invalid(field, call(manager, { batch_id = "B", [field] = "a\n" }))
+        end
         support.raises("statsu", function() call(manager, { statsu = "error" }) end)
         support.raises(name, function() call(manager) end)
       end
@@ -319,6 +322,31 @@ support.each_store(function(open)
       assert.same({ "m" }, support.pluck(store:list_inflight {}, "run_id"))
     end)
 
+    it("FAMILY-5: a cancel of all counts those that another of them took along, wherever they stand", function()
+      local parent = create()
+      fill(130, { claimable = true, parent_run_id = parent })
+      assert.equal(131, manager:cancel_all {})
+      assert.same({}, store:list_inflight {})
+    end)
+
+    it("FAMILY-5: has a child of a run that was tried again as a child of its newest try", function()
+      local parent = create { batch_id = "B" }
+      assert.equal(parent, claimed())
+      local child = create { parent_run_id = parent, batch_id = "B" }
+      assert(manager:cancel(parent))
+      assert(manager:settle(parent))
+      assert.equal("interrupted", status(child))
+      support.refused("conflict", manager:retry(child))
+      local second = assert(manager:retry(parent)).run_id
+      local again = assert(manager:retry(child))
+      assert.equal(second, again.parent_run_id)
+      assert(store:delete(parent))
+      assert(manager:cancel(second))
+      assert.equal("interrupted", status(again.run_id))
+      local third = assert(manager:retry(second)).run_id
+      assert.equal(third, assert(manager:retry(again.run_id)).parent_run_id)
+    end)
+
     it("FAMILY-5: a cancel of all leaves what is made after it began, and goes on when its place is deleted", function()
       fill(70, { claimable = true })
       local late
@@ -330,7 +358,7 @@ support.each_store(function(open)
         end
         return original(query)
       end)
-      assert.equal(70, once:cancel_all {})
+      assert.equal(69, once:cancel_all {})
       assert.same({ late }, support.pluck(store:list_inflight {}, "run_id"))
     end)
   end)

@@ -110,36 +110,50 @@ end
 
 local in_flight = { pending = true, running = true }
 
+-- The ids of the runs in flight that a filter means, and that were not asked to stop before: all of them before the
+-- first is stopped, as that stops others. Nil and the error.
+local function find(self, wanted)
+  local query = { batch_id = wanted.batch_id, thread_id = not wanted.batch_id and wanted.thread_id or nil,
+    before = wanted.before, limit = PAGE, brief = true }
+  local ids, known = {}, {}
+  repeat
+    local rows, more = self.client:call("list_inflight", query)
+    if not rows then return nil, more end
+    for _, row in ipairs(rows) do
+      local is_meant = filters.passes(wanted, row) and (not wanted.status or row.status == wanted.status)
+      -- The listing starts over when the run to go on behind was deleted.
+      if is_meant and not row.cancel_action and not known[row.run_id] then
+        ids[#ids + 1], known[row.run_id] = row.run_id, true
+      end
+    end
+    query.after = (#rows == PAGE or more) and rows[#rows].run_id or nil
+  until not query.after
+  return ids
+end
+
 --- Cancels all runs in flight that a filter means, and their children: in pages, each atomic. When it fails in between,
 --- or the process dies, a second call goes on. What is made after the call began is not meant, nor are runs of
 --- machines, reservations, and what was asked to stop before.
 --- Raises for unknown options and wrong types. Fails with invalid_request (status, before, an id) and what reading and
 --- writing fail with; `done` in the error is how many were stopped before.
 ---@param filter keel.RunFilter {} means all
----@return integer? count of runs that the filter means and that are stopped, or asked to stop
+---@return integer? count of runs that the filter means and that are stopped, or asked to stop, with another of them
+--- too
 ---@return keel.Error? err
 function Cancelling:cancel_all(filter)
   local wanted, err = filters.check(filter, in_flight, self.client:now(), "cancel_all")
   if not wanted then return nil, err end
-  local query = { batch_id = wanted.batch_id, thread_id = not wanted.batch_id and wanted.thread_id or nil,
-    before = wanted.before, limit = PAGE, brief = true }
-  local count = 0
-  while true do
-    local rows, more = self.client:call("list_inflight", query)
-    local ids, stopped = {}, {}
-    for _, row in ipairs(rows or {}) do
-      local is_meant = filters.passes(wanted, row) and (not wanted.status or row.status == wanted.status)
-      if is_meant and not row.cancel_action then ids[#ids + 1] = row.run_id end
-    end
-    if #ids > 0 then stopped, err = cancel_page(self, ids) end
-    if not rows or not stopped then
-      local failure = rows and err or more
-      failure.done = count
-      return nil, failure
-    end
+  local count, ids = 0
+  ids, err = find(self, wanted)
+  for first = 1, ids and #ids or 0, PAGE do
+    local stopped
+    stopped, err = cancel_page(self, table.move(ids, first, math.min(first + PAGE - 1, #ids), 1, {}))
+    if not stopped then break end
     count = count + #stopped
-    if #rows < PAGE and not more then break end
-    query.after = rows[#rows].run_id
+  end
+  if err then
+    err.done = count
+    return nil, err
   end
   if self.client:has "catch_up" then self.client:call "catch_up" end
   return count

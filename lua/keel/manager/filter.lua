@@ -22,7 +22,7 @@ local known = { thread_id = "string", user_id = "string", status = "string", bat
 ---@param now string
 ---@param name string the public function's, which calls this
 ---@return keel.RunFilter? filter
----@return keel.Error? err invalid_request (status, before)
+---@return keel.Error? err invalid_request (status, before, an id)
 function filter.check(given, statuses, now, name)
   if given == nil then error(("bad argument #1 to '%s' (table expected, got nil)"):format(name), 3) end
   given = check.options(given, known, 1, name, 1)
@@ -35,6 +35,10 @@ function filter.check(given, statuses, now, name)
     return nil, errors.invalid("status", "must be one of: " .. table.concat(names, ", "))
   end
   local err
+  for _, field in ipairs { "thread_id", "user_id", "batch_id", "handler" } do
+    err = err or check.id(checked[field], field)
+  end
+  if err then return nil, err end
   checked.before, err = errors.time(checked.before or now, "before", now)
   if err then return nil, err end
   return checked

@@ -23,6 +23,15 @@ local function moved(time, made_at, now)
   return kernel.time_text(kernel.time_seconds(now) + kernel.time_seconds(time) - kernel.time_seconds(made_at))
 end
 
+-- The newest try of a run, else the run itself; nil, without an error: it is not there any more.
+local function newest_of(tx, run_id)
+  local retry, err = tx:newest_retry(run_id)
+  if retry or err then return retry, err end
+  local row
+  row, err = tx:get(run_id)
+  return row and run_id, err
+end
+
 -- What the new run is after: of a run that was tried again its newest try; what is not there any more is nothing to
 -- wait for. Returns nil and the error when reading fails.
 local function sources_of(tx, old)
@@ -34,12 +43,7 @@ local function sources_of(tx, old)
       rows, err = tx:list_runs { batch_id = source.batch_id, limit = 1 }
       if rows then kept, err = rows[1] and kept, nil end
     else
-      kept.run_id, err = tx:newest_retry(source.run_id)
-      if not kept.run_id and not err then
-        local row
-        row, err = tx:get(source.run_id)
-        kept.run_id = row and row.run_id
-      end
+      kept.run_id, err = newest_of(tx, source.run_id)
       kept = kept.run_id and kept
     end
     if err then return nil, err end
@@ -58,10 +62,8 @@ local function fields_of(tx, old, now)
   if not sources then return nil, err end
   if #sources > 0 then fields.after = sources end
   if old.parent_run_id then
-    local parent
-    parent, err = tx:get(old.parent_run_id)
+    fields.parent_run_id, err = newest_of(tx, old.parent_run_id)
     if err then return nil, err end
-    fields.parent_run_id = parent and parent.run_id
   end
   return fields
 end
@@ -119,8 +121,8 @@ local Retrying = {}
 
 --- Tries a run again that has ended: makes a new run of the same work, which anybody may claim, with `retry_of`. It has
 --- what the caller gave for the old one, its idempotency key too, which then gives the new run; a deadline is moved; an
---- `after` that names a run that was tried again names the newest try. No strategy is asked, as with create: it starts
---- under the conditions of the old one.
+--- `after` or `parent_run_id` that names a run that was tried again names the newest try. No strategy is asked, as with
+--- create: it starts under the conditions of the old one.
 --- Raises for wrong types. Fails with not_found, conflict (run_id: it is in flight, or was tried again already, or its
 --- parent was cancelled), invalid_request (it is of a machine, or a reservation) and what writing fails with.
 ---@param run_id string
