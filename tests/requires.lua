@@ -7,7 +7,7 @@ local check = dofile "tests/check.lua"
 
 -- From the bottom up. A part is a file or a folder of lua/keel; parts of one floor do not require each other.
 local floors = {
-  { "errors" },
+  { "due_since", "errors" },
   { "check" },
   { "retry", "store" },
   { "policy" },

@@ -217,6 +217,8 @@ support.each_shared("A child of others", function(place)
     assert.same({ true, "cancelled" }, { mine:cancel(top.run_id) })
     local row = store:get(child.run_id)
     assert.same({ "running", "interrupt" }, { row.status, row.cancel_action })
+    assert.equal("it is running, and was asked to stop with its parent, run " .. top.run_id,
+      mine:explain(child.run_id).reason)
     assert.equal("interrupted", store:get(below.run_id).status)
     support.refused("conflict", other:create("e", { parent_run_id = child.run_id }))
     local report = assert(other:heartbeat())

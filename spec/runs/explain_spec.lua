@@ -81,6 +81,49 @@ support.each_store(function(open)
       assert.same({ "after", old.run_id }, { answer.waits_for, answer.run_id_in_the_way })
     end)
 
+    it("GATE-12: of a run that waits for others says what of them, and which is its parent", function()
+      local parent, other = assert(manager:create "p").run_id, assert(manager:create "o").run_id
+      local run = assert(manager:create("t", { parent_run_id = parent, after = { parent, { run_id = other,
+        on = "final" } } }))
+      local answer = explain(run)
+      assert.equal(parent, answer.parent_run_id)
+      assert.equal(("it waits for run %s, its parent, to succeed"):format(parent), answer.reason)
+      assert.same({ answer.reason, ("it waits for run %s to settle"):format(other) },
+        support.pluck(answer.reasons, "reason"))
+      local dry = assert(manager:dry_run("t", { strategy = "allow", after = { other } }))
+      assert.equal(("it waits for run %s to succeed"):format(other), dry.reasons[1].reason)
+    end)
+
+    it("FAMILY-3: of a run that was stopped with its parent says so, and of one that failed with a source", function()
+      local parent = assert(manager:create "p")
+      local child = assert(manager:create("t", { parent_run_id = parent.run_id }))
+      local after = assert(manager:create("t", { after = { parent.run_id } }))
+      assert(manager:cancel(parent.run_id))
+      assert.equal("it has ended: interrupted (cancelled)", explain(parent).reason)
+      assert.equal("it has ended: interrupted (cancelled) with its parent, run " .. parent.run_id,
+        explain(child).reason)
+      assert.equal(("it has ended: error (dependency_failed): run %s, which it waited for, has not succeeded"):format(
+        parent.run_id), explain(after).reason)
+    end)
+
+    it("FAMILY-3: of a run whose parent was cancelled, and which nobody has come to, says so", function()
+      local parent = assert(manager:create "p").run_id
+      local last
+      assert(store:transaction(function(tx)
+        for i = 1, 1001 do
+          last = "c" .. i
+          assert(tx:put(last, { thread_id = "t", parent_run_id = parent, claimable = true }))
+        end
+      end))
+      assert(store:transaction(function(tx) assert(tx:update_status(parent, "interrupted",
+        { cancel_action = "interrupt" })) end))
+      assert.equal("pending", store:get(last).status)
+      assert.matches("its parent, run " .. parent .. ", was cancelled", explain({ run_id = last }).note, 1, true)
+      assert(manager:tick())
+      local answer = explain { run_id = last }
+      assert.same({ "interrupted", nil }, { answer.status, answer.note })
+    end)
+
     it("POLICY-11: of a claimable run says that it waits to be claimed", function()
       local run = create("enqueue", { claimable = true })
       assert.equal("claim", explain(run).waits_for)
