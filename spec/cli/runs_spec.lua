@@ -236,15 +236,31 @@ describe("keel runs retry", function()
   it("puts the work of others in line", function()
     local run, store = prepared()
     assert(store:put("job", { thread_id = "j", status = "error", kwargs = { url = "x" }, priority = 3 }))
+    for _, option in ipairs { "--timeout", "--attempts" } do
+      assert.equal(2, run("runs", "retry", "job", option, "3").code)
+    end
     local result = run("runs", "retry", "job")
     local id = result.output:match "^(%S+)\n$"
     local new = store:get(id)
     assert.same({ "pending", true, 3, "x" }, { new.status, new.claimable, new.priority, new.kwargs.url })
-    assert.equal(2, run("runs", "retry", "job", "--timeout", "3").code)
-    local object = objects(run("runs", "retry", "--json", "--strategy", "allow", "job").output)[1]
-    assert.equal("job", object.retry_of)
-    object = objects(run("runs", "retry", "--json", "--strategy", "allow", "--attempts", "4", "job").output)[1]
-    assert.equal(4, store:get(object.run_id).max_attempts)
+    assert(store:update_status(id, "error"))
+    local object = objects(run("runs", "retry", "--json", id).output)[1]
+    assert.same({ id, id }, { object.retry_of, store:get(object.run_id).retry_of })
+  end)
+
+  it("FAMILY-5: starts what was failed with a source behind the source's newest try", function()
+    local run, store = prepared()
+    assert(store:put("source", { thread_id = "j", claimable = true }))
+    assert(store:put("last", { thread_id = "j", claimable = true, after = { "source" } }))
+    assert(store:update_status("source", "error"))
+    assert.equal("error", store:get("last").status)
+    local source = run("runs", "retry", "source").output:match "^(%S+)\n$"
+    local last = run("runs", "retry", "last").output:match "^(%S+)\n$"
+    assert.same({ "pending", { { run_id = source, on = "success" } } },
+      { store:get(last).status, store:get(last).after })
+    local again = run("runs", "retry", "source")
+    assert.equal(75, again.code)
+    assert.matches("the newest try is " .. source, again.errors, 1, true)
   end)
 
   it("F-13: keeps a reconciler that only others know, and decides over nothing in its name", function()
@@ -254,9 +270,8 @@ describe("keel runs retry", function()
     assert.equal("patiently", store:get(id).reconciler)
     assert(store:put("lost", { thread_id = "l", status = "running", reconciler = "patiently" }))
     assert(store:put("before", { thread_id = "l", status = "error", reconciler = "patiently" }))
-    local busy = run("runs", "retry", "before")
-    assert.equal(75, busy.code)
-    assert.matches("the run names the reconciler patiently, which this process does not know", busy.errors, 1, true)
+    assert.equal(0, run("runs", "retry", "before").code)
+    assert.equal("running", store:get("lost").status)
   end)
 
   it("F-24: carries the key on, which then gives the new run", function()

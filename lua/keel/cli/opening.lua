@@ -142,14 +142,13 @@ end
 --- Opens the store, with a manager on it.
 ---@param options table
 ---@param how "make"|"change"|"read"
----@param reconcilers? table<string, true> names that only others know
 ---@return keel.Store? store
 ---@return keel.RunManager|keel.Error manager
-function opening.manager(options, how, reconcilers)
+function opening.manager(options, how)
   local store, err = opening.store(options, how)
   if not store then return nil, err end
   local manager
-  manager, err = require("keel.manager").new { store = store, reconcilers = reconcilers }
+  manager, err = require("keel.manager").new { store = store }
   if not manager then
     store:close()
     return nil, err

@@ -9,16 +9,8 @@ local terminal = require "keel.cli.terminal"
 local usage = require "keel.cli.usage"
 local words = require "keel.cli.exec.words"
 
--- What a new run takes over of an old one: what its caller gave, but for what is about that run alone.
-local own = { claimable = true, scheduled_at = true, deadline = true, batch_id = true, plan_entry = true,
-  idempotency_key = true }
-local taken_over = {}
-for name, giver in pairs(kernel.run_givers) do
-  if giver == "caller" and not own[name] then taken_over[#taken_over + 1] = name end
-end
-
--- The options of keel exec that say how, not what; and of those the ones that are not about a command.
-local options, for_all = {}, { strategy = true, attempts = true, yes = true }
+-- The options of keel exec that say how, not what.
+local options = {}
 do
   local what = { ["--thread"] = true, ["--key"] = true, ["--until"] = true, ["--user"] = true, ["--priority"] = true,
     ["--metadata"] = true }
@@ -86,27 +78,19 @@ local function put_again(given, old)
   for _, option in ipairs(options) do
     local name = option[1]:gsub("^%-%-", "")
     local value = given[name]
-    if not for_all[name] and value ~= nil and not (type(value) == "table" and #value == 0) then
+    if name ~= "yes" and value ~= nil and not (type(value) == "table" and #value == 0) then
       return nil, usage.error(("run %s is no command: leave --%s out"):format(old.run_id, name))
     end
   end
-  local strategy, err = exec.strategy_of(given.strategy)
-  if err then return nil, err end
-  local theirs = old.reconciler and { [old.reconciler] = true } -- the program that claims the run knows it
-  local store <close>, manager = opening.manager(given, "change", theirs)
+  local store <close>, manager = opening.manager(given, "change")
   if not store then return nil, manager end
-  local request = { claimable = true, multitask_strategy = strategy, retry_of = old.run_id,
-    idempotency_key = old.idempotency_key }
-  for _, name in ipairs(taken_over) do request[name] = old[name] end
-  request.max_attempts = given.attempts or old.max_attempts
-  local run
-  run, err = manager:create_or_reject(old.thread_id, request)
+  local run, err = manager:retry(old.run_id)
   if not run then return nil, err end
   if given.json then
     output.json { run_id = run.run_id, retry_of = old.run_id }
   else
     terminal.print(run.run_id)
-    output.note(given, "it waits until somebody claims it")
+    if not kernel.final[run.status] then output.note(given, "it waits until somebody claims it") end
   end
 end
 
@@ -121,7 +105,7 @@ end
 
 return {
   about = "Makes a new run of the same work. A command is shown and, after a yes, run here and now, where it ran"
-    .. " before, as by keel exec; the work of others is put in line, and the new run's id printed.",
+    .. " before, as by keel exec; the work of others is put in line as it was, and the new run's id printed.",
   arguments = { { "run", "the id of a run that has ended" } },
   options = options,
   run = function(given)
