@@ -101,7 +101,8 @@ support.each_store(function(open)
       support.refused("not_found", manager:wait_batch "B")
       local first, second = create(), create()
       local err = support.refused("timeout", manager:wait_batch("B", { timeout = 0 }))
-      assert.same({ "B", "2 runs of the batch B have not ended in time" }, { err.batch_id, err.message })
+      assert.same({ "B", "the batch B has not ended in time, with 2 of 2 runs in flight" },
+        { err.batch_id, err.message })
       claimed()
       finish(first, "error")
       support.refused("timeout", manager:wait_batch("B", { timeout = 0 }))
@@ -148,7 +149,7 @@ support.each_store(function(open)
       Attachment.new(waiting, {}).client.monotonic = function() return at end
       for _ = 1, 4 do create() end
       local err = support.refused("timeout", waiting:wait_batch("B", { timeout = 10 }))
-      assert.equal("2 runs of the batch B have not ended in time", err.message)
+      assert.equal("the batch B has not ended in time, with 2 of 4 runs in flight", err.message)
     end)
   end)
 end)

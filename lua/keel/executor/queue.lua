@@ -19,7 +19,8 @@ function Queue.new(manager, client, live)
     _manager = manager,
     _client = client,
     _live = live,
-    -- thread_id -> { runs = pending records, due = seconds?, listed = boolean, busy = boolean, swept = boolean }
+    -- thread_id -> { runs = pending records, due = seconds?, listed = boolean, busy = boolean, again = boolean, swept =
+    -- boolean }; again: something has changed while it was looked at
     _threads = {},
     _ready = {}, _first = 1, _last = 0, -- ids of threads to look at, a queue
     _wanting = {}, -- name of a slot -> ids of threads that have runs which want it, as a set

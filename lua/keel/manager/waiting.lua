@@ -104,9 +104,9 @@ local function next_of_batch(self, batch_id, after)
 end
 
 local function batch_timeout(self, batch_id)
-  local counts = self.client:call("count_batch", batch_id) or {}
-  return errors.new("timeout", ("%s of the batch %s have not ended in time"):format(counts.total
-    and ("%d runs"):format(counts.total - counts.done) or "runs", batch_id), { batch_id = batch_id })
+  local counts = self.client:call("count_batch", batch_id)
+  local left = counts and (", with %d of %d runs in flight"):format(counts.total - counts.done, counts.total) or ""
+  return errors.new("timeout", ("the batch %s has not ended in time%s"):format(batch_id, left), { batch_id = batch_id })
 end
 
 --- Waits until all runs of a batch have ended, those that are made meanwhile too.
