@@ -74,7 +74,10 @@ static int go_on(lua_State *L, int status, lua_KContext context)
 		lua_pushinteger(L, until);
 		lua_replace(L, base);
 		if (lua_getiuservalue(L, attempt->holder, KEEL_LUA_SLEEP) == LUA_TNIL) {
-			keel_lua_block(seconds);
+			if (self->store)
+				keel_store_pause(self->store, until - keel_monotonic_us());
+			else
+				keel_lua_block(seconds);
 			continue;
 		}
 		if (keel_lua_slept_outside(L, attempt->holder, seconds) != KEEL_LUA_MAY_YIELD)

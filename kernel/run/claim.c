@@ -34,6 +34,7 @@ struct claiming {
 	struct keel_arena *arena;
 	struct keel_text run_id; /* what was taken; data NULL: nothing yet */
 	int64_t looks;           /* at lines, so far */
+	bool looks_first;        /* for anything at all, before it writes */
 	bool over;               /* there is nothing else to look at */
 };
 
@@ -321,10 +322,75 @@ static enum keel_code meet_ahead(struct claiming *claiming, struct keel_error *e
 	return code;
 }
 
+/* --- Looking from afar -------------------------------------------------------------------------------------------- */
+
+/* Whether there is anything for a claim of all threads to look at; it may say so for nothing. */
+static enum keel_code ask_for_any(const struct claiming *claiming, struct keel_statement **select,
+								  struct keel_error *err)
+{
+	enum { NAMED = 4 }; /* handlers that are asked for by name; of more, any will do */
+#define PLAIN " OR EXISTS (SELECT 1 FROM claims WHERE line = 0 AND (deadline IS NULL OR deadline > ?1)"
+#define BESIDES                                                                                       \
+	") OR EXISTS (SELECT 1 FROM later WHERE at <= ?1) OR EXISTS (SELECT 1 FROM starts WHERE at > ?1)" \
+	" OR EXISTS (SELECT 1 FROM resolving)"
+	static const char of_all[] = "SELECT EXISTS (SELECT 1 FROM lines WHERE " KEEL_LINE_READY ")" PLAIN BESIDES;
+	static const char of_some[] =
+		"SELECT EXISTS (SELECT 1 FROM lines WHERE " KEEL_LINE_READY " AND handler IN (?2, ?3, ?4, ?5))" PLAIN
+		" AND '" KEEL_HANDLER_DEFAULT "' IN (?2, ?3, ?4, ?5)" BESIDES;
+	struct keel_store *store = claiming->store;
+	const struct keel_claim *asked = claiming->asked;
+	struct keel_value values[1 + NAMED];
+	bool some = asked->handlers_count > 0 && asked->handlers_count <= NAMED;
+	if (!store->sql->driver->asks(store->sql)) /* another time would be another question, at the end of the queue */
+		store->claims_look_us = keel_store_now(store);
+	values[0] = keel_value_int(store->claims_look_us);
+	for (size_t i = 0; some && i < NAMED; i++)
+		values[1 + i] = keel_value_text(asked->handlers[i < asked->handlers_count ? i : 0]);
+	return keel_query_values(store, some ? of_some : of_all, select, err, values, some ? 1 + NAMED : 1);
+}
+
+/* Whoever writes on a server keeps others waiting. Who found nothing looks first, in one trip, and writes nothing when
+ * there is nothing again; what comes a moment later is told by the log. Whose question for the lock is under way does
+ * not look: that would take it back. */
+static enum keel_code look_from_afar(struct claiming *claiming, struct keel_error *err)
+{
+	struct keel_store *store = claiming->store;
+	struct keel_statement *select;
+	int64_t any = 1;
+	if (!claiming->looks_first || !store->claims_in_vain || store->sql->driver->asks(store->sql))
+		return KEEL_OK;
+	enum keel_code code = ask_for_any(claiming, &select, err);
+	if (code == KEEL_OK)
+		code = keel_first_number(store, select, NULL, &any, err);
+	claiming->over = any == 0;
+	return code;
+}
+
+/* Begins the transaction. Where looking is cheaper than writing, the look comes with the lock: of many who waited for
+ * it, for one run, all but the first are gone at once. Sets `over` when there is nothing. */
+static enum keel_code begin_claim(struct claiming *claiming, struct keel_error *err)
+{
+	struct keel_statement *select = NULL;
+	bool row = true;
+	enum keel_code code = claiming->looks_first ? ask_for_any(claiming, &select, err) : KEEL_OK;
+	if (code == KEEL_OK)
+		code = keel_write_begin_on(claiming->store, NULL, select, err);
+	if (code != KEEL_OK || !select)
+		return code;
+	code = keel_step(select, &row, err);
+	claiming->over = code == KEEL_OK && (!row || keel_column_int(select, 0) == 0);
+	keel_reset(select);
+	return code;
+}
+
 /* One transaction of it. */
 static enum keel_code claim_once(struct claiming *claiming, struct keel_runs *list, struct keel_error *err)
 {
-	enum keel_code code = keel_write_begin(claiming->store, err);
+	enum keel_code code = begin_claim(claiming, err);
+	if (code == KEEL_OK && claiming->over) {
+		keel_write_end(claiming->store, KEEL_NOT_FOUND, false, NULL); /* what wrote nothing has nothing to commit */
+		return KEEL_OK;
+	}
 	if (code != KEEL_OK)
 		return code;
 	code = take_in_due(claiming, err);
@@ -340,32 +406,6 @@ static enum keel_code claim_once(struct claiming *claiming, struct keel_runs *li
 	return keel_write_end(claiming->store, code, true, err);
 }
 
-/* Whoever writes on a server keeps others waiting: who would find nothing looks first, in one trip, and writes nothing.
- * What comes a moment later is told by the log. *any may be true for nothing. After a claim that took something there
- * is mostly something again. */
-static enum keel_code look_from_afar(const struct claiming *claiming, bool *any, struct keel_error *err)
-{
-#define BESIDES                                                                                      \
-	" OR EXISTS (SELECT 1 FROM claims WHERE line = 0 AND (deadline IS NULL OR deadline > ?1))"       \
-	" OR EXISTS (SELECT 1 FROM later WHERE at <= ?1) OR EXISTS (SELECT 1 FROM starts WHERE at > ?1)" \
-	" OR EXISTS (SELECT 1 FROM resolving)"
-	static const char of_any[] = "SELECT EXISTS (SELECT 1 FROM lines WHERE " KEEL_LINE_READY ")" BESIDES;
-	static const char of_one[] =
-		"SELECT EXISTS (SELECT 1 FROM lines WHERE " KEEL_LINE_READY " AND handler = ?2)" BESIDES;
-	struct keel_store *store = claiming->store;
-	const struct keel_claim *asked = claiming->asked;
-	bool one = asked->handlers_count == 1;
-	struct keel_statement *select;
-	int64_t found = 0;
-	enum keel_code code = one ? keel_query(store, of_one, &select, err, keel_value_int(keel_store_now(store)),
-										   keel_value_text(asked->handlers[0]))
-							  : keel_query(store, of_any, &select, err, keel_value_int(keel_store_now(store)));
-	if (code == KEEL_OK)
-		code = keel_first_number(store, select, NULL, &found, err);
-	*any = found != 0;
-	return code;
-}
-
 enum keel_code keel_run_claim_next(struct keel_store *store, const struct keel_claim *claim, struct keel_runs *list,
 								   struct keel_error *err)
 {
@@ -373,13 +413,11 @@ enum keel_code keel_run_claim_next(struct keel_store *store, const struct keel_c
 	list->count = 0;
 	keel_changed_begin(store);
 	enum keel_code code = check_claim(claim, err);
-	bool any = true;
 	if (code == KEEL_OK)
 		code = keel_store_check(store, err);
-	if (code == KEEL_OK && store->sql->driver->hold && store->claims_in_vain && !store->open &&
-		claim->threads_count == 0)
-		code = look_from_afar(&claiming, &any, err);
-	claiming.over = !any;
+	claiming.looks_first = code == KEEL_OK && store->sql->driver->asks && !store->open && claim->threads_count == 0;
+	if (code == KEEL_OK)
+		code = look_from_afar(&claiming, err);
 	/* What was parked stays parked: the next transaction goes on. */
 	while (code == KEEL_OK && !claiming.run_id.data && !claiming.over) {
 		code = claim_once(&claiming, list, err);

@@ -192,17 +192,22 @@ static bool reaches_far(const struct keel_run_core *core)
 		   (core->claimable && core->handler.data && core->concurrency == 0);
 }
 
-/* Begins again with the whole store, unless the transaction is the caller's. */
+/* Begins again with the whole store, unless the transaction is the caller's. It asks what keel_run_write_begin asks
+ * when it is tried again: another question would lose its place in the queue. */
 static enum keel_code begin_whole(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
 								  struct keel_run_core *core, struct keel_error *err)
 {
 	struct keel_error why;
+	struct keel_statement *select;
+	bool is_family = core->is_family;
 	enum keel_code code = keel_write_cover_all(store, &why);
 	if (code != KEEL_BUSY || keel_store_in_transaction(store))
 		return keel_fail_as(err, code, &why);
 	keel_write_end(store, code, false, NULL);
-	code = keel_write_begin(store, err);
-	return code == KEEL_OK ? read(store, run_id, core->is_family, arena, core, err) : code;
+	code = keel_query(store, is_family ? family : alone, &select, err, keel_value_text(run_id));
+	if (code == KEEL_OK)
+		code = keel_write_begin_on(store, NULL, select, err);
+	return code == KEEL_OK ? read_begun(store, run_id, is_family, select, arena, core, err) : code;
 }
 
 enum keel_code keel_run_cover(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
@@ -219,7 +224,9 @@ enum keel_code keel_run_cover(struct keel_store *store, struct keel_text run_id,
 enum keel_code keel_run_write_begin(struct keel_store *store, struct keel_text run_id, bool is_family,
 									struct keel_arena **arena, struct keel_run_core *core, struct keel_error *err)
 {
-	const struct keel_sql_scope scope = {.kind = KEEL_SCOPE_RUN, .id = run_id};
+	/* Whose last run concerned others mostly has such a run again, and would have to wait for the locks twice. */
+	bool far = store->reached_far && !keel_store_in_transaction(store);
+	const struct keel_sql_scope scope = {.kind = far ? KEEL_SCOPE_STORE : KEEL_SCOPE_RUN, .id = run_id};
 	struct keel_statement *select;
 	enum keel_code code = keel_store_check(store, err);
 	if (code == KEEL_OK)
@@ -229,6 +236,7 @@ enum keel_code keel_run_write_begin(struct keel_store *store, struct keel_text r
 	if (code != KEEL_OK)
 		return code;
 	code = read_begun(store, run_id, is_family, select, arena, core, err);
+	store->reached_far = code == KEEL_OK && core->found && reaches_far(core);
 	if (code == KEEL_OK && core->found)
 		code = keel_run_cover(store, run_id, arena, core, err);
 	return code == KEEL_OK ? code : keel_write_end(store, code, false, err);

@@ -26,6 +26,18 @@ bool postgres_in_transaction(struct keel_sql *base)
 	return postgres_own(base)->open && !postgres_own(base)->failed;
 }
 
+bool postgres_asks(struct keel_sql *base)
+{
+	return postgres_own(base)->waits;
+}
+
+void postgres_await(struct keel_sql *base, int64_t limit_us)
+{
+	struct postgres_sql *sql = postgres_own(base);
+	if (sql->waits)
+		postgres_reach(sql, keel_later(keel_monotonic_us(), limit_us), NULL); /* what it says is told by the next try */
+}
+
 void postgres_rollback(struct keel_sql *base)
 {
 	struct postgres_sql *sql = postgres_own(base);

@@ -1,6 +1,9 @@
 /* handle.c - an open store as its users see it: whether it may be used, its names, its times. Uses: sql, watched. */
 #include "store/handle.h"
 
+#include <errno.h>
+#include <time.h>
+
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -79,6 +82,40 @@ enum keel_code keel_store_new_id(struct keel_store *store, char id[KEEL_UUID_SIZ
 	return code == KEEL_OK ? code : keel_fail(err, code, "the source of ids failed");
 }
 
+void keel_system_sleep(void *data, int64_t duration_us)
+{
+	(void)data;
+	struct timespec left = {.tv_sec = duration_us / 1000000, .tv_nsec = duration_us % 1000000 * 1000};
+	while (nanosleep(&left, &left) != 0 && errno == EINTR)
+		continue;
+}
+
+enum {
+	ASKED_US = 500,   /* between two looks at the answer of a server: it takes nobody's time but ours */
+	AWAIT_US = 50000, /* for it: whoever has us wait may be interrupted meanwhile */
+};
+
+/* Whether a server has been asked for the locks, and will answer. */
+static bool is_asking(const struct keel_store *store)
+{
+	return store->sql && store->sql->driver->asks && store->sql->driver->asks(store->sql);
+}
+
+int64_t keel_store_retry_us(const struct keel_store *store)
+{
+	return is_asking(store) ? ASKED_US : keel_turn_step(&store->turn);
+}
+
+void keel_store_pause(struct keel_store *store, int64_t limit_us)
+{
+	int64_t step = is_asking(store) ? AWAIT_US : keel_turn_step(&store->turn);
+	step = step < limit_us ? step : limit_us;
+	if (is_asking(store))
+		store->sql->driver->await(store->sql, step);
+	else
+		keel_system_sleep(NULL, step);
+}
+
 bool keel_store_wait(struct keel_store *store, int64_t *deadline)
 {
 	int64_t now = keel_monotonic_us();
@@ -86,9 +123,12 @@ bool keel_store_wait(struct keel_store *store, int64_t *deadline)
 		*deadline = keel_later(now, store->options.lock_timeout_us);
 	if (now >= *deadline)
 		return false;
-	int64_t step = keel_turn_step(&store->turn);
+	int64_t step = keel_store_retry_us(store);
 	KEEL_ASSERT(step > 0 && !store->open); /* whoever waits has nothing open that others wait for */
-	store->options.sleep(store->options.sleep_data, step < *deadline - now ? step : *deadline - now);
+	if (store->options.sleep == keel_system_sleep)
+		keel_store_pause(store, *deadline - now);
+	else
+		store->options.sleep(store->options.sleep_data, step < *deadline - now ? step : *deadline - now);
 	return true;
 }
 

@@ -46,7 +46,9 @@ struct keel_store {
 	char epoch[KEEL_UUID_SIZE];
 	bool open;               /* a transaction of the caller's is open */
 	bool wants_all;          /* one in a scope did not reach far enough: the next has the whole store */
+	bool reached_far;        /* the last change of a run concerned runs of other threads */
 	bool claims_in_vain;     /* the last claim found nothing */
+	int64_t claims_look_us;  /* the time of the look of the claim that is being asked for */
 	enum keel_code broken;   /* why it can only roll back; KEEL_OK while it can commit */
 	int savepoints;          /* how many are open in it */
 	keel_progress *progress; /* hears of what takes long; NULL: nobody does */
@@ -90,6 +92,9 @@ int64_t keel_store_after(const struct keel_store *store, int64_t duration_us);
 /* How long this handle has seen something unchanged, by its monotonic clock (watched.h). */
 int64_t keel_store_watched(struct keel_store *store, enum keel_watched_kind kind, int64_t key,
 						   struct keel_watched_state state);
+
+/* How a handle waits unless its host says how. */
+void keel_system_sleep(void *data, int64_t duration_us);
 
 /* Waits a moment for a lock. False when `deadline`, set at the first call from 0, has passed. */
 bool keel_store_wait(struct keel_store *store, int64_t *deadline);

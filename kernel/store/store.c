@@ -1,10 +1,8 @@
 /* store.c - opening a store and closing it. Uses: sql, schema, files, statement, transaction. */
 #include "store/store.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -13,14 +11,6 @@
 #include "base/monotonic.h"
 #include "base/text.h"
 #include "schema/schema.h"
-
-static void system_sleep(void *data, int64_t duration_us)
-{
-	(void)data;
-	struct timespec left = {.tv_sec = duration_us / 1000000, .tv_nsec = duration_us % 1000000 * 1000};
-	while (nanosleep(&left, &left) != 0 && errno == EINTR)
-		continue;
-}
 
 static int64_t monotonic_now(void *data)
 {
@@ -37,7 +27,7 @@ void keel_store_options_init(struct keel_store_options *options)
 	options->clock = keel_clock_system();
 	options->monotonic = (struct keel_clock){monotonic_now, NULL};
 	options->ids = keel_ids_uuid7();
-	options->sleep = system_sleep;
+	options->sleep = keel_system_sleep;
 }
 
 /* --- Opening ----------------------------------------------------------------------------------------------------- */

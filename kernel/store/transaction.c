@@ -77,11 +77,6 @@ static enum keel_code begin_write(struct keel_store *store, const struct keel_sq
 	return keel_fail(err, KEEL_BUSY, "%s: the connection is lost again and again", keel_store_path(store));
 }
 
-int64_t keel_store_retry_us(const struct keel_store *store)
-{
-	return keel_turn_step(&store->turn);
-}
-
 void keel_store_give_up(struct keel_store *store)
 {
 	if (store->side.forked)
@@ -243,6 +238,8 @@ enum keel_code keel_write_end(struct keel_store *store, enum keel_code code, boo
 	}
 	if (code == KEEL_OK)
 		return commit(store, err);
+	if (driver->asks && driver->asks(store->sql))
+		return code; /* nothing was begun: the question keeps its place for the next try */
 	driver->rollback(store->sql);
 	forget_events(store);
 	return code;

@@ -21,6 +21,12 @@ local function cut(uri, session)
   assert.equal("1", ended)
 end
 
+-- When those began who wait for a lock.
+local function waiting_since(uri)
+  return psql(uri, "SELECT string_agg(xact_start::text, ' ') FROM pg_locks JOIN pg_stat_activity USING (pid) "
+    .. "WHERE locktype = 'advisory' AND NOT granted")
+end
+
 -- Tries again while the store is busy, as a host does.
 local function again(fn, ...)
   for _ = 1, 100 do
@@ -189,6 +195,38 @@ describe("A store on a server", function()
     assert.equal("store_corrupt", err.code)
     assert.is_truthy(err.message:find("have been changed", 1, true))
   end)
+
+  -- A try that asks anew goes to the end of the server's queue: among many it would never come to its head.
+  local far = { slots = { { name = "gpu", max = 2 } } }
+  for name, case in pairs {
+    ["a claim"] = { act = function(other) return other:claim_next() end, held = nil },
+    ["the end of a run that others wait behind"] = {
+      act = function(other) return other:update_status("far", "success") end,
+      held = { thread_id = "elsewhere" }, -- so that it has its own thread first, and wants the whole store then
+    },
+  } do
+    it("keeps its place in the server's queue while " .. name .. " is tried again", function()
+      local tx, seen = nil, {}
+      local clock = support.clock()
+      local other = support.open(uri, {
+        clock = clock.read, lock_timeout = 60,
+        sleep = function()
+          clock.advance(0.001)
+          local since = waiting_since(uri)
+          if since ~= "" then seen[#seen + 1] = since end -- else the server has not come to it yet
+          if #seen == 4 then assert(tx and tx:commit()) end
+        end,
+      })
+      assert(other:put("far", { thread_id = "t", session_id = other:session_id(), slots = far.slots }))
+      assert.is_nil(other:claim_next()) -- the next one looks before it takes a lock
+      assert(other:put("next", { thread_id = "u", claimable = true }))
+      tx = assert(store:begin(case.held))
+      assert(case.act(other))
+      assert.same({ seen[1], seen[1], seen[1], seen[1] }, seen)
+      assert.same({}, store:verify())
+    end)
+  end
+
 end)
 
 describe("A server that is started again", function()
