@@ -13,12 +13,10 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include <lualib.h>
-#include <sqlite3.h>
 
 #include <stdbool.h>
-#include <stdint.h>
 
-#include "bench.h"
+#include "steps.h"
 
 enum { ROUNDS_MAX = 9999 };
 
@@ -39,25 +37,6 @@ static const char making[] =
 	"  for _, run in ipairs(made) do assert(store:delete(run.run_id)) end\n"
 	"  made = {}\n"
 	"end\n";
-
-static sqlite3 *connection; /* the store's: the one that was opened last */
-
-static int see_connection(sqlite3 *db, const char **message, const void *api)
-{
-	(void)message;
-	(void)api;
-	connection = db;
-	return SQLITE_OK;
-}
-
-/* Instructions since the last call. */
-static int64_t steps(void)
-{
-	int64_t sum = 0;
-	for (sqlite3_stmt *one = NULL; (one = sqlite3_next_stmt(connection, one)) != NULL;)
-		sum += sqlite3_stmt_status(one, SQLITE_STMTSTATUS_VM_STEP, 1);
-	return sum;
-}
 
 static void must(lua_State *L, int status)
 {
@@ -139,8 +118,7 @@ int main(int argc, char **argv)
 		else
 			given[count++] = number;
 	}
-	if (sqlite3_auto_extension((void (*)(void))see_connection) != SQLITE_OK)
-		die("sqlite", "connections cannot be seen");
+	count_steps();
 	for (int i = 0; count == 0 && i < 3; i++)
 		given[i] = defaults[i];
 	count = count ? count : 3;
