@@ -140,6 +140,8 @@ changed_specs() {
 }
 
 .ci/setup build test || { broken "setup: failed"; finish; }
+# A build that make began goes on with make.
+if command -v ninja >/dev/null; then export CMAKE_GENERATOR=${CMAKE_GENERATOR:-Ninja}; fi
 
 # What tests leave behind goes with this folder. Specs that give up root's rights work in it, too.
 work=$(mktemp -d)
