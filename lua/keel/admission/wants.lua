@@ -22,6 +22,7 @@ local kinds = { "slots", "rates" }
 ---@param asked { slots?: table[], rates?: table[] }
 ---@return keel.Error? err invalid_request (slots, rates)
 function wants.check(asked)
+  if not asked.slots and not asked.rates then return nil end -- as nearly all
   for _, kind in ipairs(kinds) do
     if asked[kind] then
       local is_sound, err = kernel.check_wants(asked[kind], kind)
