@@ -35,6 +35,7 @@ struct claiming {
 	struct keel_text run_id; /* what was taken; data NULL: nothing yet */
 	int64_t looks;           /* at lines, so far */
 	bool looks_first;        /* for anything at all, before it writes */
+	bool beside;             /* other writers, with the locks of some threads only */
 	bool over;               /* there is nothing else to look at */
 };
 
@@ -147,6 +148,9 @@ static enum keel_code look(struct claiming *claiming, const struct keel_line_hea
 	enum keel_code code = read_at(claiming, head->seq, &run_id, &core, err);
 	if (code != KEEL_OK)
 		return code;
+	store->reached_far = keel_run_reaches_far(&core);
+	if (claiming->beside && store->reached_far)
+		return KEEL_OK; /* it is for one who has the whole store */
 	if (core.deadline != INT64_MIN && core.deadline <= keel_store_now(store)) {
 		/* It will be ended by whoever recovers. */
 		keel_gate_set(&state, KEEL_GATE_AFTER, run_id);
@@ -324,19 +328,19 @@ static enum keel_code meet_ahead(struct claiming *claiming, struct keel_error *e
 
 /* --- Looking from afar -------------------------------------------------------------------------------------------- */
 
-/* Whether there is anything for a claim of all threads to look at; it may say so for nothing. */
-static enum keel_code ask_for_any(const struct claiming *claiming, struct keel_statement **select,
-								  struct keel_error *err)
-{
-	enum { NAMED = 4 }; /* handlers that are asked for by name; of more, any will do */
-#define PLAIN " OR EXISTS (SELECT 1 FROM claims WHERE line = 0 AND (deadline IS NULL OR deadline > ?1)"
-#define BESIDES                                                                                       \
-	") OR EXISTS (SELECT 1 FROM later WHERE at <= ?1) OR EXISTS (SELECT 1 FROM starts WHERE at > ?1)" \
+enum { NAMED = 4 }; /* handlers that are asked for by name; of more, any will do */
+#define OF_SOME "handler IN (?2, ?3, ?4, ?5)"
+#define PLAIN_OF_SOME "'" KEEL_HANDLER_DEFAULT "' IN (?2, ?3, ?4, ?5)"
+
+/* What somebody has to see to before the best is known. */
+#define LEFT_OVER                                                                                \
+	"EXISTS (SELECT 1 FROM later WHERE at <= ?1) OR EXISTS (SELECT 1 FROM starts WHERE at > ?1)" \
 	" OR EXISTS (SELECT 1 FROM resolving)"
-	static const char of_all[] = "SELECT EXISTS (SELECT 1 FROM lines WHERE " KEEL_LINE_READY ")" PLAIN BESIDES;
-	static const char of_some[] =
-		"SELECT EXISTS (SELECT 1 FROM lines WHERE " KEEL_LINE_READY " AND handler IN (?2, ?3, ?4, ?5))" PLAIN
-		" AND '" KEEL_HANDLER_DEFAULT "' IN (?2, ?3, ?4, ?5)" BESIDES;
+
+/* Binds what a claim asks for: everything, or what is for some handlers. */
+static enum keel_code ask(const struct claiming *claiming, const char *of_all, const char *of_some,
+						  struct keel_statement **select, struct keel_error *err)
+{
 	struct keel_store *store = claiming->store;
 	const struct keel_claim *asked = claiming->asked;
 	struct keel_value values[1 + NAMED];
@@ -347,6 +351,18 @@ static enum keel_code ask_for_any(const struct claiming *claiming, struct keel_s
 	for (size_t i = 0; some && i < NAMED; i++)
 		values[1 + i] = keel_value_text(asked->handlers[i < asked->handlers_count ? i : 0]);
 	return keel_query_values(store, some ? of_some : of_all, select, err, values, some ? 1 + NAMED : 1);
+}
+
+/* Whether there is anything for a claim of all threads to look at; it may say so for nothing. */
+static enum keel_code ask_for_any(const struct claiming *claiming, struct keel_statement **select,
+								  struct keel_error *err)
+{
+#define PLAIN " OR EXISTS (SELECT 1 FROM claims WHERE line = 0 AND (deadline IS NULL OR deadline > ?1)"
+	static const char of_all[] =
+		"SELECT EXISTS (SELECT 1 FROM lines WHERE " KEEL_LINE_READY ")" PLAIN ") OR " LEFT_OVER;
+	static const char of_some[] = "SELECT EXISTS (SELECT 1 FROM lines WHERE " KEEL_LINE_READY " AND " OF_SOME ")" PLAIN
+								  " AND " PLAIN_OF_SOME ") OR " LEFT_OVER;
+	return ask(claiming, of_all, of_some, select, err);
 }
 
 /* Whoever writes on a server keeps others waiting. Who found nothing looks first, in one trip, and writes nothing when
@@ -406,6 +422,124 @@ static enum keel_code claim_once(struct claiming *claiming, struct keel_runs *li
 	return keel_write_end(claiming->store, code, true, err);
 }
 
+/* --- Beside others ------------------------------------------------------------------------------------------------ */
+
+enum { CANDIDATES = 16 };
+
+/* What may be claimed, as it was before anybody's lock. */
+struct candidates {
+	struct keel_line_head heads[CANDIDATES];
+	struct keel_text threads[CANDIDATES];
+	int count;
+	bool left_over; /* there is something to see to first */
+};
+
+static enum keel_code ask_for_candidates(const struct claiming *claiming, struct keel_statement **select,
+										 struct keel_error *err)
+{
+#define BEST(SOME, PLAIN_SOME)                                                                                      \
+	"SELECT f.left_over, c.line, c.priority, c.seq, (SELECT thread_id FROM runs WHERE seq = c.seq) FROM"            \
+	" (SELECT CASE WHEN " LEFT_OVER " THEN 1 ELSE 0 END AS left_over) AS f LEFT JOIN"                               \
+	" (SELECT line, priority, seq FROM (SELECT line, priority, seq FROM lines WHERE " KEEL_LINE_READY SOME          \
+	" ORDER BY priority DESC, seq LIMIT 16) AS a UNION ALL SELECT line, priority, seq FROM (SELECT line, priority," \
+	" seq FROM claims WHERE line = 0 AND (deadline IS NULL OR deadline > ?1)" PLAIN_SOME                            \
+	" ORDER BY priority DESC, seq LIMIT 16) AS b) AS c ON 1 = 1 ORDER BY c.priority DESC, c.seq LIMIT 16"
+	static const char of_all[] = BEST("", "");
+	static const char of_some[] = BEST(" AND " OF_SOME, " AND " PLAIN_OF_SOME);
+	return ask(claiming, of_all, of_some, select, err);
+}
+
+static enum keel_code read_candidates(struct claiming *claiming, struct keel_statement *select,
+									  struct candidates *found, struct keel_error *err)
+{
+	enum keel_code code = KEEL_OK;
+	bool row = true;
+	found->count = 0;
+	while ((code = keel_step(select, &row, err)) == KEEL_OK && row) {
+		struct keel_text thread_id;
+		found->left_over = keel_column_int(select, 0) != 0;
+		if (keel_column_null(select, 1))
+			continue;
+		KEEL_ASSERT(found->count < CANDIDATES);
+		found->heads[found->count] = (struct keel_line_head){.line = keel_column_int(select, 1),
+															 .priority = keel_column_int(select, 2),
+															 .seq = keel_column_int(select, 3)};
+		if (!keel_column_read(select, 4, &thread_id) ||
+			!keel_arena_text(&claiming->arena, thread_id, &found->threads[found->count++])) {
+			code = keel_fail_memory(err);
+			break;
+		}
+	}
+	keel_reset(select);
+	return code;
+}
+
+/* Whether the first of a line is that still. */
+static enum keel_code is_head(struct keel_store *store, const struct keel_line_head *head, bool *is,
+							  struct keel_error *err)
+{
+	static const char text[] = "SELECT EXISTS (SELECT 1 FROM claims WHERE line = ?1 AND seq = ?2) AND (?1 = 0 OR EXISTS"
+							   " (SELECT 1 FROM lines WHERE line = ?1 AND seq = ?2 AND " KEEL_LINE_READY "))";
+	struct keel_statement *select;
+	int64_t found = 0;
+	enum keel_code code = keel_query(store, text, &select, err, keel_value_int(head->line), keel_value_int(head->seq));
+	if (code == KEEL_OK)
+		code = keel_first_number(store, select, NULL, &found, err);
+	*is = found != 0;
+	return code;
+}
+
+/* Takes the best that nobody else works on. `over`: nothing may be claimed at all. */
+static enum keel_code claim_candidate(struct claiming *claiming, const struct candidates *found, struct keel_error *err)
+{
+	struct keel_store *store = claiming->store;
+	enum keel_code code = KEEL_OK;
+	claiming->over = found->count == 0 && !found->left_over;
+	if (found->left_over)
+		return code;
+	for (int i = 0; code == KEEL_OK && i < found->count && !claiming->run_id.data && !store->reached_far; i++) {
+		bool mine = false, is = false;
+		if (!found->threads[i].data)
+			return fail_lines(claiming, err);
+		code = keel_write_try(store, found->threads[i], &mine, err);
+		if (code == KEEL_OK && mine)
+			code = is_head(store, &found->heads[i], &is, err);
+		if (code == KEEL_OK && is)
+			code = look(claiming, &found->heads[i], err);
+	}
+	return code;
+}
+
+/* On a server one who has the whole store keeps all others waiting. What waits for nothing but its own thread is
+ * claimed with the lock of that thread: what may be claimed is looked at without one, the best first; one whose thread
+ * somebody else has is passed over. When that finds nothing to take, it is for claim_once. */
+static enum keel_code claim_beside(struct claiming *claiming, struct keel_runs *list, struct keel_error *err)
+{
+	static const struct keel_sql_scope nothing = {.kind = KEEL_SCOPE_NONE};
+	struct keel_store *store = claiming->store;
+	struct keel_statement *select;
+	struct candidates found = {.count = 0};
+	claiming->beside = true;
+	enum keel_code code = ask_for_candidates(claiming, &select, err);
+	if (code == KEEL_OK)
+		code = keel_write_begin_on(store, &nothing, select, err);
+	if (code != KEEL_OK)
+		return code;
+	code = read_candidates(claiming, select, &found, err);
+	if (code == KEEL_OK)
+		code = claim_candidate(claiming, &found, err);
+	if (code == KEEL_OK && claiming->run_id.data)
+		code = keel_run_get(store, claiming->run_id, (struct keel_text){NULL, 0}, list, err);
+	claiming->beside = false;
+	if (code == KEEL_OK && found.count == 0 && claiming->over) {
+		keel_write_end(store, KEEL_NOT_FOUND, false, NULL); /* what wrote nothing has nothing to commit */
+		return KEEL_OK;
+	}
+	if (code == KEEL_OK && !claiming->run_id.data && !claiming->over)
+		store->wants_all = true; /* also when this is tried again */
+	return keel_write_end(store, code, true, err);
+}
+
 enum keel_code keel_run_claim_next(struct keel_store *store, const struct keel_claim *claim, struct keel_runs *list,
 								   struct keel_error *err)
 {
@@ -418,11 +552,14 @@ enum keel_code keel_run_claim_next(struct keel_store *store, const struct keel_c
 	claiming.looks_first = code == KEEL_OK && store->sql->driver->asks && !store->open && claim->threads_count == 0;
 	if (code == KEEL_OK)
 		code = look_from_afar(&claiming, err);
+	if (code == KEEL_OK && claiming.looks_first && !claiming.over && !store->wants_all && !store->reached_far)
+		code = claim_beside(&claiming, list, err);
 	/* What was parked stays parked: the next transaction goes on. */
 	while (code == KEEL_OK && !claiming.run_id.data && !claiming.over) {
 		code = claim_once(&claiming, list, err);
 		keel_arena_free(&claiming.arena);
 	}
+	keel_arena_free(&claiming.arena);
 	if (code != KEEL_OK)
 		list->count = 0;
 	else

@@ -184,9 +184,7 @@ enum keel_code keel_run_read_family(struct keel_store *store, struct keel_text r
 	return read(store, run_id, true, arena, core, err);
 }
 
-/* Whether a change of a run may concern those of other threads: by what it waits for, by what waits for it, or by the
- * line that it shares. */
-static bool reaches_far(const struct keel_run_core *core)
+bool keel_run_reaches_far(const struct keel_run_core *core)
 {
 	return keel_run_is_limited(core) || core->waits_for.data || core->depended || core->blocked || core->has_children ||
 		   (core->claimable && core->handler.data && core->concurrency == 0);
@@ -218,7 +216,7 @@ enum keel_code keel_run_cover(struct keel_store *store, struct keel_text run_id,
 	enum keel_code code = keel_write_cover(store, core->thread_id, &late, err);
 	if (code == KEEL_OK && late)
 		code = read(store, run_id, core->is_family, arena, core, err);
-	return code == KEEL_OK && reaches_far(core) ? begin_whole(store, run_id, arena, core, err) : code;
+	return code == KEEL_OK && keel_run_reaches_far(core) ? begin_whole(store, run_id, arena, core, err) : code;
 }
 
 enum keel_code keel_run_write_begin(struct keel_store *store, struct keel_text run_id, bool is_family,
@@ -236,7 +234,7 @@ enum keel_code keel_run_write_begin(struct keel_store *store, struct keel_text r
 	if (code != KEEL_OK)
 		return code;
 	code = read_begun(store, run_id, is_family, select, arena, core, err);
-	store->reached_far = code == KEEL_OK && core->found && reaches_far(core);
+	store->reached_far = code == KEEL_OK && core->found && keel_run_reaches_far(core);
 	if (code == KEEL_OK && core->found)
 		code = keel_run_cover(store, run_id, arena, core, err);
 	return code == KEEL_OK ? code : keel_write_end(store, code, false, err);

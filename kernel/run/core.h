@@ -70,6 +70,10 @@ enum keel_code keel_run_read_core(struct keel_store *store, struct keel_text run
 enum keel_code keel_run_read_family(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,
 									struct keel_run_core *core, struct keel_error *err);
 
+/* Whether a change of a run may concern those of other threads: by what it waits for, by what waits for it, or by the
+ * line that it shares. Whoever makes it needs the whole store. */
+bool keel_run_reaches_far(const struct keel_run_core *core);
+
 /* Sees to it that the open write may change a run whose core was read in it, and reads that again if others may have
  * changed it meanwhile. Nothing is written yet: it may begin again, with the whole store. */
 enum keel_code keel_run_cover(struct keel_store *store, struct keel_text run_id, struct keel_arena **arena,

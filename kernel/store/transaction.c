@@ -196,15 +196,31 @@ enum keel_code keel_write_begin_on(struct keel_store *store, const struct keel_s
 	return code;
 }
 
+/* Whether the transaction may change the runs of a thread, or, without one, of any. */
+static enum keel_code covers(struct keel_store *store, struct keel_text thread_id, bool *does, bool *late,
+							 struct keel_error *err)
+{
+	const struct keel_sql_driver *driver = store->sql->driver;
+	KEEL_ASSERT(driver->in_transaction(store->sql));
+	*does = true;
+	*late = false;
+	return driver->cover ? driver->cover(store->sql, thread_id, does, late, err) : KEEL_OK;
+}
+
+enum keel_code keel_write_try(struct keel_store *store, struct keel_text thread_id, bool *does, struct keel_error *err)
+{
+	bool late;
+	KEEL_ASSERT(thread_id.data);
+	return covers(store, thread_id, does, &late, err);
+}
+
 enum keel_code keel_write_cover(struct keel_store *store, struct keel_text thread_id, bool *late,
 								struct keel_error *err)
 {
-	const struct keel_sql_driver *driver = store->sql->driver;
-	bool covers = true;
-	KEEL_ASSERT(thread_id.data && driver->in_transaction(store->sql));
-	*late = false;
-	enum keel_code code = driver->cover ? driver->cover(store->sql, thread_id, &covers, late, err) : KEEL_OK;
-	if (code == KEEL_OK && !covers) {
+	bool does;
+	KEEL_ASSERT(thread_id.data);
+	enum keel_code code = covers(store, thread_id, &does, late, err);
+	if (code == KEEL_OK && !does) {
 		store->wants_all = true;
 		code = keel_fail(err, KEEL_BUSY, "others are writing runs of thread %.*s", (int)thread_id.size, thread_id.data);
 	}
@@ -213,12 +229,9 @@ enum keel_code keel_write_cover(struct keel_store *store, struct keel_text threa
 
 enum keel_code keel_write_cover_all(struct keel_store *store, struct keel_error *err)
 {
-	const struct keel_sql_driver *driver = store->sql->driver;
-	bool covers = true, late;
-	KEEL_ASSERT(driver->in_transaction(store->sql));
-	enum keel_code code =
-		driver->cover ? driver->cover(store->sql, (struct keel_text){NULL, 0}, &covers, &late, err) : KEEL_OK;
-	if (code == KEEL_OK && !covers) {
+	bool does, late;
+	enum keel_code code = covers(store, (struct keel_text){NULL, 0}, &does, &late, err);
+	if (code == KEEL_OK && !does) {
 		store->wants_all = true;
 		code = keel_fail(err, KEEL_BUSY, "this concerns other threads, and others may be writing there");
 	}

@@ -20,6 +20,9 @@ enum keel_code keel_write_begin_on(struct keel_store *store, const struct keel_s
 enum keel_code keel_write_cover(struct keel_store *store, struct keel_text thread_id, bool *late,
 								struct keel_error *err);
 
+/* The same for one of several threads that will do: *does says whether nobody else has it. */
+enum keel_code keel_write_try(struct keel_store *store, struct keel_text thread_id, bool *does, struct keel_error *err);
+
 /* The same for runs of any thread: KEEL_BUSY unless it has the whole store. */
 enum keel_code keel_write_cover_all(struct keel_store *store, struct keel_error *err);
 

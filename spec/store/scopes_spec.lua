@@ -48,7 +48,6 @@ describe("A transaction about a thread, on a server,", function()
     do
       local tx <close> = assert(one:begin { run_id = "of_a" })
       busy(other:begin())
-      busy(other:claim_next())
       assert(tx:update_status("of_a", "running"))
     end
     local tx <close> = assert(one:begin())
@@ -75,6 +74,35 @@ describe("A transaction about a thread, on a server,", function()
     assert(other:append_event { kind = "noted" }) -- and the one after that keeps to what it is about
     local third <close> = assert(one:begin { thread_id = "a" })
     assert(third and other:append_event { kind = "noted" })
+  end)
+
+  it("leaves others what may be claimed elsewhere, the best first, and keeps its own from them", function()
+    assert(one:put("best", { thread_id = "a", claimable = true, priority = 9 }))
+    assert(one:put("second", { thread_id = "c", claimable = true, priority = 8, concurrency = 1 }))
+    assert(one:put("behind", { thread_id = "c", claimable = true, priority = 8, concurrency = 1 }))
+    assert(one:put("third", { thread_id = "d", claimable = true }))
+    local tx <close> = assert(one:begin { thread_id = "a" })
+    assert.equal("second", assert(other:claim_next()).run_id)
+    assert.equal("third", assert(other:claim_next()).run_id)
+    busy(other:claim_next())
+    tx:rollback()
+    assert.equal("best", assert(other:claim_next()).run_id)
+    assert.is_nil(other:claim_next())
+    assert.same({}, one:verify())
+  end)
+
+  it("keeps off a claim of what concerns others, and of those behind it", function()
+    local slots = { { name = "gpu", max = 1 } }
+    assert(one:put("limited", { thread_id = "c", claimable = true, priority = 9, slots = slots }))
+    assert(one:put("free", { thread_id = "d", claimable = true }))
+    do
+      local tx <close> = assert(one:begin { thread_id = "a" })
+      assert(tx)
+      busy(other:claim_next())
+    end
+    assert.equal("limited", assert(other:claim_next()).run_id)
+    assert.equal("free", assert(other:claim_next()).run_id)
+    assert.same({}, one:verify())
   end)
 
   it("lets one after the other look for an idempotency key, whatever threads they are on", function()
