@@ -85,13 +85,14 @@ static enum keel_code postgres_start(struct keel_sql *base, const struct keel_sq
 static enum keel_code postgres_identify(struct keel_sql *base, int64_t *version, bool *ours, struct keel_error *err)
 {
 	struct postgres_sql *sql = postgres_own(base);
-	char text[384];
+	char text[512];
 	int64_t found[3] = {0, 0, 0}; /* our mark, anything, whether we may look */
 	*version = 0;
 	snprintf(text, sizeof text,
 			 "SELECT count(*) FILTER (WHERE relname = 'schema_version'), count(*),"
 			 " coalesce(has_schema_privilege(to_regnamespace('%s'), 'USAGE'), true) FROM pg_class"
-			 " WHERE relnamespace = to_regnamespace('%s') AND relkind IN ('r', 'p', 'v', 'm', 'f')",
+			 " WHERE oid = ANY (ARRAY(" POSTGRES_TABLES
+			 "to_regnamespace('%s'))) AND relkind IN ('r', 'p', 'v', 'm', 'f')",
 			 sql->schema, sql->schema);
 	enum keel_code code = postgres_numbers(sql, text, found, 3, err);
 	if (code == KEEL_OK && !found[2])
@@ -131,18 +132,17 @@ static enum keel_code postgres_make_ready(struct keel_sql *base, struct keel_err
 	"(SELECT md5(string_agg(part, E'\\n' ORDER BY part COLLATE \"C\")) FROM ("                                   \
 	"SELECT c.relname || ' ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull" \
 	" FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid WHERE a.attnum > 0 AND NOT a.attisdropped"       \
-	" AND c.relkind IN ('r', 'v') AND c.relnamespace = current_schema()::regnamespace"                           \
+	" AND c.relkind IN ('r', 'v') AND c.oid = " POSTGRES_ANY_TABLE                                               \
 	" UNION ALL SELECT replace(pg_get_indexdef(i.indexrelid), quote_ident(current_schema()) || '.', '')"         \
-	" FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"                                                     \
-	" WHERE c.relnamespace = current_schema()::regnamespace"                                                     \
-	" UNION ALL SELECT p.proname || ' ' || md5(p.prosrc) FROM pg_proc p"                                         \
-	" WHERE p.pronamespace = current_schema()::regnamespace) parts(part))"
+	" FROM pg_index i WHERE i.indrelid = " POSTGRES_ANY_TABLE                                                    \
+	" UNION ALL SELECT p.proname || ' ' || md5(p.prosrc) FROM pg_proc p WHERE p.oid = " POSTGRES_ANY_FUNCTION    \
+	") parts(part))"
 
 static enum keel_code postgres_migrate(struct keel_sql *base, const char *script, int64_t version,
 									   struct keel_error *err)
 {
 	struct postgres_sql *sql = postgres_own(base);
-	char text[1536];
+	char text[2048];
 	snprintf(text, sizeof text, "UPDATE schema_version SET version = %" PRId64 ", shape = " SHAPE, version);
 	enum keel_code code = postgres_exec(sql, script, NULL, err);
 	return code == KEEL_OK ? postgres_exec(sql, text, NULL, err) : code;
@@ -177,7 +177,7 @@ static const char *postgres_path(struct keel_sql *base)
 static enum keel_code postgres_size(struct keel_sql *base, struct keel_sql_size *size, struct keel_error *err)
 {
 	static const char text[] = "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class"
-							   " WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'";
+							   " WHERE relkind = 'r' AND oid = " POSTGRES_ANY_TABLE;
 	size->unused = 0; /* vacuuming finds that */
 	return postgres_numbers(postgres_own(base), text, &size->bytes, 1, err);
 }
@@ -201,11 +201,11 @@ static enum keel_code postgres_last_key(struct keel_sql *base, struct keel_text 
 static enum keel_code postgres_continue_keys(struct keel_sql *base, struct keel_text table, int64_t last,
 											 struct keel_error *err)
 {
-	char text[768];
+	char text[1024];
 	snprintf(text, sizeof text,
 			 "DO $$ DECLARE made record; BEGIN FOR made IN SELECT c.relname, a.attname, CASE c.relname WHEN '%.*s' THEN"
 			 " %" PRId64 " ELSE 0 END AS last FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid"
-			 " WHERE c.relkind = 'r' AND c.relnamespace = current_schema()::regnamespace AND a.attidentity <> '' LOOP"
+			 " WHERE c.relkind = 'r' AND a.attidentity <> '' AND c.oid = " POSTGRES_ANY_TABLE " LOOP"
 			 " EXECUTE format('SELECT setval(pg_get_serial_sequence(%%L, %%L), greatest(last, 1), last > 0) FROM"
 			 " (SELECT greatest(coalesce(max(%%I), 0), %%s) AS last FROM %%I) counted', quote_ident(made.relname),"
 			 " made.attname, made.attname, made.last, made.relname);"
@@ -344,8 +344,8 @@ const struct keel_sql_driver keel_postgres_driver = {
 		"SELECT c.relname, a.attname, a.atttypid IN ('bigint'::regtype, 'integer'::regtype),"
 		" coalesce(array_position(i.indkey::int2[], a.attnum), -1) + 1 FROM pg_class c JOIN pg_attribute a"
 		" ON a.attrelid = c.oid LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary WHERE c.relkind = 'r'"
-		" AND c.relnamespace = current_schema()::regnamespace AND c.relname <> 'schema_version' AND a.attnum > 0"
-		" AND NOT a.attisdropped ORDER BY c.relname, a.attnum",
+		" AND c.relname <> 'schema_version' AND a.attnum > 0 AND NOT a.attisdropped AND c.oid = " POSTGRES_ANY_TABLE
+		" ORDER BY c.relname, a.attnum",
 	.continue_keys = postgres_continue_keys,
 	.be_patient = postgres_be_patient,
 	.look_at_server = postgres_look_at_server,

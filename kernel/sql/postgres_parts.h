@@ -270,6 +270,15 @@ bool postgres_asks(struct keel_sql *sql);
 void postgres_await(struct keel_sql *sql, int64_t limit_us);
 int64_t postgres_connection(struct keel_sql *sql);
 
+/* What is in a schema: catalogs have no index by schema, and a database may have many. There is one by what something
+ * depends on. The name of the schema follows. */
+#define POSTGRES_DEPENDS(catalog)                           \
+	"SELECT objid FROM pg_depend WHERE classid = '" catalog \
+	"'::regclass AND refclassid = 'pg_namespace'::regclass AND refobjid = "
+#define POSTGRES_TABLES POSTGRES_DEPENDS("pg_class")
+#define POSTGRES_ANY_TABLE "ANY (ARRAY(" POSTGRES_TABLES "current_schema()::regnamespace))"
+#define POSTGRES_ANY_FUNCTION "ANY (ARRAY(" POSTGRES_DEPENDS("pg_proc") "current_schema()::regnamespace))"
+
 /* postgres_server.c: a slot of the driver. */
 enum keel_code postgres_look_at_server(struct keel_sql *sql, struct keel_server *server, struct keel_error *err);
 

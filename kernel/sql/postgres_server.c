@@ -11,7 +11,7 @@
 #define LACKING                                                                                          \
 	"SELECT coalesce(left(string_agg(need || ' on ' || relname, ', ' ORDER BY relname, need), 250), '')" \
 	" FROM pg_class c CROSS JOIN unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) need"             \
-	" WHERE c.relnamespace = current_schema()::regnamespace AND CASE relkind"                            \
+	" WHERE c.oid = " POSTGRES_ANY_TABLE " AND CASE relkind"                                             \
 	" WHEN 'r' THEN relname <> 'schema_version' AND NOT has_table_privilege(c.oid, need)"                \
 	" WHEN 'S' THEN need = 'SELECT' AND NOT has_sequence_privilege(c.oid, need) ELSE false END"
 
