@@ -579,6 +579,7 @@ struct keel_gate_state {
 	int64_t until;                /* with KEEL_GATE_DELAY and KEEL_GATE_RATE; INT64_MAX: never */
 	int64_t position;             /* in the queue of the thread, from 1; by keel_run_gate only */
 	bool alike;                   /* private: who is queued ahead wants the same slots and rates */
+	bool tells;                   /* by keel_run_start only: it has started, and its event may say who can start now */
 };
 
 /* Looks at the gate of a pending run without starting it. *found is false when there is no such run; a run that is not

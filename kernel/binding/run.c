@@ -107,7 +107,8 @@ static bool read_status(lua_State *L, int argument, enum keel_run_status *status
 	return false;
 }
 
-/* Starts a run through the gate. */
+/* Starts a run through the gate. Its third result is what is in the way; false: it has started, and its event may say
+ * who can start now. */
 static int start_gated(lua_State *L, struct keel_store *store, struct keel_text run_id, const struct keel_start *start,
 					   struct keel_error *err)
 {
@@ -117,9 +118,12 @@ static int start_gated(lua_State *L, struct keel_store *store, struct keel_text 
 	if (keel_run_start(store, run_id, start, &found, &state, &written, err) != KEEL_OK)
 		return -1;
 	int results = keel_lua_push_written(L, found, &written);
-	if (state.gate == KEEL_GATE_OPEN)
+	if (state.gate == KEEL_GATE_OPEN && !state.tells)
 		return results;
-	keel_lua_push_gate(L, &state);
+	if (state.gate == KEEL_GATE_OPEN)
+		lua_pushboolean(L, 0);
+	else
+		keel_lua_push_gate(L, &state);
 	return results + 1;
 }
 

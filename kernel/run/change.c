@@ -127,7 +127,8 @@ enum keel_code keel_run_apply(struct keel_store *store, struct keel_text run_id,
 	KEEL_ASSERT(kind || !changes_status);
 	struct keel_buffer told = {0};
 	code = keel_run_update(store, run_id, core, delta, err);
-	if (code == KEEL_OK && kind && keel_run_may_tell(core) && (!changes_status || delta->status != KEEL_RUN_RUNNING)) {
+	bool starts = changes_status && delta->status == KEEL_RUN_RUNNING; /* that makes a turn free, and no place */
+	if (code == KEEL_OK && kind && keel_run_may_tell(core) && (!starts || core->waited_for)) {
 		struct keel_run_core after = keel_run_core_with(core, delta);
 		code = keel_run_tell(store, core, &after, &data, &told, err);
 	}

@@ -52,8 +52,10 @@ static enum keel_code decide_start(struct keel_run_change *change, struct keel_e
 		code = keel_live_put_off(change->store, change->run_id, core, &change->wrote, err);
 	if (code == KEEL_OK && start->state->gate == KEEL_GATE_RATE)
 		code = keel_line_meet(change->store, keel_text_of(start->state->name), &change->wrote, err);
-	if (code == KEEL_OK && start->state->gate == KEEL_GATE_OPEN)
+	if (code == KEEL_OK && start->state->gate == KEEL_GATE_OPEN) {
+		start->state->tells = core->waited_for;
 		keel_run_begin(change->store, change->delta, start->asked->lease_us);
+	}
 	return code;
 }
 

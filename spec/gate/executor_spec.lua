@@ -18,11 +18,11 @@ describe("[#sqlite] An executor whose runs wait for places", function()
   -- Handlers that go on for as long as `hold` is true.
   local function started(store)
     local manager = support.manager(store)
-    executors.started(manager, function(context)
+    local executor = executors.started(manager, function(context)
       while hold do context.sleep(0.001) end
       ended[#ended + 1] = context.run.run_id
     end, { interval = 3600, concurrency = 2 })
-    return manager
+    return manager, executor
   end
 
   local GPU = { { name = "gpu", max = 1 } }
@@ -78,6 +78,56 @@ describe("[#sqlite] An executor whose runs wait for places", function()
     local last = enqueue(manager, "t", { slots = GPU, after = { { run_id = source, on = "final" } } })
     executors.await_status(theirs, { behind, source, last }, "success")
     assert.equal("pending", theirs:get(first).status)
+  end)
+
+  -- Two places on the thread, and an order: who is behind may start when who is ahead has started.
+  local function limited(manager, options)
+    options.multitask_strategy, options.strategy_options = "limit", { max = 2 }
+    return assert(manager:create_or_reject("t", options)).run_id
+  end
+  -- It has looked at all there is, and found nothing to start.
+  local function await_rest(executor)
+    executors.await(function()
+      local cursor = executor._watch._cursor
+      return cursor and cursor.next_event_id > theirs:event_high_water() and not executor._queue:has_ready()
+        and not executor._claims:is_worth_it()
+    end, "its rest")
+  end
+
+  for how, claimable in pairs { ["of its own"] = false, ["that anybody may claim"] = true } do
+    it("GATE-4: starts a run " .. how .. " behind one of another process when that has started", function()
+      local other = support.manager(theirs)
+      local ahead = limited(other, {})
+      local manager, executor = started(ours)
+      local behind = limited(manager, { claimable = claimable or nil })
+      await_rest(executor)
+      assert.equal("queue", theirs:gate(behind).gate)
+      assert.equal("started", other:try_start(ahead))
+      executors.await_status(theirs, { ahead, behind }, "running")
+    end)
+  end
+
+  it("GATE-4: starts what anybody may claim behind a run of its own when it has started that", function()
+    local other, manager, executor = support.manager(theirs), started(ours)
+    local holder = assert(other:create("a", { slots = GPU })).run_id
+    assert.equal("started", other:try_start(holder))
+    local ahead = limited(manager, { slots = GPU })
+    assert(theirs:put("behind", { thread_id = "t", concurrency = 2, strict = true, claimable = true }))
+    await_rest(executor)
+    assert.equal("queue", theirs:gate("behind").gate)
+    assert(other:set_status(holder, "success"))
+    executors.await_status(theirs, { ahead, "behind" }, "running")
+  end)
+
+  it("GATE-4: starts a run of its own behind one that it has claimed", function()
+    local other, manager, executor = support.manager(theirs), started(ours)
+    assert(other:pause "*")
+    local ahead = limited(manager, { claimable = true })
+    local behind = limited(manager, {})
+    await_rest(executor)
+    assert.equal("queue", theirs:gate(behind).gate)
+    assert(other:resume "*")
+    executors.await_status(theirs, { ahead, behind }, "running")
   end)
 
   for how, after in pairs {

@@ -522,7 +522,8 @@ function Operations:update_status(run_id, status, change) end
 ---@param lease_ttl? number seconds within which the owner must renew; absent: never
 ---@return boolean? found false when there is no such row
 ---@return table|keel.Error|nil written the fields that were written
----@return keel.Gate? gate what the run waits for: then nothing was written
+---@return keel.Gate|false|nil gate what the run waits for: then nothing was written; false: it has started, and its
+--- event may say who can start now
 function Operations:start(run_id, fence, lease_ttl) end
 
 --- Writes counters and, unless the run has another final status, its outcome.

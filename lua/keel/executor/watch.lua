@@ -4,8 +4,8 @@
 --- are all such that it is known here what they came to is passed over; one with any other call is read like anybody's.
 local PAGE = 1000 -- events of one look's page
 
-local kinds = { "run_created", "run_requeued", "run_rescheduled", "run_finished", "run_settled", "run_deleted",
-  "run_cancel_requested", "schedule_changed", "limit_changed" }
+local kinds = { "run_created", "run_requeued", "run_rescheduled", "run_started", "run_finished", "run_settled",
+  "run_deleted", "run_cancel_requested", "schedule_changed", "limit_changed" }
 
 local BACKSTOP = 0.25 -- seconds between two looks of one who is woken: a wake-up can be lost
 
@@ -63,8 +63,10 @@ end
 -- returns. What is not named here has to be read.
 local knows = { admit = true, claim_next = true, update_run_progress = true, append_event = true, renew_runs = true }
 
--- It may have ended the run in place of starting it.
-function knows.start(_, _, written) return written.status == nil or written.status == "running" end
+-- It may have ended the run in place of starting it, or have let others start.
+function knows.start(_, call, written)
+  return call.third == nil and (written.status == nil or written.status == "running")
+end
 
 function knows.update_run_completion(self, call, written)
   if written.status == nil and written.finalizing == nil then return true end
@@ -130,7 +132,9 @@ local function notify(self, event)
   elseif kind == "run_requeued" then
     observer.given_back(delay_of(event.data))
   end
-  if kind ~= "run_created" and kind ~= "run_rescheduled" then
+  if kind == "run_started" then -- whoever is behind it may start by that
+    observer.made_room(event.thread_id, data.ready)
+  elseif kind ~= "run_created" and kind ~= "run_rescheduled" then
     if kind ~= "run_cancel_requested" then
       observer.made_room(event.thread_id, data.ready)
       observer.ended(event.run_id, data.ready)

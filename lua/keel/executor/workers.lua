@@ -74,6 +74,7 @@ return function(Executor)
       local record = self._queue:start() or self._claims:take()
       if record then
         self._moves = self._moves + 1
+        self._queue:ready(record.thread_id) -- whoever is behind it may start by that
         -- Where there was one there may be more: twice as many look next.
         for _ = 1, 2 do
           if has_work(self) then call_worker(self) end
