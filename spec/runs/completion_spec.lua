@@ -36,6 +36,36 @@ support.each_store(function(open)
       assert.equal(2, calls.update_run_completion)
     end)
 
+    for what, options_of in pairs {
+      ["whose parent is gone, too"] = function(manager, store)
+        local parent = assert(manager:create "p").run_id
+        return { parent_run_id = parent }, function() assert(store:delete(parent)) end
+      end,
+      ["whose parent was asked to stop"] = function(manager)
+        local parent = assert(manager:create "p").run_id
+        return { parent_run_id = parent }, function() assert(manager:cancel(parent)) end
+      end,
+      ["that had slots"] = function() return { slots = { { name = "gpu", max = 1 } } }, function() end end,
+    } do
+      it("RUN-12: recreates the row of a run " .. what, function()
+        local store = open()
+        local manager = support.manager(store)
+        local options, change = options_of(manager, store)
+        local run = assert(manager:create("t", options))
+        assert.equal("started", manager:try_start(run.run_id))
+        assert.is_true(store:delete(run.run_id))
+        change()
+        assert.is_true(manager:update_run_completion(run.run_id,
+          { status = "error", error = "boom", error_code = "E", total_tokens = 42, result = 7 }))
+        local row = assert(store:get(run.run_id))
+        for name, value in pairs { status = "error", error = "boom", error_code = "E", total_tokens = 42, result = 7 } do
+          assert.same({ value, value }, { row[name], run[name] }, name)
+        end
+        assert.is_truthy(row.ended_at)
+        assert.same({}, store:verify())
+      end)
+    end
+
     it("RUN-12: if that also finds no row, a warning says so and false comes back", function()
       local log, lines = support.log()
       local manager, run, _, calls = started({ update_run_completion = function() return false end }, { log = log })

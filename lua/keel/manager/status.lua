@@ -10,6 +10,7 @@ local progress_fields = { model_name = "string", last_ai_message = "string", fir
   token_usage_by_model = "table", progress = "table" }
 for _, name in ipairs(answers.counters) do progress_fields[name] = "integer" end
 
+local outcome = { "status", "error", "error_code", "exit_code", "stop_reason", "result" }
 local completion_fields = { status = "string", error = "string", error_code = "string", exit_code = "integer",
   stop_reason = "string", result = true }
 for name, kind in pairs(progress_fields) do completion_fields[name] = kind end
@@ -120,10 +121,15 @@ function Status:_complete(run_id, fields)
   if found ~= false then return found, err end
   local record = self.live:get(run_id)
   if not record then return false end
-  local made
-  made, err = self.client:call("put", run_id, Writer.row_of(record))
+  local row, ends, made = Writer.row_of(record), LiveRuns.is_final(fields.status), nil
+  if ends then -- at once: one that goes on needs a parent that does, and places
+    row.ended_at = self.client:now()
+    for _, name in ipairs(outcome) do row[name] = fields[name] end
+  end
+  made, err = self.client:call("put", run_id, row)
   if not made then return nil, err end
   found, err = write_fields(self, "update_run_completion", run_id, fields)
+  if found and ends then self.writer:refresh(record, true) end
   if found == false then
     self.client:log("warn", "update_run_completion affected no rows after row recreation", { run_id = run_id })
   end
