@@ -198,7 +198,8 @@ static enum keel_code write_new(struct keel_store *store, struct keel_run *run, 
 	KEEL_ASSERT(KEEL_RUN_HAS(run, RUN_ID) && KEEL_RUN_HAS(run, THREAD_ID));
 	enum keel_code code = check_new_space(store, run, &there, err);
 	bool wants = KEEL_RUN_HAS(run, SLOTS) || KEEL_RUN_HAS(run, RATES);
-	if (code == KEEL_OK && !there && wants) /* of one that is there it is the other way that says what is wrong */
+	bool looks = wants || KEEL_RUN_HAS(run, PARENT_RUN_ID);
+	if (code == KEEL_OK && !there && looks) /* what a new row may not have, one that is there may have had for long */
 		code = find_row(store, run->run_id, &there, err);
 	if (code != KEEL_OK || there)
 		return code;

@@ -111,6 +111,19 @@ support.each_store(function(open, backend)
       assert.equal("interrupted", status(fourth))
     end)
 
+    it("FAMILY-3: is put again as it is when its parent is gone, or was asked to stop", function()
+      for _, change in ipairs {
+        function(parent) assert(store:delete(parent)) end,
+        function(parent) assert(store:request_cancel(parent, { action = "interrupt" })) end,
+      } do
+        local top = create(nil, { claimable = true }).run_id
+        assert(store:put("child of " .. top, { thread_id = "c", parent_run_id = top }))
+        change(top)
+        assert(store:put("child of " .. top, { thread_id = "c", parent_run_id = top, priority = 3 }))
+        assert.equal(3, store:get("child of " .. top).priority)
+      end
+    end)
+
     it("FAMILY-3: is cancelled when the row of its parent had vanished and is made again", function()
       local top = create()
       local child = create(top)
