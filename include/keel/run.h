@@ -493,7 +493,7 @@ enum keel_count {
 struct keel_count_query {
 	enum keel_count count;
 	struct keel_text user_id;
-	struct keel_text handler;
+	struct keel_text handler; /* "default": those without one, too, looked for among all that are in flight */
 	struct keel_text batch_id;
 	struct keel_text thread_id;
 	struct keel_text slot; /* who holds it is running, also while it is finalizing */

@@ -8,6 +8,7 @@
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/text.h"
+#include "run/line.h"
 #include "run/starts.h"
 #include "store/transaction.h"
 
@@ -91,6 +92,9 @@ static const char of_slot[] = COUNT("holds WHERE name = ?1 AND state BETWEEN ?2 
 static const char of_thread[] = COUNT("live WHERE thread_id = ?1 AND status BETWEEN ?2 AND ?3");
 static const char of_all[] = COUNT("live WHERE thread_id >= ?1 AND status BETWEEN ?2 AND ?3");
 static const char all_running[] = COUNT("live WHERE session_id >= 0 AND thread_id >= ?1 AND status BETWEEN ?2 AND ?3");
+static const char for_default[] = /* most runs name no handler: they are not told again, but looked for */
+	COUNT("live AS l JOIN runs AS r ON r.seq = l.seq WHERE coalesce(r.handler, ?1) = ?1 AND l.status BETWEEN ?2 AND ?3"
+		  " AND coalesce(r.operation_kind, 'run') <> 'dispatch'");
 static const char of_rate[] = COUNT("starts WHERE name = ?1 AND at > ?2 AND at <= ?3");
 
 /* Chooses the statement of a question; those that count `live` know a pending run by several numbers. */
@@ -101,6 +105,8 @@ static enum keel_code choose(const struct keel_count_query *query, struct questi
 		{query->batch_id, "batch_id", of_batch, 0, 0},    {query->slot, "slot", of_slot, 0, 0},
 		{query->thread_id, "thread_id", of_thread, 0, 0}, {query->rate, "rate", of_rate, 0, 0}};
 	bool running = query->count == KEEL_COUNT_RUNNING, started = query->count == KEEL_COUNT_STARTED;
+	if ((unsigned)query->count > KEEL_COUNT_STARTED)
+		return keel_fail_field(err, "count", "count %d is unknown", (int)query->count);
 	*question = (struct question){keel_text_of(""), NULL, running ? all_running : of_all, 0, 0};
 	for (size_t i = 0; i < sizeof each / sizeof each[0]; i++) {
 		if (!each[i].id.data)
@@ -113,7 +119,9 @@ static enum keel_code choose(const struct keel_count_query *query, struct questi
 	if (started != (question->text == of_rate) || (started && query->per_us <= 0))
 		return keel_fail_field(err, started && query->rate.data ? "per" : "rate",
 							   "starts are counted by rate and per, and nothing else is");
-	bool is_live = question->text == of_thread || question->text == of_all;
+	if (question->text == for_handler && keel_text_is(question->id, KEEL_HANDLER_DEFAULT))
+		question->text = for_default;
+	bool is_live = question->text == of_thread || question->text == of_all || question->text == for_default;
 	question->from = running ? KEEL_RUN_RUNNING : is_live ? KEEL_LIVE_LIMITED : 0;
 	question->to = query->count == KEEL_COUNT_PENDING ? 0 : KEEL_RUN_RUNNING;
 	return question->field ? keel_check_id(question->id, question->field, err) : KEEL_OK;

@@ -84,8 +84,15 @@ TEST(bounded)
 	assert_int_equal(ask(QUESTIONS - 1, KEEL_COUNT_RUNNING, ""), 0);
 }
 
+TEST(unknown)
+{
+	struct keel_count_query query = {.count = (enum keel_count)(KEEL_COUNT_STARTED + 1)};
+	int64_t found;
+	refuse_field("count", keel_run_count(world.store, &query, &found, &why));
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {WITH_STORE(others_cost_nothing), WITH_STORE(bounded)};
+	const struct CMUnitTest tests[] = {WITH_STORE(others_cost_nothing), WITH_STORE(bounded), WITH_STORE(unknown)};
 	return cmocka_run_group_tests_name("count", tests, watch_connections, NULL);
 }
