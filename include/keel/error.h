@@ -75,6 +75,7 @@ struct keel_error {
 	char expected[KEEL_ERROR_NAME_SIZE];   /* wrong_runtime: whose it would have to be; else "" */
 	char actual[KEEL_ERROR_NAME_SIZE];     /* wrong_runtime: whose it is; else "" */
 	char run_id[KEEL_ERROR_NAME_SIZE];     /* conflict, not_found: of a run that another one names; else "" */
+	char thread_id[KEEL_ERROR_NAME_SIZE];  /* the same: the thread of the one that names it */
 };
 
 /* The stable name of a code ("busy"); "ok" for KEEL_OK and "unknown" for a number that is none. Static text. */

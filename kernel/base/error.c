@@ -57,8 +57,8 @@ enum keel_code keel_fail(struct keel_error *err, enum keel_code code, const char
 	return code;
 }
 
-enum keel_code keel_fail_run(struct keel_error *err, enum keel_code code, struct keel_text run_id, const char *format,
-							 ...)
+enum keel_code keel_fail_run(struct keel_error *err, enum keel_code code, struct keel_text run_id,
+							 struct keel_text thread_id, const char *format, ...)
 {
 	if (err) {
 		va_list args;
@@ -66,6 +66,7 @@ enum keel_code keel_fail_run(struct keel_error *err, enum keel_code code, struct
 		fill(err, code, format, args);
 		va_end(args);
 		snprintf(err->run_id, sizeof err->run_id, "%.*s", (int)run_id.size, run_id.data);
+		snprintf(err->thread_id, sizeof err->thread_id, "%.*s", (int)thread_id.size, thread_id.data);
 	}
 	return code;
 }

@@ -13,9 +13,9 @@ enum keel_code keel_fail(struct keel_error *err, enum keel_code code, const char
 enum keel_code keel_fail_field(struct keel_error *err, const char *field, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* The same as keel_fail about a run that another one names. */
-enum keel_code keel_fail_run(struct keel_error *err, enum keel_code code, struct keel_text run_id, const char *format,
-							 ...) __attribute__((format(printf, 4, 5)));
+/* The same as keel_fail about a run that another one, of a thread, names. */
+enum keel_code keel_fail_run(struct keel_error *err, enum keel_code code, struct keel_text run_id,
+							 struct keel_text thread_id, const char *format, ...) __attribute__((format(printf, 5, 6)));
 
 /* KEEL_LIMIT_TOO_LARGE about one input. */
 enum keel_code keel_fail_limit(struct keel_error *err, const char *field, int64_t requested, int64_t max);

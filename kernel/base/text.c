@@ -148,6 +148,15 @@ enum keel_code keel_check_id(struct keel_text text, const char *field, struct ke
 	return KEEL_OK;
 }
 
+enum keel_code keel_check_ids(const struct keel_id_field *ids, size_t count, struct keel_error *err)
+{
+	enum keel_code code = KEEL_OK;
+	for (size_t i = 0; code == KEEL_OK && i < count; i++)
+		if (ids[i].id.data)
+			code = keel_check_id(ids[i].id, ids[i].field, err);
+	return code;
+}
+
 enum keel_code keel_check_stored_id(struct keel_text id, const char *field, struct keel_error *err)
 {
 	struct keel_error why;

@@ -27,6 +27,13 @@ bool keel_text_line(struct keel_text *rest, struct keel_text *line);
 enum keel_code keel_check_id(struct keel_text text, const char *field, struct keel_error *err);
 enum keel_code keel_check_text(struct keel_text text, const char *field, struct keel_error *err);
 
+/* Checks those of several ids that are given. */
+struct keel_id_field {
+	struct keel_text id; /* data NULL: it is not given */
+	const char *field;
+};
+enum keel_code keel_check_ids(const struct keel_id_field *ids, size_t count, struct keel_error *err);
+
 /* The same of an id that was read from a store: what is wrong with it is damage, KEEL_STORE_CORRUPT. */
 enum keel_code keel_check_stored_id(struct keel_text id, const char *field, struct keel_error *err);
 

@@ -359,6 +359,12 @@ void keel_lua_run_open(lua_State *L);
 /* Pushes a record: a field that is null, or a damaged document, is left out. [-0, +1, m] */
 void keel_lua_push_record(lua_State *L, struct keel_run *run);
 
+/* Takes the first line off a text; data NULL: there is none. */
+struct keel_text keel_lua_take_line(struct keel_text *text);
+
+/* Pushes ids, one a line, as a list. [-0, +1, m] */
+void keel_lua_push_ids(lua_State *L, struct keel_text ids);
+
 /* Pushes a list of runs that outlives a raise; gives the one at `index` back. [-0, +1, m] [-0, +0, m] */
 struct keel_runs *keel_lua_new_runs(lua_State *L);
 void keel_lua_drop_runs(lua_State *L, int index, struct keel_runs *list);

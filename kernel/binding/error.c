@@ -31,6 +31,7 @@ static void push_error(lua_State *L, const struct keel_error *err)
 	set_text(L, "expected", err->expected);
 	set_text(L, "actual", err->actual);
 	set_text(L, "run_id", err->run_id);
+	set_text(L, "thread_id", err->thread_id);
 	if (err->code == KEEL_LIMIT_TOO_LARGE) {
 		keel_lua_set_integer(L, "requested", err->requested);
 		keel_lua_set_integer(L, "max", err->max);

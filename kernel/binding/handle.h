@@ -90,11 +90,6 @@ void keel_lua_tell_damage(lua_State *L, struct keel_lua_store *self, int store);
  * without `log`. */
 int keel_lua_store_tell_damage(lua_State *L);
 
-/* --- operation.c ------------------------------------------------------------------------------------------------- */
-
-/* Pushes ids, one a line, as a list. [-0, +1, m] */
-void keel_lua_push_changed(lua_State *L, struct keel_text ids);
-
 /* store:watch(fn): calls fn(done, total) now and then while the store makes a backup or verifies; nil: nobody. fn must
  * not use the store and cannot yield; what it raises passes through when the operation is over. */
 int keel_lua_store_watch(lua_State *L);

@@ -2,8 +2,6 @@
  */
 #include "attempt.h"
 
-#include <string.h>
-
 /* Methods are closures over their entry in a list of operations. */
 static const struct keel_lua_method *method(lua_State *L)
 {
@@ -39,28 +37,13 @@ int keel_lua_store_watch(lua_State *L)
 	return 0;
 }
 
-void keel_lua_push_changed(lua_State *L, struct keel_text ids)
-{
-	int top = lua_gettop(L);
-	lua_newtable(L);
-	for (lua_Integer i = 1; ids.size; i++) {
-		const char *end = memchr(ids.data, '\n', ids.size);
-		size_t size = end ? (size_t)(end - ids.data) : ids.size;
-		lua_pushlstring(L, ids.data, size);
-		lua_rawseti(L, -2, i);
-		ids.data += size + (end != NULL);
-		ids.size -= size + (end != NULL);
-	}
-	KEEL_LUA_PUSHED(L, top, 1);
-}
-
 /* What an operation has changed besides is its third result. */
 static int add_changed(lua_State *L, struct keel_text ids, int results)
 {
 	luaL_checkstack(L, 3, NULL);
 	for (; results < 2; results++)
 		lua_pushnil(L);
-	keel_lua_push_changed(L, ids);
+	keel_lua_push_ids(L, ids);
 	return 3;
 }
 
@@ -81,8 +64,8 @@ static int try_operation(lua_State *L, struct keel_lua_store *self, struct keel_
 	}
 	if (self->damaged)
 		keel_lua_tell_damage(L, self, 1);
-	struct keel_text changed = results >= 0 && results < 3 ? keel_run_take_changed(self->store) : (struct keel_text){0};
-	return changed.data ? add_changed(L, changed, results) : results;
+	struct keel_text changed = keel_run_take_changed(self->store); /* of one that failed nothing is left */
+	return changed.data && results >= 0 && results < 3 ? add_changed(L, changed, results) : results;
 }
 
 static int call_on_store(lua_State *L)

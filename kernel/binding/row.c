@@ -24,19 +24,27 @@ void keel_lua_drop_runs(lua_State *L, int index, struct keel_runs *list)
 	keel_lua_give_back(L, index, LIST);
 }
 
-/* Pushes a list of the ids of a text. [-0, +1, m] */
-static void push_ids(lua_State *L, struct keel_text ids)
+struct keel_text keel_lua_take_line(struct keel_text *text)
+{
+	struct keel_text line = *text;
+	if (!text->size)
+		return (struct keel_text){NULL, 0};
+	const char *over = memchr(line.data, '\n', line.size);
+	if (over)
+		line.size = (size_t)(over - line.data);
+	size_t taken = line.size + (over ? 1 : 0);
+	*text = (struct keel_text){text->data + taken, text->size - taken};
+	return line;
+}
+
+void keel_lua_push_ids(lua_State *L, struct keel_text ids)
 {
 	int top = lua_gettop(L);
+	struct keel_text id;
 	lua_newtable(L);
-	for (lua_Integer i = 1; ids.size > 0; i++) {
-		const char *end = memchr(ids.data, '\n', ids.size);
-		size_t size = end ? (size_t)(end - ids.data) : ids.size;
-		lua_pushlstring(L, ids.data, size);
+	for (lua_Integer i = 1; (id = keel_lua_take_line(&ids)).data; i++) {
+		lua_pushlstring(L, id.data, id.size);
 		lua_rawseti(L, -2, i);
-		size += end != NULL;
-		ids.data += size;
-		ids.size -= size;
 	}
 	KEEL_LUA_PUSHED(L, top, 1);
 }
@@ -80,7 +88,7 @@ void keel_lua_push_record(lua_State *L, struct keel_run *run)
 		case KEEL_TYPE_VALUE:
 			break; /* above */
 		case KEEL_TYPE_IDS:
-			push_ids(L, *text);
+			keel_lua_push_ids(L, *text);
 			break;
 		case KEEL_TYPE_AFTER:
 			keel_lua_push_after(L, *text);

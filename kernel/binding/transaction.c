@@ -67,7 +67,7 @@ static int transaction_commit(lua_State *L)
 	struct keel_text changed = keel_run_take_changed(store->store);
 	lua_pushboolean(L, 1);
 	if (changed.data)
-		keel_lua_push_changed(L, changed);
+		keel_lua_push_ids(L, changed);
 	return changed.data ? 2 : 1;
 }
 

@@ -139,20 +139,6 @@ int keel_lua_check_wants(lua_State *L)
 	return 1;
 }
 
-/* Takes the next line off a text; data NULL: there is none. */
-static struct keel_text take_line(struct keel_text *text)
-{
-	struct keel_text line = *text;
-	if (!text->size)
-		return (struct keel_text){NULL, 0};
-	const char *over = memchr(line.data, '\n', line.size);
-	if (over)
-		line.size = (size_t)(over - line.data);
-	size_t taken = line.size + (over ? 1 : 0);
-	*text = (struct keel_text){text->data + taken, text->size - taken};
-	return line;
-}
-
 /* Takes a number and the space behind it off a line. */
 static int64_t take_number(const char **line)
 {
@@ -167,7 +153,7 @@ void keel_lua_push_wants(lua_State *L, struct keel_text text, bool is_rate)
 	int top = lua_gettop(L);
 	struct keel_text line;
 	lua_newtable(L);
-	for (lua_Integer i = 1; (line = take_line(&text)).data; i++) {
+	for (lua_Integer i = 1; (line = keel_lua_take_line(&text)).data; i++) {
 		const char *at = line.data, *over = line.data + line.size;
 		lua_createtable(L, 0, is_rate ? 3 : 2);
 		keel_lua_set_integer(L, "max", take_number(&at));
@@ -226,7 +212,7 @@ void keel_lua_push_after(lua_State *L, struct keel_text text)
 	int top = lua_gettop(L);
 	struct keel_text line;
 	lua_newtable(L);
-	for (lua_Integer i = 1; (line = take_line(&text)).data; i++) {
+	for (lua_Integer i = 1; (line = keel_lua_take_line(&text)).data; i++) {
 		const char *over = line.data + line.size, *kind = memchr(line.data, ' ', line.size);
 		const char *id = kind ? memchr(kind + 1, ' ', (size_t)(over - kind - 1)) : NULL;
 		lua_createtable(L, 0, 2);

@@ -124,14 +124,11 @@ static enum keel_code check_kind(struct keel_text kind, bool admission, struct k
 
 static enum keel_code check_event(const struct keel_event *event, struct keel_error *err)
 {
-	const struct {
-		struct keel_text id;
-		const char *field;
-	} ids[] = {{event->runtime_id, "runtime_id"}, {event->thread_id, "thread_id"}, {event->run_id, "run_id"}};
+	const struct keel_id_field ids[] = {
+		{event->runtime_id, "runtime_id"}, {event->thread_id, "thread_id"}, {event->run_id, "run_id"}};
 	enum keel_code code = keel_check_id(event->kind, "kind", err);
-	for (size_t i = 0; code == KEEL_OK && i < sizeof ids / sizeof ids[0]; i++)
-		if (ids[i].id.data)
-			code = keel_check_id(ids[i].id, ids[i].field, err);
+	if (code == KEEL_OK)
+		code = keel_check_ids(ids, sizeof ids / sizeof ids[0], err);
 	if (code == KEEL_OK)
 		code = keel_check_document(event->worker_ref, "worker_ref", err);
 	if (code == KEEL_OK)
@@ -147,12 +144,15 @@ static enum keel_code find_written(struct keel_store *store, const struct keel_e
 {
 	static const char text[] =
 		"SELECT max(id) FROM events WHERE id > (SELECT max(id) FROM events) - 10000 AND kind = ?1"
-		" AND at = ?2 AND coalesce(message, '') = coalesce(?3, '') AND coalesce(data, '') ="
-		" coalesce(?4, '')";
+		" AND at = ?2 AND coalesce(message, '') = coalesce(?3, '') AND coalesce(data, '') = coalesce(?4, '')"
+		" AND coalesce(run_id, '') = coalesce(?5, '') AND coalesce(thread_id, '') = coalesce(?6, '')"
+		" AND coalesce(runtime_id, '') = coalesce(?7, '') AND coalesce(worker_ref, '') = coalesce(?8, '')";
 	struct keel_statement *select;
 	*id = 0;
 	enum keel_code code = keel_query(store, text, &select, err, keel_value_text(event->kind), keel_value_int(event->at),
-									 keel_value_text(event->message), keel_value_text(event->data));
+									 keel_value_text(event->message), keel_value_text(event->data),
+									 keel_value_text(event->run_id), keel_value_text(event->thread_id),
+									 keel_value_text(event->runtime_id), keel_value_text(event->worker_ref));
 	if (code == KEEL_OK)
 		code = keel_first_number(store, select, NULL, id, err);
 	if (code == KEEL_OK && *id == 0)

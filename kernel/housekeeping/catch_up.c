@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "run/changed.h"
 #include "run/line.h"
 #include "run/resolve.h"
 #include "run/starts.h"
@@ -75,6 +76,7 @@ enum keel_code keel_store_catch_up(struct keel_store *store, struct keel_catch_u
 	enum keel_code code = keel_store_check(store, err);
 	if (code == KEEL_OK && store->open)
 		code = keel_fail(err, KEEL_BUSY, "what is left is not worked off while a transaction of this handle is open");
+	keel_changed_begin(store);
 	if (code == KEEL_OK)
 		code = resolve(store, err);
 	if (code == KEEL_OK)

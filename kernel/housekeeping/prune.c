@@ -1,4 +1,4 @@
-/* prune.c - deleting what is old, step by step. Uses: event, starts, runtime.
+/* prune.c - deleting what is old, step by step. Uses: event, runtime.
  *
  * The log loses its beginning and nothing else, so that ids stay without gaps from the low-water mark on. Runs and
  * workers are walked in order of insertion: no index knows when they ended, as finished ones are to cost nothing until
@@ -11,7 +11,6 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "event/event.h"
-#include "run/starts.h"
 #include "run/write.h"
 #include "worker/runtime.h"
 
@@ -196,16 +195,6 @@ static enum keel_code prune_workers(struct keel_store *store, struct keel_prune 
 	return code;
 }
 
-/* Starts that no rate counts any more. */
-static enum keel_code prune_starts(struct keel_store *store, const struct keel_prune *prune, struct keel_pruned *pruned,
-								   struct keel_error *err)
-{
-	int64_t count;
-	enum keel_code code = keel_starts_prune(store, prune->before, prune->limit, &count, err);
-	pruned->more = pruned->more || count == prune->limit;
-	return code;
-}
-
 /* --- A step ------------------------------------------------------------------------------------------------------ */
 
 static enum keel_code step(struct keel_store *store, struct keel_prune *prune, struct found *found,
@@ -216,8 +205,6 @@ static enum keel_code step(struct keel_store *store, struct keel_prune *prune, s
 	/* A worker waits for its events, and is passed by once: the log goes first. */
 	if (code == KEEL_OK && !pruned->more)
 		code = prune_runs(store, prune, found, pruned, err);
-	if (code == KEEL_OK && !pruned->more)
-		code = prune_starts(store, prune, pruned, err);
 	if (code == KEEL_OK && pruned->events < prune->limit)
 		code = prune_workers(store, prune, found, low, pruned, err);
 	return code;

@@ -7,11 +7,11 @@
 #include "run/predicates.h"
 #include "run/rows.h"
 
-/* Pending runs whose time has come by ?1, the one that has waited for longest first. */
-#define OLDEST(what)                                                                                             \
-	"(SELECT " what " FROM (SELECT r.run_id, r.seq, CASE WHEN l.scheduled_at > l.created_at THEN l.scheduled_at" \
-	" ELSE l.created_at END AS since " KEEL_RUN_LIVE_FROM "WHERE l.status <= 0) AS waiting WHERE since <= ?1"    \
-	" ORDER BY since, seq LIMIT 1)"
+/* The pending run whose time came first, of those whose time has come by ?1. */
+#define OLDEST                                                                                                         \
+	"(SELECT run_id, since FROM (SELECT r.run_id, r.seq, CASE WHEN l.scheduled_at > l.created_at THEN"                 \
+	" l.scheduled_at ELSE l.created_at END AS since " KEEL_RUN_LIVE_FROM "WHERE l.status <= 0) AS waiting WHERE since" \
+	" <= ?1 ORDER BY since, seq LIMIT 1)"
 
 /* Reads the run that has waited for longest, from its columns. */
 static enum keel_code read_oldest(const struct keel_store *store, struct keel_statement *select, int column,
@@ -35,8 +35,8 @@ enum keel_code keel_store_stats(struct keel_store *store, struct keel_stats *sta
 		" (SELECT count(*) FROM diagnostics), (SELECT count(*) FROM leases),"
 		" (SELECT count(*) FROM schedules),"
 		" (SELECT count(*) FROM sessions), event_low_water,"
-		" coalesce((SELECT max(id) FROM events), event_low_water - 1), " OLDEST("run_id") ", " OLDEST(
-			"since") " FROM store";
+		" coalesce((SELECT max(id) FROM events), event_low_water - 1), oldest.run_id, oldest.since FROM store"
+		" LEFT JOIN " OLDEST " AS oldest ON 1 = 1";
 	int64_t *const counts[] = {&stats->runs,         &stats->pending_runs,    &stats->running_runs,
 							   &stats->delayed_runs, &stats->blocked_runs,    &stats->limited_runs,
 							   &stats->limits,       &stats->pauses,          &stats->runtimes,

@@ -20,11 +20,11 @@ enum keel_code keel_children_check(struct keel_store *store, const struct keel_r
 		return keel_fail_field(err, "parent_run_id", "parent_run_id: a run cannot be its own parent");
 	enum keel_code code = keel_run_read_core(store, parent, &arena, &core, err);
 	if (code == KEEL_OK && !core.found)
-		code = keel_fail_run(err, KEEL_NOT_FOUND, parent, "parent_run_id: there is no run %.*s", (int)parent.size,
-							 parent.data);
+		code = keel_fail_run(err, KEEL_NOT_FOUND, parent, run->thread_id, "parent_run_id: there is no run %.*s",
+							 (int)parent.size, parent.data);
 	if (code == KEEL_OK && core.cancel_requested)
-		code = keel_fail_run(err, KEEL_CONFLICT, parent, "the parent, run %.*s, was %s: it has no more children",
-							 (int)parent.size, parent.data,
+		code = keel_fail_run(err, KEEL_CONFLICT, parent, run->thread_id,
+							 "the parent, run %.*s, was %s: it has no more children", (int)parent.size, parent.data,
 							 core.status == KEEL_RUN_INTERRUPTED ? "cancelled" : "asked to stop");
 	keel_arena_free(&arena);
 	return code;
@@ -76,15 +76,7 @@ enum keel_code keel_children_next(struct keel_store *store, struct keel_text par
 	struct keel_statement *select;
 	KEEL_ASSERT(parent.data && store->sql->driver->in_transaction(store->sql));
 	enum keel_code code = keel_query(store, text, &select, err, keel_value_text(parent));
-	if (code != KEEL_OK)
-		return code;
-	code = keel_step(select, found, err);
-	if (code == KEEL_OK && *found) {
-		*seq = keel_column_int(select, 0);
-		code = keel_column_copy(select, 1, run_id, KEEL_ID_MAX + 1, err);
-	}
-	keel_reset(select);
-	return code;
+	return code == KEEL_OK ? keel_run_first(select, seq, run_id, found, err) : code;
 }
 
 enum keel_code keel_children_done(struct keel_store *store, struct keel_text parent, int64_t seq,

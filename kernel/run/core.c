@@ -53,8 +53,8 @@
 	X(DEPENDED, "depended")                                                                                           \
 	X(PAUSES, "CASE WHEN status < 1 THEN EXISTS (SELECT 1 FROM limits WHERE " KEEL_LIMIT_PAUSED ") END")              \
 	X(LINES, "CASE WHEN EXISTS (SELECT 1 FROM lines WHERE line > 0) THEN CASE WHEN EXISTS (SELECT 1 FROM lines"       \
-			 " WHERE parked_name = 'thread:' || r.thread_id AND " KEEL_LINE_PARKED ") OR EXISTS (SELECT 1 FROM lines" \
-			 " WHERE parked_name = 'run:' || ?1 AND " KEEL_LINE_PARKED ") THEN 2 ELSE 1 END END")
+			 " WHERE parked_name IN ('thread:' || r.thread_id, 'run:' || ?1) AND " KEEL_LINE_PARKED ") THEN 2 ELSE 1" \
+			 " END END")
 enum core_column {
 #define CORE_NUMBER(NAME, sql) CORE_##NAME,
 	CORE_COLUMNS(CORE_NUMBER) CORE_LIVE_COLUMNS(CORE_NUMBER)
@@ -246,6 +246,18 @@ enum keel_code keel_run_read_id(struct keel_statement *select, int column, struc
 	if (!keel_column_read(select, column, run_id))
 		return keel_fail_memory(err);
 	return keel_check_stored_id(*run_id, "run_id", err);
+}
+
+enum keel_code keel_run_first(struct keel_statement *select, int64_t *seq, char run_id[KEEL_ID_MAX + 1], bool *found,
+							  struct keel_error *err)
+{
+	enum keel_code code = keel_step(select, found, err);
+	if (code == KEEL_OK && *found) {
+		*seq = keel_column_int(select, 0);
+		code = keel_column_copy(select, 1, run_id, KEEL_ID_MAX + 1, err);
+	}
+	keel_reset(select);
+	return code;
 }
 
 /* --- What a row comes to ------------------------------------------------------------------------------------------ */

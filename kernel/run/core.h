@@ -34,7 +34,7 @@ struct keel_run_core {
 	bool waited_for;   /* one is parked at it or at its thread */
 	bool pauses;       /* something is paused, whatever it is */
 	bool blocked;      /* it is pending and waits for other runs */
-	bool depended;     /* others wait for it */
+	bool depended;     /* others wait for it, or have */
 	bool is_family;    /* it was read with what is asked of its children */
 	bool has_children; /* there are some to be stopped with it; only with is_family */
 	int64_t created_at;
@@ -87,6 +87,10 @@ enum keel_code keel_run_write_begin(struct keel_store *store, struct keel_text r
 /* The id of a run in a column, borrowed from the statement. KEEL_STORE_CORRUPT: it is none. */
 enum keel_code keel_run_read_id(struct keel_statement *select, int column, struct keel_text *run_id,
 								struct keel_error *err);
+
+/* The first row of a bound query, a place and a run's id ("": the run is not there); resets the query. */
+enum keel_code keel_run_first(struct keel_statement *select, int64_t *seq, char run_id[KEEL_ID_MAX + 1], bool *found,
+							  struct keel_error *err);
 
 /* What becomes of a run when a record is written into its row; without a row (core->found false), what it begins as.
  * Texts are borrowed from both. */

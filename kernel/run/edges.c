@@ -43,13 +43,5 @@ enum keel_code keel_edges_next(struct keel_store *store, const struct keel_run_c
 							   " WHERE dependent = ?1 AND source > ?2 AND " KEEL_EDGE_HOLDS " ORDER BY source LIMIT 1";
 	struct keel_statement *select;
 	enum keel_code code = keel_query(store, text, &select, err, keel_value_int(core->seq), keel_value_int(*source));
-	if (code != KEEL_OK)
-		return code;
-	code = keel_step(select, found, err);
-	if (code == KEEL_OK && *found) {
-		*source = keel_column_int(select, 0);
-		code = keel_column_copy(select, 1, run_id, KEEL_ID_MAX + 1, err);
-	}
-	keel_reset(select);
-	return code;
+	return code == KEEL_OK ? keel_run_first(select, source, run_id, found, err) : code;
 }

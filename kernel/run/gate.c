@@ -60,19 +60,12 @@ static struct keel_gate_state *note(struct finding *found, enum keel_gate gate)
 	return state;
 }
 
-/* The first row of a query, as a text and a number. *row is false when there is none. */
+/* The first row of a query, a place and the id of who is in the way there. *row is false when there is none. */
 static enum keel_code first_row(struct keel_statement *select, char text[KEEL_ID_MAX + 1], int64_t *number, bool *row,
 								struct keel_error *err)
 {
-	enum keel_code code = keel_step(select, row, err);
-	if (code == KEEL_OK && *row) {
-		code = keel_column_copy(select, 0, text, KEEL_ID_MAX + 1, err);
-		if (code == KEEL_OK)
-			code = keel_check_stored_id(keel_text_of(text), "run_id", err);
-		*number = keel_column_int(select, 1);
-	}
-	keel_reset(select);
-	return code;
+	enum keel_code code = keel_run_first(select, number, text, row, err);
+	return code == KEEL_OK && *row ? keel_check_stored_id(keel_text_of(text), "run_id", err) : code;
 }
 
 static enum keel_code check_dependencies(struct finding *found, struct keel_error *err)
@@ -108,7 +101,7 @@ static enum keel_code check_dependencies(struct finding *found, struct keel_erro
 #define UNLIMITED "seq NOT IN (SELECT seq FROM runs WHERE seq = live.seq AND (slots IS NOT NULL OR rates IS NOT NULL))"
 
 #define FIRST_AHEAD(heads)                                                                                             \
-	"SELECT run_id, seq FROM runs WHERE seq = (SELECT seq FROM (" heads ") AS heads WHERE " AHEAD " ORDER BY priority" \
+	"SELECT seq, run_id FROM runs WHERE seq = (SELECT seq FROM (" heads ") AS heads WHERE " AHEAD " ORDER BY priority" \
 	" DESC, seq LIMIT 1)"
 
 /* Ahead of everybody is what waits for its thread alone. */
@@ -122,7 +115,7 @@ static const char any_ahead[] =
 
 /* Ahead of a run that wants slots or rates is what wants the same, ?5 and ?6; among the first so many. */
 static const char alike_ahead[] =
-	"SELECT run_id, seq FROM runs WHERE seq = (SELECT r.seq FROM (SELECT seq, priority FROM (SELECT seq, priority FROM"
+	"SELECT seq, run_id FROM runs WHERE seq = (SELECT r.seq FROM (SELECT seq, priority FROM (SELECT seq, priority FROM"
 	" live WHERE thread_id = ?1 AND status = -4 AND " DUE
 	" ORDER BY priority DESC, seq LIMIT 64) AS limited" BECOME_DUE("-1", "1 = 1") BECOME_DUE(
 		"-2", "1 = 1") ") AS heads JOIN runs AS r ON r.seq = heads.seq WHERE"
@@ -171,7 +164,7 @@ static enum keel_code check_room(struct finding *found, struct keel_error *err)
 {
 	static const char count[] =
 		"SELECT count(*) FROM (SELECT 1 FROM live WHERE thread_id = ?1 AND status > 0 LIMIT ?2) AS counted";
-	static const char oldest[] = "SELECT run_id, seq FROM runs WHERE seq = (SELECT seq FROM live WHERE thread_id = ?1"
+	static const char oldest[] = "SELECT seq, run_id FROM runs WHERE seq = (SELECT seq FROM live WHERE thread_id = ?1"
 								 " AND status > 0 ORDER BY +seq LIMIT 1)";
 	const struct keel_run_core *core = found->core;
 	struct keel_statement *select;
@@ -195,7 +188,7 @@ static enum keel_code check_room(struct finding *found, struct keel_error *err)
 static enum keel_code name_holder(struct keel_store *store, struct keel_text name, char run_id[KEEL_ID_MAX + 1],
 								  struct keel_error *err)
 {
-	static const char text[] = "SELECT run_id, seq FROM runs WHERE seq = (SELECT seq FROM holds WHERE name = ?1 AND"
+	static const char text[] = "SELECT seq, run_id FROM runs WHERE seq = (SELECT seq FROM holds WHERE name = ?1 AND"
 							   " state = 1 ORDER BY max, seq LIMIT 1)";
 	struct keel_statement *select;
 	int64_t seq;

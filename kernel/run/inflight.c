@@ -156,15 +156,11 @@ static enum keel_code check(const struct keel_inflight_query *query, struct keel
 {
 	bool of_a_thread = (query->holding && !query->slot.data) || query->finalizing,
 		 at_large = query->overdue || query->held_up;
+	const struct keel_id_field ids[] = {
+		{query->thread_id, "thread_id"}, {query->slot, "slot"}, {query->after, "after"}, {query->batch_id, "batch_id"}};
 	enum keel_code code = keel_check_limit(query->limit, KEEL_LIST_MAX, err);
-	if (code == KEEL_OK && query->thread_id.data)
-		code = keel_check_id(query->thread_id, "thread_id", err);
-	if (code == KEEL_OK && query->slot.data)
-		code = keel_check_id(query->slot, "slot", err);
-	if (code == KEEL_OK && query->after.data)
-		code = keel_check_id(query->after, "after", err);
-	if (code == KEEL_OK && query->batch_id.data)
-		code = keel_check_id(query->batch_id, "batch_id", err);
+	if (code == KEEL_OK)
+		code = keel_check_ids(ids, sizeof ids / sizeof ids[0], err);
 	if (code == KEEL_OK && query->batch_id.data &&
 		(query->thread_id.data || query->session_id || query->holding || query->finalizing || at_large))
 		code = keel_fail_field(err, "batch_id", "batch_id goes with before, after, limit and brief alone");

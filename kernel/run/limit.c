@@ -135,7 +135,7 @@ static enum keel_code change_limit(struct keel_store *store, struct keel_text na
 	if (change->gives_reason)
 		after.reason = change->reason;
 	if (code == KEEL_OK && after.per_us >= 0 && after.max < 0)
-		code = keel_fail_field(err, "max", "max must be given, too, for what has a per: so many starts in so long");
+		code = keel_fail_field(err, "max", "max must be given with per: so many starts in so long");
 	*changed = code == KEEL_OK && differ(&before, &after);
 	if (*changed)
 		code = write_limit(store, &after, err);

@@ -496,15 +496,7 @@ static enum keel_code next_to_set_apart(struct keel_store *store, struct keel_te
 		"')) ORDER BY c.line, c.priority DESC, c.seq LIMIT 1";
 	struct keel_statement *select;
 	enum keel_code code = keel_query(store, text, &select, err, keel_value_text(thread_id), keel_value_int(*line));
-	if (code != KEEL_OK)
-		return code;
-	code = keel_step(select, found, err);
-	if (code == KEEL_OK && *found) {
-		*line = keel_column_int(select, 0);
-		code = keel_column_copy(select, 1, run_id, KEEL_ID_MAX + 1, err);
-	}
-	keel_reset(select);
-	return code;
+	return code == KEEL_OK ? keel_run_first(select, line, run_id, found, err) : code;
 }
 
 /* Moves runs of a thread from a line to the one that `core`, the first of them, has when it is set apart. */

@@ -179,7 +179,7 @@ static enum keel_code follow_sources(struct keel_store *store, struct keel_run *
 	enum keel_code code = keel_run_add_edges(store, run, &failed, source, err);
 	if (code != KEEL_OK || !failed)
 		return code;
-	code = keel_run_fail_dependent(store, run->run_id, source, &delta, err);
+	code = keel_run_fail_dependent(store, run->run_id, true, source, &delta, err);
 	if (code != KEEL_OK)
 		return code;
 	KEEL_RUN_SET(run, STATUS, status, KEEL_RUN_ERROR);

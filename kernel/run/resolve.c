@@ -80,7 +80,7 @@ static enum keel_code next_edge(struct keel_store *store, const struct source *s
 	return code;
 }
 
-/* Why a run has failed; as long as the next one has not. */
+/* Why a run has failed: the delta that says so is read until the next one fails. */
 struct reason {
 	struct keel_kept kept;
 	char text[KEEL_ID_MAX + 64];
@@ -92,8 +92,8 @@ static void release_reason(struct keel_kept *kept)
 	(void)kept;
 }
 
-enum keel_code keel_run_fail_dependent(struct keel_store *store, struct keel_text run_id, const char *source,
-									   struct keel_run *delta, struct keel_error *err)
+enum keel_code keel_run_fail_dependent(struct keel_store *store, struct keel_text run_id, bool is_new,
+									   const char *source, struct keel_run *delta, struct keel_error *err)
 {
 	struct keel_arena *arena = NULL;
 	struct keel_run_core core;
@@ -108,7 +108,7 @@ enum keel_code keel_run_fail_dependent(struct keel_store *store, struct keel_tex
 	enum keel_code code = keel_run_read_core(store, run_id, &arena, &core, err);
 	if (code == KEEL_OK && core.found && core.status == KEEL_RUN_PENDING)
 		code = keel_run_apply(store, run_id, &core, delta, NULL, (struct keel_text){NULL, 0}, NULL, err);
-	if (code == KEEL_OK && core.found)
+	if (code == KEEL_OK && core.found && !is_new)
 		code = keel_changed_add(store, run_id, &core, err);
 	keel_arena_free(&arena);
 	return code;
@@ -172,7 +172,7 @@ static enum keel_code work_off_edges(struct keel_store *store, const struct sour
 		KEEL_ASSERT(fails || source->settled);
 		code = drop_edge(store, source, &edge, err); /* the next one is another, whatever there is of the dependent */
 		if (code == KEEL_OK && fails)
-			code = keel_run_fail_dependent(store, keel_text_of(edge.run_id), source->run_id, &delta, err);
+			code = keel_run_fail_dependent(store, keel_text_of(edge.run_id), false, source->run_id, &delta, err);
 		else if (code == KEEL_OK)
 			code = free_dependent(store, &edge, err);
 	}
@@ -313,8 +313,9 @@ static enum keel_code add_batch(struct adding *adding, const struct keel_source 
 		"INSERT INTO edges (source, dependent, wanted, batch_id) SELECT b.seq, ?2, ?3, ?1 FROM batches AS b JOIN runs"
 		" AS r ON r.seq = b.seq JOIN live AS l ON l.thread_id = r.thread_id AND l.seq = r.seq WHERE b.batch_id = ?1"
 		" AND b.dispatch = 0 AND b.seq <> ?2 ORDER BY b.seq LIMIT ?4 ON CONFLICT DO NOTHING";
-	static const char mark[] = "UPDATE live SET depended = 1 WHERE (thread_id, seq) IN (SELECT r.thread_id, r.seq FROM"
-							   " edges AS e JOIN runs AS r ON r.seq = e.source WHERE e.dependent = ?1)";
+	static const char mark[] = "UPDATE live SET depended = 1 WHERE coalesce(depended, 0) = 0 AND (thread_id, seq) IN"
+							   " (SELECT r.thread_id, r.seq FROM edges AS e JOIN runs AS r ON r.seq = e.source"
+							   " WHERE e.dependent = ?1)";
 	const struct keel_value batch = keel_value_text(source->id), seq = keel_value_int(adding->seq);
 	struct keel_statement *select;
 	char id[KEEL_ID_MAX + 1];

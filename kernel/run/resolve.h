@@ -10,10 +10,10 @@
 enum keel_code keel_run_add_edges(struct keel_store *store, const struct keel_run *run, bool *failed,
 								  char source[KEEL_ID_MAX + 1], struct keel_error *err);
 
-/* Ends a run for what has become of a source, in the open transaction. What *delta then says of it is good until the
- * next one is ended so. */
-enum keel_code keel_run_fail_dependent(struct keel_store *store, struct keel_text run_id, const char *source,
-									   struct keel_run *delta, struct keel_error *err);
+/* Ends a run for what has become of a source, in the open transaction; `is_new`: the operation is about it. What *delta
+ * then says of it is good until the next one is ended so. */
+enum keel_code keel_run_fail_dependent(struct keel_store *store, struct keel_text run_id, bool is_new,
+									   const char *source, struct keel_run *delta, struct keel_error *err);
 
 /* Works off what waits for runs that have ended or settled, in the open transaction: at most so much of it that others
  * need not wait long. *more: there is something left; keel_run_resolve_rest does that in transactions of its own,

@@ -4,17 +4,16 @@
 #include <string.h>
 
 #include "base/assert.h"
-#include "base/buffer.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "run/line.h"
 #include "run/rows.h"
 
-/* In the order of insertion. What the filters leave out is passed over one by one. ?3 are statuses, between commas. */
+/* In the order of insertion. What the filters leave out is passed over one by one. ?3 are statuses, a bit each. */
 #define PASSES                                                                                         \
 	" AND coalesce(r.operation_kind, 'run') = 'run'"                                                   \
-	" AND ?3 LIKE '%,' || CAST(coalesce(l.status, o.status, 0) AS TEXT) || ',%'"                       \
+	" AND coalesce(l.status, o.status, 0) > 1 AND (?3 >> coalesce(l.status, o.status, 0)) & 1 = 1"     \
 	" AND (r.user_id = ?4 OR ?4 IS NULL) AND (coalesce(r.handler, '" KEEL_HANDLER_DEFAULT "') = ?5 OR" \
 	" ?5 IS NULL) AND (r.created_at <= ?6 OR ?6 IS NULL)"                                              \
 	" AND NOT EXISTS (SELECT 1 FROM retries AS t WHERE t.retry_of = r.run_id)"
@@ -25,31 +24,23 @@ static const char of_batch[] =
 	KEEL_RUN_SELECT "JOIN batches AS b ON b.seq = r.seq WHERE b.batch_id = ?7 AND b.dispatch = 0 AND b.seq > ?1" PASSES
 					" ORDER BY b.seq LIMIT ?2";
 
+/* The statuses of runs that have ended, a bit each. */
+enum { FINAL = 1 << KEEL_RUN_SUCCESS | 1 << KEEL_RUN_ERROR | 1 << KEEL_RUN_TIMEOUT | 1 << KEEL_RUN_INTERRUPTED };
+
 static enum keel_code check(const struct keel_retriable_query *query, struct keel_error *err)
 {
-	const struct {
-		struct keel_text id;
-		const char *field;
-	} ids[] = {{query->thread_id, "thread_id"},
-			   {query->user_id, "user_id"},
-			   {query->batch_id, "batch_id"},
-			   {query->handler, "handler"}};
+	const struct keel_id_field ids[] = {{query->thread_id, "thread_id"},
+										{query->user_id, "user_id"},
+										{query->batch_id, "batch_id"},
+										{query->handler, "handler"}};
 	enum keel_code code = keel_check_limit(query->limit, KEEL_LIST_MAX, err);
-	for (size_t i = 0; code == KEEL_OK && i < sizeof ids / sizeof ids[0]; i++)
-		if (ids[i].id.data)
-			code = keel_check_id(ids[i].id, ids[i].field, err);
+	if (code == KEEL_OK)
+		code = keel_check_ids(ids, sizeof ids / sizeof ids[0], err);
+	if (code == KEEL_OK && !(query->statuses & FINAL))
+		code = keel_fail_field(err, "statuses", "statuses must have one at least that is final");
 	if (code == KEEL_OK && query->batch_id.data && query->thread_id.data)
 		code = keel_fail_field(err, "batch_id", "batch_id does not go with a thread_id");
 	return code;
-}
-
-/* The statuses that are asked for, as the statements compare them. */
-static void put_statuses(struct keel_buffer *out, unsigned statuses)
-{
-	keel_buffer_put(out, ",");
-	for (int status = KEEL_RUN_SUCCESS; status < KEEL_RUN_STATUS_COUNT; status++)
-		if (statuses >> status & 1)
-			keel_buffer_format(out, "%d,", status);
 }
 
 enum keel_code keel_run_list_retriable(struct keel_store *store, const struct keel_retriable_query *query,
@@ -57,7 +48,6 @@ enum keel_code keel_run_list_retriable(struct keel_store *store, const struct ke
 {
 	const char *text = query->batch_id.data ? of_batch : query->thread_id.data ? of_thread : of_store;
 	struct keel_statement *select;
-	struct keel_buffer statuses = {0};
 	int64_t after = 0;
 	list->count = 0;
 	enum keel_code code = check(query, err);
@@ -65,13 +55,10 @@ enum keel_code keel_run_list_retriable(struct keel_store *store, const struct ke
 		code = keel_store_check(store, err);
 	if (code == KEEL_OK && query->after.data)
 		code = keel_run_place(store, query->after, &after, err);
-	put_statuses(&statuses, query->statuses);
-	if (code == KEEL_OK && statuses.failed)
-		code = keel_fail_memory(err);
 	const struct keel_value values[] = {
 		keel_value_int(after),
 		keel_value_int(query->limit),
-		keel_value_text(keel_buffer_text(&statuses)),
+		keel_value_int(query->statuses),
 		keel_value_text(query->user_id),
 		keel_value_text(query->handler),
 		query->bounded ? keel_value_int(query->before) : keel_value_null(),
@@ -82,7 +69,6 @@ enum keel_code keel_run_list_retriable(struct keel_store *store, const struct ke
 	if (code == KEEL_OK)
 		code = keel_run_read_fields(store, select, keel_run_set_without(keel_run_set_all(), KEEL_RUN_DOCUMENTS), list,
 									err);
-	keel_buffer_free(&statuses);
 	KEEL_ASSERT(code != KEEL_OK || list->count <= (size_t)query->limit);
 	return code;
 }

@@ -117,15 +117,3 @@ enum keel_code keel_starts_forget(struct keel_store *store, struct keel_text nam
 	enum keel_code code = sweep(store, name, most, err);
 	return code == KEEL_OK ? keel_execute(store, unused, err, keel_value_text(name)) : code;
 }
-
-enum keel_code keel_starts_prune(struct keel_store *store, int64_t before, int64_t most, int64_t *count,
-								 struct keel_error *err)
-{
-	static const char old[] = "DELETE FROM starts WHERE id IN (SELECT s.id FROM starts AS s WHERE s.at < ?1 AND s.at "
-							  "<= ?2 - coalesce(" LONGEST("s.name") ", ?2) ORDER BY s.at, s.id LIMIT ?3)";
-	KEEL_ASSERT(store->sql->driver->in_transaction(store->sql));
-	enum keel_code code = keel_execute(store, old, err, keel_value_int(before), keel_value_int(keel_store_now(store)),
-									   keel_value_int(most));
-	*count = 0;
-	return code == KEEL_OK ? store->sql->driver->changes(store->sql, count, err) : code;
-}

@@ -36,8 +36,4 @@ enum keel_code keel_starts_left(struct keel_store *store, struct keel_text after
 enum keel_code keel_starts_forget(struct keel_store *store, struct keel_text name, int64_t most,
 								  struct keel_error *err);
 
-/* Forgets starts from before a time that are out of every window of their names, the oldest first; at most `most`. */
-enum keel_code keel_starts_prune(struct keel_store *store, int64_t before, int64_t most, int64_t *count,
-								 struct keel_error *err);
-
 #endif

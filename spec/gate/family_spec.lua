@@ -69,9 +69,9 @@ support.each_store(function(open, backend)
       local last = store:event_high_water()
       for _, method in ipairs { "create", "create_or_reject" } do
         local err = support.refused("conflict", manager[method](manager, "t", { parent_run_id = top.run_id }))
-        assert.equal(top.run_id, err.run_id)
+        assert.same({ top.run_id, "t" }, { err.run_id, err.thread_id })
         err = support.refused("not_found", manager[method](manager, "t", { parent_run_id = support.unknown_id() }))
-        assert.equal(support.unknown_id(), err.run_id)
+        assert.same({ support.unknown_id(), "t" }, { err.run_id, err.thread_id })
         support.invalid("parent_run_id", manager[method](manager, "t", { parent_run_id = "" }))
         support.raises("parent_run_id", function() manager[method](manager, "t", { parent_run_id = 1 }) end)
       end
