@@ -100,6 +100,9 @@ void keel_lua_give_back(lua_State *L, int index, const char *metatable);
 
 /* --- value.c ----------------------------------------------------------------------------------------------------- */
 
+/* Takes the first line off a text; data NULL: there is none. */
+struct keel_text keel_lua_take_line(struct keel_text *text);
+
 /* Raises, naming the argument, unless it has the type. [-0, +0, e] */
 void keel_lua_check_type(lua_State *L, int argument, const char *name, int type);
 
@@ -358,9 +361,6 @@ void keel_lua_run_open(lua_State *L);
 
 /* Pushes a record: a field that is null, or a damaged document, is left out. [-0, +1, m] */
 void keel_lua_push_record(lua_State *L, struct keel_run *run);
-
-/* Takes the first line off a text; data NULL: there is none. */
-struct keel_text keel_lua_take_line(struct keel_text *text);
 
 /* Pushes ids, one a line, as a list. [-0, +1, m] */
 void keel_lua_push_ids(lua_State *L, struct keel_text ids);

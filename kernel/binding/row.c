@@ -1,8 +1,6 @@
 /* row.c - runs as Lua tables, alone and in lists. Uses: field, json, reuse. */
 #include "binding.h"
 
-#include <string.h>
-
 static const char LIST[] = "keel.runs";
 
 static int list_gc(lua_State *L)
@@ -22,19 +20,6 @@ void keel_lua_drop_runs(lua_State *L, int index, struct keel_runs *list)
 	if (list->count > 16)
 		keel_runs_clear(list);
 	keel_lua_give_back(L, index, LIST);
-}
-
-struct keel_text keel_lua_take_line(struct keel_text *text)
-{
-	struct keel_text line = *text;
-	if (!text->size)
-		return (struct keel_text){NULL, 0};
-	const char *over = memchr(line.data, '\n', line.size);
-	if (over)
-		line.size = (size_t)(over - line.data);
-	size_t taken = line.size + (over ? 1 : 0);
-	*text = (struct keel_text){text->data + taken, text->size - taken};
-	return line;
 }
 
 void keel_lua_push_ids(lua_State *L, struct keel_text ids)

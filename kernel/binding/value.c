@@ -179,3 +179,16 @@ struct keel_text keel_lua_option_text(lua_State *L, int argument, const char *na
 	lua_pop(L, 1); /* the table keeps it */
 	return text;
 }
+
+struct keel_text keel_lua_take_line(struct keel_text *text)
+{
+	struct keel_text line = *text;
+	if (!text->size)
+		return (struct keel_text){NULL, 0};
+	const char *over = memchr(line.data, '\n', line.size);
+	if (over)
+		line.size = (size_t)(over - line.data);
+	size_t taken = line.size + (over ? 1 : 0);
+	*text = (struct keel_text){text->data + taken, text->size - taken};
+	return line;
+}

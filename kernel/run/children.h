@@ -13,7 +13,7 @@
 enum keel_code keel_children_check(struct keel_store *store, const struct keel_run *run, struct keel_error *err);
 
 /* A run has changed; `before` NULL: it is new; `after` NULL: it was deleted. Keeps its own row, and notes that its
- * children are to be stopped, if it has any (which keel_run_read_family looks for) and was asked to stop, or stopped. */
+ * children are to be stopped, if it has any (keel_run_read_family looks for them) and was asked to stop, or stopped. */
 enum keel_code keel_children_change(struct keel_store *store, struct keel_text run_id,
 									const struct keel_run_core *before, const struct keel_run_core *after,
 									struct keel_error *err);

@@ -55,10 +55,10 @@ support.each_store(function(open)
         assert.equal("started", manager:try_start(run.run_id))
         assert.is_true(store:delete(run.run_id))
         change()
-        assert.is_true(manager:update_run_completion(run.run_id,
-          { status = "error", error = "boom", error_code = "E", total_tokens = 42, result = 7 }))
+        local outcome = { status = "error", error = "boom", error_code = "E", total_tokens = 42, result = 7 }
+        assert.is_true(manager:update_run_completion(run.run_id, outcome))
         local row = assert(store:get(run.run_id))
-        for name, value in pairs { status = "error", error = "boom", error_code = "E", total_tokens = 42, result = 7 } do
+        for name, value in pairs(outcome) do
           assert.same({ value, value }, { row[name], run[name] }, name)
         end
         assert.is_truthy(row.ended_at)

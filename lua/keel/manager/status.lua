@@ -121,7 +121,8 @@ function Status:_complete(run_id, fields)
   if found ~= false then return found, err end
   local record = self.live:get(run_id)
   if not record then return false end
-  local row, ends, made = Writer.row_of(record), LiveRuns.is_final(fields.status), nil
+  local row, ends = Writer.row_of(record), LiveRuns.is_final(fields.status)
+  local made
   if ends then -- at once: one that goes on needs a parent that does, and places
     row.ended_at = self.client:now()
     for _, name in ipairs(outcome) do row[name] = fields[name] end
