@@ -92,6 +92,10 @@ struct keel_catch_up {
 KEEL_API enum keel_code keel_store_catch_up(struct keel_store *store, struct keel_catch_up *place,
 											struct keel_error *err);
 
+/* Whether a transaction of this handle has left dependents or children of runs, which were more than it takes, and the
+ * handle has not seen since that they were worked off: then a call of catch_up is worth it. Cannot fail. */
+KEEL_API bool keel_store_is_behind(const struct keel_store *store);
+
 struct keel_stats {
 	int64_t bytes;        /* of the database, what it may still grow into included; the write-ahead log not */
 	int64_t unused_bytes; /* of these, what keel_store_compact would give back */

@@ -36,6 +36,14 @@ static int op_catch_up(lua_State *L, struct keel_store *store, struct keel_error
 	return 1;
 }
 
+/* is_behind(): whether a transaction of this handle has left something that catch_up works off. */
+static int op_is_behind(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	(void)err;
+	lua_pushboolean(L, keel_store_is_behind(store));
+	return 1;
+}
+
 /* copy(path, { anyway }): copies the store as it is now into a file or onto a server, as a store of its own. Returns
  * true. Fails with conflict (runs are in flight, unless anyway), invalid_request (path), and busy in a transaction. */
 static int op_copy(lua_State *L, struct keel_store *store, struct keel_error *err)
@@ -251,9 +259,15 @@ static int op_verify(lua_State *L, struct keel_store *store, struct keel_error *
 }
 
 const struct keel_lua_method keel_lua_housekeeping_methods[] = {
-	{"backup", op_backup, KEEL_LUA_READS},         {"copy", op_copy, KEEL_LUA_READS},
-	{"catch_up", op_catch_up, KEEL_LUA_READS},     {"compact", op_compact, KEEL_LUA_READS},
-	{"write_back", op_write_back, KEEL_LUA_READS}, {"prune_step", op_prune_step, KEEL_LUA_WRITES},
-	{"stats", op_stats, KEEL_LUA_READS},           {"server", op_server, KEEL_LUA_READS},
-	{"verify", op_verify, KEEL_LUA_READS},         KEEL_LUA_METHODS_END,
+	{"backup", op_backup, KEEL_LUA_READS},
+	{"copy", op_copy, KEEL_LUA_READS},
+	{"catch_up", op_catch_up, KEEL_LUA_READS},
+	{"is_behind", op_is_behind, KEEL_LUA_READS},
+	{"compact", op_compact, KEEL_LUA_READS},
+	{"write_back", op_write_back, KEEL_LUA_READS},
+	{"prune_step", op_prune_step, KEEL_LUA_WRITES},
+	{"stats", op_stats, KEEL_LUA_READS},
+	{"server", op_server, KEEL_LUA_READS},
+	{"verify", op_verify, KEEL_LUA_READS},
+	KEEL_LUA_METHODS_END,
 };

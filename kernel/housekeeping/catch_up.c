@@ -67,6 +67,11 @@ static enum keel_code forget(struct keel_store *store, const struct keel_starts_
 	return keel_write_end(store, code, true, err);
 }
 
+bool keel_store_is_behind(const struct keel_store *store)
+{
+	return store->behind;
+}
+
 enum keel_code keel_store_catch_up(struct keel_store *store, struct keel_catch_up *place, struct keel_error *err)
 {
 	struct keel_starts_left *list = keel_new(KEEL_STARTS_NAMES * sizeof *list);

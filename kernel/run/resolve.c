@@ -227,6 +227,8 @@ enum keel_code keel_run_resolve(struct keel_store *store, bool *more, struct kee
 		if (code == KEEL_OK && *more)
 			code = work_off(store, &source, &count, err);
 	}
+	if (code == KEEL_OK)
+		store->behind = *more;
 	return code;
 }
 
@@ -235,7 +237,11 @@ enum keel_code keel_run_has_rest(struct keel_store *store, bool *has, struct kee
 	struct keel_statement *select;
 	int64_t one;
 	enum keel_code code = keel_store_prepare(store, "SELECT 1 FROM resolving LIMIT 1", &select, err);
-	return code == KEEL_OK ? keel_first_number(store, select, has, &one, err) : code;
+	if (code == KEEL_OK)
+		code = keel_first_number(store, select, has, &one, err);
+	if (code == KEEL_OK)
+		store->behind = *has;
+	return code;
 }
 
 enum keel_code keel_run_resolve_rest(struct keel_store *store, struct keel_error *err)

@@ -47,6 +47,7 @@ struct keel_store {
 	bool open;               /* a transaction of the caller's is open */
 	bool wants_all;          /* one in a scope did not reach far enough: the next has the whole store */
 	bool reached_far;        /* the last change of a run concerned runs of other threads */
+	bool behind;             /* there was something left to resolve when this was seen last (run/resolve.h) */
 	bool claims_in_vain;     /* the last claim found nothing */
 	int64_t claims_look_us;  /* the time of the look of the claim that is being asked for */
 	enum keel_code broken;   /* why it can only roll back; KEEL_OK while it can commit */

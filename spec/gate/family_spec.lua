@@ -201,11 +201,23 @@ support.each_store(function(open, backend)
         assert.same({}, store:list_inflight {})
       end)
 
+      it("FAMILY-3: of a larger family is cancelled when a strategy cancels its parent, by the same call", function()
+        assert(store:put("top", { thread_id = "top", claimable = true }))
+        assert(store:transaction(function(tx)
+          for i = 1, 1500 do assert(tx:put("c" .. i, { thread_id = "t", claimable = true, parent_run_id = "top" })) end
+        end))
+        local new = assert(manager:create_or_reject("top", { strategy = "interrupt" })).run_id
+        assert.same({ new }, support.pluck(store:list_inflight {}, "run_id"))
+        assert.same({ "interrupted", "interrupted" }, { status "top", status "c1500" })
+        assert.is_false(store:is_behind())
+      end)
+
       it("FAMILY-3: whose parent's killer died in between is cancelled by the next tick", function()
         family(1500, function() return 1 end)
         assert(store:transaction(function(tx) assert(tx:request_cancel("r1", { action = "interrupt" })) end))
         assert.same({}, store:verify())
         assert.equal(499, #store:list_inflight { limit = 1000 })
+        assert.is_true(store:is_behind())
         support.refused("conflict", manager:create("t", { parent_run_id = "r1" }))
         assert(manager:tick())
         assert.same({}, store:list_inflight {})

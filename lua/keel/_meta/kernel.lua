@@ -993,6 +993,11 @@ function Operations:backup(path) end
 ---@return keel.Error? err
 function Operations:catch_up(place) end
 
+--- Whether a transaction of this handle has left dependents or children of runs, which were more than it takes: then
+--- `catch_up` is worth a call.
+---@return boolean
+function Operations:is_behind() end
+
 --- Copies the store as it is now into another place: a file that is not there yet, or a schema on a server that is not
 --- there or is empty. It may be of another kind. The copy is a store of its own: another epoch, no sessions. Blocks the
 --- thread. `anyway` copies what is in flight, too: what somebody has there is an orphan in the copy.

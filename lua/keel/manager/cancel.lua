@@ -52,8 +52,6 @@ local function cancel_others(self, run_id, action)
   local verdict, err = cancel_stored(self, run_id, action)
   if not verdict then return nil, err end
   if verdict == "cancelled" or verdict == "taken_over" then self.writer:follow(run_id) end
-  -- The transaction may have left something of a large family. That it is cancelled holds: a tick goes on as well.
-  if self.client:has "catch_up" then self.client:call "catch_up" end
   return verdict ~= "unknown" and verdict ~= "not_cancellable", verdict
 end
 
@@ -155,7 +153,6 @@ function Cancelling:cancel_all(filter)
     err.done = count
     return nil, err
   end
-  if self.client:has "catch_up" then self.client:call "catch_up" end
   return count
 end
 

@@ -81,7 +81,8 @@ local function with_parent(client, row, kind)
   return parent and (" with its parent, run %s"):format(parent) or ""
 end
 
--- Of a run whose parent was cancelled before anybody has come to it: a family of more than a thousand.
+-- Of a run whose parent was cancelled before anybody has come to it: of a family of more than a thousand, whose killer
+-- has died, or used a transaction of its own.
 local function of_parent(client, row, answer)
   if not row.parent_run_id or row.cancel_action then return end
   local parent = client:call("get", row.parent_run_id)

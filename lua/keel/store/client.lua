@@ -200,6 +200,11 @@ local function again(self, keep, scope, fn, ...)
   return result, err
 end
 
+-- Works off what a transaction has left of a large family: what was done is done, and a tick goes on as well.
+local function catch_up(self)
+  if self:has "is_behind" and self.store:is_behind() then self:call "catch_up" end
+end
+
 -- A transaction is somebody's: who it is is asked before, as all calls are busy in it.
 local function transact_as(self, what, keep, scope, fn, ...)
   local _, problem = self:session_id()
@@ -208,8 +213,11 @@ local function transact_as(self, what, keep, scope, fn, ...)
   self._transacts = true
   local result, err = transact(self, keep, scope, fn, ...)
   self._transacts = false
-  if result ~= nil then return result, err end
-  return go_on(self, what, until_then, result, err, nil, again, self, keep, scope, fn, ...)
+  if result == nil then
+    result, err = go_on(self, what, until_then, result, err, nil, again, self, keep, scope, fn, ...)
+  end
+  if result ~= nil then catch_up(self) end
+  return result, err
 end
 
 --- Runs fn(tx, ...) in a transaction, the whole of it once or as often as the retry policy says. fn returns a result,
