@@ -143,7 +143,7 @@ static enum keel_code keep_starts(struct keel_store *store, const struct keel_co
 enum keel_code keel_run_count(struct keel_store *store, const struct keel_count_query *query, int64_t *count,
 							  struct keel_error *err)
 {
-	struct question question;
+	struct question question = {.from = 0};
 	struct keel_statement *select;
 	*count = 0;
 	enum keel_code code = choose(query, &question, err);
