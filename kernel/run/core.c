@@ -53,8 +53,8 @@
 	X(DEPENDED, "depended")                                                                                           \
 	X(PAUSES, "CASE WHEN status < 1 THEN EXISTS (SELECT 1 FROM limits WHERE " KEEL_LIMIT_PAUSED ") END")              \
 	X(LINES, "CASE WHEN EXISTS (SELECT 1 FROM lines WHERE line > 0) THEN CASE WHEN EXISTS (SELECT 1 FROM lines"       \
-			 " WHERE parked_name IN ('thread:' || r.thread_id, 'run:' || ?1) AND " KEEL_LINE_PARKED ") THEN 2 ELSE 1" \
-			 " END END")
+			 " WHERE parked_name = 'thread:' || r.thread_id AND " KEEL_LINE_PARKED ") OR EXISTS (SELECT 1 FROM lines" \
+			 " WHERE parked_name = 'run:' || ?1 AND " KEEL_LINE_PARKED ") THEN 2 ELSE 1 END END")
 enum core_column {
 #define CORE_NUMBER(NAME, sql) CORE_##NAME,
 	CORE_COLUMNS(CORE_NUMBER) CORE_LIVE_COLUMNS(CORE_NUMBER)

@@ -105,8 +105,6 @@ static enum keel_code choose(const struct keel_count_query *query, struct questi
 		{query->batch_id, "batch_id", of_batch, 0, 0},    {query->slot, "slot", of_slot, 0, 0},
 		{query->thread_id, "thread_id", of_thread, 0, 0}, {query->rate, "rate", of_rate, 0, 0}};
 	bool running = query->count == KEEL_COUNT_RUNNING, started = query->count == KEEL_COUNT_STARTED;
-	if ((unsigned)query->count > KEEL_COUNT_STARTED)
-		return keel_fail_field(err, "count", "count %d is unknown", (int)query->count);
 	*question = (struct question){keel_text_of(""), NULL, running ? all_running : of_all, 0, 0};
 	for (size_t i = 0; i < sizeof each / sizeof each[0]; i++) {
 		if (!each[i].id.data)
@@ -121,6 +119,8 @@ static enum keel_code choose(const struct keel_count_query *query, struct questi
 							   "starts are counted by rate and per, and nothing else is");
 	if (question->text == for_handler && keel_text_is(question->id, KEEL_HANDLER_DEFAULT))
 		question->text = for_default;
+	if ((unsigned)query->count > KEEL_COUNT_STARTED)
+		return keel_fail_field(err, "count", "count %d is unknown", (int)query->count);
 	bool is_live = question->text == of_thread || question->text == of_all || question->text == for_default;
 	question->from = running ? KEEL_RUN_RUNNING : is_live ? KEEL_LIVE_LIMITED : 0;
 	question->to = query->count == KEEL_COUNT_PENDING ? 0 : KEEL_RUN_RUNNING;

@@ -55,26 +55,37 @@ static void add_handler(struct telling *telling, struct keel_text handler)
 	to[handler.size] = '\0';
 }
 
-/* The handlers of lines that are to be looked at. */
-static enum keel_code add_lines(struct telling *telling, struct keel_error *err)
+/* The handlers of lines that are to be looked at, two at once: mostly there is one, and then nobody asks again. *more:
+ * there may be others. */
+static enum keel_code add_two(struct telling *telling, bool *more, struct keel_error *err)
 {
 	static const char text[] =
-		"SELECT handler FROM lines WHERE " KEEL_LINE_READY " AND handler > ?1 ORDER BY handler LIMIT 1";
-	enum keel_code code = KEEL_OK;
-	for (bool row = true; code == KEEL_OK && row && !telling->all;) {
-		const char *last = telling->handlers_count ? telling->handlers[telling->handlers_count - 1] : "";
-		struct keel_statement *select;
+		"SELECT l.handler, (SELECT n.handler FROM lines AS n WHERE n." KEEL_LINE_READY " AND n.handler > l.handler"
+		" ORDER BY n.handler LIMIT 1) FROM lines AS l WHERE l." KEEL_LINE_READY " AND l.handler > ?1"
+		" ORDER BY l.handler LIMIT 1";
+	const char *last = telling->handlers_count ? telling->handlers[telling->handlers_count - 1] : "";
+	struct keel_statement *select;
+	enum keel_code code = keel_query(telling->store, text, &select, err, keel_value_text(keel_text_of(last)));
+	if (code != KEEL_OK)
+		return code;
+	code = keel_step(select, more, err);
+	for (int i = 0; code == KEEL_OK && *more && i < 2; i++) {
 		struct keel_text handler;
-		code = keel_query(telling->store, text, &select, err, keel_value_text(keel_text_of(last)));
-		if (code != KEEL_OK)
-			return code;
-		code = keel_step(select, &row, err);
-		if (code == KEEL_OK && row && !keel_column_read(select, 0, &handler))
+		*more = !keel_column_null(select, i);
+		if (*more && !keel_column_read(select, i, &handler))
 			code = keel_fail_memory(err);
-		else if (code == KEEL_OK && row)
+		else if (*more)
 			add_handler(telling, handler);
-		keel_reset(select);
 	}
+	keel_reset(select);
+	return code;
+}
+
+static enum keel_code add_lines(struct telling *telling, struct keel_error *err)
+{
+	enum keel_code code = KEEL_OK;
+	for (bool more = true; code == KEEL_OK && more && !telling->all;)
+		code = add_two(telling, &more, err);
 	return code;
 }
 

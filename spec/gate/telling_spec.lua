@@ -90,6 +90,21 @@ support.each_store(function(open, backend)
       end)
     end
 
+    it("GATE-4: tells all when more than sixteen handlers have lines in which something can start", function()
+      for count = 16, 17 do
+        claim(put("a", { claimable = true, slots = slots "gpu" }))
+        for i = 1, count do
+          put("w" .. i, { claimable = true, handler = ("h%02d"):format(i), slots = slots "gpu" })
+          put("v" .. i, { claimable = true, handler = ("h%02d"):format(i), slots = slots "gpu" })
+        end
+        assert.is_nil(store:claim_next())
+        local ready = said_by_end("a").ready
+        assert.same(count == 16 and { 16 } or { nil, true }, { ready.handlers and #ready.handlers, ready.all })
+        for _, run_id in ipairs(support.pluck(assert(store:list_inflight()), "run_id")) do store:delete(run_id) end
+        assert(store:delete "a")
+      end
+    end)
+
     if backend ~= "postgres" then
       it("GATE-4: tells all when more than a thousand are after the run", function()
         put("a", {})
