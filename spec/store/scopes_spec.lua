@@ -3,9 +3,9 @@ local support = require "support"
 
 describe("A transaction about a thread, on a server,", function()
   if not os.getenv "KEEL_TEST_POSTGRES" then return pending "KEEL_TEST_POSTGRES names no server" end
-  local one, other
+  local uri, one, other
   before_each(function()
-    local uri = support.server_uri()
+    uri = support.server_uri()
     one, other = support.open(uri, { lock_timeout = 0.05 }), support.open(uri, { lock_timeout = 0.05 })
     assert(one:put("of_a", { thread_id = "a", session_id = one:session_id() }))
     assert(other:put("of_b", { thread_id = "b", session_id = other:session_id() }))
@@ -74,6 +74,27 @@ describe("A transaction about a thread, on a server,", function()
     assert(other:append_event { kind = "noted" }) -- and the one after that keeps to what it is about
     local third <close> = assert(one:begin { thread_id = "a" })
     assert(third and other:append_event { kind = "noted" })
+  end)
+
+  it("PG-5: lets sixteen on sixteen threads admit, start and end side by side", function()
+    local stores, open = {}, {}
+    for i = 1, 16 do
+      stores[i] = support.open(uri, { lock_timeout = 0 }) -- nobody waits for anybody
+      local runs = support.manager(stores[i])
+      local thread_id = "lane" .. i
+      open[i] = assert(stores[i]:begin { thread_id = thread_id })
+      assert(open[i]:put("first" .. i, { thread_id = thread_id, session_id = stores[i]:session_id() }))
+      assert(open[i]:update_status("first" .. i, "running"))
+      assert(open[i]:update_status("first" .. i, "success"))
+      if i > 1 then -- beside all that are open: the one before has its thread still
+        local run = assert(runs:create_or_reject("free" .. i))
+        assert.equal("started", runs:try_start(run.run_id))
+        assert(runs:update_run_completion(run.run_id, { status = "success" }))
+      end
+    end
+    for i = 16, 1, -1 do assert(open[i]:commit()) end
+    assert.equal(2 + 3 * 16 + 3 * 15, assert(one:event_high_water()))
+    assert.same({}, one:verify())
   end)
 
   it("leaves others what may be claimed elsewhere, the best first, and keeps its own from them", function()
