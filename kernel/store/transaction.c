@@ -54,13 +54,15 @@ enum { CONNECTIONS_TRIED = 3 }; /* in one write: a server that ends them as fast
 static enum keel_code begin_write(struct keel_store *store, const struct keel_sql_scope *scope,
 								  struct keel_statement *first, struct keel_error *err)
 {
+	static const struct keel_sql_scope nothing = {.kind = KEEL_SCOPE_NONE};
 	if (store->options.readonly)
 		return keel_fail(err, KEEL_STORE_READONLY, "%s: the store is open for reading only", keel_store_path(store));
 	forget_events(store);
 	for (int i = 0; i < CONNECTIONS_TRIED; i++) {
 		enum keel_code code = KEEL_OK;
 		if (!store->session) {
-			code = begin(store, NULL, NULL, err);
+			/* Who is new concerns nobody; who was there before goes on with what it owned on any thread. */
+			code = begin(store, store->lost ? NULL : &nothing, NULL, err);
 			if (code == KEEL_OK)
 				code = keel_session_make(store, err);
 		}

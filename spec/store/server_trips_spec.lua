@@ -246,7 +246,7 @@ operations["opening"] = {
 -- How often an operation waits for an answer: a change of a run is two, the question with its locks and the rest with
 -- the commit.
 local trips = { start = 2, finish = 2, cancel = 2, progress = 2, ["event append"] = 2, admit = 3, put = 3, delete = 3,
-  ["event read"] = 3, listing = 3, heartbeat = 1, claim = 9,
+  ["event read"] = 3, listing = 3, heartbeat = 1, claim = 8,
   ["claim again of nothing"] = 1 }
 
 describe("A server that ends the connection before the N-th message of an operation", function()
