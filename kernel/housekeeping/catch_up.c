@@ -1,4 +1,4 @@
-/* catch_up.c - working off what is left when nobody comes by. Uses: line, resolve, starts. */
+/* catch_up.c - working off what is left when nobody comes by. Uses: changed, line, resolve, starts. */
 #include <keel/housekeeping.h>
 
 #include <string.h>

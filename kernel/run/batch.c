@@ -1,4 +1,4 @@
-/* batch.c - how far the runs of a batch are. Uses: store, rows.
+/* batch.c - how far the runs of a batch are. Uses: rows.
  *
  * A batch is a name that runs have in common: nothing is kept of it but their places.
  */

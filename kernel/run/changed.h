@@ -5,7 +5,7 @@
 
 #include "run/core.h"
 
-/* An operation begins: unless it is part of the caller's transaction, what was noted before is forgotten. */
+/* An operation begins, or has failed: unless it is part of the caller's transaction, what was noted is forgotten. */
 static inline void keel_changed_begin(struct keel_store *store)
 {
 	if (!store->open)

@@ -1,4 +1,4 @@
-/* core.c - what every change of a run has to know of its row. Uses: store, fields. */
+/* core.c - what every change of a run has to know of its row. Uses: fields, wants. */
 #include "run/core.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-/* fields.c - the fields of a run: names, types, access, and what values they take. Uses: text, error. */
+/* fields.c - the fields of a run: names, types, access, and what values they take. Uses: wants. */
 #include <keel/run.h>
 
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* gate.c - the gate that starts runs: whether one may. Uses: core, rows, wants.
+/* gate.c - the gate that starts runs: whether one may. Uses: core, edges, wants.
  *
  * What the gate counts is counted in the transaction that starts the run; there are no counters to go wrong.
  */

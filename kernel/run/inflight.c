@@ -1,5 +1,5 @@
 /* inflight.c - which runs are in flight: of a thread, of a session, at all, and those that nobody may be looking
- * after. Uses: rows, gate.
+ * after. Uses: rows.
  */
 #include <keel/run.h>
 

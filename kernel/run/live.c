@@ -1,5 +1,5 @@
 /* live.c - what is in flight, and the tables kept with it: later, due, leased, stopping; through line.c claims, through
- * wants.c holds and through count.c counted. Uses: core, count, line, wants.
+ * wants.c holds and through count.c counted. Uses: children, count, edges, line, wants.
  *
  * What is in flight is a few rows of many: its state is in `live`, and what is looked for otherwise is told again in
  * narrow rows, where the gate, owners and recovery look; a finished run costs none of them anything.

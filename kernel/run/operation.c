@@ -1,4 +1,4 @@
-/* operation.c - the frame of every operation on one row. Uses: change, resolve. */
+/* operation.c - the frame of every operation on one row. Uses: change, changed, resolve. */
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"
@@ -53,6 +53,8 @@ enum keel_code keel_run_change_row(struct keel_store *store, struct keel_text ru
 	KEEL_ASSERT(!change.wrote || core.found);
 	keel_arena_free(&arena);
 	code = keel_write_end(store, code, change.wrote, err);
+	if (code != KEEL_OK)
+		keel_changed_begin(store);
 	*found = code == KEEL_OK && core.found;
 	if (*found && more) /* what has been done is done: the rest can wait for whoever comes next */
 		(void)keel_run_resolve_rest(store, NULL);

@@ -1,4 +1,4 @@
-/* put.c - runs as rows: put, get, delete and the listings. Uses: rows, change, event, session. */
+/* put.c - runs as rows: put, get, delete and the listings. Uses: change, children, resolve, session, telling. */
 #include <keel/run.h>
 
 #include <string.h>
@@ -403,6 +403,8 @@ enum keel_code keel_run_put(struct keel_store *store, const struct keel_run *run
 		code = merge(store, &checked, written, &wrote, &more, err);
 	KEEL_ASSERT(!inserted || wrote);
 	code = keel_write_end(store, code, wrote, err);
+	if (code != KEEL_OK)
+		keel_changed_begin(store);
 	if (code == KEEL_OK && more)
 		(void)keel_run_resolve_rest(store, NULL);
 	return code;
@@ -437,6 +439,8 @@ enum keel_code keel_run_admit(struct keel_store *store, const struct keel_run *r
 		code = write_new(store, &fresh, note, written, &inserted, &more, err);
 	KEEL_ASSERT(!inserted || idle);
 	code = keel_write_end(store, code, inserted, err);
+	if (code != KEEL_OK)
+		keel_changed_begin(store);
 	*admitted = code == KEEL_OK && inserted;
 	if (*admitted && more)
 		(void)keel_run_resolve_rest(store, NULL);
@@ -477,6 +481,8 @@ enum keel_code keel_run_delete(struct keel_store *store, struct keel_text run_id
 	}
 	keel_arena_free(&arena);
 	code = keel_write_end(store, code, wrote, err);
+	if (code != KEEL_OK)
+		keel_changed_begin(store);
 	*deleted = code == KEEL_OK && core.found;
 	if (*deleted && more)
 		(void)keel_run_resolve_rest(store, NULL);

@@ -1,5 +1,5 @@
 /* resolve.c - making what a run waits for of other runs, and working it off; stopping children with their parents.
- * Uses: change, live, wants, stopping.
+ * Uses: change, changed, children, live, stopping, wants.
  *
  * A dependent that did not get what it wanted ends, and is a source with edges of its own then: it is noted as such,
  * and comes up in the same loop. So a chain is failed without recursion, and a family is stopped without.

@@ -1,4 +1,4 @@
-/* rows.c - reading the rows of runs. Uses: store, fields. */
+/* rows.c - reading the rows of runs. Uses: fields, live. */
 #include "run/rows.h"
 
 #include <string.h>

@@ -1,4 +1,4 @@
-/* stopping.c - stopping a run with its parent. Uses: change, orphan. */
+/* stopping.c - stopping a run with its parent. Uses: change, changed, orphan. */
 #include "run/stopping.h"
 
 #include "base/assert.h"

@@ -1,5 +1,5 @@
 /* telling.c - what an event says of whom else it concerns: the slots that are free, and who may find something to
- * start. Uses: edges, wants.
+ * start. Uses: edges, line, wants.
  *
  * Whoever is not named need not look, so nobody may be missing; who looks for nothing has only lost time. A line that
  * is ready is to be looked at by somebody who can work on it, whether this event has made it ready or nobody has come

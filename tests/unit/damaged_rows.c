@@ -196,6 +196,28 @@ TEST(edges_of_nobody)
 	assert_int_equal(status_of("dependent"), KEEL_RUN_ERROR);
 }
 
+/* A run that cannot change any more undoes the whole operation: nobody is told of others that it had changed. */
+TEST(changed_by_one_that_failed)
+{
+	struct keel_run mine = run_of("mine", "u");
+	struct keel_status_change change = {.status = KEEL_RUN_ERROR};
+	int64_t session;
+	bool found;
+	succeed(keel_store_session(world.store, &session, &why));
+	put_pending("source", "t");
+	SET(&mine, SESSION_ID, session_id, session);
+	SET(&mine, AFTER, after, text("success run source"));
+	put(&mine);
+	put_after("last", "success run source");
+	damage("UPDATE live SET revision = 9223372036854775807 WHERE seq = 3");
+	refuse(STORE_FULL, keel_run_update_status(world.store, text("source"), &change, &found, NULL, &why));
+	assert_int_equal(status_of("mine"), KEEL_RUN_PENDING);
+	must(!keel_run_take_changed(world.store).data);
+	damage("UPDATE live SET revision = 1 WHERE seq = 3");
+	succeed(keel_run_update_status(world.store, text("source"), &change, &found, NULL, &why));
+	must(same_text(keel_run_take_changed(world.store), text("mine")));
+}
+
 /* One that has started all the same. */
 TEST(edges_of_one_that_goes_on)
 {
@@ -237,6 +259,7 @@ int main(void)
 		WITH_STORE(names_of_limits),
 		WITH_STORE(lists_of_a_run),
 		WITH_STORE(edges_of_nobody),
+		WITH_STORE(changed_by_one_that_failed),
 		WITH_STORE(edges_of_one_that_goes_on),
 		WITH_STORE(children_of_another),
 	};
