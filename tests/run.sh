@@ -33,33 +33,65 @@ while [ $# -gt 0 ]; do
 	esac
 	shift
 done
-specs=("$@")
+specs=("$@") nothing_changed=
 [ -z "$tags" ] || [ ${#specs[@]} -gt 0 ] || specs=(spec)
 
-passed=0 failed=0 summary=() nothing_changed=
+# What tests leave behind goes with this folder. Specs that give up root's rights work in it, too.
+work=$(mktemp -d)
+ram= server= beside=
+# clean_up: ends what is still going on, with all that it has started.
+clean_up() {
+	[ -z "$beside" ] || kill -- "-$beside" 2>/dev/null
+	[ -z "$server" ] || tests/postgres.sh stop "$work/server"
+	rm -rf "$work" "$ram"
+}
+trap clean_up EXIT
+chmod 755 "$work"
+mkdir -m 1777 "$work/tmp"
+export TMPDIR=$work/tmp
+# Thousands of small stores need no disk.
+ram=$(mktemp -d -p /dev/shm 2>/dev/null) || ram=$TMPDIR
+
+# count PASSED FAILED TEXT: of a step, with its line of the summary. In a file, for steps that go on beside others.
+: >"$work/counts"
+count() { echo "$1 $2 $3" >>"$work/counts"; }
+
+# broken TEXT: counts a step that went wrong as a whole.
+broken() { count 0 1 "$1"; }
 
 # finish: the summary, the total and the end.
 finish() {
+	local passed=0 failed=0 more_passed more_failed text
 	printf '\n'
-	[ ${#summary[@]} -eq 0 ] || printf '%s\n' "${summary[@]}"
+	while read -r more_passed more_failed text; do
+		echo "$text"
+		passed=$((passed + more_passed)) failed=$((failed + more_failed))
+	done <"$work/counts"
 	echo "$passed passed, $failed failed"
 	[ "$failed" -eq 0 ]
 	exit
 }
 
-# broken TEXT: counts a step that went wrong as a whole.
-broken() {
-	summary+=("$1")
-	failed=$((failed + 1))
-}
-
 step() { printf '\n--- %s\n' "$1"; }
+
+# start_beside COMMAND ...: runs it beside what follows; end_beside shows what it said and says, until it ends.
+start_beside() {
+	set -m # a group of its own
+	"$@" >"$work/beside" 2>&1 </dev/null &
+	beside=$!
+	set +m
+}
+end_beside() {
+	tail --pid="$beside" --lines=+1 --follow "$work/beside"
+	wait "$beside" || broken "what went on beside others was ended"
+	beside=
+}
 
 # build PRESET: says what it does only when it fails.
 build() {
 	step "build $1"
-	if ! { cmake --preset "$1" && cmake --build --preset "$1" --parallel "$(nproc)"; } >"$work/build" 2>&1; then
-		cat "$work/build"
+	if ! { cmake --preset "$1" && cmake --build --preset "$1" --parallel "$(nproc)"; } >"$work/build.$1" 2>&1; then
+		cat "$work/build.$1"
 		broken "build $1: failed"
 		return 1
 	fi
@@ -70,12 +102,10 @@ run_ctest() { # PRESET [OPTION OF CTEST ...]
 	local preset=$1 line
 	shift
 	step "C tests: $preset"
-	ctest --preset "$preset" "$@" --parallel "$(nproc)" 2>&1 | tee "$work/ctest"
-	line=$(grep -aE '^[0-9]+% tests passed, [0-9]+ tests? failed out of [0-9]+' "$work/ctest" | tail -n 1)
+	ctest --preset "$preset" "$@" --parallel "$(nproc)" 2>&1 | tee "$work/ctest.$preset"
+	line=$(grep -aE '^[0-9]+% tests passed, [0-9]+ tests? failed out of [0-9]+' "$work/ctest.$preset" | tail -n 1)
 	if [[ $line =~ ([0-9]+)\ tests?\ failed\ out\ of\ ([0-9]+) ]] && [ "${BASH_REMATCH[2]}" -gt 0 ]; then
-		summary+=("ctest $preset: $line")
-		passed=$((passed + BASH_REMATCH[2] - BASH_REMATCH[1]))
-		failed=$((failed + BASH_REMATCH[1]))
+		count $((BASH_REMATCH[2] - BASH_REMATCH[1])) "${BASH_REMATCH[1]}" "ctest $preset: $line"
 	else
 		broken "ctest $preset: no test ran"
 	fi
@@ -83,24 +113,26 @@ run_ctest() { # PRESET [OPTION OF CTEST ...]
 
 # As many processes as there are processors run the specs, a part of the files after another: parts take unequal times.
 run_busted() { # PRESET [NAME=VALUE ...] runs the specs with the module of that preset
-	local preset=$1 line files=("${specs[@]}") part parts=$((4 * $(nproc))) counts=(0 0 0 0)
+	local preset=$1 line files=("${specs[@]}") part parts=$((4 * $(nproc))) counts=(0 0 0 0) i
 	shift
 	step "specs: $preset"
 	[ ${#files[@]} -gt 0 ] || files=(spec examples/policies)
 	mapfile -t files < <(find "${files[@]}" -name '*_spec.lua' | sort)
 	rm -f "$work"/busted.*
-	for ((part = 0; part < parts; part++)); do
-		local mine=() i
-		for ((i = part; i < ${#files[@]}; i += parts)); do mine+=("${files[i]}"); done
-		[ ${#mine[@]} -gt 0 ] || continue
-		while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
-		# Absolute, for the processes that specs start; what the caller has set comes last.
-		env "$@" \
-			LUA_PATH="$root/lua/?.lua;$root/lua/?/init.lua;$root/spec/?.lua;${LUA_PATH:-;}" \
-			LUA_CPATH="$root/build/$preset/lua/?.so;${LUA_CPATH:-;}" \
-			"$lua" "$(command -v busted)" $tags "${mine[@]}" 2>&1 | tee "$work/busted.$part" &
-	done
-	wait
+	( # whose jobs are these alone
+		for ((part = 0; part < parts; part++)); do
+			mine=()
+			for ((i = part; i < ${#files[@]}; i += parts)); do mine+=("${files[i]}"); done
+			[ ${#mine[@]} -gt 0 ] || continue
+			while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n; done
+			# Absolute, for the processes that specs start; what the caller has set comes last.
+			env "$@" \
+				LUA_PATH="$root/lua/?.lua;$root/lua/?/init.lua;$root/spec/?.lua;${LUA_PATH:-;}" \
+				LUA_CPATH="$root/build/$preset/lua/?.so;${LUA_CPATH:-;}" \
+				"$lua" "$(command -v busted)" $tags "${mine[@]}" 2>&1 | tee "$work/busted.$part" &
+		done
+		wait
+	)
 	for part in "$work"/busted.*; do
 		line=$(sed 's/\x1b\[[0-9;]*m//g' "$part" |
 			grep -aE '^[0-9]+ success(es)? / [0-9]+ failures? / [0-9]+ errors? / [0-9]+ pending' | tail -n 1)
@@ -112,9 +144,32 @@ run_busted() { # PRESET [NAME=VALUE ...] runs the specs with the module of that 
 		fi
 	done
 	line="${counts[0]} successes / ${counts[1]} failures / ${counts[2]} errors / ${counts[3]} pending"
-	summary+=("busted $preset: $line")
-	passed=$((passed + counts[0]))
-	failed=$((failed + counts[1] + counts[2]))
+	count "${counts[0]}" $((counts[1] + counts[2])) "busted $preset: $line"
+}
+
+# Those that fail everything in turn are the longest C tests: under the sanitizers, which miss nothing, they take some of
+# the places; --fast takes all, without them. What is about processes starts slowly under the sanitizers.
+run_sanitized() {
+	build asan && KEEL_FAULTS=few TMPDIR=$ram run_ctest asan --label-exclude crash
+	run_cost
+}
+
+run_lint() {
+	step "lint"
+	if tests/lint.sh | tee "$work/lint"; then
+		count 0 0 "lint: no problems"
+	else
+		broken "lint: $(wc -l <"$work/lint") problems"
+	fi
+}
+
+run_cost() {
+	step "cost"
+	if tests/cost/run.sh 2>&1 | tee "$work/cost"; then
+		count 1 0 "$(tail -n 1 "$work/cost")"
+	else
+		broken "cost: a figure differs from tests/cost/record"
+	fi
 }
 
 # Prints the folders of spec/ that are about the files that differ from HEAD, and the specs that differ.
@@ -143,13 +198,6 @@ changed_specs() {
 # A build that make began goes on with make.
 if command -v ninja >/dev/null; then export CMAKE_GENERATOR=${CMAKE_GENERATOR:-Ninja}; fi
 
-# What tests leave behind goes with this folder. Specs that give up root's rights work in it, too.
-work=$(mktemp -d)
-server=
-trap '[ -z "$server" ] || tests/postgres.sh stop "$work/server"; rm -rf "$work"' EXIT
-chmod 755 "$work"
-mkdir -m 1777 "$work/tmp"
-export TMPDIR=$work/tmp
 # The names with a version would win over those set above.
 [ -z "${LUA_PATH_5_4:-}" ] || LUA_PATH=$LUA_PATH_5_4
 [ -z "${LUA_CPATH_5_4:-}" ] || LUA_CPATH=$LUA_CPATH_5_4
@@ -162,44 +210,31 @@ if [ -z "${KEEL_TEST_POSTGRES:-}" ]; then
 		server=1
 	else
 		unset KEEL_TEST_POSTGRES
-		summary+=("stores on PostgreSQL were left out: $(tail -n 1 "$work/word")")
+		count 0 0 "stores on PostgreSQL were left out: $(tail -n 1 "$work/word")"
 	fi
 fi
 
+if [ ${#specs[@]} -eq 0 ] || [ -n "$quick" ]; then checked=1; else checked=; fi
+[ -z "$checked" ] || start_beside run_lint
 build dev || finish
 if [ -n "$quick" ] && [ ${#specs[@]} -eq 0 ]; then
 	mapfile -t specs < <(changed_specs)
 	[ ${#specs[@]} -gt 0 ] || nothing_changed=1
 fi
-if [ -n "$quick" ] || [ ${#specs[@]} -eq 0 ]; then
-	step "lint"
-	if tests/lint.sh | tee "$work/lint"; then
-		summary+=("lint: no problems")
-	else
-		broken "lint: $(wc -l <"$work/lint") problems"
-	fi
+if [ -n "$checked" ]; then
+	end_beside
 	if [ -n "$quick" ]; then
 		run_ctest dev --label-regex unit
 	elif [ -n "$fast" ]; then
 		run_ctest dev
 	else
-		# Those that fail everything in turn are the longest: under the sanitizers, which miss nothing, they take some
-		# of the places; --fast takes all, without them.
+		# Processes that wait for each other leave time for others.
+		start_beside run_sanitized
 		run_ctest dev --label-exclude fault
-		# What is about processes starts slowly under the sanitizers.
-		build asan && KEEL_FAULTS=few run_ctest asan --label-exclude crash
 	fi
 fi
 [ -n "$nothing_changed" ] || run_busted dev
-if [ ${#specs[@]} -eq 0 ] && [ -z "$fast$quick" ]; then
-	step "cost"
-	if tests/cost/run.sh 2>&1 | tee "$work/cost"; then
-		passed=$((passed + 1))
-		summary+=("$(tail -n 1 "$work/cost")")
-	else
-		broken "cost: a figure differs from tests/cost/record"
-	fi
-fi
+[ -z "$beside" ] || end_beside
 if [ -n "$asan_specs" ] && build asan; then
 	# The interpreter is not sanitized, so the runtime has to be there before it; what Lua leaves to the end of the
 	# process is no leak.
