@@ -147,8 +147,8 @@ run_busted() { # PRESET [NAME=VALUE ...] runs the specs with the module of that 
 	count "${counts[0]}" $((counts[1] + counts[2])) "busted $preset: $line"
 }
 
-# Those that fail everything in turn are the longest C tests: under the sanitizers, which miss nothing, they take some of
-# the places; --fast takes all, without them. What is about processes starts slowly under the sanitizers.
+# Those that fail everything in turn are the longest C tests: under the sanitizers, which miss nothing, they take some
+# of the places; --fast takes all, without them. What is about processes starts slowly under the sanitizers.
 run_sanitized() {
 	build asan && KEEL_FAULTS=few TMPDIR=$ram run_ctest asan --label-exclude crash
 	run_cost
