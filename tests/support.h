@@ -92,6 +92,7 @@ void world_set_allocator(void); /* after a test has set another one: back to the
 /* --- Runs -------------------------------------------------------------------------------------------------------- */
 
 struct keel_run run_of(const char *run_id, const char *thread_id); /* a record with just these */
+struct keel_worker_request request_of(const char *worker_id);      /* for an assistant, of which nothing is said */
 #define SET(run, NAME, member, value) KEEL_RUN_SET(run, NAME, member, value)
 
 void put(const struct keel_run *run);

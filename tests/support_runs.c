@@ -25,6 +25,16 @@ struct keel_run run_of(const char *run_id, const char *thread_id)
 	return run;
 }
 
+struct keel_worker_request request_of(const char *worker_id)
+{
+	return (struct keel_worker_request){.worker_id = worker_id ? text(worker_id) : nothing,
+										.intent = text("{\"kind\":\"assistant\"}"),
+										.profile = text("{}"),
+										.requested_capabilities = text("[]"),
+										.workspace_refs = text("[]"),
+										.mount_refs = text("[]")};
+}
+
 void put(const struct keel_run *run)
 {
 	succeed(keel_run_put(world.store, run, nothing, NULL, &why));

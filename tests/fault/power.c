@@ -151,11 +151,7 @@ static enum keel_code together(int number)
 
 static enum keel_code work(int number)
 {
-	struct keel_worker_request request = {.intent = text("{}"),
-										  .profile = text("{}"),
-										  .requested_capabilities = text("[]"),
-										  .workspace_refs = text("[]"),
-										  .mount_refs = text("[]")};
+	struct keel_worker_request request = request_of(NULL);
 	struct keel_runtime runtime;
 	struct keel_workers list = {0};
 	char id[16];

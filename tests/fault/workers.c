@@ -8,13 +8,9 @@ static const struct keel_worker_ref ref = {{"rt", 2}, {"w", 1}};
 
 static struct keel_worker_request request(const char *id)
 {
-	return (struct keel_worker_request){.worker_id = text(id),
-										.intent = text("{\"kind\":\"task\"}"),
-										.profile = text("{}"),
-										.config_bundle = text("{\"id\":\"b\"}"),
-										.requested_capabilities = text("[]"),
-										.workspace_refs = text("[]"),
-										.mount_refs = text("[]")};
+	struct keel_worker_request request = request_of(id);
+	request.config_bundle = text("{\"id\":\"b\"}");
+	return request;
 }
 
 static struct keel_runtime runtime;

@@ -38,12 +38,7 @@ static void fill(void)
 	content[sizeof content - 1] = '\0';
 	succeed(keel_runtime_open(world.store, text("rt"), NULL, &runtime, &why));
 	for (int w = 0; w < WORKERS; w++) {
-		struct keel_worker_request request = {.worker_id = ref_of(w).worker_id,
-											  .intent = text("{\"kind\":\"assistant\"}"),
-											  .profile = text("{}"),
-											  .requested_capabilities = text("[]"),
-											  .workspace_refs = text("[]"),
-											  .mount_refs = text("[]")};
+		struct keel_worker_request request = request_of(ref_of(w).worker_id.data);
 		struct keel_diagnostic diagnostic = {
 			.severity = text("info"), .code = text("c"), .message = text("m"), .worker_id = request.worker_id};
 		bool reused;

@@ -72,12 +72,7 @@ TEST(role_of_an_input)
 	struct keel_runtime runtime;
 	struct keel_workers workers = {0};
 	struct keel_worker_ref ref = {text("rt"), text("w")};
-	struct keel_worker_request request = {.worker_id = ref.worker_id,
-										  .intent = text("{}"),
-										  .profile = text("{}"),
-										  .requested_capabilities = text("[]"),
-										  .workspace_refs = text("[]"),
-										  .mount_refs = text("[]")};
+	struct keel_worker_request request = request_of(ref.worker_id.data);
 	struct keel_input input = {.role = text("user"), .content = text("hi"), .idempotency_key = text("k")};
 	struct keel_input_ack ack;
 	bool reused;
@@ -119,12 +114,7 @@ TEST(ids_of_workers)
 	struct keel_runtime runtime;
 	struct keel_workers workers = {0};
 	struct keel_worker_query query = {.limit = 10};
-	struct keel_worker_request request = {.worker_id = text("w"),
-										  .intent = text("{}"),
-										  .profile = text("{}"),
-										  .requested_capabilities = text("[]"),
-										  .workspace_refs = text("[]"),
-										  .mount_refs = text("[]")};
+	struct keel_worker_request request = request_of("w");
 	bool reused, found;
 	succeed(keel_runtime_open(world.store, text("rt"), NULL, &runtime, &why));
 	succeed(keel_worker_create(world.store, text("rt"), &request, &workers, &reused, &why));

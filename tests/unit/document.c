@@ -185,11 +185,7 @@ TEST(runs_are_checked)
 /* F-5 */
 TEST(workers_are_checked)
 {
-	struct keel_worker_request request = {.intent = text("{}"),
-										  .profile = text("{}"),
-										  .requested_capabilities = text("[]"),
-										  .workspace_refs = text("[]"),
-										  .mount_refs = text("[]")};
+	struct keel_worker_request request = request_of(NULL);
 	const struct {
 		struct keel_text *text;
 		const char *name;

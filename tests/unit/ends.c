@@ -86,12 +86,7 @@ TEST(ids_of_events)
 /* F-51 */
 TEST(entries_of_transcripts)
 {
-	struct keel_worker_request request = {.worker_id = text("w"),
-										  .intent = text("{}"),
-										  .profile = text("{}"),
-										  .requested_capabilities = text("[]"),
-										  .workspace_refs = text("[]"),
-										  .mount_refs = text("[]")};
+	struct keel_worker_request request = request_of("w");
 	struct keel_runtime about = {0};
 	struct keel_workers list = {0};
 	struct keel_input_ack ack;

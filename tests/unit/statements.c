@@ -128,12 +128,7 @@ static void start_everything(void)
 static void work_everything(void)
 {
 	const struct keel_runtime_options named = {.display_name = text("other")};
-	struct keel_worker_request request = {.intent = text("{}"),
-										  .profile = text("{}"),
-										  .requested_capabilities = text("[]"),
-										  .workspace_refs = text("[]"),
-										  .mount_refs = text("[]"),
-										  .worker_id = text("w")};
+	struct keel_worker_request request = request_of("w");
 	const struct keel_worker_ref ref = {text("rt"), text("w")};
 	struct keel_input input = {.role = text("user"), .content = text("hi")};
 	struct keel_runtime runtime;

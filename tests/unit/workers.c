@@ -30,16 +30,6 @@ static struct keel_worker_ref ref_of(const char *worker_id)
 	return (struct keel_worker_ref){text("rt"), text(worker_id)};
 }
 
-static struct keel_worker_request request_of(const char *worker_id)
-{
-	return (struct keel_worker_request){.worker_id = worker_id ? text(worker_id) : nothing,
-										.intent = text("{\"kind\":\"assistant\"}"),
-										.profile = text("{}"),
-										.requested_capabilities = text("[]"),
-										.workspace_refs = text("[]"),
-										.mount_refs = text("[]")};
-}
-
 static void create(const char *worker_id)
 {
 	struct keel_worker_request request = request_of(worker_id);
