@@ -150,6 +150,7 @@ run_busted() { # PRESET [NAME=VALUE ...] runs the specs with the module of that 
 # Those that fail everything in turn are the longest C tests: under the sanitizers, which miss nothing, they take some
 # of the places; --fast takes all, without them. What is about processes starts slowly under the sanitizers.
 run_sanitized() {
+	renice -n 10 -p "$BASHPID" >/dev/null # what is beside it is about processes that wait for each other
 	build asan && KEEL_FAULTS=few TMPDIR=$ram run_ctest asan --label-exclude crash
 	run_cost
 }
