@@ -51,6 +51,7 @@ mkdir -m 1777 "$work/tmp"
 export TMPDIR=$work/tmp
 # Thousands of small stores need no disk.
 ram=$(mktemp -d -p /dev/shm 2>/dev/null) || ram=$TMPDIR
+chmod 1777 "$ram"
 
 # count PASSED FAILED TEXT: of a step, with its line of the summary. In a file, for steps that go on beside others.
 : >"$work/counts"
