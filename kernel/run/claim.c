@@ -560,9 +560,11 @@ enum keel_code keel_run_claim_next(struct keel_store *store, const struct keel_c
 		keel_arena_free(&claiming.arena);
 	}
 	keel_arena_free(&claiming.arena);
-	if (code != KEEL_OK)
-		list->count = 0;
-	else
+	if (code == KEEL_OK) {
 		store->claims_in_vain = list->count == 0;
+		return code;
+	}
+	list->count = 0;
+	keel_changed_begin(store); /* what was undone is told of to nobody */
 	return code;
 }
