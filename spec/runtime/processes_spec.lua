@@ -26,7 +26,7 @@ support.each_shared("Four processes", function(place)
           local ack = assert(runtime:send_input(ref, { kind = "user", content = name .. "-" .. #list + 1 }))
           list[#list + 1] = ack.transcript_sequence .. ":" .. ack.event_id
           if #list % 10 == 0 then assert(runtime:create_worker()) end
-        until kernel.monotonic() > until_when
+        until kernel.monotonic() > until_when and #list > 25 -- however slow the machine is
         say(table.concat(list, " "))
       ]], { path, "rt", ref.worker_id, "p" .. i, SECONDS })
     end
