@@ -1,8 +1,6 @@
 /* children.c - runs and the runs that they have made: which are to be stopped with them. Uses: core. */
 #include "run/children.h"
 
-#include <string.h>
-
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"

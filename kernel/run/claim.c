@@ -328,7 +328,7 @@ static enum keel_code meet_ahead(struct claiming *claiming, struct keel_error *e
 
 /* --- Looking from afar -------------------------------------------------------------------------------------------- */
 
-enum { NAMED = 4 }; /* handlers that are asked for by name; of more, any will do */
+enum { NAMED = 4 }; /* handlers that are asked for by name; with more it is asked whether there is anything of any */
 #define OF_SOME "handler IN (?2, ?3, ?4, ?5)"
 #define PLAIN_OF_SOME "'" KEEL_HANDLER_DEFAULT "' IN (?2, ?3, ?4, ?5)"
 
@@ -337,6 +337,11 @@ enum { NAMED = 4 }; /* handlers that are asked for by name; of more, any will do
 	"EXISTS (SELECT 1 FROM later WHERE at <= ?1) OR EXISTS (SELECT 1 FROM starts WHERE at > ?1)" \
 	" OR EXISTS (SELECT 1 FROM resolving)"
 
+static bool names_some(const struct keel_claim *asked)
+{
+	return asked->handlers_count > 0 && asked->handlers_count <= NAMED;
+}
+
 /* Binds what a claim asks for: everything, or what is for some handlers. */
 static enum keel_code ask(const struct claiming *claiming, const char *of_all, const char *of_some,
 						  struct keel_statement **select, struct keel_error *err)
@@ -344,13 +349,18 @@ static enum keel_code ask(const struct claiming *claiming, const char *of_all, c
 	struct keel_store *store = claiming->store;
 	const struct keel_claim *asked = claiming->asked;
 	struct keel_value values[1 + NAMED];
-	bool some = asked->handlers_count > 0 && asked->handlers_count <= NAMED;
-	if (!store->sql->driver->asks(store->sql)) /* another time would be another question, at the end of the queue */
+	bool some = names_some(asked);
+	const char *text = some ? of_some : of_all;
+	enum keel_code code = keel_store_prepare(store, text, select, err);
+	if (code != KEEL_OK)
+		return code;
+	/* Its own question that is under way has its time: with another it would be asked anew, behind all others. */
+	if (!store->sql->driver->asks(store->sql, *select))
 		store->claims_look_us = keel_store_now(store);
 	values[0] = keel_value_int(store->claims_look_us);
 	for (size_t i = 0; some && i < NAMED; i++)
 		values[1 + i] = keel_value_text(asked->handlers[i < asked->handlers_count ? i : 0]);
-	return keel_query_values(store, some ? of_some : of_all, select, err, values, some ? 1 + NAMED : 1);
+	return keel_query_values(store, text, select, err, values, some ? 1 + NAMED : 1);
 }
 
 /* Whether there is anything for a claim of all threads to look at; it may say so for nothing. */
@@ -373,7 +383,7 @@ static enum keel_code look_from_afar(struct claiming *claiming, struct keel_erro
 	struct keel_store *store = claiming->store;
 	struct keel_statement *select;
 	int64_t any = 1;
-	if (!claiming->looks_first || !store->claims_in_vain || store->sql->driver->asks(store->sql))
+	if (!claiming->looks_first || !store->claims_in_vain || store->sql->driver->asks(store->sql, NULL))
 		return KEEL_OK;
 	enum keel_code code = ask_for_any(claiming, &select, err);
 	if (code == KEEL_OK)
@@ -544,6 +554,7 @@ enum keel_code keel_run_claim_next(struct keel_store *store, const struct keel_c
 								   struct keel_error *err)
 {
 	struct claiming claiming = {.store = store, .asked = claim};
+	size_t noted = 0; /* of what was done */
 	list->count = 0;
 	keel_changed_begin(store);
 	enum keel_code code = check_claim(claim, err);
@@ -552,10 +563,12 @@ enum keel_code keel_run_claim_next(struct keel_store *store, const struct keel_c
 	claiming.looks_first = code == KEEL_OK && store->sql->driver->asks && !store->open && claim->threads_count == 0;
 	if (code == KEEL_OK)
 		code = look_from_afar(&claiming, err);
-	if (code == KEEL_OK && claiming.looks_first && !claiming.over && !store->wants_all && !store->reached_far)
+	bool beside = claiming.looks_first && (claim->handlers_count == 0 || names_some(claim));
+	if (code == KEEL_OK && beside && !claiming.over && !store->wants_all && !store->reached_far)
 		code = claim_beside(&claiming, list, err);
 	/* What was parked stays parked: the next transaction goes on. */
 	while (code == KEEL_OK && !claiming.run_id.data && !claiming.over) {
+		noted = store->changed.size;
 		code = claim_once(&claiming, list, err);
 		keel_arena_free(&claiming.arena);
 	}
@@ -565,6 +578,7 @@ enum keel_code keel_run_claim_next(struct keel_store *store, const struct keel_c
 		return code;
 	}
 	list->count = 0;
-	keel_changed_begin(store); /* what was undone is told of to nobody */
+	if (!store->open)
+		store->changed.size = noted; /* what was undone is told of to nobody */
 	return code;
 }

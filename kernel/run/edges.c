@@ -1,8 +1,6 @@
 /* edges.c - what a run waits for of other runs: noting what has become of those. Uses: core. */
 #include "run/edges.h"
 
-#include <string.h>
-
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/text.h"

@@ -228,7 +228,7 @@ enum keel_code keel_run_resolve(struct keel_store *store, bool *more, struct kee
 			code = work_off(store, &source, &count, err);
 	}
 	if (code == KEEL_OK)
-		store->behind = *more;
+		store->behind = *more || (store->behind && store->open); /* the caller may undo what was worked off */
 	return code;
 }
 

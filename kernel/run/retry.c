@@ -1,8 +1,6 @@
 /* retry.c - runs that are another try of others: which may be tried again, and which is the newest try. Uses: rows. */
 #include <keel/run.h>
 
-#include <string.h>
-
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"

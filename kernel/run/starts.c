@@ -5,8 +5,6 @@
  */
 #include "run/starts.h"
 
-#include <string.h>
-
 #include "base/assert.h"
 #include "base/error.h"
 #include "base/memory.h"

@@ -266,7 +266,7 @@ enum keel_code postgres_listen(struct keel_sql *sql, int event, bool *listens, s
 void postgres_let_go(struct postgres_sql *sql); /* of all that; for one that is to be closed */
 bool postgres_news(struct keel_sql *sql);
 void postgres_keep_descriptor(struct keel_sql *sql, int *descriptor);
-bool postgres_asks(struct keel_sql *sql);
+bool postgres_asks(struct keel_sql *sql, const struct keel_statement *first);
 void postgres_await(struct keel_sql *sql, int64_t limit_us);
 int64_t postgres_connection(struct keel_sql *sql);
 

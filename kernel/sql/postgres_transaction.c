@@ -26,9 +26,10 @@ bool postgres_in_transaction(struct keel_sql *base)
 	return postgres_own(base)->open && !postgres_own(base)->failed;
 }
 
-bool postgres_asks(struct keel_sql *base)
+bool postgres_asks(struct keel_sql *base, const struct keel_statement *first)
 {
-	return postgres_own(base)->waits;
+	const struct postgres_sql *sql = postgres_own(base);
+	return sql->waits && (!first || sql->first == first);
 }
 
 void postgres_await(struct keel_sql *base, int64_t limit_us)

@@ -154,8 +154,9 @@ struct keel_sql_driver {
 	 * at other times, -1 while there is none. Whoever forks must have it closed in the child. Cannot fail. */
 	void (*keep_descriptor)(struct keel_sql *sql, int *descriptor);
 	/* Likewise: whether a begin was KEEL_BUSY with its question for the locks under way: to ask again is only to look
-	 * whether the answer has come. `await` waits for that, at most so long. Neither can fail. */
-	bool (*asks)(struct keel_sql *sql);
+	 * whether the answer has come. `first`: whether that begin's first statement was this one; NULL: any. `await` waits
+	 * for the answer, at most so long. Neither can fail. */
+	bool (*asks)(struct keel_sql *sql, const struct keel_statement *first);
 	void (*await)(struct keel_sql *sql, int64_t limit_us);
 	/* Likewise: which connection it is. It grows when a lost one was made anew, as beginning a transaction does: what
 	 * was held by the one before is not held any more. Cannot fail. */

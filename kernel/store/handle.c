@@ -98,7 +98,7 @@ enum {
 /* Whether a server has been asked for the locks, and will answer. */
 static bool is_asking(const struct keel_store *store)
 {
-	return store->sql && store->sql->driver->asks && store->sql->driver->asks(store->sql);
+	return store->sql && store->sql->driver->asks && store->sql->driver->asks(store->sql, NULL);
 }
 
 int64_t keel_store_retry_us(const struct keel_store *store)

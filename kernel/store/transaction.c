@@ -253,7 +253,7 @@ enum keel_code keel_write_end(struct keel_store *store, enum keel_code code, boo
 	}
 	if (code == KEEL_OK)
 		return commit(store, err);
-	if (driver->asks && driver->asks(store->sql))
+	if (driver->asks && driver->asks(store->sql, NULL))
 		return code; /* nothing was begun: the question keeps its place for the next try */
 	driver->rollback(store->sql);
 	forget_events(store);

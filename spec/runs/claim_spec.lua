@@ -36,6 +36,25 @@ support.each_store(function(open)
       assert.equal(ids[1], assert(worker:claim_next { limit = 1 }).run_id)
     end)
 
+    it("takes nothing but what is for its handlers, however many it names", function()
+      local strategy = { multitask_strategy = "enqueue" }
+      for _, handler in ipairs { false, "other", "mine" } do
+        local options = { claimable = true, handler = handler or nil, priority = handler == "mine" and -1 or 0 }
+        assert(producer:create("plain", options))
+        options.multitask_strategy = strategy.multitask_strategy
+        assert(producer:create_or_reject("in turn of " .. tostring(handler), options))
+      end
+      for count = 1, 9 do
+        local names = {}
+        for i = 1, count do names[i] = "h" .. i end
+        assert.is_nil((worker:claim_next { handlers = names }))
+      end
+      for _ = 1, 2 do
+        assert.equal("mine", assert(worker:claim_next { handlers = { "a", "b", "c", "d", "mine" } }).handler)
+      end
+      assert.is_nil((worker:claim_next { handlers = { "a", "b", "c", "d", "mine" } }))
+    end)
+
     it("finds what it has a handler for on a thread behind any number of others", function()
       for _ = 1, 70 do assert(producer:create("t", { claimable = true, handler = "other" })) end
       local before = assert(producer:create "t")

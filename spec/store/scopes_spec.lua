@@ -108,6 +108,22 @@ describe("A transaction about a thread, on a server,", function()
     assert.same({}, one:verify())
   end)
 
+  it("looks with the time of now, whatever was asked for before", function()
+    local clock = support.clock()
+    local third = support.open(uri, { lock_timeout = 0, clock = clock.read })
+    local later = assert(support.manager(third):create("d", { claimable = true, scheduled_at = 5 }))
+    assert.is_nil(third:claim_next())
+    clock.advance(6)
+    local tx = assert(support.open(uri):begin())
+    busy(third:append_event { kind = "noted" }) -- its question is under way
+    tx:rollback()
+    local run, err
+    repeat
+      run, err = third:claim_next() -- busy until the server has come to it
+    until not (err and err.transient)
+    assert.equal(later.run_id, assert(run, err).run_id)
+  end)
+
   it("keeps off a claim of what concerns others, and of those behind it", function()
     local slots = { { name = "gpu", max = 1 } }
     assert(one:put("limited", { thread_id = "c", claimable = true, priority = 9, slots = slots }))

@@ -37,13 +37,13 @@ function M.fill(store)
   assert(runs:claim_next { handlers = { "gpu" } })
   assert(runs:create("after", { claimable = true, after = { "claimable" }, parent_run_id = "claimable" }))
   assert(runs:cancel(assert(runs:retry "ended").run_id))
-  assert(store:transaction(function(tx) -- more than are worked off in one
-    for i = 1, 1001 do assert(tx:put("after" .. i, { thread_id = "after", after = { "queued" } })) end
-    return tx:update_status("queued", "interrupted")
-  end))
   local runtime = runtimes.open(store)
   assert(runtime:create_worker())
   runtimes.say(runtime, runtimes.worker(runtime), "a", "b")
+  assert(store:transaction(function(tx) -- more than are worked off in one: what comes after it would go on
+    for i = 1, 1001 do assert(tx:put("after" .. i, { thread_id = "after", after = { "queued" } })) end
+    return tx:update_status("queued", "interrupted")
+  end))
 end
 
 local function sqlite(path, sql)

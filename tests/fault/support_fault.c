@@ -565,7 +565,7 @@ static void learn(void)
 static long step(void)
 {
 	/* odd: N is even and odd by turns */
-	enum { SQLITE_ALLOCATIONS = 25, MANY_ALLOCATIONS = 400, FOR_GOOD = 5, FEW = 16 };
+	enum { SQLITE_ALLOCATIONS = 25, MANY_ALLOCATIONS = 400, FOR_GOOD = 5, FEW = 12 };
 	const char *wanted = getenv("KEEL_FAULTS");
 	bool few = wanted && strcmp(wanted, "few") == 0;
 	if (few)
