@@ -80,8 +80,8 @@ KEEL_API enum keel_code keel_store_check_usable(const struct keel_store *store, 
  * that has waited for long: the other writers then stand back, and are told KEEL_BUSY for its sake. */
 KEEL_API int64_t keel_store_retry_us(const struct keel_store *store);
 
-/* Waits so long before such a try, but no longer than limit_us. On a server, whose answer says that it is our turn, it
- * waits for that: who looks later has the lock meanwhile, and keeps others waiting. Blocks; cannot fail. */
+/* Waits before the next try, at most limit_us. A server that was asked for the lock gives it when it answers: then this
+ * waits for the answer, since a lock that nobody takes up keeps the others waiting. Blocks; cannot fail. */
 KEEL_API void keel_store_pause(struct keel_store *store, int64_t limit_us);
 
 /* Says that the host tries no more, so that nobody stands back for this handle. Not saying so costs others 25 ms. */

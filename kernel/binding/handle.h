@@ -90,6 +90,8 @@ void keel_lua_tell_damage(lua_State *L, struct keel_lua_store *self, int store);
  * without `log`. */
 int keel_lua_store_tell_damage(lua_State *L);
 
+/* --- operation.c ------------------------------------------------------------------------------------------------- */
+
 /* store:watch(fn): calls fn(done, total) now and then while the store makes a backup or verifies; nil: nobody. fn must
  * not use the store and cannot yield; what it raises passes through when the operation is over. */
 int keel_lua_store_watch(lua_State *L);
