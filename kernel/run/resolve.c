@@ -215,6 +215,12 @@ static enum keel_code work_off(struct keel_store *store, const struct source *so
 	return code;
 }
 
+/* There is something left, or nothing; what was worked off in the caller's transaction may be undone. */
+static void note_rest(struct keel_store *store, bool is_left)
+{
+	store->behind = is_left || (store->behind && store->open);
+}
+
 enum keel_code keel_run_resolve(struct keel_store *store, bool *more, struct keel_error *err)
 {
 	struct source source;
@@ -228,7 +234,7 @@ enum keel_code keel_run_resolve(struct keel_store *store, bool *more, struct kee
 			code = work_off(store, &source, &count, err);
 	}
 	if (code == KEEL_OK)
-		store->behind = *more || (store->behind && store->open); /* the caller may undo what was worked off */
+		note_rest(store, *more);
 	return code;
 }
 
@@ -240,7 +246,7 @@ enum keel_code keel_run_has_rest(struct keel_store *store, bool *has, struct kee
 	if (code == KEEL_OK)
 		code = keel_first_number(store, select, has, &one, err);
 	if (code == KEEL_OK)
-		store->behind = *has;
+		note_rest(store, *has);
 	return code;
 }
 

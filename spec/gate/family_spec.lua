@@ -222,6 +222,7 @@ support.each_store(function(open, backend)
         assert(tx:put("source", { thread_id = "s" }) and tx:put("other", { thread_id = "s", after = { "source" } }))
         assert(tx:update_status("source", "interrupted"))
         assert.same({}, tx:list_inflight {}) -- the rest is worked off, and that is undone
+        assert.is_nil(tx:claim_next()) -- sees that nothing is left
         tx:rollback()
         assert.is_true(store:is_behind())
         support.refused("conflict", manager:create("t", { parent_run_id = "r1" }))

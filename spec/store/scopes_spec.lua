@@ -124,6 +124,38 @@ describe("A transaction about a thread, on a server,", function()
     assert.equal(later.run_id, assert(run, err).run_id)
   end)
 
+  it("gives each run to one of four processes that claim side by side", function()
+    for i = 1, 150 do assert(one:put("r" .. i, { thread_id = "t" .. i % 5, claimable = true })) end
+    local children, claimed, count = {}, {}, 0
+    for i = 1, 4 do
+      children[i] = support.spawn([[
+        local store = assert(keel.open((...)))
+        store:session_id()
+        say "ready"
+        hear()
+        local ids = {}
+        while true do
+          local run, err = store:claim_next()
+          if err and not err.transient then error(tostring(err)) end
+          if not run and not err then break end
+          ids[#ids + 1] = run and run.run_id
+        end
+        say(table.concat(ids, " "))
+      ]], { uri })
+    end
+    for _, child in ipairs(children) do child:expect "ready" end
+    for _, child in ipairs(children) do child:say "go" end
+    for _, child in ipairs(children) do
+      for run_id in child:hear():gmatch "%S+" do
+        assert.is_nil(claimed[run_id])
+        claimed[run_id], count = true, count + 1
+      end
+      child:finish()
+    end
+    assert.equal(150, count)
+    assert.same({}, one:verify())
+  end)
+
   it("keeps off a claim of what concerns others, and of those behind it", function()
     local slots = { { name = "gpu", max = 1 } }
     assert(one:put("limited", { thread_id = "c", claimable = true, priority = 9, slots = slots }))

@@ -72,6 +72,11 @@ operations["finish"] = {
   act = function(w, it) return w.runs:update_run_completion(it.run_id, { status = "success" }) end,
   done = function(w, it) return went(w, it, STARTED, STARTED .. " run_finished") end,
 }
+operations["finish with a slot"] = {
+  prepare = function(w) return started(w, { slots = { { name = "gpu", max = 9 } } }) end,
+  act = function(w, it) return w.runs:update_run_completion(it.run_id, { status = "success" }) end,
+  done = function(w, it) return went(w, it, STARTED, STARTED .. " run_finished") end,
+}
 operations["progress"] = {
   prepare = started,
   act = function(w, it) return w.runs:update_run_progress(it.run_id, { total_tokens = 7 }) end,
@@ -246,7 +251,7 @@ operations["opening"] = {
 -- How often an operation waits for an answer: a change of a run is two, the question with its locks and the rest with
 -- the commit.
 local trips = { start = 2, finish = 2, cancel = 2, progress = 2, ["event append"] = 2, admit = 3, put = 3, delete = 3,
-  ["event read"] = 3, listing = 3, heartbeat = 1, claim = 8,
+  ["event read"] = 3, listing = 3, heartbeat = 1, claim = 8, ["finish with a slot"] = 3,
   ["claim again of nothing"] = 1 }
 
 describe("A server that ends the connection before the N-th message of an operation", function()
