@@ -21,8 +21,8 @@ local uv = require "luv"
 local options = { rounds = 9, slice = 0.3, durability = "full", raw = "build/release/tests/bench/lifecycle" }
 for i = 1, #arg, 2 do
   local name = arg[i]:match "^%-%-(%l+)$"
-  if not options[name] then error("unknown option " .. arg[i]) end
-  options[name] = tonumber(arg[i + 1]) or arg[i + 1]
+  if not name or options[name] == nil then error("unknown option " .. arg[i], 0) end
+  options[name] = tonumber(arg[i + 1]) or arg[i + 1] or error(arg[i] .. " must be given a value", 0)
 end
 
 local METADATA = { assistant = "researcher", source = "gateway", tags = { "nightly", "batch", "eu-west" },

@@ -21,10 +21,11 @@ local keel = require "keel"
 local uv = require "luv"
 
 local options = { processes = 16, rounds = 5, slice = 2, delay = 0, relay = "build/release/tests/bench/relay",
-  stored = 0 }
+  stored = 0, store = false, child = false }
 for i = 1, #arg, 2 do
   local name = arg[i]:match "^%-%-(%l+)$"
-  options[name or error("unknown option " .. arg[i])] = tonumber(arg[i + 1]) or arg[i + 1]
+  if not name or options[name] == nil then error("unknown option " .. arg[i], 0) end
+  options[name] = tonumber(arg[i + 1]) or arg[i + 1] or error(arg[i] .. " must be given a value", 0)
 end
 local store_uri = options.store or error "--store must name a server's store"
 

@@ -13,10 +13,11 @@
 local keel = require "keel"
 local kernel = require "keel.kernel"
 
-local options = { rounds = 9, slice = 0.3 }
+local options = { rounds = 9, slice = 0.3, durability = false }
 for i = 1, #arg, 2 do
   local name = arg[i]:match "^%-%-(%l+)$"
-  options[name or error("unknown option " .. arg[i])] = tonumber(arg[i + 1]) or arg[i + 1]
+  if not name or options[name] == nil then error("unknown option " .. arg[i], 0) end
+  options[name] = tonumber(arg[i + 1]) or arg[i + 1] or error(arg[i] .. " must be given a value", 0)
 end
 
 local METADATA = { assistant = "researcher", source = "gateway", tags = { "nightly", "batch", "eu-west" },

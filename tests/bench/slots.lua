@@ -19,10 +19,12 @@
 local keel = require "keel"
 local uv = require "luv"
 
-local options = { processes = 16, slots = 4, max = 1, waiting = 400, seconds = 5, seed = 1, durability = "normal" }
+local options = { processes = 16, slots = 4, max = 1, waiting = 400, seconds = 5, seed = 1, durability = "normal",
+  store = false, child = false }
 for i = 1, #arg, 2 do
   local name = arg[i]:match "^%-%-(%l+)$"
-  options[name or error("unknown option " .. arg[i])] = tonumber(arg[i + 1]) or arg[i + 1]
+  if not name or options[name] == nil then error("unknown option " .. arg[i], 0) end
+  options[name] = tonumber(arg[i + 1]) or arg[i + 1] or error(arg[i] .. " must be given a value", 0)
 end
 
 local function open()
@@ -91,7 +93,7 @@ local function start(index)
   local input, output = uv.new_pipe(), uv.new_pipe()
   local words = { arg[0], "--child", tostring(index) }
   for name, value in pairs(options) do
-    words[#words + 1], words[#words + 2] = "--" .. name, tostring(value)
+    if value then words[#words + 1], words[#words + 2] = "--" .. name, tostring(value) end
   end
   local child = { lines = {}, input = input }
   child.handle = assert(uv.spawn(arg[-1], { args = words, stdio = { input, output, 2 } }, function() end))
