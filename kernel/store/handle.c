@@ -124,7 +124,7 @@ bool keel_store_wait(struct keel_store *store, int64_t *deadline)
 	if (now >= *deadline)
 		return false;
 	int64_t step = keel_store_retry_us(store);
-	KEEL_ASSERT(step > 0 && !store->open); /* whoever waits has nothing open that others wait for */
+	KEEL_ASSERT(step > 0 && !store->open);         /* whoever waits has nothing open that others wait for */
 	if (store->options.sleep == keel_system_sleep) /* nobody else waits here: the answer may end it */
 		keel_store_pause(store, *deadline - now);
 	else

@@ -23,8 +23,8 @@ end
 
 -- Since when the connection of that name has waited for a lock: "none" without a transaction, "no lock" without a wait.
 local function asking_since(uri, name)
-  return psql(uri, ("SELECT CASE WHEN xact_start IS NULL THEN 'none' WHEN wait_event_type = 'Lock' THEN xact_start::text "
-    .. "ELSE 'no lock' END FROM pg_stat_activity WHERE application_name = '%s'"):format(name))
+  return psql(uri, ("SELECT CASE WHEN xact_start IS NULL THEN 'none' WHEN wait_event_type = 'Lock' THEN "
+    .. "xact_start::text ELSE 'no lock' END FROM pg_stat_activity WHERE application_name = '%s'"):format(name))
 end
 
 -- Tries again while the store is busy, as a host does.
