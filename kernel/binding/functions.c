@@ -133,11 +133,12 @@ static void set_retry_defaults(lua_State *L)
 	lua_setfield(L, -2, "retry_defaults");
 }
 
-/* The limits that Lua looks at itself, in bytes. [-0, +0, m] */
+/* The limits that Lua looks at itself: bytes, and entries of a list. [-0, +0, m] */
 static void set_limits(lua_State *L)
 {
-	lua_createtable(L, 0, 3);
+	lua_createtable(L, 0, 4);
 	keel_lua_set_integer(L, "id", KEEL_ID_MAX);
+	keel_lua_set_integer(L, "list", KEEL_LIST_MAX);
 	keel_lua_set_integer(L, "worker_id", KEEL_WORKER_ID_MAX);
 	keel_lua_set_integer(L, "result", KEEL_RESULT_MAX);
 	lua_setfield(L, -2, "limits");

@@ -1228,7 +1228,8 @@ function json.copy(value) end
 --- and their Lua types
 ---@field final table<keel.Status, true> the final statuses
 ---@field writes table<string, true> the methods of stores that write, and commit when they are called on a store
----@field limits { id: integer, worker_id: integer, result: integer } bytes that they may have at most
+---@field limits { id: integer, worker_id: integer, result: integer, list: integer } bytes that they may have at most;
+--- list: the entries of one
 ---@field retry_defaults { max_attempts: integer, initial_delay: number, max_delay: number, backoff_factor: number,
 --- jitter: number } of a retry policy
 ---@field run_givers table<string, "caller"|"owner"|"store"> who gives the fields of a run their values

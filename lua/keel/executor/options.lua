@@ -3,9 +3,9 @@ local Attachment = require "keel.manager.attachment"
 local Retry = require "keel.retry"
 local check = require "keel.check"
 local errors = require "keel.errors"
+local kernel = require "keel.kernel"
 
 local CONCURRENCY, CONCURRENCY_MAX = 16, 1000
-local THREADS_MAX = 1000 -- of one claim, as the kernel has it
 local INTERVAL = 1   -- seconds between two ticks; with leases shorter, as two may come late
 local POLL = 0.01    -- seconds between two looks at the log where nobody wakes
 local KILL_GRACE = 5 -- seconds between SIGTERM and SIGKILL
@@ -52,9 +52,10 @@ end
 -- What no claim takes would be asked for again and again: threads, and names of handlers.
 local function check_claims(options)
   local threads, err = options.threads or {}, nil
-  if #threads > THREADS_MAX then
-    return errors.new("limit_too_large", ("threads has %d entries, at most %d"):format(#threads, THREADS_MAX),
-      { field = "threads", requested = #threads, max = THREADS_MAX })
+  local max = kernel.limits.list -- of one claim
+  if #threads > max then
+    return errors.new("limit_too_large", ("threads has %d entries, at most %d"):format(#threads, max),
+      { field = "threads", requested = #threads, max = max })
   end
   for i, id in ipairs(threads) do err = err or check.id(id, "threads", ("threads[%d]"):format(i)) end
   for name in next, type(options.handlers) == "table" and options.handlers or {} do
