@@ -19,7 +19,7 @@
 #include "base/error.h"
 #include "base/monotonic.h"
 
-enum { ASK_US = 5000 }; /* how long one try at the lock waits */
+enum { ASK_US = 5000 }; /* how long the first try at the lock waits */
 
 bool postgres_in_transaction(struct keel_sql *base)
 {
@@ -233,11 +233,13 @@ static enum keel_code ask_for(struct postgres_sql *sql, const struct keel_sql_sc
 static enum keel_code begin_writing(struct postgres_sql *sql, const struct keel_sql_scope *scope,
 									struct keel_statement *first, struct keel_error *err)
 {
+	/* Whoever tries again has waited as it likes to: a host whose loop turns meanwhile must not be held up by each try. */
+	int64_t patience_us = sql->waits ? 0 : ASK_US;
 	enum keel_code code = sql->waits ? KEEL_OK : ask_for(sql, scope, first, err);
 	sql->waits = code == KEEL_OK;
 	sql->first = first;
 	if (code == KEEL_OK)
-		code = postgres_drain_until(sql, keel_later(keel_monotonic_us(), ASK_US), err);
+		code = postgres_drain_until(sql, keel_later(keel_monotonic_us(), patience_us), err);
 	if (code == KEEL_BUSY && postgres_is_waiting(sql))
 		return keel_fail(err, KEEL_BUSY, "%s: others are writing", sql->path);
 	sql->waits = false;
