@@ -233,7 +233,7 @@ static enum keel_code ask_for(struct postgres_sql *sql, const struct keel_sql_sc
 static enum keel_code begin_writing(struct postgres_sql *sql, const struct keel_sql_scope *scope,
 									struct keel_statement *first, struct keel_error *err)
 {
-	/* Whoever tries again has waited as it likes to: a host whose loop turns meanwhile must not be held up by each try. */
+	/* Whoever tries again has waited as it likes to: a loop that turns meanwhile must not be held up by each try. */
 	int64_t patience_us = sql->waits ? 0 : ASK_US;
 	enum keel_code code = sql->waits ? KEEL_OK : ask_for(sql, scope, first, err);
 	sql->waits = code == KEEL_OK;
