@@ -94,6 +94,7 @@ describe("completion in bash", function()
     table.sort(ids)
     assert.same(ids, offered)
     assert.same({ ids[1] }, in_bash { keel, "--store", path, "runs", "cancel", "x", ids[1] })
+    assert.same({ "x\\," .. ids[1] }, in_bash { keel, "exec", "--store", path, "--after", "x," .. ids[1] })
     assert.same({ "plain", "team:deploy", "with\\ a\\ space" }, in_bash { keel, "exec", "--store", path, "-t", "" })
     -- Readline has put "team" and the colon behind it already.
     assert.same({ "deploy" }, in_bash({ keel, "exec", "--store", path, "-t", "team", ":", "d" },

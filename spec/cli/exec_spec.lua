@@ -305,7 +305,8 @@ describe("keel exec on a busy thread", function()
     occupy()
     local result = command.run({ "exec", "-t", "t", "-s", "enqueue", "--wait", "0.2", "true" }, { env = env })
     assert.equal(75, result.code)
-    assert.is_truthy(result.errors:find("stayed busy for 0.2 s", 1, true))
+    assert.matches("was not started within 0.2 s: as many runs as may run on its thread do, among them ",
+      result.errors, 1, true)
     assert.same({ "interrupted", "gave up waiting" }, { runs_of(path)[2].status, runs_of(path)[2].stop_reason })
   end)
 
@@ -657,7 +658,7 @@ describe("keel exec", function()
   it("names what to write instead", function()
     local exec = command.on_store()
     local advice = {
-      [{ "--timeout", "5x" }] = "write 30, 1.5s, 10m, 2h or 1d",
+      [{ "--timeout", "5x" }] = "character 2 should be a unit: w, d, h, m or s; write 30, 1.5s, 10m, 1h30m, 1d or 2w",
       [{ "--attempts", "0" }] = "'0' is no whole number from 1 up",
       [{ "--priority", "high" }] = "'high' is no whole number",
       [{ "--metadata", "{" }] = 'write {"name": value}',

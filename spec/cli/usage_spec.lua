@@ -64,3 +64,28 @@ describe("a command line", function()
     assert.same({ help = true }, given "--help")
   end)
 end)
+
+describe("a duration", function()
+  it("is a number of seconds, or has units, the longest first", function()
+    for text, seconds in pairs { ["90"] = 90, ["0"] = 0, [".5"] = 0.5, ["1.5s"] = 1.5, ["10m"] = 600, ["1h30m"] = 5400,
+      ["2w"] = 1209600, ["1w2d3h4m5.5s"] = 788645.5, ["1.5h1s"] = 5401 } do
+      assert.equal(seconds, usage.duration(text), text)
+    end
+  end)
+
+  it("says at which character it is wrong", function()
+    local digit, unit = "should be a digit", "should be a unit: w, d, h, m or s"
+    local smaller = "should be a smaller unit than the one before"
+    for text, expected in pairs { [""] = { 1, digit }, soon = { 1, digit }, ["-1"] = { 1, digit },
+      ["1.2.3"] = { 4, unit }, ["1h30"] = { 5, unit }, ["1h30x"] = { 5, unit }, ["5y"] = { 2, unit },
+      ["1hm"] = { 3, digit }, ["."] = { 1, digit },
+      ["30m1h"] = { 5, smaller }, ["1h1h"] = { 4, smaller }, ["1e3"] = { 2, unit }, ["10 m"] = { 3, unit } } do
+      local seconds, said = usage.duration(text)
+      assert.is_nil(seconds, text)
+      assert.equal(("'%s' is no duration: character %d %s; write 30, 1.5s, 10m, 1h30m, 1d or 2w"):format(text,
+        expected[1], expected[2]), said)
+    end
+    local _, said = usage.duration(("9"):rep(400))
+    assert.matches("is longer than can be counted$", said)
+  end)
+end)

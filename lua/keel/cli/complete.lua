@@ -37,6 +37,14 @@ local function runs_of(given)
   return list
 end
 
+-- Of a list with commas, the last word is completed.
+local function run_list_of(given, last)
+  local list = runs_of(given)
+  local front = last:match "^.*," or ""
+  for _, run in ipairs(list) do run[1] = front .. run[1] end
+  return list
+end
+
 local function threads_of(given)
   local list, seen = {}, {}
   for _, run in ipairs(recent_runs(given)) do
@@ -56,12 +64,13 @@ local by_name = {
   NAME = function() return built_in "reconcilers" end,
   ["NAME|FILE"] = function() return built_in "strategies", "files" end,
   RUN = runs_of,
+  ["RUN,…"] = run_list_of,
 }
 
-local function values_of(option, given)
+local function values_of(option, given, last)
   if option.choices then return list_of(option.choices) end
   local known = by_name[option.value]
-  if known then return known(given) end
+  if known then return known(given, last) end
   return {}
 end
 
@@ -124,13 +133,13 @@ local function candidates(words)
   local at, last = follow(words), words[#words]
   if not at then return {} end
   if at.start then return {}, ("command %d"):format(at.start) end
-  if at.pending then return values_of(at.pending, at.given) end
+  if at.pending then return values_of(at.pending, at.given, last) end
   if last:find "^%-" and not at.no_options then
-    local name = last:match "^(%-%-[^=]+)="
+    local name, value = last:match "^(%-%-[^=]+)=(.*)$"
     if not name then return options_of(at) end
     for _, options in ipairs(at.options) do
       local option = usage.option_named(options, name)
-      if option and option.value then return values_of(option, at.given) end
+      if option and option.value then return values_of(option, at.given, value) end
     end
     return {}
   end
@@ -144,7 +153,7 @@ local function candidates(words)
   local argument = arguments[at.positional + 1] or #arguments > 0 and arguments[#arguments].many and
     arguments[#arguments]
   if not argument then return {} end
-  return values_of({ value = argument[1]:upper(), choices = argument.choices }, at.given)
+  return values_of({ value = argument[1]:upper(), choices = argument.choices }, at.given, last)
 end
 
 --- Answers on standard output.

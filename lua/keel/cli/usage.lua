@@ -198,7 +198,8 @@ end
 
 -- What fields of the interface are called on the command line.
 local words_of = { thread_id = "thread", user_id = "user", idempotency_key = "key", run_id = "run",
-  runtime_id = "runtime", worker_id = "worker", ["worker_ref.worker_id"] = "worker", path = "file" }
+  runtime_id = "runtime", worker_id = "worker", ["worker_ref.worker_id"] = "worker", path = "file",
+  slots = "slot", rates = "rate", scheduled_at = "at" }
 
 --- An error that is about what was typed, in the words of who typed it; another as it is.
 ---@param command table
@@ -218,17 +219,31 @@ end
 
 -- --- Values ---------------------------------------------------------------------------------------------------------
 
-local seconds_of = { s = 1, m = 60, h = 3600, d = 86400 }
+local seconds_of = { w = 604800, d = 86400, h = 3600, m = 60, s = 1 }
 
---- A duration: seconds, or a number with s, m, h or d behind it.
+-- What is wrong with a duration, at one of its characters.
+local function no_duration(text, at, problem)
+  return nil, ("'%s' is no duration: character %d %s; write 30, 1.5s, 10m, 1h30m, 1d or 2w"):format(text, at, problem)
+end
+
+--- A duration: seconds, or numbers with w, d, h, m or s behind them, the longest first.
 ---@param text string
 ---@return number? seconds
----@return string? problem
+---@return string? problem names the character where it is wrong
 function usage.duration(text)
-  local number, unit = text:match "^([%d.]+)([smhd]?)$"
-  number = tonumber(number)
-  if not number then return nil, ("'%s' is no duration; write 30, 1.5s, 10m, 2h or 1d"):format(text) end
-  return number * (seconds_of[unit] or 1)
+  local seconds, at, last = 0, 1, math.huge
+  if text == "" then return no_duration(text, 1, "should be a digit") end
+  while at <= #text do
+    local number, unit_at, unit = text:match("^(%d*%.?%d*)()(.?)", at)
+    if not tonumber(number) then return no_duration(text, at, "should be a digit") end
+    if unit == "" and at == 1 then unit = "s" end
+    local factor = seconds_of[unit]
+    if not factor then return no_duration(text, unit_at, "should be a unit: w, d, h, m or s") end
+    if factor >= last then return no_duration(text, unit_at, "should be a smaller unit than the one before") end
+    seconds, at, last = seconds + tonumber(number) * factor, unit_at + 1, factor
+  end
+  if seconds < math.huge then return seconds end
+  return nil, ("'%s' is longer than can be counted"):format(text)
 end
 
 --- A whole number that is not smaller than `least`, and not larger than `most`.

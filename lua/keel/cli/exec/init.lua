@@ -4,6 +4,7 @@
 --- its outcome is before the exit code is passed on; killed at any moment in between, it is an orphan at once, and the
 --- command does not outlive it.
 local check = require "keel.check"
+local gate = require "keel.cli.gate"
 local keel_command = require "keel.command"
 local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
@@ -72,6 +73,7 @@ local options = {
   { "--keep", value = "DIR", convert = folder,
     about = "keep the output in DIR/RUN/stdout and stderr too; shown as logs_path" },
 }
+table.move(gate.options, 1, #gate.options, #options + 1, options)
 
 -- The strategy: a name, or what a file makes of a sandbox.
 local function strategy_of(wanted)
@@ -89,14 +91,15 @@ local function set_of(given)
 end
 
 -- What is asked of admission.
-local function request_of(given, directory)
+local function request_of(given, when, directory)
   local asked = words.kept(given.command, directory)
   local fingerprint = kernel.sha256(assert(json.encode(asked)))
   local thread = given.thread or
     ("exec/%s-%s"):format(check.fit_id(readable(given.command[1]:match "([^/]*)/*$"), 64), fingerprint:sub(1, 12))
   return thread, { kwargs = asked, metadata = given.metadata, fingerprint = fingerprint, user_id = given.user,
     idempotency_key = given.key, idempotency_until = given["until"], retry_of = given.retry_of,
-    priority = given.priority, max_attempts = given.attempts }
+    priority = given.priority, max_attempts = given.attempts, after = when.after, scheduled_at = when.scheduled_at,
+    slots = when.slots, rates = when.rates }
 end
 
 -- Before anything is made. What a strategy from a file takes is its own affair.
@@ -127,6 +130,8 @@ local function run(given)
   if #given.command == 0 then
     return nil, usage.error "which command? Write: keel exec [OPTION …] -- COMMAND [ARGUMENT …]"
   end
+  local when, unfit = gate.asked(given)
+  if not when then return nil, unfit end
   local set = set_of(given)
   local right, wrong = check_set(given.strategy or "reject", set)
   if not right then return nil, wrong end
@@ -136,7 +141,7 @@ local function run(given)
     return nil, { code = "io", message = "cannot watch over a command: " .. problem, transient = false }
   end
   local directory = keel_command.directory() or keel_command.last_directory()
-  local thread, request = request_of(given, directory)
+  local thread, request = request_of(given, when, directory)
   local strategy, err = strategy_of(given.strategy)
   if err then return nil, err end
   request.multitask_strategy, request.strategy_options = strategy, set
@@ -146,7 +151,7 @@ local function run(given)
   if not store then return nil, failure end
   local manager = require("keel.manager").new { store = store }
   local admitted, verdict = manager:create_or_reject(thread, request)
-  if not admitted then return nil, verdict end
+  if not admitted then return nil, gate.advised(verdict) end
   course.manager, course.store, course.run = manager, store, admitted
   local outcome
   if verdict == "reused" then

@@ -14,7 +14,9 @@ local function moment(text)
   for _, time in ipairs { text, text .. "T00:00:00Z" } do
     if kernel.time_seconds(time) then return time end
   end
-  local seconds = text:find "%a$" and usage.duration(text)
+  local seconds, problem
+  if text:find "^[%d.]+%a" then seconds, problem = usage.duration(text) end
+  if problem then return nil, problem end
   if not seconds then
     return nil, ("'%s' is no time; write 30d, 12h, 2026-01-31 or 2026-01-31T00:00:00Z"):format(text)
   end
@@ -44,7 +46,7 @@ end
 return {
   about = "Deletes runs and workers that ended before a time, and the log up to it. What is in flight stays.",
   options = {
-    { "--before", value = "TIME", convert = moment, about = "what ended before: so long ago (30d), or a time" },
+    { "--before", value = "TIME", convert = moment, about = "what ended before: so long ago (30d, 1w12h), or a time" },
     { "--keep-last", value = "N", convert = usage.integer(0),
       about = "the newest N runs of each thread, workers of each runtime, and events stay" },
     { "--status", value = "STATUS", many = true,

@@ -55,6 +55,9 @@ local function run_again(given, old)
   asked.thread, asked.user = old.thread_id, old.user_id
   asked.key, asked.retry_of = old.idempotency_key, old.run_id -- the key then gives the new run
   asked.priority, asked.metadata, asked.attempts = old.priority, old.metadata, given.attempts or old.max_attempts
+  for option, field in pairs { slot = "slots", rate = "rates" } do
+    if #(given[option] or {}) == 0 then asked[option] = old[field] end
+  end
   if (table.concat(asked.command) .. directory):find("\0", 1, true) then
     return nil, { code = "invalid_request", transient = false,
       message = ("the command of run %s has a zero byte, which no command can have"):format(old.run_id) }
@@ -76,10 +79,10 @@ local function put_again(given, old)
       old.operation_kind))
   end
   for _, option in ipairs(options) do
-    local name = option[1]:gsub("^%-%-", "")
-    local value = given[name]
-    if name ~= "yes" and value ~= nil and not (type(value) == "table" and #value == 0) then
-      return nil, usage.error(("run %s is no command: leave --%s out"):format(old.run_id, name))
+    local name = option[1]
+    local value = given[name:gsub("^%-%-", ""):gsub("-", "_")]
+    if name ~= "--yes" and value ~= nil and not (type(value) == "table" and #value == 0) then
+      return nil, usage.error(("run %s is no command: leave %s out"):format(old.run_id, name))
     end
   end
   local store <close>, manager = opening.manager(given, "change")
