@@ -1,4 +1,5 @@
---- The subcommands there are, in the order of the help. A group has commands of its own.
+--- The subcommands there are, in the order of the help. A group has commands of its own, and perhaps a `default`, which
+--- is meant when none is named.
 return {
   { name = "exec", module = "keel.cli.exec", summary = "run a command as a durable run" },
   { name = "runs", summary = "look at runs, stop them, try them again", commands = {
@@ -14,6 +15,13 @@ return {
     { name = "list", module = "keel.cli.workers.list", summary = "the workers of a runtime" },
     { name = "show", module = "keel.cli.workers.show", summary = "all about a worker" },
     { name = "transcript", module = "keel.cli.workers.transcript", summary = "what a worker was told" },
+  } },
+  { name = "pause", module = "keel.cli.pause", summary = "let nothing of a name start" },
+  { name = "resume", module = "keel.cli.resume", summary = "let it start again" },
+  { name = "limits", summary = "how many may run of what", default = "list", commands = {
+    { name = "list", module = "keel.cli.limits.list", summary = "what is set, who holds it and who waits" },
+    { name = "set", module = "keel.cli.limits.set", summary = "how many may hold a slot, or start with a rate" },
+    { name = "remove", module = "keel.cli.limits.remove", summary = "take a limit away" },
   } },
   { name = "doctor", module = "keel.cli.doctor", summary = "what is wrong, and what to do about it" },
   { name = "reconcile", module = "keel.cli.reconcile", summary = "recover what dead processes have left" },

@@ -20,12 +20,17 @@ end
 
 local RECENT = 100 -- runs that are looked at
 
--- The newest runs of the store that the words name so far; none when it cannot be read.
-local function recent_runs(given)
+-- The store that the words name so far; nil when it cannot be read.
+local function store_of(given)
   local path = given["--store"]
   if path then path = path:gsub("^~/", (os.getenv "HOME" or "~") .. "/") end
   path = require "keel.cli.opening".path { store = path }
-  local store <close> = path and require "keel.kernel".open(path, { readonly = true, create = false })
+  return path and require "keel.kernel".open(path, { readonly = true, create = false }) or nil
+end
+
+-- Its newest runs.
+local function recent_runs(given)
+  local store <close> = store_of(given)
   return store and store:list_runs { limit = RECENT } or {}
 end
 
@@ -54,7 +59,17 @@ local function threads_of(given)
   return list
 end
 
--- What an option's value, or an argument, is by its name in the tables.
+-- What is set for names, and what runs want.
+local function limits_of(given, is_meant)
+  local store <close> = store_of(given)
+  local list = {}
+  for _, limit in ipairs(store and store:limits() or {}) do
+    if is_meant(limit) then list[#list + 1] = { limit.name, limit.paused and "paused" or nil } end
+  end
+  return list
+end
+
+-- What an option's value, or an argument, is by what is said of it, or by its name in the tables.
 local by_name = {
   FILE = function() return {}, "files" end,
   FROM = function() return {}, "files" end,
@@ -64,12 +79,20 @@ local by_name = {
   NAME = function() return built_in "reconcilers" end,
   ["NAME|FILE"] = function() return built_in "strategies", "files" end,
   RUN = runs_of,
+  limits = function(given) return limits_of(given, function(limit) return limit.max end) end,
+  paused = function(given) return limits_of(given, function(limit) return limit.paused end) end,
+  pausable = function(given)
+    local list = limits_of(given, function(limit) return not limit.paused and limit.name ~= "*" end)
+    for _, thread in ipairs(threads_of(given)) do list[#list + 1] = { "thread:" .. thread[1] } end
+    list[#list + 1] = { "*", "everything" }
+    return list
+  end,
   ["RUN,…"] = run_list_of,
 }
 
 local function values_of(option, given, last)
   if option.choices then return list_of(option.choices) end
-  local known = by_name[option.value]
+  local known = by_name[option.complete or option.value]
   if known then return known(given, last) end
   return {}
 end
@@ -153,7 +176,8 @@ local function candidates(words)
   local argument = arguments[at.positional + 1] or #arguments > 0 and arguments[#arguments].many and
     arguments[#arguments]
   if not argument then return {} end
-  return values_of({ value = argument[1]:upper(), choices = argument.choices }, at.given, last)
+  return values_of({ value = argument[1]:upper(), choices = argument.choices, complete = argument.complete },
+    at.given, last)
 end
 
 --- Answers on standard output.

@@ -67,9 +67,15 @@ end
 -- Finds the subcommand that words name, and takes its name off them. Returns the entry and its full name, or nil, the
 -- name as far as it is one, and the error.
 local function find(words)
-  local name, known = "keel", commands
+  local name, known, default = "keel", commands, nil
   while true do
     local word, entry = words[1], nil
+    if not word or word:find "^%-" then
+      if default and not asks(words, "-h", "--help") then
+        table.insert(words, 1, default)
+        word = default
+      end
+    end
     if not word or word:find "^%-" then
       local early = word and usage.option_named(usage.common, word:match "^[^=]*")
       local what = early and ("Write: %s COMMAND %s; there are"):format(name, word) or "There are"
@@ -84,7 +90,7 @@ local function find(words)
         ("did you mean '%s'?"):format(nearest) or "there are: " .. table.concat(names_of(known), ", ")))
     end
     table.remove(words, 1)
-    name, known = name .. " " .. word, entry.commands
+    name, known, default = name .. " " .. word, entry.commands, entry.default
     if not known then return entry, name end
   end
 end

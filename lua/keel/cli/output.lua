@@ -172,6 +172,21 @@ function output.duration(seconds)
   return kernel.number_text(seconds / 86400, 0) .. "d"
 end
 
+local spans = { { "w", 604800 }, { "d", 86400 }, { "h", 3600 }, { "m", 60 } }
+
+--- A duration as it would be typed, all of it: 1h30m, 2w, 0.5s.
+---@param seconds number
+---@return string
+function output.span(seconds)
+  local text = ""
+  for _, unit in ipairs(spans) do
+    local count = seconds // unit[2]
+    if count > 0 then text = ("%s%d%s"):format(text, count, unit[1]) end
+    seconds = seconds - count * unit[2]
+  end
+  return (seconds > 0 or text == "") and text .. output.number(seconds) .. "s" or text
+end
+
 --- Seconds between two times; nil when one is missing.
 ---@param from string?
 ---@param to string?
