@@ -1,5 +1,6 @@
 --- Checks that what is written down about the project is complete: run by tests/lint.sh.
--- The tour in kernel/README.md names every file of the kernel; kernel/BEHAVIOURS.md and the specs name the same ids.
+-- The tour in kernel/README.md names every file of the kernel; kernel/BEHAVIOURS.md and the specs name the same ids; the
+-- links of the pages lead somewhere.
 local check = dofile "tests/check.lua"
 local lfs = require "lfs"
 
@@ -62,6 +63,53 @@ local function check_behaviours()
   end
 end
 
+-- --- Links -------------------------------------------------------------------------------------------------------
+
+-- What one may link to in a page: its headings, as GitHub names them. Code is left out, of headings and of texts.
+local function look_at(page)
+  local anchors, links, number, fenced = {}, {}, 0, false
+  for line in (page .. "\n"):gmatch "([^\n]*)\n" do
+    number = number + 1
+    if line:find "^%s*```" then fenced = not fenced end
+    local title = not fenced and line:match "^#+ (.*)$"
+    if title then
+      anchors[title:gsub("%[([^%]]*)%]%b()", "%1"):lower():gsub("[^%w%s_\128-\255-]", ""):gsub(" ", "-")] = true
+    end
+    for target in (fenced and "" or line:gsub("`[^`]*`", "")):gmatch "%]%(([^%s)]+)%)" do
+      links[#links + 1] = { line = number, target = target }
+    end
+  end
+  return anchors, links
+end
+
+-- A path without its "..".
+local function plain(path)
+  local parts = {}
+  for part in path:gmatch "[^/]+" do
+    if part == ".." then parts[#parts] = nil elseif part ~= "." then parts[#parts + 1] = part end
+  end
+  return table.concat(parts, "/")
+end
+
+local function check_links()
+  local anchors, links = {}, {}
+  for path, text in pairs(files "'*.md'") do anchors[path], links[path] = look_at(text) end
+  for path, list in pairs(links) do
+    for _, link in ipairs(list) do
+      local file, anchor = link.target:match "^([^#]*)#?(.*)$"
+      local target = file == "" and path or plain((path:match "^(.*/)" or "") .. file)
+      if not link.target:find "^%a+:" then
+        if not lfs.attributes(target == "" and "." or target) then
+          check.complain(path, link.line, "there is no %s to link to", target)
+        elseif anchor ~= "" and anchors[target] and not anchors[target][anchor] then
+          check.complain(path, link.line, "%s has no heading #%s", target, anchor)
+        end
+      end
+    end
+  end
+end
+
 check_tour()
 check_behaviours()
+check_links()
 check.finish()

@@ -1,5 +1,4 @@
---- The reference is true: its examples run and print what they say, and it names everything there is.
--- An example that needs another setup has the line <!-- not run: why --> before it.
+--- The reference names everything there is. Its examples are run by pages_spec.lua.
 local keel = require "keel"
 local kernel = require "keel.kernel"
 local lfs = require "lfs"
@@ -9,90 +8,6 @@ local support = require "support"
 local ROOT = debug.getinfo(1, "S").source:match "^@(.-)spec/docs/[^/]*$"
 local REFERENCE = read(ROOT .. "lua/keel/README.md")
 local META = read(ROOT .. "lua/keel/_meta/kernel.lua")
-
--- --- Examples --------------------------------------------------------------------------------------------------------
-
--- The Lua blocks of a file: a list of { line = of its fence, code = text }.
-local function examples_of(path)
-  local examples, current, number, skip = {}, nil, 0, false
-  for line in io.lines(ROOT .. path) do
-    number = number + 1
-    if current and line == "```" then
-      current = nil
-    elseif current then
-      current.code = current.code .. line .. "\n"
-    elseif line == "```lua" then
-      current = { line = number, code = "" }
-      if not skip then examples[#examples + 1] = current end
-    end
-    if line ~= "" then skip = line:find "^<!%-%- not run: " ~= nil end
-  end
-  return examples
-end
-
-local function one_line(text)
-  return (text:gsub("%s+", " "):gsub("^ ", ""):gsub(" $", ""))
-end
-
--- What stands behind "-->" in a code, as patterns in order; "…" stands for anything.
-local function promised(code)
-  local patterns = {}
-  for line in code:gmatch "[^\n]+" do
-    local text = line:match "%-%->(.*)$"
-    if text then
-      patterns[#patterns + 1] = "^" .. one_line(text):gsub("%p", "%%%0"):gsub("%%?…", ".*") .. "$"
-    end
-  end
-  return patterns
-end
-
-local function absolute(path)
-  return (path:gsub("[^;]+", function(template)
-    return template:find "^/" and template or lfs.currentdir() .. "/" .. template
-  end))
-end
-
--- Runs a code in a new process and an empty folder; gives what it printed. Errors name the line of the file.
-local function output_of(path, example)
-  local folder = support.dir()
-  local code = folder .. "/code"
-  require("support.files").write(code, ("\n"):rep(example.line) .. example.code)
-  assert(lfs.mkdir(folder .. "/empty"))
-  local child = support.spawn([[
-    local code, name, folder = ...
-    local file <close> = assert(io.open(code))
-    local run = assert(load(file:read "a", "@" .. name))
-    assert(require("lfs").chdir(folder))
-    run()
-  ]], { code, path, folder .. "/empty" },
-    { env = { LUA_PATH = absolute(package.path), LUA_CPATH = absolute(package.cpath) } })
-  return child:finish()
-end
-
-describe("The examples", function()
-  after_each(support.clean_up)
-
-  for _, path in ipairs { "README.md", "lua/keel/README.md" } do
-    for _, example in ipairs(lfs.attributes(ROOT .. path) and examples_of(path) or {}) do
-      it(("run and print what they promise: %s:%d"):format(path, example.line), function()
-        local output = output_of(path, example)
-        local lines = output:gmatch "[^\n]*"
-        for _, pattern in ipairs(promised(example.code)) do
-          local found
-          repeat
-            local line = lines()
-            found = line and one_line(line):find(pattern)
-          until found or not line
-          assert(found, ("nothing matches %s, in its place, of what was printed:\n%s"):format(pattern, output))
-        end
-      end)
-    end
-  end
-
-  it("are in the reference at all", function()
-    assert.is_true(#examples_of "lua/keel/README.md" > 10)
-  end)
-end)
 
 -- --- Names -----------------------------------------------------------------------------------------------------------
 
@@ -142,24 +57,6 @@ local function any() return true end
 local function public(maker)
   return function(name, value) return type(value) == "function" and not name:find "^_" and value ~= maker end
 end
-
-describe("Examples", function()
-  it("F-36: raise texts: no host prints (null) for them", function()
-    local checked = 0
-    local function check(place, code)
-      if not code:find('require "keel"', 1, true) then return end
-      checked = checked + 1
-      assert.is_nil(code:match "%f[%w_.:]assert%(", place)
-    end
-    for _, path in ipairs { "README.md", "lua/keel/README.md", "lua/keel/cli/README.md" } do
-      for _, example in ipairs(examples_of(path)) do check(path .. ":" .. example.line, example.code) end
-    end
-    for name in lfs.dir(ROOT .. "examples") do
-      if name:find "%.lua$" then check(name, read(ROOT .. "examples/" .. name)) end
-    end
-    assert.is_true(checked > 25)
-  end)
-end)
 
 describe("The reference names", function()
   after_each(support.clean_up)
