@@ -114,3 +114,46 @@ describe("A page on a task", function()
     end
   end)
 end)
+
+describe("The pages name", function()
+  -- All that is written in the files of these folders.
+  local function sources(listing)
+    local texts = {}
+    local pipe <close> = assert(io.popen(("cd '%s' && find %s"):format(command.root, listing)))
+    for path in pipe:lines() do texts[#texts + 1] = files.read(command.root .. "/" .. path) end
+    return table.concat(texts)
+  end
+
+  it("messages that exist, where they help with them", function()
+    local code, count = sources "kernel lua include -name '*.[chl]*' -type f ! -name '*.md'", 0
+    for line in files.read(pages.root .. "lua/keel/doc/troubleshooting.md"):gmatch "[^\n]+" do
+      local message = line:match "^| `([^`]+)` |"
+      for part in (message or ""):gsub("…", "\0"):gmatch "%Z+" do
+        if #part > 6 then
+          count = count + 1
+          assert(code:find(part:match "^%s*(.-)%s*$", 1, true), "no message says: " .. part)
+        end
+      end
+    end
+    assert.is_true(count > 30)
+  end)
+
+  it("functions of C, and options of the command, that exist", function()
+    local headers, help, count = sources "include -name '*.h'", command.run({ "help", "--man" }).output:gsub("\\", ""), 0
+    for _, path in ipairs(pages.all()) do
+      local text = files.read(pages.root .. path)
+      for name in text:gmatch "%f[%w_]keel_[%l_]+%f[^%w_]" do
+        count = count + 1
+        assert(headers:find("%f[%w_]" .. name .. "%f[^%w_]"), path .. " names " .. name)
+      end
+      for line in text:gmatch "[^\n]+" do
+        local words = line:match "%f[%w]keel .*"
+        for option in (words and not words:find " %-%- " and words or ""):gmatch "%f[-]%-%-%l[%l-]+" do
+          count = count + 1
+          assert(help:find(option, 1, true), path .. " names " .. option)
+        end
+      end
+    end
+    assert.is_true(count > 40)
+  end)
+end)
