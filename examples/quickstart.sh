@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs examples/quickstart.lua and examples/exec.sh from a fresh clone on: installs what is missing (.ci/setup), builds
-# the Lua module and the keel command.
+# Runs examples/quickstart.lua from a fresh clone on: installs what is missing (.ci/setup), builds the Lua module and
+# the keel command.
 #
 # Usage: examples/quickstart.sh [DIRECTORY]      (see quickstart.lua; LUA names the interpreter, lua5.4 by default)
 set -eu
@@ -16,6 +16,4 @@ LUA_PATH="$root/lua/?.lua;$root/lua/?/init.lua;${LUA_PATH_5_4:-${LUA_PATH:-;}}"
 LUA_CPATH="$root/build/release/lua/?.so;${LUA_CPATH_5_4:-${LUA_CPATH:-;}}"
 export LUA_PATH LUA_CPATH
 unset LUA_PATH_5_4 LUA_CPATH_5_4 # they would win
-"${LUA:-lua5.4}" "$root/examples/quickstart.lua" "$@"
-echo
-KEEL=$root/build/release/keel "$root/examples/exec.sh"
+KEEL=$root/build/release/keel exec "${LUA:-lua5.4}" "$root/examples/quickstart.lua" "$@"

@@ -1,6 +1,6 @@
 --- Checks that what is written down about the project is complete: run by tests/lint.sh.
--- The tour in kernel/README.md names every file of the kernel; kernel/BEHAVIOURS.md and the specs name the same ids; the
--- links of the pages lead somewhere.
+-- The tour in kernel/README.md names every file of the kernel; kernel/BEHAVIOURS.md and the specs name the same ids;
+-- the links of the pages lead somewhere.
 local check = dofile "tests/check.lua"
 local lfs = require "lfs"
 

@@ -9,9 +9,10 @@ local M = {}
 
 M.root = debug.getinfo(1, "S").source:match "^@(.-)spec/support/[^/]*$"
 
---- Paths from the top of the tree: the front page, the reference, the page of the command, the pages on tasks.
+--- Paths from the top of the tree: the front page, the reference, the pages of the command and of the examples, those
+--- on tasks.
 function M.all()
-  local pages = { "README.md", "lua/keel/README.md", "lua/keel/cli/README.md" }
+  local pages = { "README.md", "lua/keel/README.md", "lua/keel/cli/README.md", "examples/README.md" }
   for name in lfs.dir(M.root .. "lua/keel/doc") do
     if name:find "%.md$" then pages[#pages + 1] = "lua/keel/doc/" .. name end
   end
@@ -19,7 +20,7 @@ function M.all()
   return pages
 end
 
---- The examples of a page in a language, those that are not run left out: a list of { line = of its fence, code, file }.
+--- The examples of a page in a language, but for those that are not run: a list of { line = of its fence, code, file }.
 function M.examples(path, language)
   local examples, current, number, note = {}, nil, 0, nil
   for line in files.read(M.root .. path):gmatch "([^\n]*)\n" do
