@@ -149,7 +149,7 @@ describe("The pages name", function()
         assert(headers:find("%f[%w_]" .. name .. "%f[^%w_]"), path .. " names " .. name)
       end
       for line in (path:find "^lua/keel/%l*/?README" and "" or text):gmatch "[^\n]+" do
-        local words = line:match "%f[%w]keel .*"
+        local words = (" " .. line):match "[%s`]keel .*"
         for option in (words and not words:find " %-%- " and words or ""):gmatch "%f[-]%-%-%l[%l-]+" do
           count = count + 1
           assert(help:find(option, 1, true), path .. " names " .. option)
