@@ -5,7 +5,7 @@ local check = dofile "tests/check.lua"
 local SQLITE, POSTGRES = "kernel/schema/sqlite", "kernel/schema/postgres"
 
 -- What only one of them has: "table" or "table.column".
-local own = { schema_version = POSTGRES, ["sessions.server"] = POSTGRES }
+local own = { schema_version = POSTGRES, ["sessions.server"] = POSTGRES, ["events.written_at"] = POSTGRES }
 
 -- Of a script: { ["table.column"] = "NOT NULL" or "" }, in the columns' order.
 local function columns_of(path)

@@ -14,7 +14,13 @@
 enum {
 	BACKSTOP_US = 250 * 1000, /* between looks of one who is woken otherwise */
 	POLL_US = 20 * 1000,      /* between looks of one whom nobody can wake: some 5 µs of work each */
-	AGAIN_US = 1000
+	AGAIN_US = 1000,
+	/* On a server. Of events that come close on each other it tells the first only (next_event_id in the schema has the
+	 * same number): who has found one rests for so long and looks again. */
+	REST_US = 20 * 1000,
+	/* After a look that somebody was woken for: what was there then is older than that when this is over, so what is not
+	 * there yet will be told. The difference is for a commit that takes its time. */
+	AFTER_US = 30 * 1000
 };
 
 static void close_own(int *descriptor)
@@ -54,12 +60,26 @@ enum keel_code keel_wake_open(struct keel_wake *wake, const char *path, struct k
 void keel_wake_all(struct keel_wake *wake, bool alone)
 {
 	wake->count++;
+	wake->rests_until = 0;
+	wake->woken_at = wake->server ? keel_monotonic_us() : 0;
 	if (wake->event >= 0)
 		eventfd_write(wake->event, 1); /* the server does not tell us of ourselves */
 	if (alone || keel_sidefile_find(&wake->file, KEEL_WAKE_BYTE, 1) == 0)
 		return;
 	ssize_t written = pwrite(wake->file.fd, "w", 1, 0); /* always in the same place: the file does not grow */
 	(void)written;
+}
+
+void keel_wake_rest(struct keel_wake *wake)
+{
+	int64_t now = keel_monotonic_us();
+	if (wake->server && now - wake->woken_at > REST_US)
+		wake->rests_until = now + REST_US;
+}
+
+bool keel_wake_rests(const struct keel_wake *wake)
+{
+	return wake->rests_until > 0 && keel_monotonic_us() < wake->rests_until;
 }
 
 /* --- Waiting ----------------------------------------------------------------------------------------------------- */
@@ -106,35 +126,54 @@ enum keel_code keel_waiter_start(struct keel_waiter *waiter, struct keel_wake *w
 	return code;
 }
 
+/* Sets the timer of a host that polls; what it said before is over. */
+static bool set_timer(const struct keel_waiter *waiter, int64_t us)
+{
+	const struct itimerspec time = {.it_value = {.tv_sec = us / 1000000, .tv_nsec = us % 1000000 * 1000}};
+	return waiter->timer >= 0 && timerfd_settime(waiter->timer, 0, &time, NULL) == 0;
+}
+
+/* Says when to look without having been woken. */
+static void look_in(struct keel_waiter *waiter, int64_t now, int64_t us)
+{
+	waiter->due = now + us;
+	set_timer(waiter, us);
+}
+
 bool keel_waiter_due(struct keel_waiter *waiter, struct keel_wake *wake, const char *path)
 {
 	uint64_t ticks;
 	if (waiter->watching)
 		drain(wake, inotify_of(waiter, wake));
-	if (waiter->timer >= 0 && read(waiter->timer, &ticks, sizeof ticks) > 0)
-		waiter->started = false; /* it cannot be told what of the news was read off the connection by others */
 	if (wake->event >= 0 && read(wake->event, &ticks, sizeof ticks) > 0)
 		wake->count++;
 	int64_t now = keel_monotonic_us();
-	if (waiter->started && waiter->seen == wake->count && now < waiter->due)
+	bool woken = !waiter->started || waiter->seen != wake->count;
+	if (!woken && now < waiter->due)
 		return false;
+	if (now < wake->rests_until) {
+		look_in(waiter, now, wake->rests_until - now);
+		return false;
+	}
 	if (waiter->started && path && !waiter->watching)
 		watch(waiter, wake, path);
 	waiter->started = true;
 	waiter->seen = wake->count;
-	bool can_hear = waiter->watching || wake->server;
-	waiter->due = !path && !can_hear ? INT64_MAX : now + (can_hear ? BACKSTOP_US : POLL_US);
+	if (wake->server)
+		look_in(waiter, now, woken ? AFTER_US : BACKSTOP_US);
+	else
+		waiter->due = !path && !waiter->watching ? INT64_MAX : now + (waiter->watching ? BACKSTOP_US : POLL_US);
 	return true;
 }
 
 void keel_waiter_again(struct keel_waiter *waiter)
 {
-	waiter->due = keel_monotonic_us() + AGAIN_US;
+	look_in(waiter, keel_monotonic_us(), AGAIN_US);
 }
 
 void keel_waiter_poll(struct keel_waiter *waiter)
 {
-	waiter->due = keel_monotonic_us() + POLL_US;
+	look_in(waiter, keel_monotonic_us(), POLL_US);
 }
 
 void keel_waiter_block(const struct keel_waiter *waiter, const struct keel_wake *wake, int64_t deadline)
@@ -152,7 +191,6 @@ void keel_waiter_block(const struct keel_waiter *waiter, const struct keel_wake 
 /* Becomes readable with anything from the server, and as often as one looks anyway. -1: there is none to be had. */
 static int poll_server(struct keel_waiter *waiter, const struct keel_wake *wake)
 {
-	const struct itimerspec time = {{0, BACKSTOP_US * 1000}, {0, BACKSTOP_US * 1000}};
 	struct epoll_event event = {.events = EPOLLIN};
 	/* The connection may have been made anew, under the same number too; what is closed has left the set by itself. */
 	if (waiter->poll >= 0 && *wake->server < 0)
@@ -162,8 +200,9 @@ static int poll_server(struct keel_waiter *waiter, const struct keel_wake *wake)
 																									 : -1;
 	waiter->poll = epoll_create1(EPOLL_CLOEXEC);
 	waiter->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-	if (waiter->poll >= 0 && waiter->timer >= 0 && timerfd_settime(waiter->timer, 0, &time, NULL) == 0 &&
-		epoll_ctl(waiter->poll, EPOLL_CTL_ADD, waiter->timer, &event) == 0 && wake->event >= 0 &&
+	int64_t left = waiter->due - keel_monotonic_us();
+	if (waiter->poll >= 0 && set_timer(waiter, left > 0 ? left : BACKSTOP_US) && wake->event >= 0 &&
+		epoll_ctl(waiter->poll, EPOLL_CTL_ADD, waiter->timer, &event) == 0 &&
 		epoll_ctl(waiter->poll, EPOLL_CTL_ADD, wake->event, &event) == 0 &&
 		(*wake->server < 0 || epoll_ctl(waiter->poll, EPOLL_CTL_ADD, *wake->server, &event) == 0))
 		return waiter->poll;

@@ -31,6 +31,8 @@ struct keel_wake {
 	int inotify;               /* made by the first to wait: -1 before, or when there is none to be had */
 	const int *server;         /* instead of the file: where the socket stands on which news comes, or -1; NULL: none */
 	int event;                 /* with it: readable when there was news that cannot be seen on the socket; -1: none */
+	int64_t rests_until;       /* with it: nobody looks before that (monotonic), see keel_wake_rest */
+	int64_t woken_at;          /* when the handle's own commit last woke (monotonic) */
 	uint64_t count;            /* of wake-ups, by others or by this handle's own commits */
 };
 
@@ -58,6 +60,14 @@ void keel_wake_all(struct keel_wake *wake, bool alone);
 
 /* For a store on a server: makes `event`. False: there is no descriptor to be had, and a wake-up may come late. */
 bool keel_wake_use_server(struct keel_wake *wake);
+
+/* For a store on a server: news of others was found. Who reads the log as it grows would ask for each event, and many
+ * readers would leave the server no time for writers: what else there is waits for a moment. A handle that commits
+ * itself does not rest. */
+void keel_wake_rest(struct keel_wake *wake);
+
+/* Whether that moment lasts. */
+bool keel_wake_rests(const struct keel_wake *wake);
 
 /* Starts to wait. `path` NULL: nobody but this handle can bring news. Fails when memory ran out. */
 enum keel_code keel_waiter_start(struct keel_waiter *waiter, struct keel_wake *wake, const char *path,

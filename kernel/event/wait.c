@@ -39,6 +39,8 @@ static enum keel_code look(struct keel_store *store, int64_t next_event_id, bool
 	if (code == KEEL_OK)
 		code = keel_event_ends(store, &low, &newest, err);
 	*ready = code == KEEL_OK && newest >= next_event_id;
+	if (*ready)
+		keel_wake_rest(&store->wake);
 	return code;
 }
 
@@ -135,7 +137,7 @@ enum keel_code keel_event_wait(struct keel_store *store, int64_t next_event_id, 
 	enum keel_code code = check(store, next_event_id, err);
 	if (code != KEEL_OK)
 		return code;
-	code = look(store, next_event_id, ready, &why);
+	code = timeout_us > 0 && keel_wake_rests(&store->wake) ? KEEL_OK : look(store, next_event_id, ready, &why);
 	if (*ready || timeout_us == 0 || (code != KEEL_OK && !why.transient))
 		return keel_fail_as(err, code, &why);
 	if (!store->wake_path && !store->wake.server && deadline == INT64_MAX)

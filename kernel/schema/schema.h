@@ -8,7 +8,7 @@
 
 /* Versions up to this one are those of stores from before the first release, which nobody can read any more. Migration
  * number i + 1 brings the schema from version KEEL_SCHEMA_BASE + i to the next. */
-enum { KEEL_SCHEMA_BASE = 113 };
+enum { KEEL_SCHEMA_BASE = 114 };
 
 /* The version that this library writes. */
 static inline int keel_schema_version(const struct keel_sql_driver *driver)

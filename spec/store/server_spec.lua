@@ -91,6 +91,31 @@ describe("A store on a server", function()
     assert.is_true(told "SELECT pg_advisory_lock_shared(current_schema()::regnamespace::oid::bigint << 32 | 1);\n")
   end)
 
+  it("tells of the first of events that come close on each other", function()
+    local schema, base = uri:match "schema=([%w_]+)", uri:gsub("&schema=[%w_]+", "")
+    local script = support.dir() .. "/script"
+    local insert = ("INSERT INTO %s.events (kind, at) VALUES ('note', 1)"):format(schema)
+    -- Two transactions, the second so many milliseconds after the first. How often was told, and how far apart they were.
+    local function told(apart)
+      local file <close> = assert(io.open(script, "w"))
+      file:write(("SET search_path = %s;\n"):format(schema),
+        "SELECT pg_advisory_lock_shared(current_schema()::regnamespace::oid::bigint << 32 | 1);\n",
+        "SELECT 'LISTEN keel_' || current_schema()::regnamespace::oid::bigint \\gexec\n",
+        ("\\! psql --quiet -c 'SELECT pg_sleep(0.05)' -c \"SET search_path = %s\" -c \"%s\" -c 'SELECT pg_sleep(%g)' "
+          .. "-c \"%s\" '%s'\n"):format(schema, insert, apart / 1000, insert, base), "SELECT 1;\n")
+      file:close()
+      local pipe <close> = assert(io.popen(("psql --quiet --file=%s '%s' 2>&1"):format(script, base)))
+      local _, count = assert(pipe:read "a"):gsub('Asynchronous notification "keel_', "")
+      local between = psql(uri, ("SELECT extract(epoch FROM max(written_at) - min(written_at)) * 1000 FROM (SELECT "
+        .. "written_at FROM %s.events ORDER BY id DESC LIMIT 2) last"):format(schema))
+      return count, tonumber(between)
+    end
+    local count, apart
+    repeat count, apart = told(0) until apart < 20 -- or the machine had other things to do
+    assert.equal(1, count)
+    assert.equal(2, told(25))
+  end)
+
   it("PG-2: goes on after its connection was cut: what it owns stays its own, under a new session", function()
     local runs = support.manager(store)
     local run = assert(runs:create_or_reject "t")

@@ -7,7 +7,7 @@
 -- store is verified.
 --
 -- Usage: lua5.4 tests/bench/server.lua --store URI [--processes N] [--rounds N] [--slice SECONDS] [--delay US]
---          [--relay PROGRAM] [--stored N]
+--          [--relay PROGRAM] [--stored N] [--listeners N]
 --   --store      a server's store that nobody else uses; the yardstick's tables are in the schema yard of its database
 --   --processes  (default 16)
 --   --rounds     slices a side (default 5)
@@ -15,13 +15,17 @@
 --   --delay      microseconds that a trip takes longer, for both sides (default 0)
 --   --relay      the program that sees to that (default build/release/tests/bench/relay)
 --   --stored     runs that have ended and are stored before (default 0)
+--   --listeners  further processes that wait for events, in every other slice (default 0): they read the log to its
+--                end whenever something is new. Printed is what the writers do with them, beside what they do without,
+--                and how long the events of one slice took to be read
 -- Needs pgbench, psql, luv, and LUA_PATH and LUA_CPATH to find keel, built with the release preset. A server that
 -- writes as it should is made by: KEEL_TEST_FSYNC=on tests/postgres.sh start FOLDER
 local keel = require "keel"
 local uv = require "luv"
 
 local options = { processes = 16, rounds = 5, slice = 2, delay = 0, relay = "build/release/tests/bench/relay",
-  stored = 0, store = false, child = false }
+  stored = 0, listeners = 0,
+  store = false, child = false, listener = false }
 for i = 1, #arg, 2 do
   local name = arg[i]:match "^%-%-(%l+)$"
   if not name or options[name] == nil then error("unknown option " .. arg[i], 0) end
@@ -86,7 +90,33 @@ local function work()
   end
   store:close()
 end
+
+-- One of those who listen: a slice for each line it reads. Says how many events it read, and the sum of their ages in
+-- milliseconds.
+local function listen()
+  for seconds in io.lines() do
+    local store = assert(keel.open(store_uri))
+    local appended = assert(store:append_event { kind = "listening" })
+    local cursor = { next_event_id = appended + 1, epoch = store:epoch() }
+    assert(store:wait_events(cursor, { timeout = 0.1 }) ~= nil)
+    io.stdout:write "ready\n"
+    io.stdout:flush()
+    local over, count, ages = uv.hrtime() + tonumber(seconds) * 1e9, 0, 0
+    while uv.hrtime() < over do
+      if store:wait_events(cursor, { timeout = 0.1 }) then
+        local page = assert(store:read_events(cursor, 1000))
+        local now = keel.seconds(keel.time())
+        for _, event in ipairs(page.events) do ages = ages + (now - keel.seconds(event.at)) * 1000 end
+        cursor, count = page.cursor, count + #page.events
+      end
+    end
+    store:close()
+    io.stdout:write(("%d %.0f\n"):format(count, ages))
+    io.stdout:flush()
+  end
+end
 if options.child then return work() end
+if options.listener then return listen() end
 
 local function start(program, words)
   local input, output = uv.new_pipe(), uv.new_pipe()
@@ -139,12 +169,24 @@ local function pgbench()
   return tonumber(said:match "tps = ([%d.]+)") or error(said)
 end
 
-local children = {}
+local children, listeners = {}, {}
 local function lifecycles()
   local sum = 0
   for _, child in ipairs(children) do child.input:write(options.slice .. "\n") end
   for _, child in ipairs(children) do sum = sum + tonumber(hear(child)) end
   return sum / options.slice
+end
+
+-- The same while the others listen, and the mean age of an event when it was read.
+local function lifecycles_heard()
+  for _, listener in ipairs(listeners) do listener.input:write(options.slice + 1 .. "\n") end
+  for _, listener in ipairs(listeners) do assert(hear(listener) == "ready") end
+  local rate, count, ages = lifecycles(), 0, 0
+  for _, listener in ipairs(listeners) do
+    local read, age = hear(listener):match "(%d+) (%d+)"
+    count, ages = count + read, ages + age
+  end
+  return rate, ages / count
 end
 
 local function median(list)
@@ -167,16 +209,25 @@ end
 for i = 1, options.processes do
   children[i] = start(arg[-1], { arg[0], "--child", tostring(i), "--store", store_uri })
 end
+for i = 1, options.listeners do
+  listeners[i] = start(arg[-1], { arg[0], "--listener", tostring(i), "--store", options.store })
+end
 for _, child in ipairs(children) do assert(hear(child) == "ready") end
-local ours, yards = {}, {}
+local ours, yards, heard, ages = {}, {}, {}, {}
 for i = 1, options.rounds do
   ours[i], yards[i] = lifecycles(), pgbench()
+  if options.listeners > 0 then heard[i], ages[i] = lifecycles_heard() end
 end
 for _, child in ipairs(children) do child.input:shutdown() end
+for _, listener in ipairs(listeners) do listener.input:shutdown() end
 print(("%d processes, %d us a trip more, %d runs stored before, %d slices of %g s"):format(options.processes,
   options.delay, options.stored, options.rounds, options.slice))
 print(("keel %.0f lifecycles a second, plpgsql %.0f: %.2f"):format(median(ours), median(yards),
   median(ours) / median(yards)))
+if options.listeners > 0 then
+  print(("while %d listen %.0f: %.2f; an event is read after %.1f ms"):format(options.listeners, median(heard),
+    median(heard) / median(ours), median(ages)))
+end
 assert(#store:verify() == 0)
 store:close()
 if relay then relay.handle:kill "sigterm" end

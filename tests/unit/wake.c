@@ -570,6 +570,72 @@ TEST(a_descriptor_of_a_new_connection)
 	close(second[1]);
 }
 
+/* A handle of a store on a server from which nothing is heard, and one who waits on it. */
+static void start_on_server(struct keel_wake *wake, struct keel_waiter *waiter)
+{
+	static const int none = -1;
+	*wake = (struct keel_wake){.file = {.fd = -1}};
+	succeed(keel_wake_init(wake, &why));
+	wake->server = &none;
+	assert_true(keel_wake_use_server(wake));
+	succeed(keel_waiter_start(waiter, wake, NULL, &why));
+}
+
+static void end_on_server(struct keel_wake *wake, struct keel_waiter *waiter)
+{
+	keel_waiter_end(waiter);
+	keel_wake_close(wake);
+}
+
+/* The server tells of the first of events that come close on each other: who was woken looks once more by itself soon,
+ * also where a loop polls for it, and after that as rarely as ever. */
+TEST(a_server_tells_of_the_first)
+{
+	enum { SOON = 30 * MILLISECOND };
+	struct keel_wake wake;
+	struct keel_waiter waiter;
+	start_on_server(&wake, &waiter);
+	int descriptor = keel_waiter_descriptor(&waiter, &wake, NULL);
+	for (int i = 0; i < 2; i++, wake.count++) { /* at first what is there may be a moment old; then news */
+		assert_true(keel_waiter_due(&waiter, &wake, NULL));
+		assert_true(waiter.due - keel_monotonic_us() <= SOON);
+		while (!is_readable(descriptor))
+			usleep(1000);
+		assert_true(keel_waiter_due(&waiter, &wake, NULL));
+		assert_true(waiter.due - keel_monotonic_us() > SOON);
+		assert_false(is_readable(descriptor));
+	}
+	end_on_server(&wake, &waiter);
+}
+
+/* Who has found something rests before the next look, but for what this handle commits itself. */
+TEST(readers_of_a_server_rest)
+{
+	struct keel_wake wake;
+	struct keel_waiter waiter;
+	start_on_server(&wake, &waiter);
+	wake.rests_until = keel_monotonic_us() + SECOND;
+	assert_true(keel_wake_rests(&wake));
+	assert_false(keel_waiter_due(&waiter, &wake, NULL));
+	wake.count++;
+	assert_false(keel_waiter_due(&waiter, &wake, NULL));
+	keel_wake_all(&wake, true);
+	assert_false(keel_wake_rests(&wake));
+	assert_true(keel_waiter_due(&waiter, &wake, NULL));
+	keel_wake_rest(&wake); /* others of the handle may still have to look */
+	assert_true(!keel_wake_rests(&wake) || keel_monotonic_us() - wake.woken_at > 20 * MILLISECOND);
+	wake.woken_at = 0;
+	keel_wake_rest(&wake);
+	assert_true(wake.rests_until - keel_monotonic_us() <= 20 * MILLISECOND);
+	keel_waiter_block(&waiter, &wake, INT64_MAX);
+	while (keel_wake_rests(&wake))
+		usleep(1000);
+	wake.server = NULL;
+	keel_wake_rest(&wake);
+	assert_false(keel_wake_rests(&wake)); /* a look at a file costs nobody else anything */
+	end_on_server(&wake, &waiter);
+}
+
 /* A waiter may outlive its store, as long as nobody looks. */
 TEST(the_store_may_go_first)
 {
@@ -605,6 +671,8 @@ int main(int argc, char **argv)
 		WITH_STORE(a_descriptor_misses_nothing),
 		WITH_STORE(no_descriptor),
 		WITH_STORE(a_descriptor_of_a_new_connection),
+		WITH_STORE(a_server_tells_of_the_first),
+		WITH_STORE(readers_of_a_server_rest),
 		WITH_STORE(the_store_may_go_first),
 	};
 	if (support_is_child(argc, argv))

@@ -305,17 +305,22 @@ CREATE TABLE dispatched (
 
 -- The id of the next event. The lock of the log is held from here to the commit: ids have no gaps, a rollback gives
 -- them back, and who has the greater one commits later. Who waits for events holds a lock of theirs
--- (kernel/sql/postgres_session.c); only then is there anybody to tell. The first id of a block closes the one before.
+-- (kernel/sql/postgres_session.c); only then is there anybody to tell. Each telling wakes all of them, so of events that
+-- come close on each other only the first is told: who was woken looks again by itself (kernel/base/wake.c) after a time
+-- that is longer than this one. The first id of a block closes the one before.
 CREATE FUNCTION next_event_id() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
-	store bigint := current_schema()::regnamespace::oid::bigint;
-	fresh bigint;
+	store  bigint := current_schema()::regnamespace::oid::bigint;
+	newest record;
+	fresh  bigint;
 BEGIN
 	PERFORM pg_advisory_xact_lock(store << 32 | 4);
-	IF NOT pg_try_advisory_xact_lock(store << 32 | 1) THEN
+	SELECT id, abs(extract(epoch FROM clock_timestamp() - written_at)) < 0.02 AS is_recent INTO newest FROM events
+		ORDER BY id DESC LIMIT 1;
+	IF newest.is_recent IS NOT TRUE AND NOT pg_try_advisory_xact_lock(store << 32 | 1) THEN
 		PERFORM pg_notify('keel_' || store, '');
 	END IF;
-	fresh := (SELECT coalesce(max(id), 0) + 1 FROM events);
+	fresh := coalesce(newest.id, 0) + 1;
 	IF fresh % 64 = 1 AND fresh > 1 THEN
 		INSERT INTO events_of_run (run_id, block) SELECT DISTINCT run_id, (fresh - 1) / 64 FROM events
 			WHERE id >= fresh - 64 AND run_id IS NOT NULL;
@@ -334,7 +339,8 @@ CREATE TABLE events (
 	run_id     text COLLATE "C",
 	worker_ref text COLLATE "C",
 	message    text COLLATE "C",
-	data       text COLLATE "C"
+	data       text COLLATE "C",
+	written_at timestamptz NOT NULL DEFAULT clock_timestamp() -- by the server's clock
 );
 
 CREATE TABLE events_of_run (
