@@ -31,6 +31,16 @@ static enum keel_code listen_to_server(struct keel_store *store, bool *listens, 
 			   : driver->listen(store->sql, keel_wake_use_server(&store->wake) ? store->wake.event : -1, listens, err);
 }
 
+/* With a lost connection went the session, and what it owned is an orphan until there is another. Who waits may write
+ * nothing for long; so it is made here. What keeps it from being made is tried again by the next look. */
+static void regain_session(struct keel_store *store)
+{
+	int64_t session;
+	keel_session_check(store);
+	if (store->lost)
+		keel_store_session(store, &session, NULL);
+}
+
 static enum keel_code look(struct keel_store *store, int64_t next_event_id, bool *ready, struct keel_error *err)
 {
 	int64_t low, newest = 0;
@@ -41,6 +51,8 @@ static enum keel_code look(struct keel_store *store, int64_t next_event_id, bool
 	*ready = code == KEEL_OK && newest >= next_event_id;
 	if (*ready)
 		keel_wake_rest(&store->wake);
+	if (code == KEEL_OK)
+		regain_session(store);
 	return code;
 }
 

@@ -146,9 +146,7 @@ return function(course)
         is_failure = true }
     end
   end
-  -- From here on, the session is there for as long as anything of the command is, whatever becomes of us.
-  local lock = course.store:session_descriptor()
-  if lock then course.supervisor:hold(lock) end
+  watch.hold_session(course)
   while not outcome do
     local last = attempt(course)
     if last.status == "success" or last.hopeless or number >= (course.options.attempts or 1) then

@@ -30,11 +30,24 @@ local function begin_ending(course, why)
   terminate(course)
 end
 
+--- From here on, the session is there for as long as anything of the command is, whatever becomes of us. A connection
+--- to a server that was lost and made anew is another session.
+function M.hold_session(course)
+  local session = course.store:session_id()
+  if not session or session == course.held then return end
+  local lock = course.store:session_descriptor()
+  if lock then course.supervisor:hold(lock) end
+  course.held = session
+end
+
 --- Whether somebody asked the run to stop, or took it away: then its end has begun. Looks into the store only when
 --- there is news.
 function M.look_for_stop(course)
   local store, run = course.store, course.run
-  if course.cursor and not store:wait_events(course.cursor, { timeout = 0 }) then return end
+  local has_news, failure = store:wait_events(course.cursor, { timeout = 0 })
+  if failure then return end
+  M.hold_session(course)
+  if course.cursor and not has_news then return end
   local page = store:read_events(course.cursor, 256, { run_id = run.run_id })
   if not page then return end
   local is_first = course.cursor == nil
