@@ -344,8 +344,8 @@ const struct keel_sql_driver keel_postgres_driver = {
 		"SELECT c.relname, a.attname, a.atttypid IN ('bigint'::regtype, 'integer'::regtype),"
 		" coalesce(array_position(i.indkey::int2[], a.attnum), -1) + 1 FROM pg_class c JOIN pg_attribute a"
 		" ON a.attrelid = c.oid LEFT JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary WHERE c.relkind = 'r'"
-		" AND c.relname <> 'schema_version' AND a.attnum > 0 AND NOT a.attisdropped AND c.oid = " POSTGRES_ANY_TABLE
-		" ORDER BY c.relname, a.attnum",
+		" AND c.relname <> 'schema_version' AND a.attname <> 'written_at' AND a.attnum > 0 AND NOT a.attisdropped"
+		" AND c.oid = " POSTGRES_ANY_TABLE " ORDER BY c.relname, a.attnum",
 	.continue_keys = postgres_continue_keys,
 	.be_patient = postgres_be_patient,
 	.look_at_server = postgres_look_at_server,

@@ -2,6 +2,7 @@
 local command = require "support.command"
 local process = require "support.process"
 local support = require "support"
+local uv = require "luv"
 
 local function at(uri)
   return function(...) return command.run({ ... }, { env = { KEEL_STORE = uri } }) end
@@ -29,6 +30,31 @@ describe("keel on a server's store", function()
     assert.is_truthy(list.output:find("success .*echo hello"))
     assert.is_truthy(run("events").output:find "run_finished")
     assert.is_truthy(run("stats").output:find "runs +1")
+  end)
+
+  it("PG-2: keeps a command's run when the connection is cut, and the guardian the connection that follows", function()
+    local uri = support.server_uri()
+    local store = support.open(uri)
+    local words = { "exec", "sh", "-c", "echo $PPID; exec sleep 30" }
+    local child = command.start(words, { env = { KEEL_STORE = uri } })
+    local guardian = math.tointeger(child:hear())
+    local run = store:list_inflight()[1]
+    local cut = ("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = %d AND "
+      .. "objsubid = 2 AND classid = (SELECT oid FROM pg_namespace WHERE nspname = '%s')"):format(run.session_id,
+      uri:match "schema=([%w_]+)")
+    local pipe <close> = assert(io.popen(("psql --quiet --tuples-only --command=%q %q"):format(cut,
+      (uri:gsub("&schema=[%w_]+", "")))))
+    assert.equal("t", pipe:read "a":match "%a+")
+    process.poll_until(function() return store:get(run.run_id).session_id ~= run.session_id end, 10000)
+    local session = store:get(run.run_id).session_id
+    assert.not_equal(run.session_id, session)
+    assert.equal("there was nothing to recover\n", at(uri)("reconcile").errors)
+    uv.kill(guardian, "sigstop")
+    child:kill()
+    assert.is_true(store:session_alive(session))
+    uv.kill(guardian, "sigcont")
+    process.poll_until(function() return not store:session_alive(session) end, 10000)
+    assert.is_false(store:session_alive(session))
   end)
 
   it("finds nothing wrong but that the tests' server does not write to its disk", function()

@@ -95,14 +95,15 @@ describe("A store on a server", function()
     local schema, base = uri:match "schema=([%w_]+)", uri:gsub("&schema=[%w_]+", "")
     local script = support.dir() .. "/script"
     local insert = ("INSERT INTO %s.events (kind, at) VALUES ('note', 1)"):format(schema)
-    -- Two transactions, the second so many milliseconds after the first. How often was told, and how far apart they were.
+    -- Two transactions, the second so many milliseconds after the first. How often was told, and how long was between.
     local function told(apart)
       local file <close> = assert(io.open(script, "w"))
       file:write(("SET search_path = %s;\n"):format(schema),
         "SELECT pg_advisory_lock_shared(current_schema()::regnamespace::oid::bigint << 32 | 1);\n",
         "SELECT 'LISTEN keel_' || current_schema()::regnamespace::oid::bigint \\gexec\n",
-        ("\\! psql --quiet -c 'SELECT pg_sleep(0.05)' -c \"SET search_path = %s\" -c \"%s\" -c 'SELECT pg_sleep(%g)' "
-          .. "-c \"%s\" '%s'\n"):format(schema, insert, apart / 1000, insert, base), "SELECT 1;\n")
+        ("\\! psql --quiet -c 'SELECT pg_sleep(0.05)' -c \"SET search_path = %s\" -c \"%s\" "
+          .. "-c 'SELECT pg_sleep(%g)' -c \"%s\" '%s'\n"):format(schema, insert, apart / 1000, insert, base),
+        "SELECT 1;\n")
       file:close()
       local pipe <close> = assert(io.popen(("psql --quiet --file=%s '%s' 2>&1"):format(script, base)))
       local _, count = assert(pipe:read "a"):gsub('Asynchronous notification "keel_', "")
@@ -114,6 +115,25 @@ describe("A store on a server", function()
     repeat count, apart = told(0) until apart < 20 -- or the machine had other things to do
     assert.equal(1, count)
     assert.equal(2, told(25))
+  end)
+
+  it("PG-2: what only waits keeps what it owns when its connection was cut", function()
+    local waiter <close> = assert(store:event_waiter())
+    local runs = support.manager(store)
+    local run = assert(runs:create_or_reject "t")
+    assert.equal("started", runs:try_start(run.run_id))
+    for _, look in ipairs { function() return waiter:look(assert(store:read_events()).cursor) end,
+      function() return store:wait_events(assert(store:read_events()).cursor, { timeout = 0 }) end } do
+      local before = store:get(run.run_id).session_id
+      cut(uri, before)
+      process.poll_until(function()
+        pcall(look)
+        return support.open(uri):get(run.run_id).session_id ~= before
+      end, 5000)
+      assert.not_equal(before, support.open(uri):get(run.run_id).session_id)
+      assert.is_true(store:session_alive(store:session_id()))
+    end
+    assert.equal("running", store:get(run.run_id).status)
   end)
 
   it("PG-2: goes on after its connection was cut: what it owns stays its own, under a new session", function()

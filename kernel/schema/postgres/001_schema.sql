@@ -305,9 +305,9 @@ CREATE TABLE dispatched (
 
 -- The id of the next event. The lock of the log is held from here to the commit: ids have no gaps, a rollback gives
 -- them back, and who has the greater one commits later. Who waits for events holds a lock of theirs
--- (kernel/sql/postgres_session.c); only then is there anybody to tell. Each telling wakes all of them, so of events that
--- come close on each other only the first is told: who was woken looks again by itself (kernel/base/wake.c) after a time
--- that is longer than this one. The first id of a block closes the one before.
+-- (kernel/sql/postgres_session.c); only then is there anybody to tell. Each telling wakes all of them, so of events
+-- that come close on each other only the first is told: who was woken looks again by itself (kernel/base/wake.c) after
+-- a time that is longer than this one. The first id of a block closes the one before.
 CREATE FUNCTION next_event_id() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
 	store  bigint := current_schema()::regnamespace::oid::bigint;
