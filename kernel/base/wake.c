@@ -16,10 +16,10 @@ enum {
 	POLL_US = 20 * 1000,      /* between looks of one whom nobody can wake: some 5 µs of work each */
 	AGAIN_US = 1000,
 	/* On a server. Of events that come close on each other it tells the first only (next_event_id in the schema has
-	 * the same number): who has found one rests for so long and looks again. */
+	 * the same number): who has found one rests for so long, and looks again. */
 	REST_US = 20 * 1000,
-	/* After a look that somebody was woken for: what was there then is older than that when this is over, so what is not
-	 * there yet will be told. The difference is for a commit that takes its time. */
+	/* After a look that somebody was woken for: what was there then is older than that when this is over, so what is
+	 * not there yet will be told. The difference is for a commit that takes its time. */
 	AFTER_US = 30 * 1000
 };
 

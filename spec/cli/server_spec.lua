@@ -38,16 +38,16 @@ describe("keel on a server's store", function()
     local words = { "exec", "sh", "-c", "echo $PPID; exec sleep 30" }
     local child = command.start(words, { env = { KEEL_STORE = uri } })
     local guardian = math.tointeger(child:hear())
-    local run = store:list_inflight()[1]
+    local before = store:list_inflight()[1]
     local cut = ("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = %d AND "
-      .. "objsubid = 2 AND classid = (SELECT oid FROM pg_namespace WHERE nspname = '%s')"):format(run.session_id,
+      .. "objsubid = 2 AND classid = (SELECT oid FROM pg_namespace WHERE nspname = '%s')"):format(before.session_id,
       uri:match "schema=([%w_]+)")
     local pipe <close> = assert(io.popen(("psql --quiet --tuples-only --command=%q %q"):format(cut,
       (uri:gsub("&schema=[%w_]+", "")))))
     assert.equal("t", pipe:read "a":match "%a+")
-    process.poll_until(function() return store:get(run.run_id).session_id ~= run.session_id end, 10000)
-    local session = store:get(run.run_id).session_id
-    assert.not_equal(run.session_id, session)
+    process.poll_until(function() return store:get(before.run_id).session_id ~= before.session_id end, 10000)
+    local session = store:get(before.run_id).session_id
+    assert.not_equal(before.session_id, session)
     assert.equal("there was nothing to recover\n", at(uri)("reconcile").errors)
     uv.kill(guardian, "sigstop")
     child:kill()
