@@ -41,7 +41,10 @@ describe("keel events", function()
     assert.same({ 31 }, ids(run("events", "--json", "--kind", "other", "--kind", "third").output))
     assert.same({ 31 }, ids(run("events", "--json", "--thread", "u").output))
     assert.equal("", run("events", "--json", "--runtime", "nowhere").output)
-    assert.same({ code = 0, output = "", errors = "there is no such event\n" }, run("events", "--run", "nobody"))
+    assert.same({ code = 0, output = "", errors = "there is no such event\n" }, run("events", "--kind", "none"))
+    local nobody = run("events", "--run", "nobody")
+    assert.same({ 1, "keel events: there is no run nobody; 'keel runs list' lists them\n" },
+      { nobody.code, nobody.errors })
   end)
 
   it("tells of a gap, and goes on behind it", function()

@@ -264,6 +264,24 @@ support.each_store(function(open)
       assert.same({ "r1", "r2", "r3" }, { order[154].retry_of, order[155].retry_of, order[156].retry_of })
     end)
 
+    it("goes by when runs were made, and a cancel of all by its action", function()
+      for i = 1, 3 do
+        assert(store:put("r" .. i, { thread_id = "t", status = "error" }))
+        create()
+        clock.advance(60)
+      end
+      assert.equal(0, manager:retry_all { since = -60 + 0.001 })
+      assert.equal(1, manager:retry_all { since = -60 })
+      assert.equal(store:get "r3".run_id, store:get(newest "r3").retry_of)
+      assert.equal(1, manager:retry_all { since = store:get "r2".created_at:gsub("%+00:00$", "Z"), before = -61 })
+      assert.equal(2, manager:cancel_all({ since = -120, before = -1 }, { action = "rollback" }))
+      assert.equal("rollback", store:list_runs { status = "interrupted" }[1].cancel_action)
+      assert.equal(3, manager:cancel_all {})
+      support.invalid("since", manager:cancel_all { since = "yesterday" })
+      support.invalid("action", manager:cancel_all({}, { action = "stop" }))
+      support.raises("cancel_all", function() manager:cancel_all({}, { acton = "rollback" }) end)
+    end)
+
     it("waits until what it tries again has come to rest, and has its parent while that is there", function()
       local parent = create()
       local child = create { parent_run_id = parent, priority = 1 }

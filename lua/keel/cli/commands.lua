@@ -8,6 +8,7 @@ return {
     { name = "cancel", module = "keel.cli.runs.cancel", summary = "stop runs" },
     { name = "wait", module = "keel.cli.runs.wait", summary = "wait until runs have ended" },
     { name = "retry", module = "keel.cli.runs.retry", summary = "a new run of the same work" },
+    { name = "delete", module = "keel.cli.runs.delete", summary = "delete runs that have ended" },
     { name = "prune", module = "keel.cli.runs.prune", summary = "delete what is old" },
   } },
   { name = "events", module = "keel.cli.events", summary = "what happened, and what happens" },

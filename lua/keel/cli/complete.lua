@@ -34,18 +34,32 @@ local function recent_runs(given)
   return store and store:list_runs { limit = RECENT } or {}
 end
 
-local function runs_of(given)
-  local list, what = {}, require "keel.cli.describe".what
+-- Runs are offered by their ids, and by the ends that are shown of those when something else was typed. Who begins with
+-- "@" gets threads.
+local function runs_of(given, typed)
+  local list, begun, ids, what = {}, false, {}, require "keel.cli.describe".what
   for i, run in ipairs(recent_runs(given)) do
-    list[i] = { run.run_id, ("%s on %s: %s"):format(run.status, run.thread_id, what(run)) }
+    ids[i] = run.run_id
+    begun = begun or run.run_id:sub(1, #typed) == typed
+    list[i] = { run.run_id, ("%s on %s: %s"):format(run.status, run.thread_id, what(run)), run.thread_id }
   end
+  if typed:find "^@" then
+    local threads, seen = {}, {}
+    for _, run in ipairs(list) do
+      if not seen[run[3]] then threads[#threads + 1], seen[run[3]] = { "@" .. run[3], run[2] }, true end
+    end
+    return threads
+  end
+  if begun then return list end
+  local ends = require "keel.cli.which".ends(ids)
+  for _, run in ipairs(list) do run[1] = ends[run[1]] end
   return list
 end
 
 -- Of a list with commas, the last word is completed.
 local function run_list_of(given, last)
-  local list = runs_of(given)
   local front = last:match "^.*," or ""
+  local list = runs_of(given, last:sub(#front + 1))
   for _, run in ipairs(list) do run[1] = front .. run[1] end
   return list
 end

@@ -1,5 +1,7 @@
 --- Runs and events in words: a line, a row of a table.
 local output = require "keel.cli.output"
+local terminal = require "keel.cli.terminal"
+local which = require "keel.cli.which"
 local width = require "keel.cli.width"
 local words = require "keel.cli.exec.words"
 
@@ -19,26 +21,94 @@ local function progress_of(run)
   return table.concat(parts, " ")
 end
 
---- What a run is about, in a few words: how far it is, its command, and how it ended.
+local SHORT = 60 -- columns that are shown of what is kept with a run
+
+-- What people call a run: its label, a text in its metadata.
+local function label_of(run)
+  local label = type(run.metadata) == "table" and run.metadata.label
+  return type(label) == "string" and label ~= "" and label or nil
+end
+
+-- What a run that is no command is about: whose it is, and what is kept with it.
+local function subject_of(run)
+  local parts = { run.assistant_id }
+  local rest = {}
+  for name, value in pairs(type(run.metadata) == "table" and run.metadata or {}) do
+    if name ~= "label" or type(value) ~= "string" then rest[name] = value end
+  end
+  if next(rest) ~= nil then parts[#parts + 1] = width.cut(terminal.json(rest), SHORT) end
+  return table.concat(parts, " ")
+end
+
+--- What a run is about, in a few words: how far it is, how it ended, its label, its command; of one that is no command
+--- its assistant and metadata.
 ---@param run table
 ---@param is_orphan? boolean
 ---@return string
 function describe.what(run, is_orphan)
-  local text = words.is_kept(run.kwargs) and words.quoted(words.restored(run.kwargs)) or ""
-  if is_orphan then return "its process is gone" .. (text ~= "" and ": " .. text or "") end
-  if run.error and run.status ~= "success" then return run.error .. (text ~= "" and ": " .. text or "") end
-  local progress = progress_of(run)
-  return progress .. (progress ~= "" and text ~= "" and ": " or "") .. text
+  local text = words.is_kept(run.kwargs) and words.quoted(words.restored(run.kwargs)) or subject_of(run)
+  local state = is_orphan and "its process is gone" or run.error and run.status ~= "success" and run.error or
+    progress_of(run)
+  local parts = {}
+  for _, part in ipairs { state, label_of(run) or "", text } do
+    if part ~= "" then parts[#parts + 1] = part end
+  end
+  return table.concat(parts, ": ")
 end
 
--- The titles of a table of runs.
-local run_titles = { "STATUS", "<RUN", "~THREAD", "?>AGE", "?>TOOK", "?>CODE", "WHAT" }
+-- The folder a command is run in, as a shell would show it.
+local function folder_of(run)
+  if not words.is_kept(run.kwargs) then return nil end
+  local _, folder = words.restored(run.kwargs)
+  local home = os.getenv "HOME"
+  if folder and home and home ~= "" and (folder .. "/"):sub(1, #home + 1) == home .. "/" then
+    folder = "~" .. folder:sub(#home + 1)
+  end
+  return folder
+end
 
--- A run as a row under them.
-local function run_row(run, now, is_orphan)
-  return { run.status, run.run_id, run.thread_id, output.duration(output.between(run.created_at, now)),
-    output.duration(output.between(run.started_at, run.ended_at or now)), run.exit_code,
-    describe.what(run, is_orphan) }
+local Table = {}
+Table.__index = Table
+
+--- A table of runs, which keeps of each no more than it shows.
+---@param now string
+function describe.table_of_runs(now)
+  return setmetatable({ _now = now, _rows = {} }, Table)
+end
+
+--- Takes a run.
+---@param run table
+---@param is_orphan? boolean
+function Table:add(run, is_orphan)
+  self._rows[#self._rows + 1] = { id = run.run_id, handler = run.handler, folder = folder_of(run),
+    status = run.status, thread = run.thread_id, code = run.exit_code, what = describe.what(run, is_orphan),
+    age = output.duration(output.between(run.created_at, self._now)),
+    took = output.duration(output.between(run.started_at, run.ended_at or self._now)) }
+end
+
+-- The columns, with what of a row is in them. Those with `optional` are left out when no run has any.
+local columns = { { "STATUS", "status" }, { "<RUN", "shown" }, { "~THREAD", "thread" }, { "?>AGE", "age" },
+  { "?>TOOK", "took" }, { "?>CODE", "code" }, { "?~HANDLER", "handler", optional = true },
+  { "?~FOLDER", "folder", optional = true }, { "WHAT", "what" } }
+
+--- Prints it.
+function Table:show()
+  local ids, has, titles, rows = {}, {}, {}, {}
+  for i, row in ipairs(self._rows) do
+    ids[i] = row.id
+    for name in pairs(row) do has[name] = true end
+  end
+  local ends = which.ends(ids)
+  for i, row in ipairs(self._rows) do
+    row.shown, rows[i] = ends[row.id], {}
+  end
+  for _, column in ipairs(columns) do
+    if not column.optional or has[column[2]] then
+      titles[#titles + 1] = column[1]
+      for i, row in ipairs(self._rows) do rows[i][#titles] = row[column[2]] end
+    end
+  end
+  output.table(titles, rows)
 end
 
 --- Prints a table of runs.
@@ -46,9 +116,9 @@ end
 ---@param now string
 ---@param orphans? table<string, boolean> by id
 function describe.print_runs(runs, now, orphans)
-  local rows = {}
-  for i, run in ipairs(runs) do rows[i] = run_row(run, now, orphans and orphans[run.run_id]) end
-  output.table(run_titles, rows)
+  local list = describe.table_of_runs(now)
+  for _, run in ipairs(runs) do list:add(run, orphans and orphans[run.run_id]) end
+  list:show()
 end
 
 -- --- Events ---------------------------------------------------------------------------------------------------------

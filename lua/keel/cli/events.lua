@@ -6,6 +6,7 @@ local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 local terminal = require "keel.cli.terminal"
 local usage = require "keel.cli.usage"
+local which = require "keel.cli.which"
 
 local PAGE, LAST = 1000, 20
 local STEP = 1 -- seconds between looks at whether somebody still reads; events come at once
@@ -68,7 +69,7 @@ return {
     { "--all", about = "begin with the first there is" },
     { "--after", value = "ID", convert = usage.integer(0, math.maxinteger - 1), about = "begin behind this event" },
     { "--thread", "-t", value = "KEY", about = "only those of this thread" },
-    { "--run", value = "RUN", about = "only those of this run" },
+    { "--run", value = "RUN", about = "only those of this run: " .. which.about },
     { "--runtime", value = "ID", about = "only those of this worker runtime" },
     { "--kind", value = "KIND", many = true, about = "only those of this kind; repeatable" },
   },
@@ -76,13 +77,20 @@ return {
     if given.all and given.after then return nil, usage.error "--all and --after are two beginnings; give one" end
     local store <close>, err = opening.store(given, "read")
     if not store then return nil, err end
-    local filter = { thread_id = given.thread, run_id = given.run, runtime_id = given.runtime,
+    local run_id, no_run
+    if given.run then
+      run_id, no_run = which.run(store, given.run)
+      if not run_id and (no_run.code ~= "not_found" or given.run:find "^@") then return nil, no_run end
+    end
+    -- A run that was deleted has events still, one that is yet to be made will have some.
+    local filter = { thread_id = given.thread, run_id = run_id or given.run, runtime_id = given.runtime,
       kinds = given.kind and #given.kind > 0 and given.kind or nil }
     local cursor, limit = beginning(store, filter, given)
     if not cursor then return nil, limit end
     local count
     count, err = show(store, cursor, limit or math.huge, filter, given)
     if not count then return nil, err end
+    if count == 0 and not given.follow and no_run then return nil, no_run end
     if count == 0 and not given.follow then output.note(given, "there is no such event") end
   end,
 }

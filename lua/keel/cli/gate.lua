@@ -138,6 +138,20 @@ function gate.asked(given)
     rates = some(given.rate) }
 end
 
+--- Puts ids in the place of the RUNs that were typed. One that is not there is left for create to refuse.
+---@param store keel.Store
+---@param after? table[] as gate.asked gives it
+---@return true? done
+---@return keel.Error? err one fits several runs; what reading fails with
+function gate.settle(store, after)
+  for _, source in ipairs(after or {}) do
+    local ids, err = require "keel.cli.which".runs(store, { source.run_id }, true)
+    if not ids then return nil, err end
+    source.run_id = ids[1]
+  end
+  return true
+end
+
 --- What create says of them, with the way out.
 ---@param err keel.Error
 ---@return keel.Error

@@ -246,6 +246,27 @@ function usage.duration(text)
   return nil, ("'%s' is longer than can be counted"):format(text)
 end
 
+--- A point in time: RFC 3339, the beginning of a day (UTC), or so long ago. A number alone is seconds elsewhere; who
+--- means days here would be told of, or lose, nearly everything.
+---@param text string
+---@return string? time
+---@return string? problem
+function usage.moment(text)
+  for _, time in ipairs { text, text .. "T00:00:00Z" } do
+    local seconds = kernel.time_seconds(time)
+    if seconds then return kernel.time_text(seconds) end
+  end
+  local seconds, problem
+  if text:find "^[%d.]+%a" then seconds, problem = usage.duration(text) end
+  if problem then return nil, problem end
+  if not seconds then
+    return nil, ("'%s' is no time; write 30d, 12h, 2026-01-31 or 2026-01-31T00:00:00Z"):format(text)
+  end
+  local is_time, time = pcall(kernel.time_text, kernel.time_seconds(kernel.now()) - seconds)
+  if not is_time then return nil, ("'%s' is longer ago than there are years"):format(text) end
+  return time
+end
+
 --- A whole number that is not smaller than `least`, and not larger than `most`.
 ---@param least integer
 ---@param most? integer

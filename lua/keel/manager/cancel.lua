@@ -55,6 +55,11 @@ local function cancel_others(self, run_id, action)
   return verdict ~= "unknown" and verdict ~= "not_cancellable", verdict
 end
 
+local function check_action(action)
+  if action == "interrupt" or action == "rollback" then return true end
+  return nil, errors.new("invalid_request", "action must be interrupt or rollback", { field = "action" })
+end
+
 ---@class keel.manager.Cancelling: keel.ManagerCore
 local Cancelling = {}
 
@@ -70,9 +75,8 @@ function Cancelling:cancel(run_id, options)
   check.type(run_id, "string", 1, "cancel")
   options = check.options(options, { action = "string" }, 2, "cancel")
   local action = options.action or "interrupt"
-  if action ~= "interrupt" and action ~= "rollback" then
-    return nil, errors.new("invalid_request", "action must be interrupt or rollback", { field = "action" })
-  end
+  local right, wrong = check_action(action)
+  if not right then return nil, wrong end
   local record = self.live:get(run_id)
   if not record then return cancel_others(self, run_id, action) end
   if LiveRuns.is_final(record.status) then return of_final(record.status) end
@@ -89,13 +93,13 @@ function Cancelling:cancel(run_id, options)
 end
 
 -- Stops a page of runs, in one transaction. Returns the ids of those that are stopped, or asked to.
-local function cancel_page(self, ids)
+local function cancel_page(self, ids, action)
   local own, problem = self.client:session_id()
   if problem then return nil, problem end
   local stopped, err = self.client:transaction("cancel_all", function(tx)
     local list = {}
     for _, run_id in ipairs(ids) do
-      local verdict, failure = stop(tx, run_id, own, "interrupt")
+      local verdict, failure = stop(tx, run_id, own, action)
       if not verdict then return nil, failure end
       if verdict ~= "unknown" and verdict ~= "not_cancellable" then list[#list + 1] = run_id end
     end
@@ -132,20 +136,25 @@ end
 --- Cancels all runs in flight that a filter means, and their children: in pages, each atomic. When it fails in between,
 --- or the process dies, a second call goes on. What is made after the call began is not meant, nor are runs of
 --- machines, reservations, and what was asked to stop before.
---- Raises for unknown options and wrong types. Fails with invalid_request (status, before, an id) and what reading and
---- writing fail with; `done` in the error is how many were stopped before.
+--- Raises for unknown options and wrong types. Fails with invalid_request (status, before, since, an id, action) and
+--- what reading and writing fail with; `done` in the error is how many were stopped before.
 ---@param filter keel.RunFilter {} means all
+---@param options? { action?: "interrupt"|"rollback" } as of cancel
 ---@return integer? count of runs that the filter means and that are stopped, or asked to stop, with another of them
 --- too
 ---@return keel.Error? err
-function Cancelling:cancel_all(filter)
+function Cancelling:cancel_all(filter, options)
   local wanted, err = filters.check(filter, in_flight, self.client:now(), "cancel_all")
   if not wanted then return nil, err end
+  options = check.options(options, { action = "string" }, 2, "cancel_all")
+  local action = options.action or "interrupt"
+  local right, wrong = check_action(action)
+  if not right then return nil, wrong end
   local count, ids = 0
   ids, err = find(self, wanted)
   for first = 1, ids and #ids or 0, PAGE do
     local stopped
-    stopped, err = cancel_page(self, table.move(ids, first, math.min(first + PAGE - 1, #ids), 1, {}))
+    stopped, err = cancel_page(self, table.move(ids, first, math.min(first + PAGE - 1, #ids), 1, {}), action)
     if not stopped then break end
     count = count + #stopped
   end

@@ -1,6 +1,7 @@
 --- What cancel_all and retry_all are given: which runs they are about.
 local check = require "keel.check"
 local errors = require "keel.errors"
+local kernel = require "keel.kernel"
 
 ---@class keel.RunFilter
 ---@field thread_id? string
@@ -9,11 +10,12 @@ local errors = require "keel.errors"
 ---@field batch_id? string
 ---@field handler? string a run without one has "default"
 ---@field before? string|number time: created then or earlier
+---@field since? string|number time: created then or later
 
 local filter = {}
 
 local known = { thread_id = "string", user_id = "string", status = "string", batch_id = "string", handler = "string",
-  before = "time" }
+  before = "time", since = "time" }
 
 --- Checks a filter. `before` is a time then: what is made meanwhile is not meant.
 --- Raises for unknown names and wrong types.
@@ -22,7 +24,7 @@ local known = { thread_id = "string", user_id = "string", status = "string", bat
 ---@param now string
 ---@param name string the public function's, which calls this
 ---@return keel.RunFilter? filter
----@return keel.Error? err invalid_request (status, before, an id)
+---@return keel.Error? err invalid_request (status, before, since, an id)
 function filter.check(given, statuses, now, name)
   if given == nil then error(("bad argument #1 to '%s' (table expected, got nil)"):format(name), 3) end
   given = check.options(given, known, 1, name, 1)
@@ -41,6 +43,11 @@ function filter.check(given, statuses, now, name)
   if err then return nil, err end
   checked.before, err = errors.time(checked.before or now, "before", now)
   if err then return nil, err end
+  if checked.since then
+    checked.since, err = errors.time(checked.since, "since", now)
+    if err then return nil, err end
+    checked.since = kernel.time_text(kernel.time_seconds(checked.since)) -- as rows have it, to be compared as text
+  end
   return checked
 end
 
@@ -52,6 +59,7 @@ function filter.passes(wanted, row)
   return row.operation_kind == "run" and (not wanted.thread_id or row.thread_id == wanted.thread_id)
     and (not wanted.user_id or row.user_id == wanted.user_id)
     and (not wanted.handler or (row.handler or "default") == wanted.handler)
+    and (not wanted.since or row.created_at >= wanted.since)
 end
 
 return filter

@@ -140,8 +140,8 @@ end
 --- Tries all runs again that a filter means and that nobody has tried again: without a `status` those that ended as
 --- error or timeout. The oldest first, in pages, each atomic: when it fails in between, or the process dies, a second
 --- call goes on, and tries nothing twice. What was made after the call began is not meant.
---- Raises for unknown options and wrong types. Fails with invalid_request (status, before, an id) and what reading and
---- writing fail with; `done` in the error is how many were tried again before.
+--- Raises for unknown options and wrong types. Fails with invalid_request (status, before, since, an id) and what
+--- reading and writing fail with; `done` in the error is how many were tried again before.
 ---@param filter keel.RunFilter
 ---@return integer? count of new runs
 ---@return keel.Error? err

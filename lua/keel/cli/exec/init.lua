@@ -149,6 +149,8 @@ local function run(given)
   local course = { supervisor = supervisor, directory = directory, options = given }
   local store <close>, failure = opening.store(given, "make", signals.sleeper(course))
   if not store then return nil, failure end
+  local settled, unclear = gate.settle(store, request.after)
+  if not settled then return nil, unclear end
   local manager = require("keel.manager").new { store = store }
   local admitted, verdict = manager:create_or_reject(thread, request)
   if not admitted then return nil, gate.advised(verdict) end

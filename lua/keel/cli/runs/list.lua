@@ -3,35 +3,66 @@ local describe = require "keel.cli.describe"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 local shape = require "keel.cli.shape"
+local terminal = require "keel.cli.terminal"
 local usage = require "keel.cli.usage"
+local which = require "keel.cli.which"
+
+local LAST = 20
+
+-- Whether a run has a text in it: in its thread, in what is shown of it, in its metadata. `text` is in small letters.
+local function has(run, text)
+  local metadata = type(run.metadata) == "table" and terminal.json(run.metadata) or ""
+  for _, place in ipairs { describe.what(run), run.error or "", run.thread_id, metadata } do
+    if place:lower():find(text, 1, true) then return true end
+  end
+  return false
+end
+
+-- Lists what was asked for. Returns how many runs it found, and how many were looked at; or nil and the error.
+local function list(store, given, filter)
+  local text, count, limit = given.grep and given.grep:lower(), 0, given.limit or LAST
+  local runs = describe.table_of_runs(store:now())
+  local looked_at, err = which.each(store, filter, function(run)
+    if text and not has(run, text) then return true end
+    count = count + 1
+    if given.json then
+      output.json(shape.fields(run))
+    else
+      runs:add(run, opening.is_orphan(store, run))
+    end
+    return count < limit
+  end)
+  if not looked_at then return nil, err end
+  if count > 0 and not given.json then runs:show() end
+  return count, looked_at
+end
+
+local options = which.options(which.statuses)
+table.move({
+  { "--grep", value = "TEXT",
+    about = "only those that have this text in WHAT, error, thread or metadata, in capitals or not" },
+  { "--limit", "-n", value = "N", convert = usage.integer(1, 1000), about = "how many (default 20, at most 1000)" },
+  { "--after", value = "RUN", about = "go on behind this run, with older ones" },
+}, 1, 3, #options + 1, options)
 
 return {
   about = "Lists runs, the newest first.",
-  options = {
-    { "--thread", "-t", value = "KEY", about = "only those of this thread" },
-    { "--status", value = "STATUS", choices = { "pending", "running", "success", "error", "timeout", "interrupted" },
-      about = "only those in this status" },
-    { "--user", value = "U", about = "only those for this user" },
-    { "--batch", value = "BATCH", about = "only those of this batch" },
-    { "--limit", "-n", value = "N", convert = usage.integer(1, 1000), about = "how many (default 20, at most 1000)" },
-    { "--after", value = "RUN", about = "go on behind this run, with older ones" },
-  },
+  more = [[
+WHAT tells how far a run is, how it ended, its label (a text of that name in its metadata) and its command; of a run
+that is no command its assistant and metadata. Long ids are shown by the end in which they differ, which is enough to
+name the run.]],
+  options = options,
   run = function(given)
     local store <close>, err = opening.store(given, "read")
     if not store then return nil, err end
-    local runs, is_cut
-    runs, is_cut = store:list_runs { thread_id = given.thread, status = given.status, user_id = given.user,
-      batch_id = given.batch, after = given.after, limit = given.limit or 20 }
-    if not runs then return nil, is_cut end
-    if given.json then
-      for _, run in ipairs(runs) do output.json(shape.fields(run)) end
-    elseif #runs == 0 then
-      output.note(given, "there is no such run")
-    else
-      local orphans = {}
-      for _, run in ipairs(runs) do orphans[run.run_id] = opening.is_orphan(store, run) end
-      describe.print_runs(runs, store:now(), orphans)
+    local filter = which.filter(given) or {}
+    if given.after then
+      filter.after, err = which.run(store, given.after)
+      if not filter.after then return nil, err end
     end
-    if is_cut then output.note(given, "there are more, and much to read: --after " .. runs[#runs].run_id) end
+    local count, looked_at = list(store, given, filter)
+    if not count then return nil, looked_at end
+    if count == 0 then output.note(given, "there is no such run") end
+    if given.grep then output.note(given, ("%s looked at"):format(output.count(looked_at, "run"))) end
   end,
 }

@@ -1,5 +1,4 @@
 --- keel runs prune: deletes what is old.
-local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 local progress = require "keel.cli.progress"
@@ -7,23 +6,6 @@ local terminal = require "keel.cli.terminal"
 local usage = require "keel.cli.usage"
 
 local STEP_ROWS = 1000 -- of each sort, as a step of store:prune looks at
-
--- A point in time: RFC 3339, the beginning of a day, or so long ago. A number alone is seconds elsewhere; who means
--- days here would lose nearly everything.
-local function moment(text)
-  for _, time in ipairs { text, text .. "T00:00:00Z" } do
-    if kernel.time_seconds(time) then return time end
-  end
-  local seconds, problem
-  if text:find "^[%d.]+%a" then seconds, problem = usage.duration(text) end
-  if problem then return nil, problem end
-  if not seconds then
-    return nil, ("'%s' is no time; write 30d, 12h, 2026-01-31 or 2026-01-31T00:00:00Z"):format(text)
-  end
-  local is_time, time = pcall(kernel.time_text, kernel.time_seconds(kernel.now()) - seconds)
-  if not is_time then return nil, ("'%s' is longer ago than there are years"):format(text) end
-  return time
-end
 
 -- How many steps pruning takes at most: it goes through the log, then through runs and workers side by side.
 local function count_steps(store)
@@ -46,7 +28,8 @@ end
 return {
   about = "Deletes runs and workers that ended before a time, and the log up to it. What is in flight stays.",
   options = {
-    { "--before", value = "TIME", convert = moment, about = "what ended before: so long ago (30d, 1w12h), or a time" },
+    { "--before", value = "TIME", convert = usage.moment,
+      about = "what ended before: so long ago (30d, 1w12h), or a time" },
     { "--keep-last", value = "N", convert = usage.integer(0),
       about = "the newest N runs of each thread, workers of each runtime, and events stay" },
     { "--status", value = "STATUS", many = true,

@@ -4,6 +4,7 @@ local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 local shape = require "keel.cli.shape"
 local terminal = require "keel.cli.terminal"
+local which = require "keel.cli.which"
 
 -- In the order of interest; the rest follows by name.
 local first = { "run_id", "thread_id", "status", "error", "error_code", "exit_code", "stop_reason", "cancel_action",
@@ -59,14 +60,15 @@ end
 
 return {
   about = "Shows a run with all its fields, why it is not running, and what happened to it.",
-  arguments = { { "run", "its id" } },
+  arguments = { { "run", which.about } },
   run = function(given)
     local store <close>, manager = opening.manager(given, "read")
     if not store then return nil, manager end
-    local run, err = store:get(given.run)
-    if not run then
-      return nil, err or opening.no_run(given.run)
-    end
+    local run_id, run, err
+    run_id, err = which.run(store, given.run)
+    if not run_id then return nil, err end
+    run, err = store:get(run_id)
+    if not run then return nil, err or opening.no_run(run_id) end
     local answer
     answer, err = explain(store, manager, run)
     if not answer then return nil, err end
