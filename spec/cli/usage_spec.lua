@@ -45,6 +45,9 @@ describe("a command line", function()
     assert.same({ "-x" }, rest("-f", "--", "-x"))
     assert.same({}, rest("-f"))
     assert.is_nil(assert(usage.read("keel it", runs, { "ls", "--help" })).help)
+    runs.arguments = { { "name", "of it" } } -- and that stands in front
+    assert.same({ "ls", "-f" }, rest("a", "-f", "ls", "-f"))
+    assert.same({ "ls" }, rest("-n", "1", "a", "--", "ls"))
   end)
 
   it("is complained about on one line that names the way out", function()

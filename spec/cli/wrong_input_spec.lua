@@ -14,8 +14,9 @@ local needs = {
   ["runs prune"] = { "--before", "1d" }, ["workers list"] = { "farm" }, ["workers show"] = { "farm", "w" },
   ["workers transcript"] = { "farm", "w" }, ["copy"] = { "from", "to" },
   ["pause"] = { "gpu" }, ["resume"] = { "gpu" }, ["limits set"] = { "gpu", "4" }, ["limits remove"] = { "gpu" },
+  ["cron add"] = { "x", "@daily", "true" }, ["cron remove"] = { "x" }, ["cron next"] = { "x" },
 }
-local makers = { ["exec"] = true, ["limits set"] = true } -- make a store where there is none yet
+local makers = { ["exec"] = true, ["limits set"] = true, ["cron add"] = true } -- make a store where there is none yet
 local storeless = { run = true, version = true, help = true, doctor = true, repl = true,
   copy = true, -- names its stores itself
   restore = true } -- puts a backup in its place, whatever is there
@@ -121,7 +122,7 @@ describe("Wrong input:", function()
   it("an argument too few, or too many", function()
     each(function(subcommand)
       local name = subcommand.name
-      if subcommand.takes_command then
+      if subcommand.takes_command and subcommand.count == 0 then
         refused(2, "? Write: keel " .. name, words_of(name))
       elseif subcommand.count > 0 and not subcommand.optional then
         refused(2, "missing argument '", words_of(name))

@@ -24,6 +24,12 @@ return {
     { name = "set", module = "keel.cli.limits.set", summary = "how many may hold a slot, or start with a rate" },
     { name = "remove", module = "keel.cli.limits.remove", summary = "take a limit away" },
   } },
+  { name = "cron", summary = "commands that are run again and again", default = "list", commands = {
+    { name = "add", module = "keel.cli.cron.add", summary = "have a command run again and again" },
+    { name = "list", module = "keel.cli.cron.list", summary = "the schedules" },
+    { name = "remove", module = "keel.cli.cron.remove", summary = "end a schedule" },
+    { name = "next", module = "keel.cli.cron.next", summary = "when one happens next" },
+  } },
   { name = "doctor", module = "keel.cli.doctor", summary = "what is wrong, and what to do about it" },
   { name = "reconcile", module = "keel.cli.reconcile", summary = "recover what dead processes have left" },
   { name = "stats", module = "keel.cli.stats", summary = "how much is in the store" },

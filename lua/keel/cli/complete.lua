@@ -83,6 +83,15 @@ local function limits_of(given, is_meant)
   return list
 end
 
+local function schedules_of(given)
+  local store <close> = store_of(given)
+  local list = {}
+  for i, row in ipairs(store and store:list_schedules {} or {}) do
+    list[i] = { row.name, require "keel.cli.cron.definition".shown(row.definition) }
+  end
+  return list
+end
+
 -- What an option's value, or an argument, is by what is said of it, or by its name in the tables.
 local by_name = {
   FILE = function() return {}, "files" end,
@@ -93,6 +102,7 @@ local by_name = {
   NAME = function() return built_in "reconcilers" end,
   ["NAME|FILE"] = function() return built_in "strategies", "files" end,
   RUN = runs_of,
+  schedules = schedules_of,
   limits = function(given) return limits_of(given, function(limit) return limit.max end) end,
   paused = function(given) return limits_of(given, function(limit) return limit.paused end) end,
   pausable = function(given)
@@ -146,7 +156,7 @@ local function follow(words)
         at.known, at.command = nil, require(entry.module)
         at.options = { at.command.options or {}, usage.common }
       end
-    elseif at.command.takes_command then
+    elseif at.command.takes_command and at.positional >= #(at.command.arguments or {}) then
       at.start = i
     else
       at.positional = at.positional + 1
@@ -185,8 +195,10 @@ local function candidates(words)
     for i, entry in ipairs(at.known) do list[i] = { entry.name, entry.summary } end
     return list
   end
-  if at.command.takes_command then return {}, ("command %d"):format(#words) end
   local arguments = at.command.arguments or {}
+  if at.command.takes_command and (at.positional >= #arguments or at.no_options) then
+    return {}, ("command %d"):format(#words)
+  end
   local argument = arguments[at.positional + 1] or #arguments > 0 and arguments[#arguments].many and
     arguments[#arguments]
   if not argument then return {} end

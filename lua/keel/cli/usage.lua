@@ -65,11 +65,18 @@ function usage.takes_value(options, word)
 end
 
 -- The words up to the command that is to be run, and that command: behind "--", or from the first word that is neither
--- an option nor its value.
-local function split_command(options, words)
-  local i = 1
-  while words[i] and words[i] ~= "--" and words[i]:find "^%-." do
-    local takes = usage.takes_value(options, words[i]) or usage.takes_value(usage.common, words[i])
+-- an argument of ours nor an option nor its value.
+local function split_command(command, words)
+  local options, wanted, i = command.options or {}, #(command.arguments or {}), 1
+  while words[i] and words[i] ~= "--" do
+    local takes
+    if words[i]:find "^%-." then
+      takes = usage.takes_value(options, words[i]) or usage.takes_value(usage.common, words[i])
+    elseif wanted > 0 then
+      wanted = wanted - 1
+    else
+      break
+    end
     i = i + (takes and 2 or 1)
   end
   local first = words[i] == "--" and i + 1 or i
@@ -185,7 +192,7 @@ end
 ---@return keel.Error? err
 function usage.read(name, command, words)
   local rest
-  if command.takes_command then words, rest = split_command(command.options or {}, words) end
+  if command.takes_command then words, rest = split_command(command, words) end
   for _, word in ipairs(words) do
     if word == "--help" or word == "-h" then return { help = true } end -- whatever else is missing
   end

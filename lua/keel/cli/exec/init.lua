@@ -184,4 +184,6 @@ from outside.]],
   takes_command = "command",
   run = run,
   strategy_of = strategy_of,
+  set_of = set_of,
+  check_set = check_set,
 }
