@@ -9,6 +9,8 @@ int command_open(lua_State *L);
 
 /* Each adds its functions to the table on top. */
 void command_add_system(lua_State *L);
+void command_add_folders(lua_State *L);
+void command_add_detach(lua_State *L);
 void command_add_interrupts(lua_State *L);
 void command_add_history(lua_State *L);
 void command_add_screen(lua_State *L);

@@ -75,7 +75,7 @@ int supervisor_output(lua_State *L)
 	struct supervisor *self = supervisor_check(L);
 	int unkept = 0, unshown = 0;
 	for (int i = 0; self->keeps && i < 2; i++) {
-		unkept = self->relays[i].failure ? self->relays[i].failure : unkept;
+		unkept = self->relays[i].kept.failure ? self->relays[i].kept.failure : unkept;
 		unshown = self->relays[i].unshown ? self->relays[i].unshown : unshown;
 		relay_close(&self->relays[i]);
 	}

@@ -10,13 +10,20 @@
 #include <limits.h>
 #include <unistd.h>
 
-int relay_open(struct relay *relay, const char *path, int out, int *end)
+void relay_none(struct relay *relay)
+{
+	*relay = (struct relay){.in = -1, .out = -1, .kept.file = -1};
+}
+
+int relay_open(struct relay *relay, const struct relay_course *course, int *end)
 {
 	int ends[2];
-	*relay = (struct relay){.in = -1, .file = -1, .out = out};
-	relay->file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	if (relay->file < 0 || pipe2(ends, O_CLOEXEC) != 0) {
-		int failure = errno;
+	relay_none(relay);
+	relay->out = course->out;
+	int failure = kept_open(&relay->kept, course->path, course->part_size, course->takes_errors);
+	if (failure == 0 && pipe2(ends, O_CLOEXEC) != 0)
+		failure = errno;
+	if (failure) {
 		relay_close(relay);
 		return failure;
 	}
@@ -30,23 +37,6 @@ bool relay_wants(const struct relay *relay, struct pollfd *descriptor)
 	bool shows = relay->size > 0;
 	*descriptor = (struct pollfd){.fd = shows ? relay->out : relay->in, .events = shows ? POLLOUT : POLLIN};
 	return descriptor->fd >= 0;
-}
-
-static void keep(struct relay *relay, const char *data, size_t size)
-{
-	while (relay->file >= 0 && size > 0) {
-		ssize_t written = write(relay->file, data, size);
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written < 0) {
-			relay->failure = errno;
-			close(relay->file);
-			relay->file = -1;
-			return;
-		}
-		data += written;
-		size -= (size_t)written;
-	}
 }
 
 static void stop_reading(struct relay *relay)
@@ -84,7 +74,7 @@ void relay_move(struct relay *relay, short ready)
 		stop_reading(relay);
 		return;
 	}
-	keep(relay, relay->buffer, (size_t)got);
+	kept_write(&relay->kept, relay->buffer, (size_t)got);
 	relay->start = 0;
 	relay->size = relay->out >= 0 ? (size_t)got : 0;
 }
@@ -110,8 +100,7 @@ void relay_close(struct relay *relay)
 {
 	if (relay->in >= 0)
 		close(relay->in);
-	if (relay->file >= 0)
-		close(relay->file);
-	relay->in = relay->file = -1;
+	kept_close(&relay->kept);
+	relay->in = -1;
 	relay->size = 0;
 }

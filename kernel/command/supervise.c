@@ -65,40 +65,61 @@ static int hold(lua_State *L)
 	return 1;
 }
 
-/* Opens the relays; the command's ends are in `ends`. */
-static int open_relays(struct supervisor *self, const char *const paths[2], int ends[2])
+static void close_ends(int ends[2])
 {
-	for (int i = 0; i < 2; i++) {
-		int failure = relay_open(&self->relays[i], paths[i], i + 1, &ends[i]);
-		if (failure) {
-			if (i == 1) {
-				relay_close(&self->relays[0]);
-				close(ends[0]);
-			}
-			return failure;
-		}
-	}
-	self->keeps = true;
-	return 0;
+	if (ends[0] >= 0)
+		close(ends[0]);
+	if (ends[1] >= 0 && ends[1] != ends[0])
+		close(ends[1]);
+	ends[0] = ends[1] = -1;
 }
 
-/* supervisor:start(out, err): starts the command; again, when it has ended. With the paths `out` and `err`, what it
- * says is kept in these files too (0600, appended to).
+/* Opens the relays; the command's ends are in `ends`. Of two equal paths there is one, for all that it says. */
+static int open_relays(struct supervisor *self, const struct relay_course courses[2], int ends[2])
+{
+	bool is_one = strcmp(courses[0].path, courses[1].path) == 0;
+	int failure = relay_open(&self->relays[0], &courses[0], &ends[0]);
+	relay_none(&self->relays[1]);
+	if (!failure && is_one)
+		ends[1] = ends[0];
+	else if (!failure)
+		failure = relay_open(&self->relays[1], &courses[1], &ends[1]);
+	if (failure) {
+		relay_close(&self->relays[0]);
+		close_ends(ends);
+	}
+	self->keeps = !failure;
+	return failure;
+}
+
+/* supervisor:start(out, err, is_hidden, part_size): starts the command; again, when it has ended. With the paths `out`
+ * and `err`, what it says is kept in these files too (0600, appended to); in one file, in the order in which it was
+ * said, when they are the same. With `is_hidden` it is only kept there, and so is what we say on standard error from
+ * then on. `part_size` bounds it: kept.h.
  * Returns true; whether it could be run, failure() says after its end. Fails with the system's text and number. */
 static int start(lua_State *L)
 {
 	struct supervisor *self = supervisor_check(L);
 	const char *const paths[2] = {luaL_optstring(L, 2, NULL), luaL_optstring(L, 3, NULL)};
+	bool is_hidden = lua_toboolean(L, 4);
+	lua_Integer part_size = luaL_optinteger(L, 5, 0);
 	luaL_argcheck(L, !self->guard.runs && !self->keeps, 1, "a command is running");
+	luaL_argcheck(L, part_size >= 0, 5, "no size");
+	struct relay_course courses[2];
 	int ends[2] = {-1, -1};
-	int failure = paths[0] && paths[1] ? open_relays(self, paths, ends) : 0;
+	for (int i = 0; i < 2; i++)
+		courses[i] = (struct relay_course){.path = paths[i],
+										   .part_size = (size_t)part_size,
+										   .takes_errors = is_hidden && i == 1,
+										   .out = is_hidden ? -1 : i + 1};
+	if (paths[0] && paths[1] && strcmp(paths[0], paths[1]) == 0)
+		courses[0].takes_errors = is_hidden;
+	int failure = paths[0] && paths[1] ? open_relays(self, courses, ends) : 0;
 	if (failure)
 		return command_fail(L, failure);
 	self->told = false;
 	failure = guard_start(&self->guard, ends);
-	for (int i = 0; i < 2; i++)
-		if (ends[i] >= 0)
-			close(ends[i]);
+	close_ends(ends);
 	if (failure) {
 		for (int i = 0; self->keeps && i < 2; i++)
 			relay_close(&self->relays[i]);
@@ -182,6 +203,8 @@ int command_open(lua_State *L)
 	lua_pushcfunction(L, supervise);
 	lua_setfield(L, -2, "supervise");
 	command_add_system(L);
+	command_add_folders(L);
+	command_add_detach(L);
 	command_add_interrupts(L);
 	command_add_history(L);
 	command_add_screen(L);

@@ -5,6 +5,7 @@ return {
   { name = "runs", summary = "look at runs, stop them, try them again", commands = {
     { name = "list", module = "keel.cli.runs.list", summary = "the newest runs" },
     { name = "show", module = "keel.cli.runs.show", summary = "all about a run, and why it is not running" },
+    { name = "output", module = "keel.cli.runs.output", summary = "what a run has said" },
     { name = "cancel", module = "keel.cli.runs.cancel", summary = "stop runs" },
     { name = "wait", module = "keel.cli.runs.wait", summary = "wait until runs have ended" },
     { name = "retry", module = "keel.cli.runs.retry", summary = "a new run of the same work" },

@@ -1,7 +1,7 @@
 --- The course of a command: started, watched over, ended if need be, tried again, and its outcome written down.
 local kernel = require "keel.kernel"
 local outcomes = require "keel.cli.exec.outcome"
-local readable = require("keel.errors").readable
+local output = require "keel.cli.exec.output"
 local signals = require "keel.cli.exec.signals"
 local terminal = require "keel.cli.terminal"
 local watch = require "keel.cli.exec.watch"
@@ -49,13 +49,10 @@ end
 
 -- One attempt. Returns its outcome: the fields of the run's completion, and the exit code.
 local function attempt(course)
-  local given, supervisor, folder = course.options, course.supervisor, course.folder
+  local given, supervisor = course.options, course.supervisor
   course.ending, course.signalled = nil, nil
-  local started, problem = supervisor:start(folder and folder .. "/stdout", folder and folder .. "/stderr")
-  if not started then
-    return outcomes.not_started(1, folder and ("cannot keep the output in %s: %s"):format(folder, problem) or
-      ("cannot watch over a command: %s"):format(problem))
-  end
+  local started, problem = output.start(course)
+  if not started then return outcomes.not_started(1, problem) end
   watch.wait(course, given.timeout and kernel.monotonic() + given.timeout or math.huge)
   local failed = outcomes.failed_to_start(course)
   if failed then
@@ -102,21 +99,6 @@ local function wait_for_next(course, number, failed)
   until left <= 0
 end
 
--- Makes the folder that the output is kept in, and tells the run.
-local function make_folder(course)
-  local keel_command, run = require "keel.command", course.run
-  local folder = course.options.keep .. "/" .. run.run_id
-  for _, path in ipairs { course.options.keep, folder } do
-    local made, problem = keel_command.make_directory(path)
-    if not made then return nil, ("cannot keep the output in %s: %s"):format(path, problem) end
-  end
-  if not folder:find "^/" and course.directory then folder = course.directory .. "/" .. folder end
-  local ok, err = course.store:put(run.run_id, { logs_path = readable(folder), fence = run.fence })
-  if not ok then return nil, tostring(err) end
-  course.folder = folder
-  return true
-end
-
 -- The outcome in the store. The command has ended by now, so its exit code is passed on in any case but one: a success
 -- that is not written down is none.
 local function write_down(course, outcome)
@@ -139,10 +121,10 @@ return function(course)
     outcome = signals.outcome(course.leaving)
     outcome.status, outcome.stop_reason = "interrupted", "SIG" .. course.leaving
   end
-  if not outcome and course.options.keep then
-    local made, problem = make_folder(course)
+  if not outcome then
+    local made, err = output.make(course)
     if not made then
-      outcome = { code = 1, status = "error", error = problem, error_code = "not_started", message = problem,
+      outcome = { code = 1, status = "error", error = err.message, error_code = "not_started", message = err.message,
         is_failure = true }
     end
   end

@@ -48,6 +48,8 @@ local function folder(text)
 end
 
 local options = {
+  { "--detach", "-d", about = "put it in line, print the run's id and come back; its output is kept, for"
+    .. " 'keel runs output'" },
   { "--thread", "-t", value = "KEY", about = "what the command needs for itself; default: the command itself" },
   { "--strategy", "-s", value = "NAME|FILE",
     about = "what happens when the thread is busy: reject (default), enqueue, interrupt, … or a script" },
@@ -71,7 +73,7 @@ local options = {
   { "--priority", value = "N", convert = usage.integer(math.mininteger), about = "its place in the queue (default 0)" },
   { "--metadata", value = "JSON", convert = object, about = "an object that is kept with the run" },
   { "--keep", value = "DIR", convert = folder,
-    about = "keep the output in DIR/RUN/stdout and stderr too; shown as logs_path" },
+    about = "keep all of the output in DIR/RUN/stdout and stderr; shown as logs_path" },
 }
 table.move(gate.options, 1, #gate.options, #options + 1, options)
 
@@ -115,7 +117,9 @@ end
 
 -- Tells how it ended: the run as JSON, or a line when there is something to say.
 local function report(record, outcome, given)
-  if given.json then
+  if given.detach then
+    if outcome.unwritten then terminal.say("keel exec: ", terminal.plain(outcome.message)) end
+  elseif given.json then
     if record then terminal.say(terminal.json(require("keel.cli.shape").fields(record))) end
     if outcome.unwritten then
       local failure = { code = outcome.unwritten, message = outcome.message, transient = false }
@@ -126,15 +130,27 @@ local function report(record, outcome, given)
   end
 end
 
-local function run(given)
-  if #given.command == 0 then
-    return nil, usage.error "which command? Write: keel exec [OPTION …] -- COMMAND [ARGUMENT …]"
+-- The run is in the store: who called goes on with its id, unless he has given up meanwhile. Returns the outcome then.
+local function acknowledge(course, tell, is_reused)
+  local run_id = course.run.run_id
+  if is_reused then return tell { run_id = run_id, reused = true } end
+  local line = require "keel.cli.exec.line"
+  local made, err = require("keel.cli.exec.output").make(course)
+  if not made then
+    course.manager:set_status(run_id, "error", { error = err.message })
+    return nil, err
   end
-  local when, unfit = gate.asked(given)
-  if not when then return nil, unfit end
-  local set = set_of(given)
-  local right, wrong = check_set(given.strategy or "reject", set)
-  if not right then return nil, wrong end
+  local news, name = signals.wait(course, 0)
+  if news ~= "signal" or not signals.fatal[name] then name = course.leaving end
+  if not name then return tell { run_id = run_id } end
+  err = line.leave(course, "SIG" .. name)
+  if err then return nil, err end
+  tell { signal = name }
+  return signals.outcome(name)
+end
+
+-- Waits in line and runs the command. `tell` is called once the run is in the store, if somebody waits only for that.
+local function perform(given, when, set, tell)
   -- The guardian is forked first: there is little to copy, and no store is open yet.
   local supervisor <close>, problem = keel_command.supervise(given.command)
   if not supervisor then
@@ -151,11 +167,20 @@ local function run(given)
   if not store then return nil, failure end
   local settled, unclear = gate.settle(store, request.after)
   if not settled then return nil, unclear end
+  course.store = store
+  local ready
+  ready, err = require("keel.cli.exec.output").prepare(course)
+  if not ready then return nil, err end
   local manager = require("keel.manager").new { store = store }
   local admitted, verdict = manager:create_or_reject(thread, request)
   if not admitted then return nil, gate.advised(verdict) end
-  course.manager, course.store, course.run = manager, store, admitted
+  course.manager, course.run = manager, admitted
   local outcome
+  if tell then
+    outcome, err = acknowledge(course, tell, verdict == "reused")
+    if err then return nil, err end
+    if outcome or verdict == "reused" then return outcome and outcome.code or 0 end
+  end
   if verdict == "reused" then
     outcome, err = require("keel.cli.exec.line").follow(course)
   else
@@ -168,6 +193,19 @@ local function run(given)
   store:close()
   if outcome.interrupted then keel_command.die_of(signals.fatal.INT) end
   return outcome.code
+end
+
+local function run(given)
+  if #given.command == 0 then
+    return nil, usage.error "which command? Write: keel exec [OPTION …] -- COMMAND [ARGUMENT …]"
+  end
+  local when, unfit = gate.asked(given)
+  if not when then return nil, unfit end
+  local set = set_of(given)
+  local right, wrong = check_set(given.strategy or "reject", set)
+  if not right then return nil, wrong end
+  if not given.detach then return perform(given, when, set) end
+  return require "keel.cli.exec.detach"(given, function(asked, tell) return perform(asked, when, set, tell) end)
 end
 
 return {

@@ -105,8 +105,11 @@ local function tell_why(course, gate)
   if reason then terminal.say("keel exec: waiting: ", terminal.plain(reason)) end
 end
 
--- Takes the run out of the line.
-local function leave(course, stop_reason)
+--- Takes the run out of the line.
+---@param course table
+---@param stop_reason string
+---@return keel.Error? err
+function line.leave(course, stop_reason)
   local run = course.run
   local _, err = course.manager:set_status(run.run_id, "interrupted", { stop_reason = stop_reason })
   return err
@@ -124,7 +127,7 @@ end
 local function give_up(course)
   local run = course.run
   local reason = reason_of(course)
-  local err = leave(course, "gave up waiting")
+  local err = line.leave(course, "gave up waiting")
   if err then return nil, err end
   return nil, { code = "conflict", message = ("run %s was not started within %s s: %s"):format(run.run_id,
     output.number(course.options.wait), reason or "the thread is busy"), run_id = run.run_id,
@@ -173,7 +176,7 @@ function line.wait(course)
       local name
       cursor, name = wait_for_news(course, cursor, math.min(left, until_next_try(course, gate)), filter, concerns)
       if name then
-        err = leave(course, "SIG" .. name)
+        err = line.leave(course, "SIG" .. name)
         if err then return nil, err end
         return signals.outcome(name)
       end

@@ -1,4 +1,5 @@
 --- keel runs prune: deletes what is old.
+local kept = require "keel.cli.kept"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 local progress = require "keel.cli.progress"
@@ -26,7 +27,8 @@ local function prune(store, given)
 end
 
 return {
-  about = "Deletes runs and workers that ended before a time, and the log up to it. What is in flight stays.",
+  about = "Deletes runs and workers that ended before a time, the log up to it, and the output that was kept of runs"
+    .. " which are gone. What is in flight stays.",
   options = {
     { "--before", value = "TIME", convert = usage.moment,
       about = "what ended before: so long ago (30d, 1w12h), or a time" },
@@ -44,13 +46,15 @@ return {
     if not store then return nil, err end
     local counts, unused = prune(store, given)
     if not counts then return nil, unused end
+    counts.outputs, err = kept.sweep(store, (opening.path(given)))
+    if not counts.outputs then return nil, err end
     if given.json then
       counts.unused_bytes = unused
       output.json(counts)
     elseif not given.quiet then
-      terminal.print(("deleted: %s, %s, %s, %s"):format(output.count(counts.runs, "run"),
-        output.count(counts.workers, "worker"), output.count(counts.diagnostics, "diagnostic"),
-        output.count(counts.events, "event")))
+      terminal.print(("deleted: %s, %s, %s, %s, %s"):format(output.count(counts.runs, "run"),
+        output.count(counts.outputs, "output"), output.count(counts.workers, "worker"),
+        output.count(counts.diagnostics, "diagnostic"), output.count(counts.events, "event")))
       if unused > 0 then terminal.print(("'keel compact' gives %s back to the disk"):format(output.size(unused))) end
     end
   end,
