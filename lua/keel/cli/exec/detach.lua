@@ -28,8 +28,8 @@ local function hear(given, descriptor, process)
   return 0
 end
 
---- Runs `perform(given, tell)` in the background, to the end of that process: it calls `tell` with the run's id, once it
---- is in the store. Here it returns when that was told: the exit code, or nil and the error.
+--- Runs `perform(given, tell)` in the background, to the end of that process: it calls `tell` with the run's id, once
+--- it is in the store. Here it returns when that was told: the exit code, or nil and the error.
 ---@param given table
 ---@param perform fun(given: table, tell: fun(answer: table)): integer?, keel.Error?
 ---@return integer? code
