@@ -73,6 +73,18 @@ describe("The example", function()
       "6\tdeploy 1\tsuccess", "8\ttest 2\terror" }, lines_of "follow.lua")
   end)
 
+  it("dispatch: one test a machine, the same content once, and the next dispatcher goes on", function()
+    local lines = lines_of "dispatch.lua"
+    local verdicts = { "north  parser    created", "south  network   created", "north  database  busy",
+      "north  parser    reuse" }
+    assert.same(verdicts, { table.unpack(lines, 2, 5) })
+    assert.equal("- the next one: 2 tests were interrupted", lines[6])
+    assert.same(verdicts, { table.unpack(lines, 7, 10) })
+    assert.same({ "north  parser    completed", "south  network   completed", "north  database  created",
+      "north  database  failed" }, { table.unpack(lines, 11, 14) })
+    assert.matches('^2 completed, 1 failed, 2 interrupted; the last: {.*"status":"failed","exit_code":1,', lines[15])
+  end)
+
   it("is in the index, and is short", function()
     local index, count = files.read(command.root .. "/examples/README.md"), 0
     for name in lfs.dir(command.root .. "/examples") do
