@@ -299,6 +299,58 @@ static enum keel_code complete_under_savepoint(void)
 	return code;
 }
 
+/* --- Families ---------------------------------------------------------------------------------------------------- */
+
+static void put_child(const char *run_id, const char *parent, const char *after)
+{
+	struct keel_run run = run_of(run_id, run_id);
+	if (parent)
+		SET(&run, PARENT_RUN_ID, parent_run_id, text(parent));
+	if (after)
+		SET(&run, AFTER, after, text(after));
+	succeed(keel_run_put(world.store, &run, nothing, NULL, &why));
+}
+
+/* A parent with two children, a grandchild, and a stranger who waits for that one. */
+static void small_family(void)
+{
+	put_with_status("a", "a", KEEL_RUN_RUNNING);
+	put_child("b", "a", NULL);
+	put_child("c", "a", NULL);
+	put_child("d", "c", NULL);
+	put_child("e", NULL, "success run d");
+}
+
+/* Each waits for the one before. */
+static void small_chain(void)
+{
+	put_with_status("a", "a", KEEL_RUN_RUNNING);
+	put_child("b", NULL, "success run a");
+	put_child("c", NULL, "success run b");
+	put_child("d", NULL, "final run c");
+}
+
+static enum keel_code end_first(const struct keel_status_change *change)
+{
+	bool found = false;
+	enum keel_code code = keel_run_update_status(world.store, text("a"), change, &found, NULL, &why);
+	answer("found %d", code == KEEL_OK && found);
+	return code;
+}
+
+static enum keel_code cancel_family(void)
+{
+	struct keel_status_change change = {
+		.status = KEEL_RUN_INTERRUPTED, .stop_reason = text("cancelled"), .cancel_action = text("interrupt")};
+	return end_first(&change);
+}
+
+static enum keel_code fail_chain(void)
+{
+	struct keel_status_change change = {.status = KEEL_RUN_ERROR, .error = text("it broke")};
+	return end_first(&change);
+}
+
 static const struct operation operations[] = {
 	{"a change of status", MANY, one_pending, NULL, start_plainly, NULL},
 	{"a final status", MANY, one_running, NULL, fail_run, NULL},
@@ -319,6 +371,8 @@ static const struct operation operations[] = {
 	{"takeover", 0, orphan, NULL, take_over, NULL},
 	{"giving back", 0, orphan, NULL, give_back, NULL},
 	{"a request to stop", 0, orphan, NULL, request_cancel, NULL},
+	{"cancelling a family", 0, small_family, NULL, cancel_family, NULL},
+	{"failing what waits down the line", 0, small_chain, NULL, fail_chain, NULL},
 	{"a second request to stop", 0, asked_to_interrupt, NULL, request_again, NULL},
 };
 
