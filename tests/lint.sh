@@ -184,8 +184,12 @@ checked_by tests/schemas.lua
 
 # --- What is written down ---------------------------------------------------------------------------------------------
 
-# The tour names every file of the kernel; kernel/BEHAVIOURS.md and the specs name the same behaviours.
+# The tour names every file of the kernel; kernel/BEHAVIOURS.md and the specs name the same behaviours; links lead
+# somewhere.
 checked_by tests/documents.lua
+
+# The comment above each public function is the reference: it has a text, and a type for each argument.
+checked_by tests/reference.lua
 
 # --- Lua -------------------------------------------------------------------------------------------------------------
 

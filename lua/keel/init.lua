@@ -5,6 +5,10 @@ local kernel = require "keel.kernel"
 
 require "keel.store"
 
+--- The time in so many seconds from now, by the system's clock, as text. Raises for anything but a number of at most a
+--- century.
+---@param seconds_from_now? number without it: now
+---@return string time RFC 3339, UTC
 local function time(seconds_from_now)
   if seconds_from_now == nil then return kernel.now() end
   check.type(seconds_from_now, "number", 1, "time")
@@ -22,9 +26,6 @@ local keel = {
   open = kernel.open,
   --- `assert` for hosts that show only texts: raises "file:line: code: message" in place of an error table.
   assert = errors.assert,
-  --- The time in so many seconds from now, by the system's clock, as text. Raises for anything but a number of at
-  --- most a century.
-  ---@type fun(seconds_from_now?: number): string
   time = time,
   --- A time as seconds since the epoch. Fails with invalid_request (time) for what is none.
   seconds = kernel.time_seconds,

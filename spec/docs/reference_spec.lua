@@ -274,3 +274,41 @@ describe("The types of the C module name", function()
     each_key(used, any, function(name) return defined[name] end)
   end)
 end)
+
+describe("The pages that are made from the comments", function()
+  after_each(support.clean_up)
+
+  it("have a heading for every method, and for every type that they name", function()
+    local folder = support.dir()
+    local made = ("cd '%s' && lua5.4 tests/reference.lua '%s'"):format(ROOT == "" and "." or ROOT, folder)
+    assert.is_true(os.execute(made))
+    local function has(page, called)
+      local text = read(("%s/%s.md"):format(folder, page))
+      return function(name) return text:find(("\n## `%s%s("):format(called, name), 1, true) end
+    end
+    local store = support.open ":memory:"
+    local tx = assert(store:begin())
+    local manager = keel.run_manager { store = ":memory:" }
+    each_key(getmetatable(store).__index, any, has("store", "store:"))
+    each_key(getmetatable(tx).__index, any, function(name)
+      return has("store", "store:")(name) or has("store", "tx:")(name)
+    end)
+    each_key(getmetatable(manager), public(keel.run_manager), has("runs", "runs:"))
+    each_key(keel, function(_, value) return type(value) == "function" end, has("module", "keel."))
+    each_key(keel.testing, function(_, value) return type(value) == "function" end, has("policies", "keel.testing."))
+    local dispatcher = getmetatable(keel.dispatcher { store = ":memory:" })
+    each_key(dispatcher, public(dispatcher.new), has("dispatcher", "tests:"))
+    local runtime = getmetatable(assert(keel.runtime { store = ":memory:" }))
+    each_key(runtime, public(runtime.new), has("runtime", "rt:"))
+
+    local types, linked = read(folder .. "/types.md"), 0
+    for _, page in ipairs { "module", "store", "runs", "executor", "dispatcher", "runtime", "policies", "types" } do
+      for name, anchor in read(("%s/%s.md"):format(folder, page)):gmatch "%[(%w+)%]%(types%.md#(%w+)%)" do
+        linked = linked + 1
+        assert.equal(("keel" .. name):lower(), anchor)
+        assert(types:find("\n## keel." .. name .. "\n", 1, true), name)
+      end
+    end
+    assert.is_true(linked > 200)
+  end)
+end)

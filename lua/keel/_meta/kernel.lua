@@ -1136,6 +1136,7 @@ function Store:now() end
 ---@return string
 function Store:path() end
 
+--- Where the store is: in a file, in memory, or on a server.
 ---@return "sqlite"|"memory"|"postgres"
 function Store:backend() end
 

@@ -101,7 +101,9 @@ end
 --- policy_budget?: { instructions?: integer, seconds?: number, bytes?: number },
 --- lease_ttl?: number, lease_grace?: number, settle_timeout?: number, record_refusals?: boolean,
 --- log?: fun(level: string, message: string, fields: table) } store: an open one, or the uri of one that is opened
---- here; with ":memory:" nothing outlives the manager; strategy: of runs that name none (default "reject"), with
+--- here; with ":memory:" nothing outlives the manager; retry: how transient errors are tried again; max_wait: seconds
+--- that a call may wait in all, over its tries and for other writers (default 5); strategies: those of this manager, by
+--- name, where the name of a built-in one replaces it; strategy: of runs that name none (default "reject"), with
 --- strategy_options for those that give none; fallback_strategy: decides when the strategy that was asked for fails;
 --- reconciler: decides over orphans for which neither the run, the call nor the store names one (default
 --- recover_orphans); reconcilers: true in place of one says that others know it: runs may name it, and those of dead
@@ -109,7 +111,9 @@ end
 --- each thread, go with the ticks; schedules: policies that say when schedules happen, by name; lease_ttl: seconds
 --- after which a run that no heartbeat has renewed is lost (default: never), and lease_grace: seconds more (default 0);
 --- settle_timeout: seconds that a stopped run may take to come to rest before what waits for it goes on (default 30);
---- record_refusals: refused and reused admissions leave events
+--- record_refusals: refused and reused admissions leave events; policy_budget: what one call of a strategy or
+--- reconciler may use (default 1000000 instructions, 0.05 seconds, and of a script 16777216 bytes); log: is told what
+--- the manager has to tell (default: the store's)
 ---@return keel.RunManager? manager
 ---@return keel.Error? err
 function Manager.new(options)

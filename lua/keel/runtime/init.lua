@@ -108,6 +108,7 @@ function Runtime:summary()
   return self:_call("runtime_summary", self._id)
 end
 
+--- Whether it runs. Fails as `summary` does.
 ---@return "running"|"stopped"|nil status
 ---@return keel.Error? err
 function Runtime:status()
