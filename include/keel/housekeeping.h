@@ -61,8 +61,10 @@ struct keel_prune {
 	uint32_t runs;     /* which runs: a bit for each final enum keel_run_status */
 	uint32_t workers;  /* which workers: a bit for each final enum keel_worker_status */
 	int64_t limit;     /* rows of each sort that a step looks at, up to KEEL_PRUNE_MAX; 0: so many */
+	bool dry;          /* count what would go, and delete nothing */
 	int64_t next_run;  /* the place */
 	int64_t next_worker;
+	int64_t next_event; /* in the log, when it stays as it is */
 };
 
 /* What went. */
@@ -78,7 +80,8 @@ struct keel_pruned {
 
 /* Takes one step: deletes old events from the beginning of the log, and runs and workers that have ended, as far as
  * they are among the next `limit`. A worker goes with its whole transcript and its diagnostics, and only when
- * all its events have gone. A run that is finalizing stays. *pruned is of this step.
+ * all its events have gone. A run that is finalizing stays. *pruned is of this step. A dry step reads only, and so may
+ * a store that is open for reading take one; it has no unused_bytes.
  * Fails with KEEL_INVALID_REQUEST (keep_last, limit, statuses). */
 KEEL_API enum keel_code keel_store_prune(struct keel_store *store, struct keel_prune *prune, struct keel_pruned *pruned,
 										 struct keel_error *err);

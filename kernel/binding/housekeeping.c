@@ -87,13 +87,14 @@ static bool read_statuses(lua_State *L, struct keel_prune *prune)
 	return true;
 }
 
-/* prune_step({ before, keep_last, statuses, limit, next_run, next_worker }): one step of pruning, which looks at
- * `limit` rows of each sort (1 to 1000, the default); see store:prune.
+/* prune_step({ before, keep_last, statuses, dry_run, limit, next_run, next_worker, next_event }): one step of pruning,
+ * which looks at `limit` rows of each sort (1 to 1000, the default); see store:prune.
  * Returns what went, { runs, workers, transcript_entries, diagnostics, events }, with the place where to go on,
- * next_run and next_worker, and more: false when that was all. Fails with invalid_request. */
+ * next_run, next_worker and next_event, and more: false when that was all. Fails with invalid_request. */
 static int op_prune_step(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	static const char *const known[] = {"before", "keep_last", "statuses", "limit", "next_run", "next_worker", NULL};
+	static const char *const known[] = {"before",   "keep_last",   "statuses",   "dry_run", "limit",
+										"next_run", "next_worker", "next_event", NULL};
 	struct keel_prune prune = {.runs = 1u << KEEL_RUN_SUCCESS | 1u << KEEL_RUN_ERROR | 1u << KEEL_RUN_TIMEOUT |
 									   1u << KEEL_RUN_INTERRUPTED,
 							   .workers = 1u << KEEL_WORKER_STOPPED | 1u << KEEL_WORKER_CANCELLED};
@@ -109,12 +110,14 @@ static int op_prune_step(lua_State *L, struct keel_store *store, struct keel_err
 	prune.limit = keel_lua_option_integer(L, 2, "limit", 0);
 	prune.next_run = keel_lua_option_integer(L, 2, "next_run", 0);
 	prune.next_worker = keel_lua_option_integer(L, 2, "next_worker", 0);
+	prune.next_event = keel_lua_option_integer(L, 2, "next_event", 0);
+	prune.dry = keel_lua_option_flag(L, 2, "dry_run");
 	if (keel_lua_option(L, 2, "statuses", LUA_TTABLE) != LUA_TNIL && !read_statuses(L, &prune))
 		return keel_lua_refuse(err, "statuses",
 							   "must be among: success, error, timeout, interrupted, stopped, cancelled");
 	if (keel_store_prune(store, &prune, &pruned, err) != KEEL_OK)
 		return -1;
-	lua_createtable(L, 0, 9);
+	lua_createtable(L, 0, 10);
 	keel_lua_set_integer(L, "runs", pruned.runs);
 	keel_lua_set_integer(L, "workers", pruned.workers);
 	keel_lua_set_integer(L, "transcript_entries", pruned.entries);
@@ -123,6 +126,7 @@ static int op_prune_step(lua_State *L, struct keel_store *store, struct keel_err
 	keel_lua_set_integer(L, "unused_bytes", pruned.unused_bytes);
 	keel_lua_set_integer(L, "next_run", prune.next_run);
 	keel_lua_set_integer(L, "next_worker", prune.next_worker);
+	keel_lua_set_integer(L, "next_event", prune.next_event);
 	keel_lua_set_flag(L, "more", pruned.more);
 	return 1;
 }

@@ -68,21 +68,24 @@ static enum keel_code drop_events(struct keel_store *store, int64_t kept, struct
 	return code;
 }
 
-static enum keel_code prune_events(struct keel_store *store, const struct keel_prune *prune, struct keel_pruned *pruned,
+static enum keel_code prune_events(struct keel_store *store, struct keel_prune *prune, struct keel_pruned *pruned,
 								   int64_t *low, struct keel_error *err)
 {
 	int64_t newest, kept;
 	enum keel_code code = keel_event_ends(store, low, &newest, err);
+	if (code == KEEL_OK && prune->dry && *low < prune->next_event)
+		*low = prune->next_event;
 	if (code == KEEL_OK)
 		code = first_kept(store, prune, *low, newest, &kept, err);
 	if (code != KEEL_OK || kept == *low)
 		return code;
-	code = drop_events(store, kept, err);
-	if (code == KEEL_OK)
+	if (!prune->dry)
+		code = drop_events(store, kept, err);
+	if (code == KEEL_OK && !prune->dry)
 		code = keel_execute(store, "UPDATE store SET event_low_water = ?1", err, keel_value_int(kept));
 	pruned->events = kept - *low;
 	pruned->more = pruned->events == prune->limit;
-	*low = kept;
+	*low = prune->next_event = kept;
 	return code;
 }
 
@@ -134,7 +137,7 @@ static enum keel_code prune_runs(struct keel_store *store, struct keel_prune *pr
 				   keel_value_int(prune->before), keel_value_int(prune->keep_last), keel_value_int(prune->limit));
 	if (code == KEEL_OK)
 		code = walk(select, found, prune->limit, &prune->next_run, &pruned->more, err);
-	for (int i = 0; code == KEEL_OK && i < found->count; i++)
+	for (int i = 0; code == KEEL_OK && i < found->count && !prune->dry; i++)
 		code = keel_run_remove_ended(store, found->seq[i], err);
 	pruned->runs = found->count;
 	return code;
@@ -167,6 +170,24 @@ static enum keel_code drop_worker(struct keel_store *store, int64_t worker, int6
 	return code;
 }
 
+/* Counts what would go with a worker. */
+static enum keel_code count_worker(struct keel_store *store, int64_t worker, struct keel_pruned *pruned,
+								   struct keel_error *err)
+{
+	static const char text[] = "SELECT (SELECT count(*) FROM transcripts WHERE worker = ?1),"
+							   " (SELECT count(*) FROM diagnostics WHERE worker = ?1)";
+	struct keel_statement *select;
+	bool row;
+	enum keel_code code = keel_query(store, text, &select, err, keel_value_int(worker));
+	if (code == KEEL_OK && (code = keel_step(select, &row, err)) == KEEL_OK && row) {
+		pruned->entries += keel_column_int(select, 0);
+		pruned->diagnostics += keel_column_int(select, 1);
+	}
+	if (code == KEEL_OK)
+		keel_reset(select);
+	return code;
+}
+
 static enum keel_code prune_workers(struct keel_store *store, struct keel_prune *prune, struct found *found,
 									int64_t low, struct keel_pruned *pruned, struct keel_error *err)
 {
@@ -188,8 +209,9 @@ static enum keel_code prune_workers(struct keel_store *store, struct keel_prune 
 			pruned->more = true;
 			break;
 		}
-		code =
-			drop_worker(store, found->seq[i], found->owner[i], (enum keel_worker_status)found->status[i], pruned, err);
+		enum keel_worker_status status = (enum keel_worker_status)found->status[i];
+		code = prune->dry ? count_worker(store, found->seq[i], pruned, err)
+						  : drop_worker(store, found->seq[i], found->owner[i], status, pruned, err);
 		pruned->workers++;
 	}
 	return code;
@@ -210,6 +232,37 @@ static enum keel_code step(struct keel_store *store, struct keel_prune *prune, s
 	return code;
 }
 
+/* What would go, read from one picture. */
+static enum keel_code dry_step(struct keel_store *store, struct keel_prune *prune, struct found *found,
+							   struct keel_pruned *pruned, struct keel_error *err)
+{
+	enum keel_code code = keel_store_check(store, err);
+	if (code == KEEL_OK)
+		code = keel_read_begin(store, err);
+	if (code != KEEL_OK)
+		return code;
+	code = step(store, prune, found, pruned, err);
+	keel_read_end(store);
+	return code;
+}
+
+static enum keel_code wet_step(struct keel_store *store, struct keel_prune *prune, struct found *found,
+							   struct keel_pruned *pruned, struct keel_error *err)
+{
+	struct keel_sql_size size = {0, 0};
+	enum keel_code code = keel_write_begin(store, err);
+	if (code != KEEL_OK)
+		return code;
+	keel_store_be_patient(store, true); /* a transcript goes whole */
+	code = step(store, prune, found, pruned, err);
+	if (code == KEEL_OK)
+		code = store->sql->driver->size(store->sql, &size, err);
+	pruned->unused_bytes = size.unused;
+	code = keel_write_end(store, code, true, err);
+	keel_store_be_patient(store, false);
+	return code;
+}
+
 enum keel_code keel_store_prune(struct keel_store *store, struct keel_prune *prune, struct keel_pruned *pruned,
 								struct keel_error *err)
 {
@@ -227,17 +280,7 @@ enum keel_code keel_store_prune(struct keel_store *store, struct keel_prune *pru
 	struct found *found = keel_new(sizeof *found);
 	if (!found)
 		return keel_fail_memory(err);
-	enum keel_code code = keel_write_begin(store, err);
-	if (code == KEEL_OK) {
-		struct keel_sql_size size = {0, 0};
-		keel_store_be_patient(store, true); /* a transcript goes whole */
-		code = step(store, &place, found, pruned, err);
-		if (code == KEEL_OK)
-			code = store->sql->driver->size(store->sql, &size, err);
-		pruned->unused_bytes = size.unused;
-		code = keel_write_end(store, code, true, err);
-		keel_store_be_patient(store, false);
-	}
+	enum keel_code code = (place.dry ? dry_step : wet_step)(store, &place, found, pruned, err);
 	keel_free(found);
 	place.limit = prune->limit;
 	if (code == KEEL_OK)

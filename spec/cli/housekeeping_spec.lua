@@ -6,6 +6,7 @@ local keel = require "keel"
 local lfs = require "lfs"
 local process = require "support.process"
 local support = require "support"
+local terminal = require "support.terminal"
 
 local function orphaned(env)
   local child = command.start({ "exec", "-t", "x", "--", "sh", "-c", "echo up; sleep 30" }, { env = env })
@@ -139,6 +140,39 @@ describe("keel backup [#files]", function()
     local nowhere = run("backup", path .. "/x/copy")
     assert.equal(1, nowhere.code)
     assert.is_truthy(nowhere.errors:find("^keel backup: cannot write [^\n]+\n$"), nowhere.errors)
+  end)
+
+  it("writes the copy to standard output, and leaves nothing behind", function()
+    local _, path, env = command.on_store()
+    local store = support.open(path)
+    assert(store:put("a", { thread_id = "t", metadata = { long = ("x"):rep(200000) } }))
+    env.TMPDIR = support.dir()
+    local result = command.run({ "backup", "-" }, { env = env })
+    assert.same({ 0, ("keel backup: %.1f KiB\n"):format(#result.output / 1024) }, { result.code, result.errors })
+    local copy = path .. ".copy"
+    local file = assert(io.open(copy, "wb"))
+    file:write(result.output)
+    file:close()
+    local copied = support.open(copy, { readonly = true })
+    assert.equal(200000, #copied:get("a").metadata.long)
+    assert.same({}, copied:verify())
+    assert.equal("", command.run({ "backup", "--quiet", "-" }, { env = env }).errors)
+    for name in lfs.dir(env.TMPDIR) do assert.matches("^%.%.?$", name) end
+    env.TMPDIR = env.TMPDIR .. "/nowhere"
+    result = command.run({ "backup", "-" }, { env = env })
+    assert.same({ 1, "" }, { result.code, result.output })
+    assert.matches("cannot make the folder " .. env.TMPDIR, result.errors, 1, true)
+  end)
+
+  it("writes no copy on a terminal, nor a part of one as if it were whole", function()
+    local _, path, env = command.on_store()
+    keel.open(path):close()
+    local screen = terminal.keel({ "backup", "-" }, { env = env })
+    screen:expect "a copy is no text for a terminal; write: keel backup - >FILE, or a pipe"
+    assert.equal(2, screen:ended())
+    local child = process.start({ "sh", "-c", '"$1" backup - >/dev/full', "sh", command.program }, { env = env })
+    assert.equal(1, (child:wait()))
+    assert.matches("cannot write the copy to standard output: No space left on device", child.errors, 1, true)
   end)
 
   it("reads a store that cannot be written", function()

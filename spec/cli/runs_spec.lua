@@ -320,6 +320,19 @@ describe("keel runs prune", function()
     assert.equal(0, #assert(store:verify()))
   end)
 
+  it("when it is dry tells what it would delete, and deletes nothing", function()
+    local run, store = prepared()
+    local would = run("runs", "prune", "--dry-run", "--keep-last", "0")
+    local counts = objects(run("runs", "prune", "--dry-run", "--keep-last", "0", "--json").output)[1]
+    assert.is_nil(counts.unused_bytes)
+    assert.equal(3, #store:list_runs())
+    assert.same({ 0, "" }, { would.code, would.errors })
+    assert.equal((would.output:gsub("^would be ", ""):gsub("\n", ", 0 outputs\n")),
+      run("runs", "prune", "--keep-last", "0").output)
+    assert.equal(2, counts.runs)
+    assert.equal(1, #store:list_runs())
+  end)
+
   it("deletes what is old, and tells how much", function()
     local run, path = command.on_store()
     local clock = keel.testing.clock()
@@ -329,7 +342,7 @@ describe("keel runs prune", function()
       assert(store:update_status(id, id == "two" and "error" or "success"))
     end
     local result = run("runs", "prune", "--before", "1h", "--status", "error")
-    assert.equal("deleted: 1 run, 0 workers, 0 diagnostics, 6 events\n", result.output)
+    assert.equal("deleted: 1 run, 0 workers, 0 diagnostics, 6 events, 0 outputs\n", result.output)
     assert.is_nil(store:get "two")
     local counts = objects(run("runs", "prune", "--json", "--keep-last", "1").output)[1]
     assert.equal(1, counts.runs)

@@ -249,6 +249,41 @@ support.each_store(function(open)
     assert.same({}, store:verify())
   end)
 
+  it("when it is dry counts what would go, in as many steps, and leaves all as it is", function()
+    local runtime = runtimes.open(store)
+    for _ = 1, 3 do
+      local ref = assert(runtime:create_worker()).worker_ref
+      runtimes.say(runtime, ref, "a", "b")
+      assert(runtime:cancel_worker(ref))
+    end
+    for i = 1, 4 do ended("r" .. i, i == 4 and "error" or "success") end
+    assert(store:put("waits", { thread_id = "t" }))
+    for _ = 1, 2100 do assert(store:append_event { kind = "k" }) end
+    clock.advance(1)
+    local whole = store:stats()
+    whole.bytes = nil
+    local function told(options)
+      local steps = 0
+      local counts, unused = assert(store:prune(options, function() steps = steps + 1 end))
+      return { counts, steps, options.dry_run and unused or 0 }
+    end
+    local would = {}
+    for i, options in ipairs { { keep_last = 2 }, { keep_last = 1, statuses = { "success" } }, { before = 0 } } do
+      options.dry_run = true
+      would[i] = told(options)
+    end
+    local after = store:stats()
+    after.bytes = nil
+    assert.same(whole, after)
+    assert.same({}, store:verify())
+    assert.equal(3, would[1][2])
+    assert.same({ runs = 4, workers = 3, transcript_entries = 6, diagnostics = 6, events = whole.events },
+      would[3][1])
+    assert.same(would[1], told { keep_last = 2 })
+    assert.same({ runs = 1, workers = 2, transcript_entries = 4, diagnostics = 4, events = 2 },
+      store:prune { before = 0, dry_run = true })
+  end)
+
   it("refuses nonsense", function()
     support.invalid("before", store:prune {})
     support.invalid("before", store:prune { before = "yesterday" })

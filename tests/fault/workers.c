@@ -121,6 +121,19 @@ static enum keel_code prune(void)
 	return keel_store_prune(world.store, &asked, &pruned, &why);
 }
 
+static enum keel_code look_what_would_go(void)
+{
+	struct keel_prune asked = {.before = world.time,
+							   .dry = true,
+							   .runs = 1u << KEEL_RUN_SUCCESS,
+							   .workers = 1u << KEEL_WORKER_STOPPED | 1u << KEEL_WORKER_CANCELLED};
+	struct keel_pruned pruned;
+	enum keel_code code = keel_store_prune(world.store, &asked, &pruned, &why);
+	if (code == KEEL_OK)
+		answer("%lld %lld %lld", (long long)pruned.runs, (long long)pruned.workers, (long long)pruned.events);
+	return code;
+}
+
 static enum keel_code stats(void)
 {
 	struct keel_stats counted;
@@ -203,6 +216,7 @@ static const struct operation operations[] = {
 	{"stopping a runtime", 0, one_worker, NULL, stop, clear},
 	{"a diagnostic", 0, one_worker, NULL, record, clear},
 	{"pruning", 0, much_that_ended, NULL, prune, clear},
+	{"looking what would be pruned", READS | LITTLE_SQL, much_that_ended, NULL, look_what_would_go, clear},
 	{"counting", READS | LITTLE_SQL, one_worker, NULL, stats, clear},
 	{"a backup", READS, one_worker, NULL, backup, clear},
 	{"a copy", READS, one_worker, NULL, copy, clear},

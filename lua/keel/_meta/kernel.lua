@@ -1023,10 +1023,11 @@ function Operations:compact() end
 function Operations:write_back() end
 
 --- One step of pruning; see Store.prune. Fails with invalid_request.
----@param options { before: string, keep_last?: integer, statuses?: string[], limit?: integer, next_run?: integer,
---- next_worker?: integer } limit: rows of each sort that it looks at, 1 to 1000
+---@param options { before: string, keep_last?: integer, statuses?: string[], dry_run?: boolean, limit?: integer,
+--- next_run?: integer, next_worker?: integer, next_event?: integer } limit: rows of each sort that it looks at, 1 to
+--- 1000
 ---@return { runs: integer, workers: integer, transcript_entries: integer, diagnostics: integer, events: integer,
---- unused_bytes: integer, next_run: integer, next_worker: integer, more: boolean }? step
+--- unused_bytes: integer, next_run: integer, next_worker: integer, next_event: integer, more: boolean }? step
 ---@return keel.Error? err
 function Operations:prune_step(options) end
 
@@ -1112,9 +1113,9 @@ function Store:event_waiter() end
 
 --- Deletes what is old, in steps: events from the beginning of the log, and runs and workers that have ended. In
 --- lua/keel/store.lua. Fails with invalid_request.
---- @param options { before?: string|number, keep_last?: integer, statuses?: string[] } before: a time, default now;
---- keep_last:
---- of each thread's runs, each runtime's workers, and the events; one of the two must be given
+--- @param options { before?: string|number, keep_last?: integer, statuses?: string[], dry_run?: boolean } before: a
+--- time, default now; keep_last: of each thread's runs, each runtime's workers, and the events; one of the two must be
+--- given; dry_run: count what would go, and delete nothing
 --- @return { runs: integer, workers: integer, transcript_entries: integer, diagnostics: integer, events: integer }?
 --- counts
 ---@return keel.Error? err

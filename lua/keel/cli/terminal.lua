@@ -87,6 +87,14 @@ end
 
 local finished = terminal.finished
 
+--- Passes on bytes that are no text, such as a copy of a store, to a standard output that is no terminal.
+---@param bytes string
+---@return file*? done
+---@return string? problem
+function terminal.pass(bytes)
+  return io.stdout:write(bytes)
+end
+
 --- Prints a line, or several, on standard output. False when nobody reads it.
 ---@param text? string
 ---@return boolean

@@ -46,22 +46,25 @@ end
 --- a transaction of its own, between which others may write and the store's sleep may yield.
 --- Raises for unknown options and wrong types. Fails with invalid_request (before, keep_last, statuses; neither before
 --- nor keep_last) and what writing fails with; the steps before that stay done.
----@param options { before?: string|number, keep_last?: integer, statuses?: string[] } before: a time, what ended or
---- happened earlier, default now; keep_last: the newest so many runs of each thread, workers of each runtime, and
---- events stay, default 0; statuses: of runs and workers, default all final ones
+---@param options { before?: string|number, keep_last?: integer, statuses?: string[], dry_run?: boolean } before: a
+--- time, what ended or happened earlier, default now; keep_last: the newest so many runs of each thread, workers of
+--- each runtime, and events stay, default 0; statuses: of runs and workers, default all final ones; dry_run: count
+--- what would go, and delete nothing
 ---@param after_step? fun(counts: table) called after each step, with the counts so far; what it raises passes through
 ---@return { runs: integer, workers: integer, transcript_entries: integer, diagnostics: integer, events: integer }?
 --- counts
----@return integer|keel.Error unused bytes that store:compact() would give back now; or the error
+---@return integer|keel.Error unused bytes that store:compact() would give back now, 0 when it was dry; or the error
 function methods:prune(options, after_step)
-  options = check.options(options, { before = "time", keep_last = "integer", statuses = "table" }, 1, "prune")
+  options = check.options(options, { before = "time", keep_last = "integer", statuses = "table",
+    dry_run = "boolean" }, 1, "prune")
   if after_step ~= nil then check.type(after_step, "function", 2, "prune") end
   if not options.before and not options.keep_last then
     return nil, errors.new("invalid_request", "before or keep_last must be given", { field = "before" })
   end
   local before, problem = errors.time(options.before or 0, "before", self:now())
   if not before then return nil, problem end
-  local place = { before = before, keep_last = options.keep_last, statuses = options.statuses }
+  local place = { before = before, keep_last = options.keep_last, statuses = options.statuses,
+    dry_run = options.dry_run }
   local counts = {}
   local unused
   repeat
@@ -70,7 +73,7 @@ function methods:prune(options, after_step)
     add(counts, step)
     unused = step.unused_bytes
     if after_step then after_step(counts) end
-    place.next_run, place.next_worker = step.next_run, step.next_worker
+    place.next_run, place.next_worker, place.next_event = step.next_run, step.next_worker, step.next_event
     if step.more then self:sleep(0) end
   until not step.more
   return counts, unused

@@ -16,10 +16,11 @@ local function count_steps(store)
 end
 
 local function prune(store, given)
-  local bar <close> = progress.new(given, "pruning")
+  local bar <close> = progress.new(given, given.dry_run and "looking" or "pruning")
   local done, total = 0, bar.is_wanted and count_steps(store) or 1
   bar:show(0, total)
   return store:prune({ before = given.before, keep_last = given.keep_last,
+    dry_run = given.dry_run or nil,
     statuses = given.status and #given.status > 0 and given.status or nil }, function()
     done = done + 1
     bar:show(done, total)
@@ -37,24 +38,28 @@ return {
     { "--status", value = "STATUS", many = true,
       choices = { "success", "error", "timeout", "interrupted", "stopped", "cancelled" },
       about = "only what ended so; repeatable" },
+    { "--dry-run", about = "tell what would be deleted, and delete nothing" },
   },
   run = function(given)
     if not given.before and not given.keep_last then
       return nil, usage.error "how much is to go? Give --before 30d, or --keep-last 1000"
     end
-    local store <close>, err = opening.store(given, "change")
+    local store <close>, err = opening.store(given, given.dry_run and "read" or "change")
     if not store then return nil, err end
     local counts, unused = prune(store, given)
     if not counts then return nil, unused end
-    counts.outputs, err = kept.sweep(store, (opening.path(given)))
-    if not counts.outputs then return nil, err end
-    if given.json then
+    if not given.dry_run then
+      counts.outputs, err = kept.sweep(store, (opening.path(given)))
+      if not counts.outputs then return nil, err end
       counts.unused_bytes = unused
+    end
+    if given.json then
       output.json(counts)
     elseif not given.quiet then
-      terminal.print(("deleted: %s, %s, %s, %s, %s"):format(output.count(counts.runs, "run"),
-        output.count(counts.outputs, "output"), output.count(counts.workers, "worker"),
-        output.count(counts.diagnostics, "diagnostic"), output.count(counts.events, "event")))
+      local what = ("%s, %s, %s, %s"):format(output.count(counts.runs, "run"), output.count(counts.workers, "worker"),
+        output.count(counts.diagnostics, "diagnostic"), output.count(counts.events, "event"))
+      if counts.outputs then what = ("%s, %s"):format(what, output.count(counts.outputs, "output")) end
+      terminal.print((given.dry_run and "would be deleted: " or "deleted: ") .. what)
       if unused > 0 then terminal.print(("'keel compact' gives %s back to the disk"):format(output.size(unused))) end
     end
   end,
