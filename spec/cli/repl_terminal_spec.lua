@@ -99,7 +99,8 @@ describe("keel repl on a terminal", function()
       ["x = store:list_inf"] = "x = store:list_inflight(", ["keel.json.enc"] = "keel.json.encode(",
       ["workers:create_w"] = "workers:create_worker(", ["events:fo"] = "events:follow(", ["whi"] = "while",
       ["print(#store:pat"] = "print(#store:path(", ["runs:n"] = "runs:next_due(",
-      ['help "strat'] = 'help "strategies"', ["help('the run m"] = "help('the run manager'", ['x = "ru'] = 'x = "ru',
+      ['help "strat'] = 'help "strategies"', ['help "quo'] = 'help "quotas"',
+      ["help('the run m"] = "help('the run manager'", ['x = "ru'] = 'x = "ru',
       ['x = "\\"" .. ru'] = 'x = "\\"" .. runs', ["help '"] = "help '" } do
       prompt:type(typed)
       prompt:press "Tab"

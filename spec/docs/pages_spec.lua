@@ -105,6 +105,15 @@ describe("The examples", function()
 end)
 
 describe("A page on a task", function()
+  it("is found from the front page and from the reference", function()
+    local front, reference = files.read(pages.root .. "README.md"), files.read(pages.root .. "lua/keel/README.md")
+    for _, path in ipairs(pages.all()) do
+      local name = path:match "/(doc/.*)$"
+      assert(not name or front:find("(lua/keel/" .. name .. ")", 1, true), path)
+      assert(not name or reference:find("(" .. name .. ")", 1, true), path)
+    end
+  end)
+
   it("is read in one go: it has fewer than 150 lines", function()
     for _, path in ipairs(pages.all()) do
       if path:find "/doc/" then

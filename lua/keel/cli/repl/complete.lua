@@ -116,7 +116,10 @@ end
 local function complete_string(text, front, quote, width)
   if not front:find "%f[%w_]help%s*%(?%s*$" then return end
   local titles = {}
-  for _, title in ipairs(require "keel.cli.repl.documents".titles()) do
+  local documents = require "keel.cli.repl.documents"
+  local known = documents.titles()
+  table.move(documents.page_names(known), 1, 1000, #known + 1, known)
+  for _, title in ipairs(known) do
     if title:sub(1, #text):lower() == text:lower() then titles[#titles + 1] = title end
   end
   if #titles == 0 then return end

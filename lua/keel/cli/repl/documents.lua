@@ -90,11 +90,15 @@ function documents.of_type(names)
   end
 end
 
+local function folder()
+  local init = package.searchpath("keel", package.path)
+  return init and init:match "^(.*)/[^/]*$"
+end
+
 -- The pages of the reference that are installed.
 local function pages()
-  local init = package.searchpath("keel", package.path)
-  local folder = init and init:match "^(.*)/[^/]*$"
-  return folder and { folder .. "/README.md", folder .. "/cli/README.md" } or {}
+  local here = folder()
+  return here and { here .. "/README.md", here .. "/cli/README.md" } or {}
 end
 
 --- The sections of the reference whose title has a word in it; one whose title is that word alone.
@@ -123,6 +127,30 @@ function documents.sections(word)
   end
   if exact then found = { exact } end
   return found, is_there
+end
+
+--- The page on a task: the text of doc/NAME.md.
+---@param name string in whatever case
+---@return string? text
+function documents.page(name)
+  local here = folder()
+  local lines = here and name:find "^[%w-]+$" and lines_of(("%s/doc/%s.md"):format(here, name:lower()))
+  return lines and table.concat(lines, "\n") or nil
+end
+
+--- The names of the pages that the reference leads to and that are there, but for those that a section is called by.
+---@param titles string[] of sections
+---@return string[] names in the order in which the reference names them
+function documents.page_names(titles)
+  local names, known = {}, {}
+  for _, title in ipairs(titles) do known[title:lower()] = true end
+  for _, line in ipairs(lines_of(pages()[1] or "") or {}) do
+    for name in line:gmatch "%]%(doc/([%w-]+)%.md%)" do
+      if not known[name] and documents.page(name) then names[#names + 1] = name end
+      known[name] = true
+    end
+  end
+  return names
 end
 
 --- The titles of the sections there are.

@@ -144,11 +144,16 @@ local function print_titles(word, is_there)
     return
   end
   if word then terminal.print(("no section of the reference is called %q; there are:"):format(word)) end
-  terminal.print("  " .. table.concat(documents.titles(), "\n  "))
+  local titles = documents.titles()
+  terminal.print("  " .. table.concat(titles, "\n  "))
+  local names = documents.page_names(titles)
+  if names[1] then terminal.print("and pages on tasks:\n  " .. table.concat(names, "\n  ")) end
 end
 
 local function print_section(word)
   local found, is_there = documents.sections(word)
+  local page = #found ~= 1 and documents.page(word)
+  if page then return print_text((page:gsub("%s+$", ""))) end
   if #found == 0 then return print_titles(word, is_there) end
   if #found == 1 then return print_text((found[1].text:gsub("%s+$", ""))) end
   terminal.print "there are several:"
@@ -161,14 +166,14 @@ end
 ---@return fun(...: any) help
 return function(builtins, globals)
   --- Explains a thing: help() lists what is at hand, help(runs) what an object can do, help(runs.create) a function,
-  --- help "strategies" gives a section of the reference.
+  --- help "strategies" gives a section of the reference, help "quotas" a page on a task.
   ---@param thing? any
   local function help(...)
     local thing = ...
     if select("#", ...) == 0 then
       print_names(builtins)
       print_text("\nhelp(thing) explains one of these or a function, help \"strategies\" gives a section of the"
-        .. " reference:")
+        .. " reference, or a page:")
       print_titles(nil, (select(2, documents.sections "")))
     elseif type(thing) == "string" then
       print_section(thing)
