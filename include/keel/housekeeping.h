@@ -128,6 +128,34 @@ struct keel_stats {
 /* Counts what there is, in one picture. Takes time in proportion to the rows, of the smallest index of each sort. */
 KEEL_API enum keel_code keel_store_stats(struct keel_store *store, struct keel_stats *stats, struct keel_error *err);
 
+/* The runs in flight of a handler. */
+struct keel_handler_count {
+	struct keel_text handler; /* "default": of those without one, too */
+	int64_t waiting;          /* pending */
+	int64_t running;
+};
+
+/* What goes on: figures for who watches over a store. Starts with {0}. */
+struct keel_metrics {
+	int64_t runs[KEEL_RUN_STATUS_COUNT];  /* there are, by status */
+	int64_t ended[KEEL_RUN_STATUS_COUNT]; /* of those, since `since` */
+	int64_t since; /* microseconds since the epoch: what follows is what the log says from then on */
+	int64_t created, started, requeued;  /* runs, each time */
+	struct keel_handler_count *handlers; /* the ones with the most runs in flight first */
+	size_t count;
+	size_t capacity; /* private */
+	void *memory;    /* private */
+};
+KEEL_API void keel_metrics_clear(struct keel_metrics *metrics);
+
+enum { KEEL_HANDLERS_MAX = 1000 };
+
+/* Counts what goes on, with the first `handlers` handlers (0 to KEEL_HANDLERS_MAX), and what has happened in the last
+ * `window_us`: less, `since` says how much, where the log does not go back so far, or has more than 100 000 events
+ * since. Takes time in proportion to the runs. Reading into metrics clears them first. */
+KEEL_API enum keel_code keel_store_metrics(struct keel_store *store, int64_t handlers, int64_t window_us,
+										   struct keel_metrics *metrics, struct keel_error *err);
+
 /* What there is to know of the server that has a store, for those who look after it. */
 struct keel_server {
 	int64_t version;             /* as 150004 */

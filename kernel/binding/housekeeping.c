@@ -207,6 +207,60 @@ static int op_stats(lua_State *L, struct keel_store *store, struct keel_error *e
 	return 1;
 }
 
+static int metrics_gc(lua_State *L)
+{
+	keel_metrics_clear(lua_touserdata(L, 1));
+	return 0;
+}
+
+/* Counts by status, as a field of the table on the top; only those of runs that have ended. [-0, +0, e] */
+static void set_statuses(lua_State *L, const char *field, const int64_t counts[KEEL_RUN_STATUS_COUNT], bool ended)
+{
+	lua_createtable(L, 0, KEEL_RUN_STATUS_COUNT);
+	for (int status = 0; status < KEEL_RUN_STATUS_COUNT; status++)
+		if (!ended || keel_run_status_is_final((enum keel_run_status)status))
+			keel_lua_set_integer(L, keel_run_status_name((enum keel_run_status)status), counts[status]);
+	lua_setfield(L, -2, field);
+}
+
+/* metrics{ handlers = 50, window = 300 }: what goes on: { runs, ended (both by status), since, created, started,
+ * requeued, handlers = { { handler, waiting, running } } }. Parameters: handlers (0 to 1000), window (seconds). Takes
+ * time in proportion to the runs. Fails with invalid_request. */
+static int op_metrics(lua_State *L, struct keel_store *store, struct keel_error *err)
+{
+	static const char *const known[] = {"handlers", "window", NULL};
+	static const char metatable[] = "keel.metrics";
+	int64_t window_us = (int64_t)300 * 1000000;
+	keel_lua_check_options(L, 2, known);
+	int64_t handlers = keel_lua_option_integer(L, 2, "handlers", 50);
+	if (keel_lua_option(L, 2, "window", LUA_TNUMBER) != LUA_TNIL &&
+		!keel_lua_option_duration(L, 2, "window", &window_us, err))
+		return -1;
+	struct keel_metrics *metrics = keel_lua_take(L, metatable, sizeof *metrics, metrics_gc);
+	int index = lua_gettop(L);
+	if (keel_store_metrics(store, handlers, window_us, metrics, err) != KEEL_OK)
+		return -1;
+	lua_createtable(L, 0, 7);
+	set_statuses(L, "runs", metrics->runs, false);
+	set_statuses(L, "ended", metrics->ended, true);
+	keel_lua_set_time(L, "since", metrics->since);
+	keel_lua_set_integer(L, "created", metrics->created);
+	keel_lua_set_integer(L, "started", metrics->started);
+	keel_lua_set_integer(L, "requeued", metrics->requeued);
+	lua_createtable(L, (int)metrics->count, 0);
+	for (size_t i = 0; i < metrics->count; i++) {
+		lua_createtable(L, 0, 3);
+		keel_lua_set_text(L, "handler", metrics->handlers[i].handler);
+		keel_lua_set_integer(L, "waiting", metrics->handlers[i].waiting);
+		keel_lua_set_integer(L, "running", metrics->handlers[i].running);
+		lua_rawseti(L, -2, (lua_Integer)i + 1);
+	}
+	lua_setfield(L, -2, "handlers");
+	keel_metrics_clear(metrics);
+	keel_lua_give_back(L, index, metatable);
+	return 1;
+}
+
 /* server(): what there is to know of the server that has the store: { version, standby, fsync, autovacuum,
  * has_standbys, synchronous_commit, lacking, clock_skew, oldest, oldest_pid, rows, dead_rows, connections,
  * connections_max }. Fails with not_supported for a store that is on none. */
@@ -263,15 +317,10 @@ static int op_verify(lua_State *L, struct keel_store *store, struct keel_error *
 }
 
 const struct keel_lua_method keel_lua_housekeeping_methods[] = {
-	{"backup", op_backup, KEEL_LUA_READS},
-	{"copy", op_copy, KEEL_LUA_READS},
-	{"catch_up", op_catch_up, KEEL_LUA_READS},
-	{"is_behind", op_is_behind, KEEL_LUA_READS},
-	{"compact", op_compact, KEEL_LUA_READS},
-	{"write_back", op_write_back, KEEL_LUA_READS},
-	{"prune_step", op_prune_step, KEEL_LUA_WRITES},
-	{"stats", op_stats, KEEL_LUA_READS},
-	{"server", op_server, KEEL_LUA_READS},
-	{"verify", op_verify, KEEL_LUA_READS},
-	KEEL_LUA_METHODS_END,
+	{"backup", op_backup, KEEL_LUA_READS},          {"copy", op_copy, KEEL_LUA_READS},
+	{"catch_up", op_catch_up, KEEL_LUA_READS},      {"is_behind", op_is_behind, KEEL_LUA_READS},
+	{"compact", op_compact, KEEL_LUA_READS},        {"write_back", op_write_back, KEEL_LUA_READS},
+	{"prune_step", op_prune_step, KEEL_LUA_WRITES}, {"stats", op_stats, KEEL_LUA_READS},
+	{"metrics", op_metrics, KEEL_LUA_READS},        {"server", op_server, KEEL_LUA_READS},
+	{"verify", op_verify, KEEL_LUA_READS},          KEEL_LUA_METHODS_END,
 };

@@ -144,6 +144,17 @@ static enum keel_code stats(void)
 	return code;
 }
 
+static enum keel_code measure(void)
+{
+	struct keel_metrics metrics = {.handlers = NULL};
+	enum keel_code code = keel_store_metrics(world.store, 10, 300000000, &metrics, &why);
+	must(code == KEEL_OK || (metrics.count == 0 && !metrics.handlers && !metrics.memory));
+	if (code == KEEL_OK)
+		answer("%lld %lld %zu", (long long)metrics.runs[KEEL_RUN_PENDING], (long long)metrics.created, metrics.count);
+	keel_metrics_clear(&metrics);
+	return code;
+}
+
 static enum keel_code backup(void)
 {
 	const char *path = in_folder("copy.db");
@@ -218,6 +229,7 @@ static const struct operation operations[] = {
 	{"pruning", 0, much_that_ended, NULL, prune, clear},
 	{"looking what would be pruned", READS | LITTLE_SQL, much_that_ended, NULL, look_what_would_go, clear},
 	{"counting", READS | LITTLE_SQL, one_worker, NULL, stats, clear},
+	{"metrics", READS, much_that_ended, NULL, measure, clear},
 	{"a backup", READS, one_worker, NULL, backup, clear},
 	{"a copy", READS, one_worker, NULL, copy, clear},
 	{"making it compact", READS | TRANSACTS | LITTLE_SQL, much_that_ended, NULL, compact, clear},

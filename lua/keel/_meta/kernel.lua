@@ -1040,6 +1040,21 @@ function Operations:prune_step(options) end
 ---@return keel.Error? err
 function Operations:stats() end
 
+---@class keel.HandlerCount
+---@field handler string "default" of those without one, too
+---@field waiting integer pending runs
+---@field running integer
+
+--- What goes on, for who watches over a store. What was created, started and given back is told by the log since
+--- `since`, which is the beginning of the window unless the log does not go back so far or has more than 100000 events
+--- of it. Takes time in proportion to the runs. Fails with invalid_request.
+---@param options? { handlers?: integer, window?: number } handlers: how many of them, those with most runs first, 0 to
+--- 1000, default 50; window: seconds, default 300
+---@return { runs: table<keel.Status, integer>, ended: table<keel.Status, integer>, since: string, created: integer,
+--- started: integer, requeued: integer, handlers: keel.HandlerCount[] }? metrics
+---@return keel.Error? err
+function Operations:metrics(options) end
+
 --- The id that was made when the store was created.
 ---@return string epoch
 function Operations:epoch() end

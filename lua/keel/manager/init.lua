@@ -34,7 +34,7 @@ local retention = require "keel.manager.retention"
 ---@class keel.RunManager: keel.manager.Creating, keel.manager.Starting, keel.manager.Status, keel.manager.Cancelling,
 ---keel.manager.Reading, keel.manager.Retrying, keel.manager.Explaining, keel.manager.Owning, keel.manager.Waiting,
 ---keel.manager.Recovering, keel.manager.Reserving, keel.manager.Removing, keel.manager.Scheduling,
----keel.manager.Limiting, keel.manager.Shutdown
+---keel.manager.Limiting, keel.manager.Measuring, keel.manager.Shutdown
 ---@field private _core keel.ManagerCore
 local Manager = {}
 Manager.__index = Manager
@@ -184,6 +184,7 @@ for _, part in ipairs {
   require "keel.manager.owning", require "keel.manager.waiting",
   require "keel.manager.recovering", require "keel.manager.reserving",
   require "keel.manager.removing", require "keel.manager.scheduling", require "keel.manager.limiting",
+  require "keel.manager.measuring",
   (require "keel.manager.shutdown"), -- its first value only
 } do
   check.delegate(Manager, "_core", part)
