@@ -170,6 +170,10 @@ struct keel_server {
 	int64_t oldest_us;           /* so long the oldest open transaction has kept deleted rows where they are. Of other
 	                                roles' transactions only some roles are told. */
 	int64_t oldest_pid;          /* the server's process that has it; 0: it is a prepared one */
+	int64_t blocked;             /* connections to its database that wait for the transaction which has kept others
+	                                waiting for longest; 0: none do, as far as the role is told */
+	int64_t blocking_us;         /* so long that one has been open */
+	int64_t blocking_pid;        /* the server's process that has it */
 	int64_t rows, dead_rows;     /* of the store's tables, as the server estimates */
 	int64_t connections;         /* there are, to all its databases */
 	int64_t connections_max;     /* so many may be, for a role like this one */

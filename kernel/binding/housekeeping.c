@@ -262,14 +262,14 @@ static int op_metrics(lua_State *L, struct keel_store *store, struct keel_error 
 }
 
 /* server(): what there is to know of the server that has the store: { version, standby, fsync, autovacuum,
- * has_standbys, synchronous_commit, lacking, clock_skew, oldest, oldest_pid, rows, dead_rows, connections,
- * connections_max }. Fails with not_supported for a store that is on none. */
+ * has_standbys, synchronous_commit, lacking, clock_skew, oldest, oldest_pid, blocked, blocking, blocking_pid, rows,
+ * dead_rows, connections, connections_max }. Fails with not_supported for a store that is on none. */
 static int op_server(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
 	struct keel_server server;
 	if (keel_store_server(store, &server, err) != KEEL_OK)
 		return -1;
-	lua_createtable(L, 0, 14);
+	lua_createtable(L, 0, 17);
 	keel_lua_set_integer(L, "version", server.version);
 	keel_lua_set_flag(L, "standby", server.standby);
 	keel_lua_set_flag(L, "fsync", server.fsync);
@@ -283,6 +283,10 @@ static int op_server(lua_State *L, struct keel_store *store, struct keel_error *
 	lua_pushnumber(L, (lua_Number)server.oldest_us / 1e6);
 	lua_setfield(L, -2, "oldest");
 	keel_lua_set_integer(L, "oldest_pid", server.oldest_pid);
+	keel_lua_set_integer(L, "blocked", server.blocked);
+	lua_pushnumber(L, (lua_Number)server.blocking_us / 1e6);
+	lua_setfield(L, -2, "blocking");
+	keel_lua_set_integer(L, "blocking_pid", server.blocking_pid);
 	keel_lua_set_integer(L, "rows", server.rows);
 	keel_lua_set_integer(L, "dead_rows", server.dead_rows);
 	keel_lua_set_integer(L, "connections", server.connections);

@@ -5,10 +5,12 @@
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -33,14 +35,14 @@ static int make_directory(lua_State *L)
 	return 1;
 }
 
-/* command.stat(path): { kind, size, mode, uid } of what is there, kind being "file", "directory" or "other"; nil and a
- * text when there is nothing. Opens nothing. */
+/* command.stat(path): { kind, size, mode, uid, inode, device } of what is there, kind being "file", "directory" or
+ * "other", and device as /proc/locks has it; nil and a text when there is nothing. Opens nothing. */
 static int stat_path(lua_State *L)
 {
 	struct stat about;
 	if (stat(luaL_checkstring(L, 1), &about) != 0)
 		return command_fail(L, errno);
-	lua_createtable(L, 0, 4);
+	lua_createtable(L, 0, 6);
 	lua_pushstring(L, S_ISREG(about.st_mode) ? "file" : S_ISDIR(about.st_mode) ? "directory" : "other");
 	lua_setfield(L, -2, "kind");
 	lua_pushinteger(L, about.st_size);
@@ -49,6 +51,12 @@ static int stat_path(lua_State *L)
 	lua_setfield(L, -2, "mode");
 	lua_pushinteger(L, about.st_uid);
 	lua_setfield(L, -2, "uid");
+	lua_pushinteger(L, (lua_Integer)about.st_ino);
+	lua_setfield(L, -2, "inode");
+	char device[32];
+	snprintf(device, sizeof device, "%02x:%02x", major(about.st_dev), minor(about.st_dev));
+	lua_pushstring(L, device);
+	lua_setfield(L, -2, "device");
 	return 1;
 }
 

@@ -21,6 +21,14 @@
 	" pg_backend_pid() AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL) UNION ALL"      \
 	" SELECT prepared, 0 FROM pg_prepared_xacts) open WHERE since IS NOT NULL ORDER BY since LIMIT 1"
 
+/* The oldest transaction that others wait for, and that waits for nobody itself. */
+#define BLOCKING                                                                                             \
+	"SELECT b.pid, waiting, coalesce(extract(epoch FROM clock_timestamp() - b.xact_start) * 1000000, 0)"     \
+	"::bigint AS held FROM (SELECT blocking, count(*) AS waiting FROM pg_stat_activity w,"                   \
+	" unnest(pg_blocking_pids(w.pid)) blocking WHERE w.datname = current_database() AND w.wait_event_type =" \
+	" 'Lock' GROUP BY blocking) h JOIN pg_stat_activity b ON b.pid = blocking WHERE b.wait_event_type IS"    \
+	" DISTINCT FROM 'Lock' ORDER BY held DESC LIMIT 1"
+
 /* Connections that are taken and how many there may be: of the server, of the role or of the database, whichever has
  * the fewest left. */
 #define PLACES                                                                                                  \
@@ -36,13 +44,15 @@ static const char question[] =
 	" current_setting('autovacuum')::boolean, current_setting('synchronous_standby_names') <> '',"
 	" (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,"
 	" coalesce((extract(epoch FROM clock_timestamp() - oldest.since) * 1000000)::bigint, 0), coalesce(oldest.pid, 0),"
-	" tables.live, tables.dead, places.taken, places.most,"
+	" tables.live, tables.dead, places.taken, places.most, coalesce(blocking.waiting, 0),"
+	" coalesce(blocking.held, 0), coalesce(blocking.pid, 0),"
 	" (SELECT reset_val FROM pg_settings WHERE name = 'synchronous_commit'), (" LACKING ")"
-	" FROM pg_roles role LEFT JOIN (" OLDEST ") oldest ON true, (SELECT coalesce(sum(n_live_tup), 0) AS live,"
+	" FROM pg_roles role LEFT JOIN (" OLDEST ") oldest ON true LEFT JOIN (" BLOCKING
+	") blocking ON true, (SELECT coalesce(sum(n_live_tup), 0) AS live,"
 	" coalesce(sum(n_dead_tup), 0) AS dead FROM pg_stat_user_tables WHERE schemaname = current_schema()) tables,"
 	" LATERAL (" PLACES ") places WHERE role.rolname = current_user";
 
-enum { NUMBERS = 12 };
+enum { NUMBERS = 15 };
 
 static void copy(char *to, size_t room, const PGresult *answer, int column)
 {
@@ -74,7 +84,10 @@ enum keel_code postgres_look_at_server(struct keel_sql *base, struct keel_server
 								   .rows = numbers[8],
 								   .dead_rows = numbers[9],
 								   .connections = numbers[10],
-								   .connections_max = numbers[11]};
+								   .connections_max = numbers[11],
+								   .blocked = numbers[12],
+								   .blocking_us = numbers[13],
+								   .blocking_pid = numbers[14]};
 	if (PQntuples(answer)) {
 		copy(server->synchronous_commit, sizeof server->synchronous_commit, answer, NUMBERS);
 		copy(server->lacking, sizeof server->lacking, answer, NUMBERS + 1);

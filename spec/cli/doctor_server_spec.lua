@@ -2,6 +2,7 @@
 local command = require "support.command"
 local files = require "support.files"
 local json = require("keel").json
+local process = require "support.process"
 local support = require "support"
 
 -- What the rules find in what a server tells; `given` is what differs from a sound one.
@@ -14,7 +15,8 @@ for _, line in ipairs(findings) do print(line) end
 ]]
 
 local sound = { version = 150004, standby = false, fsync = true, autovacuum = true, has_standbys = true,
-  synchronous_commit = "on", clock_skew = -0.9, oldest = 299, oldest_pid = 7, rows = 10, dead_rows = 99999,
+  synchronous_commit = "on", clock_skew = -0.9, oldest = 299, oldest_pid = 7, blocked = 3, blocking = 0.9,
+  blocking_pid = 8, rows = 10, dead_rows = 99999,
   connections = 90, connections_max = 100 }
 
 local function judge(given)
@@ -44,6 +46,8 @@ describe("keel doctor", function()
     { { oldest = 7200 }, "oldest_transaction", "process 7 has had a transaction open for 2h",
       "pg_terminate_backend(7)" },
     { { oldest = 7200, oldest_pid = 0 }, "oldest_transaction", "a prepared transaction", "ROLLBACK PREPARED" },
+    { { blocking = 90 }, "write_lock", "process 8 of the server has had a transaction open for 90s that 3 other"
+      .. " connections wait for", "pg_terminate_backend(8)" },
     { { autovacuum = false }, "autovacuum", "autovacuum is off", "autovacuum = on in postgresql.conf" },
     { { dead_rows = 100000 }, "dead_rows", "100000 rows are dead and 10 live", "VACUUM" },
     { { connections = 91 }, "connections", "91 of 100 connections are taken", "max_connections" },
@@ -77,8 +81,29 @@ describe("A store on a server", function()
     assert.same({ false, true, false }, { about.standby, about.autovacuum, about.has_standbys })
     assert.is_nil(about.lacking)
     assert.is_true(about.oldest < 300)
+    assert.same({ 0, 0, 0 }, { about.blocked, about.blocking, about.blocking_pid })
     local ahead = support.open(uri, { clock = function() return os.time() - 3600 end })
     assert.is_true(math.abs(assert(ahead:server()).clock_skew - 3600) < 5)
     support.refused("not_supported", support.open(":memory:"):server())
+  end)
+
+  it("tells whom others wait for, and for how long", function()
+    local uri = support.server_uri()
+    local store, looks = support.open(uri), support.open(uri)
+    assert(store:put("r", { thread_id = "t" }))
+    local holds = assert(store:begin())
+    assert(holds:update_status("r", "success"))
+    process.spawn(support.dir(), [[
+      local store = assert(require("keel").open(arg[1], { lock_timeout = 60 }))
+      store:update_status("r", "error")
+    ]], { uri })
+    local about
+    assert.is_true(process.poll_until(function()
+      about = assert(looks:server())
+      return about.blocked == 1
+    end))
+    assert.is_true(about.blocking > 0 and about.blocking < 60)
+    assert.is_true(about.blocking_pid > 0)
+    holds:rollback()
   end)
 end)

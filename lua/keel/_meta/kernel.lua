@@ -303,6 +303,9 @@
 ---@field clock_skew number seconds that its clock is ahead of the store's
 ---@field oldest number seconds that the oldest open transaction, as far as the role is told, has lasted
 ---@field oldest_pid integer the server's process that has it; 0: a prepared one
+---@field blocked integer connections that wait for the transaction which has kept others waiting for longest; 0: none
+---@field blocking number seconds that one has been open
+---@field blocking_pid integer the server's process that has it
 ---@field rows integer of the store's tables, estimated
 ---@field dead_rows integer the same
 ---@field connections integer there are, to all its databases

@@ -17,6 +17,17 @@ local advices = {
   busy = "another process holds the lock: try again, and look at what is running",
 }
 
+--- What to do about a store that cannot be opened.
+---@param err keel.Error
+---@param is_file boolean
+---@return string
+function file.advice_on_opening(err, is_file)
+  if opening.is_empty(err) then return "nothing is lost: 'keel exec' makes a store of it" end
+  local path, owner = err.message:match "cannot open (.*): it belongs to user %d+, the store to user (%d+)"
+  if path then return ("as root: chown %s '%s'"):format(owner, path) end
+  return file.advice(err.code, is_file)
+end
+
 --- What to do about an error of opening or reading.
 ---@param code string
 ---@param is_file? boolean false: it is on a server
@@ -29,7 +40,43 @@ function file.advice(code, is_file)
   return advices[code] or "look it up under 'Results and errors' in the reference"
 end
 
---- Looks at who may use a file that is a store.
+-- The files beside a store, which a process needs as it needs the store.
+local beside = { "-wal", "-shm", "-wake", "-sessions" }
+
+-- A folder in which another user may put something in the place of the store.
+local function look_at_folder(path, findings)
+  local folder = path:match "^(.*)/[^/]*$" or "."
+  if folder == "" then folder = "/" end
+  local about = keel_command.stat(folder)
+  if not about then return end
+  local user = keel_command.user_id()
+  if about.uid ~= user and about.uid ~= 0 then
+    findings:add("warning", "folder", ("the folder %s belongs to another user (number %d), who can take the store away")
+      :format(folder, about.uid), ("unless that is meant, move the store, or: chown %d '%s'"):format(user, folder))
+  end
+  local may_all, is_sticky = about.mode & 18 ~= 0, about.mode & 512 ~= 0 -- 022, 01000
+  if may_all and not is_sticky then
+    findings:add("warning", "folder", ("others than its owner may take away what is in the folder %s (mode %03o)")
+      :format(folder, about.mode), ("unless that is meant: chmod go-w '%s'"):format(folder))
+  end
+end
+
+-- Files beside the store that somebody else has made, or that others may use though they may not use the store.
+local function look_beside(path, of_store, findings)
+  for _, ending in ipairs(beside) do
+    local about = keel_command.stat(path .. ending)
+    if about and about.uid ~= of_store.uid then
+      findings:add("warning", "beside", ("%s%s belongs to user %d, the store to user %d: one of them cannot use it")
+        :format(path, ending, about.uid, of_store.uid), ("as root: chown %d '%s%s'"):format(of_store.uid, path, ending))
+    end
+    if about and about.mode & 63 & ~of_store.mode ~= 0 then -- 077
+      findings:add("warning", "beside", ("others than its owner may use %s%s (mode %03o)"):format(path, ending,
+        about.mode), ("as for the store: chmod %03o '%s%s'"):format(of_store.mode, path, ending))
+    end
+  end
+end
+
+--- Looks at who may use a file that is a store, what is beside it, and its folder.
 ---@param path string
 ---@param findings table
 function file.look_at_rights(path, findings)
@@ -43,6 +90,8 @@ function file.look_at_rights(path, findings)
     findings:add("warning", "owner", ("%s belongs to another user (number %d)"):format(path, about.uid),
       "use it as that user, or the files beside it get two owners")
   end
+  look_beside(path, about, findings)
+  look_at_folder(path, findings)
 end
 
 local function look_at_disk(path, findings)

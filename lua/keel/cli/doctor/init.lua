@@ -34,34 +34,54 @@ function Findings:add(severity, code, message, advice, more)
   self[#self + 1] = finding
 end
 
--- Returns the store's name for people, once it is open.
-local function look(path, findings, given, is_default)
+-- Asks the user's own rules.
+local function ask(own, store, findings)
+  local rules = require "keel.cli.doctor.rules"
+  local snapshot, err = rules.snapshot(store)
+  if snapshot then return rules.ask(own, snapshot, findings) end
+  findings:add("error", err.code, "what rules are told cannot be read: " .. err.message, about_file.advice(err.code))
+end
+
+-- Returns the store's name for people, once it is open. `own` are rules of the user's.
+local function look(path, findings, given, is_default, own)
   local is_file = not opening.is_on_server(path)
   if is_file and not about_file.look(path, findings, is_default) then return end
   local log_size = is_file and about_file.log_size(path) or nil
   local store <close>, err = kernel.open(path, { create = false, readonly = true })
   if not store then
-    return findings:add("error", err.code, "the store cannot be opened: " .. err.message, opening.is_empty(err) and
-      "nothing is lost: 'keel exec' makes a store of it" or about_file.advice(err.code, is_file))
+    if is_file and err.code == "busy" then require("keel.cli.doctor.lock").look_at_file(path, findings) end
+    return findings:add("error", err.code, "the store cannot be opened: " .. err.message,
+      about_file.advice_on_opening(err, is_file))
   end
-  if is_file then about_file.look_at_rights(path, findings) end
+  if is_file then
+    about_file.look_at_rights(path, findings)
+    require("keel.cli.doctor.lock").look(store, findings)
+  end
   about_file.look_at_log(store, log_size, findings)
   if not is_file then require("keel.cli.doctor.server").look(store, findings) end
   verify(store, findings, given)
   require "keel.cli.doctor.runs"(store, findings)
   require "keel.cli.doctor.schedules"(store, findings)
   require "keel.cli.doctor.runtimes"(store, findings)
+  if #own > 0 then ask(own, store, findings) end
   return is_file and path or store:path()
 end
 
 return {
   about = "Looks at the store and at what is in it, and says what is wrong and what to do. It changes nothing.",
   more = "The exit code is 1 when something is wrong. It reads the whole store: that takes time in proportion.",
+  options = {
+    { "--rules", value = "FILE|DIR", many = true,
+      about = "ask rules of your own, too: Lua files, or all of a folder; repeatable" },
+  },
   run = function(given)
     local path, is_default = opening.path(given)
     if not path then return nil, is_default end
     local findings = setmetatable({}, Findings)
-    local name = look(path, findings, given, is_default)
+    local own, err = {}, nil
+    if given.rules and #given.rules > 0 then own, err = require("keel.cli.doctor.rules").load(given.rules) end
+    if not own then return nil, err end
+    local name = look(path, findings, given, is_default, own)
     for _, finding in ipairs(findings) do
       if given.json then output.json(finding) else print_finding(finding) end
     end

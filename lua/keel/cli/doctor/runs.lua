@@ -3,19 +3,13 @@ local Handlers = require "keel.cli.doctor.handlers"
 local Waits = require "keel.cli.doctor.waits"
 local due_since = require "keel.due_since"
 local kernel = require "keel.kernel"
+local lock = require "keel.cli.doctor.lock"
 local output = require "keel.cli.output"
 local policies = require "keel.policy"
 
 local LONG_CLAIM = 600 -- seconds that work may lie there for anybody to claim
 local LONG_STOP = 60   -- seconds that a run that was asked to stop may go on
 local SHOWN = 3        -- runs that are named
-
--- Whether a process is stopped, by SIGSTOP or Ctrl-Z. Nil: it cannot be seen.
-local function is_stopped(pid)
-  local file <close> = io.open(("/proc/%d/stat"):format(pid))
-  local state = file and file:read "a":match "%) (%a)"
-  return state and (state == "T" or state == "t")
-end
 
 -- Sessions by id, with whether their process is stopped.
 local function sessions_of(store)
@@ -24,7 +18,7 @@ local function sessions_of(store)
   local by_id = {}
   for _, session in ipairs(sessions) do
     -- A pid of another name space is nobody's here, or somebody else's.
-    session.stopped = session.alive and not session.foreign and is_stopped(session.pid)
+    session.stopped = session.alive and not session.foreign and lock.is_stopped(session.pid)
     by_id[session.session_id] = session
   end
   return by_id

@@ -4,6 +4,7 @@ local output = require "keel.cli.output"
 local server = {}
 
 local BIG_SKEW = 1       -- seconds between two clocks: leases and deadlines are judged by those of the hosts
+local LONG_HELD = 1      -- seconds of a transaction that others wait for: Keel's take milliseconds
 local LONG_OPEN = 300    -- seconds of a transaction: a busy store makes dead rows by the thousand meanwhile
 local MANY_DEAD = 100000 -- rows, and more than half as many as live
 local FEW_LEFT = 10      -- connections
@@ -37,6 +38,13 @@ local rules = {
     if skew < BIG_SKEW then return end
     return "warning", "clock_skew", ("the server's clock is %s %s this machine's"):format(output.duration(skew),
       about.clock_skew > 0 and "ahead of" or "behind"), "keep the clocks of all machines together, with chrony or ntpd"
+  end,
+  function(about)
+    if about.blocked == 0 or about.blocking < LONG_HELD then return end
+    return "warning", "write_lock", ("process %d of the server has had a transaction open for %s that %s for"):format(
+      about.blocking_pid, output.duration(about.blocking), about.blocked == 1 and "another connection waits" or
+      about.blocked .. " other connections wait"),
+      ("unless it is about to end by itself, end it: SELECT pg_terminate_backend(%d)"):format(about.blocking_pid)
   end,
   function(about)
     if about.oldest < LONG_OPEN then return end
