@@ -63,10 +63,10 @@ end
 finish("build", "success")
 for round = 1, 2 do
   local running <close> = follower(2)
-  finish("test " .. round, "error") -- it hears of this one while it waits
+  finish("test " .. round, "error") -- it learns of this one while it waits
   print(("follower %d heard"):format(round))
   io.write(running:read "a")
-  finish("deploy " .. round, "success") -- nobody follows: the next one reads it
+  finish("deploy " .. round, "success") -- no follower is there: the next one reads it
 end
 store:close()
 os.execute("rm -r " .. folder)

@@ -9,7 +9,7 @@ local keel = require "keel"
 local NIGHTLY = {
   cron = "0 3 * * *",
   timezone = "Europe/Berlin",
-  missed = "once", -- if nobody was there at night: one report, in the morning
+  missed = "once", -- if no process was there at night: one report, in the morning
   options = { handler = "report", strategy = "reject", max_attempts = 3, timeout = 3600 },
 }
 

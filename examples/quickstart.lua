@@ -5,7 +5,7 @@
 -- work. In the end it draws what happened on the thread on which the worker was killed.
 local keel = require "keel"
 
-local FOLDERS, FILES = 6, 4 -- so many folders, and files of each: enough to see, quick to run
+local FOLDERS, FILES = 6, 4 -- how many folders, and files of each: enough to see, quick to run
 
 local function quoted(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
 
