@@ -485,7 +485,7 @@ TEST(another_copy_of_sqlite)
 {
 	Dl_info library;
 	size_t size;
-	sqlite3 *same = NULL, *strange = NULL;
+	sqlite3 *same = NULL;
 	int fd;
 	world.store = open_at(world.path);
 	put_pending("r", "t");
@@ -506,6 +506,7 @@ TEST(another_copy_of_sqlite)
 	void *copy = dlopen(in_folder("copy.so"), RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
 	if (!copy || !strstr(library.dli_fname, "sqlite"))
 		skip(); /* linked in */
+	sqlite3 *strange = NULL;
 	int (*open_strange)(const char *, sqlite3 **);
 	int (*close_strange)(sqlite3 *);
 	*(void **)&open_strange = dlsym(copy, "sqlite3_open");
