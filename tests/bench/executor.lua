@@ -12,13 +12,13 @@
 --   --rounds      slices a side (default 9)
 --   --slice       seconds a slice (default 0.3)
 --   --durability  full (default), normal, off or memory
---   --raw         the program lifecycle (default build/release/tests/bench/lifecycle; left out if it is not there)
+--   --raw         the program lifecycle (default build/bench/tests/bench/lifecycle; left out if it is not there)
 -- Needs luv, and LUA_PATH and LUA_CPATH to find keel, built with the release preset.
 local keel = require "keel"
 local kernel = require "keel.kernel"
 local uv = require "luv"
 
-local options = { rounds = 9, slice = 0.3, durability = "full", raw = "build/release/tests/bench/lifecycle" }
+local options = { rounds = 9, slice = 0.3, durability = "full", raw = "build/bench/tests/bench/lifecycle" }
 for i = 1, #arg, 2 do
   local name = arg[i]:match "^%-%-(%l+)$"
   if not name or options[name] == nil then error("unknown option " .. arg[i], 0) end

@@ -13,17 +13,17 @@
 --   --rounds     slices a side (default 5)
 --   --slice      seconds a slice (default 2)
 --   --delay      microseconds that a trip takes longer, for both sides (default 0)
---   --relay      the program that sees to that (default build/release/tests/bench/relay)
+--   --relay      the program that sees to that (default build/bench/tests/bench/relay)
 --   --stored     runs that have ended and are stored before (default 0)
 --   --listeners  further processes that wait for events, in every other slice (default 0): they read the log to its
 --                end whenever something is new. Printed is what the writers do with them, beside what they do without,
 --                and how long the events of one slice took to be read
--- Needs pgbench, psql, luv, and LUA_PATH and LUA_CPATH to find keel, built with the release preset. A server that
+-- Needs pgbench, psql, luv, and LUA_PATH and LUA_CPATH to find keel, built with the bench preset. A server that
 -- writes as it should is made by: KEEL_TEST_FSYNC=on tests/postgres.sh start FOLDER
 local keel = require "keel"
 local uv = require "luv"
 
-local options = { processes = 16, rounds = 5, slice = 2, delay = 0, relay = "build/release/tests/bench/relay",
+local options = { processes = 16, rounds = 5, slice = 2, delay = 0, relay = "build/bench/tests/bench/relay",
   stored = 0, listeners = 0,
   store = false, child = false, listener = false }
 for i = 1, #arg, 2 do

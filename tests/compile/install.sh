@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs a build under an empty prefix and uses what is there as users would: from Lua, from the shell, and from C
-# through pkg-config and through CMake, linked shared and static.
+# through pkg-config and through CMake, linked shared and static. Then takes it away again.
 #
 # Usage: install.sh BUILD_FOLDER
 set -eu
@@ -69,3 +69,16 @@ quietly cmake --build "$folder/Keel"
 "$folder/Keel/shared" # it knows where the libraries are
 "$folder/Keel/preload"
 "$folder/Keel/static"
+
+echo "pages and examples"
+pages=$prefix/share/doc/keel
+sed -n 's/.*](\(lua[^)#]*\.md\)[^)]*).*/\1/p' "$pages/README.md" >"$folder/links"
+while read -r link; do
+	[ -f "$pages/$link" ] || { echo "README.md leads to $link, which is not installed" >&2; exit 1; }
+done <"$folder/links"
+[ -x "$pages/examples/quickstart.sh" ]
+
+echo "gone again"
+cmake --build "$build" --target uninstall >/dev/null
+[ -z "$(find "$prefix" ! -type d)" ]
+[ -z "$(find "$prefix" -name keel)" ]
