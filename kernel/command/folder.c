@@ -78,27 +78,58 @@ static int close_file(lua_State *L)
 	return luaL_fileresult(L, fclose(stream->f) == 0, NULL);
 }
 
+/* A file of Lua's io on the stack, without its descriptor yet. */
+static luaL_Stream *new_stream(lua_State *L)
+{
+	luaL_Stream *stream = lua_newuserdatauv(L, sizeof *stream, 0);
+	stream->closef = NULL;
+	luaL_setmetatable(L, LUA_FILEHANDLE);
+	return stream;
+}
+
+/* Gives it the descriptor, or closes that. Returns 0, or an errno: then `failure`, if that is one. */
+static int take_descriptor(luaL_Stream *stream, int fd, const char *how, int failure)
+{
+	stream->f = failure ? NULL : fdopen(fd, how);
+	if (stream->f) {
+		stream->closef = close_file;
+		return 0;
+	}
+	failure = failure ? failure : errno;
+	if (fd >= 0)
+		close(fd);
+	return failure;
+}
+
 /* command.open_file(path): a plain file, to be read; whatever else is there is neither waited for nor touched. Returns
  * a file of Lua's io, and the number of the user that it belongs to. Fails with the system's text and number. */
 static int open_file(lua_State *L)
 {
 	const char *path = luaL_checkstring(L, 1);
 	struct stat about;
-	luaL_Stream *stream = lua_newuserdatauv(L, sizeof *stream, 0);
-	stream->closef = NULL;
-	luaL_setmetatable(L, LUA_FILEHANDLE);
+	luaL_Stream *stream = new_stream(L);
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	int failure = fd < 0 || fstat(fd, &about) != 0 ? errno : S_ISREG(about.st_mode) ? 0 : EINVAL;
-	stream->f = failure ? NULL : fdopen(fd, "r");
-	if (!stream->f) {
-		failure = failure ? failure : errno;
-		if (fd >= 0)
-			close(fd);
+	failure = take_descriptor(stream, fd, "r", failure);
+	if (failure)
 		return command_fail(L, failure);
-	}
-	stream->closef = close_file;
 	lua_pushinteger(L, about.st_uid);
 	return 2;
+}
+
+/* command.create_file(path, mode): makes a file with these permissions, whatever the umask is, to be written; one that
+ * is there, or a link, is not touched. Returns a file of Lua's io. Fails with the system's text and number. */
+static int create_file(lua_State *L)
+{
+	const char *path = luaL_checkstring(L, 1);
+	mode_t mode = (mode_t)luaL_checkinteger(L, 2) & 0777;
+	luaL_Stream *stream = new_stream(L);
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int failure = fd < 0 || fchmod(fd, mode) != 0 ? errno : 0;
+	failure = take_descriptor(stream, fd, "w", failure);
+	if (failure)
+		return command_fail(L, failure);
+	return 1;
 }
 
 static const luaL_Reg functions[] = {
@@ -106,6 +137,7 @@ static const luaL_Reg functions[] = {
 	{"entries", entries},
 	{"remove_directory", remove_directory},
 	{"open_file", open_file},
+	{"create_file", create_file},
 	{NULL, NULL},
 };
 

@@ -1,7 +1,8 @@
 -- Writes the C source behind scripts.h: the Lua files of a folder, compiled.
 --
--- Usage: lua5.4 precompile.lua FOLDER OUTPUT.c FILE.lua …      (the files, seen from the folder)
+-- Usage: lua5.4 precompile.lua FOLDER OUTPUT.c FILE …      (the files, seen from the folder)
 --
+-- A file that is not Lua is carried as it is, by its path.
 -- Without files it writes an empty list. What is compiled keeps its line numbers, for tracebacks, but not the names of
 -- local variables: they are half of what is read each time a command starts.
 local folder, output = arg[1], arg[2]
@@ -62,11 +63,13 @@ local list = {}
 
 local function carry(module, path, shown)
   local code = read(path)
-  local chunk = assert(load(code, "@" .. shown, "t"))
-  if not module:find "^keel%.strategies%." and not module:find "^keel%.reconcilers%." and
-    not module:find "^keel%.diagnostics%." then
-    code = without_names(string.dump(chunk))
-    assert(load(code, shown, "b"))
+  if shown:find "%.lua$" then
+    local chunk = assert(load(code, "@" .. shown, "t"))
+    if not module:find "^keel%.strategies%." and not module:find "^keel%.reconcilers%." and
+      not module:find "^keel%.diagnostics%." then
+      code = without_names(string.dump(chunk))
+      assert(load(code, shown, "b"))
+    end
   end
   local bytes = {}
   for at = 1, #code, 24 do
@@ -78,7 +81,9 @@ local function carry(module, path, shown)
 end
 
 for i = 3, #arg do
-  carry(arg[i]:gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", "."), folder .. "/" .. arg[i], arg[i])
+  local stem, count = arg[i]:gsub("%.lua$", "")
+  local name = count > 0 and stem:gsub("/init$", ""):gsub("/", ".") or arg[i]
+  carry(name, folder .. "/" .. arg[i], arg[i])
 end
 -- What it needs of others, where that is: otherwise it is looked for when the command runs.
 local argparse = #arg > 2 and package.searchpath("argparse", package.path)

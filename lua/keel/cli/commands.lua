@@ -40,6 +40,7 @@ return {
   { name = "compact", module = "keel.cli.compact", summary = "give room back to the disk" },
   { name = "run", module = "keel.cli.run", summary = "run a Lua script with keel in it" },
   { name = "top", module = "keel.cli.top", summary = "a live screen of what runs and waits" },
+  { name = "report", module = "keel.cli.report", summary = "a page with a picture of what ran and waits" },
   { name = "repl", module = "keel.cli.repl", summary = "a prompt for Lua with the store at hand" },
   { name = "version", module = "keel.cli.version", summary = "tell which version this is" },
   { name = "help", module = "keel.cli.help", summary = "explain a command" },
