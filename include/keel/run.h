@@ -648,7 +648,8 @@ struct keel_settle {
 KEEL_API enum keel_code keel_run_settle(struct keel_store *store, struct keel_text run_id,
 										const struct keel_settle *settle, bool *settled, struct keel_error *err);
 
-/* Renews the leases of all runs that this session has in flight, in one statement; *renewed counts them. */
+/* Renews the leases of all runs that this session has in flight, in one statement; *renewed counts them. They last for
+ * lease_us from now; 0: each for as long as it was last given. */
 KEEL_API enum keel_code keel_run_renew(struct keel_store *store, int64_t lease_us, int64_t *renewed,
 									   struct keel_error *err);
 

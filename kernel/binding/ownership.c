@@ -148,12 +148,14 @@ static int op_settle(lua_State *L, struct keel_store *store, struct keel_error *
 }
 
 /* renew_runs(lease_ttl): renews the leases of all runs that this session has in flight; returns how many. Parameters:
- * lease_ttl (seconds, more than 0). */
+ * lease_ttl (seconds, more than 0; nil: each for as long as it was last given). */
 static int op_renew_runs(lua_State *L, struct keel_store *store, struct keel_error *err)
 {
-	int64_t lease_us, renewed;
-	keel_lua_check_type(L, 2, "lease_ttl", LUA_TNUMBER);
-	if (!keel_lua_duration(lua_tonumber(L, 2), &lease_us))
+	int64_t lease_us = 0, renewed;
+	bool gives = !lua_isnoneornil(L, 2);
+	if (gives)
+		keel_lua_check_type(L, 2, "lease_ttl", LUA_TNUMBER);
+	if (gives && (!keel_lua_duration(lua_tonumber(L, 2), &lease_us) || lease_us < 1))
 		return keel_lua_refuse(err, "lease_ttl", "must be a number of seconds greater than 0");
 	if (keel_run_renew(store, lease_us, &renewed, err) != KEEL_OK)
 		return -1;

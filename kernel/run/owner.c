@@ -118,22 +118,37 @@ enum keel_code keel_run_settle(struct keel_store *store, struct keel_text run_id
 
 /* --- Leases ------------------------------------------------------------------------------------------------------- */
 
-enum keel_code keel_run_renew(struct keel_store *store, int64_t lease_us, int64_t *renewed, struct keel_error *err)
+/* A renewal is no change of state: no revision, no event. */
+static enum keel_code renew_all(struct keel_store *store, int64_t lease_us, struct keel_error *err)
 {
-	/* A renewal is no change of state: no revision, no event. Whoever watches sees it by the beat of the session, also
-	 * when the clock stands still. */
 	static const char text[] =
 		"UPDATE live SET lease_expires_at = ?1, lease_us = ?3 WHERE session_id = ?2 AND status < 2"
 		" AND lease_expires_at IS NOT NULL";
+	return keel_execute(store, text, err, keel_value_int(keel_store_after(store, lease_us)),
+						keel_value_int(store->session), keel_value_int(lease_us));
+}
+
+/* The same, each for as long as its own lease lasts. */
+static enum keel_code renew_each(struct keel_store *store, struct keel_error *err)
+{
+	static const char text[] = "UPDATE live SET lease_expires_at = ?1 + CASE WHEN lease_us > ?3 THEN ?3 ELSE lease_us "
+							   "END WHERE session_id = ?2"
+							   " AND status < 2 AND lease_expires_at IS NOT NULL AND lease_us > 0";
+	int64_t now = keel_store_now(store), longest = keel_store_after(store, INT64_MAX) - now;
+	return keel_execute(store, text, err, keel_value_int(now), keel_value_int(store->session), keel_value_int(longest));
+}
+
+enum keel_code keel_run_renew(struct keel_store *store, int64_t lease_us, int64_t *renewed, struct keel_error *err)
+{
+	/* Whoever watches sees a renewal by the beat of the session, also when the clock stands still. */
 	static const char beat[] = "UPDATE sessions SET beat = beat + 1 WHERE id = ?1";
 	*renewed = 0;
-	if (lease_us < 1)
+	if (lease_us < 0)
 		return keel_fail_field(err, "lease_ttl", "lease_ttl must be greater than 0");
 	enum keel_code code = keel_write_begin(store, err);
 	if (code != KEEL_OK)
 		return code;
-	code = keel_execute(store, text, err, keel_value_int(keel_store_after(store, lease_us)),
-						keel_value_int(store->session), keel_value_int(lease_us));
+	code = lease_us ? renew_all(store, lease_us, err) : renew_each(store, err);
 	int64_t count = 0;
 	if (code == KEEL_OK)
 		code = store->sql->driver->changes(store->sql, &count, err);

@@ -65,6 +65,42 @@ describe("A run lease", function()
     assert.equal(revision, pair.ours_store:get(manager:list_by_thread("t1")[1].run_id).revision)
   end)
 
+  it("OWN-7: of its own is that of a claim which asks for one, and is renewed for as long", function()
+    local manager = support.manager(pair.theirs_store, { lease_grace = 2 }) -- its runs have none
+    for _, thread in ipairs { "a", "b", "c" } do assert(pair.ours:create(thread, { claimable = true })) end
+    local long = assert(manager:claim_next { lease_ttl = 28 })
+    local short = assert(manager:claim_next { lease_ttl = 8 })
+    assert(manager:claim_next())
+    pair.clock.advance(9)
+    assert.equal(2, assert(manager:heartbeat()).renewed)
+    assert.same({}, recover())
+    pair.clock.advance(9.9)
+    assert.same({}, recover())
+    pair.clock.advance(0.1)
+    assert.same({ short.run_id }, support.pluck(recover(), "run_id"))
+    pair.clock.advance(19.9)
+    assert.same({}, recover())
+    pair.clock.advance(0.1)
+    assert.same({ long.run_id }, support.pluck(recover(), "run_id"))
+  end)
+
+  it("OWN-7: of its own leaves the others' as they are", function()
+    local run = pair.started()
+    assert(pair.ours:create("b", { claimable = true }))
+    local short = assert(pair.theirs:claim_next { lease_ttl = 3 })
+    pair.clock.advance(4)
+    assert.equal(2, assert(pair.theirs:heartbeat()).renewed)
+    pair.clock.advance(5)
+    assert.same({ short.run_id }, support.pluck(recover(), "run_id"))
+    pair.clock.advance(7)
+    assert.same({ run.run_id }, support.pluck(recover(), "run_id"))
+    for _, wrong in ipairs { 0, -1, 0 / 0 } do
+      local claimed, err = pair.theirs:claim_next { lease_ttl = wrong }
+      assert.is_nil(claimed)
+      assert.same({ "invalid_request", "lease_ttl" }, { err.code, err.field })
+    end
+  end)
+
   it("OWN-7: is renewed for the session's own runs only", function()
     local theirs, ours = pair.started(nil, "a"), pair.started(nil, "b", pair.ours)
     pair.clock.advance(11)

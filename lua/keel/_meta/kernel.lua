@@ -720,7 +720,7 @@ function Operations:requeue(run_id, options) end
 function Operations:settle(run_id, options) end
 
 --- Renews the leases of all runs that this session has in flight, in one statement. Fails with invalid_request.
----@param lease_ttl number seconds, more than 0
+---@param lease_ttl? number seconds, more than 0; nil: each for as long as it was last given
 ---@return integer? renewed how many
 ---@return keel.Error? err
 function Operations:renew_runs(lease_ttl) end

@@ -29,6 +29,7 @@ local retention = require "keel.manager.retention"
 ---@field behind? boolean it has left something that is due to the next
 ---@field undone? boolean it could not do something
 ---@field pruning? table how far keeping the store in bounds has come
+---@field own_leases? boolean runs were claimed with leases of their own
 ---@field swept? table where the next tick's recovery goes on
 
 ---@class keel.RunManager: keel.manager.Creating, keel.manager.Starting, keel.manager.Status, keel.manager.Cancelling,
@@ -157,6 +158,7 @@ function Manager.new(options)
     budget = budget,
     record_refusals = options.record_refusals,
     lease = options.lease_ttl and options.lease_ttl + (options.lease_grace or 0),
+    lease_grace = options.lease_grace or 0,
     settle_timeout = options.settle_timeout or SETTLE_TIMEOUT,
   })
   err = context:check_reconciler(options.reconciler)

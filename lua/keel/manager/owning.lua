@@ -78,7 +78,7 @@ end
 ---@class keel.manager.Owning: keel.ManagerCore
 local Owning = {}
 
---- Renews the leases of all own runs (with lease_ttl), ends those whose deadline has passed, and learns what became
+--- Renews the leases of all own runs that have one, ends those whose deadline has passed, and learns what became
 --- of them elsewhere. Runs that were lost are fenced: their abort events are set, and later writes are refused. Runs
 --- that another process asked to stop have their abort events set; finishing them is up to whoever does the work.
 --- Fails with what the store fails with; when only ending a run does, the error is the second value.
@@ -90,8 +90,8 @@ function Owning:heartbeat()
   local report = { renewed = 0, lost = {}, cancel_requested = {}, expired = {} }
   if not session_id then return report end
   local records = self.live:in_flight()
-  if self.context.lease then -- reservations have leases, too
-    report.renewed, err = self.client:call("renew_runs", self.context.lease)
+  if self.context.lease or self.own_leases then -- reservations have leases, too
+    report.renewed, err = self.client:call("renew_runs", not self.own_leases and self.context.lease or nil)
     if not report.renewed then return nil, err end
   end
   if #records == 0 then return report end

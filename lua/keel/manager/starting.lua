@@ -69,15 +69,17 @@ end
 
 --- Takes the best run that anybody may claim: highest priority, then longest there. It is then running, this process
 --- owns it, and its record is live.
---- Raises for unknown options and wrong types. Fails with invalid_request, limit_too_large and what writing fails
---- with.
----@param options? { threads?: string[], handlers?: string[], limit?: integer } threads: only runs of these; handlers:
---- only runs with one of these, "default" for those without one; limit: blocked lines that are looked at, 1 to 1000,
---- the default
+--- Raises for unknown options and wrong types. Fails with invalid_request (lease_ttl), limit_too_large and what writing
+--- fails with.
+---@param options? { threads?: string[], handlers?: string[], limit?: integer, lease_ttl?: number } threads: only runs
+--- of these; handlers: only runs with one of these, "default" for those without one; limit: blocked lines that are
+--- looked at, 1 to 1000, the default; lease_ttl: seconds after which it is lost unless a heartbeat renews it, in place
+--- of the manager's, whose lease_grace is added
 ---@return keel.Run? run nil when there is none to take
 ---@return keel.Error? err
 function Starting:claim_next(options)
-  options = check.options(options, { threads = "table", handlers = "table", limit = "integer" }, 1, "claim_next")
+  options = check.options(options, { threads = "table", handlers = "table", limit = "integer", lease_ttl = "number" },
+    1, "claim_next")
   for _, name in ipairs { "threads", "handlers" } do
     for _, id in ipairs(options[name] or {}) do
       if type(id) ~= "string" then
@@ -86,8 +88,15 @@ function Starting:claim_next(options)
       end
     end
   end
+  local bad = check.duration(options.lease_ttl, "lease_ttl", true)
+  if bad then return nil, bad end
+  local lease = self.context.lease
+  if options.lease_ttl then
+    lease = options.lease_ttl + self.context.lease_grace
+    self.own_leases = true -- before anything yields: a heartbeat must not give it another
+  end
   local row, err = self.client:call("claim_next",
-    { threads = options.threads, handlers = options.handlers, limit = options.limit, lease_ttl = self.context.lease })
+    { threads = options.threads, handlers = options.handlers, limit = options.limit, lease_ttl = lease })
   if not row then return nil, err end
   -- It may have been lost here and given back before a heartbeat noticed: whoever works on it has to stop.
   local former = self.live:get(row.run_id)
