@@ -5,7 +5,7 @@
 -- keel must be on Lua's path, and luv installed.
 local keel, uv = require "keel", require "luv"
 
-local STEPS = 20
+local STEPS = 60
 
 -- --- The worker ------------------------------------------------------------------------------------------------------
 
