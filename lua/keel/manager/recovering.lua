@@ -2,7 +2,6 @@
 local check = require "keel.check"
 local clearing = require "keel.manager.clearing"
 local errors = require "keel.errors"
-local occurrences = require "keel.manager.occurrences"
 local owning = require "keel.manager.owning"
 local reading = require "keel.manager.reading"
 local recovery = require "keel.recovery"
@@ -76,7 +75,7 @@ function Recovering:tick(options)
   local ids
   ids, err, self.swept = recovery.sweep(context)
   report.recovered = records_of(self, ids)
-  occurrences.work_off(self, report, options.limit)
+  require("keel.manager.occurrences").work_off(self, report, options.limit) -- not before: see scheduling.lua
   self.ticked, self.behind, self.undone = began, report.behind, report.undone ~= nil
   failure = failure or err or report.undone or catch_up(self) or retention.work_off(self)
   report.behind, report.undone = nil, nil

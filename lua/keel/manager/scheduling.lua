@@ -2,15 +2,17 @@
 local check = require "keel.check"
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
-local occurrences = require "keel.manager.occurrences"
 local policies = require "keel.policy"
-local schedule = require "keel.schedule"
 local times = require "keel.schedule.times"
 
 local TRIES = 16         -- of a change, when others change the same schedule
 local PAGE = 1000        -- schedules read at once
 local AGAIN = 1          -- seconds until what a tick could not do is tried again
 local NEVER = "0001-01-01T00:00:00Z"
+
+-- What knows calendars and zones is an eighth of all that a manager brings: most processes make no schedules and never
+-- tick, so it comes when it is needed.
+local function occurrences() return require "keel.manager.occurrences" end
 
 ---@class keel.Schedule: keel.ScheduleDefinition
 ---@field name string
@@ -44,7 +46,7 @@ end
 
 -- The first occurrence after it was made, and never again one that was.
 local function first_of(self, definition, row, now)
-  local source, err = occurrences.of(self, definition, now)
+  local source, err = occurrences().of(self, definition, now)
   if not source then return nil, err end
   local base = row and math.max(now, times.micros(row.last_at)) or now
   local first
@@ -93,12 +95,12 @@ local Scheduling = {}
 function Scheduling:schedule(name, definition)
   check.type(name, "string", 1, "schedule")
   check.type(definition, "table", 2, "schedule")
-  local checked, err = schedule.check(definition, 2, "schedule")
+  local checked, err = require("keel.schedule").check(definition, 2, "schedule")
   err = err or check.id(name, "name")
   if not checked or err then return nil, err end
   local now = times.micros(self.client:now())
   local request
-  request, err = occurrences.request(self, name, checked, now, "schedule")
+  request, err = occurrences().request(self, name, checked, now, "schedule")
   if not request then return nil, err end
   policies.refresh_all(self.context.schedules, self.context.log)
   for _ = 1, TRIES do
