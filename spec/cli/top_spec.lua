@@ -40,7 +40,7 @@ describe("keel top --once", function()
     assert.is_truthy(result.output:find "\ndeploy +1 +1 +[%d.]+s +[%d.]+s +tester\n")
     assert.is_truthy(result.output:find "\n +running +[%x-]+ +deploy +[%d.]+s +tester +make all\n")
     assert.is_truthy(result.output:find "\n +pending +[%x-]+ +batch +[%d.]+s +anybody\n")
-    assert.is_truthy(result.output:find "\nerror +[%x-]+ +done +[%d.]+s +[%d.]+s +it broke\n")
+    assert.is_truthy(result.output:find "\n +error +[%x-]+ +done +[%d.]+s +[%d.]+s +it broke\n")
     assert.is_truthy(result.output:find "\n +1 +%d+ +alive +1 +1 +[%d.]+s +tester\n")
     assert.is_nil(result.output:find("\27", 1, true))
     assert.equal(result.output:gsub("[%d.]+s", ""):gsub("%d+:%d+:%d+", ""),
@@ -105,6 +105,31 @@ describe("keel top --once", function()
       shot.limits[2].paused })
   end)
 
+  it("shows what has just ended first, whenever it was made", function()
+    local runs = manager()
+    local long = started(runs, "long")
+    for i = 1, 25 do
+      assert(runs:update_run_completion(started(runs, "short-" .. i).run_id, { status = "success" }))
+    end
+    assert(runs:update_run_completion(long.run_id, { status = "error", error = "at last" }))
+    local shot = keel.json.decode(run("top", "--json").output)
+    assert.same({ 20, "long", "short-25", "short-24" },
+      { #shot.ended, shot.ended[1].thread_id, shot.ended[2].thread_id, shot.ended[3].thread_id })
+  end)
+
+  it("shows how far runs are, as bars", function()
+    local runs = manager()
+    for thread, progress in pairs { half = { done = 5, total = 10, message = "files" }, over = { done = 9, total = 3 },
+      none = { done = 1 }, odd = { done = "x", total = 0 } } do
+      local record = started(runs, thread)
+      assert(runs:update_run_progress(record.run_id, { progress = progress }))
+    end
+    local output = run("top").output
+    assert.is_truthy(output:find "half .*%[#####%.%.%.%.%.%] 5/10 files\n")
+    assert.is_truthy(output:find "over .*%[##########%] 9/3\n")
+    assert.equal(2, select(2, output:gsub("%[#", "")))
+  end)
+
   it("reads no more than the limit", function()
     local runs = manager()
     for i = 1, 12 do assert(runs:create("thread " .. i)) end
@@ -165,7 +190,7 @@ describe("keel top on a terminal", function()
     assert(runs:create_or_reject("deploy", { multitask_strategy = "enqueue" }))
     screen:expect "1 running, 1 waiting"
     assert(runs:update_run_completion(record.run_id, { status = "success" }))
-    screen:wait_until(function(text) return text:find "\nsuccess +[%x-]+ +deploy" end)
+    screen:wait_until(function(text) return text:find "\n +success +[%x-]+ +deploy" end)
     screen:press "q"
     assert.equal(0, screen:ended())
   end)
@@ -214,12 +239,130 @@ describe("keel top on a terminal", function()
     assert.equal("pending", support.open(path):get(first.run_id).status)
   end)
 
+  it("shows all about a run with Enter, also of one that has ended, and goes back", function()
+    local runs = manager()
+    local holder = started(runs, "a", { slots = { { name = "gpu", max = 1 } } })
+    local waiting = assert(runs:create("b", { slots = { { name = "gpu", max = 1 } }, metadata = { label = "train" } }))
+    assert(runs:update_run_completion(started(runs, "c").run_id, { status = "error", error = "it broke" }))
+    local screen = open()
+    screen:press "j"
+    screen:press "j"
+    screen:press "Enter"
+    screen:expect("keel top: run " .. waiting.run_id)
+    screen:expect "as many runs as may hold 'gpu' do, among them"
+    screen:expect(holder.run_id)
+    screen:expect "run_created"
+    screen:expect "what it said was not kept"
+    screen:press "q"
+    screen:wait_until(function(text) return text:find "^keel top  " end)
+    screen:press "G"
+    screen:press "Enter"
+    screen:expect "it broke"
+    screen:expect "run_finished"
+    screen:press "Escape"
+    screen:wait_until(function(text) return text:find "^keel top  " end)
+  end)
+
+  it("leaves out with / what has no such text in thread, handler or status", function()
+    local runs = manager()
+    assert(runs:create("red", { handler = "mail" }))
+    assert(runs:create("blue", { handler = "chat" }))
+    assert(runs:update_run_completion(started(runs, "grey").run_id, { status = "error" }))
+    local screen = open()
+    screen:expect "grey"
+    screen:press "/"
+    screen:type "MAIx"
+    screen:press "BSpace"
+    screen:expect "/MAI_"
+    screen:wait_until(function(text) return text:find "red" and not text:find "blue" and not text:find "grey" end)
+    screen:press "Enter"
+    screen:expect "filter: MAI"
+    screen:expect "2 waiting"
+    screen:press "Escape"
+    screen:wait_until(function(text) return text:find "red" and text:find "blue" and text:find "grey" end)
+    screen:press "/"
+    screen:type "error"
+    screen:wait_until(function(text) return not text:find "red" and not text:find "blue" and text:find "grey" end)
+    screen:press "Escape"
+    screen:expect "blue"
+  end)
+
+  it("pauses and resumes the thread of the chosen run, after a question", function()
+    local runs = manager()
+    assert(runs:create "deploy")
+    local screen = open()
+    screen:press "j"
+    screen:press "p"
+    screen:expect "y pauses thread deploy"
+    screen:press "n"
+    screen:expect "nothing was paused"
+    assert.same({}, runs:limits())
+    screen:press "p"
+    screen:expect "y pauses thread deploy"
+    screen:press "y"
+    screen:expect "deploy is paused"
+    assert.is_true(runs:limits()[1].paused)
+    screen:press "p"
+    screen:expect "y resumes thread deploy"
+    screen:press "y"
+    screen:expect "deploy may start again"
+    assert.same({}, runs:limits())
+  end)
+
+  it("tries what has ended again, after a question, but no command of a terminal's", function()
+    local runs = manager()
+    local failed = started(runs, "mail", { handler = "mail" })
+    assert(runs:update_run_completion(failed.run_id, { status = "error" }))
+    assert.equal(3, run("exec", "-t", "shell", "--", "sh", "-c", "exit 3").code)
+    local screen = open()
+    screen:press "j"
+    screen:press "r"
+    screen:expect "a command: 'keel runs retry "
+    screen:press "j"
+    screen:press "r"
+    screen:expect(("y puts the work of %s in line again"):format(failed.run_id))
+    screen:press "y"
+    screen:expect "is in line, until somebody claims it"
+    screen:wait_until(function(text) return text:find "pending +[%x-]+ +mail" end)
+    assert.equal(1, #support.open(path):list_inflight())
+    screen:press "g"
+    screen:press "r"
+    screen:expect "is pending"
+  end)
+
+  it("needs no more than 60 columns: ids by their ends, lines to the last column", function()
+    local runs = manager()
+    local record = started(runs, "a-thread", { metadata = { label = "x" } })
+    assert(runs:update_run_progress(record.run_id, { progress = { done = 1, total = 2 } }))
+    local screen = open { width = 60, height = 24 }
+    screen:wait_until(function(text)
+      return text:find(("running  %s  a-thread"):format(record.run_id:sub(-8)), 1, true) and
+        text:find("[#####.....] 1", 1, true) and text:find "…\n\nTHREAD"
+    end)
+    screen:press "j"
+    screen:press "c"
+    screen:expect "y cancels "
+    screen:expect "…"
+  end)
+
+  it("shows the keys with ?", function()
+    manager()
+    local screen = open()
+    screen:press "?"
+    screen:expect "pause or resume the thread of the chosen run"
+    screen:press "?"
+    screen:wait_until(function(text) return text:find "^keel top  " end)
+    screen:press "C-l"
+    screen:press "q"
+    assert.equal(0, screen:ended())
+  end)
+
   it("fits the screen, also when that changes", function()
     local runs = manager()
     for i = 1, 60 do assert(runs:create("thread-" .. i)) end
     local screen = open { width = 120, height = 40 }
     screen:expect "q leaves"
-    for _, size in ipairs { { 60, 12 }, { 200, 50 }, { 20, 5 }, { 100, 30 } } do
+    for _, size in ipairs { { 60, 12 }, { 40, 20 }, { 200, 50 }, { 20, 5 }, { 100, 30 } } do
       screen:resize(size[1], size[2])
       screen:wait_until(function(text)
         local lines = select(2, text:gsub("\n", "\n")) + 1

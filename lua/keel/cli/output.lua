@@ -142,19 +142,27 @@ function output.table(titles, rows)
   for _, line in ipairs(output.lines(titles, rows)) do terminal.print(line) end
 end
 
---- Prints names and values, the values aligned.
+--- Names and values, the values aligned, as lines.
 ---@param pairs_of table[] lists of { name, value }; a nil value is left out
-function output.fields(pairs_of)
-  local widest = 0
+---@return string[] lines
+function output.field_lines(pairs_of)
+  local widest, lines = 0, {}
   for _, pair in ipairs(pairs_of) do
     if pair[2] ~= nil then widest = math.max(widest, width.of(pair[1])) end
   end
   for _, pair in ipairs(pairs_of) do
     if pair[2] ~= nil then
       local gap = (" "):rep(widest - width.of(pair[1]) + 2)
-      terminal.print(pair[1] .. gap .. output.paint(output.plain(pair[2])))
+      lines[#lines + 1] = pair[1] .. gap .. output.paint(output.plain(pair[2]))
     end
   end
+  return lines
+end
+
+--- Prints names and values.
+---@param pairs_of table[] as of field_lines
+function output.fields(pairs_of)
+  for _, line in ipairs(output.field_lines(pairs_of)) do terminal.print(line) end
 end
 
 -- --- Words ----------------------------------------------------------------------------------------------------------

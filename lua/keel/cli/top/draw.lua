@@ -1,11 +1,13 @@
 --- A picture of a store as lines of text, for a screen or for a pipe.
 local describe = require "keel.cli.describe"
 local output = require "keel.cli.output"
+local which = require "keel.cli.which"
 local width = require "keel.cli.width"
 
 local draw = {}
 
-local SHORT = 24 -- columns of a name, where others come behind it
+local SHORT = 24   -- columns of a name, where others come behind it
+local NARROW = 100 -- columns from which on there is room for whole ids
 
 -- At most so many of the rows, under their titles.
 local function block(titles, rows, columns, most)
@@ -51,9 +53,22 @@ local function waits_for(shot, run)
   return short(what and ("%s %s"):format(gate, what) or gate)
 end
 
-local function run_row(shot, run, names, mark)
-  return { mark, run.status, run.run_id, short(run.thread_id), since(shot, run.started_at or run.created_at),
-    short(run.claimable and "anybody" or owner_of(run, names)), waits_for(shot, run), describe.what(run) }
+local CELLS = 10
+
+-- How far a run is, as a bar; "" when it does not say so in numbers.
+local function bar_of(run)
+  local progress = type(run.progress) == "table" and run.progress or {}
+  local done, total = progress.done, progress.total
+  if type(done) ~= "number" or type(total) ~= "number" or total <= 0 then return "" end
+  local full = math.floor(math.min(math.max(done / total, 0), 1) * CELLS)
+  return ("[%s%s] "):format(("#"):rep(full), ("."):rep(CELLS - full))
+end
+
+local function run_row(shot, run, mark, look)
+  return { mark, run.status, look.ids[run.run_id], short(run.thread_id),
+    since(shot, run.started_at or run.created_at),
+    short(run.claimable and "anybody" or owner_of(run, look.names)), waits_for(shot, run),
+    (run.status == "running" and bar_of(run) or "") .. describe.what(run) }
 end
 
 -- What is set for a name, in a few words: 4, 10 in 60s, paused.
@@ -77,19 +92,15 @@ local function session_rows(shot)
   return rows
 end
 
-local function ended_rows(shot)
-  local rows = {}
-  for i, run in ipairs(shot.ended) do
-    rows[i] = { run.status, run.run_id, short(run.thread_id), since(shot, run.ended_at),
-      output.duration(output.between(run.started_at, run.ended_at)), describe.what(run) }
-  end
-  return rows
+local function ended_row(shot, run, mark, look)
+  return { mark, run.status, look.ids[run.run_id], short(run.thread_id), since(shot, run.ended_at),
+    output.duration(output.between(run.started_at, run.ended_at)), describe.what(run) }
 end
 
 local thread_titles = { "~THREAD", ">RUNNING", ">WAITING", "?>AGE", "?>QUEUED", "OWNER" }
 local run_titles = { " ", "STATUS", "<RUN", "~THREAD", "?>FOR", "?~OWNER", "?WAITS FOR", "WHAT" }
 local limit_titles = { "~NAME", "LIMIT", ">HELD", ">WAITING", "?STATE", "REASON" }
-local ended_titles = { "ENDED", "<RUN", "~THREAD", "?>AGO", "?>TOOK", "WHAT" }
+local ended_titles = { " ", "ENDED", "<RUN", "~THREAD", "?>AGO", "?>TOOK", "WHAT" }
 local session_titles = { ">SESSION", ">PID", "PROCESS", "?>RUNNING", "?>WAITING", "?>UP", "NAME" }
 
 local function head(shot)
@@ -113,6 +124,29 @@ local function share(room, needs)
   return given
 end
 
+-- Ids as they are shown, by id.
+local function shown_ids(shot, columns)
+  local ids, shown = {}, {}
+  for _, list in ipairs { shot.runs, shot.ended } do
+    for _, run in ipairs(list) do ids[#ids + 1] = run.run_id end
+  end
+  if columns < NARROW then return which.ends(ids) end
+  for _, id in ipairs(ids) do shown[id] = id end
+  return shown
+end
+
+-- The rows of runs, from one on that lets the chosen one be seen among so many.
+local function rows_of(shot, runs, look, count, row)
+  local rows, first = {}, 1
+  for i, run in ipairs(runs) do
+    if run.run_id == look.selected then first = math.max(1, i - count + 1) end
+  end
+  for i = first, #runs do
+    rows[#rows + 1] = row(shot, runs[i], runs[i].run_id == look.selected and ">" or " ", look)
+  end
+  return rows
+end
+
 --- The lines of a picture.
 ---@param shot table
 ---@param columns integer
@@ -122,20 +156,15 @@ end
 function draw.lines(shot, columns, height, selected)
   local names = {}
   for _, session in ipairs(shot.sessions) do names[session.session_id] = session.owner end
-  local threads, sessions, ended = thread_rows(shot, names), session_rows(shot), ended_rows(shot)
+  local look = { names = names, ids = shown_ids(shot, columns), selected = selected }
+  local threads, sessions = thread_rows(shot, names), session_rows(shot)
   local limits = limit_rows(shot)
   local blocks = #limits > 0 and 5 or 4
   local room = height and math.max(height - 2 - blocks * 3, 4) or math.huge -- a title, an empty line, "more" a block
-  local needs = { #threads, #shot.runs, #ended, #sessions, #limits }
+  local needs = { #threads, #shot.runs, #shot.ended, #sessions, #limits }
   local rows = height and share(room, needs) or needs
-  local runs, first = {}, 1
-  for i, run in ipairs(shot.runs) do
-    if run.run_id == selected then first = math.max(1, i - rows[2] + 1) end -- so that it is seen
-  end
-  for i = first, #shot.runs do
-    local run = shot.runs[i]
-    runs[#runs + 1] = run_row(shot, run, names, run.run_id == selected and ">" or " ")
-  end
+  local runs = rows_of(shot, shot.runs, look, rows[2], run_row)
+  local ended = rows_of(shot, shot.ended, look, rows[3], ended_row)
   local title, counts = head(shot)
   local lines = { output.paint(width.cut(title, columns), "bold"), width.cut(counts, columns) }
   local parts = { { thread_titles, threads }, { run_titles, runs }, { ended_titles, ended },

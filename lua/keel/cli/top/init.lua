@@ -23,10 +23,11 @@ local function print_once(store, given)
 end
 
 return {
-  about = "A live screen of threads, runs and processes: what runs, who owns it, what waits. It only looks; `c` cancels"
-    .. " the run that is chosen, after a question.",
-  more = "Keys: j, k or the arrows choose a run, g and G the first and the last, c cancels it, r reads again, q leaves."
-    .. " On what is no terminal, or a dumb one, and with --json, it shows one picture, as with --once.",
+  about = "A live screen of threads, runs and processes: what runs, who owns it, what waits, what has just ended. It"
+    .. " only looks, until a key asks for more, and is answered with y.",
+  more = "Keys: j, k or the arrows choose a run, Enter shows all about it, / filters, c cancels it, r tries it"
+    .. " again, p pauses or resumes its thread, ? shows the keys, q leaves. On what is no terminal, or a dumb one, and"
+    .. " with --json, it shows one picture, as with --once.",
   options = {
     { "--once", about = "show one picture as text, and end" },
     { "--rate", value = "N", convert = usage.integer(1, RATE_MAX),

@@ -1,9 +1,9 @@
 --- What keel top shows, as a table: one picture of a store, by reads that are bounded whatever is in it; but who waits
 --- for a name, and who holds it, is counted.
+local ended_last = require "keel.cli.top.ended"
 local kernel = require "keel.kernel"
 local shape = require "keel.cli.shape"
 
-local ENDED = 20    -- of the newest runs, those that have ended
 local EXPLAINED = 50 -- pending runs, the oldest, of which is said what they wait for
 local NAMES = 100    -- limits
 
@@ -75,7 +75,7 @@ return function(store, limit)
   if not runs then return nil, err end
   known, err = store:sessions()
   if not known then return nil, err end
-  latest, err = store:list_runs { limit = ENDED }
+  latest, err = ended_last(store, newest)
   if not latest then return nil, err end
   local alive = {}
   for _, session in ipairs(known) do alive[session.session_id] = session.alive end
@@ -87,9 +87,7 @@ return function(store, limit)
     shot.runs[i] = shape.fields(run)
     shot.runs[i].owner_alive = run.session_id and (alive[run.session_id] or false)
   end
-  for _, run in ipairs(latest) do
-    if run.ended_at then shot.ended[#shot.ended + 1] = shape.fields(run) end
-  end
+  for i, run in ipairs(latest) do shot.ended[i] = shape.fields(run) end
   err = explain(store, shot.runs)
   if err then return nil, err end
   shot.limits, err = store:limits { limit = NAMES }

@@ -1,0 +1,57 @@
+--- All about one run, as lines for the screen of keel top.
+local about = require "keel.cli.about"
+local describe = require "keel.cli.describe"
+local log = require "keel.cli.log"
+local opening = require "keel.cli.opening"
+local output = require "keel.cli.output"
+local terminal = require "keel.cli.terminal"
+
+local EVENTS = 10
+
+-- The last events of a run, as lines.
+local function events_of(store, run_id)
+  local filter = { run_id = run_id }
+  local page, err
+  local cursor = log.cursor_at(store, 1)
+  local last = {}
+  repeat
+    page, err = store:read_events(cursor, 1000, filter)
+    if not page then return nil, err end
+    for _, event in ipairs(page.events) do
+      last[#last + 1] = event
+      if #last > EVENTS then table.remove(last, 1) end
+    end
+    cursor = page.cursor
+  until not page.has_more
+  local lines = {}
+  for i, event in ipairs(last) do lines[i] = describe.event(event, false) end
+  return lines
+end
+
+-- Without colours: a line may have to be broken.
+local function uncoloured(lines)
+  for i, line in ipairs(lines) do lines[i] = terminal.finished(line):gsub("\27%[%d+m", "") end
+  return lines
+end
+
+--- The lines.
+---@param store keel.Store
+---@param manager keel.RunManager
+---@param run_id string
+---@return string[]? lines
+---@return keel.Error? err not_found, when the run was deleted; and what reading fails with
+return function(store, manager, run_id)
+  local run, err = store:get(run_id)
+  if not run then return nil, err or opening.no_run(run_id) end
+  local answer, events
+  answer, err = about.explain(store, manager, run)
+  if not answer then return nil, err end
+  events, err = events_of(store, run_id)
+  if not events then return nil, err end
+  local lines = output.field_lines(about.fields(run, answer))
+  lines[#lines + 1] = ""
+  table.move(events, 1, #events, #lines + 1, lines)
+  lines[#lines + 1] = ""
+  lines[#lines + 1] = run.logs_path and ("what it said: keel runs output " .. run_id) or "what it said was not kept"
+  return uncoloured(lines)
+end
