@@ -20,6 +20,8 @@ local recovery = require "keel.recovery"
 ---@field record_refusals? boolean
 ---@field lease? number seconds that a lease runs, with its grace; nil: runs have none
 ---@field lease_grace number seconds that a lease runs longer than it was asked for
+---@field diagnostics? table<string, keel.DiagnosticRule>
+---@field diagnostics_budget? keel.PolicyBudget
 ---@field settle_timeout number seconds that a stopped run may take to come to rest
 ---@field left table<string, string> why runs of the last admission were not recovered
 ---@field session_id fun(): integer? this session; nil: the store has none, or cannot say

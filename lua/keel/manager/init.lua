@@ -35,7 +35,8 @@ local retention = require "keel.manager.retention"
 ---@class keel.RunManager: keel.manager.Creating, keel.manager.Starting, keel.manager.Status, keel.manager.Cancelling,
 ---keel.manager.Reading, keel.manager.Retrying, keel.manager.Explaining, keel.manager.Owning, keel.manager.Waiting,
 ---keel.manager.Recovering, keel.manager.Reserving, keel.manager.Removing, keel.manager.Scheduling,
----keel.manager.Limiting, keel.manager.Measuring, keel.manager.Shutdown
+---keel.manager.Limiting, keel.manager.Measuring, keel.manager.Diagnosing,
+---keel.manager.Shutdown
 ---@field private _core keel.ManagerCore
 local Manager = {}
 Manager.__index = Manager
@@ -52,6 +53,7 @@ local manager_options = {
   reconcilers = "table",
   retention = "table",
   schedules = "table",
+  diagnostics = "table",
   policy_budget = "table",
   lease_ttl = "number",
   lease_grace = "number",
@@ -99,6 +101,7 @@ end
 --- strategy?: string|keel.AnyStrategy, strategy_options?: table, fallback_strategy?: string|keel.AnyStrategy,
 --- reconciler?: string|keel.AnyReconciler, reconcilers?: table<string, keel.AnyReconciler|true>,
 --- retention?: { before?: number, keep_last?: integer }, schedules?: table<string, keel.AnySchedulePolicy>,
+--- diagnostics?: table<string, keel.DiagnosticRule>,
 --- policy_budget?: { instructions?: integer, seconds?: number, bytes?: number },
 --- lease_ttl?: number, lease_grace?: number, settle_timeout?: number, record_refusals?: boolean,
 --- log?: fun(level: string, message: string, fields: table) } store: an open one, or the uri of one that is opened
@@ -109,7 +112,8 @@ end
 --- reconciler: decides over orphans for which neither the run, the call nor the store names one (default
 --- recover_orphans); reconcilers: true in place of one says that others know it: runs may name it, and those of dead
 --- owners are left to them; retention: what has ended, and events, older than so many seconds, but for the newest of
---- each thread, go with the ticks; schedules: policies that say when schedules happen, by name; lease_ttl: seconds
+--- each thread, go with the ticks; schedules: policies that say when schedules happen, by name;
+--- diagnostics: rules that the method of this name asks, by name; lease_ttl: seconds
 --- after which a run that no heartbeat has renewed is lost (default: never), and lease_grace: seconds more (default 0);
 --- settle_timeout: seconds that a stopped run may take to come to rest before what waits for it goes on (default 30);
 --- record_refusals: refused and reused admissions leave events; policy_budget: what one call of a strategy or
@@ -126,6 +130,7 @@ function Manager.new(options)
   check_functions(options.strategies, "strategies", policies.is_strategy)
   check_functions(options.reconcilers, "reconcilers", policies.is_policy, true)
   check_functions(options.schedules, "schedules", policies.is_policy)
+  check_functions(options.diagnostics, "diagnostics", policies.is_policy)
   local budget, store, err
   budget, err = policies.budget(options.policy_budget, policies.default_budget, 1, "run_manager")
   err = err or check_times(options) or retention.check(options.retention, "run_manager")
@@ -151,6 +156,8 @@ function Manager.new(options)
     reconcilers = options.reconcilers,
     retention = options.retention,
     schedules = options.schedules,
+    diagnostics = options.diagnostics,
+    diagnostics_budget = options.policy_budget and budget,
     strategy = strategy,
     strategy_options = options.strategy_options,
     fallback = options.fallback_strategy,
@@ -186,7 +193,7 @@ for _, part in ipairs {
   require "keel.manager.owning", require "keel.manager.waiting",
   require "keel.manager.recovering", require "keel.manager.reserving",
   require "keel.manager.removing", require "keel.manager.scheduling", require "keel.manager.limiting",
-  require "keel.manager.measuring",
+  require "keel.manager.measuring", require "keel.manager.diagnosing",
   (require "keel.manager.shutdown"), -- its first value only
 } do
   check.delegate(Manager, "_core", part)

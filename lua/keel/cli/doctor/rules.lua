@@ -6,16 +6,13 @@
 --- `runs` and the newest that have ended as `ended`; `has_more` names the lists that are not whole.
 local diagnostics = require "keel.policy.diagnostic"
 local keel_command = require "keel.command"
-local kernel = require "keel.kernel"
 local loaded = require "keel.policy.loaded"
+local picture = require "keel.store.picture"
 local policies = require "keel.policy"
 local usage = require "keel.cli.usage"
-local which = require "keel.cli.which"
 
 local rules = {}
 
-local MOST = 1000     -- of each list
-local DOCUMENT = 1024 -- bytes of JSON of a document; a longer one is left out
 -- What a rule may take. It is asked once, and reads thousands of runs, none of which waits for it.
 local budget = { instructions = 50000000, seconds = 2, bytes = 64 << 20 }
 
@@ -54,71 +51,17 @@ function rules.load(paths)
   return list
 end
 
--- --- The picture ----------------------------------------------------------------------------------------------------
-
--- What a rule sees of a run.
-local function seen(run)
-  local copy = {}
-  for name, value in pairs(run) do
-    local text = type(value) == "table" and kernel.json.encode(value)
-    if type(value) ~= "table" or text and #text <= DOCUMENT then copy[name] = value end
-  end
-  return copy
-end
-
--- The oldest runs in flight, and whether there are more.
-local function in_flight(store)
-  local list, query = {}, { limit = 100 }
-  repeat
-    local rows, more = store:list_inflight(query)
-    if not rows then return nil, more end
-    for _, row in ipairs(rows) do
-      if #list == MOST then return list, true end
-      if row.operation_kind == "run" then list[#list + 1] = seen(row) end
-    end
-    query.after = (#rows == query.limit or more) and rows[#rows].run_id or nil
-  until not query.after
-  return list, false
-end
-
--- The newest runs that have ended, and whether there are more.
-local function ended(store)
-  local list, has_more = {}, false
-  local looked_at, err = which.each(store, {}, function(run)
-    has_more = #list == MOST
-    if has_more then return false end
-    if kernel.final[run.status] then list[#list + 1] = seen(run) end
-  end)
-  if not looked_at then return nil, err end
-  return list, has_more
-end
-
--- As much of a list as goes into the picture, and whether there is more; or nil and the error.
-local function some(list, err)
-  if not list then return nil, err end
-  return table.move(list, 1, math.min(#list, MOST), 1, {}), #list > MOST
-end
+-- --- Asking ---------------------------------------------------------------------------------------------------------
 
 --- What rules are told of a store.
 ---@param store keel.Store
 ---@return table? snapshot
 ---@return keel.Error? err
 function rules.snapshot(store)
-  local snapshot = { cause = "doctor", now = store:now(), has_more = {} }
-  for name, read in pairs { runs = in_flight, ended = ended,
-    sessions = function() return some(store:sessions()) end, limits = function() return some(store:limits()) end,
-    schedules = function() return some(store:list_schedules()) end } do
-    local list, more = read(store)
-    if not list then return nil, more end
-    snapshot[name], snapshot.has_more[name] = list, more or nil
-  end
-  local err
-  snapshot.stats, err = store:stats()
-  if not snapshot.stats then return nil, err end
-  return snapshot
+  local snapshot, err = picture("doctor", function(method, ...) return store[method](store, ...) end)
+  if snapshot then snapshot.now = store:now() end
+  return snapshot, err
 end
-
--- --- Asking ---------------------------------------------------------------------------------------------------------
 
 local function advice_of(path, subject)
   if type(subject) == "table" then
