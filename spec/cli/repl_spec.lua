@@ -272,7 +272,7 @@ describe("help at the prompt", function()
     tells("help 'strategies'", "## Strategies", "debounce")
     tells("help 'retry pol'", "## Retry policies")
     tells("help 'store'", "there are several", 'help "The store"')
-    tells("help 'nonsense'", 'no section of the reference is called "nonsense"', "Limits")
+    tells("help 'nonexistence'", 'no section of the reference is called "nonexistence"', "Limits")
   end)
 
   it("gives pages on tasks, where no section is called so", function()

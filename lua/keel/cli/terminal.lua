@@ -95,11 +95,35 @@ function terminal.pass(bytes)
   return io.stdout:write(bytes)
 end
 
+local kept -- lines that are printed are kept here in the place of standard output
+
 --- Prints a line, or several, on standard output. False when nobody reads it.
 ---@param text? string
 ---@return boolean
 function terminal.print(text)
+  if kept then
+    kept[#kept + 1] = finished(text or "") .. "\n"
+    return true
+  end
   return io.stdout:write(finished(text or ""), "\n") ~= nil
+end
+
+--- Calls a function, and gives what it prints here in the place of printing it.
+---@param fn function
+---@return string text ready for the terminal; `show` prints it
+---@return { [1]: any }? failure what it raised
+function terminal.captured(fn, ...)
+  local before, lines = kept, {}
+  kept = lines
+  local ok, failure = pcall(fn, ...)
+  kept = before
+  return table.concat(lines), not ok and { failure } or nil
+end
+
+--- Prints what was captured.
+---@param text string
+function terminal.show(text)
+  io.stdout:write(text)
 end
 
 --- Says something on standard error: the pieces on a line.

@@ -4,22 +4,24 @@ local show = require "keel.cli.repl.show"
 
 local chunk = {}
 
-local NAME = "=stdin"
+local NAME = "stdin"
 local TAIL_CALLS = "(...tail calls...)" -- as Lua's tracebacks have it
 
 --- Compiles a text: an expression, whose value it gives, or statements.
 ---@param text string `= expression` is the same as the expression
 ---@param line? integer the one that it begins on, default 1
+---@param name? string what it is from; default: standard input
 ---@return function? compiled
 ---@return string? problem
 ---@return boolean? is_incomplete true: more lines may mend it
-function chunk.compile(text, line)
+function chunk.compile(text, line, name)
   local above = ("\n"):rep((line or 1) - 1)
+  name = "=" .. (name or NAME)
   text = text:gsub("^%s*=", "return ", 1)
-  local compiled, of_expression = load(above .. "return " .. text, NAME, "t")
+  local compiled, of_expression = load(above .. "return " .. text, name, "t")
   if compiled then return compiled end
   local problem
-  compiled, problem = load(above .. text, NAME, "t")
+  compiled, problem = load(above .. text, name, "t")
   if compiled then return compiled end
   if of_expression:find "<eof>$" then problem = of_expression end -- one that goes on: `1 +`
   return nil, problem, problem:find "<eof>$" ~= nil

@@ -1,6 +1,7 @@
 --- Completion from live objects: what can stand behind a name that was begun.
 ---
 --- Nothing of a user's is called: tables are read raw, and `__index` is followed where it is a table.
+local options = require "keel.cli.repl.options"
 local show = require "keel.cli.repl.show"
 
 local LOOKED_AT = 5000 -- keys of a table
@@ -129,6 +130,20 @@ local function complete_string(text, front, quote, width)
   return nil, columns(titles, width() or 80)
 end
 
+-- Completes the name of an option.
+local function complete_key(keys, prefix, width)
+  local names = {}
+  for _, key in ipairs(keys) do
+    if key:sub(1, #prefix) == prefix then names[#names + 1] = key end
+  end
+  table.sort(names)
+  if #names == 0 then return end
+  local rest = common_start(names):sub(#prefix + 1)
+  if #names == 1 then return rest .. " = " end
+  if rest ~= "" then return rest end
+  return nil, columns(names, width() or 80)
+end
+
 --- A function that completes.
 ---@param globals table
 ---@param placeholders table name → an object with the same methods, for globals that are made when they are first used
@@ -139,6 +154,9 @@ return function(globals, placeholders, width)
     if before:find "^%s+$" then return "  " end -- who indents wants no list of all there is
     local text, front, quote = string_before(before)
     if text then return complete_string(text, front, quote, width) end
+    local keys, begun = options.at(before, function(chain) return resolve(chain, globals, placeholders) end)
+    local inserted, shown = complete_key(keys or {}, begun, width)
+    if inserted or shown then return inserted, shown end
     local chain, sign, prefix = before:match "([%a_][%w_.]*)([.:])([%w_]*)$"
     local names, values
     if chain then

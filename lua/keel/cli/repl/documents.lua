@@ -1,6 +1,7 @@
 --- The documentation as text: the comments above functions, and the sections of the reference. Both are read from the
 --- files that run, so that what help() says is of this version.
 local check = require "keel.check"
+local kernel = require "keel.kernel"
 
 local documents = {}
 
@@ -90,6 +91,52 @@ function documents.of_type(names)
   end
 end
 
+-- The names that a function of C may have in the types.
+local function type_names(fn)
+  local transaction = debug.getregistry()["keel.transaction"]
+  local tables = { { kernel.store_methods, { "Store:", "Operations:" } },
+    { transaction and transaction.__index or {}, { "Transaction:", "Operations:" } },
+    { kernel.json, { "json." } }, { kernel, { "kernel." } } }
+  local names = {}
+  for _, entry in ipairs(tables) do
+    local found
+    for name, value in pairs(entry[1]) do
+      if value == fn then found = name end
+    end
+    for _, prefix in ipairs(found and entry[2] or {}) do names[#names + 1] = prefix .. found end
+  end
+  return names
+end
+
+--- What there is to read of a function, of Lua or of the C module.
+---@param fn function
+---@return { signature: string, text: string, parameters: string[], returns: string[] }?
+function documents.of(fn)
+  if debug.getinfo(fn, "S").what == "C" then return documents.of_type(type_names(fn)) end
+  return documents.of_function(fn) or documents.of_type(type_names(fn))
+end
+
+--- The fields of a class of the types.
+---@param name string
+---@return string[]? fields nil: there is no such class
+---@return string? parent the class whose fields it has, too
+function documents.class(name)
+  local path = package.searchpath("keel._meta.kernel", package.path)
+  local fields, parent
+  for _, line in ipairs(path and lines_of(path) or {}) do
+    local class, rest = line:match "^%-%-%-@class (keel%.[%w_]+)(.*)$"
+    local field = line:match "^%-%-%-@field ([%a_][%w_]*)"
+    if class == name then
+      fields, parent = {}, rest:match "^: (keel%.[%w_]+)"
+    elseif fields and field then
+      fields[#fields + 1] = field
+    elseif fields and not line:find "^%-%-%-" then
+      return fields, parent
+    end
+  end
+  return fields, parent
+end
+
 local function folder()
   local init = package.searchpath("keel", package.path)
   return init and init:match "^(.*)/[^/]*$"
@@ -151,6 +198,56 @@ function documents.page_names(titles)
     end
   end
   return names
+end
+
+-- Counts how often a line has a word; `seen` is the first that has it, one that is no code if there is one.
+local function count_in(entry, line, word, in_code)
+  local from, lowered = 1, line:lower():gsub("%]%b()", "]") -- where links lead is nothing that is read
+  while true do
+    local first, last = lowered:find(word, from, true)
+    if not first then return end
+    entry.count, from = entry.count + 1, last + 1
+    if not entry.seen or entry.is_code and not in_code then
+      entry.seen, entry.is_code = line:gsub("^%s+", ""), in_code
+    end
+  end
+end
+
+--- Where a word is mentioned: in which sections of the reference, and on which pages on tasks; those that have it most
+--- often first.
+---@param word string
+---@return { title: string, count: integer, seen: string }[] entries help "title" gives each; seen: the first line
+function documents.search(word)
+  local entries, titles = {}, documents.titles()
+  word = word:lower()
+  local function add(title) entries[#entries + 1] = { title = title, count = 0, place = #entries } end
+  for _, path in ipairs(pages()) do
+    local in_code, is_section = false, false
+    for _, line in ipairs(lines_of(path) or {}) do
+      in_code = in_code ~= (line:find "^```" ~= nil)
+      local title = not in_code and line:match "^##+ (.*)$"
+      if title then add(title) end
+      is_section = is_section or title
+      if is_section then count_in(entries[#entries], line, word, in_code) end
+    end
+  end
+  for _, name in ipairs(documents.page_names(titles)) do
+    local in_code = false
+    add(name)
+    for line in documents.page(name):gmatch "[^\n]+" do
+      in_code = in_code ~= (line:find "^```" ~= nil)
+      count_in(entries[#entries], line, word, in_code)
+    end
+  end
+  local found = {}
+  for _, entry in ipairs(entries) do
+    if entry.count > 0 then found[#found + 1] = entry end
+  end
+  table.sort(found, function(a, b)
+    if a.count ~= b.count then return a.count > b.count end
+    return a.place < b.place
+  end)
+  return found
 end
 
 --- The titles of the sections there are.

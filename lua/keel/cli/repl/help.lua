@@ -2,10 +2,11 @@
 local documents = require "keel.cli.repl.documents"
 local fill = require "keel.cli.repl.fill"
 local keel_command = require "keel.command"
-local kernel = require "keel.kernel"
+local pager = require "keel.cli.repl.pager"
 local terminal = require "keel.cli.terminal"
 local width = require "keel.cli.width"
 
+local MENTIONS = 10 -- places that are shown
 local LEAST = 24 -- columns of a text; where the terminal has fewer, it breaks lines as it does
 
 -- The section of the reference on each kind of object, by the name of its metatable, and the names under which the
@@ -23,33 +24,6 @@ local kinds = {
   ["keel.policy"] = { section = "Scripts from files" },
   ["keel.cli.events"] = { section = "Events and cursors" },
 }
-
--- --- Names of functions of C ----------------------------------------------------------------------------------------
-
-local function name_in(functions, fn)
-  for name, value in pairs(functions) do
-    if value == fn then return name end
-  end
-end
-
--- The names that a function of C may have in the types.
-local function type_names(fn)
-  local transaction = debug.getregistry()["keel.transaction"]
-  local tables = { { kernel.store_methods, { "Store:", "Operations:" } },
-    { transaction and transaction.__index or {}, { "Transaction:", "Operations:" } },
-    { kernel.json, { "json." } }, { kernel, { "kernel." } } }
-  local names = {}
-  for _, entry in ipairs(tables) do
-    local name = name_in(entry[1], fn)
-    for _, prefix in ipairs(name and entry[2] or {}) do names[#names + 1] = prefix .. name end
-  end
-  return names
-end
-
-local function document_of(fn)
-  if debug.getinfo(fn, "S").what == "C" then return documents.of_type(type_names(fn)) end
-  return documents.of_function(fn) or documents.of_type(type_names(fn))
-end
 
 -- --- Printing -------------------------------------------------------------------------------------------------------
 
@@ -72,7 +46,7 @@ local function print_names(entries)
 end
 
 local function print_function(fn)
-  local doc = document_of(fn)
+  local doc = documents.of(fn)
   if not doc then
     terminal.print "there is no text about this function: nothing stands above it, or its file is not there to be read"
     return
@@ -128,7 +102,7 @@ local function print_object(thing, globals)
     return
   end
   for i, name in ipairs(names) do
-    local doc = document_of(found[name])
+    local doc = documents.of(found[name])
     entries[i] = { name, doc and first_sentence(doc.text) or "" }
   end
   print_names(entries)
@@ -150,10 +124,24 @@ local function print_titles(word, is_there)
   if names[1] then terminal.print("and pages on tasks:\n  " .. table.concat(names, "\n  ")) end
 end
 
+-- Where a word is mentioned that is no section's: the titles, and a line of each.
+local function print_mentions(word, mentions)
+  local columns = keel_command.size() or math.huge
+  terminal.print(("no section is called %q; it is mentioned in:"):format(word))
+  for i = 1, math.min(#mentions, MENTIONS) do
+    local entry = mentions[i]
+    terminal.print(("  help %q  %s"):format(entry.title, entry.count == 1 and "once" or entry.count .. " times"))
+    terminal.print("      " .. width.cut(entry.seen, math.max(columns - 6, LEAST)))
+  end
+  if #mentions > MENTIONS then terminal.print(("  … (%d more)"):format(#mentions - MENTIONS)) end
+end
+
 local function print_section(word)
   local found, is_there = documents.sections(word)
   local page = #found ~= 1 and documents.page(word)
   if page then return print_text((page:gsub("%s+$", ""))) end
+  local mentions = #found == 0 and documents.search(word) or {}
+  if #mentions > 0 then return print_mentions(word, mentions) end
   if #found == 0 then return print_titles(word, is_there) end
   if #found == 1 then return print_text((found[1].text:gsub("%s+$", ""))) end
   terminal.print "there are several:"
@@ -165,10 +153,15 @@ end
 ---@param globals table those of the prompt
 ---@return fun(...: any) help
 return function(builtins, globals)
+  local explain
   --- Explains a thing: help() lists what is at hand, help(runs) what an object can do, help(runs.create) a function,
-  --- help "strategies" gives a section of the reference, help "quotas" a page on a task.
+  --- help "strategies" gives a section of the reference, help "quotas" a page on a task, and what is the name of
+  --- neither is looked for in both.
   ---@param thing? any
   local function help(...)
+    return pager(explain, ...)
+  end
+  function explain(...)
     local thing = ...
     if select("#", ...) == 0 then
       print_names(builtins)

@@ -1,12 +1,15 @@
 --- keel repl: a prompt for Lua with a store at hand.
+local again = require "keel.cli.repl.again"
 local chunk = require "keel.cli.repl.chunk"
 local errors = require "keel.errors"
 local keel_command = require "keel.command"
 local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
+local pager = require "keel.cli.repl.pager"
 local show = require "keel.cli.repl.show"
 local terminal = require "keel.cli.terminal"
+local usage = require "keel.cli.usage"
 
 local builtins = {
   { "runs", "a run manager on the store: runs:create_or_reject(thread, options), runs:list_by_thread(thread)" },
@@ -17,6 +20,8 @@ local builtins = {
   { "keel", "require \"keel\"" },
   { "_", "the first result of the chunk before" },
   { "show", "show(value, depth): all of a value, of which results show what fits" },
+  { "watch", "watch(seconds, fn): calls it again and again until Ctrl-C, and shows what it gives" },
+  { "edit", "edit(): the chunk before in your $EDITOR; what is saved is run" },
   { "help", "help(), help(thing), help \"a section of the reference\"" },
 }
 
@@ -38,6 +43,47 @@ local function separate_globals()
   debug.getregistry()[GLOBALS] = globals
 end
 
+-- --- Telling --------------------------------------------------------------------------------------------------------
+
+local function report_failure(failure, as_json)
+  io.stdout:flush()
+  if as_json then
+    local value = failure.value
+    local fields = { code = "error", message = failure.message, transient = false }
+    if errors.code(value) then -- anybody's error: its class may raise when it is looked at
+      local own = {}
+      for name, member in next, value do own[name] = member end
+      local ok, text = pcall(kernel.json.encode, own)
+      if ok and text then fields = own end
+    end
+    terminal.say(terminal.json { error = fields })
+    return
+  end
+  terminal.say(failure.message)
+  if #failure.frames > 0 then terminal.say("\t", table.concat(failure.frames, "\n\t")) end
+end
+
+local function json_of(value)
+  if type(value) == "table" then
+    local copy = require("keel.cli.shape").fields(value)
+    if getmetatable(value) == nil and kernel.json.encode(copy) then return copy end
+  end
+  return kernel.json.encode(value) and value or show.text(value)
+end
+
+local function report_results(results, as_json)
+  if not as_json then return pager(show.results, results) end
+  if results.n == 0 then return end
+  local values = kernel.array()
+  for i = 1, results.n do values[i] = results[i] == nil and kernel.null or json_of(results[i]) end
+  output.json { results = values }
+end
+
+-- --- Globals ---------------------------------------------------------------------------------------------------------
+
+-- What was typed last, and what came before it; keeps what an editor has given.
+local typed = { before = "", now = "", remember = function() end }
+
 --- Sets the globals of chunks.
 local function set_globals(store, given)
   local keel = require "keel"
@@ -50,7 +96,21 @@ local function set_globals(store, given)
   --- Prints all of a value, of which results show what fits.
   ---@param value any
   ---@param depth? integer tables in tables that are shown; default 4
-  function globals.show(value, depth) terminal.print(show.text(value, depth or 4)) end
+  function globals.show(value, depth) pager(terminal.print, show.text(value, depth or 4)) end
+  --- Calls a function again and again until Ctrl-C, and shows what it gives. On a terminal the screen is cleared
+  --- before: watch(2, function() return runs:list_by_thread "gpu" end).
+  ---@param seconds number between two calls, from 0.1 up
+  ---@param fn function
+  function globals.watch(seconds, fn)
+    again.watch(seconds, fn, function(results)
+      if keel_command.is_terminal(1) and not given.json then io.stdout:write "\27[H\27[2J" end
+      report_results(results, given.json)
+    end)
+  end
+  --- Opens $VISUAL or $EDITOR with the chunk before, or a text, and runs what was saved.
+  ---@param text? string
+  ---@return any ... what it gives
+  function globals.edit(text) return again.edit(text or typed.before, typed.remember) end
   -- Looking at a store writes nothing; a runtime is a row of it.
   setmetatable(globals, { __index = function(t, name)
     if name ~= "workers" then return nil end
@@ -76,6 +136,35 @@ local function plain_reader(prompts)
     return nil, keel_command.is_interrupted() and "interrupt" or "end"
   end
   return reader
+end
+
+-- Lines of a text: those that an iterator gives. `name` is what they are from.
+local function text_reader(lines, name)
+  local reader = { remember = function() end, line = 0, name = name }
+  function reader.read()
+    local line = lines()
+    if not line then return nil, "end" end
+    reader.line = reader.line + 1
+    return reader.line == 1 and line:gsub("^#.*", "") or line -- as of a script that the system runs
+  end
+  return reader
+end
+
+-- What is to be run in the place of what is typed: texts, a file. Nil: nothing of that; or the error.
+local function given_readers(given)
+  local readers = {}
+  for _, text in ipairs(given.execute or {}) do
+    readers[#readers + 1] = text_reader((text .. "\n"):gmatch "(.-)\n", "-e")
+  end
+  if given.file and given.file ~= "-" then
+    local file, problem = io.open(given.file, "r")
+    local first = file and file:read(0) == nil and select(2, file:read(0)) -- a folder can be opened, and not read
+    if not file or first then return nil, usage.error(("cannot read %s"):format(problem or first)) end
+    readers[#readers + 1] = text_reader(file:lines(), given.file)
+  elseif given.file then
+    readers[#readers + 1] = plain_reader(false)
+  end
+  return readers
 end
 
 -- A line editor with what was typed before.
@@ -110,9 +199,14 @@ local function read_chunk(reader)
   if ends(text) then return nil, "", true end
   local begins = reader.line
   while true do
-    local compiled, problem, is_incomplete = chunk.compile(text, begins)
+    local compiled, problem, is_incomplete = chunk.compile(text, begins, reader.name)
     if compiled or not is_incomplete then
-      reader:remember(text)
+      typed.remember = function(entry)
+        typed.now = entry
+        reader:remember(entry)
+      end
+      typed.before = typed.now
+      typed.remember(text)
       return compiled, problem, false
     end
     local more
@@ -123,42 +217,6 @@ local function read_chunk(reader)
     end
     text = text .. "\n" .. more
   end
-end
-
--- --- Telling --------------------------------------------------------------------------------------------------------
-
-local function report_failure(failure, as_json)
-  io.stdout:flush()
-  if as_json then
-    local value = failure.value
-    local fields = { code = "error", message = failure.message, transient = false }
-    if errors.code(value) then -- anybody's error: its class may raise when it is looked at
-      local own = {}
-      for name, member in next, value do own[name] = member end
-      local ok, text = pcall(kernel.json.encode, own)
-      if ok and text then fields = own end
-    end
-    terminal.say(terminal.json { error = fields })
-    return
-  end
-  terminal.say(failure.message)
-  if #failure.frames > 0 then terminal.say("\t", table.concat(failure.frames, "\n\t")) end
-end
-
-local function json_of(value)
-  if type(value) == "table" then
-    local copy = require("keel.cli.shape").fields(value)
-    if getmetatable(value) == nil and kernel.json.encode(copy) then return copy end
-  end
-  return kernel.json.encode(value) and value or show.text(value)
-end
-
-local function report_results(results, as_json)
-  if not as_json then return show.results(results) end
-  if results.n == 0 then return end
-  local values = kernel.array()
-  for i = 1, results.n do values[i] = results[i] == nil and kernel.null or json_of(results[i]) end
-  output.json { results = values }
 end
 
 -- Runs chunks until there are no more. Returns whether all went well.
@@ -205,15 +263,20 @@ end
 
 return {
   about = "A prompt for Lua with the store at hand, as `runs`, `store`, `events`, `workers` and `dispatcher`. What is"
-    .. " no terminal is read as chunks, whose results are printed.",
+    .. " no terminal, or in a file, is read as chunks, whose results are printed.",
   more = "Tab completes, the arrow keys find what was typed before, Ctrl-C ends what runs, Ctrl-D ends the prompt."
     .. " `help()` tells more. The exit code is 1 when a chunk of what is no terminal has failed.",
   is_host = true,
+  arguments = { { "file", "chunks to run in the place of what is typed; - is standard input", optional = true } },
   options = {
+    { "--execute", "-e", value = "CODE", many = true,
+      about = "run this in the place of what is typed, before FILE; repeatable" },
     { "--runtime", value = "ID", about = "the worker runtime that `workers` is (default: default)" },
   },
   run = function(given)
-    given.on_terminal = keel_command.is_terminal(0)
+    local readers, unread = given_readers(given)
+    if not readers then return nil, unread end
+    given.on_terminal = #readers == 0 and keel_command.is_terminal(0)
     if given.on_terminal then
       require("keel.cli.repl.waits").prepare()
       keel_command.catch_interrupts()
@@ -225,7 +288,10 @@ return {
     if not placeholders then return nil, err end
     if not given.on_terminal then
       separate_globals()
-      return converse(plain_reader(false), given) and 0 or 1
+      if #readers == 0 then readers[1] = plain_reader(false) end
+      local all_well = true
+      for _, reader in ipairs(readers) do all_well = converse(reader, given) and all_well end
+      return all_well and 0 or 1
     end
     local can_edit = keel_command.prompt and keel_command.is_terminal(1) and os.getenv "TERM" ~= "dumb"
     local reader = can_edit and editing_reader(placeholders, given) or plain_reader(true)
