@@ -2,6 +2,7 @@
 local command = require "support.command"
 local json = require("keel").json
 local keel = require "keel"
+local lfs = require "lfs"
 local support = require "support"
 local terminal = require "support.terminal"
 
@@ -302,6 +303,17 @@ describe("keel runs delete", function()
     assert.equal("deleted: 65 runs\n", run("runs", "delete", "--yes", "--thread", "many").output)
     assert.equal(65, #store:list_runs { thread_id = "many" })
     assert.is_truthy(store:get(A))
+  end)
+
+  it("takes the output that was kept with it", function()
+    local run, path = command.on_store { XDG_STATE_HOME = support.dir() }
+    local id = run("exec", "--detach", "-t", "t", "--", "echo", "hi").output:match "^(%S+)\n$"
+    assert.equal(0, run("runs", "wait", id).code)
+    assert.equal("hi\n", run("runs", "output", "@t").output)
+    local folder = support.open(path, { readonly = true }):get(id).logs_path
+    assert.is_truthy(lfs.attributes(folder))
+    assert.equal("deleted: 1 run\n", run("runs", "delete", "--yes", "@t").output)
+    assert.is_nil(lfs.attributes(folder))
   end)
 
   it("asks, and deletes nothing where nobody can be asked or says no", function()

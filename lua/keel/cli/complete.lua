@@ -98,6 +98,7 @@ local by_name = {
   FROM = function() return {}, "files" end,
   TO = function() return {}, "files" end,
   DIR = function() return {}, "folders" end,
+  ["FILE|DIR"] = function() return {}, "files" end,
   KEY = threads_of,
   NAME = function() return built_in "reconcilers" end,
   ["NAME|FILE"] = function() return built_in "strategies", "files" end,

@@ -205,12 +205,14 @@ end
 ---@param store keel.Store
 ---@param filter keel.RunFilter with `after`: the run to go on behind
 ---@param visit fun(run: table): boolean?
+---@param page? integer how many are read at a time, 100 at most, the default
 ---@return integer? looked_at
 ---@return keel.Error? err
-function which.each(store, filter, visit)
+function which.each(store, filter, visit, page)
   local older = 0
   return walk(store, { status = filter.status, user_id = filter.user_id, batch_id = filter.batch_id,
-    thread_id = not filter.batch_id and filter.thread_id or nil, after = filter.after, limit = PAGE }, function(run)
+    thread_id = not filter.batch_id and filter.thread_id or nil, after = filter.after,
+    limit = math.min(page or PAGE, PAGE) }, function(run)
     older = filter.since and run.created_at < filter.since and older + 1 or 0
     if which.passes(filter, run) then return visit(run) end
     return older < PAGE

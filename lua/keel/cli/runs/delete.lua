@@ -1,5 +1,6 @@
 --- keel runs delete: takes runs that have ended out of the store.
 local ask = require "keel.cli.ask"
+local kept = require "keel.cli.kept"
 local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
@@ -84,7 +85,8 @@ local options = which.options(which.final_statuses)
 options[#options + 1] = { "--yes", "-y", about = "delete without asking" }
 
 return {
-  about = "Deletes runs that have ended: those that are named, or all that a filter means. Their events stay.",
+  about = "Deletes runs that have ended: those that are named, or all that a filter means, with the output "
+    .. "that was kept of them. Their events stay.",
   more = "What is in flight is not deleted: that is exit code 75. 'keel runs prune' deletes what is old, and the log.",
   arguments = { { "run", which.about_many, many = true, optional = true } },
   options = options,
@@ -100,6 +102,8 @@ return {
     if not may then return nil, refusal end
     local counts, failure = delete_all(store, ids, given)
     if not counts then return nil, failure end
+    local swept, left = kept.sweep(store, (opening.path(given)))
+    if not swept then return nil, left end
     if not given.json and not given.quiet then
       terminal.print(("deleted: %s"):format(output.count(counts.deleted, "run")))
     end

@@ -31,7 +31,7 @@ local function list(store, given, filter)
       runs:add(run, opening.is_orphan(store, run))
     end
     return count < limit
-  end)
+  end, not text and limit or nil)
   if not looked_at then return nil, err end
   if count > 0 and not given.json then runs:show() end
   return count, looked_at
