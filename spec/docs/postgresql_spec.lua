@@ -1,15 +1,14 @@
 --- The page on PostgreSQL is true: its examples run, one after the other, and its grants are enough.
 local command = require "support.command"
 local files = require "support.files"
+local pages = require "support.pages"
 local support = require "support"
 
 local server = os.getenv "KEEL_TEST_POSTGRES"
-local PAGE = files.read(command.root .. "/lua/keel/doc/postgresql.md")
-
 -- The blocks of a language, in order.
 local function blocks(language)
   local found = {}
-  for code in PAGE:gmatch("\n```" .. language .. "\n(.-)\n```") do found[#found + 1] = code end
+  for i, example in ipairs(pages.examples("lua/keel/doc/postgresql.md", language)) do found[i] = example.code end
   return found
 end
 
