@@ -1,7 +1,5 @@
 --- Diagnostics: what rules of the host's remark about the runs of a store, asked when somebody wants to know.
-local diagnostics = require "keel.policy.diagnostic"
 local kernel = require "keel.kernel"
-local picture = require "keel.store.picture"
 local policies = require "keel.policy"
 
 -- What a rule may take, unless policy_budget says. It reads thousands of runs, none of which waits for it.
@@ -11,7 +9,7 @@ local BUDGET = { instructions = 50000000, seconds = 2, bytes = 64 << 20 }
 local function ask(rule, budget, snapshot)
   local answer, err = policies.call(rule, budget, kernel.json.copy(snapshot))
   local remarks, problem = {}, nil
-  if not err and answer ~= nil then remarks, problem = diagnostics.check(answer) end
+  if not err and answer ~= nil then remarks, problem = require("keel.policy.diagnostic").check(answer) end
   if problem then err = policies.failed(rule, problem) end
   if err then return { { severity = "error", code = err.code, message = err.message } } end
   return remarks
@@ -41,7 +39,7 @@ function Diagnosing:diagnostics()
   if #names == 0 then return {} end
   table.sort(names)
   policies.refresh_all(rules, self.context.log)
-  local snapshot, err = picture("diagnostics", function(...) return self.client:call(...) end)
+  local snapshot, err = require "keel.store.picture"("diagnostics", function(...) return self.client:call(...) end)
   if not snapshot then return nil, err end
   snapshot.now = self.client:now()
   local list = {}
