@@ -68,28 +68,6 @@ static int detach(lua_State *L)
 	return 3;
 }
 
-/* command.tell(descriptor, line): gives the parent its answer, with a newline at its end, and lets it go. */
-static int tell(lua_State *L)
-{
-	size_t size;
-	int fd = (int)luaL_checkinteger(L, 1);
-	const char *text = luaL_checklstring(L, 2, &size);
-	struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
-	sigaction(SIGPIPE, &ignore, &before); /* the parent may have been killed */
-	while (size > 0) {
-		ssize_t written = write(fd, text, size);
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written < 0)
-			break;
-		text += written;
-		size -= (size_t)written;
-	}
-	sigaction(SIGPIPE, &before, NULL);
-	close(fd);
-	return 0;
-}
-
 /* Passes signals on that came meanwhile. */
 static void pass_signals(int heard, pid_t child)
 {
@@ -164,7 +142,6 @@ static int told(lua_State *L)
 
 static const luaL_Reg functions[] = {
 	{"detach", detach},
-	{"tell", tell},
 	{"told", told},
 	{NULL, NULL},
 };

@@ -205,6 +205,7 @@ int command_open(lua_State *L)
 	command_add_system(L);
 	command_add_folders(L);
 	command_add_detach(L);
+	command_add_channels(L);
 	command_add_interrupts(L);
 	command_add_history(L);
 	command_add_screen(L);

@@ -5,6 +5,7 @@ return {
   { name = "runs", summary = "look at runs, stop them, try them again", commands = {
     { name = "list", module = "keel.cli.runs.list", summary = "the newest runs" },
     { name = "show", module = "keel.cli.runs.show", summary = "all about a run, and why it is not running" },
+    { name = "create", module = "keel.cli.runs.create", summary = "put a command in line for keel work" },
     { name = "output", module = "keel.cli.runs.output", summary = "what a run has said" },
     { name = "cancel", module = "keel.cli.runs.cancel", summary = "stop runs" },
     { name = "wait", module = "keel.cli.runs.wait", summary = "wait until runs have ended" },
@@ -12,6 +13,7 @@ return {
     { name = "delete", module = "keel.cli.runs.delete", summary = "delete runs that have ended" },
     { name = "prune", module = "keel.cli.runs.prune", summary = "delete what is old" },
   } },
+  { name = "work", module = "keel.cli.work", summary = "work off commands that were put in line" },
   { name = "events", module = "keel.cli.events", summary = "what happened, and what happens" },
   { name = "workers", summary = "look at the workers of a runtime", commands = {
     { name = "list", module = "keel.cli.workers.list", summary = "the workers of a runtime" },

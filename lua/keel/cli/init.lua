@@ -117,6 +117,7 @@ return function(words)
   if words[1] == "__complete" then -- what a shell asks when Tab was pressed
     return require "keel.cli.complete"(table.move(words, 2, #words, 1, {}))
   end
+  if words[1] == "__attempt" then return require "keel.cli.work.attempt"() end -- of `keel work`
   local as_json = asks(words, "--json")
   local front, rest = split_common(words)
   if not front then return complain("keel", rest, as_json) end

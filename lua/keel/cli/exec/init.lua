@@ -92,14 +92,18 @@ local function set_of(given)
   return next(set) and set or nil
 end
 
+-- The thread that was named, or one for this very command.
+local function thread_of(given, fingerprint)
+  return given.thread or
+    ("exec/%s-%s"):format(check.fit_id(readable(given.command[1]:match "([^/]*)/*$"), 64), fingerprint:sub(1, 12))
+end
+
 -- What is asked of admission.
 local function request_of(given, when, directory)
   local asked = words.kept(given.command, directory)
   local fingerprint = kernel.sha256(assert(json.encode(asked)))
-  local thread = given.thread or
-    ("exec/%s-%s"):format(check.fit_id(readable(given.command[1]:match "([^/]*)/*$"), 64), fingerprint:sub(1, 12))
-  return thread, { kwargs = asked, metadata = given.metadata, fingerprint = fingerprint, user_id = given.user,
-    idempotency_key = given.key, idempotency_until = given["until"], retry_of = given.retry_of,
+  return thread_of(given, fingerprint), { kwargs = asked, metadata = given.metadata, fingerprint = fingerprint,
+    user_id = given.user, idempotency_key = given.key, idempotency_until = given["until"], retry_of = given.retry_of,
     priority = given.priority, max_attempts = given.attempts, after = when.after, scheduled_at = when.scheduled_at,
     slots = when.slots, rates = when.rates }
 end
@@ -222,6 +226,7 @@ from outside.]],
   takes_command = "command",
   run = run,
   strategy_of = strategy_of,
+  thread_of = thread_of,
   set_of = set_of,
   check_set = check_set,
 }

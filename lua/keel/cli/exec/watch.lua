@@ -4,6 +4,7 @@ local signals = require "keel.cli.exec.signals"
 local terminal = require "keel.cli.terminal"
 
 local STEP = 0.05       -- seconds between looks at whether the run was asked to stop
+local PATIENCE = 5      -- seconds between looks at a command that is heard of
 local SHORT_STEP = 0.01 -- the same while something is being ended
 local GRACE = 5
 
@@ -23,8 +24,10 @@ end
 --- Seconds between the first signal and SIGKILL.
 function M.grace(course) return course.options.grace or GRACE end
 
--- Ends the command's family: SIGTERM now, SIGKILL after the grace.
-local function begin_ending(course, why)
+--- Ends the command's family: SIGTERM now, SIGKILL after the grace.
+---@param course table
+---@param why "asked"|"lost"|"timeout"|"signal"|"left over"
+function M.begin_ending(course, why)
   if course.ending then return end
   course.ending = { why = why, kill_at = kernel.monotonic() + M.grace(course) }
   terminate(course)
@@ -58,13 +61,13 @@ function M.look_for_stop(course)
   for _, record in ipairs(report.cancel_requested) do
     if record.run_id == run.run_id then
       course.asked = record.cancel_action
-      begin_ending(course, "asked")
+      M.begin_ending(course, "asked")
     end
   end
   for _, record in ipairs(report.lost) do
     if record.run_id == run.run_id then
       course.lost = true
-      begin_ending(course, "lost")
+      M.begin_ending(course, "lost")
     end
   end
 end
@@ -90,8 +93,14 @@ local function waited_for(course)
   return near
 end
 
+-- How long to wait for news, while nothing is being ended: what comes by a descriptor need not be looked for.
+local function patience(course)
+  return course.channel and PATIENCE or STEP
+end
+
 --- Waits for the end of the command, and of what it leaves. Nothing is written down before that: the thread is not
---- free.
+--- free. Whether somebody stops it is looked for in the store; by `look_for_stop` of the course when that has one, and
+--- when its descriptor `channel` can be read.
 ---@param course table
 ---@param deadline number of the monotonic clock: then the command is ended
 function M.wait(course, deadline)
@@ -101,23 +110,27 @@ function M.wait(course, deadline)
     if not ended and supervisor:has_ended() then
       ended = true
       repeat until signals.wait(course, 0) ~= "signal" -- one that came together with the end
-      if is_stopped_by_signal(course) then begin_ending(course, "signal") end
+      if is_stopped_by_signal(course) then M.begin_ending(course, "signal") end
       if waited_for(course) > 0 then
         -- Also what was started after the first SIGTERM, by the command's handler of it.
-        if course.ending then terminate(course) else begin_ending(course, "left over") end
+        if course.ending then terminate(course) else M.begin_ending(course, "left over") end
       end
     end
     if ended and waited_for(course) == 0 then break end
     local now = kernel.monotonic()
-    if not ended and now >= deadline then begin_ending(course, "timeout") end
+    if not ended and now >= deadline then M.begin_ending(course, "timeout") end
     if course.ending and now >= course.ending.kill_at then
       course.ending.kill_at = now + STEP -- again, for what was made meanwhile
       signal_all(course, "KILL")
     end
     tell_refusal(course)
-    local step = (ended or course.ending) and SHORT_STEP or STEP
-    local news = signals.wait(course, math.min(step, math.max(deadline - now, 0.001)))
-    if not news and not ended then M.look_for_stop(course) end
+    local step = (ended or course.ending) and SHORT_STEP or patience(course)
+    local news = signals.wait(course, math.min(step, math.max(deadline - now, 0.001)), course.channel)
+    if news == "ready" then
+      course:look_for_stop()
+    elseif not news and not ended and not course.channel then
+      M.look_for_stop(course)
+    end
   end
   course.watches = false
 end

@@ -91,7 +91,7 @@ local function put_again(given, old)
     local name = option[1]
     local value = given[name:gsub("^%-%-", ""):gsub("-", "_")]
     if value ~= nil and not (type(value) == "table" and #value == 0) then
-      return nil, usage.error(("run %s is no command: leave %s out"):format(old.run_id, name))
+      return nil, usage.error(("run %s is for whoever works it off: leave %s out"):format(old.run_id, name))
     end
   end
   local store <close>, manager = opening.manager(given, "change")
@@ -107,7 +107,8 @@ local function put_again(given, old)
 end
 
 local function retry(given, old)
-  if words.is_kept(old.kwargs) and old.kwargs.directory then return run_again(given, old) end
+  local is_ours = old.handler == nil and words.is_kept(old.kwargs) and old.kwargs.directory
+  if is_ours then return run_again(given, old) end
   return put_again(given, old)
 end
 
