@@ -12,6 +12,7 @@ void command_add_system(lua_State *L);
 void command_add_folders(lua_State *L);
 void command_add_detach(lua_State *L);
 void command_add_channels(lua_State *L);
+void command_add_feeding(lua_State *L);
 void command_add_interrupts(lua_State *L);
 void command_add_history(lua_State *L);
 void command_add_screen(lua_State *L);

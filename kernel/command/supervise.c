@@ -78,7 +78,9 @@ static void close_ends(int ends[2])
 static int open_relays(struct supervisor *self, const struct relay_course courses[2], int ends[2])
 {
 	bool is_one = strcmp(courses[0].path, courses[1].path) == 0;
-	int failure = relay_open(&self->relays[0], &courses[0], &ends[0]);
+	struct relay_course first = courses[0];
+	first.takes_errors = is_one && courses[1].takes_errors;
+	int failure = relay_open(&self->relays[0], &first, &ends[0]);
 	relay_none(&self->relays[1]);
 	if (!failure && is_one)
 		ends[1] = ends[0];
@@ -92,28 +94,39 @@ static int open_relays(struct supervisor *self, const struct relay_course course
 	return failure;
 }
 
-/* supervisor:start(out, err, is_hidden, part_size): starts the command; again, when it has ended. With the paths `out`
- * and `err`, what it says is kept in these files too (0600, appended to); in one file, in the order in which it was
- * said, when they are the same. With `is_hidden` it is only kept there, and so is what we say on standard error from
- * then on. `part_size` bounds it: kept.h.
+/* Where what is said on a descriptor goes; argument 4 is the `how` of start, or nil. */
+static struct relay_course course_of(lua_State *L, const char *path, int descriptor)
+{
+	struct relay_course course = {.path = path, .out = descriptor};
+	if (lua_isnoneornil(L, 4))
+		return course;
+	luaL_checktype(L, 4, LUA_TTABLE);
+	if (lua_getfield(L, 4, "is_hidden") != LUA_TNIL && lua_toboolean(L, -1))
+		course.out = -1;
+	lua_getfield(L, 4, "takes_errors");
+	course.takes_errors = descriptor == STDERR_FILENO && lua_toboolean(L, -1);
+	lua_getfield(L, 4, "part_size");
+	lua_Integer part_size = luaL_optinteger(L, -1, 0);
+	luaL_argcheck(L, part_size >= 0, 4, "no size");
+	course.part_size = (size_t)part_size;
+	lua_pop(L, 3);
+	return course;
+}
+
+/* supervisor:start(out, err, how): starts the command; again, when it has ended. With the paths `out` and `err`, what
+ * it says is kept in these files too (0600, appended to); in one file, in the order in which it was said, when they are
+ * the same. `how` is a table: `is_hidden`: it is only kept there; `takes_errors`: so is what we say on standard error
+ * from then on; `part_size`: it is bounded, as kept.h says.
  * Returns true; whether it could be run, failure() says after its end. Fails with the system's text and number. */
 static int start(lua_State *L)
 {
 	struct supervisor *self = supervisor_check(L);
 	const char *const paths[2] = {luaL_optstring(L, 2, NULL), luaL_optstring(L, 3, NULL)};
-	bool is_hidden = lua_toboolean(L, 4);
-	lua_Integer part_size = luaL_optinteger(L, 5, 0);
 	luaL_argcheck(L, !self->guard.runs && !self->keeps, 1, "a command is running");
-	luaL_argcheck(L, part_size >= 0, 5, "no size");
 	struct relay_course courses[2];
 	int ends[2] = {-1, -1};
 	for (int i = 0; i < 2; i++)
-		courses[i] = (struct relay_course){.path = paths[i],
-										   .part_size = (size_t)part_size,
-										   .takes_errors = is_hidden && i == 1,
-										   .out = is_hidden ? -1 : i + 1};
-	if (paths[0] && paths[1] && strcmp(paths[0], paths[1]) == 0)
-		courses[0].takes_errors = is_hidden;
+		courses[i] = course_of(L, paths[i], i + 1);
 	int failure = paths[0] && paths[1] ? open_relays(self, courses, ends) : 0;
 	if (failure)
 		return command_fail(L, failure);
@@ -206,6 +219,7 @@ int command_open(lua_State *L)
 	command_add_folders(L);
 	command_add_detach(L);
 	command_add_channels(L);
+	command_add_feeding(L);
 	command_add_interrupts(L);
 	command_add_history(L);
 	command_add_screen(L);

@@ -32,6 +32,26 @@ describe("keel on a server's store", function()
     assert.is_truthy(run("stats").output:find "runs +1")
   end)
 
+  it("runs a command in the background, and works off what was put in line", function()
+    local env = { KEEL_STORE = support.server_uri(), XDG_STATE_HOME = support.dir() }
+    local function keel(...) return command.run({ ... }, { env = env }) end
+    local detached = keel("exec", "--detach", "echo", "hello")
+    assert.equal(0, detached.code, detached.errors)
+    assert.equal("hello\n", keel("runs", "output", "--follow", detached.output:match "%S+").output)
+    local created = keel("runs", "create", "sh", "-c", "echo $PPID; read line").output:match "%S+"
+    local stopped = keel("runs", "create", "sh", "-c", "echo up; sleep 30").output:match "%S+"
+    local child = command.start({ "work" }, { env = env })
+    assert.equal(0, keel("runs", "wait", "--timeout", "20", created).code & 124)
+    assert.is_truthy(keel("runs", "output", created).output:find "^%d+\n$")
+    local follower = command.start({ "runs", "output", "--follow", stopped }, { env = env })
+    follower:expect "up"
+    assert.equal(0, keel("runs", "cancel", stopped).code)
+    assert.equal(0, (follower:wait()))
+    child.handle:kill "sigterm"
+    assert.equal(0, (child:wait()))
+    assert.is_truthy(keel("runs", "prune", "--keep-last", "0").output:find "3 outputs")
+  end)
+
   it("PG-2: keeps a command's run when the connection is cut, and the guardian the connection that follows", function()
     local uri = support.server_uri()
     local store = support.open(uri)

@@ -77,11 +77,17 @@ describe("[#sqlite] keel work", function()
     local plain = assert(runs:create("plain", { claimable = true }))
     local ids = {}
     for i = 1, 5 do ids[i] = create("-t", "t" .. i, "--", "sh", "-c", "sleep 0.05") end
-    local child = work("--concurrency", "2", "--quiet")
+    local child = work("--concurrency", "2", "--json")
     for i = 1, 5 do assert.equal("success", wait_for(ids[i]).status) end
     stop(child)
-    assert.same({ "pending", "pending", "" }, { store:get(other.run_id).status, store:get(plain.run_id).status,
-      child.output })
+    assert.same({ "pending", "pending" }, { store:get(other.run_id).status, store:get(plain.run_id).status })
+    local told = {}
+    for line in child.output:gmatch "[^\n]+" do
+      local fields = json.decode(line)
+      told[fields.status] = (told[fields.status] or 0) + 1
+      assert.is_nil(fields.error)
+    end
+    assert.same({ running = 5, success = 5 }, told)
     local running, most = 0, 0
     for _, event in ipairs(support.events(store, { kinds = { "run_started", "run_finished" } })) do
       running = running + (event.kind == "run_started" and 1 or -1)

@@ -10,13 +10,14 @@ local support = require "support"
 local needs = {
   ["exec"] = { "true" }, ["run"] = { "script.lua" }, ["backup"] = { "copy" }, ["restore"] = { "copy" },
   ["runs show"] = { "r" }, ["runs cancel"] = { "r" }, ["runs wait"] = { "r" }, ["runs retry"] = { "r" },
-  ["runs delete"] = { "r" }, ["runs output"] = { "r" },
+  ["runs delete"] = { "r" }, ["runs output"] = { "r" }, ["runs create"] = { "true" },
   ["runs prune"] = { "--before", "1d" }, ["workers list"] = { "farm" }, ["workers show"] = { "farm", "w" },
   ["workers transcript"] = { "farm", "w" }, ["copy"] = { "from", "to" },
   ["pause"] = { "gpu" }, ["resume"] = { "gpu" }, ["limits set"] = { "gpu", "4" }, ["limits remove"] = { "gpu" },
   ["cron add"] = { "x", "@daily", "true" }, ["cron remove"] = { "x" }, ["cron next"] = { "x" },
 }
-local makers = { ["exec"] = true, ["limits set"] = true, ["cron add"] = true } -- make a store where there is none yet
+local makers = { ["exec"] = true, ["limits set"] = true, ["cron add"] = true, ["runs create"] = true,
+  ["work"] = true } -- make a store where there is none yet
 local storeless = { run = true, version = true, help = true, doctor = true, repl = true,
   copy = true, -- names its stores itself
   restore = true } -- puts a backup in its place, whatever is there

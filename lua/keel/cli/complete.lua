@@ -102,6 +102,7 @@ local by_name = {
   KEY = threads_of,
   NAME = function() return built_in "reconcilers" end,
   ["NAME|FILE"] = function() return built_in "strategies", "files" end,
+  SIGNAL = function() return list_of(require "keel.cli.exec".stop_signals) end,
   RUN = runs_of,
   schedules = schedules_of,
   limits = function(given) return limits_of(given, function(limit) return limit.max end) end,

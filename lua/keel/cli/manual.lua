@@ -84,6 +84,10 @@ local examples = {
     "Ends the deployment that runs with SIGTERM, then starts this one." },
   { "keel exec --strategy limit --set max=2 --thread gpu --timeout 1h --attempts 3 -- ./train",
     "Two at a time, for at most an hour each, up to three times." },
+  { "keel exec --detach -- make world; keel runs output --follow @",
+    "In the background; what it says is shown until it has ended. Ctrl-C leaves the command alone." },
+  { "keel runs create --attempts 3 -- ./convert film.mkv; keel work --concurrency 2",
+    "Put in line, and worked off, two at a time." },
 }
 
 --- The page.
@@ -116,6 +120,8 @@ outlives crashes, and a run whose process was killed is known to be an orphan at
   request(page, "SH", "FILES")
   add_item(page, italic "~/.local/state/keel/keel.db",
     "the store, unless another one is named; `$XDG_STATE_HOME` takes the place of ~/.local/state")
+  add_item(page, italic "~/.local/state/keel/output/",
+    "what commands have said that ran in the background, or for `keel work`; `keel runs prune` removes it")
   request(page, "SH", "EXAMPLES")
   for _, example in ipairs(examples) do add_item(page, bold(example[1]), example[2]) end
   request(page, "SH", "SEE ALSO")

@@ -42,6 +42,23 @@ local function time_limit(text)
   return nil, ("'%s' leaves it no time; leave the option out for no limit, or write 30, 1.5s, 10m"):format(text)
 end
 
+-- Those that a program may be asked to end by.
+local stop_signals = { "TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "KILL", "ABRT", "ALRM", "PIPE", "CONT", "WINCH" }
+
+-- The name of a signal, with or without SIG.
+local function signal_name(text)
+  local name = text:upper():gsub("^SIG", "")
+  for _, known in ipairs(stop_signals) do
+    if known == name then return name end
+  end
+  return nil, ("'%s' is no signal to end by; write %s"):format(text, table.concat(stop_signals, ", "))
+end
+
+local function shell_command(text)
+  if text:find "^%s*$" then return nil, "it needs a command for the shell" end
+  return text
+end
+
 local function folder(text)
   if text == "" then return nil, "it needs the name of a folder" end
   return text
@@ -61,6 +78,8 @@ local options = {
     about = "end an attempt with SIGTERM after this time, exit code 124 (default: no limit)" },
   { "--grace", value = "TIME", convert = usage.duration,
     about = "seconds between SIGTERM and SIGKILL (default 5)" },
+  { "--stop-signal", value = "SIGNAL", convert = signal_name,
+    about = "what is sent in place of SIGTERM: INT, QUIT, USR1, …" },
   { "--attempts", value = "N", convert = usage.integer(1), about = "try up to N times, until it exits with 0" },
   { "--delay", value = "TIME", convert = usage.duration,
     about = "wait before the second attempt, twice as long before each further one (default 1)" },
@@ -74,6 +93,9 @@ local options = {
   { "--metadata", value = "JSON", convert = object, about = "an object that is kept with the run" },
   { "--keep", value = "DIR", convert = folder,
     about = "keep all of the output in DIR/RUN/stdout and stderr; shown as logs_path" },
+  { "--quiet-unless-failed", about = "show the output only when the command has failed" },
+  { "--notify", value = "COMMAND", convert = shell_command,
+    about = "when the run has ended, have the shell run this, with the run as JSON on its standard input" },
 }
 table.move(gate.options, 1, #gate.options, #options + 1, options)
 
@@ -134,6 +156,15 @@ local function report(record, outcome, given)
   end
 end
 
+-- Has somebody told how it ended. Whatever becomes of that changes nothing.
+local function notify(shell, record)
+  local fields = require("keel.cli.shape").fields(record)
+  local code, problem = keel_command.feed(shell, terminal.json(fields) .. "\n")
+  if code == 0 then return end
+  terminal.say("keel exec: --notify ", terminal.plain(words.quoted { shell }), " has failed: ",
+    problem or "exit code " .. code)
+end
+
 -- The run is in the store: who called goes on with its id, unless he has given up meanwhile. Returns the outcome then.
 local function acknowledge(course, tell, is_reused)
   local run_id = course.run.run_id
@@ -190,11 +221,14 @@ local function perform(given, when, set, tell)
   else
     outcome, err = require("keel.cli.exec.line").wait(course)
     if outcome == true then outcome, err = require "keel.cli.exec.course"(course) end
+    if given.quiet_unless_failed and outcome and outcome.code ~= 0 then require("keel.cli.exec.output").show(course) end
   end
-  if not outcome then return nil, err end
-  report(manager:get(admitted.run_id), outcome, given)
+  local record = manager:get(admitted.run_id)
+  if outcome then report(record, outcome, given) end
   supervisor:close()
   store:close()
+  if given.notify and verdict ~= "reused" and record then notify(given.notify, record) end
+  if not outcome then return nil, err end
   if outcome.interrupted then keel_command.die_of(signals.fatal.INT) end
   return outcome.code
 end
@@ -205,6 +239,9 @@ local function run(given)
   end
   local when, unfit = gate.asked(given)
   if not when then return nil, unfit end
+  if given.detach and given.quiet_unless_failed then
+    return nil, usage.error "--quiet-unless-failed is for the foreground: --detach shows nothing anyway"
+  end
   local set = set_of(given)
   local right, wrong = check_set(given.strategy or "reject", set)
   if not right then return nil, wrong end
@@ -225,6 +262,7 @@ from outside.]],
   options = options,
   takes_command = "command",
   run = run,
+  stop_signals = stop_signals,
   strategy_of = strategy_of,
   thread_of = thread_of,
   set_of = set_of,

@@ -1,8 +1,9 @@
 --- Where what a command says goes: it is the command's own, in the foreground; kept in a folder too, with --keep; only
---- kept, in the background.
+--- kept, in the background, and until it has failed, with --quiet-unless-failed.
 local keel_command = require "keel.command"
 local opening = require "keel.cli.opening"
 local readable = require("keel.errors").readable
+local terminal = require "keel.cli.terminal"
 
 local output = {}
 
@@ -13,13 +14,13 @@ local function cannot(path, problem)
   return nil, { code = "io", message = ("cannot keep the output in %s: %s"):format(path, problem), transient = false }
 end
 
---- Makes sure, before there is a run, that the output of one in the background can be kept.
+--- Makes sure, before there is a run, that the output of one can be kept if nobody sees it.
 ---@param course table
 ---@return true? ready
 ---@return keel.Error? err
 function output.prepare(course)
   local given = course.options
-  if not given.detach then return true end
+  if not (given.detach or given.quiet_unless_failed) then return true end
   if given.keep then
     local made, problem = keel_command.make_directory(given.keep)
     if not made then return cannot(given.keep, problem) end
@@ -73,12 +74,22 @@ function output.start(course)
     local started, problem = supervisor:start()
     return started, not started and "cannot watch over a command: " .. problem or nil
   end
-  local out, err, part_size = folder .. "/stdout", folder .. "/stderr", 0
-  if course.parent then
-    out, err, part_size = folder .. "/output", folder .. "/output", kept().part_size
-  end
-  local started, problem = supervisor:start(out, err, course.options.detach, part_size)
+  local given = course.options
+  local out, err = folder .. "/stdout", folder .. "/stderr"
+  if course.parent and given.detach then out, err = folder .. "/output", folder .. "/output" end
+  local started, problem = supervisor:start(out, err, { is_hidden = given.detach or given.quiet_unless_failed,
+    takes_errors = given.detach, part_size = course.parent and kept().part_size })
   return started, not started and ("cannot keep the output in %s: %s"):format(folder, problem) or nil
+end
+
+--- Shows what was only kept, because the command has failed.
+---@param course table
+function output.show(course)
+  local said = require "keel.cli.said"
+  for _, source in ipairs(course.folder and said.sources(course.folder) or {}) do
+    local _, problem = said.show(source)
+    if problem then terminal.say("keel exec: ", problem) end
+  end
 end
 
 return output

@@ -17,14 +17,14 @@ end
 
 -- What is stopped has to go on to hear of it.
 local function terminate(course)
-  signal_all(course, "TERM")
+  signal_all(course, course.options.stop_signal or "TERM")
   signal_all(course, "CONT")
 end
 
 --- Seconds between the first signal and SIGKILL.
 function M.grace(course) return course.options.grace or GRACE end
 
---- Ends the command's family: SIGTERM now, SIGKILL after the grace.
+--- Ends the command's family: SIGTERM, or --stop-signal, now, SIGKILL after the grace.
 ---@param course table
 ---@param why "asked"|"lost"|"timeout"|"signal"|"left over"
 function M.begin_ending(course, why)

@@ -38,7 +38,8 @@ local function run(order, supervisor)
     channel = CHANNEL, look_for_stop = look_for_order }
   if order.has_lock then supervisor:hold(LOCK) end
   local path = order.folder .. "/output"
-  local started, problem = supervisor:start(path, path, true, kept.part_size)
+  local started, problem = supervisor:start(path, path,
+    { is_hidden = true, takes_errors = true, part_size = kept.part_size })
   if not started then
     return outcomes.not_started(1, ("cannot keep the output in %s: %s"):format(order.folder, problem))
   end

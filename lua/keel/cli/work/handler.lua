@@ -81,10 +81,15 @@ end
 ---@param work table store, uv, null, parent, grace, children, given
 ---@return fun(context: keel.Context): any, any
 return function(work)
-  local function tell(word, run, text)
+  local function tell(word, run, text, exit_code)
     if work.given.quiet then return end
-    terminal.print(("%s  %s  %s  %s"):format(output.paint(word), run.run_id, output.plain(run.thread_id),
-      output.plain(text)))
+    if work.given.json then
+      output.json { status = word, run_id = run.run_id, thread_id = run.thread_id, attempt = run.attempt,
+        exit_code = exit_code, error = word ~= "running" and text or nil }
+    else
+      terminal.print(("%s  %s  %s  %s"):format(output.paint(word), run.run_id, output.plain(run.thread_id),
+        output.plain(text)))
+    end
     io.stdout:flush()
   end
   return function(context)
@@ -97,9 +102,10 @@ return function(work)
     told, problem = tell_place(work, context, folder)
     if not told then return nil, problem end
     tell("running", run, words.quoted((words.restored(run.kwargs))))
-    local result, failure = verdict(context, run_command(work, context, folder))
+    local outcome = run_command(work, context, folder)
+    local result, failure = verdict(context, outcome)
     local status = result and result.status or context.cancelled() and "interrupted" or "error"
-    tell(status, run, result and result.error or failure and failure.message or "")
+    tell(status, run, result and result.error or failure and failure.message, outcome.exit_code)
     return result, failure
   end
 end
