@@ -1,11 +1,33 @@
 --- The command on a store that is on a PostgreSQL server.
 local command = require "support.command"
+local lfs = require "lfs"
 local process = require "support.process"
 local support = require "support"
 local uv = require "luv"
 
 local function at(uri)
   return function(...) return command.run({ ... }, { env = { KEEL_STORE = uri } }) end
+end
+
+-- Ends the connection that holds a session's lock.
+local function cut_connection(uri, session_id)
+  local cut = ("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = %d AND "
+    .. "objsubid = 2 AND classid = (SELECT oid FROM pg_namespace WHERE nspname = '%s')"):format(session_id,
+    uri:match "schema=([%w_]+)")
+  local pipe <close> = assert(io.popen(("psql --quiet --tuples-only --command=%q %q"):format(cut,
+    (uri:gsub("&schema=[%w_]+", "")))))
+  assert.equal("t", pipe:read "a":match "%a+")
+end
+
+-- The sockets that a process has open, as a text.
+local function sockets_of(pid)
+  local list = {}
+  for name in lfs.dir(("/proc/%d/fd"):format(pid)) do
+    local target = lfs.symlinkattributes(("/proc/%d/fd/%s"):format(pid, name), "target")
+    if target and target:find "^socket:" then list[#list + 1] = target end
+  end
+  table.sort(list)
+  return table.concat(list, " ")
 end
 
 describe("keel on a server's store", function()
@@ -59,12 +81,7 @@ describe("keel on a server's store", function()
     local child = command.start(words, { env = { KEEL_STORE = uri } })
     local guardian = math.tointeger(child:hear())
     local before = store:list_inflight()[1]
-    local cut = ("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = %d AND "
-      .. "objsubid = 2 AND classid = (SELECT oid FROM pg_namespace WHERE nspname = '%s')"):format(before.session_id,
-      uri:match "schema=([%w_]+)")
-    local pipe <close> = assert(io.popen(("psql --quiet --tuples-only --command=%q %q"):format(cut,
-      (uri:gsub("&schema=[%w_]+", "")))))
-    assert.equal("t", pipe:read "a":match "%a+")
+    cut_connection(uri, before.session_id)
     process.poll_until(function() return store:get(before.run_id).session_id ~= before.session_id end, 10000)
     local session = store:get(before.run_id).session_id
     assert.not_equal(before.session_id, session)
@@ -75,6 +92,27 @@ describe("keel on a server's store", function()
     uv.kill(guardian, "sigcont")
     process.poll_until(function() return not store:session_alive(session) end, 10000)
     assert.is_false(store:session_alive(session))
+  end)
+
+  it("PG-2: so does keel work with the guardians of its commands", function()
+    local uri = support.server_uri()
+    local store = support.open(uri)
+    local env = { KEEL_STORE = uri, XDG_STATE_HOME = support.dir() }
+    local run_id = command.run({ "runs", "create", "sh", "-c", "echo $PPID; exec sleep 30" }, { env = env }).output
+      :match "%S+"
+    local child = command.start({ "work" }, { env = env })
+    local follower = command.start({ "runs", "output", "--follow", run_id }, { env = env })
+    local guardian = math.tointeger(follower:hear())
+    local before, held = store:get(run_id), sockets_of(guardian)
+    cut_connection(uri, before.session_id)
+    assert.is_true(process.poll_until(function() return store:get(run_id).session_id ~= before.session_id end, 10000))
+    local session = store:get(run_id).session_id
+    assert.is_true(process.poll_until(function() return sockets_of(guardian) ~= held end, 10000))
+    uv.kill(guardian, "sigstop")
+    child:kill()
+    assert.is_true(store:session_alive(session))
+    uv.kill(guardian, "sigcont")
+    assert.is_true(process.poll_until(function() return not store:session_alive(session) end, 10000))
   end)
 
   it("finds nothing wrong but that the tests' server does not write to its disk", function()

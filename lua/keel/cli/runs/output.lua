@@ -5,6 +5,7 @@ local opening = require "keel.cli.opening"
 local said = require "keel.cli.said"
 local which = require "keel.cli.which"
 
+local SOON = 1   -- seconds in which a run that has started says where its output is
 local STEP = 0.1 -- seconds between looks at what has been said since; the end of the run comes at once
 
 local function fail(run, code, text, ...)
@@ -17,6 +18,12 @@ local function nothing_kept(run)
   if run.status == "pending" then return fail(run, "not_found", "it has not started; --follow waits for it") end
   return fail(run, "not_found",
     "its output was not kept; 'keel exec --detach' or 'keel exec --keep DIR' keeps it, 'keel runs retry' tries again")
+end
+
+-- Whether a run has just been started: it may be about to say where its output is.
+local function is_new(store, run)
+  return run.status == "running" and
+    kernel.time_seconds(store:now()) - kernel.time_seconds(run.started_at) < SOON
 end
 
 -- Whether there is nothing more to come, because the run has ended or its process is gone.
@@ -56,11 +63,12 @@ local function run_output(store, run_id, given)
     if not run then return nil, err or opening.no_run(run_id) end
     local was_over = is_over(store, run) -- before the look: then it finds all
     if not sources and run.logs_path then sources = said.sources(run.logs_path) end
-    if not sources and (was_over or run.status ~= "pending" or not given.follow) then return nothing_kept(run) end
+    local may_come = not was_over and (is_new(store, run) or given.follow and run.status == "pending")
+    if not sources and not may_come then return nothing_kept(run) end
     local found, is_read = show_all(run, sources)
     if found == nil then return nil, is_read end
     if found and (not is_read or keel_command.is_broken(1)) then return 0 end
-    if was_over or not given.follow then
+    if was_over or not given.follow and (found or not may_come) then
       if found and given.follow and not kernel.final[run.status] then
         return fail(run, "orphan", "it is %s, but its process is gone; 'keel reconcile' recovers it", run.status)
       end

@@ -1,7 +1,7 @@
 --- The process between `keel work` and a command: one for each attempt, as `keel exec` is for its own.
 ---
---- Descriptor 3 leads to `keel work`: a line of JSON comes, which says what is to be run, later perhaps one that says
---- that it is to end, and one goes, which says how it ended. Descriptor 4, if it is there, holds the session's lock.
+--- Descriptor 3 leads to `keel work`: a line of JSON comes, which says what is to be run, and one goes, which says how
+--- it ended. Before that, and whenever it is another, the session's lock comes with "hold"; "end" and "kill" may come.
 --- When `keel work` is gone, so is this, and the guardian ends the command.
 local kept = require "keel.cli.kept"
 local kernel = require "keel.kernel"
@@ -12,16 +12,20 @@ local terminal = require "keel.cli.terminal"
 local watch = require "keel.cli.exec.watch"
 local words = require "keel.cli.exec.words"
 
-local CHANNEL, LOCK = 3, 4
+local CHANNEL = 3
 local STEP = 0.05
 
--- What `keel work` says while the command runs: "end" it, or "kill" it.
+-- What `keel work` says while the command runs.
 local function look_for_order(course)
-  local line, is_gone = keel_command.hear(CHANNEL)
-  if is_gone then os.exit(1) end
+  local line, extra = keel_command.hear(CHANNEL)
+  if not line and extra then os.exit(1) end -- it is gone
   if not line then return end
-  if line:find "kill" then course.options.grace = 0 end
-  if course.ending and line:find "kill" then course.ending.kill_at = 0 end
+  if line == "hold" then
+    if extra then course.supervisor:hold(extra) end
+    return
+  end
+  if line == "kill" then course.options.grace = 0 end
+  if course.ending and line == "kill" then course.ending.kill_at = 0 end
   watch.begin_ending(course, "asked")
 end
 
@@ -33,10 +37,10 @@ local function drain(course)
   if unkept then terminal.say("keel work: not all of the output could be kept: ", unkept) end
 end
 
-local function run(order, supervisor)
+local function run(order, supervisor, lock)
   local course = { supervisor = supervisor, options = { command = order.command, grace = order.grace },
     channel = CHANNEL, look_for_stop = look_for_order }
-  if order.has_lock then supervisor:hold(LOCK) end
+  if lock then supervisor:hold(lock) end
   local path = order.folder .. "/output"
   local started, problem = supervisor:start(path, path,
     { is_hidden = true, takes_errors = true, part_size = kept.part_size })
@@ -54,23 +58,24 @@ local function run(order, supervisor)
 end
 
 -- Goes where the command is to run, and watches over it. The guardian is forked while nothing else is open.
-local function attempt(order)
+local function attempt(order, lock)
   local directory = order.directory or "/"
   local moved, problem = keel_command.change_directory(directory)
   if not moved then return outcomes.not_started(1, ("cannot go to %s: %s"):format(directory, problem)) end
   local supervisor <close>, failure = keel_command.supervise(order.command)
   if not supervisor then return outcomes.not_started(1, "cannot watch over a command: " .. failure) end
-  return run(order, supervisor)
+  return run(order, supervisor, lock)
 end
 
 --- Runs one command, as it is told.
 ---@return integer exit_code
 return function()
-  local text = keel_command.hear(CHANNEL, true)
+  local text, lock = keel_command.hear(CHANNEL, true)
+  if text == "hold" then text = keel_command.hear(CHANNEL, true) end
   local order = text and kernel.json.decode(text)
   if type(order) ~= "table" then return 2 end -- nobody but `keel work` calls this
   order.command, order.directory = words.restored(order)
-  local outcome = attempt(order)
+  local outcome = attempt(order, lock)
   outcome.message, outcome.is_failure = nil, nil
   keel_command.tell(CHANNEL, terminal.json(outcome) .. "\n")
   return 0

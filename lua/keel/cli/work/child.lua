@@ -25,16 +25,13 @@ end
 function child.start(uv, order, descriptors, on_end)
   local channel = uv.new_pipe(false)
   local self = setmetatable({ _channel = channel, _said = {}, _on_end = on_end, settled = false }, child)
-  local stdio = { descriptors.null, 2, 2, channel }
-  local lock = descriptors.lock and keel_command.duplicate(descriptors.lock) -- a fork closes the store's own
-  stdio[5] = lock
   local handle, problem
-  handle, problem = uv.spawn("/proc/self/exe", { args = { "__attempt" }, stdio = stdio, detached = true }, function()
-    self._has_ended = true
-    handle:close()
-    settle(self)
-  end)
-  if lock then keel_command.close(lock) end
+  handle, problem = uv.spawn("/proc/self/exe", { args = { "__attempt" },
+    stdio = { descriptors.null, 2, 2, channel }, detached = true }, function()
+      self._has_ended = true
+      handle:close()
+      settle(self)
+    end)
   if not handle then
     channel:close()
     return nil, problem
@@ -47,9 +44,16 @@ function child.start(uv, order, descriptors, on_end)
     self._is_silent = true
     settle(self)
   end)
-  order.has_lock = lock ~= nil
+  if descriptors.lock then self:hold(descriptors.lock) end
   channel:write(kernel.json.encode(order) .. "\n")
   return self
+end
+
+--- Has a descriptor, the session's lock, kept open for as long as anything of the command is there.
+---@param descriptor integer
+function child:hold(descriptor)
+  if self.settled or self._channel:is_closing() then return end
+  keel_command.pass(self._channel:fileno(), "hold\n", descriptor) -- one that cannot take it is gone
 end
 
 --- Asks for its end: SIGTERM, and SIGKILL after the grace; SIGKILL at once with `at_once`.

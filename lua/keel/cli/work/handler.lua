@@ -87,8 +87,9 @@ return function(work)
       output.json { status = word, run_id = run.run_id, thread_id = run.thread_id, attempt = run.attempt,
         exit_code = exit_code, error = word ~= "running" and text or nil }
     else
-      terminal.print(("%s  %s  %s  %s"):format(output.paint(word), run.run_id, output.plain(run.thread_id),
-        output.plain(text)))
+      local line = ("%s  %s  %s  %s"):format(output.paint(word), run.run_id, output.plain(run.thread_id),
+        output.plain(text))
+      terminal.print((line:gsub(" +$", "")))
     end
     io.stdout:flush()
   end

@@ -8,6 +8,7 @@ local terminal = require "keel.cli.terminal"
 local usage = require "keel.cli.usage"
 
 local GRACE, DRAIN = 5, 30
+local SESSION_STEP = 200 -- milliseconds between looks at whether the session is another
 local LAST_WORDS = 2 -- seconds that an attempt has, after SIGKILL, to say how it ended
 
 local function refuse(message)
@@ -66,6 +67,20 @@ local function stop_by_signals(work, executor)
   end
 end
 
+-- A connection to a server that was lost and made anew is another session: the commands' guardians hold that one, then.
+local function watch_session(work)
+  local held
+  local timer = work.uv.new_timer()
+  timer:start(SESSION_STEP, SESSION_STEP, function()
+    local session = work.store:session_id()
+    if not session or session == held then return end
+    local lock = work.store:session_descriptor()
+    for process in pairs(lock and work.children or {}) do process:hold(lock) end
+    held = session
+  end)
+  timer:unref()
+end
+
 local function work_off(work)
   local given = work.given
   local manager, err = require("keel.manager").new { store = work.store, log = log }
@@ -76,6 +91,7 @@ local function work_off(work)
     reconciler = "recover_orphans", kill_grace = work.grace + LAST_WORDS, loop = work.uv }
   if not executor then return nil, err end
   stop_by_signals(work, executor)
+  if opening.is_on_server(work.path) then watch_session(work) end
   output.note(given, ("keel work: working off commands, up to %d at a time"):format(work.concurrency))
   local report
   report, err = executor:run()
@@ -111,7 +127,7 @@ succeeded by then is given back, for the next 'keel work'. Several may work on o
     parent, err = kept.prepare(store, path)
     if not parent then return nil, err end
     local null = uv.fs_open("/dev/null", "r", 0)
-    return work_off { store = store, uv = uv, null = null, parent = parent, given = given, children = {},
+    return work_off { store = store, path = path, uv = uv, null = null, parent = parent, given = given, children = {},
       grace = given.grace or GRACE, concurrency = given.concurrency or math.max(#(uv.cpu_info() or {}), 1) }
   end,
 }
