@@ -209,7 +209,7 @@ describe("[#sqlite] keel work", function()
   it("starts by its unit for systemd, which leaves the stopping to it", function()
     local unit = files.read(command.root .. "examples/systemd/keel-work.service")
     local words = {}
-    for word in unit:match "\nExecStart=/usr/local/bin/keel ([^\n]*)":gmatch "%S+" do words[#words + 1] = word end
+    for word in unit:match "\nExecStart=keel ([^\n]*)":gmatch "%S+" do words[#words + 1] = word end
     assert.is_truthy(unit:find "\nKillMode=mixed\n")
     local child = command.start(words, { env = env })
     assert.is_true(process.turn_until(function() return child.errors:find "working off" end))
