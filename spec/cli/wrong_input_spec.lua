@@ -11,6 +11,7 @@ local needs = {
   ["exec"] = { "true" }, ["run"] = { "script.lua" }, ["backup"] = { "copy" }, ["restore"] = { "copy" },
   ["runs show"] = { "r" }, ["runs cancel"] = { "r" }, ["runs wait"] = { "r" }, ["runs retry"] = { "r" },
   ["runs delete"] = { "r" }, ["runs output"] = { "r" }, ["runs create"] = { "true" },
+  ["report"] = { "page.html" },
   ["runs prune"] = { "--before", "1d" }, ["workers list"] = { "farm" }, ["workers show"] = { "farm", "w" },
   ["workers transcript"] = { "farm", "w" }, ["copy"] = { "from", "to" },
   ["pause"] = { "gpu" }, ["resume"] = { "gpu" }, ["limits set"] = { "gpu", "4" }, ["limits remove"] = { "gpu" },
