@@ -2,6 +2,7 @@
 #include "command.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdint.h>
 #include <string.h>
@@ -60,13 +61,16 @@ static int feed(lua_State *L)
 	int input = file_with(text, size);
 	if (input < 0)
 		return command_fail(L, errno);
+	/* Inherited as ignored, children could not be waited for. */
+	struct sigaction before, usual = {.sa_handler = SIG_DFL};
+	sigaction(SIGCHLD, &usual, &before);
 	int failure = start_shell(command, input, &child);
 	close(input);
+	while (!failure && waitpid(child, &status, 0) < 0)
+		failure = errno == EINTR ? 0 : errno;
+	sigaction(SIGCHLD, &before, NULL);
 	if (failure)
 		return command_fail(L, failure);
-	while (waitpid(child, &status, 0) < 0)
-		if (errno != EINTR)
-			return command_fail(L, errno);
 	lua_pushinteger(L, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 	return 1;
 }

@@ -93,6 +93,9 @@ describe("[#sqlite] keel exec", function()
         assert.equal(case[1], done.code)
         assert.equal("keel exec: --notify 'exit 7' has failed: exit code 7\n", done.errors)
       end
+      local done = command.run({ "exec", "--notify", "exit 7", "true" }, { env = env, prefix = { "perl", "-e",
+        [[$SIG{CHLD} = "IGNORE"; exec @ARGV]] } })
+      assert.same({ 0, "keel exec: --notify 'exit 7' has failed: exit code 7\n" }, { done.code, done.errors })
       -- It need not read what it is given, however long that is.
       assert.equal(0, exec("--notify", "exec <&-", "--metadata", json.encode { long = ("x"):rep(60000) }, "true").code)
     end)
