@@ -26,11 +26,13 @@
       if (kind === WAITING) waited += to - from; else ran += to - from;
     }
     return { index, id, thread, status, created, started, ended, end, user: user || "", handler: handler || "",
-      what: what || "", lost, parts, waited, ran, hasRun: parts.some((part) => part[0] !== WAITING), isFinal };
+      what: what || "", lost, parts, waited, ran, hasRun: parts.some((part) => part[0] !== WAITING), isFinal,
+      isShown: true, threadSmall: thread.toLowerCase(), userSmall: (user || "").toLowerCase() };
   }
 
   const runs = data.runs.map(readRun);
   data.runs = null;
+  const byMade = runs.slice().sort((a, b) => a.created - b.created || a.index - b.index);
   const oldest = runs.reduce((least, run) => Math.min(least, run.created), runs.length ? Infinity : now);
   const newest = runs.reduce((most, run) => Math.max(most, run.end), runs.length ? -Infinity : now);
 
@@ -64,8 +66,9 @@
   // --- Which runs ----------------------------------------------------------------------------------------------------
 
   const fields = { thread: $("filter-thread"), user: $("filter-user"), from: $("filter-from"), to: $("filter-to") };
-  let shown = runs;   // what passes the filters, in the order of the store
-  let sorted = runs;  // the same, in the order of the table
+  let shown = runs;   // what passes the filters, by when it was made
+  let ordered = runs; // all, in the order of the table
+  let sorted = runs;  // what is shown, in that order
   let lanes = [];
 
   // A time as it was typed, UTC; null: none; NaN: not to be read.
@@ -87,13 +90,13 @@
     const thread = fields.thread.value.toLowerCase(), user = fields.user.value.toLowerCase();
     const from = timeField(fields.from), to = timeField(fields.to);
     const statuses = new Set([...$("filter-status").querySelectorAll("input:checked")].map((box) => box.value));
-    shown = runs.filter((run) => statuses.has(run.status) && (thread === "" || run.thread.toLowerCase().includes(thread)) &&
-      (user === "" || run.user.toLowerCase().includes(user)) && (from === null || run.end >= from) &&
-      (to === null || run.created <= to));
+    shown = byMade.filter((run) => run.isShown = statuses.has(run.status) &&
+      (thread === "" || run.threadSmall.includes(thread)) && (user === "" || run.userSmall.includes(user)) &&
+      (from === null || run.end >= from) && (to === null || run.created <= to));
     lanes = layOut(shown);
     $("count").textContent = shown.length === runs.length ? count(runs.length, "run") :
       shown.length.toLocaleString("en") + " of " + count(runs.length, "run");
-    sort();
+    showRows();
     histogram($("waited"), "Waiting", "of those that have started", shown.filter((run) => run.hasRun).map((run) => run.waited));
     histogram($("ran"), "Running", "of those that have ended", shown.filter((run) => run.hasRun && run.isFinal)
       .map((run) => run.ran));
@@ -184,7 +187,7 @@
     const made = [...threads.values()].sort((a, b) => b.last - a.last || (a.thread < b.thread ? -1 : 1));
     let top = AXIS;
     for (const lane of made) {
-      lane.rows = packed(lane.runs.sort((a, b) => a.created - b.created || a.index - b.index));
+      lane.rows = packed(lane.runs);
       lane.row = lane.rows.length <= BARS ? BAR : BAR * BARS / lane.rows.length;
       lane.top = top;
       lane.height = lane.rows.length * lane.row + GAP;
@@ -544,12 +547,12 @@
   // --- The table -----------------------------------------------------------------------------------------------------
 
   const columns = [
-    { name: "Status", width: 9.5, value: (run) => run.status, text: statusOf },
-    { name: "Run", width: 7.5, value: (run) => run.id, text: (run) => run.id.length > 20 ? "…" + run.id.slice(-8) : run.id },
-    { name: "Thread", width: 10, value: (run) => run.thread },
-    { name: "User", width: 6, value: (run) => run.user },
-    { name: "Handler", width: 7, value: (run) => run.handler },
-    { name: "Made (UTC)", width: 12, value: (run) => run.created, text: (run) => when(run.created).slice(0, 19) },
+    { name: "Status", width: 11, value: (run) => run.status, text: statusOf },
+    { name: "Run", width: 7, value: (run) => run.id, text: (run) => run.id.length > 20 ? "…" + run.id.slice(-8) : run.id },
+    { name: "Thread", width: 9, value: (run) => run.thread },
+    { name: "User", width: 5.5, value: (run) => run.user },
+    { name: "Handler", width: 6, value: (run) => run.handler },
+    { name: "Made (UTC)", width: 11.5, value: (run) => run.created, text: (run) => when(run.created).slice(0, 19) },
     { name: "Waited", width: 6, isNumber: true, value: (run) => run.waited, text: (run) => duration(run.waited) },
     { name: "Ran", width: 6, isNumber: true, value: (run) => run.hasRun ? run.ran : -1,
       text: (run) => run.hasRun ? duration(run.ran) : "" },
@@ -576,7 +579,7 @@
 
   function sort() {
     const value = columns[order.column].value, sign = order.down ? -1 : 1;
-    sorted = shown.slice().sort((a, b) => {
+    ordered = runs.slice().sort((a, b) => {
       const x = value(a), y = value(b);
       return x < y ? -sign : x > y ? sign : a.index - b.index;
     });
@@ -585,6 +588,11 @@
       head.setAttribute("aria-sort", isOrder ? (order.down ? "descending" : "ascending") : "none");
       head.firstChild.textContent = columns[i].name + (isOrder ? (order.down ? " ▼" : " ▲") : "");
     });
+    showRows();
+  }
+
+  function showRows() {
+    sorted = ordered.filter((run) => run.isShown);
     active = Math.max(0, selected ? sorted.indexOf(selected) : 0);
     $("table").setAttribute("aria-rowcount", sorted.length + 1);
     renderRows();
@@ -620,8 +628,8 @@
   // Makes the rows that can be seen, and a few around them; empty ones stand for the others.
   function renderRows() {
     const region = $("runs"), hadFocus = body.contains(document.activeElement);
-    const first = Math.max(0, Math.floor(region.scrollTop / ROW) - 10);
-    const last = Math.min(sorted.length, first + Math.ceil(region.clientHeight / ROW) + 20);
+    const first = Math.max(0, Math.floor(region.scrollTop / ROW) - 5);
+    const last = Math.min(sorted.length, first + Math.ceil(region.clientHeight / ROW) + 10);
     const rows = [];
     if (first > 0) rows.push(filler(first));
     for (let i = first; i < last; i++) rows.push(rowOf(sorted[i], i));
@@ -774,6 +782,7 @@
   });
   addEventListener("resize", () => { resize(); renderRows(); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { readColours(); drawSoon(); });
+  sort();
   filter();
   showAll();
 })();
