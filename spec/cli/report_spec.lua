@@ -66,7 +66,7 @@ describe("keel report", function()
   it("has what there is of each run, and what is in the way of those that wait", function()
     local _, running, waiting = fill()
     local data = data_of(run("report", "-").output)
-    assert.same({ 6, 2, path, 10000 }, { #data.runs, #data.waits, data.about.store, data.about.limit })
+    assert.same({ 6, 2, 10000 }, { #data.runs, #data.waits, data.about.limit })
     local rows = named(data.runs)
     local row = rows[running.run_id]
     assert.same({ "busy", "running", 0 }, { row[2], row[3], row[10] })

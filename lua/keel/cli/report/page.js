@@ -132,7 +132,7 @@
     offer($("users"), "user");
     $("filters").addEventListener("input", filterSoon);
     $("filters").addEventListener("submit", (event) => event.preventDefault());
-    $("filters").addEventListener("reset", () => { setTimeout(filter); show(oldest, newest); });
+    $("filters").addEventListener("reset", () => setTimeout(() => { filter(); showAll(); }));
     $("filter-view").addEventListener("click", () => {
       fields.from.value = when(Math.floor(view.from));
       fields.to.value = when(Math.ceil(view.to));
@@ -448,7 +448,7 @@
 
   // --- The timeline: moving ------------------------------------------------------------------------------------------
 
-  const LEAST = 20; // milliseconds that are shown at least
+  const LEAST = 1; // milliseconds that are shown at least
 
   function show(from, to) {
     const all = Math.max(newest - oldest, LEAST), span = Math.min(Math.max(to - from, LEAST), all * 1.1);

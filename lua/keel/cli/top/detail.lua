@@ -11,20 +11,13 @@ local EVENTS = 10
 -- The last events of a run, as lines.
 local function events_of(store, run_id)
   local filter = { run_id = run_id }
-  local page, err
-  local cursor = log.cursor_at(store, 1)
-  local last = {}
-  repeat
-    page, err = store:read_events(cursor, 1000, filter)
-    if not page then return nil, err end
-    for _, event in ipairs(page.events) do
-      last[#last + 1] = event
-      if #last > EVENTS then table.remove(last, 1) end
-    end
-    cursor = page.cursor
-  until not page.has_more
+  local cursor, page, err
+  cursor, err = log.cursor_before_last(store, EVENTS, filter)
+  if not cursor then return nil, err end
+  page, err = store:read_events(cursor, EVENTS, filter)
+  if not page then return nil, err end
   local lines = {}
-  for i, event in ipairs(last) do lines[i] = describe.event(event, false) end
+  for i, event in ipairs(page.events) do lines[i] = describe.event(event, false) end
   return lines
 end
 
