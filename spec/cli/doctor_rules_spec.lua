@@ -147,6 +147,25 @@ describe("keel doctor [#files]", function()
     assert.same({}, findings(run))
   end)
 
+  it("does not take a process that writes all the time for one that keeps others from writing", function()
+    local run, path = command.on_store()
+    local child = process.spawn(support.dir(), [[
+      local keel = require "keel"
+      local store, uv = assert(keel.open(arg[1], { durability = "off" })), require "luv"
+      print "writes"
+      io.stdout:flush()
+      while true do
+        local tx = store:begin()
+        tx:append_event { kind = "k" }
+        uv.sleep(5)
+        tx:commit()
+      end
+    ]], { path })
+    child:expect "writes"
+    assert.same({ 0, "" }, { run("doctor", "--json").code, run("doctor", "--json").output })
+    child:kill()
+  end)
+
   it("says when others may take the store away, or use what is beside it", function()
     local run, path = command.on_store()
     local store = support.open(path)
