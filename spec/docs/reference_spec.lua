@@ -68,7 +68,7 @@ describe("The reference names", function()
 
   it("every method of stores and transactions", function()
     local text = sections("The store", "Transactions", "Sessions", "Leases", "Events and cursors",
-      "Worker runtimes", "Schedules")
+      "Worker runtimes", "Schedules", "Statuses")
     for _, handle in ipairs { handles() } do
       each_key(getmetatable(handle).__index, any, function(name) return is_called(text, name) end)
     end
@@ -89,7 +89,7 @@ describe("The reference names", function()
       local text = sections(...)
       return function(name) return is_called(text, name) end
     end
-    each_key(getmetatable(manager), public(keel.run_manager), in_section("The run manager", "Schedules"))
+    each_key(getmetatable(manager), public(keel.run_manager), in_section("The run manager", "Schedules", "Statuses"))
     local abort_event = getmetatable(run.abort_event)
     each_key(abort_event, public(abort_event.new), in_section "The run manager")
     each_key(getmetatable(keel.retry_policy()), public(keel.retry_policy), in_section "Retry policies")

@@ -25,7 +25,7 @@ end
 ---@param store keel.Store
 ---@param manager keel.RunManager
 ---@param run keel.Run
----@return keel.Explanation? answer
+---@return table? answer what `explain` of a manager gives
 ---@return keel.Error? err
 function about.explain(store, manager, run)
   local answer, err = manager:explain(run.run_id)
@@ -40,7 +40,7 @@ end
 
 --- Names and values, in the order of interest.
 ---@param run keel.Run
----@param answer keel.Explanation
+---@param answer table what `explain` of a manager gives
 ---@return table[] rows
 function about.fields(run, answer)
   local fields, rows, seen = shape.fields(run), {}, {}
