@@ -393,7 +393,7 @@
     if (lanes.length === 0) {
       context.fillStyle = of.quiet;
       context.textBaseline = "top";
-      context.fillText("No run fits the filters.", 12, AXIS + 12);
+      context.fillText(runs.length === 0 ? "There is no run." : "No run fits the filters.", 12, AXIS + 12);
     }
   }
 
