@@ -1,4 +1,4 @@
---- Completion: what Tab offers, in bash and in zsh.
+--- Completion: what Tab offers, in bash, zsh and fish.
 local command = require "support.command"
 local process = require "support.process"
 local support = require "support"
@@ -138,5 +138,32 @@ describe("completion in zsh", function()
     expect "it says 42"
     child.pipes[1]:write "exit\r"
     child:wait()
+  end)
+end)
+
+describe("completion in fish", function()
+  after_each(support.clean_up)
+
+  local function in_fish(line, cwd)
+    local script = ("source %s/lua/keel/cli/completion/keel.fish; complete --do-complete %q"):format(command.root, line)
+    local pipe <close> = assert(io.popen(("cd '%s' && PATH='%s':$PATH fish --no-config --command=%q 2>&1"):format(
+      cwd or ".", keel:match "^(.*)/", script)))
+    local found = {}
+    for text in pipe:lines() do found[#found + 1] = text:match "^[^\t]*" end
+    return found
+  end
+
+  it("offers commands, options, values, files and what the command that is run offers", function()
+    if not os.execute "command -v fish >/dev/null" then return pending "fish is not installed" end
+    local folder = support.dir()
+    write(folder .. "/a-file", "")
+    assert.same({ "run", "runs" }, in_fish "keel ru")
+    assert.same({ "--strategy" }, in_fish "keel exec --strat")
+    assert.same({ "--durability=normal" }, in_fish "keel exec --durability=nor")
+    assert.same({ "interrupt" }, in_fish "keel exec --strategy interr")
+    assert.same({ "a-file" }, in_fish("keel backup a-f", folder))
+    assert.same({ "a-file" }, in_fish("keel exec -t x -- cat a-f", folder))
+    assert.is_true(contains(in_fish "keel exec -- slee", "sleep"))
+    assert.same({}, in_fish "keel nothing-of-this-name ")
   end)
 end)

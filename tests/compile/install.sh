@@ -28,6 +28,7 @@ PATH="$prefix/bin:$PATH" man -w keel >"$folder/page"
 "$prefix/bin/keel" help --man | cmp - "$prefix/share/man/man1/keel.1"
 bash -c "cd '$prefix/share' && . bash-completion/completions/keel && complete -p keel" >/dev/null
 [ -f "$prefix/share/zsh/site-functions/_keel" ]
+[ -f "$prefix/share/fish/vendor_completions.d/keel.fish" ]
 
 export LUA_CPATH=none # what follows brings keel.kernel along
 PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name keel.pc)")

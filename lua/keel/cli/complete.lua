@@ -1,4 +1,4 @@
---- What could stand where Tab was pressed. The functions in completion/ beside this file, for bash and zsh, ask
+--- What could stand where Tab was pressed. The functions in completion/ beside this file, for bash, zsh and fish, ask
 --- `keel __complete WORD …` with the words up to the cursor, the last one as far as it is typed.
 ---
 --- The first line of the answer says what else goes there: "words" (nothing), "files", "folders", or "command N": the
