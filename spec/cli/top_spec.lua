@@ -239,6 +239,28 @@ describe("keel top on a terminal", function()
     assert.equal("pending", support.open(path):get(first.run_id).status)
   end)
 
+  it("takes for an answer only what is typed when the question is there", function()
+    local run = assert(manager():create "one")
+    local screen = open()
+    screen:press "j"
+    screen:press "legacy" -- pasted, say: g is the first run, c asks
+    screen:expect(("y cancels %s"):format(run.run_id))
+    assert.equal("pending", support.open(path):get(run.run_id).status)
+    screen:press "n"
+    screen:expect "nothing was cancelled"
+  end)
+
+  it("shows the beginning of a long document, at once", function()
+    assert(manager():create("one", { metadata = { text = ("many words "):rep(30000) } }))
+    local screen = open()
+    screen:press "j"
+    screen:press "Enter"
+    screen:expect "keel top: run"
+    screen:press "G"
+    screen:press "k"
+    screen:expect "bytes more: keel runs show"
+  end)
+
   it("shows all about a run with Enter, also of one that has ended, and goes back", function()
     local runs = manager()
     local holder = started(runs, "a", { slots = { { name = "gpu", max = 1 } } })

@@ -7,6 +7,7 @@ local output = require "keel.cli.output"
 local terminal = require "keel.cli.terminal"
 
 local EVENTS = 10
+local LONGEST = 8 * 1024 -- bytes of a field that are shown: a document may have megabytes
 
 -- The last events of a run, as lines.
 local function events_of(store, run_id)
@@ -21,9 +22,15 @@ local function events_of(store, run_id)
   return lines
 end
 
--- Without colours: a line may have to be broken.
-local function uncoloured(lines)
-  for i, line in ipairs(lines) do lines[i] = terminal.finished(line):gsub("\27%[%d+m", "") end
+-- Without colours, as a line may have to be broken, and not longer than somebody would read on a screen.
+local function fitting(lines, run_id)
+  for i, line in ipairs(lines) do
+    if #line > LONGEST then
+      local whole = utf8.offset(line, 0, LONGEST + 1) or LONGEST + 1 -- no character is taken apart
+      line = ("%s … %d bytes more: keel runs show %s"):format(line:sub(1, whole - 1), #line - whole + 1, run_id)
+    end
+    lines[i] = terminal.finished(line):gsub("\27%[%d+m", "")
+  end
   return lines
 end
 
@@ -46,5 +53,5 @@ return function(store, manager, run_id)
   table.move(events, 1, #events, #lines + 1, lines)
   lines[#lines + 1] = ""
   lines[#lines + 1] = run.logs_path and ("what it said: keel runs output " .. run_id) or "what it said was not kept"
-  return uncoloured(lines)
+  return fitting(lines, run_id)
 end

@@ -132,7 +132,10 @@ end
 -- Returns true when it is to end.
 function Live:_press(key)
   self._changed, self._note = true, nil
-  if self._asked then return answer(self, key) end
+  if self._asked then
+    if not self._asked.is_shown then return end -- typed before the question could be read: no answer
+    return answer(self, key)
+  end
   if self._edits then return edit_filter(self, key) end
   local action = keys.action(key)
   if self._page and not (self._page.run_id and (action == "cancel" or action == "retry" or action == "pause")) then
@@ -166,21 +169,33 @@ local LEAST, HANGING = 8, "    " -- columns of a line that is broken; what the r
 
 -- Puts a line on as many lines as it takes, broken at blanks where there are any in the second half.
 local function break_line(lines, line, columns)
-  while columns >= LEAST and width.of(line) > columns do
-    local _, fits = keel_command.columns(line, columns)
-    local blank = line:sub(1, fits):match "^.*() "
+  local start, indent = 1, ""
+  while columns >= LEAST do
+    local room = columns - #indent
+    local piece = line:sub(start, start + room * 16) -- more bytes than so many columns take; the rest is not copied
+    local taken, fits = keel_command.columns(piece, room)
+    if taken <= room and start + #piece > #line then break end
+    local blank = piece:sub(1, fits):match "^.*() "
     if blank and blank > fits // 2 then fits = blank end
-    lines[#lines + 1] = line:sub(1, fits)
-    line = HANGING .. line:sub(fits + 1)
+    if fits == 0 then break end
+    lines[#lines + 1] = indent .. piece:sub(1, fits)
+    start, indent = start + fits, HANGING
   end
-  lines[#lines + 1] = width.cut(line, columns)
+  lines[#lines + 1] = width.cut(indent .. line:sub(start), columns)
+end
+
+-- The lines of a page, broken to fit; anew only when the page or the width has changed.
+local function wrapped_lines(page, columns)
+  if page.wrapped_from ~= page.lines or page.wrapped_to ~= columns then
+    page.wrapped, page.wrapped_from, page.wrapped_to = {}, page.lines, columns
+    for _, line in ipairs(page.lines) do break_line(page.wrapped, line, columns) end
+  end
+  return page.wrapped
 end
 
 -- The part of a page that is seen, under its title.
 local function page_lines(page, columns, height)
-  local wrapped = {}
-  for _, line in ipairs(page.lines) do break_line(wrapped, line, columns) end
-  local room = math.max(height - 2, 1)
+  local wrapped, room = wrapped_lines(page, columns), math.max(height - 2, 1)
   page.first = math.max(1, math.min(page.first, #wrapped - room + 1))
   local lines = { output.paint(width.cut(page.title, columns), "bold"), "" }
   return table.move(wrapped, page.first, math.min(#wrapped, page.first + room - 1), #lines + 1, lines)
@@ -210,6 +225,7 @@ function Live:_draw()
   io.stdout:write("\27[H\27[K", table.concat(lines, "\r\n\27[K", 1, height))
   io.stdout:flush()
   self._changed = false
+  if self._asked then self._asked.is_shown = true end
 end
 
 -- Whether something was written since the picture was read.
