@@ -185,22 +185,18 @@ static void signal_family(struct guardian *self, const struct order *order)
 }
 
 /* Keel is gone. What it was given is closed first: somebody may read it to its end. The descriptor that holds the lock
- * stays open. */
+ * stays open, and the witness. */
 static _Noreturn void outlive(struct guardian *self, int held)
 {
-	int kept = self->children;
-	if (held >= 0) {
-		dup2(held, 0);
-		dup2(self->children, 1);
-		kept = 1;
-	} else {
-		dup2(self->children, 0);
-		kept = 0;
-	}
-	if (close_range(2, ~0U, 0) != 0)
-		for (int fd = 2; fd < 1024; fd++)
+	const int kept[] = {held, self->start->witness, self->children};
+	int count = 0;
+	for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)
+		if (kept[i] >= 0)
+			dup2(kept[i], count++);
+	if (close_range((unsigned)count, ~0U, 0) != 0)
+		for (int fd = count; fd < 1024; fd++)
 			close(fd);
-	guardian_end_family(&self->family, kept);
+	guardian_end_family(&self->family, count - 1);
 	_exit(0);
 }
 

@@ -63,6 +63,7 @@ struct guardian_start {
 	const sigset_t *mask;                              /* the command's */
 	const struct sigaction *child, *file_size, *alarm; /* how it treats SIGCHLD, SIGXFSZ and SIGALRM */
 	pid_t keel;
+	int witness; /* a descriptor that stays open until nothing of the command is left; -1: none */
 };
 
 /* Runs in the fork. */

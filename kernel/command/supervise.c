@@ -22,10 +22,12 @@ static char **push_words(lua_State *L, int argument)
 	return words;
 }
 
-/* command.supervise(command): a supervisor for a command (a list of strings), its guardian forked, signals blocked
- * until it is closed. Returns it. Fails with the system's text. */
+/* command.supervise(command, witness): a supervisor for a command (a list of strings), its guardian forked, signals
+ * blocked until it is closed. The descriptor `witness`, if there is one, is open until nothing of the command is left,
+ * whatever becomes of us. Returns it. Fails with the system's text. */
 static int supervise(lua_State *L)
 {
+	int witness = (int)luaL_optinteger(L, 2, -1);
 	lua_settop(L, 1);
 	char **words = push_words(L, 1);
 	struct supervisor *self = lua_newuserdatauv(L, sizeof *self, 2);
@@ -43,7 +45,8 @@ static int supervise(lua_State *L)
 										  .mask = &self->hearing.before,
 										  .child = &self->hearing.child,
 										  .file_size = &self->hearing.file_size,
-										  .alarm = &self->hearing.alarm};
+										  .alarm = &self->hearing.alarm,
+										  .witness = witness};
 	failure = guard_open(&self->guard, &self->start);
 	if (failure) {
 		hearing_close(&self->hearing);

@@ -50,7 +50,7 @@ describe("Output", function()
     local id = "01a1ff02-f8ee-71e9-8ed9-9e861313d59b"
     assert(store:put(id, { thread_id = ("long"):rep(30), status = "interrupted", error = "a story", exit_code = 143,
       started_at = "2026-11-21T16:00:00Z", ended_at = "2026-11-21T16:00:01Z" }))
-    for _, case in ipairs { { "runs list", 56, id:sub(-8) }, { "top --once", 80, id } } do
+    for _, case in ipairs { { "runs list", 56, id:sub(-8) }, { "top --once", 80, id:sub(-8) } } do
       local words, columns, shown = table.unpack(case)
       local text = on_terminal(env, ('NO_COLOR=1 "$KEEL" %s'):format(words), columns)
       for line in text:gmatch "[^\n]+" do assert.is_true(utf8.len(line) <= columns or line:find "keel top", line) end

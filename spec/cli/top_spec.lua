@@ -240,12 +240,12 @@ describe("keel top on a terminal", function()
   end)
 
   it("takes for an answer only what is typed when the question is there", function()
-    local run = assert(manager():create "one")
+    local one = assert(manager():create "one")
     local screen = open()
     screen:press "j"
     screen:press "legacy" -- pasted, say: g is the first run, c asks
-    screen:expect(("y cancels %s"):format(run.run_id))
-    assert.equal("pending", support.open(path):get(run.run_id).status)
+    screen:expect(("y cancels %s"):format(one.run_id))
+    assert.equal("pending", support.open(path):get(one.run_id).status)
     screen:press "n"
     screen:expect "nothing was cancelled"
   end)

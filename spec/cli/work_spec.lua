@@ -171,6 +171,22 @@ describe("[#sqlite] keel work", function()
     assert.equal("on\n", run("runs", "output", run_id).output)
   end)
 
+  it("whose helper is killed, has the run until nothing of the command is left", function()
+    local run_id = create("--", "sh", "-c", "echo $PPID >$F/guardian; exec sleep 30")
+    local child = work()
+    local guardian = math.tointeger(wait_for_file "guardian")
+    local helper = files.read(("/proc/%d/status"):format(guardian)):match "PPid:%s*(%d+)"
+    uv.kill(guardian, "sigstop")
+    uv.kill(math.tointeger(helper), "sigkill")
+    process.poll_until(function() return process.is_gone(helper) end, 5000)
+    -- That takes its time: what was to be seen of the helper's end has been seen.
+    assert.equal("success", wait_for(create("-t", "other", "--", "true")).status)
+    assert.equal("running", row_of(run_id).status)
+    uv.kill(guardian, "sigcont")
+    assert.equal("error", wait_for(run_id).status)
+    stop(child)
+  end)
+
   it("asked to stop, takes no more and lets the running end", function()
     fifo "go"
     local running = create("-t", "a", "--", "sh", "-c", "echo >$F/up; read line <$F/go")

@@ -156,4 +156,22 @@ function opening.manager(options, how)
   return store, manager
 end
 
+--- Whether what is in a store may be run as a command: whoever can write to it may have written that, and it would be
+--- run as us. A server says itself who may.
+---@param path string
+---@return true? is_ours
+---@return keel.Error? err
+function opening.check_writers(path)
+  local about = not opening.is_on_server(path) and keel_command.stat(path)
+  if not about then return true end
+  local message
+  if about.uid ~= keel_command.user_id() then
+    message = ("%s belongs to user %d: its commands are run by nobody else"):format(path, about.uid)
+  elseif about.mode & 18 ~= 0 then -- 022: its group, or all
+    message = ("others may write to %s, and would have commands run as you: chmod go-w first"):format(path)
+  end
+  if message then return nil, { code = "io", message = message, transient = false } end
+  return true
+end
+
 return opening

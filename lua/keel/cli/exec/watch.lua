@@ -48,12 +48,15 @@ end
 function M.look_for_stop(course)
   local store, run = course.store, course.run
   local has_news, failure = store:wait_events(course.cursor, { timeout = 0 })
-  if failure then return end
+  if failure then
+    if not failure.transient then course.cursor = nil end -- of a store that was restored, say
+    return
+  end
   M.hold_session(course)
   if course.cursor and not has_news then return end
   local page = store:read_events(course.cursor, 256, { run_id = run.run_id })
   if not page then return end
-  local is_first = course.cursor == nil
+  local is_first = course.cursor == nil or page.gap -- a request may be among what was pruned
   course.cursor = page.cursor
   if #page.events == 0 and not is_first then return end
   local report = course.manager:heartbeat()

@@ -29,14 +29,10 @@ local function absolute(path)
   return keel_command.directory() .. "/" .. path
 end
 
--- What is in a store may have been written by anybody who can write to it. Returns true when the command may be run, or
--- nil and the error.
+-- Whether the command may be run: true, or nil and the error.
 local function may_run(given, path, command, directory)
-  local about = keel_command.stat(path)
-  if about and about.uid ~= keel_command.user_id() then
-    return nil, { code = "io", transient = false,
-      message = ("%s belongs to user %d: its commands are run by nobody else"):format(path, about.uid) }
-  end
+  local is_ours, refusal = opening.check_writers(path)
+  if not is_ours then return nil, refusal end
   if given.yes then return true end
   local shown = ("%s\nin %s"):format(words.quoted(command), words.quoted { directory })
   terminal.say(terminal.lines("It would run: " .. shown))

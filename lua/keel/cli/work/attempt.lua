@@ -57,12 +57,13 @@ local function run(order, supervisor, lock)
   return outcomes.judge(course, course.ending and course.ending.why)
 end
 
--- Goes where the command is to run, and watches over it. The guardian is forked while nothing else is open.
+-- Goes where the command is to run, and watches over it. The guardian is forked while nothing else is open. Should this
+-- be killed, `keel work` sees the end of the channel when nothing of the command is left.
 local function attempt(order, lock)
   local directory = order.directory or "/"
   local moved, problem = keel_command.change_directory(directory)
   if not moved then return outcomes.not_started(1, ("cannot go to %s: %s"):format(directory, problem)) end
-  local supervisor <close>, failure = keel_command.supervise(order.command)
+  local supervisor <close>, failure = keel_command.supervise(order.command, CHANNEL)
   if not supervisor then return outcomes.not_started(1, "cannot watch over a command: " .. failure) end
   return run(order, supervisor, lock)
 end

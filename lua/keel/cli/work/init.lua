@@ -1,7 +1,6 @@
 --- keel work: works off commands that were made with `keel runs create`, and by schedules.
 local claimable = require "keel.cli.exec.claimable"
 local kept = require "keel.cli.kept"
-local keel_command = require "keel.command"
 local opening = require "keel.cli.opening"
 local output = require "keel.cli.output"
 local terminal = require "keel.cli.terminal"
@@ -13,20 +12,6 @@ local LAST_WORDS = 2 -- seconds that an attempt has, after SIGKILL, to say how i
 
 local function refuse(message)
   return nil, { code = "io", message = message, transient = false }
-end
-
--- What is in a store may have been written by anybody who can write to it, and would be run as us. A server says itself
--- who may.
-local function check_owner(path)
-  local about = not opening.is_on_server(path) and keel_command.stat(path)
-  if not about then return true end
-  if about.uid ~= keel_command.user_id() then
-    return refuse(("%s belongs to user %d: its commands are run by nobody else"):format(path, about.uid))
-  end
-  if about.mode & 18 ~= 0 then -- 022: its group, or all
-    return refuse(("others may write to %s, and would have commands run as you: chmod go-w first"):format(path))
-  end
-  return true
 end
 
 local function find_luv()
@@ -121,7 +106,7 @@ succeeded by then is given back, for the next 'keel work'. Several may work on o
     local store <close>, failure = opening.store(given, "make")
     if not store then return nil, failure end
     local path = opening.path(given)
-    local is_ours, refusal = check_owner(path)
+    local is_ours, refusal = opening.check_writers(path)
     if not is_ours then return nil, refusal end
     local parent
     parent, err = kept.prepare(store, path)
