@@ -179,12 +179,14 @@ static enum keel_code count_worker(struct keel_store *store, int64_t worker, str
 	struct keel_statement *select;
 	bool row;
 	enum keel_code code = keel_query(store, text, &select, err, keel_value_int(worker));
-	if (code == KEEL_OK && (code = keel_step(select, &row, err)) == KEEL_OK && row) {
+	if (code != KEEL_OK)
+		return code;
+	code = keel_step(select, &row, err);
+	if (code == KEEL_OK && row) {
 		pruned->entries += keel_column_int(select, 0);
 		pruned->diagnostics += keel_column_int(select, 1);
 	}
-	if (code == KEEL_OK)
-		keel_reset(select);
+	keel_reset(select);
 	return code;
 }
 
