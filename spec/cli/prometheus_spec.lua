@@ -92,6 +92,14 @@ describe("[#sqlite] keel stats --prometheus", function()
     assert.equal(1, samples["keel_runs_waiting{handler=other}"])
   end)
 
+  it("keeps names apart that differ only in what is not shown", function()
+    local told = { ["a\u{202E}b"] = [[a\u202eb]], [ [[a\u202eb]] ] = [[a\\u202eb]], ["a b"] = "a b",
+      ["a\u{2066}b"] = [[a\u2066b]], [ [[a\\u202eb]] ] = [[a\\\\u202eb]], ["it's"] = "it's" }
+    for name in pairs(told) do assert(runs:create("t", { handler = name, strategy = "enqueue" })) end
+    local samples = measured()
+    for _, label in pairs(told) do assert.equal(1, samples[("keel_runs_waiting{handler=%s}"):format(label)], label) end
+  end)
+
   it("has no more than a hundred handlers and names, and the rest as one", function()
     assert(store:transaction(function(tx)
       for i = 1, 130 do

@@ -1,7 +1,7 @@
 --- The metrics of a store in the text format of Prometheus.
-local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 local output = require "keel.cli.output"
+local terminal = require "keel.cli.terminal"
 
 -- What names and handlers beyond those that are told are counted under; one of this name is counted with them.
 local OTHER = "other"
@@ -92,8 +92,14 @@ end
 
 local escapes = { ["\\"] = "\\\\", ['"'] = '\\"', ["\n"] = "\\n" }
 
+-- A name as a label has it. What a terminal would obey, and what is no text, is escaped as a shell has it in $'…'; so
+-- is a name that looks like an escaped one. Two names never become one: Prometheus would refuse all for that.
+local function label_of(name)
+  return terminal.escaped(name) or name:find "\\[\\'nrtux]" and name:gsub("[\\']", "\\%0") or name
+end
+
 local function line(name, labels, value)
-  local shown = labels and ('{%s="%s"}'):format(labels[1], errors.readable(labels[2]):gsub('[\\"\n]', escapes)) or ""
+  local shown = labels and ('{%s="%s"}'):format(labels[1], label_of(labels[2]):gsub('[\\"\n]', escapes)) or ""
   return ("keel_%s%s %s"):format(name, shown, output.number(value))
 end
 
