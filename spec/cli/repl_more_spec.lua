@@ -23,6 +23,7 @@ describe("keel repl", function()
     assert.same({ code = 0, output = '{"results":[1]}\n', errors = "" }, repl { "--json", "-e", "1" })
     assert.same({ code = 0, output = "", errors = "" }, repl({ "-e", "x = 1" }, "print 'not read'\n"))
     assert.same({ code = 0, output = "1\n2\n", errors = "" }, repl({ "-e", "1", "-" }, "2\n"))
+    assert.same({ code = 0, output = "3\n", errors = "" }, repl { "-e", "#{ 1, 2, 3 }" }) -- no first line of a script
     assert.same({ code = 0, output = "2\n", errors = "" }, repl({ "-" }, "2\n"))
   end)
 

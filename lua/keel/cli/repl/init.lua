@@ -139,13 +139,13 @@ local function plain_reader(prompts)
 end
 
 -- Lines of a text: those that an iterator gives. `name` is what they are from.
-local function text_reader(lines, name)
+local function text_reader(lines, name, is_file)
   local reader = { remember = function() end, line = 0, name = name }
   function reader.read()
     local line = lines()
     if not line then return nil, "end" end
     reader.line = reader.line + 1
-    return reader.line == 1 and line:gsub("^#.*", "") or line -- as of a script that the system runs
+    return is_file and reader.line == 1 and line:gsub("^#.*", "") or line -- as of a script that the system runs
   end
   return reader
 end
@@ -160,7 +160,7 @@ local function given_readers(given)
     local file, problem = io.open(given.file, "r")
     local first = file and file:read(0) == nil and select(2, file:read(0)) -- a folder can be opened, and not read
     if not file or first then return nil, usage.error(("cannot read %s"):format(problem or first)) end
-    readers[#readers + 1] = text_reader(file:lines(), given.file)
+    readers[#readers + 1] = text_reader(file:lines(), given.file, true)
   elseif given.file then
     readers[#readers + 1] = plain_reader(false)
   end
