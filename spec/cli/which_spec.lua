@@ -88,13 +88,31 @@ describe("a RUN", function()
     assert.equal(B, objects(run("runs", "cancel", "--json", "@").output)[1].run_id)
     assert.equal("interrupted", store:get(B).status)
     assert.equal(A .. "  success\n", run("runs", "wait", "@a", A, "2e5e").output)
-    assert.equal(B, objects(run("runs", "retry", "--json", "bd62e").output)[1].retry_of)
+    assert.equal(B, objects(run("runs", "retry", "--json", "e45bd62e").output)[1].retry_of)
     local after = run("exec", "-t", "x", "--after", "2e5e,@a", "--after-any", "bd62e", "--", "true")
     assert.same({ 0, "" }, { after.code, after.errors })
     for _, source in ipairs(store:list_runs({ thread_id = "x" })[1].after) do
       assert.equal(source.on == "final" and B or A, source.run_id)
     end
     assert.equal(2, run("exec", "--after", "01a22f91", "--", "true").code)
+  end)
+
+  it("is only an end as tables show it where runs are changed: one that is gone never becomes another", function()
+    local run, store = prepared()
+    for _, id in ipairs { "job-10", "x-a-short-name", "retry-of-" .. A, "y-" .. B } do
+      assert(store:put(id, { thread_id = "c", status = "error" }))
+    end
+    assert(store:delete(A))
+    for _, typed in ipairs { "job-1", A, "862e5e", "01a22f91-156e", "a-short-name" } do
+      for _, name in ipairs { "cancel", "retry", "delete" } do
+        assert.equal(1, run("runs", name, name ~= "cancel" and "--yes" or "--quiet", typed).code, name .. typed)
+      end
+      assert.equal(0, run("runs", "show", typed).code, typed)
+    end
+    assert.equal(2, run("runs", "delete", "--yes", "e45bd62e").code) -- of two
+    assert.equal(5, #store:list_runs())
+    assert.equal("deleted: 1 run\n", run("runs", "delete", "--yes", "d0862e5e").output)
+    assert.is_nil(store:get("retry-of-" .. A))
   end)
 
   it("of events may be one that was deleted", function()
@@ -130,6 +148,22 @@ describe("ids in a table", function()
     end
     assert.not_matches(B, output, 1, true)
     assert.same({ B }, ids(run("runs", "list", "--json", "--thread", "b")))
+  end)
+
+  it("differ from those of all the newest thousand, and are whole behind those", function()
+    local run, store = prepared()
+    assert(store:transaction(function(tx)
+      for i = 1, 999 do
+        assert(tx:put(i == 9 and "another-long-id-45bd62e" or "r" .. i, { thread_id = "t", status = "success" }))
+      end
+      return true
+    end))
+    assert.matches(" " .. A .. " ", run("runs", "list", "--thread", "a").output, 1, true)
+    assert.matches(" e45bd62e ", run("runs", "list", "--thread", "b").output, 1, true)
+    assert(store:put("a-long-id-of-a-run-e45bd62e", { thread_id = "t" }))
+    assert.matches(" " .. B .. " ", run("runs", "list", "--after", "r1").output, 1, true)
+    assert(store:delete "r999")
+    assert.matches(" 3e45bd62e ", run("runs", "list", "--thread", "b").output, 1, true)
   end)
 
   it("are shown in whole characters, and so that they can be typed", function()
@@ -303,6 +337,15 @@ describe("keel runs delete", function()
     assert.equal("deleted: 65 runs\n", run("runs", "delete", "--yes", "--thread", "many").output)
     assert.equal(65, #store:list_runs { thread_id = "many" })
     assert.is_truthy(store:get(A))
+  end)
+
+  it("leaves alone, with a filter, what is no run but another's record", function()
+    local run, store = prepared()
+    assert(store:put("theirs", { thread_id = "keel.machine/m", status = "success", operation_kind = "dispatch" }))
+    assert.equal("deleted: 1 run\n", run("runs", "delete", "--yes", "--since", "1h").output)
+    assert.is_truthy(store:get "theirs")
+    assert.equal(0, run("runs", "delete", "--yes", "theirs").code)
+    assert.is_nil(store:get "theirs")
   end)
 
   it("takes the output that was kept with it", function()

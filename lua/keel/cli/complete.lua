@@ -51,7 +51,7 @@ local function runs_of(given, typed)
     return threads
   end
   if begun then return list end
-  local ends = require "keel.cli.which".ends(ids)
+  local ends = require "keel.cli.which".ends(ids, ids)
   for _, run in ipairs(list) do run[1] = ends[run[1]] end
   return list
 end

@@ -92,15 +92,20 @@ local columns = { { "STATUS", "status" }, { "<RUN", "shown" }, { "~THREAD", "thr
   { "?~FOLDER", "folder", optional = true }, { "WHAT", "what" } }
 
 --- Prints it.
-function Table:show()
+---@param store? keel.Store where the runs are; nil: ids are shown whole
+---@return true? done
+---@return keel.Error? err
+function Table:show(store)
   local ids, has, titles, rows = {}, {}, {}, {}
   for i, row in ipairs(self._rows) do
     ids[i] = row.id
     for name in pairs(row) do has[name] = true end
   end
-  local ends = which.ends(ids)
+  local ends, err = {}, nil
+  if store then ends, err = which.shown(store, ids) end
+  if not ends then return nil, err end
   for i, row in ipairs(self._rows) do
-    row.shown, rows[i] = ends[row.id], {}
+    row.shown, rows[i] = ends[row.id] or row.id, {}
   end
   for _, column in ipairs(columns) do
     if not column.optional or has[column[2]] then
@@ -109,16 +114,19 @@ function Table:show()
     end
   end
   output.table(titles, rows)
+  return true
 end
 
 --- Prints a table of runs.
 ---@param runs table[]
 ---@param now string
----@param orphans? table<string, boolean> by id
-function describe.print_runs(runs, now, orphans)
+---@param store? keel.Store where they are; nil: ids are shown whole
+---@return true? done
+---@return keel.Error? err
+function describe.print_runs(runs, now, store)
   local list = describe.table_of_runs(now)
-  for _, run in ipairs(runs) do list:add(run, orphans and orphans[run.run_id]) end
-  list:show()
+  for _, run in ipairs(runs) do list:add(run) end
+  return list:show(store)
 end
 
 -- --- Events ---------------------------------------------------------------------------------------------------------

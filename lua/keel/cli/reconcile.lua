@@ -70,7 +70,8 @@ return {
     if given.json then
       for _, run in ipairs(recovered) do output.json(shape.fields(run)) end
     elseif #recovered > 0 then
-      describe.print_runs(recovered, store:now())
+      local shown, failure = describe.print_runs(recovered, store:now(), store)
+      if not shown then return nil, failure end
     else
       output.note(given, "there was nothing to recover")
     end

@@ -1,7 +1,8 @@
 --- Which runs a command is about: a RUN as people type it, and the filters that stand in place of RUNs.
 ---
 --- A RUN is a whole id; a part of an id that fits one run among the newest thousand, or is the end of just one; `@`,
---- the newest run; or `@KEY`, the newest of a thread.
+--- the newest run; or `@KEY`, the newest of a thread. Where runs are changed or deleted, a part must be an end of an id
+--- as tables show it.
 local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
 local usage = require "keel.cli.usage"
@@ -13,6 +14,7 @@ local PAGE = 100    -- runs that are read at a time
 local SHOWN = 5     -- candidates that are named
 local LONG = 20     -- bytes of an id that is shown whole
 local LEAST = 8     -- bytes that are shown of a longer one
+local UUID = "^" .. ("%x"):rep(8) .. ("%-" .. ("%x"):rep(4)):rep(4) .. ("%x"):rep(8) .. "$"
 
 -- --- Ids ------------------------------------------------------------------------------------------------------------
 
@@ -24,17 +26,22 @@ local function end_from(id, from)
 end
 
 --- How ids are shown: those that are long by the end in which they differ, which means the same run again when it is
---- typed.
+--- typed. An id that is not among the newest, where an end is looked for, is shown whole.
 ---@param ids string[]
+---@param newest string[] as of which.newest
 ---@return table<string, string> shown by id
-function which.ends(ids)
-  local shown, left, size = {}, ids, LEAST
+function which.ends(ids, newest)
+  local all, is_new, shown, left, size = table.move(newest, 1, #newest, 1, {}), {}, {}, {}, LEAST
+  for _, id in ipairs(newest) do is_new[id] = true end
+  for _, id in ipairs(ids) do
+    if not is_new[id] then all[#all + 1], shown[id] = id, id else left[#left + 1] = id end
+  end
   while #left > 0 do
     local count, rest = {}, {}
     local function end_of(id)
       return (#id <= LONG or #id <= size) and id or end_from(id, #id - size + 1)
     end
-    for _, id in ipairs(ids) do
+    for _, id in ipairs(all) do
       local last = id:sub(-size) -- also of those that are shown whole: they are somebody's end, too
       count[last] = (count[last] or 0) + 1
     end
@@ -92,40 +99,88 @@ local function last(store, thread)
     "there is no run yet; 'keel exec' makes one" }
 end
 
-local function ambiguous(text, fitting, ends)
-  local named = {}
+--- The ids of the newest runs, among which a part of an id is looked for.
+---@param store keel.Store
+---@return string[]? ids
+---@return keel.Error? err
+function which.newest(store)
+  local ids = {}
+  local done, err = walk(store, { limit = PAGE }, function(run)
+    ids[#ids + 1] = run.run_id
+    return #ids < NEWEST
+  end)
+  if not done then return nil, err end
+  return ids
+end
+
+--- How ids are shown in the tables of a store.
+---@param store keel.Store
+---@param ids string[]
+---@return table<string, string>? shown by id
+---@return keel.Error? err
+function which.shown(store, ids)
+  for _, id in ipairs(ids) do
+    if #id > LONG then
+      local newest, err = which.newest(store)
+      return newest and which.ends(ids, newest), err
+    end
+  end
+  return which.ends(ids, ids)
+end
+
+-- What fits a text, on one line. Returns the error.
+local function ambiguous(store, text, fitting, newest)
+  local named, ends = {}, which.ends(fitting, newest)
   for i = 1, math.min(#fitting, SHOWN) do
-    named[i] = ("%s (%s on %s)"):format(ends[fitting[i].run_id], fitting[i].status, fitting[i].thread_id)
+    local run = store:get(fitting[i])
+    named[i] = run and ("%s (%s on %s)"):format(ends[fitting[i]], run.status, run.thread_id) or ends[fitting[i]]
   end
   if #fitting > SHOWN then named[SHOWN + 1] = ("%d more"):format(#fitting - SHOWN) end
   return usage.error(("'%s' fits %d runs: %s; write more of the one you mean"):format(text, #fitting,
     table.concat(named, ", ")))
 end
 
+-- The newest ids, those of them that have a text in them, and those that end with it; or nil and the error.
+local function look_for(store, text)
+  local newest, err = which.newest(store)
+  if not newest then return nil, err end
+  local fitting, ending = {}, {}
+  for _, id in ipairs(newest) do
+    if id:find(text, 1, true) then fitting[#fitting + 1] = id end
+    if id:sub(-#text) == text then ending[#ending + 1] = id end
+  end
+  return newest, fitting, ending
+end
+
 -- The run among the newest whose id has the text in it.
 local function by_part(store, text)
-  local ids, fitting, ending = {}, {}, {}
-  local done, err = walk(store, { limit = PAGE }, function(run)
-    ids[#ids + 1] = run.run_id
-    if run.run_id:find(text, 1, true) then
-      fitting[#fitting + 1] = { run_id = run.run_id, status = run.status, thread_id = run.thread_id }
-      if run.run_id:sub(-#text) == text then ending[#ending + 1] = run.run_id end
-    end
-    return #ids < NEWEST
-  end)
-  if not done then return nil, err end
+  local newest, fitting, ending = look_for(store, text)
+  if not newest then return nil, fitting end
   if #ending == 1 then return ending[1] end
-  if #fitting == 1 then return fitting[1].run_id end
+  if #fitting == 1 then return fitting[1] end
   if #fitting == 0 then return nil, opening.no_run(text) end
-  return nil, ambiguous(text, fitting, which.ends(ids))
+  return nil, ambiguous(store, text, fitting, newest)
 end
+
+-- The run among the newest whose id ends so, as tables show it. A text that may be the whole id of a run that is gone
+-- must not become another run, which would be changed or deleted in its place.
+local function by_end(store, text)
+  if #text < LEAST or text:find(UUID) then return nil, opening.no_run(text) end
+  local newest, problem, ending = look_for(store, text)
+  if not newest then return nil, problem end
+  if #ending > 1 then return nil, ambiguous(store, text, ending, newest) end
+  if ending[1] and #ending[1] > LONG then return ending[1] end
+  return nil, opening.no_run(text)
+end
+
 
 --- The id of the run that a RUN means.
 ---@param store keel.Store
 ---@param text string as it was typed
+---@param change? boolean the run is to be changed or deleted: a part must be an end of its id, as tables show it
 ---@return string? run_id
 ---@return keel.Error? err not_found; usage: it fits several, which are named; and what reading fails with
-function which.run(store, text)
+function which.run(store, text, change)
   text = text:gsub("^…", "") -- as a narrow table has it
   if text == "" then return nil, usage.error "RUN must not be empty: give an id, a part of one, '@' or '@THREAD'" end
   local row, err = store:get(text)
@@ -133,7 +188,7 @@ function which.run(store, text)
   if err then return nil, err end
   if text == "@" then return last(store) end
   if text:find "^@" then return last(store, text:sub(2)) end
-  return by_part(store, text)
+  return (change and by_end or by_part)(store, text)
 end
 
 --- The ids of the runs that RUNs mean, each once, in their order. A whole id that is not there is taken as it is when
@@ -141,12 +196,13 @@ end
 ---@param store keel.Store
 ---@param texts string[]
 ---@param keeps_missing? boolean
+---@param change? boolean as for which.run
 ---@return string[]? run_ids
 ---@return keel.Error? err as of which.run
-function which.runs(store, texts, keeps_missing)
+function which.runs(store, texts, keeps_missing, change)
   local ids, seen = {}, {}
   for _, text in ipairs(texts) do
-    local id, err = which.run(store, text)
+    local id, err = which.run(store, text, change)
     if not id and keeps_missing and err.code == "not_found" and not text:find "^@" then id = text end
     if not id then return nil, err end
     if not seen[id] then ids[#ids + 1], seen[id] = id, true end
@@ -245,6 +301,7 @@ end
 --- What is said of RUN, where one or several may be named.
 which.about = "an id, a part of one that fits a single run, @ (the last), or @KEY (the last of a thread)"
 which.about_many = "ids, parts of ids that fit a single run each, @ (the last), or @KEY (the last of a thread)"
+which.about_changed = "whole ids, ends of ids as tables show them, @ (the last), or @KEY (the last of a thread)"
 
 --- The statuses a run may have.
 which.statuses = { "pending", "running", "success", "error", "timeout", "interrupted" }

@@ -13,7 +13,7 @@ local words = {
 }
 
 local function cancel_each(store, manager, given)
-  local ids, err = which.runs(store, given.run, true)
+  local ids, err = which.runs(store, given.run, true, true)
   if not ids then return nil, err end
   local code = 0
   for _, run_id in ipairs(ids) do
@@ -47,7 +47,7 @@ options[#options + 1] = { "--action", value = "ACTION", choices = { "interrupt",
 return {
   about = "Stops runs: those that are named, or all in flight that a filter means. What runs elsewhere is asked to "
     .. "stop: a command gets SIGTERM.",
-  arguments = { { "run", which.about_many, many = true, optional = true } },
+  arguments = { { "run", which.about_changed, many = true, optional = true } },
   options = options,
   run = function(given)
     local misuse = which.misuse(given)

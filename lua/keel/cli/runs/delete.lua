@@ -15,12 +15,13 @@ local function is_in_flight(row)
   return row.finalizing or not kernel.final[row.status]
 end
 
--- The ids of those that are named, or of those among the runs a filter means that have ended.
+-- The ids of those that are named, or of those among the runs a filter means that have ended: not of a
+-- dispatcher's records, which are its own.
 local function find(store, filter, given)
-  if not filter then return which.runs(store, given.run, true) end
+  if not filter then return which.runs(store, given.run, true, true) end
   local ids = {}
   local looked_at, err = which.each(store, filter, function(run)
-    if not is_in_flight(run) then ids[#ids + 1] = run.run_id end
+    if run.operation_kind == "run" and not is_in_flight(run) then ids[#ids + 1] = run.run_id end
   end)
   if not looked_at then return nil, err end
   return ids
@@ -88,7 +89,7 @@ return {
   about = "Deletes runs that have ended: those that are named, or all that a filter means, with the output "
     .. "that was kept of them. Their events stay.",
   more = "What is in flight is not deleted: that is exit code 75. 'keel runs prune' deletes what is old, and the log.",
-  arguments = { { "run", which.about_many, many = true, optional = true } },
+  arguments = { { "run", which.about_changed, many = true, optional = true } },
   options = options,
   run = function(given)
     local misuse = which.misuse(given)

@@ -33,7 +33,10 @@ local function list(store, given, filter)
     return count < limit
   end, not text and limit or nil)
   if not looked_at then return nil, err end
-  if count > 0 and not given.json then runs:show() end
+  if count > 0 and not given.json then
+    local shown, failure = runs:show(store)
+    if not shown then return nil, failure end
+  end
   return count, looked_at
 end
 
@@ -49,8 +52,8 @@ return {
   about = "Lists runs, the newest first.",
   more = [[
 WHAT tells how far a run is, how it ended, its label (a text of that name in its metadata) and its command; of a run
-that is no command its assistant and metadata. Long ids are shown by the end in which they differ, which is enough to
-name the run.]],
+that is no command its assistant and metadata. Long ids of the newest thousand runs are shown by the end in which they
+differ, which is enough to name the run; those of older runs are shown whole.]],
   options = options,
   run = function(given)
     local store <close>, err = opening.store(given, "read")

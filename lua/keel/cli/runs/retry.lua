@@ -182,7 +182,7 @@ end
 
 -- The ids of the runs that are named, all of which can be tried again.
 local function named(store, given)
-  local ids, err = which.runs(store, given.run)
+  local ids, err = which.runs(store, given.run, false, true)
   for _, run_id in ipairs(ids or {}) do
     local old
     old, err = read(store, run_id)
@@ -196,7 +196,7 @@ return {
     .. " before, as by keel exec; the work of others is put in line as it was, and the new run's id printed.",
   more = "Of several commands one is run after the other. A filter means what ended as error or timeout, unless "
     .. "--status is given, and has not been tried again.",
-  arguments = { { "run", which.about_many, many = true, optional = true } },
+  arguments = { { "run", which.about_changed, many = true, optional = true } },
   options = options,
   run = function(given)
     local misuse = which.misuse(given)

@@ -125,12 +125,12 @@ local function share(room, needs)
 end
 
 -- Ids as they are shown, by id.
-local function shown_ids(shot, columns)
+local function shown_ids(shot, newest)
   local ids, shown = {}, {}
   for _, list in ipairs { shot.runs, shot.ended } do
     for _, run in ipairs(list) do ids[#ids + 1] = run.run_id end
   end
-  if columns < NARROW then return which.ends(ids) end
+  if newest then return which.ends(ids, newest) end
   for _, id in ipairs(ids) do shown[id] = id end
   return shown
 end
@@ -147,16 +147,25 @@ local function rows_of(shot, runs, look, count, row)
   return rows
 end
 
+--- The ids of the newest runs, when there is no room for whole ids.
+---@param store keel.Store
+---@param columns integer
+---@return string[]? ids nil: there is room, or they cannot be read
+function draw.newest(store, columns)
+  return columns < NARROW and which.newest(store) or nil
+end
+
 --- The lines of a picture.
 ---@param shot table
 ---@param columns integer
 ---@param height? integer lines there is room for; nil: as many as it takes
 ---@param selected? string the run that is marked
+---@param newest? string[] as of draw.newest
 ---@return string[]
-function draw.lines(shot, columns, height, selected)
+function draw.lines(shot, columns, height, selected, newest)
   local names = {}
   for _, session in ipairs(shot.sessions) do names[session.session_id] = session.owner end
-  local look = { names = names, ids = shown_ids(shot, columns), selected = selected }
+  local look = { names = names, ids = shown_ids(shot, newest), selected = selected }
   local threads, sessions = thread_rows(shot, names), session_rows(shot)
   local limits = limit_rows(shot)
   local blocks = #limits > 0 and 5 or 4

@@ -18,7 +18,8 @@ local function print_once(store, given)
   local shot, err = read(store, given.limit)
   if not shot then return nil, err end
   if given.json then return output.json(shot) end
-  local lines = require("keel.cli.top.draw").lines(shot, keel_command.size() or math.huge)
+  local draw, columns = require "keel.cli.top.draw", keel_command.size() or math.huge
+  local lines = draw.lines(shot, columns, nil, nil, draw.newest(store, columns))
   for _, line in ipairs(lines) do terminal.print((line:gsub("%s+$", ""))) end
 end
 

@@ -160,6 +160,7 @@ function Live:_read()
   if not shot and err.code ~= "busy" then return nil, err end
   self._all = shot or self._all
   self._shot = self._all and filtered(self._all, self._filter)
+  self._newest = draw.newest(self._store, keel_command.size() or WIDTH)
   read_page(self)
   self._last, self._due, self._changed = kernel.monotonic(), not self._shot, true
   return true
@@ -215,7 +216,7 @@ function Live:_draw()
   local columns, height = keel_command.size()
   columns, height = columns or WIDTH, height or HEIGHT
   local lines = self._page and page_lines(self._page, columns, height - 2) or
-    draw.lines(self._shot, columns, height - 2, self._selected)
+    draw.lines(self._shot, columns, height - 2, self._selected, self._newest)
   for i = #lines + 1, height - 2 do lines[i] = "" end
   lines[height - 1] = ""
   local text, colour = last_line(self)
