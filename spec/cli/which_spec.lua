@@ -103,7 +103,7 @@ describe("a RUN", function()
       assert(store:put(id, { thread_id = "c", status = "error" }))
     end
     assert(store:delete(A))
-    for _, typed in ipairs { "job-1", A, "862e5e", "01a22f91-156e", "a-short-name" } do
+    for _, typed in ipairs { "job-1", A, "862e5e", "01a22f91-156e", "a-short-name", "…d0862e5e" } do
       for _, name in ipairs { "cancel", "retry", "delete" } do
         assert.equal(1, run("runs", name, name ~= "cancel" and "--yes" or "--quiet", typed).code, name .. typed)
       end
@@ -164,6 +164,17 @@ describe("ids in a table", function()
     assert.matches(" " .. B .. " ", run("runs", "list", "--after", "r1").output, 1, true)
     assert(store:delete "r999")
     assert.matches(" 3e45bd62e ", run("runs", "list", "--thread", "b").output, 1, true)
+  end)
+
+  it("are whole where an old run has their end as its id", function()
+    local run, store = command.on_store()
+    store = support.open(store)
+    assert(store:put("e45bd62e", { thread_id = "t" }))
+    assert(store:transaction(function(tx)
+      for i = 1, 1000 do assert(tx:put("r" .. i, { thread_id = "t", status = "success" })) end
+      return tx:put(B, { thread_id = "b" })
+    end))
+    assert.matches(" " .. B .. " ", run("runs", "list", "--thread", "b").output, 1, true)
   end)
 
   it("are shown in whole characters, and so that they can be typed", function()

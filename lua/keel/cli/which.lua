@@ -119,13 +119,19 @@ end
 ---@return table<string, string>? shown by id
 ---@return keel.Error? err
 function which.shown(store, ids)
-  for _, id in ipairs(ids) do
-    if #id > LONG then
-      local newest, err = which.newest(store)
-      return newest and which.ends(ids, newest), err
+  local is_any_long = false
+  for _, id in ipairs(ids) do is_any_long = is_any_long or #id > LONG end
+  if not is_any_long then return which.ends(ids, ids) end
+  local newest, err = which.newest(store)
+  if not newest then return nil, err end
+  local shown = which.ends(ids, newest)
+  for id, ending in pairs(shown) do
+    if ending ~= id then
+      local other, problem = store:get(ending)
+      if other or problem then shown[id] = id end -- the end is the whole id of another, maybe an old one
     end
   end
-  return which.ends(ids, ids)
+  return shown
 end
 
 -- What fits a text, on one line. Returns the error.
@@ -181,7 +187,8 @@ end
 ---@return string? run_id
 ---@return keel.Error? err not_found; usage: it fits several, which are named; and what reading fails with
 function which.run(store, text, change)
-  text = text:gsub("^…", "") -- as a narrow table has it
+  -- As a narrow table has it, which may have cut the whole id of an older run, too: to change that, it is too little.
+  if not change then text = text:gsub("^…", "") end
   if text == "" then return nil, usage.error "RUN must not be empty: give an id, a part of one, '@' or '@THREAD'" end
   local row, err = store:get(text)
   if row then return text end
