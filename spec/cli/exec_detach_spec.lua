@@ -258,6 +258,21 @@ describe("keel runs output", function()
     assert.equal(0, (child:wait()))
   end)
 
+  it("is not removed through a copy of the store, or one that stands in its place", function()
+    local id = keel("exec", "-d", "-t", "t", "echo", "x").output:match "%S+"
+    keel("runs", "wait", id)
+    local kept = kernel.json.decode(keel("runs", "show", id, "--json").output).logs_path
+    assert(os.execute(("cp '%s' '%s.copy' && mv '%s' '%s.moved'"):format(path, path, path, path)))
+    assert.equal(0, keel("runs", "prune", "--keep-last", "0", "--store", path .. ".copy").code)
+    assert.equal(0, keel("exec", "true").code)
+    assert.equal(0, keel("runs", "prune", "--keep-last", "0").code)
+    assert.is_true(files.exists(kept .. "/output"))
+    local other = lfs.mkdir(kept:match "^(.*)/" .. "/other") and kept:match "^(.*)/" .. "/other"
+    lfs.mkdir(other .. "/folder") -- what is nobody's keeps nothing else from going
+    assert.equal(1, keel("runs", "prune", "--keep-last", "0", "--store", path .. ".moved").code)
+    assert.is_false(files.exists(kept .. "/output"))
+  end)
+
   it("is removed by prune when its run is gone, and only then", function()
     local ids = {}
     for i = 1, 3 do

@@ -187,6 +187,26 @@ describe("[#sqlite] keel work", function()
     stop(child)
   end)
 
+  it("goes on when nobody reads what it says", function()
+    local child = command.start({ "work", "--durability", "normal" }, { env = env,
+      prefix = { "sh", "-c", "mkfifo $F/out; (read line <$F/out) & exec \"$@\" >$F/out", "sh" } })
+    assert.equal("success", wait_for(create("-t", "a", "--", "true")).status)
+    assert.equal("success", wait_for(create("-t", "b", "--", "true")).status)
+    child.handle:kill "sigterm"
+    assert.equal(1, (child:wait())) -- not all could be said
+  end)
+
+  it("leaves signals alone that were ignored when it was started, as by nohup", function()
+    local child = command.start({ "work", "--durability", "normal" }, { env = env,
+      prefix = { "sh", "-c", "trap '' HUP; exec \"$@\"", "sh" } })
+    local run_id = create("--", "sh", "-c", "echo >$F/up; exec sleep 0.3")
+    wait_for_file "up"
+    child.handle:kill "sighup"
+    assert.equal("success", wait_for(run_id).status)
+    assert.equal("success", wait_for(create("-t", "b", "--", "true")).status)
+    stop(child)
+  end)
+
   it("asked to stop, takes no more and lets the running end", function()
     fifo "go"
     local running = create("-t", "a", "--", "sh", "-c", "echo >$F/up; read line <$F/go")

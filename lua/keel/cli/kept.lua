@@ -1,10 +1,10 @@
 --- What commands in the background have said: a folder for each run, in the state folder of the user who runs it,
 --- whatever store the run is in.
 ---
----   output/EPOCH/RUN/output, output.1, …
+---   output/EPOCH-INODE/RUN/output, output.1, …
 ---
---- EPOCH is the store's: equal paths may be different stores to different containers. As a restored store has a new
---- one, `.store` in there says which store it was.
+--- EPOCH is the store's, and INODE its file's: a copy of a file has the same epoch, and equal paths may be different
+--- stores to different containers. A store that was restored has another folder; what is in its old one stays.
 local errors = require "keel.errors"
 local kernel = require "keel.kernel"
 local keel_command = require "keel.command"
@@ -26,10 +26,11 @@ local function root()
   return folder and folder .. "/output"
 end
 
--- In a folder that is ours alone; what is there already stays.
+-- In a folder that is ours alone; what is there already stays. Returns whether it is there.
 local function write_file(path, text)
-  local file <close> = not keel_command.stat(path) and io.open(path, "w") or nil
-  if file then file:write(text) end
+  if keel_command.stat(path) then return true end
+  local file <close> = io.open(path, "w") or nil
+  return file ~= nil and file:write(text) ~= nil and file:close() == true
 end
 
 local function read_file(path)
@@ -37,15 +38,13 @@ local function read_file(path)
   return file and file:read "a"
 end
 
--- Which store this is, for who shares our state folder: what containers have in common has different names there.
-local function marker(path)
-  if path:find "^postgres" then return nil end
-  local host = read_file "/proc/sys/kernel/hostname" or ""
-  if not path:find "^/" then path = (keel_command.directory() or "") .. "/" .. path end
-  return host:gsub("%s", "") .. " " .. path
+-- The folder of a store, in that of all.
+local function folder_of(store, path)
+  local about = not path:find "^postgres" and keel_command.stat(path)
+  return name_of(store:epoch()) .. (about and ("-%d"):format(about.inode) or "")
 end
 
-local EPERM = 1
+local EPERM, ENOENT = 1, 2
 
 local function cannot(path, problem, number)
   if number == EPERM then problem = "it is not yours, or others may write to it" end
@@ -65,13 +64,12 @@ function kept.prepare(store, path)
   end
   local made, problem = state.make_directories(state.directory())
   if not made then return cannot(state.directory(), problem) end
-  local folder = base .. "/" .. name_of(store:epoch())
+  local folder = base .. "/" .. folder_of(store, path)
   for _, one in ipairs { base, folder } do
     local is_own, why, number = keel_command.make_own_directory(one)
     if not is_own then return cannot(one, why, number) end
   end
-  local mark = marker(path)
-  if mark then write_file(folder .. "/.store", mark) end
+  write_file(folder .. "/.store", path .. "\n") -- for people
   return folder
 end
 
@@ -85,46 +83,47 @@ function kept.make(parent, run_id)
   local folder = parent .. "/" .. name
   local made, problem, number = keel_command.make_own_directory(folder)
   if not made then return cannot(folder, problem, number) end
-  if name ~= run_id then write_file(folder .. "/.id", run_id) end
+  if name ~= run_id and not write_file(folder .. "/.id", run_id) then return cannot(folder, "the disk may be full") end
   return folder
 end
 
--- Removes the folders of runs that the store does not have. Returns how many.
-local function sweep_folder(store, folder)
-  local names, _, number = keel_command.entries(folder)
-  if not names then return number == 2 and 0 or nil, errors.new("io", "cannot read " .. folder) end
-  local count = 0
-  for _, name in ipairs(names) do
-    local path = folder .. "/" .. name
-    local run_id = name:find "^id%-" and read_file(path .. "/.id") or name
-    local run, err = store:get(run_id)
-    if err and err.code ~= "invalid_request" then return nil, err end
-    if not run then
-      local removed, problem = keel_command.remove_directory(path)
-      if not removed then return nil, errors.new("io", ("cannot remove %s: %s"):format(path, problem)) end
-      count = count + 1
-    end
-  end
-  return count
+-- The run of a folder; nil: it does not say, or not yet.
+local function run_of(path, name)
+  if not name:find "^id%-" then return name end
+  local run_id = read_file(path .. "/.id")
+  return run_id ~= "" and run_id or nil
 end
 
---- Removes what was kept of runs that are gone.
+--- Removes what was kept of runs that are gone. What cannot be removed is told when all the rest is done.
 ---@param store keel.Store
 ---@param path string of the store
 ---@return integer? count of runs
 ---@return keel.Error? err
 function kept.sweep(store, path)
-  local base, count = root(), 0
-  local epoch, mark = name_of(store:epoch()), marker(path)
-  for _, name in ipairs(base and keel_command.entries(base) or {}) do
-    local folder = base .. "/" .. name
-    if name == epoch or mark and read_file(folder .. "/.store") == mark then
-      local removed, err = sweep_folder(store, folder)
-      if not removed then return nil, err end
-      count = count + removed
-      if name ~= epoch and #(keel_command.entries(folder) or { 1 }) == 0 then keel_command.remove_directory(folder) end
+  local base = root()
+  if not base then return 0 end
+  local folder, count, failure = base .. "/" .. folder_of(store, path), 0, nil
+  local names, _, number = keel_command.entries(folder)
+  if not names then
+    if number == ENOENT then return 0 end
+    return nil, errors.new("io", "cannot read " .. folder)
+  end
+  for _, name in ipairs(names) do
+    local one = folder .. "/" .. name
+    local run_id = run_of(one, name)
+    local run, err = true, nil
+    if run_id then run, err = store:get(run_id) end
+    if err and err.code ~= "invalid_request" then return nil, err end
+    if not run then
+      local removed, problem, why = keel_command.remove_directory(one)
+      if removed then
+        count = count + 1
+      elseif why ~= ENOENT then -- else somebody else has just done it
+        failure = failure or errors.new("io", ("cannot remove %s: %s"):format(one, problem))
+      end
     end
   end
+  if failure then return nil, failure end
   return count
 end
 

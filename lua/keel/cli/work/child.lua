@@ -52,14 +52,14 @@ end
 --- Has a descriptor, the session's lock, kept open for as long as anything of the command is there.
 ---@param descriptor integer
 function child:hold(descriptor)
-  if self.settled or self._channel:is_closing() then return end
+  if self.settled or self._is_silent or self._channel:is_closing() then return end
   keel_command.pass(self._channel:fileno(), "hold\n", descriptor) -- one that cannot take it is gone
 end
 
 --- Asks for its end: SIGTERM, and SIGKILL after the grace; SIGKILL at once with `at_once`.
 ---@param at_once? boolean
 function child:stop(at_once)
-  if self.settled or self._channel:is_closing() then return end
+  if self.settled or self._is_silent or self._channel:is_closing() then return end
   self._channel:write(at_once and "kill\n" or "end\n")
 end
 

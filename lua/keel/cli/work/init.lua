@@ -29,9 +29,19 @@ local function log(level, message, fields)
   terminal.say("keel work: ", message, #parts > 0 and ": " or "", table.concat(parts, "  "))
 end
 
+local NUMBERS = { sighup = 1, sigint = 2, sigterm = 15 }
+
+-- The signals that were ignored when we were started, by name.
+local function ignored_signals()
+  local found, file <close> = {}, io.open "/proc/self/status"
+  local mask = tonumber((file and file:read "a" or ""):match "SigIgn:%s*(%x+)" or "0", 16)
+  for name, number in pairs(NUMBERS) do found[name] = mask >> (number - 1) & 1 == 1 end
+  return found
+end
+
 -- The first signal ends the claiming, the second asks the commands to end, the third kills them.
 local function stop_by_signals(work, executor)
-  local count, given = 0, work.given
+  local count, given, ignored = 0, work.given, ignored_signals()
   local function on_signal()
     count = count + 1
     local running = executor:stats().running
@@ -46,10 +56,16 @@ local function stop_by_signals(work, executor)
     end
   end
   for _, name in ipairs { "sigterm", "sigint", "sighup" } do
-    local handle = work.uv.new_signal()
-    handle:start(name, on_signal)
-    handle:unref()
+    if not ignored[name] then -- as by nohup
+      local handle = work.uv.new_signal()
+      handle:start(name, on_signal)
+      handle:unref()
+    end
   end
+  -- Nobody may read what we say, and a helper may be gone when it is written to: a failed write is enough.
+  local pipe = work.uv.new_signal()
+  pipe:start("sigpipe", function() end)
+  pipe:unref()
 end
 
 -- A connection to a server that was lost and made anew is another session: the commands' guardians hold that one, then.
