@@ -187,6 +187,22 @@ describe("[#sqlite] keel work", function()
     stop(child)
   end)
 
+  it("puts off what it cannot begin for reasons of its own, and spends no attempt", function()
+    local child = work()
+    local first = wait_for(create("--", "true"))
+    stop(child)
+    local run_id = create("-t", "b", "--", "true")
+    local in_the_way = first.logs_path:match "^(.*)/" .. "/" .. run_id
+    files.write(in_the_way, "")
+    child = work()
+    assert.is_true(process.turn_until(function() return child.errors:find "tried again later: cannot keep" end))
+    process.poll_until(function() return row_of(run_id).snoozes == 1 end)
+    assert.same({ "pending", 1 }, { row_of(run_id).status, row_of(run_id).attempt })
+    assert(os.remove(in_the_way))
+    assert.equal("success", wait_for(run_id).status)
+    stop(child)
+  end)
+
   it("goes on when nobody reads what it says", function()
     local child = command.start({ "work", "--durability", "normal" }, { env = env,
       prefix = { "sh", "-c", "mkfifo $F/out; (read line <$F/out) & exec \"$@\" >$F/out", "sh" } })

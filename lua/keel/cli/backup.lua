@@ -19,8 +19,8 @@ local function fail(message)
   return nil, { code = "io", message = message, transient = false }
 end
 
--- A copy in a folder of our own, opened and unlinked: nothing is left of it, however this ends. Returns the open file
--- and its size, or nil and the error.
+-- A copy in a folder of our own, opened and unlinked: nothing is left of it, unless this is killed while it is made.
+-- Returns the open file and its size, or nil and the error.
 local function unnamed_copy(store, given)
   local base = os.getenv "TMPDIR"
   local folder = ("%s/keel-%s"):format(base and base ~= "" and base or "/tmp", kernel.new_id())
@@ -51,6 +51,7 @@ local function stream(store, given)
   end
   local ok, problem = io.stdout:flush()
   if not ok then return fail(("cannot write the copy to standard output: %s"):format(problem)) end
+  if written ~= size then return fail(("only %d of the copy's %d bytes could be read"):format(written, size)) end
   return written
 end
 

@@ -41,9 +41,9 @@ local function open(source, number)
     if errno == ENOENT then return false end
     return nil, ("cannot read %s: %s"):format(path, user)
   end
-  if user ~= keel_command.user_id() and keel_command.is_terminal(1) then
+  if user ~= keel_command.user_id() and keel_command.is_terminal(source.to == io.stderr and 2 or 1) then
     file:close()
-    return nil, ("%s belongs to user %d, who may have written anything: add '| less'"):format(path, user)
+    return nil, ("%s belongs to user %d, who may have written anything: add '2>&1 | less'"):format(path, user)
   end
   source.file, source.number = file, number
   return true

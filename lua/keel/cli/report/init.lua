@@ -51,8 +51,8 @@ end
 local function follow(store, manager, given)
   while true do
     local newest, err = store:event_high_water()
-    local before = newest and alive(store)
-    local about
+    local before, about
+    if newest then before, err = alive(store) end
     if before then about, err = write(store, manager, given) end
     if not about and (not err or err.code ~= "busy") then return nil, err end
     if about and not tell(given, about) then return nil end

@@ -7,6 +7,17 @@ local terminal = require "keel.cli.terminal"
 local words = require "keel.cli.exec.words"
 
 local BUSY = 0.05 -- seconds before another try at writing where the output is
+local AGAIN, AGAIN_MAX = 1, 60 -- seconds until what could not be begun here is tried again, twice as long each time
+
+-- What has nothing to do with the command (no descriptors left, a full disk, a server that is away) spends no attempt:
+-- the run is given back for a while. It is said once, until a command could be begun again.
+local function put_off(work, context, problem)
+  work.trouble = math.min(work.trouble and work.trouble * 2 or AGAIN, AGAIN_MAX)
+  if work.trouble == AGAIN then
+    terminal.say("keel work: no command can be begun now, they are tried again later: ", terminal.plain(problem))
+  end
+  return context.snooze(work.trouble)
+end
 
 local function not_started(text)
   return { status = "error", error = readable(text), error_code = "not_started", exit_code = 1 }
@@ -31,7 +42,7 @@ local function tell_place(work, context, folder)
   end
 end
 
--- Runs the command to its end. Returns its outcome, as attempt.lua gives it.
+-- Runs the command to its end. Returns its outcome, as attempt.lua gives it; nil and why, when it could not be begun.
 local function run_command(work, context, folder)
   local run, thread = context.run, coroutine.running()
   local kwargs, is_over, waits, outcome = run.kwargs, false, false, nil
@@ -41,7 +52,8 @@ local function run_command(work, context, folder)
       is_over, outcome = true, said
       if waits then assert(coroutine.resume(thread)) end
     end)
-  if not process then return not_started("cannot start a process: " .. problem) end
+  if not process then return nil, "cannot start a process: " .. problem end
+  work.trouble = nil
   work.children[process] = true
   run.abort_event:on_set(function() process:stop() end)
   waits = true
@@ -98,12 +110,15 @@ return function(work)
     local problem = problem_with(run.kwargs)
     if problem then return not_started(problem) end
     local folder, err = kept.make(work.parent, run.run_id)
-    if not folder then return not_started(err.message) end
+    if not folder then return put_off(work, context, err.message) end
     local told
     told, problem = tell_place(work, context, folder)
-    if not told then return nil, problem end
+    if not told and context.cancelled() then return nil, problem end
+    if not told then return put_off(work, context, problem) end
     tell("running", run, words.quoted((words.restored(run.kwargs))))
-    local outcome = run_command(work, context, folder)
+    local outcome
+    outcome, problem = run_command(work, context, folder)
+    if not outcome then return put_off(work, context, problem) end
     local result, failure = verdict(context, outcome)
     local status = result and result.status or context.cancelled() and "interrupted" or "error"
     tell(status, run, result and result.error or failure and failure.message, outcome.exit_code)
