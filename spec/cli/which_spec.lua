@@ -97,8 +97,12 @@ describe("a RUN", function()
     assert.equal(2, run("exec", "--after", "01a22f91", "--", "true").code)
   end)
 
-  it("is only an end as tables show it where runs are changed: one that is gone never becomes another", function()
+  it("never means another run where runs are changed and the one that was meant is gone", function()
     local run, store = prepared()
+    assert.equal(1, run("runs", "cancel", "67f").code) -- is in one id, but who knows
+    assert.equal("pending", store:get(B).status)
+    assert.equal(0, run("runs", "cancel", "67f-719c").code)
+    assert.equal("interrupted", store:get(B).status)
     for _, id in ipairs { "job-10", "x-a-short-name", "retry-of-" .. A, "y-" .. B } do
       assert(store:put(id, { thread_id = "c", status = "error" }))
     end

@@ -1,8 +1,8 @@
 --- Which runs a command is about: a RUN as people type it, and the filters that stand in place of RUNs.
 ---
 --- A RUN is a whole id; a part of an id that fits one run among the newest thousand, or is the end of just one; `@`,
---- the newest run; or `@KEY`, the newest of a thread. Where runs are changed or deleted, a part must be an end of an id
---- as tables show it.
+--- the newest run; or `@KEY`, the newest of a thread. Where runs are changed or deleted, a part must be one that is no
+--- whole id of a run that is gone: see may_be_changed.
 local kernel = require "keel.kernel"
 local opening = require "keel.cli.opening"
 local usage = require "keel.cli.usage"
@@ -14,6 +14,7 @@ local PAGE = 100    -- runs that are read at a time
 local SHOWN = 5     -- candidates that are named
 local LONG = 20     -- bytes of an id that is shown whole
 local LEAST = 8     -- bytes that are shown of a longer one
+local FEW = 4       -- bytes of a UUID that are enough to change a run
 local UUID = "^" .. ("%x"):rep(8) .. ("%-" .. ("%x"):rep(4)):rep(4) .. ("%x"):rep(8) .. "$"
 
 -- --- Ids ------------------------------------------------------------------------------------------------------------
@@ -158,32 +159,29 @@ local function look_for(store, text)
   return newest, fitting, ending
 end
 
+-- Whether a text that fits a run may stand for it where runs are changed or deleted: the whole id of one that is gone
+-- must not become another run. No whole id but a UUID fits into a UUID but by chance; ids of the host's own may contain
+-- each other, so of these only the end counts, as tables show it.
+local function may_be_changed(text, run_id)
+  if text:find(UUID) then return false end
+  if run_id:find(UUID) then return #text >= FEW end
+  return #run_id > LONG and #text >= LEAST and run_id:sub(-#text) == text
+end
+
 -- The run among the newest whose id has the text in it.
-local function by_part(store, text)
+local function by_part(store, text, change)
   local newest, fitting, ending = look_for(store, text)
   if not newest then return nil, fitting end
-  if #ending == 1 then return ending[1] end
-  if #fitting == 1 then return fitting[1] end
-  if #fitting == 0 then return nil, opening.no_run(text) end
+  local one = #ending == 1 and ending[1] or #fitting == 1 and fitting[1]
+  if one and (not change or may_be_changed(text, one)) then return one end
+  if one or #fitting == 0 then return nil, opening.no_run(text) end
   return nil, ambiguous(store, text, fitting, newest)
 end
-
--- The run among the newest whose id ends so, as tables show it. A text that may be the whole id of a run that is gone
--- must not become another run, which would be changed or deleted in its place.
-local function by_end(store, text)
-  if #text < LEAST or text:find(UUID) then return nil, opening.no_run(text) end
-  local newest, problem, ending = look_for(store, text)
-  if not newest then return nil, problem end
-  if #ending > 1 then return nil, ambiguous(store, text, ending, newest) end
-  if ending[1] and #ending[1] > LONG then return ending[1] end
-  return nil, opening.no_run(text)
-end
-
 
 --- The id of the run that a RUN means.
 ---@param store keel.Store
 ---@param text string as it was typed
----@param change? boolean the run is to be changed or deleted: a part must be an end of its id, as tables show it
+---@param change? boolean the run is to be changed or deleted
 ---@return string? run_id
 ---@return keel.Error? err not_found; usage: it fits several, which are named; and what reading fails with
 function which.run(store, text, change)
@@ -195,7 +193,7 @@ function which.run(store, text, change)
   if err then return nil, err end
   if text == "@" then return last(store) end
   if text:find "^@" then return last(store, text:sub(2)) end
-  return (change and by_end or by_part)(store, text)
+  return by_part(store, text, change)
 end
 
 --- The ids of the runs that RUNs mean, each once, in their order. A whole id that is not there is taken as it is when
