@@ -4,7 +4,7 @@
 local history = require "support.gate_history"
 local support = require "support"
 
-local STEPS = tonumber(os.getenv "KEEL_GATE_STEPS") or 100000
+local STEPS = tonumber(os.getenv "KEEL_GATE_STEPS") or 10000
 local SEED = tonumber(os.getenv "KEEL_GATE_SEED") or 1
 local LENGTH = 400 -- steps of a history
 
@@ -40,7 +40,7 @@ describe("GATE-11: the gate equals its reference in every step of histories made
     check(function()
       local path = support.path()
       return function(options) return support.open(path, options) end
-    end, 3, STEPS // 50)
+    end, 3, STEPS // 5)
   end)
 
   if os.getenv "KEEL_TEST_POSTGRES" then
@@ -48,7 +48,7 @@ describe("GATE-11: the gate equals its reference in every step of histories made
       check(function()
         local uri = support.server_uri()
         return function(options) return support.open(uri, options) end
-      end, 3, STEPS // 250)
+      end, 3, STEPS // 25)
     end)
   end
 end)

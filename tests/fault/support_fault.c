@@ -561,15 +561,15 @@ static void learn(void)
 
 /* The step of N: every place fails once, and once with all that follow. Only of SQLite's own allocations, which are
  * hundreds where it reads a schema, as many are taken as time allows; KEEL_FAULTS=all takes every one, and
- * KEEL_FAULTS=few no more than fifteen of anything, which is for slow builds. */
+ * KEEL_FAULTS=few some six to twelve of anything, which is for slow builds. */
 static long step(void)
 {
 	/* odd: N is even and odd by turns */
-	enum { SQLITE_ALLOCATIONS = 25, MANY_ALLOCATIONS = 400, FOR_GOOD = 5, FEW = 8 };
+	enum { SQLITE_ALLOCATIONS = 25, MANY_ALLOCATIONS = 400, FOR_GOOD = 5, FEW = 6 };
 	const char *wanted = getenv("KEEL_FAULTS");
 	bool few = wanted && strcmp(wanted, "few") == 0;
 	if (few)
-		return chances / FEW | 1;
+		return chances / FEW > 1 ? (chances / FEW - 1) | 1 : 1;
 	if (trial->fault != FAULT_SQLITE_MEMORY || (wanted && strcmp(wanted, "all") == 0))
 		return 1;
 	return (1 + chances / (has(MANY) ? MANY_ALLOCATIONS : SQLITE_ALLOCATIONS)) * (for_good ? FOR_GOOD : 1);
